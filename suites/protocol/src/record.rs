@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Records: what the guest reports, one frame each.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// One message from guest to host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Record {
+    /// The first record: `init` is up, and this is the machine it found.
+    Hello {
+        /// `uname -r`.
+        release: String,
+        /// `uname -m`.
+        machine: String,
+        /// Bytes in a page.
+        page_size: u64,
+        /// Bytes of memory the kernel manages (MemTotal).
+        memory: u64,
+        /// Value of `/proc/sys/kernel/tainted` before any case ran.
+        taint: u64,
+        /// Number of cases found in the plan.
+        cases: usize,
+    },
+    /// A case begins. Whatever happens before its [`Record::CaseEnd`] is charged to it.
+    CaseStart {
+        /// Name of the case.
+        case: String,
+    },
+    /// A line that a process of the case printed.
+    Log {
+        /// Name of the case.
+        case: String,
+        /// The line, without its end.
+        line: String,
+    },
+    /// A case is over and its processes are gone.
+    CaseEnd {
+        /// Name of the case.
+        case: String,
+        /// What the guest makes of it; the host may still find worse in the console.
+        outcome: Outcome,
+        /// Milliseconds from start to end, by the guest's clock.
+        millis: u64,
+        /// Bits of `/proc/sys/kernel/tainted` that the case added.
+        taint: u64,
+        /// Figures the case or the checks around it took, by name. Units are in the names: `_pages`, `_kib`, `_us`.
+        figures: BTreeMap<String, f64>,
+    },
+    /// All cases of the plan were run; the machine ends now.
+    Goodbye,
+}
+
+/// What became of a case, as far as the guest can tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Outcome {
+    /// Everything the case checks held.
+    Pass,
+    /// A check did not hold, a process died, or something leaked.
+    Fail {
+        /// What was expected and what was found, for a person.
+        reason: String,
+    },
+    /// The case cannot hold on this machine.
+    Skip {
+        /// Why.
+        reason: String,
+    },
+    /// The deadline passed; the processes of the case were killed.
+    Timeout,
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Targets: the machines the lab can boot, read from `kernel-configs/*.yaml`.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::setup::packages::Program;
+
+/// One machine the lab can boot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// Name, as in `--arch`; also the name of the YAML file and of the config fragment.
+    pub name: String,
+    /// One line for `cargo xtask list`.
+    pub about: String,
+    /// Names of groups it belongs to, besides `all`.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// How its kernel is built.
+    pub kernel: KernelSpec,
+    /// How its guest programs are built.
+    pub rust: RustSpec,
+    /// How it is booted.
+    pub qemu: QemuSpec,
+    /// What its data cache looks like.
+    pub cache: CacheSpec,
+    /// Programs it needs beyond those that every target needs.
+    #[serde(default)]
+    pub programs: Vec<Program>,
+}
+
+/// How a target's kernel is built.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelSpec {
+    /// `ARCH=` of kbuild.
+    pub arch: String,
+    /// `CROSS_COMPILE=` of kbuild; empty for the host's compiler.
+    pub cross: String,
+    /// The make target that gives [`KernelSpec::image`].
+    pub make: String,
+    /// What QEMU boots, relative to the build directory.
+    pub image: String,
+}
+
+/// How a target's guest programs are built.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RustSpec {
+    /// Target triple of rustc.
+    pub target: String,
+}
+
+/// How a target is booted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QemuSpec {
+    /// Name of the QEMU program.
+    pub binary: String,
+    /// `-machine`.
+    pub machine: String,
+    /// `-cpu`.
+    pub cpu: String,
+    /// `-smp`.
+    pub cpus: u32,
+    /// `-m`, MiB.
+    pub memory_mib: u32,
+    /// More arguments, before everything the lab adds.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// `console=` on the kernel command line.
+    pub console: String,
+    /// Device the guest writes records to.
+    pub records: String,
+    /// More words for the kernel command line.
+    #[serde(default)]
+    pub append: Vec<String>,
+    /// How the machine ends.
+    pub ends: Ends,
+}
+
+/// How a machine ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ends {
+    /// The guest restarts the machine and QEMU, told `-no-reboot`, exits.
+    Reset,
+}
+
+/// What a target's data cache looks like to the kernel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheSpec {
+    /// How it is indexed and tagged.
+    pub kind: CacheKind,
+    /// Distance in bytes after which colours repeat; a page where nothing aliases.
+    pub period: u64,
+    /// Bytes in a line.
+    pub line: u64,
+}
+
+/// How a cache is indexed and tagged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CacheKind {
+    /// Indexed by physical address, or virtually without aliases: nothing to see.
+    Physical,
+}
+
+/// All targets in `dir`, by name.
+///
+/// # Errors
+/// A file that cannot be read or does not parse: names file, line and what was expected.
+pub fn load_all(dir: &Path) -> Result<Vec<Target>> {
+    let mut targets = Vec::new();
+    for entry in std::fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ext| ext == "yaml") {
+            targets.push(load(&path)?);
+        }
+    }
+    targets.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(targets)
+}
+
+fn load(path: &Path) -> Result<Target> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let target: Target = crate::yaml::parse(&text, path)?;
+    if path.file_stem().is_none_or(|stem| *stem != *target.name) {
+        bail!(
+            "{}: the target is named {:?}; the file must be {}.yaml",
+            path.display(),
+            target.name,
+            target.name
+        );
+    }
+    Ok(target)
+}
+
+/// The targets that `words` name: target names, group names, `all`; each once, in the order first named.
+///
+/// # Errors
+/// A word that names nothing: lists what there is.
+pub fn select<'t>(targets: &'t [Target], words: &[String]) -> Result<Vec<&'t Target>> {
+    let mut chosen: Vec<&Target> = Vec::new();
+    for word in words {
+        let named = targets
+            .iter()
+            .filter(|t| word == "all" || t.name == *word || t.groups.contains(word));
+        let before = chosen.len();
+        let mut any = false;
+        for target in named {
+            any = true;
+            if !chosen[..before].contains(&target) {
+                chosen.push(target);
+            }
+        }
+        if !any {
+            let names: Vec<_> = targets.iter().map(|t| t.name.as_str()).collect();
+            bail!("--arch {word}: no such target; there are: {}, all", names.join(", "));
+        }
+    }
+    Ok(chosen)
+}

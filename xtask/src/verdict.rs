@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Verdicts and results: what the judge decides and the reports carry. The layout of `results.json`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Layout version of [`RunResult`] in `results.json`.
+pub const SCHEMA: u32 = 1;
+
+/// What became of a case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Verdict {
+    /// A whole record said that everything held, and the kernel had nothing to say against it.
+    Pass,
+    /// A check did not hold, a process died, something leaked, or the kernel warned.
+    Fail {
+        /// What was expected and what was found.
+        reason: String,
+    },
+    /// The case cannot hold on this target.
+    Skip {
+        /// Why.
+        reason: String,
+    },
+    /// The kernel crashed while the case ran.
+    Crash {
+        /// The console line that gave it away.
+        marker: String,
+    },
+    /// A clock ran out.
+    Timeout {
+        /// What took too long.
+        phase: Phase,
+    },
+    /// The guest never got as far as its first record.
+    BootFail {
+        /// What was seen instead.
+        reason: String,
+    },
+    /// The lab itself failed, or the case was never reported.
+    Infra {
+        /// What went wrong, and what to do.
+        reason: String,
+    },
+}
+
+impl Verdict {
+    /// One word for tables and counts.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Fail { .. } => "fail",
+            Verdict::Skip { .. } => "skip",
+            Verdict::Crash { .. } => "crash",
+            Verdict::Timeout { .. } => "timeout",
+            Verdict::BootFail { .. } => "boot-fail",
+            Verdict::Infra { .. } => "infra",
+        }
+    }
+
+    /// Everything known beyond the word.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Verdict::Pass => None,
+            Verdict::Fail { reason }
+            | Verdict::Skip { reason }
+            | Verdict::BootFail { reason }
+            | Verdict::Infra { reason } => Some(reason.clone()),
+            Verdict::Crash { marker } => Some(marker.clone()),
+            Verdict::Timeout { phase } => Some(format!("in phase {phase}")),
+        }
+    }
+
+    /// The exit code this verdict asks for: 0 it held (or was skipped), 1 it did not, 2 the lab could not tell.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Verdict::Pass | Verdict::Skip { .. } => 0,
+            Verdict::Fail { .. } | Verdict::Crash { .. } | Verdict::Timeout { .. } => 1,
+            Verdict::BootFail { .. } | Verdict::Infra { .. } => 2,
+        }
+    }
+}
+
+/// The steps of one target's run, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Programs are looked for and installed.
+    Setup,
+    /// The kernel is built or found in the cache.
+    Kernel,
+    /// The initramfs is put together.
+    Image,
+    /// The machine is on its way to its first record.
+    Boot,
+    /// Cases run.
+    Test,
+    /// The machine was told to end and has not yet.
+    Shutdown,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Setup => "setup",
+            Phase::Kernel => "kernel",
+            Phase::Image => "image",
+            Phase::Boot => "boot",
+            Phase::Test => "test",
+            Phase::Shutdown => "shutdown",
+        })
+    }
+}
+
+/// One case with its verdict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseResult {
+    /// Unique name: `suite/name` or `suite/name.device`.
+    pub id: String,
+    /// The suite it is from.
+    pub suite: String,
+    /// What it checks, in a sentence.
+    pub about: String,
+    /// The promises of the interface that it proves.
+    pub promises: Vec<u8>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Milliseconds by the guest's clock; `None` where the case never ended.
+    pub millis: Option<u64>,
+    /// Which boot of the target it ran in, from 1; `None` where it never ran.
+    pub boot: Option<usize>,
+    /// Figures by name; units are in the names.
+    pub figures: BTreeMap<String, f64>,
+    /// What the processes of the case printed.
+    pub log: Vec<String>,
+    /// The last console lines, for a case that did not pass.
+    pub console: Vec<String>,
+}
+
+/// What was built, from what, and by what: enough to know whether two results compare.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// Version of the kernel source, as its Makefile gives it.
+    pub kernel_version: String,
+    /// Content hash of source, queue, config and toolchain: the key in the build cache.
+    pub kernel_hash: String,
+    /// SHA-256 of the `.config` the kernel was built with.
+    pub config_hash: String,
+    /// First line of `cc --version` of the compiler that built the kernel.
+    pub compiler: String,
+    /// SHA-256 of the initramfs without its plan.
+    pub image_hash: String,
+    /// First line of `rustc --version`.
+    pub rustc: String,
+    /// First line of `qemu-system-* --version`.
+    pub qemu: String,
+    /// `kvm` or `tcg`.
+    pub accel: String,
+    /// Why KVM was not used, where it was not.
+    pub accel_reason: Option<String>,
+}
+
+/// Everything about one target of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetResult {
+    /// Name of the target, as in `--arch`.
+    pub target: String,
+    /// Config flavour.
+    pub flavour: String,
+    /// What ran; empty strings for what was not reached.
+    pub provenance: Provenance,
+    /// Why the target could not be tested at all, if so.
+    pub failure: Option<String>,
+    /// Number of times the machine was started.
+    pub boots: usize,
+    /// Seconds spent in each phase, by its name.
+    pub seconds: BTreeMap<String, f64>,
+    /// The cases in plan order.
+    pub cases: Vec<CaseResult>,
+}
+
+impl TargetResult {
+    /// How many cases have the verdict with this word.
+    pub fn count(&self, word: &str) -> usize {
+        self.cases
+            .iter()
+            .filter(|case| case.verdict.word() == word)
+            .count()
+    }
+
+    /// Exit code of this target alone.
+    pub fn exit_code(&self) -> u8 {
+        let cases = self.cases.iter().map(|case| case.verdict.exit_code());
+        cases
+            .chain(self.failure.iter().map(|_| 2))
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// One run of `cargo xtask test`: the content of `results.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunResult {
+    /// Always [`SCHEMA`].
+    pub schema: u32,
+    /// Version of this tool and, in a checkout, the commit.
+    pub tool: String,
+    /// Start, RFC 3339, UTC.
+    pub started: String,
+    /// Wall-clock seconds from start to end.
+    pub seconds: f64,
+    /// True where the run was interrupted; cases that never ran are then missing from no list but have an `infra` verdict.
+    pub interrupted: bool,
+    /// The targets, in the order asked for.
+    pub targets: Vec<TargetResult>,
+}
+
+impl RunResult {
+    /// Exit code of the run: 2 beats 1 beats 0.
+    pub fn exit_code(&self) -> u8 {
+        let targets = self.targets.iter().map(TargetResult::exit_code);
+        targets
+            .chain(self.interrupted.then_some(2))
+            .max()
+            .unwrap_or(2)
+    }
+}
