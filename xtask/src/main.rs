@@ -1,3 +1,4 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! host tool
+//! `cargo xtask`: see the library's documentation, or `cargo xtask --help`.
+
 fn main() {}
