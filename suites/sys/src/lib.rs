@@ -1,2 +1,31 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Placeholder root, replaced below.
+//! Everything the guest asks of the operating system, and the only crate with `unsafe` in it.
+//!
+//! The modules below are the interface; `native` stands behind them and speaks to Linux through libc. What crosses
+//! between the two is scalars, byte slices and opaque handles, so that another backend can take its place on machines
+//! that rustc does not know. For the same reason nothing here has threads (programs fork), no closure outlives its
+//! call, and no libc type or constant shows in a signature.
+
+mod errno;
+mod file;
+mod fs;
+mod machine;
+mod memory;
+#[allow(unsafe_code)]
+mod native;
+mod process;
+mod time;
+
+pub use errno::{Errno, Error, Result};
+pub use file::{Fd, OpenFlags, Ready, pipe, poll};
+pub use fs::{
+    MountFlags, append_file, is_there, list_dir, make_char_device, make_dir, memfd, mount,
+    read_file, read_text, remove_file, unmount, write_file,
+};
+pub use machine::{Uname, big_endian, page_size, restart, sync, uname};
+pub use memory::{Access, Fault, FutexWait, Mapping, Prot, Sharing, Word, fence};
+pub use process::{
+    Ended, Forked, Pid, Signal, Target, args, become_nobody, die_with_parent, exec, exit, fork,
+    kill, new_session, own_pid, replace_stdio, wait, wait_any, yield_now,
+};
+pub use time::{Instant, sleep};

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The machine as a whole.
+
+use std::ffi::{CStr, c_char};
+
+use super::{Answer, answer};
+
+pub(crate) fn uname() -> Answer<(String, String)> {
+    // SAFETY: an all-zero utsname is valid, and the call fills it in.
+    let mut names: libc::utsname = unsafe { std::mem::zeroed() };
+    // SAFETY: `names` outlives the call.
+    answer(unsafe { libc::uname(&mut names) })?;
+    Ok((text(&names.release), text(&names.machine)))
+}
+
+fn text(field: &[c_char]) -> String {
+    let bytes: Vec<u8> = field.iter().map(|&c| c as u8).collect();
+    CStr::from_bytes_until_nul(&bytes)
+        .map(|text| text.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+pub(crate) fn page_size() -> usize {
+    // SAFETY: no memory is passed.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+pub(crate) fn big_endian() -> bool {
+    cfg!(target_endian = "big")
+}
+
+pub(crate) fn sync() {
+    // SAFETY: no memory is passed.
+    unsafe { libc::sync() };
+}
+
+pub(crate) fn restart() -> Answer<()> {
+    // SAFETY: no memory is passed.
+    answer(unsafe { libc::reboot(libc::RB_AUTOBOOT) }).map(drop)
+}

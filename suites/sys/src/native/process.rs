@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Processes.
+
+use super::{Answer, answer, c_text, last_errno, uninterrupted};
+use crate::errno::Errno;
+use crate::process::{Ended, Signal};
+
+const SIGNALS: [(Signal, i32); 6] = [
+    (Signal::Abort, libc::SIGABRT),
+    (Signal::Bus, libc::SIGBUS),
+    (Signal::Illegal, libc::SIGILL),
+    (Signal::Kill, libc::SIGKILL),
+    (Signal::Segv, libc::SIGSEGV),
+    (Signal::Term, libc::SIGTERM),
+];
+
+fn signal_number(signal: Signal) -> i32 {
+    match signal {
+        Signal::Other(number) => number,
+        named => SIGNALS
+            .iter()
+            .find(|(signal, _)| *signal == named)
+            .map_or(0, |(_, number)| *number),
+    }
+}
+
+fn signal_named(number: i32) -> Signal {
+    SIGNALS
+        .iter()
+        .find(|(_, n)| *n == number)
+        .map_or(Signal::Other(number), |(signal, _)| *signal)
+}
+
+pub(crate) fn args() -> Vec<String> {
+    std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect()
+}
+
+pub(crate) fn own_pid() -> i32 {
+    std::process::id() as i32
+}
+
+pub(crate) fn fork() -> Answer<i32> {
+    // SAFETY: the programs of the guest have one thread, so no lock can be left held in the child.
+    answer(unsafe { libc::fork() }).map(|pid| pid as i32)
+}
+
+pub(crate) fn exec(path: &str, args: &[&str]) -> Answer<()> {
+    let path = c_text(path)?;
+    let args = args
+        .iter()
+        .map(|arg| c_text(arg))
+        .collect::<Answer<Vec<_>>>()?;
+    let mut argv: Vec<*const libc::c_char> = args.iter().map(|arg| arg.as_ptr()).collect();
+    argv.push(std::ptr::null());
+    let environment = [std::ptr::null::<libc::c_char>()];
+    // SAFETY: every text ends in a NUL, both lists end in a null pointer, and all of them outlive the call.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), environment.as_ptr()) };
+    Err(last_errno())
+}
+
+pub(crate) fn exit(code: i32) -> ! {
+    // SAFETY: no memory is passed.
+    unsafe { libc::_exit(code) }
+}
+
+/// Waits for `pid` (-1: any child); `None` where none has ended and `block` is false.
+pub(crate) fn wait(pid: i32, block: bool) -> Answer<Option<(i32, Ended)>> {
+    let mut status = 0;
+    let flags = if block { 0 } else { libc::WNOHANG };
+    // SAFETY: `status` outlives the call.
+    let ended = uninterrupted(|| unsafe { libc::waitpid(pid, &mut status, flags) as isize })?;
+    let how = if libc::WIFSIGNALED(status) {
+        Ended::Signal(signal_named(libc::WTERMSIG(status)))
+    } else {
+        Ended::Code(libc::WEXITSTATUS(status))
+    };
+    Ok((ended != 0).then_some((ended as i32, how)))
+}
+
+pub(crate) fn kill(pid: i32, signal: Signal) -> Answer<()> {
+    // SAFETY: no memory is passed.
+    answer(unsafe { libc::kill(pid, signal_number(signal)) }).map(drop)
+}
+
+pub(crate) fn new_session() -> Answer<()> {
+    // SAFETY: no memory is passed.
+    answer(unsafe { libc::setsid() }).map(drop)
+}
+
+pub(crate) fn die_with_parent() -> Answer<()> {
+    // SAFETY: no memory is passed.
+    answer(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) }).map(drop)
+}
+
+pub(crate) fn replace_stdio(fds: &[i32]) -> Answer<()> {
+    // First out of the way of each other, then to their places.
+    let floor = fds.len() as i32;
+    let copies = fds
+        .iter()
+        // SAFETY: no memory is passed.
+        .map(|&fd| answer(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, floor) }))
+        .collect::<Answer<Vec<_>>>()?;
+    for (place, copy) in copies.iter().enumerate() {
+        // SAFETY: no memory is passed.
+        answer(unsafe { libc::dup2(*copy as i32, place as i32) })?;
+    }
+    Ok(())
+}
+
+pub(crate) fn become_nobody(id: u32) -> Answer<()> {
+    // SAFETY: no group is passed, so the null pointer is not looked at.
+    answer(unsafe { libc::setgroups(0, std::ptr::null()) })?;
+    // SAFETY: no memory is passed.
+    answer(unsafe { libc::setresgid(id, id, id) })?;
+    // SAFETY: no memory is passed.
+    answer(unsafe { libc::setresuid(id, id, id) })?;
+    // SAFETY: no memory is passed.
+    match unsafe { libc::geteuid() } {
+        uid if uid == id => Ok(()),
+        _ => Err(Errno::EPERM),
+    }
+}
+
+pub(crate) fn yield_now() {
+    // SAFETY: no memory is passed.
+    unsafe { libc::sched_yield() };
+}
