@@ -71,7 +71,7 @@ pub fn foreground_command(program: impl AsRef<OsStr>) -> Command {
     guarded(Mode::Exec, program.as_ref())
 }
 
-/// Asks a child made here, with all its processes, to end: SIGTERM, then, after `grace`, SIGKILL. Reaps it.
+/// Asks a child made here to end: SIGTERM, then, after `grace`, SIGKILL, both to its process group. Reaps it.
 ///
 /// # Errors
 /// A process that survives SIGKILL for ten seconds: [`io::ErrorKind::TimedOut`].

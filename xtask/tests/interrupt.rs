@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Signals as requests to stop. They act on the whole process, so each test that sends one runs as a process.
+
+use std::process::Command;
+
+use nix::sys::signal::{Signal, raise};
+use xtask::interrupt;
+
+/// Runs an ignored test of this file on its own and gives its exit code.
+fn alone(test: &str) -> Option<i32> {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", test, "--test-threads=1"]);
+    command.output().unwrap().status.code()
+}
+
+#[test]
+#[ignore = "a part of the_first_signal_is_a_request"]
+fn one_signal() {
+    interrupt::install().unwrap();
+    interrupt::install().unwrap();
+    assert!(!interrupt::requested());
+    raise(Signal::SIGTERM).unwrap();
+    assert!(interrupt::requested());
+}
+
+#[test]
+fn the_first_signal_is_a_request() {
+    assert_eq!(alone("one_signal"), Some(0));
+}
+
+#[test]
+#[ignore = "a part of the_second_signal_ends_the_process"]
+fn two_signals() {
+    interrupt::install().unwrap();
+    raise(Signal::SIGINT).unwrap();
+    raise(Signal::SIGHUP).unwrap();
+}
+
+#[test]
+fn the_second_signal_ends_the_process() {
+    assert_eq!(alone("two_signals"), Some(2));
+}
