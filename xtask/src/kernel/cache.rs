@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The cache: where things lie in it, and the locks that let several runs share it.
+//!
+//! ```text
+//! sources/<name>/tree/               an unpacked source, never changed again
+//! sources/<name>.lock
+//! slots/<source>/<target>-<flavour>/ where one kernel is built, again and again
+//! slots/<source>/<target>-<flavour>.lock
+//! kernels/<hash>/                    what a build gave, never changed again
+//! estimates/<target>-<flavour>       how many lines a build from nothing prints
+//! ```
+//!
+//! Whatever lies under its final name is whole: it is made beside it and renamed.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{Interrupted, Progress};
+
+/// How often a wait looks whether it is over.
+const POLL: Duration = Duration::from_millis(100);
+
+/// In a kernel's directory: locked by those who use it, modified when last used.
+const LEASE: &str = "lease";
+
+/// The lab's directory in the user's cache.
+#[derive(Clone, Copy, Debug)]
+pub struct Cache<'a>(pub &'a Path);
+
+impl Cache<'_> {
+    /// Unpacked sources.
+    pub fn sources(self) -> PathBuf {
+        self.0.join("sources")
+    }
+
+    /// Build directories.
+    pub fn slots(self) -> PathBuf {
+        self.0.join("slots")
+    }
+
+    /// Finished kernels.
+    pub fn kernels(self) -> PathBuf {
+        self.0.join("kernels")
+    }
+
+    /// Sizes of builds from nothing.
+    pub fn estimates(self) -> PathBuf {
+        self.0.join("estimates")
+    }
+}
+
+/// A held lock on a file. It ends when dropped, and with the process, however that ends.
+#[derive(Clone, Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held, not read")] Arc<Flock<File>>);
+
+/// Locks the file at `path` for this process alone; makes it if need be and marks it as used now.
+/// Another holder is waited for; `what` says in a few words what it does there.
+///
+/// # Errors
+/// The file cannot be made; [`Interrupted`] while waiting.
+pub fn lock(path: &Path, what: &str, progress: &mut dyn FnMut(Progress)) -> Result<Lock> {
+    wait_for(path, FlockArg::LockExclusiveNonblock, what, progress)
+}
+
+/// As [`lock`], together with others who ask for the same.
+///
+/// # Errors
+/// As [`lock`].
+pub fn lock_shared(path: &Path, what: &str, progress: &mut dyn FnMut(Progress)) -> Result<Lock> {
+    wait_for(path, FlockArg::LockSharedNonblock, what, progress)
+}
+
+fn wait_for(
+    path: &Path,
+    how: FlockArg,
+    what: &str,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Lock> {
+    let dir = path.parent().expect("a lock lies in a directory");
+    fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+    let mut said = false;
+    loop {
+        let taken = take(path, how, true).with_context(|| format!("lock {}", path.display()))?;
+        if let Some(lock) = taken {
+            return Ok(lock);
+        }
+        if !said {
+            progress(Progress::step(format!("waiting for another run, which {what}")));
+            said = true;
+        }
+        if crate::interrupt::requested() {
+            bail!(Interrupted);
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// The lock, if nobody holds it against us; without waiting.
+pub fn try_lock(path: &Path) -> io::Result<Option<Lock>> {
+    take(path, FlockArg::LockExclusiveNonblock, false)
+}
+
+fn take(path: &Path, how: FlockArg, use_now: bool) -> io::Result<Option<Lock>> {
+    let file = File::options()
+        .write(true)
+        .create(use_now)
+        .truncate(false)
+        .open(path)?;
+    let lock = match Flock::lock(file, how) {
+        Ok(lock) => lock,
+        Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+        Err((_, errno)) => return Err(errno.into()),
+    };
+    // Between open and lock the file may have been removed by `clean`, and then guards nothing.
+    let same = fs::metadata(path).is_ok_and(|meta| {
+        lock.metadata()
+            .is_ok_and(|mine| (mine.dev(), mine.ino()) == (meta.dev(), meta.ino()))
+    });
+    if !same {
+        return Ok(None);
+    }
+    if use_now {
+        lock.set_modified(SystemTime::now())?;
+    }
+    Ok(Some(Lock(Arc::new(lock))))
+}
+
+/// Keeps the finished kernel in `dir` from being cleaned away while the lock is held, and marks it as used now.
+/// `None`: there is no such kernel.
+pub fn lease(dir: &Path) -> Result<Option<Lock>> {
+    let path = dir.join(LEASE);
+    while path.exists() {
+        match take(&path, FlockArg::LockSharedNonblock, true) {
+            Ok(Some(lock)) => return Ok(Some(lock)),
+            // Being removed: it is gone, or the remover gave up, a moment later.
+            Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) => return Err(error).with_context(|| format!("lock {}", path.display())),
+        }
+    }
+    Ok(None)
+}
+
+/// Makes the finished directory `made` available as `dir`, which others may lease from then on.
+/// Another process may have been quicker; its result is as good.
+pub fn publish(made: &Path, dir: &Path) -> Result<()> {
+    let put = || -> io::Result<()> {
+        File::create(made.join(LEASE))?;
+        fs::create_dir_all(dir.parent().expect("a kernel lies in a directory"))?;
+        match fs::rename(made, dir) {
+            Err(_) if dir.join(LEASE).exists() => fs::remove_dir_all(made),
+            renamed => renamed,
+        }
+    };
+    put().with_context(|| format!("move the finished kernel to {}", dir.display()))
+}
+
+/// Something that [`clean`] removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// Where it was.
+    pub path: PathBuf,
+    /// Bytes on disk it took, hard links to what remains not counted.
+    pub bytes: u64,
+}
+
+/// Removes kernels, build directories and sources that were last used more than `older_than` ago and are not
+/// in use now.
+///
+/// # Errors
+/// Something cannot be removed; names it.
+pub fn clean(cache: &Path, older_than: Duration) -> Result<Vec<Removed>> {
+    let _alone = lock(&cache.join("clean.lock"), "cleans the cache", &mut |_| {})?;
+    let cache = Cache(cache);
+    let mut removed = Vec::new();
+    for dir in directories(&cache.kernels())? {
+        removed.extend(remove_if_old(&dir, &dir.join(LEASE), older_than)?);
+    }
+    // Slots before sources: their files are links to those of the source.
+    for source in directories(&cache.slots())? {
+        for dir in directories(&source)? {
+            removed.extend(remove_if_old(&dir, &lock_of(&dir), older_than)?);
+        }
+        // Fails, as it should, while a slot is left.
+        let _ = fs::remove_dir(&source);
+    }
+    for dir in directories(&cache.sources())? {
+        removed.extend(remove_if_old(&dir, &lock_of(&dir), older_than)?);
+    }
+    Ok(removed)
+}
+
+/// `<dir>.lock`.
+pub fn lock_of(dir: &Path) -> PathBuf {
+    beside(dir, ".lock")
+}
+
+/// `dir` with `ending` added to its name.
+pub fn beside(dir: &Path, ending: &str) -> PathBuf {
+    let mut name = dir.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+fn remove_if_old(dir: &Path, lock: &Path, older_than: Duration) -> Result<Option<Removed>> {
+    let remove = || -> io::Result<Option<Removed>> {
+        let used = match fs::metadata(lock) {
+            Ok(meta) => meta.modified()?,
+            // Half made or half removed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => SystemTime::UNIX_EPOCH,
+            Err(error) => return Err(error),
+        };
+        if used.elapsed().unwrap_or_default() < older_than {
+            return Ok(None);
+        }
+        let held = match try_lock(lock) {
+            Ok(None) => return Ok(None),
+            Ok(held) => held,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let bytes = disk_use(dir)?;
+        // First out of its name, so that nothing half removed looks whole.
+        let mut doomed = dir.to_owned();
+        if !dir.extension().is_some_and(|ending| ending == "old") {
+            doomed = beside(dir, ".old");
+            remove_dir(&doomed)?;
+            fs::rename(dir, &doomed)?;
+        }
+        remove_dir(&doomed)?;
+        if !lock.starts_with(dir) && held.is_some() {
+            fs::remove_file(lock)?;
+        }
+        let path = dir.to_owned();
+        Ok(Some(Removed { path, bytes }))
+    };
+    remove().with_context(|| format!("remove {}", dir.display()))
+}
+
+/// Removes a directory with all it holds, if it is there.
+pub fn remove_dir(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+fn directories(dir: &Path) -> Result<Vec<PathBuf>> {
+    let read = || -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                found.push(entry.path());
+            }
+        }
+        found.sort();
+        Ok(found)
+    };
+    read().with_context(|| format!("read {}", dir.display()))
+}
+
+/// Bytes that come free with `dir`: a file with a link elsewhere counts nothing.
+fn disk_use(dir: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        if meta.is_dir() {
+            bytes += disk_use(&entry.path())?;
+        } else if meta.nlink() == 1 {
+            bytes += meta.blocks() * 512;
+        }
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! SHA-256 in hexadecimal.
+
+use std::io::{self, Read};
+
+use sha2::{Digest, Sha256};
+
+use super::source::Listing;
+
+/// The digest of `bytes`.
+pub fn of(bytes: &[u8]) -> String {
+    hex(Sha256::new_with_prefix(bytes))
+}
+
+/// The digest of what `reader` has left.
+pub fn of_reader(mut reader: impl Read) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(hex(hash)),
+            n => hash.update(&buffer[..n]),
+        }
+    }
+}
+
+/// The digest of a list of parts. No two different lists give the same bytes: each part follows its length.
+pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hex(hash)
+}
+
+/// The digest of a tree's files.
+pub fn of_listing(listing: &Listing) -> String {
+    let pairs = listing.iter().flat_map(|(path, id)| [path.as_bytes(), id.as_bytes()]);
+    of_parts(pairs)
+}
+
+fn hex(hash: Sha256) -> String {
+    format!("{:x}", hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_is_sha256() {
+        // FIPS 180-2, appendix B.1.
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(of(b"abc"), abc);
+        assert_eq!(of_reader(&b"abc"[..]).unwrap(), abc);
+    }
+
+    #[test]
+    fn where_a_part_ends_matters() {
+        assert_ne!(of_parts([&b"ab"[..], b"c"]), of_parts([&b"a"[..], b"bc"]));
+    }
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Runs of the kernel's own make: logged, counted, and stopped when the lab is.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+
+use super::Interrupted;
+use crate::target::KernelSpec;
+use crate::{guard, interrupt};
+
+/// How often a wait looks whether it is over.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How long make may tidy up after SIGINT.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Lines of the log that an error shows.
+const SHOWN: usize = 24;
+
+/// What makes two builds of the same input give the same image. The date is arbitrary.
+const FIXED: [(&str, &str); 5] = [
+    ("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 1970"),
+    ("KBUILD_BUILD_USER", "dmmap"),
+    ("KBUILD_BUILD_HOST", "lab"),
+    ("KBUILD_BUILD_VERSION", "1"),
+    // Set but empty: no `+` after the version of a tree that is a git checkout.
+    ("LOCALVERSION", ""),
+];
+
+/// Variables of the user's that kbuild would listen to.
+const FOREIGN: [&str; 20] = [
+    "MAKEFLAGS", "MFLAGS", "MAKEFILES", "MAKELEVEL", "GNUMAKEFLAGS", "O", "V", "W", "C", "M", "CC", "LD", "LLVM",
+    "KBUILD_OUTPUT", "KBUILD_EXTMOD", "KCONFIG_CONFIG", "KCFLAGS", "KCPPFLAGS", "KAFLAGS", "HOSTCFLAGS",
+];
+
+/// A tree, where it is built, and how.
+#[derive(Debug)]
+pub struct Make<'a> {
+    /// The source.
+    pub tree: PathBuf,
+    /// What make writes to.
+    pub obj: PathBuf,
+    /// What make prints.
+    pub log: PathBuf,
+    /// Architecture and tools.
+    pub spec: &'a KernelSpec,
+    /// `-j`.
+    pub jobs: usize,
+}
+
+impl Make<'_> {
+    /// Runs make for `targets` with more `variables`; returns how many steps it printed.
+    /// `progress` gets each step, with the number so far.
+    ///
+    /// # Errors
+    /// Make fails: shows the part of the log that says why. [`Interrupted`] when the lab is asked to stop; make
+    /// has then ended too.
+    pub fn run(
+        &self,
+        targets: &[&str],
+        variables: &[(&str, &Path)],
+        progress: &mut dyn FnMut(u64, &str),
+    ) -> Result<u64> {
+        let marker = self.obj.join(MARKER);
+        fs::write(&marker, "").with_context(|| format!("write {}", marker.display()))?;
+        let mut child = self.start(targets, variables)?;
+        let mut lines = Lines::of(&self.log)?;
+        let ended = loop {
+            let ended = child.try_wait().context("wait for make")?;
+            lines.more(progress)?;
+            if let Some(status) = ended {
+                break status;
+            }
+            if interrupt::requested() {
+                break interrupt_make(&mut child)?;
+            }
+            std::thread::sleep(POLL);
+        };
+        // Make has ended by itself, or of SIGINT after it removed what it had begun: all that is there is whole.
+        if ended.code().is_some() || ended.signal() == Some(Signal::SIGINT as i32) {
+            fs::remove_file(&marker).with_context(|| format!("remove {}", marker.display()))?;
+        }
+        if interrupt::requested() {
+            bail!(Interrupted);
+        }
+        self.judge(targets, ended)?;
+        Ok(lines.steps)
+    }
+
+    fn start(&self, targets: &[&str], variables: &[(&str, &Path)]) -> Result<Child> {
+        let log = File::options().create(true).append(true).open(&self.log);
+        let log = log.with_context(|| format!("write {}", self.log.display()))?;
+        let mut command = self.command(targets, variables);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.spawn().context("run make")
+    }
+
+    fn command(&self, targets: &[&str], variables: &[(&str, &Path)]) -> Command {
+        let mut command = guard::command("make");
+        command.arg("-C").arg(&self.tree).arg(format!("O={}", self.obj.display()));
+        command.arg(format!("ARCH={}", self.spec.arch));
+        command.arg(format!("CROSS_COMPILE={}", self.spec.cross));
+        command.arg(format!("-j{}", self.jobs));
+        command.args(targets);
+        for name in FOREIGN {
+            command.env_remove(name);
+        }
+        command.envs(FIXED).envs(variables.iter().copied()).env("LC_ALL", "C");
+        command
+    }
+
+    fn judge(&self, targets: &[&str], ended: ExitStatus) -> Result<()> {
+        if ended.success() {
+            return Ok(());
+        }
+        if ended.code() == Some(i32::from(guard::CANNOT_RUN)) {
+            bail!("there is no make here: `cargo xtask doctor` says what else is missing");
+        }
+        let text = fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let excerpt: String = excerpt(&text).map(|line| format!("\n    {line}")).collect();
+        bail!(
+            "make {} failed ({ended}):{excerpt}\n  the whole log: {}",
+            targets.join(" "),
+            self.log.display()
+        );
+    }
+}
+
+/// In a build directory while make runs in it. Found there before, it says that make was killed in the middle of
+/// something, and that nobody knows what.
+const MARKER: &str = ".building";
+
+/// Whether a make was killed in this build directory.
+pub fn was_killed(obj: &Path) -> bool {
+    obj.join(MARKER).exists()
+}
+
+fn interrupt_make(child: &mut Child) -> Result<ExitStatus> {
+    guard::stop_with(child, Signal::SIGINT, GRACE).context("stop make")
+}
+
+/// Follows a log as it grows.
+struct Lines {
+    file: File,
+    path: PathBuf,
+    rest: Vec<u8>,
+    steps: u64,
+}
+
+impl Lines {
+    /// From the log's present end on.
+    fn of(path: &Path) -> Result<Self> {
+        let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
+        let (path, rest) = (path.to_owned(), Vec::new());
+        Ok(Self { file, path, rest, steps: 0 })
+    }
+
+    fn more(&mut self, progress: &mut dyn FnMut(u64, &str)) -> Result<()> {
+        let read = self.file.read_to_end(&mut self.rest);
+        read.with_context(|| format!("read {}", self.path.display()))?;
+        let end = self.rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let lines: Vec<u8> = self.rest.drain(..end).collect();
+        for line in String::from_utf8_lossy(&lines).lines() {
+            if let Some(step) = step(line) {
+                self.steps += 1;
+                progress(self.steps, &step);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The step that kbuild announces in a line such as `  CC      fs/fuse/dev.o`.
+fn step(line: &str) -> Option<String> {
+    let line = line.strip_prefix("  ")?;
+    let (tag, object) = line.split_once(' ')?;
+    let is_tag = !tag.is_empty() && tag.chars().all(|c| c.is_ascii_uppercase() || "0123456789+-_".contains(c));
+    is_tag.then(|| format!("{tag} {}", object.trim()))
+}
+
+/// The lines of a failed make's log that say why: from the first error on, else the last ones.
+fn excerpt(log: &str) -> impl Iterator<Item = &str> {
+    let lines: Vec<&str> = log.lines().collect();
+    let error = lines.iter().position(|line| line.contains("error:") || line.contains("*** "));
+    let first = match error {
+        // The lines before it say where: `In function …`, `/bin/sh: flex: not found`.
+        Some(at) => at.saturating_sub(2),
+        None => lines.len().saturating_sub(SHOWN),
+    };
+    lines.into_iter().skip(first).take(SHOWN)
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The source tree of a slot: follows a source and its patches, and touches no file whose content stays.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::cache;
+use super::own;
+use super::queue::Overlay;
+use super::source::{Base, Listing};
+
+/// Stands for a file of which nobody knows what it holds: something was about to be done to it.
+const UNKNOWN: &str = "?";
+
+/// Makes `tree` what `base` with `overlay` on top is, and returns what it then holds. `record` is the file that
+/// remembers this.
+///
+/// A file whose content stays keeps its time, so that make leaves alone what was built from it; one whose content
+/// changes gets the present time, even if the new content is older.
+///
+/// # Errors
+/// A file cannot be read or written; a user's file changed while it was copied.
+pub fn follow(base: &Base, overlay: &Overlay, tree: &Path, record: &Path) -> Result<Listing> {
+    let mut wanted = base.listing()?;
+    for (path, content) in overlay {
+        match content {
+            Some((id, _)) => wanted.insert(path.clone(), id.clone()),
+            None => wanted.remove(path),
+        };
+    }
+    let mut held = read_record(record);
+    let new = held.is_empty();
+    if new {
+        cache::remove_dir(tree).with_context(|| format!("remove {}", tree.display()))?;
+    }
+    let stale: Vec<String> = differing(&held, &wanted);
+    if !new && !stale.is_empty() {
+        // Should this be killed half way, the next run does these again.
+        held.extend(stale.iter().map(|path| (path.clone(), UNKNOWN.to_owned())));
+        write_record(record, &held)?;
+    }
+    for path in &stale {
+        let file = tree.join(path);
+        let patched = overlay.get(path).and_then(Option::as_ref);
+        match (wanted.get(path), patched) {
+            (None, _) => remove_with_parents(&file),
+            (Some(_), Some((_, from))) => replace(from, &file),
+            (Some(_), None) if new && base.is_frozen() => link(&base.root.join(path), &file),
+            (Some(id), None) => copy_checked(&base.root.join(path), &file, id, base.is_frozen()),
+        }
+        .with_context(|| format!("write {}", file.display()))?;
+    }
+    if !stale.is_empty() {
+        write_record(record, &wanted)?;
+    }
+    Ok(wanted)
+}
+
+/// Paths that one of the two has and the other has not, or not with the same content. Those to remove come first:
+/// a directory may take the place of a file.
+fn differing(held: &Listing, wanted: &Listing) -> Vec<String> {
+    let gone = held.iter().filter(|(path, _)| !wanted.contains_key(*path));
+    let changed = wanted.iter().filter(|(path, id)| held.get(*path) != Some(id));
+    gone.chain(changed).map(|(path, _)| path.clone()).collect()
+}
+
+fn remove(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Removes `file` and the directories that are empty then.
+fn remove_with_parents(file: &Path) -> Result<()> {
+    remove(file)?;
+    let _ = file.ancestors().skip(1).try_for_each(fs::remove_dir);
+    Ok(())
+}
+
+fn link(from: &Path, to: &Path) -> Result<()> {
+    make_parent(to)?;
+    // Not every file system has hard links.
+    if fs::hard_link(from, to).is_err() {
+        replace(from, to)?;
+    }
+    Ok(())
+}
+
+fn copy_checked(from: &Path, to: &Path, id: &str, frozen: bool) -> Result<()> {
+    replace(from, to)?;
+    if !frozen && own::identify(to)? != id {
+        bail!("{} changed while it was copied: run again", from.display());
+    }
+    Ok(())
+}
+
+/// Puts a copy in place of `to`, never into it: it may be a link to a file that others use.
+fn replace(from: &Path, to: &Path) -> Result<()> {
+    make_parent(to)?;
+    let new = cache::beside(to, ".new~");
+    remove(&new)?;
+    if from.is_symlink() {
+        std::os::unix::fs::symlink(fs::read_link(from)?, &new)?;
+    } else {
+        fs::copy(from, &new)?;
+    }
+    fs::rename(&new, to)?;
+    Ok(())
+}
+
+fn make_parent(file: &Path) -> io::Result<()> {
+    let dir = file.parent().expect("below the tree");
+    // One call where the directory is there, which is nearly always.
+    if dir.is_dir() { Ok(()) } else { fs::create_dir_all(dir) }
+}
+
+fn read_record(record: &Path) -> Listing {
+    let text = fs::read_to_string(record).unwrap_or_default();
+    let entries = text.lines().filter_map(|line| line.split_once('\t'));
+    entries.map(|(id, path)| (path.to_owned(), id.to_owned())).collect::<BTreeMap<_, _>>()
+}
+
+fn write_record(record: &Path, listing: &Listing) -> Result<()> {
+    let mut text = String::new();
+    for (path, id) in listing {
+        text.push_str(&format!("{id}\t{path}\n"));
+    }
+    crate::paths::write_whole(record, text.as_bytes())
+}
