@@ -4,5 +4,16 @@
 //! [`run`] tells that story for one target; everything else is one of its steps or serves one.
 
 pub mod event;
+pub mod flavour;
+pub mod guard;
+pub mod image;
+pub mod interrupt;
+pub mod machine;
+pub mod paths;
+pub mod plan;
+pub mod setup;
+pub mod suite;
+pub mod target;
 pub mod verdict;
+pub mod version;
 pub mod yaml;

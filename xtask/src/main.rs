@@ -1,4 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask`: see the library's documentation, or `cargo xtask --help`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use xtask::cli::Cli;
+
+fn main() -> ExitCode {
+    // Before anything else: this may be the lab starting itself to watch over a program.
+    if let Some(code) = xtask::guard::take_over(std::env::args_os()) {
+        return code;
+    }
+    match xtask::commands::run(Cli::parse()) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -127,8 +127,7 @@ pub fn load_all(dir: &Path) -> Result<Vec<Target>> {
 }
 
 fn load(path: &Path) -> Result<Target> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let target: Target = crate::yaml::parse(&text, path)?;
     if path.file_stem().is_none_or(|stem| *stem != *target.name) {
         bail!(
@@ -161,8 +160,49 @@ pub fn select<'t>(targets: &'t [Target], words: &[String]) -> Result<Vec<&'t Tar
         }
         if !any {
             let names: Vec<_> = targets.iter().map(|t| t.name.as_str()).collect();
-            bail!("--arch {word}: no such target; there are: {}, all", names.join(", "));
+            bail!(
+                "--arch {word}: no such target; there are: {}, all",
+                names.join(", ")
+            );
         }
     }
     Ok(chosen)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../kernel-configs");
+
+    /// The target that tests of other modules use.
+    pub(crate) fn x86_64() -> Target {
+        load(&Path::new(DIR).join("x86_64.yaml")).unwrap()
+    }
+
+    #[test]
+    fn every_target_in_the_tree_parses() {
+        let targets = load_all(Path::new(DIR)).unwrap();
+        assert!(targets.iter().any(|target| target.name == "x86_64"));
+    }
+
+    #[test]
+    fn words_select_targets_once_and_in_order() {
+        let (mut arm, x86) = (x86_64(), x86_64());
+        arm.name = "armv5".into();
+        arm.groups = vec!["arm".into()];
+        let all = [arm, x86];
+        let names = |words: &[&str]| -> Vec<String> {
+            let words: Vec<String> = words.iter().map(|word| word.to_string()).collect();
+            let chosen = select(&all, &words).unwrap();
+            chosen.iter().map(|target| target.name.clone()).collect()
+        };
+        assert_eq!(names(&["x86_64", "all"]), ["x86_64", "armv5"]);
+        assert_eq!(names(&["arm", "arm"]), ["armv5"]);
+        let error = select(&all, &["vax".into()]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "--arch vax: no such target; there are: armv5, x86_64, all"
+        );
+    }
 }

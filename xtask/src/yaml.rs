@@ -17,7 +17,10 @@ pub fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
             return anyhow!("{file}: {error}");
         };
         let (line, column) = (at.line(), at.column());
+        let words = error.to_string();
+        // The parser's words end with the place, which is said already.
+        let words = words.split(" at line ").next().unwrap_or(&words);
         let source = text.lines().nth(line.saturating_sub(1)).unwrap_or("");
-        anyhow!("{file}:{line}:{column}: {error}\n    {}", source.trim())
+        anyhow!("{file}:{line}:{column}: {words}\n    {}", source.trim())
     })
 }

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// How often `init` says that it is alive while a case runs, in milliseconds: what tells a long case from a dead guest.
+pub const ALIVE_EVERY_MS: u64 = 2_000;
+
 /// One message from guest to host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -36,6 +39,8 @@ pub enum Record {
         /// The line, without its end.
         line: String,
     },
+    /// Nothing new, but `init` is alive; sent every [`ALIVE_EVERY_MS`] while a case runs.
+    Alive,
     /// A case is over and its processes are gone.
     CaseEnd {
         /// Name of the case.

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Boot: one start of a machine, from its initramfs to its end.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use protocol::plan::{self, Mode, Plan};
+
+use crate::image::Image;
+use crate::interrupt;
+use crate::ledger::Ledger;
+use crate::machine::args::{self, Boot, Console};
+use crate::machine::process::Machine;
+use crate::plan::Case;
+use crate::target::QemuSpec;
+use crate::watch::clock::Limits;
+use crate::watch::{BootEnd, Watch};
+
+/// How often the streams are looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The initramfs, in the directory of a boot.
+pub const INITRAMFS: &str = "initramfs.cpio";
+
+/// The command to paste, in the directory of a boot.
+pub const COMMAND: &str = "qemu.sh";
+
+/// What every boot of a target has in common.
+#[derive(Debug)]
+pub struct Setting<'a> {
+    /// The machine.
+    pub qemu: &'a QemuSpec,
+    /// `kvm` or `tcg`.
+    pub accel: &'a str,
+    /// The kernel image.
+    pub kernel: &'a Path,
+    /// What the guest finds.
+    pub image: &'a Image,
+    /// How long things may take.
+    pub limits: Limits,
+}
+
+/// Boots the machine in the new directory `dir`, runs `cases`, and tells `ledger` what was seen.
+///
+/// # Errors
+/// The lab's own side failed: the directory cannot be written to, QEMU is not there.
+pub fn run(setting: &Setting, dir: &Path, cases: &[&Case], ledger: &mut Ledger) -> Result<()> {
+    let mut machine = start(setting, dir, &plan_of(Mode::Run, cases))?;
+    let deadline = |case: &&Case| Duration::from_millis(case.planned.deadline_ms);
+    let plan = cases.iter().map(|case| (case.id().to_owned(), deadline(case)));
+    let mut watch = Watch::new(plan.collect(), setting.limits);
+    let end = follow(&mut machine, &mut watch, ledger)?;
+    machine.stop();
+    watch.records(&machine.records()?, Duration::MAX);
+    watch.console(&machine.console()?, Duration::MAX);
+    let last_lines = watch.last_lines();
+    let end = watch.close(end);
+    watch.seen().into_iter().for_each(|seen| ledger.seen(seen));
+    ledger.boot_ended(&end, cases.len(), last_lines);
+    Ok(())
+}
+
+/// The plan of a boot.
+pub fn plan_of(mode: Mode, cases: &[&Case]) -> Plan {
+    Plan {
+        version: plan::VERSION,
+        mode,
+        cases: cases.iter().map(|case| case.planned.clone()).collect(),
+    }
+}
+
+/// Writes what the boot needs into `dir` and starts the machine.
+fn start(setting: &Setting, dir: &Path, plan: &Plan) -> Result<Machine> {
+    fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+    setting.image.write(plan, dir.join(INITRAMFS))?;
+    let boot = Boot {
+        accel: setting.accel,
+        kernel: setting.kernel,
+        initrd: Path::new(INITRAMFS),
+        console: Console::Log,
+        gdb: false,
+    };
+    let args = args::qemu(setting.qemu, &boot);
+    let command = args::to_paste(dir, &setting.qemu.binary, &args);
+    crate::paths::write_whole(&dir.join(COMMAND), command.as_bytes())?;
+    Machine::start(dir, &setting.qemu.binary, &args)
+}
+
+/// Passes what the machine writes to the watch, and what the watch makes of it to the ledger, until the boot is over.
+fn follow(machine: &mut Machine, watch: &mut Watch, ledger: &mut Ledger) -> Result<BootEnd> {
+    let started = Instant::now();
+    loop {
+        // Asked before the streams are read: what QEMU wrote before it ended is then read below.
+        let ended = machine.ended()?;
+        // Records first: a console line that came before a record is then never seen after it.
+        watch.records(&machine.records()?, started.elapsed());
+        watch.console(&machine.console()?, started.elapsed());
+        watch.seen().into_iter().for_each(|seen| ledger.seen(seen));
+        if let Some(end) = ended {
+            return Ok(BootEnd::Qemu(end));
+        }
+        if interrupt::requested() {
+            return Ok(BootEnd::Interrupted);
+        }
+        if let Some(end) = watch.verdict(started.elapsed()) {
+            return Ok(end);
+        }
+        std::thread::sleep(LOOK);
+    }
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line, and nothing else: what each command does is in [`commands`](crate::commands).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use regex::Regex;
+
+use crate::setup::accel::Accel;
+
+/// Says whether FUSE/CUSE direct mmap keeps memory coherent and bounded, on a real kernel in QEMU.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
+#[command(after_help = "Start with `cargo xtask test`. Exit codes of every command: 0 all is well; 1 a case or a check \
+    failed; 2 the command could not do what was asked.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build a patched kernel, boot it, run the suites in it, and report.
+    #[command(after_help = TEST_EXAMPLES)]
+    Test(Test),
+    /// Run every check that needs no guest: format, lints, host tests, docs, licence headers.
+    Check,
+    /// Build the kernel only, and print where it is.
+    Build(Machine),
+    /// Boot a target to an interactive shell. Ctrl-A x ends it; Ctrl-A c is QEMU's monitor.
+    Boot(Interactive),
+    /// Boot a target stopped, with a gdb stub, and print the gdb command.
+    Gdb(Interactive),
+    /// List targets, flavours, suites and cases.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what this machine has, what is missing, and whether KVM really runs a guest.
+    Doctor {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure the lab and direct mmap, and print the tables of docs/performance.md.
+    Bench(Bench),
+    /// Remove kernels and build directories that were not used for a while.
+    Clean {
+        /// How long not used: 12h, 30days; 0s is everything.
+        #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration, default_value = "30days")]
+        older_than: Duration,
+    },
+}
+
+const TEST_EXAMPLES: &str = "\
+Examples:
+  cargo xtask test                               everything, on x86_64
+  cargo xtask test --suite smoke                 ten seconds' worth
+  cargo xtask test --case drain/cycles.cuse      one case
+  cargo xtask test --flavour debug               under KASAN and lockdep
+  cargo xtask test --kernel-src ~/linux          your own tree, with the patch queue on top
+  cargo xtask test --kernel-src ~/linux --no-queue   your own tree as it stands
+
+Exit codes: 0 all passed; 1 a case failed, crashed or timed out; 2 the lab could not do what was asked.";
+
+/// Which kernel in which machine.
+#[derive(Clone, Debug, Args)]
+pub struct Machine {
+    /// Targets or groups of them; `cargo xtask list` shows all.
+    #[arg(long, value_name = "TARGET", value_delimiter = ',', default_value = "x86_64")]
+    pub arch: Vec<String>,
+    /// Config flavour: default, debug.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub flavour: String,
+    /// Kernel source to use in place of Debian's: a directory or a tarball. It is never modified.
+    #[arg(long, value_name = "DIR|TARBALL")]
+    pub kernel_src: Option<PathBuf>,
+    /// Take the kernel source as it stands: apply no patch queue.
+    #[arg(long)]
+    pub no_queue: bool,
+    /// Processes `make` may run at once; as many as there are cores.
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Install nothing; say what is missing instead.
+    #[arg(long)]
+    pub no_setup: bool,
+}
+
+/// `cargo xtask test`.
+#[derive(Clone, Debug, Args)]
+pub struct Test {
+    /// Which kernel in which machine.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Suites to run.
+    #[arg(long, value_name = "SUITE", value_delimiter = ',')]
+    pub suite: Vec<String>,
+    /// Cases to run: `suite/name.device`, or `suite/name` for all its devices.
+    #[arg(long, value_name = "CASE", value_delimiter = ',')]
+    pub case: Vec<String>,
+    /// Run only cases whose name matches.
+    #[arg(long, value_name = "REGEX")]
+    pub filter: Option<Regex>,
+    /// How QEMU runs the guest; auto takes KVM where it really works.
+    #[arg(long, value_enum, default_value_t = Accel::Auto)]
+    pub accel: Accel,
+    /// Multiply every deadline and clock, on a slow machine.
+    #[arg(long, value_name = "FACTOR", value_parser = positive, default_value = "1")]
+    pub timeout_scale: f64,
+    /// Where results.json, junit.xml and ktap.txt go, besides the run directory.
+    #[arg(long, value_name = "DIR")]
+    pub report_dir: Option<PathBuf>,
+    /// Never remove this run's directory, initramfs included.
+    #[arg(long)]
+    pub keep: bool,
+    /// Print the plan and the QEMU command, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A line for each case that passed.
+    #[arg(long, short, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Only what failed, and the summary.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `cargo xtask boot` and `cargo xtask gdb`.
+#[derive(Clone, Debug, Args)]
+pub struct Interactive {
+    /// Which kernel in which machine.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// How QEMU runs the guest; auto takes KVM where it really works.
+    #[arg(long, value_enum, default_value_t = Accel::Auto)]
+    pub accel: Accel,
+    /// Print the QEMU command, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `cargo xtask bench`.
+#[derive(Clone, Debug, Args)]
+pub struct Bench {
+    /// Which kernel in which machine.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Times each figure is taken; the median is printed.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub repeat: usize,
+    /// Also time a cold kernel build, against plain make with the same config. Takes minutes.
+    #[arg(long)]
+    pub cold: bool,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(factor),
+        _ => Err("a factor is a number above 0, such as 2.5".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_teaches() {
+        let help = |name: &str| {
+            let mut cli = Cli::command().term_width(100);
+            match name {
+                "" => cli.render_long_help().to_string(),
+                name => {
+                    let command = cli.find_subcommand_mut(name).expect("it exists");
+                    command.render_help().to_string()
+                }
+            }
+        };
+        insta::assert_snapshot!(help(""));
+        insta::assert_snapshot!(help("test"));
+    }
+}

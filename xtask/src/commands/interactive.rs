@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask boot` and `cargo xtask gdb`: a machine for a person.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use protocol::plan::Mode;
+
+use super::{Tree, ensure, job};
+use crate::boot::{INITRAMFS, plan_of};
+use crate::cli::Interactive;
+use crate::image::{Image, guest};
+use crate::machine::args::{self, Boot, Console, GDB};
+use crate::plan::{self, Filter};
+use crate::report::term;
+use crate::setup::accel;
+use crate::{guard, kernel, paths, run};
+
+/// What the person wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Look around.
+    Shell,
+    /// Look inside.
+    Gdb,
+}
+
+/// Builds what is needed, then hands the terminal to QEMU.
+pub fn run(args: &Interactive, kind: Kind) -> Result<u8> {
+    let tree = Tree::load()?;
+    let (targets, flavour) = tree.select(&args.machine)?;
+    let [target] = targets.as_slice() else {
+        bail!("--arch names {} targets; one terminal takes one machine", targets.len());
+    };
+    let qemu = run::scaled(&target.qemu, &flavour);
+    let gdb = kind == Kind::Gdb;
+    let command = |dir: &Path, accel: &str, image: &Path| {
+        let boot = Boot {
+            accel,
+            kernel: image,
+            initrd: Path::new(INITRAMFS),
+            console: Console::Terminal,
+            gdb,
+        };
+        let args = args::qemu(&qemu, &boot);
+        (args::to_paste(dir, &qemu.binary, &args), args)
+    };
+    if args.dry_run {
+        let dir = tree.checkout.join("target/lab/latest").join(&target.name);
+        let image = kernel::planned_image(&paths::cache()?, target);
+        print!("{}", command(&dir, args.accel.planned(), &image).0);
+        return Ok(0);
+    }
+
+    ensure(&targets, &args.machine)?;
+    let run_dir = paths::new_run(&tree.checkout, false)?;
+    let dir = run_dir.join(&target.name);
+    fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+    let job = job(&tree, &args.machine, flavour, args.accel, 1.0, run_dir)?;
+    let bar = term::build_bar(&target.name);
+    let built = kernel::build(&job.kernel_request(target), &mut |step| {
+        bar.step(step.done, step.of, &step.what);
+    });
+    bar.finish();
+    let built = built?;
+    let image = Image::new(&guest::build(&job.checkout, &target.rust)?)?;
+    // All cases go in, so that the shell can run one by name.
+    let everything = Filter {
+        suites: tree.suites.iter().map(|suite| suite.suite.clone()).collect(),
+        ..Filter::default()
+    };
+    let cases = plan::compile(&tree.suites, target, &everything, job.scale)?;
+    let plan = plan_of(Mode::Shell, &cases.iter().collect::<Vec<_>>());
+    image.write(&plan, dir.join(INITRAMFS))?;
+    let chosen = accel::probe(&qemu.binary, &target.kernel.arch, args.accel, &job.cache)?;
+
+    let (paste, qemu_args) = command(&dir, chosen.accel, &built.image);
+    eprint!("{paste}");
+    if gdb {
+        eprintln!("\nThe machine waits. In another terminal:\n");
+        eprintln!("{}", gdb_line(&built.vmlinux, &dir.join(GDB)));
+    }
+    eprintln!("Ctrl-A x ends the machine, Ctrl-A c is QEMU's monitor.\n");
+    let status = guard::foreground_command(&qemu.binary)
+        .args(qemu_args)
+        .current_dir(&dir)
+        .status()
+        .with_context(|| format!("start {}", qemu.binary))?;
+    Ok(if status.success() { 0 } else { 2 })
+}
+
+/// The command that attaches gdb to the machine.
+fn gdb_line(vmlinux: &Path, socket: &Path) -> String {
+    format!(
+        "gdb {} -ex 'target remote {}' -ex 'hbreak start_kernel' -ex continue\n",
+        vmlinux.display(),
+        socket.display()
+    )
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Commands: from the command line to the parts that do the work, one function each. Each returns an exit code.
+
+mod interactive;
+mod list;
+mod test;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::cli::{Cli, Command, Machine};
+use crate::flavour::{self, Flavour};
+use crate::kernel::Source;
+use crate::run::Job;
+use crate::setup::accel::Accel;
+use crate::setup::{self, SetupMode};
+use crate::suite::{self, Suite};
+use crate::target::{self, Target};
+use crate::{bench, check, kernel, paths};
+
+/// Does what the command line says.
+///
+/// # Errors
+/// The command could not do what was asked: exit code 2.
+pub fn run(cli: Cli) -> Result<u8> {
+    match cli.command {
+        Command::Test(args) => test::run(&args),
+        Command::Check => check::run(&paths::checkout()),
+        Command::Build(machine) => build(&machine),
+        Command::Boot(args) => interactive::run(&args, interactive::Kind::Shell),
+        Command::Gdb(args) => interactive::run(&args, interactive::Kind::Gdb),
+        Command::List { json } => list::run(&Tree::load()?, json),
+        Command::Doctor { json } => setup::doctor::run(&Tree::load()?.targets, json),
+        Command::Bench(args) => bench::run(&args),
+        Command::Clean { older_than } => clean(older_than),
+    }
+}
+
+/// What the checkout's YAML says.
+pub struct Tree {
+    /// Root of the checkout.
+    pub checkout: PathBuf,
+    /// All targets.
+    pub targets: Vec<Target>,
+    /// All flavours.
+    pub flavours: Vec<Flavour>,
+    /// All suites.
+    pub suites: Vec<Suite>,
+}
+
+impl Tree {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// A file that does not parse: names file, line and what was expected.
+    pub fn load() -> Result<Self> {
+        let checkout = paths::checkout();
+        let configs = checkout.join("kernel-configs");
+        Ok(Self {
+            targets: target::load_all(&configs)?,
+            flavours: flavour::load_all(&configs.join("flavours"))?,
+            suites: suite::load_all(&checkout.join("suites"))?,
+            checkout,
+        })
+    }
+
+    /// The targets and the flavour a person named.
+    ///
+    /// # Errors
+    /// One of them does not exist.
+    pub fn select(&self, machine: &Machine) -> Result<(Vec<Target>, Flavour)> {
+        let targets = target::select(&self.targets, &machine.arch)?;
+        let flavour = flavour::find(&self.flavours, &machine.flavour)?;
+        Ok((targets.into_iter().cloned().collect(), flavour.clone()))
+    }
+}
+
+/// The job that `machine` describes, in `run_dir`.
+///
+/// # Errors
+/// The user has no cache directory.
+pub fn job(
+    tree: &Tree,
+    machine: &Machine,
+    flavour: Flavour,
+    accel: Accel,
+    scale: f64,
+    run_dir: PathBuf,
+) -> Result<Job> {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    Ok(Job {
+        checkout: tree.checkout.clone(),
+        cache: paths::cache()?,
+        run_dir,
+        source: match &machine.kernel_src {
+            Some(path) => Source::Own(path.clone()),
+            None => Source::Debian,
+        },
+        queue: !machine.no_queue,
+        accel,
+        scale: scale * flavour.time,
+        flavour,
+        jobs: machine.jobs.unwrap_or(cores),
+        keep: false,
+    })
+}
+
+/// Installs what is missing, or says it.
+///
+/// # Errors
+/// Something is missing and was not installed.
+pub fn ensure(targets: &[Target], machine: &Machine) -> Result<()> {
+    let mode = match machine.no_setup {
+        true => SetupMode::Forbidden,
+        false => SetupMode::Allowed,
+    };
+    let targets: Vec<&Target> = targets.iter().collect();
+    setup::ensure(&targets, mode, &mut |line| eprintln!("{line}"))
+}
+
+fn build(machine: &Machine) -> Result<u8> {
+    let tree = Tree::load()?;
+    let (targets, flavour) = tree.select(machine)?;
+    ensure(&targets, machine)?;
+    let job = job(&tree, machine, flavour, Accel::Auto, 1.0, PathBuf::new())?;
+    for target in &targets {
+        let bar = crate::report::term::build_bar(&target.name);
+        let built = kernel::build(&job.kernel_request(target), &mut |step| {
+            bar.step(step.done, step.of, &step.what);
+        });
+        bar.finish();
+        let built = built?;
+        println!("{}: Linux {} ({})", target.name, built.version, job.flavour.name);
+        println!("  image    {}", built.image.display());
+        println!("  vmlinux  {}", built.vmlinux.display());
+        println!("  config   {}", built.config.display());
+    }
+    Ok(0)
+}
+
+fn clean(older_than: std::time::Duration) -> Result<u8> {
+    let removed = kernel::clean(&paths::cache()?, older_than)?;
+    for item in &removed {
+        println!("{item}");
+    }
+    println!("{} removed", removed.len());
+    Ok(0)
+}

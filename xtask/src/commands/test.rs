@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask test`.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::{Tree, ensure, job};
+use crate::boot::INITRAMFS;
+use crate::cli::Test;
+use crate::interrupt;
+use crate::machine::args::{self, Boot, Console};
+use crate::plan::{self, Case, Filter};
+use crate::report::{self, Events, Style};
+use crate::target::Target;
+use crate::{kernel, paths, run};
+
+/// Plans, tests, reports.
+pub fn run(args: &Test) -> Result<u8> {
+    interrupt::install()?;
+    let tree = Tree::load()?;
+    let (targets, flavour) = tree.select(&args.machine)?;
+    let filter = Filter {
+        suites: args.suite.clone(),
+        cases: args.case.clone(),
+        pattern: args.filter.clone(),
+    };
+    let scale = args.timeout_scale * flavour.time;
+    let mut plans = Vec::new();
+    for target in targets.iter().cloned() {
+        let cases = plan::compile(&tree.suites, &target, &filter, scale)?;
+        plans.push((target, cases));
+    }
+    if args.dry_run {
+        print!("{}", dry_run(&tree, args, &plans)?);
+        return Ok(0);
+    }
+    ensure(&targets, &args.machine)?;
+    let run_dir = paths::new_run(&tree.checkout, args.keep)?;
+    let mut job = job(&tree, &args.machine, flavour, args.accel, args.timeout_scale, run_dir)?;
+    job.keep = args.keep;
+
+    let events = Events::to_terminal(Style::new(args.verbose, args.quiet));
+    let result = run::all(&job, &plans, &events);
+    report::write_all(&job.run_dir, &result)?;
+    if let Some(dir) = &args.report_dir {
+        report::write_all(dir, &result)?;
+    }
+    if result.exit_code() == 0 && !job.keep {
+        run::tidy(&job.run_dir);
+    }
+    Ok(result.exit_code())
+}
+
+/// The plan and the QEMU command, as text.
+fn dry_run(tree: &Tree, args: &Test, plans: &[(Target, Vec<Case>)]) -> Result<String> {
+    let (_, flavour) = tree.select(&args.machine)?;
+    let mut text = String::new();
+    for (target, cases) in plans {
+        text += &format!("{} ({}), {} cases:\n", target.name, flavour.name, cases.len());
+        for case in cases {
+            text += &match &case.skip {
+                None => format!("  {}\n", case.id()),
+                Some(reason) => format!("  {}  skipped: {reason}\n", case.id()),
+            };
+        }
+        let image = kernel::planned_image(&paths::cache()?, target);
+        let qemu = run::scaled(&target.qemu, &flavour);
+        let boot = Boot {
+            accel: args.accel.planned(),
+            kernel: &image,
+            initrd: Path::new(INITRAMFS),
+            console: Console::Log,
+            gdb: false,
+        };
+        let dir = tree.checkout.join("target/lab/latest").join(&target.name).join("boot-1");
+        text += &args::to_paste(&dir, &qemu.binary, &args::qemu(&qemu, &boot));
+    }
+    Ok(text)
+}

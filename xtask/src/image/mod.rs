@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Image: what the guest finds in its initramfs.
+
+pub mod cpio;
+pub mod guest;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use protocol::plan::{self, Plan};
+use sha2::{Digest, Sha256};
+
+/// The initramfs of a target, but for the plan of a boot.
+#[derive(Clone, Debug)]
+pub struct Image {
+    init: Vec<u8>,
+    /// SHA-256 of everything but the plan, in hex.
+    pub hash: String,
+}
+
+impl Image {
+    /// Reads the guest's program and makes the image of it.
+    ///
+    /// # Errors
+    /// `init` cannot be read.
+    pub fn new(init: &Path) -> Result<Self> {
+        let init = fs::read(init).with_context(|| format!("read {}", init.display()))?;
+        let bare = archive(&init, None);
+        let hash = format!("{:x}", Sha256::digest(&bare));
+        Ok(Self { init, hash })
+    }
+
+    /// Writes the initramfs for a boot that runs `plan`.
+    ///
+    /// # Errors
+    /// The file cannot be written, for example because the disk is full.
+    pub fn write(&self, plan: &Plan, to: PathBuf) -> Result<PathBuf> {
+        let plan = serde_json::to_vec_pretty(plan).expect("a plan is plain data");
+        crate::paths::write_whole(&to, &archive(&self.init, Some(&plan)))?;
+        Ok(to)
+    }
+}
+
+/// The archive: mount points, the console that the kernel opens for `init`, `init`, and the plan.
+fn archive(init: &[u8], plan: Option<&[u8]>) -> Vec<u8> {
+    let mut archive = cpio::Archive::default();
+    for dir in ["dev", "proc", "sys", "tmp"] {
+        archive.dir(dir);
+    }
+    // init/main.c, console_on_rootfs(): opened before devtmpfs is mounted.
+    archive.char_device("dev/console", 5, 1);
+    archive.file("init", 0o755, init);
+    if let Some(plan) = plan {
+        archive.file(plan::PATH.trim_start_matches('/'), 0o644, plan);
+    }
+    archive.finish()
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Judge: from what was seen of a case to its verdict.
+//!
+//! QEMU's exit status means nothing here. A case passes when a whole record says so, no frame of it was broken,
+//! and the kernel neither warned nor got tainted while it ran.
+
+use protocol::record::Outcome;
+
+use crate::machine::process::End;
+use crate::verdict::{Phase, Verdict};
+use crate::watch::{BootEnd, Observation, Report};
+
+/// The verdict on a case that started.
+pub fn judge(seen: &Observation) -> Verdict {
+    if let Some(end) = &seen.boot_end {
+        return cut_short(end);
+    }
+    if let Some(error) = seen.broken.first() {
+        return Verdict::Infra {
+            reason: format!("a record of this case did not arrive whole: {error}"),
+        };
+    }
+    let Some(report) = &seen.report else {
+        return Verdict::Infra {
+            reason: "no record of its end arrived, yet the guest went on".into(),
+        };
+    };
+    match (&report.outcome, trouble(seen, report)) {
+        (Outcome::Timeout, _) => Verdict::Timeout { phase: Phase::Test },
+        (Outcome::Fail { reason }, None) => Verdict::Fail { reason: reason.clone() },
+        (Outcome::Fail { reason }, Some(trouble)) => Verdict::Fail {
+            reason: format!("{reason}; {trouble}"),
+        },
+        (Outcome::Pass | Outcome::Skip { .. }, Some(trouble)) => Verdict::Fail { reason: trouble },
+        (Outcome::Skip { reason }, None) => Verdict::Skip { reason: reason.clone() },
+        (Outcome::Pass, None) => Verdict::Pass,
+    }
+}
+
+/// The verdict on a case that was running when the boot ended.
+fn cut_short(end: &BootEnd) -> Verdict {
+    match end {
+        BootEnd::Crash(line) => Verdict::Crash { marker: line.clone() },
+        BootEnd::Silence(phase) | BootEnd::Overtime(phase) => Verdict::Timeout { phase: *phase },
+        BootEnd::Qemu(End::Exit) => Verdict::Crash {
+            marker: "the machine went down without a word".into(),
+        },
+        end => Verdict::Infra { reason: in_words(end) },
+    }
+}
+
+/// The verdict on a case that never started because its boot ended first.
+pub fn never_started(end: &BootEnd, up: bool) -> Verdict {
+    match (up, end) {
+        (_, BootEnd::Interrupted) => Verdict::Infra {
+            reason: "interrupted before it ran".into(),
+        },
+        (_, BootEnd::Qemu(End::Signal(_) | End::Error(..))) => Verdict::Infra {
+            reason: in_words(end),
+        },
+        (false, end) => Verdict::BootFail {
+            reason: format!("no first record from the guest: {}", in_words(end)),
+        },
+        (true, end) => Verdict::Infra {
+            reason: format!("the guest never started it: {}", in_words(end)),
+        },
+    }
+}
+
+/// The end of a boot in words.
+pub fn in_words(end: &BootEnd) -> String {
+    match end {
+        BootEnd::Goodbye => "the guest said goodbye".into(),
+        BootEnd::Crash(line) => format!("the kernel crashed: {line}"),
+        BootEnd::Silence(phase) => format!("nothing was heard for too long in phase {phase}"),
+        BootEnd::Overtime(phase) => format!("phase {phase} took too long"),
+        BootEnd::Qemu(End::Exit) => "QEMU ended, and the guest had not said goodbye".into(),
+        BootEnd::Qemu(End::Signal(signal)) => format!("QEMU was killed by signal {signal}"),
+        BootEnd::Qemu(End::Error(code, text)) => format!("QEMU ended with status {code}: {text}"),
+        BootEnd::Interrupted => "interrupted".into(),
+    }
+}
+
+/// What the kernel has against the case.
+fn trouble(seen: &Observation, report: &Report) -> Option<String> {
+    let first = seen.hits.first();
+    match (first, taint_letters(report.taint)) {
+        (Some(hit), _) => Some(format!("the kernel said: {}", hit.line.trim())),
+        (None, letters) if !letters.is_empty() => {
+            Some(format!("the kernel got tainted: {letters}"))
+        }
+        _ => None,
+    }
+}
+
+/// The letters of taint bits, as in Documentation/admin-guide/tainted-kernels.rst.
+fn taint_letters(taint: u64) -> String {
+    const LETTERS: &str = "PFSRMBUDAWCIOELKXTN";
+    let named = LETTERS.chars().enumerate();
+    let mut letters: String = named
+        .filter(|(bit, _)| taint >> bit & 1 == 1)
+        .map(|(_, letter)| letter)
+        .collect();
+    if taint >> LETTERS.len() != 0 {
+        letters += &format!("+{taint:#x}");
+    }
+    letters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::markers::Scanner;
+    use protocol::frame::FrameError;
+
+    fn seen(outcome: Outcome) -> Observation {
+        let mut seen = Observation::of("smoke/boot".into());
+        seen.report = Some(Report {
+            outcome,
+            millis: 1,
+            taint: 0,
+            figures: Default::default(),
+        });
+        seen
+    }
+
+    fn fail(reason: &str) -> Verdict {
+        Verdict::Fail { reason: reason.into() }
+    }
+
+    #[test]
+    fn a_whole_record_and_a_quiet_kernel_pass() {
+        assert_eq!(judge(&seen(Outcome::Pass)), Verdict::Pass);
+    }
+
+    #[test]
+    fn a_case_without_a_whole_record_does_not_pass() {
+        let mut none = seen(Outcome::Pass);
+        none.report = None;
+        assert_eq!(judge(&none).word(), "infra");
+        let mut broken = seen(Outcome::Pass);
+        broken.broken.push(FrameError::Truncated("=dmmap= 4".into()));
+        assert_eq!(judge(&broken).word(), "infra");
+    }
+
+    #[test]
+    fn a_kernel_that_warned_or_got_tainted_fails_the_case() {
+        let mut warned = seen(Outcome::Pass);
+        let line = "[    2.1] WARNING: CPU: 0 PID: 60 at fs/fuse/dmmap.c:7 f+0x1/0x2";
+        warned.hits.extend(Scanner::default().line(line));
+        assert_eq!(judge(&warned), fail(&format!("the kernel said: {line}")));
+
+        let mut tainted = seen(Outcome::Pass);
+        tainted.report.as_mut().unwrap().taint = 1 << 9 | 1 << 7;
+        assert_eq!(judge(&tainted), fail("the kernel got tainted: DW"));
+
+        let mut both = seen(Outcome::Fail { reason: "lost a store".into() });
+        both.report.as_mut().unwrap().taint = 1 << 9;
+        assert_eq!(judge(&both), fail("lost a store; the kernel got tainted: W"));
+    }
+
+    #[test]
+    fn the_end_of_the_boot_outweighs_the_record() {
+        let ends = [
+            (BootEnd::Crash("Kernel panic".into()), "crash"),
+            (BootEnd::Silence(Phase::Test), "timeout"),
+            (BootEnd::Overtime(Phase::Test), "timeout"),
+            (BootEnd::Qemu(End::Exit), "crash"),
+            (BootEnd::Qemu(End::Signal(9)), "infra"),
+            (BootEnd::Interrupted, "infra"),
+        ];
+        for (end, word) in ends {
+            let mut cut = seen(Outcome::Pass);
+            cut.boot_end = Some(end.clone());
+            assert_eq!(judge(&cut).word(), word, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_boot_that_never_got_up_is_told_from_a_broken_lab() {
+        let crash = BootEnd::Crash("No working init found".into());
+        assert_eq!(never_started(&crash, false).word(), "boot-fail");
+        let qemu = BootEnd::Qemu(End::Error(1, "no such machine".into()));
+        assert_eq!(never_started(&qemu, false).word(), "infra");
+        assert_eq!(never_started(&BootEnd::Interrupted, true).word(), "infra");
+    }
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Ledger: who ran, with what verdict, and who still has to. Every planned case leaves it with exactly one verdict.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::event::Event;
+use crate::judge::{in_words, judge, never_started};
+use crate::plan::Case;
+use crate::report::Events;
+use crate::verdict::{CaseResult, Phase, Provenance, TargetResult, Verdict};
+use crate::watch::{BootEnd, Observation, Seen};
+
+/// The books of one target's run.
+pub struct Ledger<'a> {
+    events: &'a Events,
+    cases: &'a [Case],
+    results: Vec<Option<CaseResult>>,
+    result: TargetResult,
+    phase: Option<(Phase, Instant)>,
+    /// Whether the present boot has reached its first record.
+    up: bool,
+}
+
+impl<'a> Ledger<'a> {
+    /// Opens the books; cases that cannot hold on the target are skipped at once.
+    pub fn open(target: &str, flavour: &str, cases: &'a [Case], events: &'a Events) -> Self {
+        events.send(Event::TargetStart { target: target.into() });
+        let mut ledger = Self {
+            events,
+            cases,
+            results: vec![None; cases.len()],
+            result: TargetResult {
+                target: target.into(),
+                flavour: flavour.into(),
+                provenance: Provenance::default(),
+                failure: None,
+                boots: 0,
+                seconds: BTreeMap::new(),
+                cases: Vec::new(),
+            },
+            phase: None,
+            up: false,
+        };
+        for (at, case) in cases.iter().enumerate() {
+            if let Some(reason) = case.skip.clone() {
+                ledger.enter(at, None, Verdict::Skip { reason });
+            }
+        }
+        ledger
+    }
+
+    /// What ran; filled in as it becomes known.
+    pub fn provenance(&mut self) -> &mut Provenance {
+        &mut self.result.provenance
+    }
+
+    /// A phase begins; the one before it ends.
+    pub fn phase(&mut self, phase: Phase, detail: impl Into<String>) {
+        self.end_phase();
+        self.phase = Some((phase, Instant::now()));
+        self.events.send(Event::Phase {
+            target: self.result.target.clone(),
+            phase,
+            detail: detail.into(),
+        });
+    }
+
+    /// Something moved inside the phase.
+    pub fn progress(&self, done: u64, of: Option<u64>, what: String) {
+        let target = self.result.target.clone();
+        self.events.send(Event::Progress { target, done, of, what });
+    }
+
+    /// The cases without a verdict, in plan order.
+    pub fn remaining(&self) -> Vec<&'a Case> {
+        let open = self.cases.iter().zip(&self.results);
+        let open = open.filter(|(_, result)| result.is_none());
+        open.map(|(case, _)| case).collect()
+    }
+
+    /// The machine starts once more; returns the number of this boot, from 1.
+    pub fn boot(&mut self) -> usize {
+        self.result.boots += 1;
+        self.up = false;
+        let detail = match self.result.boots {
+            1 => String::new(),
+            n => format!("boot {n}, after the last one was cut short"),
+        };
+        self.phase(Phase::Boot, detail);
+        self.result.boots
+    }
+
+    /// Takes what the watch saw.
+    pub fn seen(&mut self, seen: Seen) {
+        match seen {
+            Seen::Up { release } => {
+                self.up = true;
+                self.phase(Phase::Test, release);
+            }
+            Seen::Started(case) => {
+                if let Some(at) = self.place(&case) {
+                    self.events.send(Event::CaseStart {
+                        target: self.result.target.clone(),
+                        case,
+                        index: at + 1,
+                        of: self.cases.len(),
+                    });
+                }
+            }
+            Seen::Over(observation) => {
+                if let Some(at) = self.place(&observation.case) {
+                    let verdict = judge(&observation);
+                    self.enter(at, Some(*observation), verdict);
+                }
+            }
+            Seen::Odd(text) => self.note(text),
+        }
+    }
+
+    /// The boot is over. A boot that took no case any further takes the next one down with it, so that the run ends.
+    pub fn boot_ended(&mut self, end: &BootEnd, before: usize, last_lines: Vec<String>) {
+        let remaining: Vec<usize> = self.open_places();
+        let stuck = remaining.len() == before;
+        let all = !self.up || *end == BootEnd::Interrupted;
+        let lost = match (all, stuck || *end == BootEnd::Goodbye) {
+            (true, _) => remaining.len(),
+            // A guest that says goodbye with cases left will not do better next time.
+            (false, true) if *end == BootEnd::Goodbye => remaining.len(),
+            (false, true) => 1,
+            (false, false) => 0,
+        };
+        for at in remaining.into_iter().take(lost) {
+            let mut seen = Observation::of(self.cases[at].id().into());
+            seen.console = last_lines.clone().into();
+            self.enter(at, Some(seen), never_started(end, self.up));
+        }
+        match end {
+            BootEnd::Silence(Phase::Shutdown) | BootEnd::Overtime(Phase::Shutdown) => {
+                self.note(format!("{} and QEMU was stopped", in_words(end)));
+            }
+            _ => {}
+        }
+    }
+
+    /// The target cannot be tested (any further).
+    pub fn fail(&mut self, reason: String) {
+        for at in self.open_places() {
+            let reason = reason.clone();
+            self.enter(at, None, Verdict::Infra { reason });
+        }
+        self.result.failure = Some(reason);
+    }
+
+    /// Closes the books.
+    pub fn close(mut self) -> TargetResult {
+        self.end_phase();
+        let results = std::mem::take(&mut self.results);
+        self.result.cases = results.into_iter().flatten().collect();
+        debug_assert_eq!(self.result.cases.len(), self.cases.len());
+        self.events.send(Event::TargetEnd { result: Box::new(self.result.clone()) });
+        self.result
+    }
+
+    /// Says something that is no case's.
+    pub fn note(&self, text: String) {
+        let target = Some(self.result.target.clone());
+        self.events.send(Event::Note { target, text });
+    }
+
+    fn enter(&mut self, at: usize, seen: Option<Observation>, verdict: Verdict) {
+        let case = &self.cases[at];
+        let ran = seen.as_ref().is_some_and(|s| s.report.is_some() || s.boot_end.is_some());
+        let seen = seen.unwrap_or_else(|| Observation::of(case.id().into()));
+        let held = verdict.exit_code() == 0;
+        let (millis, figures) = match seen.report {
+            Some(report) => (Some(report.millis), report.figures),
+            None => (None, BTreeMap::new()),
+        };
+        let result = CaseResult {
+            id: case.id().into(),
+            suite: case.suite.clone(),
+            about: case.about.clone(),
+            promises: case.promises.clone(),
+            verdict,
+            millis,
+            boot: ran.then_some(self.result.boots),
+            figures,
+            log: seen.log.into(),
+            console: if held { Vec::new() } else { seen.console.into() },
+        };
+        self.results[at] = Some(result.clone());
+        self.events.send(Event::CaseEnd {
+            target: self.result.target.clone(),
+            result: Box::new(result),
+            done: self.results.iter().flatten().count(),
+            of: self.cases.len(),
+        });
+    }
+
+    fn place(&self, id: &str) -> Option<usize> {
+        self.cases.iter().position(|case| case.id() == id)
+    }
+
+    fn open_places(&self) -> Vec<usize> {
+        let places = self.results.iter().enumerate();
+        let open = places.filter(|(_, result)| result.is_none());
+        open.map(|(at, _)| at).collect()
+    }
+
+    fn end_phase(&mut self) {
+        if let Some((phase, since)) = self.phase.take() {
+            *self.result.seconds.entry(phase.to_string()).or_default() +=
+                since.elapsed().as_secs_f64();
+        }
+    }
+}

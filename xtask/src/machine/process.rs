@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! QEMU as a process: started in the directory of its boot, read through the files it writes there.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::args::{CONSOLE, RECORDS};
+use crate::guard;
+
+/// QEMU's own messages, in the directory of the boot.
+const STDERR: &str = "qemu.log";
+
+/// How long QEMU gets to end after it was asked to.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A machine that was started. Dropped, it is stopped.
+#[derive(Debug)]
+pub struct Machine {
+    dir: PathBuf,
+    child: Child,
+    console: Tail,
+    records: Tail,
+}
+
+/// How QEMU ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By itself, without complaint. Says nothing about the guest.
+    Exit,
+    /// Killed by this signal.
+    Signal(i32),
+    /// With this status, having said this.
+    Error(i32, String),
+}
+
+impl Machine {
+    /// Starts `binary` with `args` in `dir`, which takes its console log, its records and its own messages.
+    ///
+    /// # Errors
+    /// The program is not there or the directory cannot be written to.
+    pub fn start(dir: &Path, binary: &str, args: &[String]) -> Result<Self> {
+        let create = |name: &str| {
+            let path = dir.join(name);
+            File::create(&path).with_context(|| format!("make {}", path.display()))
+        };
+        // QEMU opens these two by name; they are made here so that they can be read from the start.
+        create(CONSOLE)?;
+        create(RECORDS)?;
+        let child = guard::exec_command(binary)
+            .args(args)
+            .current_dir(dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(create(STDERR)?)
+            .spawn()
+            .with_context(|| {
+                format!("start {binary}; `cargo xtask doctor` says what is missing")
+            })?;
+        Ok(Self {
+            console: Tail::open(&dir.join(CONSOLE))?,
+            records: Tail::open(&dir.join(RECORDS))?,
+            dir: dir.to_owned(),
+            child,
+        })
+    }
+
+    /// Console bytes since the last call.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn console(&mut self) -> Result<Vec<u8>> {
+        self.console.more()
+    }
+
+    /// Record bytes since the last call.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn records(&mut self) -> Result<Vec<u8>> {
+        self.records.more()
+    }
+
+    /// How QEMU ended; `None` while it runs.
+    ///
+    /// # Errors
+    /// The process cannot be asked.
+    pub fn ended(&mut self) -> Result<Option<End>> {
+        let status = self.child.try_wait().context("wait for QEMU")?;
+        Ok(status.map(|status| match (status.signal(), status.code()) {
+            (Some(signal), _) => End::Signal(signal),
+            (None, Some(0) | None) => End::Exit,
+            (None, Some(code)) => End::Error(code, self.complaint()),
+        }))
+    }
+
+    /// Stops QEMU, gently if it lets itself be.
+    pub fn stop(&mut self) {
+        // Nothing is left to be done about a process that even SIGKILL does not end.
+        let _ = guard::stop(&mut self.child, GRACE);
+    }
+
+    fn complaint(&self) -> String {
+        let text = fs::read(self.dir.join(STDERR)).unwrap_or_default();
+        String::from_utf8_lossy(&text).trim().to_owned()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A file that somebody else appends to.
+#[derive(Debug)]
+struct Tail {
+    file: File,
+    path: PathBuf,
+}
+
+impl Tail {
+    fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
+        let path = path.to_owned();
+        Ok(Self { file, path })
+    }
+
+    fn more(&mut self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.file
+            .read_to_end(&mut bytes)
+            .with_context(|| format!("read {}", self.path.display()))?;
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where things are: the checkout, the user's cache, the directory of a run.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+
+/// Finished runs that are left in `target/lab`; older ones go when a new run starts.
+const RUNS_KEPT: usize = 20;
+
+/// In a run's directory: this run is never removed on its own.
+const KEEP_MARK: &str = "keep";
+
+/// The root of the checkout this tool was built from.
+pub fn checkout() -> PathBuf {
+    let manifest =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let manifest = PathBuf::from(manifest);
+    manifest.parent().unwrap_or(&manifest).to_owned()
+}
+
+/// The lab's directory in the user's cache: `$XDG_CACHE_HOME/dmmap-lab`, else `~/.cache/dmmap-lab`.
+///
+/// # Errors
+/// Neither variable is set.
+pub fn cache() -> Result<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let base = match (set("XDG_CACHE_HOME"), set("HOME")) {
+        (Some(cache), _) => PathBuf::from(cache),
+        (None, Some(home)) => Path::new(&home).join(".cache"),
+        (None, None) => bail!("no place for the build cache: set XDG_CACHE_HOME or HOME"),
+    };
+    Ok(base.join("dmmap-lab"))
+}
+
+/// Makes the directory of a new run, `target/lab/<UTC time>`, points `target/lab/latest` at it, and
+/// removes the oldest runs beyond the last few that nobody asked to keep.
+///
+/// # Errors
+/// The directory cannot be made.
+pub fn new_run(checkout: &Path, keep: bool) -> Result<PathBuf> {
+    let lab = checkout.join("target/lab");
+    fs::create_dir_all(&lab).with_context(|| format!("make {}", lab.display()))?;
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let stem = now.trim_end_matches('Z').replace(':', "");
+    let dir = (0..)
+        .map(|n| match n {
+            0 => lab.join(&stem),
+            n => lab.join(format!("{stem}.{n}")),
+        })
+        .find_map(|dir| match fs::create_dir(&dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => None,
+            made => Some(made.map(|()| dir)),
+        })
+        .expect("the numbers do not run out")
+        .with_context(|| format!("make a directory in {}", lab.display()))?;
+    if keep {
+        fs::write(dir.join(KEEP_MARK), "").context("mark the run as kept")?;
+    }
+    point_latest(&lab, &dir)?;
+    prune(&lab, &dir);
+    Ok(dir)
+}
+
+/// `latest -> <run>`, replaced in one step so that no reader ever finds it missing.
+fn point_latest(lab: &Path, dir: &Path) -> Result<()> {
+    let name = dir.file_name().expect("a run directory has a name");
+    let new = lab.join(format!(".latest.{}", std::process::id()));
+    let _ = fs::remove_file(&new);
+    symlink(name, &new)
+        .and_then(|()| fs::rename(&new, lab.join("latest")))
+        .with_context(|| format!("point {}/latest at the run", lab.display()))
+}
+
+/// Best effort: a run that cannot be removed is only disk space. A run younger than a day may still be going on.
+fn prune(lab: &Path, current: &Path) {
+    let Ok(entries) = fs::read_dir(lab) else {
+        return;
+    };
+    let mut runs: Vec<PathBuf> = entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .filter(|run| run != current && !run.join(KEEP_MARK).exists())
+        .collect();
+    runs.sort();
+    let day = Duration::from_secs(24 * 3600);
+    let old = |run: &PathBuf| {
+        let age = fs::metadata(run)
+            .and_then(|meta| meta.modified())
+            .map(|time| time.elapsed().unwrap_or_default());
+        age.is_ok_and(|age| age > day)
+    };
+    let beyond = runs.len().saturating_sub(RUNS_KEPT);
+    for run in runs.into_iter().take(beyond).filter(old) {
+        let _ = fs::remove_dir_all(run);
+    }
+}
+
+/// Writes `bytes` to `path` so that a reader finds the old content or the new, never a part.
+///
+/// # Errors
+/// The directory cannot be written to, or the disk is full; the old content is then still there.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let save = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        std::io::Write::write_all(&mut file, bytes)?;
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file()
+            .set_permissions(fs::Permissions::from_mode(0o644))?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    save().with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_at_the_same_second_get_directories_of_their_own() {
+        let checkout = tempfile::tempdir().unwrap();
+        let first = new_run(checkout.path(), false).unwrap();
+        let second = new_run(checkout.path(), true).unwrap();
+        assert_ne!(first, second);
+        let latest = fs::read_link(checkout.path().join("target/lab/latest")).unwrap();
+        assert_eq!(second.file_name().unwrap(), latest);
+        assert!(second.join(KEEP_MARK).exists());
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("results.json");
+        write_whole(&path, b"old").unwrap();
+        write_whole(&dir.path().join("none/results.json"), b"new").unwrap_err();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+    }
+}

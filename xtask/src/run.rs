@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Run: the way through the lab. [`target`] tells it for one target; [`all`] does that for each.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Instant, SystemTime};
+
+use anyhow::{Context, Result};
+
+use crate::boot::{self, Setting};
+use crate::event::Event;
+use crate::flavour::Flavour;
+use crate::image::{Image, guest};
+use crate::kernel::{self, Built, Source};
+use crate::ledger::Ledger;
+use crate::plan::Case;
+use crate::report::Events;
+use crate::setup::accel::{self, Accel};
+use crate::target::{QemuSpec, Target};
+use crate::verdict::{Phase, RunResult, SCHEMA, TargetResult};
+use crate::watch::clock::Limits;
+use crate::{interrupt, paths, version};
+
+/// What a run does, decided before anything is started.
+#[derive(Debug)]
+pub struct Job {
+    /// Root of the checkout.
+    pub checkout: PathBuf,
+    /// The lab's directory in the user's cache.
+    pub cache: PathBuf,
+    /// Directory of the run.
+    pub run_dir: PathBuf,
+    /// Config overlay.
+    pub flavour: Flavour,
+    /// Where the kernel's source is from.
+    pub source: Source,
+    /// Whether the patch queue is applied.
+    pub queue: bool,
+    /// Accelerator asked for.
+    pub accel: Accel,
+    /// What deadlines and clocks are multiplied by, flavour included.
+    pub scale: f64,
+    /// Processes that `make` may run at once.
+    pub jobs: usize,
+    /// Leave the initramfs of boots that all passed.
+    pub keep: bool,
+}
+
+/// Tests each target with its cases and returns what became of them.
+pub fn all(job: &Job, plans: &[(Target, Vec<Case>)], events: &Events) -> RunResult {
+    let (started, clock) = (SystemTime::now(), Instant::now());
+    events.send(Event::RunStart {
+        run_dir: job.run_dir.clone(),
+        targets: plans.iter().map(|(target, _)| target.name.clone()).collect(),
+        cases: plans.iter().map(|(_, cases)| cases.len()).sum(),
+    });
+    let results = Mutex::new(Vec::new());
+    for (plan_target, cases) in plans {
+        let result = target(job, plan_target, cases, events);
+        results.lock().expect("no target panics").push(result);
+    }
+    let result = RunResult {
+        schema: SCHEMA,
+        tool: version::tool(&job.checkout),
+        started: humantime::format_rfc3339_seconds(started).to_string(),
+        seconds: clock.elapsed().as_secs_f64(),
+        interrupted: interrupt::requested(),
+        targets: results.into_inner().expect("no target panics"),
+    };
+    events.send(Event::RunEnd { result: Box::new(result.clone()) });
+    result
+}
+
+/// Tests one target.
+fn target(job: &Job, target: &Target, cases: &[Case], events: &Events) -> TargetResult {
+    let mut ledger = Ledger::open(&target.name, &job.flavour.name, cases, events);
+    if let Err(error) = steps(job, target, &mut ledger) {
+        ledger.fail(format!("{error:#}"));
+    }
+    ledger.close()
+}
+
+/// The steps for one target.
+fn steps(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<()> {
+    if ledger.remaining().is_empty() {
+        return Ok(());
+    }
+    let dir = job.run_dir.join(&target.name);
+    let qemu = scaled(&target.qemu, &job.flavour);
+    let built = kernel(job, target, ledger)?;
+    let image = image(job, target, ledger)?;
+    let chosen = accel::probe(&qemu.binary, &target.kernel.arch, job.accel, &job.cache)?;
+    ledger.provenance().qemu = version::first_line(&qemu.binary, "--version");
+    ledger.provenance().accel = chosen.accel.to_string();
+    ledger.provenance().accel_reason = chosen.reason;
+    let setting = Setting {
+        qemu: &qemu,
+        accel: chosen.accel,
+        kernel: &built.image,
+        image: &image,
+        limits: Limits::scaled(job.scale),
+    };
+    while let cases @ [_, ..] = ledger.remaining().as_slice() {
+        let number = ledger.boot();
+        boot::run(&setting, &dir.join(format!("boot-{number}")), cases, ledger)?;
+    }
+    Ok(())
+}
+
+/// Builds the kernel, or finds it in the cache.
+pub fn kernel(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<Built> {
+    ledger.phase(Phase::Kernel, format!("flavour {}", job.flavour.name));
+    let request = job.kernel_request(target);
+    let built = kernel::build(&request, &mut |step| {
+        ledger.progress(step.done, step.of, step.what);
+    })
+    .with_context(|| format!("build the kernel of {}", target.name))?;
+    let provenance = ledger.provenance();
+    provenance.kernel_version = built.version.clone();
+    provenance.kernel_hash = built.hash.clone();
+    provenance.config_hash = built.config_hash.clone();
+    provenance.compiler = built.compiler.clone();
+    Ok(built)
+}
+
+fn image(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<Image> {
+    ledger.phase(Phase::Image, "");
+    let image = Image::new(&guest::build(&job.checkout, &target.rust)?)?;
+    ledger.provenance().image_hash = image.hash.clone();
+    ledger.provenance().rustc = version::rustc();
+    Ok(image)
+}
+
+impl Job {
+    /// What to ask the kernel builder for.
+    pub fn kernel_request<'a>(&'a self, target: &'a Target) -> kernel::Request<'a> {
+        kernel::Request {
+            checkout: &self.checkout,
+            cache: &self.cache,
+            target,
+            flavour: &self.flavour.name,
+            source: self.source.clone(),
+            queue: self.queue,
+            jobs: self.jobs,
+        }
+    }
+}
+
+/// The machine with the memory that the flavour needs.
+pub fn scaled(qemu: &QemuSpec, flavour: &Flavour) -> QemuSpec {
+    QemuSpec {
+        memory_mib: qemu.memory_mib * flavour.memory,
+        ..qemu.clone()
+    }
+}
+
+/// After a run in which all passed, the initramfs of each boot is only disk space.
+pub fn tidy(run_dir: &Path) {
+    let dirs = |dir: &Path| {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir())
+    };
+    for boot in dirs(run_dir).flat_map(|target| dirs(&target).collect::<Vec<_>>()) {
+        let _ = std::fs::remove_file(boot.join(boot::INITRAMFS));
+    }
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Boots that never were: streams and times given by hand.
+
+use super::*;
+use crate::judge::judge;
+use protocol::frame::Encoder;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A guest that does as told. Time moves one second a step.
+struct Fake {
+    watch: Watch,
+    encoder: Encoder,
+    now: Duration,
+}
+
+impl Fake {
+    fn new() -> Self {
+        let plan = ["smoke/boot", "smoke/redirect.fuse", "smoke/redirect.cuse"];
+        let plan = plan.map(|id| (id.to_owned(), 10 * SECOND)).to_vec();
+        Self {
+            watch: Watch::new(plan, Limits::scaled(1.0)),
+            encoder: Encoder::default(),
+            now: Duration::ZERO,
+        }
+    }
+
+    /// A guest that came up.
+    fn up() -> Self {
+        let mut fake = Self::new();
+        fake.console("[    0.000000] Linux version 6.12.117");
+        fake.record(Record::Hello {
+            release: "6.12.117".into(),
+            machine: "x86_64".into(),
+            page_size: 4096,
+            memory: 1 << 30,
+            taint: 0,
+            cases: 3,
+        });
+        fake
+    }
+
+    fn console(&mut self, line: &str) {
+        self.now += SECOND;
+        self.watch.console(format!("{line}\r\n").as_bytes(), self.now);
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        self.now += SECOND;
+        self.watch.records(bytes, self.now);
+    }
+
+    fn record(&mut self, record: Record) {
+        let frame = self.encoder.encode(&record);
+        self.raw(frame.as_bytes());
+    }
+
+    fn start(&mut self, number: usize, case: &str) {
+        self.console(&format!("[    1.5] init: case {number}/3 {case}"));
+        self.record(Record::CaseStart { case: case.into() });
+    }
+
+    fn end(&mut self, case: &str, outcome: Outcome) {
+        self.record(Record::CaseEnd {
+            case: case.into(),
+            outcome,
+            millis: 12,
+            taint: 0,
+            figures: BTreeMap::new(),
+        });
+    }
+
+    fn pass(&mut self, number: usize, case: &str) {
+        self.start(number, case);
+        self.end(case, Outcome::Pass);
+    }
+
+    /// `case verdict` of all that is over.
+    fn verdicts(&mut self) -> Vec<String> {
+        let over = self.watch.seen().into_iter().filter_map(|seen| match seen {
+            Seen::Over(seen) => Some(format!("{} {}", seen.case, judge(&seen).word())),
+            _ => None,
+        });
+        over.collect()
+    }
+}
+
+#[test]
+fn a_boot_in_which_all_is_well() {
+    let mut fake = Fake::up();
+    fake.pass(1, "smoke/boot");
+    assert!(fake.verdicts().is_empty(), "the console may still be behind");
+    fake.pass(2, "smoke/redirect.fuse");
+    assert_eq!(fake.verdicts(), ["smoke/boot pass"]);
+    fake.pass(3, "smoke/redirect.cuse");
+    fake.record(Record::Goodbye);
+    assert_eq!(fake.watch.phase(), Phase::Shutdown);
+    assert_eq!(fake.watch.verdict(fake.now), None);
+    assert_eq!(fake.watch.close(BootEnd::Qemu(End::Exit)), BootEnd::Goodbye);
+    assert_eq!(
+        fake.verdicts(),
+        ["smoke/redirect.fuse pass", "smoke/redirect.cuse pass"]
+    );
+}
+
+#[test]
+fn a_crash_is_charged_to_the_case_it_happened_in() {
+    let mut fake = Fake::up();
+    fake.pass(1, "smoke/boot");
+    fake.start(2, "smoke/redirect.fuse");
+    fake.console("[    2.0] Kernel panic - not syncing: sysrq triggered crash");
+    assert_eq!(fake.watch.verdict(fake.now), None, "the trace may follow");
+    fake.console("[    2.1] CPU: 0 UID: 0 PID: 60 Comm: init");
+    let end = fake.watch.verdict(fake.now).expect("that was time enough");
+    assert!(matches!(end, BootEnd::Crash(_)), "{end:?}");
+    fake.watch.close(end);
+    assert_eq!(
+        fake.verdicts(),
+        ["smoke/boot pass", "smoke/redirect.fuse crash"]
+    );
+}
+
+#[test]
+fn a_crash_right_after_a_case_is_charged_to_that_case() {
+    let mut fake = Fake::up();
+    fake.pass(1, "smoke/boot");
+    fake.console("[    2.0] Kernel panic - not syncing: stack-protector");
+    fake.watch.close(BootEnd::Qemu(End::Exit));
+    assert_eq!(fake.verdicts(), ["smoke/boot crash"]);
+}
+
+#[test]
+fn a_warning_between_two_cases_belongs_to_the_first() {
+    let mut fake = Fake::up();
+    fake.pass(1, "smoke/boot");
+    fake.console("[    2.0] WARNING: CPU: 1 PID: 9 at fs/fuse/dmmap.c:1 f+0x1/0x2");
+    fake.pass(2, "smoke/redirect.fuse");
+    fake.watch.close(BootEnd::Goodbye);
+    assert_eq!(
+        fake.verdicts(),
+        ["smoke/boot fail", "smoke/redirect.fuse pass"]
+    );
+}
+
+#[test]
+fn a_warning_is_charged_right_even_when_the_record_stream_is_ahead() {
+    let mut fake = Fake::up();
+    fake.console("[    1.5] init: case 1/3 smoke/boot");
+    // Both cases' records arrive before the console has caught up.
+    fake.record(Record::CaseStart { case: "smoke/boot".into() });
+    fake.end("smoke/boot", Outcome::Pass);
+    fake.record(Record::CaseStart { case: "smoke/redirect.fuse".into() });
+    fake.console("[    2.0] WARNING: CPU: 1 PID: 9 at fs/fuse/dmmap.c:1 f+0x1/0x2");
+    fake.console("[    2.1] init: case 2/3 smoke/redirect.fuse");
+    fake.end("smoke/redirect.fuse", Outcome::Pass);
+    fake.watch.close(BootEnd::Goodbye);
+    assert_eq!(
+        fake.verdicts(),
+        ["smoke/boot fail", "smoke/redirect.fuse pass"]
+    );
+}
+
+#[test]
+fn a_case_whose_end_was_lost_or_damaged_is_not_a_pass() {
+    let frame = |fake: &mut Fake| {
+        fake.encoder.encode(&Record::CaseEnd {
+            case: "smoke/boot".into(),
+            outcome: Outcome::Pass,
+            millis: 1,
+            taint: 0,
+            figures: BTreeMap::new(),
+        })
+    };
+    // Corrupted: one byte of the payload differs.
+    let mut fake = Fake::up();
+    fake.start(1, "smoke/boot");
+    let corrupt = frame(&mut fake).replace("pass", "pasS");
+    fake.raw(corrupt.as_bytes());
+    fake.pass(2, "smoke/redirect.fuse");
+    fake.watch.close(BootEnd::Goodbye);
+    assert_eq!(
+        fake.verdicts(),
+        ["smoke/boot infra", "smoke/redirect.fuse pass"]
+    );
+
+    // Truncated: the machine stopped inside the frame.
+    let mut fake = Fake::up();
+    fake.start(1, "smoke/boot");
+    let whole = frame(&mut fake);
+    fake.raw(&whole.as_bytes()[..whole.len() / 2]);
+    fake.watch.close(BootEnd::Goodbye);
+    assert_eq!(fake.verdicts(), ["smoke/boot infra"]);
+
+    // Lost: only the gap in the numbers tells.
+    let mut fake = Fake::up();
+    fake.start(1, "smoke/boot");
+    frame(&mut fake);
+    fake.pass(2, "smoke/redirect.fuse");
+    fake.watch.close(BootEnd::Goodbye);
+    assert_eq!(fake.verdicts()[0], "smoke/boot infra");
+}
+
+#[test]
+fn a_guest_that_falls_silent_is_stopped_and_one_that_works_is_not() {
+    let mut fake = Fake::up();
+    fake.start(1, "smoke/boot");
+    for _ in 0..20 {
+        fake.record(Record::Alive);
+    }
+    assert_eq!(fake.watch.verdict(fake.now), None);
+    let end = fake.watch.verdict(fake.now + 20 * SECOND).unwrap();
+    assert_eq!(end, BootEnd::Silence(Phase::Test));
+    fake.watch.close(end);
+    assert_eq!(fake.verdicts(), ["smoke/boot timeout"]);
+}
+
+#[test]
+fn a_case_the_guest_fails_to_end_is_stopped_by_the_host() {
+    let mut fake = Fake::up();
+    fake.start(1, "smoke/boot");
+    for _ in 0..25 {
+        fake.record(Record::Alive);
+    }
+    assert_eq!(
+        fake.watch.verdict(fake.now),
+        Some(BootEnd::Overtime(Phase::Test))
+    );
+}
+
+#[test]
+fn a_kernel_that_never_gets_to_init_is_stopped() {
+    let mut fake = Fake::new();
+    for _ in 0..59 {
+        fake.console("[    0.1] still here");
+    }
+    assert_eq!(fake.watch.verdict(fake.now), None);
+    fake.console("[    0.1] still here");
+    assert_eq!(
+        fake.watch.verdict(fake.now),
+        Some(BootEnd::Overtime(Phase::Boot))
+    );
+}
+
+#[test]
+fn records_of_cases_nobody_planned_are_odd_and_nothing_else() {
+    let mut fake = Fake::up();
+    fake.end("smoke/boot", Outcome::Pass);
+    fake.start(1, "smoke/made-up");
+    let odd = |seen: &Seen| matches!(seen, Seen::Odd(_));
+    assert_eq!(fake.watch.seen().iter().filter(|seen| odd(seen)).count(), 2);
+    fake.watch.close(BootEnd::Goodbye);
+    assert!(fake.verdicts().is_empty());
+}
