@@ -8,6 +8,7 @@ pub mod flavour;
 pub mod guard;
 pub mod image;
 pub mod interrupt;
+pub mod kernel;
 pub mod machine;
 pub mod paths;
 pub mod plan;
