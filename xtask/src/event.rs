@@ -18,7 +18,7 @@ pub enum Event {
         run_dir: PathBuf,
         /// Names of the targets.
         targets: Vec<String>,
-        /// Cases planned for each target.
+        /// Cases planned, all targets together.
         cases: usize,
     },
     /// Work on a target begins.

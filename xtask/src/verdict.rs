@@ -194,13 +194,13 @@ impl TargetResult {
             .count()
     }
 
-    /// Exit code of this target alone.
+    /// Exit code of this target alone; a target without any case has shown nothing.
     pub fn exit_code(&self) -> u8 {
         let cases = self.cases.iter().map(|case| case.verdict.exit_code());
         cases
             .chain(self.failure.iter().map(|_| 2))
             .max()
-            .unwrap_or(0)
+            .unwrap_or(2)
     }
 }
 

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `results.json`: everything about a run, for programs. Its fields are in `docs/results.md`.
+
+use crate::verdict::RunResult;
+
+/// The whole result, indented.
+pub fn render(result: &RunResult) -> String {
+    let mut text = serde_json::to_string_pretty(result)
+        .expect("a result is structs of strings and numbers, which JSON can say");
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::report::samples;
+
+    /// Every field that a result can have, as `targets[].cases[].id`.
+    fn fields(value: &Value, at: &str, found: &mut BTreeSet<String>) {
+        match value {
+            // Maps with keys of the run's own: a row for all of them.
+            Value::Object(_) if at.ends_with("seconds") || at.ends_with("figures") => {}
+            Value::Object(map) => {
+                for (name, value) in map {
+                    let at = [at, name].join(if at.is_empty() { "" } else { "." });
+                    found.insert(at.clone());
+                    fields(value, &at, found);
+                }
+            }
+            Value::Array(list) => {
+                for value in list {
+                    fields(value, &format!("{at}[]"), found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_document_names_exactly_the_fields_there_are() {
+        let mut written = BTreeSet::new();
+        fields(
+            &serde_json::to_value(samples::mixed()).unwrap(),
+            "",
+            &mut written,
+        );
+        let document = include_str!("../../../docs/results.md");
+        let (_, layout) = document.split_once("## `results.json`").unwrap();
+        let rows = layout.lines().filter_map(|line| line.strip_prefix("| `"));
+        let documented: BTreeSet<String> = rows
+            .filter_map(|row| row.split_once('`'))
+            .map(|(field, _)| field.to_owned())
+            .collect();
+        assert_eq!(documented, written);
+    }
+
+    #[test]
+    fn the_document_names_the_schema_and_every_verdict() {
+        let document = include_str!("../../../docs/results.md");
+        let schema = format!("layout {}", crate::verdict::SCHEMA);
+        assert!(
+            document.contains(&schema),
+            "no {schema:?} in docs/results.md"
+        );
+        for word in crate::report::words::VERDICTS {
+            assert!(
+                document.contains(&format!("`{word}`")),
+                "no {word} in docs/results.md"
+            );
+        }
+    }
+
+    #[test]
+    fn a_case_in_full() {
+        let mut result = samples::mixed();
+        result.targets.truncate(1);
+        result.targets[0]
+            .cases
+            .retain(|case| case.verdict.word() == "crash");
+        insta::assert_snapshot!(render(&result), @r#"
+        {
+          "schema": 1,
+          "tool": "0.1.0 (850347e)",
+          "started": "2025-11-22T19:33:00Z",
+          "seconds": 131.07,
+          "interrupted": false,
+          "targets": [
+            {
+              "target": "x86_64",
+              "flavour": "default",
+              "provenance": {
+                "kernel_version": "6.12.117",
+                "kernel_hash": "4f1c",
+                "config_hash": "a0b1",
+                "compiler": "gcc (Debian 12.2.0-14+deb12u1) 12.2.0",
+                "image_hash": "77aa",
+                "rustc": "rustc 1.85.0",
+                "qemu": "QEMU emulator version 7.2.19",
+                "accel": "tcg",
+                "accel_reason": "/dev/kvm opens, but no guest ran within 3 s"
+              },
+              "failure": null,
+              "boots": 3,
+              "seconds": {
+                "boot": 2.4,
+                "image": 0.02,
+                "kernel": 94.3,
+                "setup": 0.1,
+                "shutdown": 0.3,
+                "test": 11.75
+              },
+              "cases": [
+                {
+                  "id": "coherency/ping-pong.fuse",
+                  "suite": "coherency",
+                  "about": "What coherency/ping-pong.fuse promises.",
+                  "promises": [
+                    1,
+                    2
+                  ],
+                  "verdict": {
+                    "is": "crash",
+                    "marker": "[    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008"
+                  },
+                  "millis": null,
+                  "boot": 1,
+                  "figures": {},
+                  "log": [],
+                  "console": [
+                    "[    2.310552] init: case 4/7 coherency/ping-pong.fuse",
+                    "[    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008",
+                    "[    2.514871] Oops: Oops: 0002 [#1] SMP",
+                    "[    2.519114] Kernel panic - not syncing: Fatal exception"
+                  ]
+                }
+              ]
+            }
+          ]
+        }
+        "#);
+    }
+}

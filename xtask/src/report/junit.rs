@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `junit.xml`: a run as CI systems show it. A suite on a target is a test suite named `target.suite`.
+
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
+
+use crate::report::words::{duration, lines, one_line};
+use crate::report::{suites, untested};
+use crate::verdict::{CaseResult, RunResult, TargetResult, Verdict};
+
+/// The whole result.
+pub fn render(result: &RunResult) -> String {
+    let mut report = Report::new("dmmap-lab");
+    report.set_time(duration(result.seconds));
+    for target in &result.targets {
+        for (name, cases) in suites(target) {
+            let cases = cases.into_iter().map(|case| case_of(target, case));
+            report.add_test_suite(suite_of(result, target, name, cases.collect()));
+        }
+        if let Some(failure) = untested(target) {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+            status.set_message(one_line(failure)).set_type("infra");
+            status.set_description(element(failure));
+            let case = TestCase::new("target", status);
+            report.add_test_suite(suite_of(result, target, "lab", vec![case]));
+        }
+    }
+    report
+        .to_string()
+        .expect("XML in memory, of text that was cleaned")
+}
+
+fn suite_of(run: &RunResult, target: &TargetResult, name: &str, cases: Vec<TestCase>) -> TestSuite {
+    let mut suite = TestSuite::new(format!("{}.{name}", target.target));
+    suite.set_time(cases.iter().filter_map(|case| case.time).sum());
+    suite
+        .extra
+        .insert("timestamp".into(), (&run.started).into());
+    let ran = &target.provenance;
+    let properties = [
+        ("tool", &run.tool),
+        ("flavour", &target.flavour),
+        ("kernel", &ran.kernel_version),
+        ("kernel-hash", &ran.kernel_hash),
+        ("config-hash", &ran.config_hash),
+        ("image-hash", &ran.image_hash),
+        ("compiler", &ran.compiler),
+        ("rustc", &ran.rustc),
+        ("qemu", &ran.qemu),
+        ("accel", &ran.accel),
+    ];
+    let known = properties
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty());
+    suite.add_properties(known.map(|(name, value)| Property::new(name, value)));
+    suite.add_test_cases(cases);
+    suite
+}
+
+fn case_of(target: &TargetResult, case: &CaseResult) -> TestCase {
+    let name = case
+        .id
+        .split_once('/')
+        .map_or(case.id.as_str(), |(_, name)| name);
+    let mut out = TestCase::new(name, status_of(case));
+    out.set_classname(format!("{}.{}", target.target, case.suite));
+    if let Some(millis) = case.millis {
+        out.set_time(Duration::from_millis(millis));
+    }
+    if !case.log.is_empty() {
+        out.set_system_out(element(&case.log.join("\n")));
+    }
+    if !case.console.is_empty() {
+        out.set_system_err(element(&case.console.join("\n")));
+    }
+    for (name, figure) in &case.figures {
+        out.add_property(Property::new(name, figure.to_string()));
+    }
+    out
+}
+
+fn status_of(case: &CaseResult) -> TestCaseStatus {
+    let verdict = &case.verdict;
+    let mut status = match verdict {
+        Verdict::Pass => return TestCaseStatus::success(),
+        Verdict::Skip { .. } => TestCaseStatus::skipped(),
+        Verdict::Fail { .. } => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        _ => TestCaseStatus::non_success(NonSuccessKind::Error),
+    };
+    let detail = verdict.detail().unwrap_or_default();
+    status.set_message(one_line(&detail));
+    if !matches!(verdict, Verdict::Skip { .. }) {
+        status.set_type(verdict.word());
+        status.set_description(format!("{}\n{}", case.about, element(&detail)));
+    }
+    status
+}
+
+/// Text for an element: its lines, without what XML cannot hold.
+fn element(text: &str) -> String {
+    lines(text).join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn a_run_with_every_verdict() {
+        insta::assert_snapshot!(render(&samples::mixed()), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="dmmap-lab" tests="9" failures="1" errors="4" time="131.070">
+            <testsuite name="x86_64.smoke" tests="3" disabled="1" errors="0" failures="1" time="2.480" timestamp="2025-11-22T19:33:00Z">
+                <properties>
+                    <property name="tool" value="0.1.0 (850347e)"/>
+                    <property name="flavour" value="default"/>
+                    <property name="kernel" value="6.12.117"/>
+                    <property name="kernel-hash" value="4f1c"/>
+                    <property name="config-hash" value="a0b1"/>
+                    <property name="image-hash" value="77aa"/>
+                    <property name="compiler" value="gcc (Debian 12.2.0-14+deb12u1) 12.2.0"/>
+                    <property name="rustc" value="rustc 1.85.0"/>
+                    <property name="qemu" value="QEMU emulator version 7.2.19"/>
+                    <property name="accel" value="tcg"/>
+                </properties>
+                <testcase name="boot" classname="x86_64.smoke" time="1.240">
+                    <properties>
+                        <property name="free_kib" value="870412"/>
+                    </properties>
+                </testcase>
+                <testcase name="redirect.fuse" classname="x86_64.smoke" time="1.240">
+                    <failure message="client 1 stored 0x5a at offset 4096; the server read 0x00" type="fail">What smoke/redirect.fuse promises.
+        client 1 stored 0x5a at offset 4096
+        the server read 0x00</failure>
+                    <system-out>server: page 7 is mapped
+        client 1: stored 0x5a</system-out>
+                    <system-err>[    1.214001] init: case 2/7 smoke/redirect.fuse</system-err>
+                </testcase>
+                <testcase name="redirect.cuse" classname="x86_64.smoke">
+                    <skipped message="no CUSE on this target"/>
+                </testcase>
+            </testsuite>
+            <testsuite name="x86_64.coherency" tests="2" disabled="0" errors="2" failures="0" time="1.240" timestamp="2025-11-22T19:33:00Z">
+                <properties>
+                    <property name="tool" value="0.1.0 (850347e)"/>
+                    <property name="flavour" value="default"/>
+                    <property name="kernel" value="6.12.117"/>
+                    <property name="kernel-hash" value="4f1c"/>
+                    <property name="config-hash" value="a0b1"/>
+                    <property name="image-hash" value="77aa"/>
+                    <property name="compiler" value="gcc (Debian 12.2.0-14+deb12u1) 12.2.0"/>
+                    <property name="rustc" value="rustc 1.85.0"/>
+                    <property name="qemu" value="QEMU emulator version 7.2.19"/>
+                    <property name="accel" value="tcg"/>
+                </properties>
+                <testcase name="ping-pong.fuse" classname="x86_64.coherency">
+                    <error message="[    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008" type="crash">What coherency/ping-pong.fuse promises.
+        [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008</error>
+                    <system-err>[    2.310552] init: case 4/7 coherency/ping-pong.fuse
+        [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
+        [    2.514871] Oops: Oops: 0002 [#1] SMP
+        [    2.519114] Kernel panic - not syncing: Fatal exception</system-err>
+                </testcase>
+                <testcase name="seqlock.fuse" classname="x86_64.coherency" time="1.240">
+                    <error message="in phase test" type="timeout">What coherency/seqlock.fuse promises.
+        in phase test</error>
+                    <system-out>client 2: waits for turn 3</system-out>
+                </testcase>
+            </testsuite>
+            <testsuite name="x86_64.drain" tests="2" disabled="0" errors="2" failures="0" time="1.240" timestamp="2025-11-22T19:33:00Z">
+                <properties>
+                    <property name="tool" value="0.1.0 (850347e)"/>
+                    <property name="flavour" value="default"/>
+                    <property name="kernel" value="6.12.117"/>
+                    <property name="kernel-hash" value="4f1c"/>
+                    <property name="config-hash" value="a0b1"/>
+                    <property name="image-hash" value="77aa"/>
+                    <property name="compiler" value="gcc (Debian 12.2.0-14+deb12u1) 12.2.0"/>
+                    <property name="rustc" value="rustc 1.85.0"/>
+                    <property name="qemu" value="QEMU emulator version 7.2.19"/>
+                    <property name="accel" value="tcg"/>
+                </properties>
+                <testcase name="limit.cuse" classname="x86_64.drain" time="1.240">
+                    <error message="a record of this case did not arrive whole: truncated" type="infra">What drain/limit.cuse promises.
+        a record of this case did not arrive whole: truncated</error>
+                </testcase>
+                <testcase name="exit.fuse" classname="x86_64.drain">
+                    <error message="no first record from the guest: the kernel crashed: No working init found." type="boot-fail">What drain/exit.fuse promises.
+        no first record from the guest: the kernel crashed: No working init found.</error>
+                </testcase>
+            </testsuite>
+            <testsuite name="arm64.smoke" tests="2" disabled="0" errors="0" failures="0" time="2.480" timestamp="2025-11-22T19:33:00Z">
+                <properties>
+                    <property name="tool" value="0.1.0 (850347e)"/>
+                    <property name="flavour" value="default"/>
+                    <property name="kernel" value="6.12.117"/>
+                    <property name="kernel-hash" value="4f1c"/>
+                    <property name="config-hash" value="a0b1"/>
+                    <property name="image-hash" value="77aa"/>
+                    <property name="compiler" value="gcc (Debian 12.2.0-14+deb12u1) 12.2.0"/>
+                    <property name="rustc" value="rustc 1.85.0"/>
+                    <property name="qemu" value="QEMU emulator version 7.2.19"/>
+                    <property name="accel" value="kvm"/>
+                </properties>
+                <testcase name="boot" classname="arm64.smoke" time="1.240">
+                </testcase>
+                <testcase name="redirect.fuse" classname="arm64.smoke" time="1.240">
+                </testcase>
+            </testsuite>
+        </testsuites>
+        "#);
+    }
+
+    #[test]
+    fn an_interrupted_run_and_a_target_that_could_not_be_tested() {
+        insta::assert_snapshot!(render(&samples::interrupted()), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="dmmap-lab" tests="4" failures="0" errors="3" time="131.070">
+            <testsuite name="x86_64.smoke" tests="3" disabled="0" errors="2" failures="0" time="1.240" timestamp="2025-11-22T19:33:00Z">
+                <properties>
+                    <property name="tool" value="0.1.0 (850347e)"/>
+                    <property name="flavour" value="default"/>
+                    <property name="kernel" value="6.12.117"/>
+                    <property name="kernel-hash" value="4f1c"/>
+                    <property name="config-hash" value="a0b1"/>
+                    <property name="image-hash" value="77aa"/>
+                    <property name="compiler" value="gcc (Debian 12.2.0-14+deb12u1) 12.2.0"/>
+                    <property name="rustc" value="rustc 1.85.0"/>
+                    <property name="qemu" value="QEMU emulator version 7.2.19"/>
+                    <property name="accel" value="tcg"/>
+                </properties>
+                <testcase name="boot" classname="x86_64.smoke" time="1.240">
+                </testcase>
+                <testcase name="redirect.fuse" classname="x86_64.smoke">
+                    <error message="interrupted before it ran" type="infra">What smoke/redirect.fuse promises.
+        interrupted before it ran</error>
+                </testcase>
+                <testcase name="redirect.cuse" classname="x86_64.smoke">
+                    <error message="interrupted before it ran" type="infra">What smoke/redirect.cuse promises.
+        interrupted before it ran</error>
+                </testcase>
+            </testsuite>
+            <testsuite name="x86_64.drain" tests="1" disabled="0" errors="1" failures="0" time="0.000" timestamp="2025-11-22T19:33:00Z">
+                <properties>
+                    <property name="tool" value="0.1.0 (850347e)"/>
+                    <property name="flavour" value="default"/>
+                    <property name="kernel" value="6.12.117"/>
+                    <property name="kernel-hash" value="4f1c"/>
+                    <property name="config-hash" value="a0b1"/>
+                    <property name="image-hash" value="77aa"/>
+                    <property name="compiler" value="gcc (Debian 12.2.0-14+deb12u1) 12.2.0"/>
+                    <property name="rustc" value="rustc 1.85.0"/>
+                    <property name="qemu" value="QEMU emulator version 7.2.19"/>
+                    <property name="accel" value="tcg"/>
+                </properties>
+                <testcase name="limit.fuse" classname="x86_64.drain">
+                    <error message="interrupted before it ran" type="infra">What drain/limit.fuse promises.
+        interrupted before it ran</error>
+                </testcase>
+            </testsuite>
+        </testsuites>
+        "#);
+        insta::assert_snapshot!(render(&samples::untested()), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="dmmap-lab" tests="3" failures="0" errors="3" time="131.070">
+            <testsuite name="x86_64.smoke" tests="1" disabled="0" errors="1" failures="0" time="0.000" timestamp="2025-11-22T19:33:00Z">
+                <properties>
+                    <property name="tool" value="0.1.0 (850347e)"/>
+                    <property name="flavour" value="default"/>
+                </properties>
+                <testcase name="boot" classname="x86_64.smoke">
+                    <error message="0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit" type="infra">What smoke/boot promises.
+        0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112
+        take it out of kernel-patches/6.12/series or make it fit</error>
+                </testcase>
+            </testsuite>
+            <testsuite name="x86_64.drain" tests="1" disabled="0" errors="1" failures="0" time="0.000" timestamp="2025-11-22T19:33:00Z">
+                <properties>
+                    <property name="tool" value="0.1.0 (850347e)"/>
+                    <property name="flavour" value="default"/>
+                </properties>
+                <testcase name="limit.fuse" classname="x86_64.drain">
+                    <error message="0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit" type="infra">What drain/limit.fuse promises.
+        0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112
+        take it out of kernel-patches/6.12/series or make it fit</error>
+                </testcase>
+            </testsuite>
+            <testsuite name="x86_64.lab" tests="1" disabled="0" errors="1" failures="0" time="0.000" timestamp="2025-11-22T19:33:00Z">
+                <properties>
+                    <property name="tool" value="0.1.0 (850347e)"/>
+                    <property name="flavour" value="default"/>
+                </properties>
+                <testcase name="target">
+                    <error message="0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit" type="infra">0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112
+        take it out of kernel-patches/6.12/series or make it fit</error>
+                </testcase>
+            </testsuite>
+        </testsuites>
+        "#);
+    }
+
+    #[test]
+    fn a_run_without_cases_is_still_a_report() {
+        insta::assert_snapshot!(render(&samples::empty()), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="dmmap-lab" tests="1" failures="0" errors="1" time="131.070">
+            <testsuite name="x86_64.lab" tests="1" disabled="0" errors="1" failures="0" time="0.000" timestamp="2025-11-22T19:33:00Z">
+                <properties>
+                    <property name="tool" value="0.1.0 (850347e)"/>
+                    <property name="flavour" value="default"/>
+                    <property name="kernel" value="6.12.117"/>
+                    <property name="kernel-hash" value="4f1c"/>
+                    <property name="config-hash" value="a0b1"/>
+                    <property name="image-hash" value="77aa"/>
+                    <property name="compiler" value="gcc (Debian 12.2.0-14+deb12u1) 12.2.0"/>
+                    <property name="rustc" value="rustc 1.85.0"/>
+                    <property name="qemu" value="QEMU emulator version 7.2.19"/>
+                    <property name="accel" value="tcg"/>
+                </properties>
+                <testcase name="target">
+                    <error message="it had no case to run" type="infra">it had no case to run</error>
+                </testcase>
+            </testsuite>
+        </testsuites>
+        "#);
+    }
+
+    #[test]
+    fn what_a_guest_prints_cannot_break_the_file() {
+        let mut result = samples::mixed();
+        let case = &mut result.targets[0].cases[1];
+        case.log = vec!["\x1b[31m]]> <b>\u{0}\u{1b}\u{85}\u{fffe}&amp; \u{7f}end".into()];
+        let text = render(&result);
+        let out = text.lines().find(|line| line.contains("end</system-out>"));
+        insta::assert_snapshot!(out.unwrap().trim(), @"<system-out>]]&gt; &lt;b&gt;&amp;amp; end</system-out>");
+    }
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `ktap.txt`: a run as the kernel's own tools read it, nested target, suite, case.
+//!
+//! The format is that of Documentation/dev-tools/ktap.rst, version 1.
+
+use crate::report::words::{one_line, printable};
+use crate::report::{suites, untested};
+use crate::verdict::{CaseResult, RunResult, TargetResult, Verdict};
+
+/// The whole result.
+pub fn render(result: &RunResult) -> String {
+    let mut lines = block(result.targets.iter().map(target).collect());
+    if result.interrupted {
+        lines.push("# interrupted".into());
+    }
+    lines.join("\n") + "\n"
+}
+
+/// One test: the lines that come before its result line, and what that line says.
+struct Test {
+    before: Vec<String>,
+    ok: bool,
+    name: String,
+    /// Directive and detail, without the `#`; may be empty.
+    after: String,
+}
+
+/// Tests under a version line and a plan.
+fn block(tests: Vec<Test>) -> Vec<String> {
+    let mut lines = vec!["KTAP version 1".into(), format!("1..{}", tests.len())];
+    for (number, test) in (1..).zip(tests) {
+        lines.extend(test.before);
+        let result = if test.ok { "ok" } else { "not ok" };
+        let hash = if test.after.is_empty() { "" } else { " # " };
+        // A name ends where a hash begins.
+        let name = printable(&test.name).replace('#', "_");
+        lines.push(format!("{result} {number} {name}{hash}{}", test.after));
+    }
+    lines
+}
+
+/// The tests of the test called `name`, as a block inside another. Its name comes at its end, too late for a person;
+/// KUnit puts it in a comment at the start as well.
+fn nested(name: &str, tests: Vec<Test>) -> Vec<String> {
+    let mut lines = block(tests);
+    lines.insert(1, format!("# Subtest: {}", printable(name)));
+    lines.iter().map(|line| format!("  {line}")).collect()
+}
+
+fn target(target: &TargetResult) -> Test {
+    let tests: Vec<Test> = suites(target).into_iter().map(suite).collect();
+    let failure = untested(target);
+    let ok = failure.is_none() && tests.iter().all(|test| test.ok);
+    let after = failure.map(|failure| format!("ERROR {}", one_line(failure)));
+    Test {
+        before: if tests.is_empty() {
+            Vec::new()
+        } else {
+            nested(&target.target, tests)
+        },
+        ok,
+        name: target.target.clone(),
+        after: after.unwrap_or_default(),
+    }
+}
+
+fn suite((name, cases): (&str, Vec<&CaseResult>)) -> Test {
+    let tests: Vec<Test> = cases.into_iter().map(case).collect();
+    let ok = tests.iter().all(|test| test.ok);
+    Test {
+        before: nested(name, tests),
+        ok,
+        name: name.into(),
+        after: String::new(),
+    }
+}
+
+fn case(case: &CaseResult) -> Test {
+    let detail = case.verdict.detail().unwrap_or_default();
+    let after = match &case.verdict {
+        Verdict::Pass => String::new(),
+        Verdict::Skip { .. } => format!("SKIP {}", one_line(&detail)),
+        Verdict::Fail { .. } => one_line(&detail),
+        Verdict::Timeout { .. } => format!("TIMEOUT {}", one_line(&detail)),
+        Verdict::Crash { .. } | Verdict::BootFail { .. } | Verdict::Infra { .. } => {
+            format!("ERROR {}: {}", case.verdict.word(), one_line(&detail))
+        }
+    };
+    let ok = case.verdict.exit_code() == 0;
+    Test {
+        before: if ok { Vec::new() } else { diagnostics(case) },
+        ok,
+        name: case.id.clone(),
+        after,
+    }
+}
+
+/// What helps to find out why. The word before each line keeps a parser from taking a guest's text for structure.
+fn diagnostics(case: &CaseResult) -> Vec<String> {
+    let about = format!("# checks: {}", one_line(&case.about));
+    let log = case
+        .log
+        .iter()
+        .map(|line| format!("# log: {}", printable(line)));
+    let console = case.console.iter();
+    let console = console.map(|line| format!("# console: {}", printable(line)));
+    std::iter::once(about).chain(log).chain(console).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn a_run_with_every_verdict() {
+        insta::assert_snapshot!(render(&samples::mixed()), @"
+        KTAP version 1
+        1..2
+          KTAP version 1
+          # Subtest: x86_64
+          1..3
+            KTAP version 1
+            # Subtest: smoke
+            1..3
+            ok 1 smoke/boot
+            # checks: What smoke/redirect.fuse promises.
+            # log: server: page 7 is mapped
+            # log: client 1: stored 0x5a
+            # console: [    1.214001] init: case 2/7 smoke/redirect.fuse
+            not ok 2 smoke/redirect.fuse # client 1 stored 0x5a at offset 4096; the server read 0x00
+            ok 3 smoke/redirect.cuse # SKIP no CUSE on this target
+          not ok 1 smoke
+            KTAP version 1
+            # Subtest: coherency
+            1..2
+            # checks: What coherency/ping-pong.fuse promises.
+            # console: [    2.310552] init: case 4/7 coherency/ping-pong.fuse
+            # console: [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
+            # console: [    2.514871] Oops: Oops: 0002 [#1] SMP
+            # console: [    2.519114] Kernel panic - not syncing: Fatal exception
+            not ok 1 coherency/ping-pong.fuse # ERROR crash: [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
+            # checks: What coherency/seqlock.fuse promises.
+            # log: client 2: waits for turn 3
+            not ok 2 coherency/seqlock.fuse # TIMEOUT in phase test
+          not ok 2 coherency
+            KTAP version 1
+            # Subtest: drain
+            1..2
+            # checks: What drain/limit.cuse promises.
+            not ok 1 drain/limit.cuse # ERROR infra: a record of this case did not arrive whole: truncated
+            # checks: What drain/exit.fuse promises.
+            not ok 2 drain/exit.fuse # ERROR boot-fail: no first record from the guest: the kernel crashed: No working init found.
+          not ok 3 drain
+        not ok 1 x86_64
+          KTAP version 1
+          # Subtest: arm64
+          1..1
+            KTAP version 1
+            # Subtest: smoke
+            1..2
+            ok 1 smoke/boot
+            ok 2 smoke/redirect.fuse
+          ok 1 smoke
+        ok 2 arm64
+        ");
+    }
+
+    #[test]
+    fn an_interrupted_run_and_a_target_that_could_not_be_tested() {
+        insta::assert_snapshot!(render(&samples::interrupted()), @"
+        KTAP version 1
+        1..1
+          KTAP version 1
+          # Subtest: x86_64
+          1..2
+            KTAP version 1
+            # Subtest: smoke
+            1..3
+            ok 1 smoke/boot
+            # checks: What smoke/redirect.fuse promises.
+            not ok 2 smoke/redirect.fuse # ERROR infra: interrupted before it ran
+            # checks: What smoke/redirect.cuse promises.
+            not ok 3 smoke/redirect.cuse # ERROR infra: interrupted before it ran
+          not ok 1 smoke
+            KTAP version 1
+            # Subtest: drain
+            1..1
+            # checks: What drain/limit.fuse promises.
+            not ok 1 drain/limit.fuse # ERROR infra: interrupted before it ran
+          not ok 2 drain
+        not ok 1 x86_64
+        # interrupted
+        ");
+        insta::assert_snapshot!(render(&samples::untested()), @"
+        KTAP version 1
+        1..1
+          KTAP version 1
+          # Subtest: x86_64
+          1..2
+            KTAP version 1
+            # Subtest: smoke
+            1..1
+            # checks: What smoke/boot promises.
+            not ok 1 smoke/boot # ERROR infra: 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit
+          not ok 1 smoke
+            KTAP version 1
+            # Subtest: drain
+            1..1
+            # checks: What drain/limit.fuse promises.
+            not ok 1 drain/limit.fuse # ERROR infra: 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit
+          not ok 2 drain
+        not ok 1 x86_64 # ERROR 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit
+        ");
+    }
+
+    #[test]
+    fn a_run_without_cases_tested_nothing() {
+        insta::assert_snapshot!(render(&samples::empty()), @"
+        KTAP version 1
+        1..1
+        not ok 1 x86_64 # ERROR it had no case to run
+        ");
+    }
+
+    #[test]
+    fn a_name_cannot_pass_for_a_directive() {
+        let mut result = samples::mixed();
+        result.targets.truncate(1);
+        result.targets[0].cases.truncate(1);
+        result.targets[0].cases[0].id = "smoke/one # SKIP\n2".into();
+        let text = render(&result);
+        assert!(text.contains("\n    ok 1 smoke/one _ SKIP2\n"), "{text}");
+    }
+}

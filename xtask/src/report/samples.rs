@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Results of runs that could have been, for the tests of the reports.
+
+use std::collections::BTreeMap;
+
+use crate::verdict::{CaseResult, Phase, Provenance, RunResult, SCHEMA, TargetResult, Verdict};
+
+/// Two targets; the first has a case of every verdict, the second only passed.
+pub fn mixed() -> RunResult {
+    let mut arm64 = target(
+        "arm64",
+        vec![pass("smoke/boot"), pass("smoke/redirect.fuse")],
+    );
+    arm64.provenance.accel = "kvm".into();
+    arm64.provenance.accel_reason = None;
+    let mut boot = pass("smoke/boot");
+    boot.figures = BTreeMap::from([("free_kib".into(), 870_412.0)]);
+    let cases = vec![
+        boot,
+        failed(),
+        skipped(),
+        crashed(),
+        timed_out(),
+        not_reported(),
+        not_booted(),
+    ];
+    let mut x86_64 = target("x86_64", cases);
+    x86_64.boots = 3;
+    run(vec![x86_64, arm64])
+}
+
+/// A run that someone stopped.
+pub fn interrupted() -> RunResult {
+    let mut cases = vec![pass("smoke/boot")];
+    for id in [
+        "smoke/redirect.fuse",
+        "smoke/redirect.cuse",
+        "drain/limit.fuse",
+    ] {
+        let reason = "interrupted before it ran".into();
+        cases.push(never_ran(id, Verdict::Infra { reason }));
+    }
+    let mut result = run(vec![target("x86_64", cases)]);
+    result.interrupted = true;
+    result
+}
+
+/// A target whose kernel could not be built.
+pub fn untested() -> RunResult {
+    let reason = "0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112\n\
+                  take it out of kernel-patches/6.12/series or make it fit";
+    let infra = || Verdict::Infra {
+        reason: reason.into(),
+    };
+    let mut x86_64 = target(
+        "x86_64",
+        ["smoke/boot", "drain/limit.fuse"]
+            .map(|id| never_ran(id, infra()))
+            .into(),
+    );
+    x86_64.failure = Some(reason.into());
+    x86_64.boots = 0;
+    x86_64.provenance = Provenance::default();
+    x86_64.seconds = BTreeMap::from([("setup".into(), 0.1), ("kernel".into(), 2.5)]);
+    run(vec![x86_64])
+}
+
+/// A run of nothing.
+pub fn empty() -> RunResult {
+    run(vec![target("x86_64", Vec::new())])
+}
+
+/// A check that did not hold.
+pub fn failed() -> CaseResult {
+    let reason = "client 1 stored 0x5a at offset 4096\nthe server read 0x00";
+    CaseResult {
+        log: vec![
+            "server: page 7 is mapped".into(),
+            "client 1: \x1b[1mstored\x1b[0m 0x5a".into(),
+        ],
+        console: vec!["[    1.214001] init: case 2/7 smoke/redirect.fuse".into()],
+        ..case(
+            "smoke/redirect.fuse",
+            Verdict::Fail {
+                reason: reason.into(),
+            },
+        )
+    }
+}
+
+/// A kernel that went down.
+pub fn crashed() -> CaseResult {
+    let marker = "[    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008";
+    CaseResult {
+        console: [
+            "[    2.310552] init: case 4/7 coherency/ping-pong.fuse",
+            marker,
+            "[    2.514871] Oops: Oops: 0002 [#1] SMP",
+            "[    2.519114] Kernel panic - not syncing: Fatal exception",
+        ]
+        .map(String::from)
+        .into(),
+        millis: None,
+        ..case(
+            "coherency/ping-pong.fuse",
+            Verdict::Crash {
+                marker: marker.into(),
+            },
+        )
+    }
+}
+
+/// A case that passed.
+pub fn pass(id: &str) -> CaseResult {
+    case(id, Verdict::Pass)
+}
+
+/// A case that took too long.
+pub fn timed_out() -> CaseResult {
+    CaseResult {
+        boot: Some(2),
+        log: vec!["client 2: waits for turn 3".into()],
+        ..case(
+            "coherency/seqlock.fuse",
+            Verdict::Timeout { phase: Phase::Test },
+        )
+    }
+}
+
+/// A case that cannot hold.
+pub fn skipped() -> CaseResult {
+    let reason = "no CUSE on this target".into();
+    never_ran("smoke/redirect.cuse", Verdict::Skip { reason })
+}
+
+/// A case that never ran.
+pub fn never_ran(id: &str, verdict: Verdict) -> CaseResult {
+    CaseResult {
+        millis: None,
+        boot: None,
+        ..case(id, verdict)
+    }
+}
+
+fn not_reported() -> CaseResult {
+    let reason = "a record of this case did not arrive whole: truncated";
+    CaseResult {
+        boot: Some(2),
+        ..case(
+            "drain/limit.cuse",
+            Verdict::Infra {
+                reason: reason.into(),
+            },
+        )
+    }
+}
+
+fn not_booted() -> CaseResult {
+    let reason = "no first record from the guest: the kernel crashed: No working init found.";
+    never_ran(
+        "drain/exit.fuse",
+        Verdict::BootFail {
+            reason: reason.into(),
+        },
+    )
+}
+
+fn case(id: &str, verdict: Verdict) -> CaseResult {
+    CaseResult {
+        id: id.into(),
+        suite: id.split('/').next().unwrap_or_default().into(),
+        about: format!("What {id} promises."),
+        promises: vec![1, 2],
+        verdict,
+        millis: Some(1240),
+        boot: Some(1),
+        figures: BTreeMap::new(),
+        log: Vec::new(),
+        console: Vec::new(),
+    }
+}
+
+fn target(name: &str, cases: Vec<CaseResult>) -> TargetResult {
+    let phases = [
+        ("setup", 0.1),
+        ("kernel", 94.3),
+        ("image", 0.02),
+        ("boot", 2.4),
+        ("test", 11.75),
+        ("shutdown", 0.3),
+    ];
+    TargetResult {
+        target: name.into(),
+        flavour: "default".into(),
+        provenance: Provenance {
+            kernel_version: "6.12.117".into(),
+            kernel_hash: "4f1c".into(),
+            config_hash: "a0b1".into(),
+            compiler: "gcc (Debian 12.2.0-14+deb12u1) 12.2.0".into(),
+            image_hash: "77aa".into(),
+            rustc: "rustc 1.85.0".into(),
+            qemu: "QEMU emulator version 7.2.19".into(),
+            accel: "tcg".into(),
+            accel_reason: Some("/dev/kvm opens, but no guest ran within 3 s".into()),
+        },
+        failure: None,
+        boots: 1,
+        seconds: phases.map(|(name, time)| (name.to_owned(), time)).into(),
+        cases,
+    }
+}
+
+fn run(targets: Vec<TargetResult>) -> RunResult {
+    RunResult {
+        schema: SCHEMA,
+        tool: "0.1.0 (850347e)".into(),
+        started: "2025-11-22T19:33:00Z".into(),
+        seconds: 131.07,
+        interrupted: false,
+        targets,
+    }
+}

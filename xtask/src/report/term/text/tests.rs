@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::report::samples;
+
+const PLAIN: Paint = Paint { colour: false };
+
+const AGAIN: Again = Again {
+    command: "cargo xtask test --flavour debug",
+    target: "x86_64",
+};
+
+fn block(case: &CaseResult) -> String {
+    let run_dir = PathBuf::from("target/lab/latest");
+    let boot = case.boot.map(|boot| (run_dir.as_path(), boot));
+    failure("x86_64", case, AGAIN, boot, PLAIN)
+}
+
+fn end(run: &RunResult) -> String {
+    summary(run, Path::new("target/lab/2025-11-22T193300"), PLAIN)
+}
+
+#[test]
+fn a_failure_says_all_that_helps() {
+    insta::assert_snapshot!(block(&samples::failed()), @"
+    FAIL x86_64 smoke/redirect.fuse after 1.24 s in boot 1
+      checks   What smoke/redirect.fuse promises.
+      reason   client 1 stored 0x5a at offset 4096
+               the server read 0x00
+      log      server: page 7 is mapped
+               client 1: stored 0x5a
+      console  [    1.214001] init: case 2/7 smoke/redirect.fuse
+      files    target/lab/latest/x86_64/boot-1
+      again    cargo xtask test --flavour debug --arch x86_64 --case smoke/redirect.fuse
+    ");
+}
+
+#[test]
+fn a_crash_shows_the_console() {
+    insta::assert_snapshot!(block(&samples::crashed()), @"
+    CRASH x86_64 coherency/ping-pong.fuse in boot 1
+      checks   What coherency/ping-pong.fuse promises.
+      reason   [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
+      console  [    2.310552] init: case 4/7 coherency/ping-pong.fuse
+               [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
+               [    2.514871] Oops: Oops: 0002 [#1] SMP
+               [    2.519114] Kernel panic - not syncing: Fatal exception
+      files    target/lab/latest/x86_64/boot-1
+      again    cargo xtask test --flavour debug --arch x86_64 --case coherency/ping-pong.fuse
+    ");
+}
+
+#[test]
+fn a_timeout_names_the_phase() {
+    insta::assert_snapshot!(block(&samples::timed_out()), @"
+    TIMEOUT x86_64 coherency/seqlock.fuse after 1.24 s in boot 2
+      checks   What coherency/seqlock.fuse promises.
+      reason   in phase test
+      log      client 2: waits for turn 3
+      files    target/lab/latest/x86_64/boot-2
+      again    cargo xtask test --flavour debug --arch x86_64 --case coherency/seqlock.fuse
+    ");
+}
+
+#[test]
+fn a_case_that_never_ran_has_no_boot() {
+    let reason = "interrupted before it ran".into();
+    let case = samples::never_ran("drain/limit.fuse", Verdict::Infra { reason });
+    insta::assert_snapshot!(block(&case), @"
+    INFRA x86_64 drain/limit.fuse
+      checks   What drain/limit.fuse promises.
+      reason   interrupted before it ran
+      again    cargo xtask test --flavour debug --arch x86_64 --case drain/limit.fuse
+    ");
+}
+
+#[test]
+fn a_long_log_is_cut_at_its_start() {
+    let mut case = samples::timed_out();
+    case.log = (1..=33).map(|n| format!("line {n}")).collect();
+    let text = block(&case);
+    let log: Vec<&str> = text.lines().filter(|line| line.contains("line")).collect();
+    insta::assert_snapshot!(log[..2].join("\n"), @"
+    log      ... 3 lines before these
+             line 4
+    ");
+    assert_eq!(log.len(), 31);
+    assert!(log[30].ends_with("line 33"));
+}
+
+#[test]
+fn a_summary_of_every_verdict() {
+    insta::assert_snapshot!(end(&samples::mixed()), @"
+    target  pass  fail  skip  crash  timeout  boot-fail  infra  kernel    accel
+    x86_64     1     1     1      1        1          1      1  6.12.117  tcg
+    arm64      2     -     -      -        -          -      -  6.12.117  kvm
+
+    x86_64
+      not KVM    /dev/kvm opens, but no guest ran within 3 s
+      time       1 min 48 s: setup 0.10 s, kernel 1 min 34 s, image 0.02 s, boot 2.40 s, test 11.8 s, shutdown 0.30 s
+      boots      3
+      skipped    1 case: no CUSE on this target
+      files      target/lab/2025-11-22T193300/x86_64
+
+    arm64
+      time       1 min 48 s: setup 0.10 s, kernel 1 min 34 s, image 0.02 s, boot 2.40 s, test 11.8 s, shutdown 0.30 s
+      files      target/lab/2025-11-22T193300/arm64
+
+    did not pass:
+      fail      x86_64 smoke/redirect.fuse: client 1 stored 0x5a at offset 4096; the server read 0x00
+      crash     x86_64 coherency/ping-pong.fuse: [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
+      timeout   x86_64 coherency/seqlock.fuse: in phase test
+      infra     x86_64 drain/limit.cuse: a record of this case did not arrive whole: truncated
+      boot-fail x86_64 drain/exit.fuse: no first record from the guest: the kernel crashed: No working init found.
+
+    done after 2 min 11 s
+    3 passed, 5 failed, 1 skipped
+    ");
+}
+
+#[test]
+fn a_summary_of_an_interrupted_run() {
+    insta::assert_snapshot!(end(&samples::interrupted()), @"
+    target  pass  fail  skip  crash  timeout  boot-fail  infra  kernel    accel
+    x86_64     1     -     -      -        -          -      3  6.12.117  tcg
+
+    x86_64
+      not KVM    /dev/kvm opens, but no guest ran within 3 s
+      time       1 min 48 s: setup 0.10 s, kernel 1 min 34 s, image 0.02 s, boot 2.40 s, test 11.8 s, shutdown 0.30 s
+      files      target/lab/2025-11-22T193300/x86_64
+
+    did not pass:
+      infra     x86_64 smoke/redirect.fuse and 2 more: interrupted before it ran
+
+    interrupted after 2 min 11 s
+    1 passed, 3 failed, 0 skipped
+    ");
+}
+
+#[test]
+fn a_summary_of_a_target_that_could_not_be_tested() {
+    insta::assert_snapshot!(end(&samples::untested()), @"
+    target  pass  fail  skip  crash  timeout  boot-fail  infra  kernel  accel
+    x86_64     -     -     -      -        -          -      2  -       -
+
+    x86_64
+      not tested 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit
+      time       2.60 s: setup 0.10 s, kernel 2.50 s
+      files      target/lab/2025-11-22T193300/x86_64
+
+    did not pass:
+      infra     x86_64 smoke/boot and 1 more: 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit
+
+    done after 2 min 11 s
+    0 passed, 2 failed, 0 skipped
+    ");
+}
+
+#[test]
+fn a_summary_of_nothing() {
+    insta::assert_snapshot!(end(&samples::empty()), @"
+    target  pass  fail  skip  crash  timeout  boot-fail  infra  kernel    accel
+    x86_64     -     -     -      -        -          -      -  6.12.117  tcg
+
+    x86_64
+      not tested it had no case to run
+      not KVM    /dev/kvm opens, but no guest ran within 3 s
+      time       1 min 48 s: setup 0.10 s, kernel 1 min 34 s, image 0.02 s, boot 2.40 s, test 11.8 s, shutdown 0.30 s
+      files      target/lab/2025-11-22T193300/x86_64
+
+    done after 2 min 11 s
+    0 passed, 1 failed, 0 skipped
+    ");
+}
+
+#[test]
+fn the_last_line_is_the_counts_alone() {
+    for run in [
+        samples::mixed(),
+        samples::interrupted(),
+        samples::untested(),
+        samples::empty(),
+    ] {
+        let text = end(&run);
+        let last = text.lines().last().unwrap();
+        assert_eq!(last, Counts::of_run(&run).line());
+        assert!(text.ends_with('\n'));
+    }
+}
+
+#[test]
+fn colours_stand_around_the_words_and_plain_text_has_none() {
+    let colour = Paint { colour: true };
+    let run = samples::mixed();
+    let coloured = summary(&run, Path::new("run"), colour);
+    assert!(coloured.contains("\x1b[32m\x1b[1m") || coloured.contains("\x1b[31m\x1b[1m"));
+    let plain = summary(&run, Path::new("run"), PLAIN);
+    assert!(!plain.contains('\x1b'));
+    assert_eq!(console::strip_ansi_codes(&coloured), plain);
+    let crash = samples::crashed();
+    insta::assert_snapshot!(case_line(&crash, colour).escape_debug(), @r"\u{1b}[31m\u{1b}[1mcrash\u{1b}[0m coherency/ping-pong.fuse: [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008");
+    assert!(!block(&samples::failed()).contains('\x1b'));
+}
+
+#[test]
+fn a_line_for_each_kind_of_progress() {
+    insta::assert_snapshot!(progress(412, Some(1030), "CC fs/fuse/dmmap.o"), @"412 of 1030: CC fs/fuse/dmmap.o");
+    insta::assert_snapshot!(progress(412, None, "CC fs/fuse/dmmap.o"), @"412: CC fs/fuse/dmmap.o");
+    insta::assert_snapshot!(progress(0, None, "waiting for another build"), @"waiting for another build");
+    insta::assert_snapshot!(case_of("smoke/boot", 1, 21, ""), @"case 1 of 21: smoke/boot");
+    insta::assert_snapshot!(case_of("smoke/redirect.fuse", 3, 21, "2 passed"), @"case 3 of 21 (2 passed): smoke/redirect.fuse");
+    insta::assert_snapshot!(case_line(&samples::pass("smoke/boot"), PLAIN), @"pass smoke/boot (1.24 s)");
+    insta::assert_snapshot!(case_line(&samples::skipped(), PLAIN), @"skip smoke/redirect.cuse: no CUSE on this target");
+}

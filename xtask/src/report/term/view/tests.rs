@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+use super::*;
+use crate::report::samples;
+use crate::verdict::RunResult;
+
+const TARGET: &str = "x86_64";
+
+/// A run of `cases`, told event by event; `None` stands for three seconds in which nothing happens.
+fn events(run: &RunResult) -> Vec<Option<Event>> {
+    let target = || TARGET.to_owned();
+    let cases = &run.targets[0].cases;
+    let of = cases.len();
+    let phase = |phase, detail: &str| {
+        let detail = detail.into();
+        Some(Event::Phase {
+            target: target(),
+            phase,
+            detail,
+        })
+    };
+    let progress = |done, what: &str| {
+        let what = what.into();
+        Some(Event::Progress {
+            target: target(),
+            done,
+            of: Some(1030),
+            what,
+        })
+    };
+    let mut events = vec![
+        Some(Event::RunStart {
+            run_dir: "target/lab/latest".into(),
+            targets: vec![target()],
+            cases: of,
+        }),
+        Some(Event::TargetStart { target: target() }),
+        phase(Phase::Kernel, "building 6.12.117 (default)"),
+        progress(1, "CC init/main.o"),
+        None,
+        progress(100, "CC mm/shmem.o"),
+        None,
+        None,
+        None,
+        progress(400, "CC fs/fuse/dmmap.o"),
+        phase(Phase::Boot, ""),
+        phase(Phase::Test, "6.12.117"),
+        Some(Event::Note {
+            target: Some(target()),
+            text: "the guest found 6 cases in its plan of 7\nit said so itself".into(),
+        }),
+    ];
+    for (at, case) in cases.iter().enumerate() {
+        if case.boot.is_some() {
+            events.push(Some(Event::CaseStart {
+                target: target(),
+                case: case.id.clone(),
+                index: at + 1,
+                of,
+            }));
+        }
+        events.push(None);
+        events.push(Some(Event::CaseEnd {
+            target: target(),
+            result: Box::new(case.clone()),
+            done: at + 1,
+            of,
+        }));
+    }
+    events.push(Some(Event::TargetEnd {
+        result: Box::new(run.targets[0].clone()),
+    }));
+    events
+}
+
+/// What is printed of the run, without its summary, which is tested alone.
+fn told(run: &RunResult, verbosity: Verbosity, live: bool) -> String {
+    let style = Style {
+        verbosity,
+        ..Style::new(false, false)
+    };
+    let mut view = View::new(style, live, Paint { colour: false });
+    let mut now = Duration::ZERO;
+    let mut out = String::new();
+    for event in events(run) {
+        match event {
+            Some(event) => out += &view.hear(&event, now),
+            None => now += Duration::from_secs(3),
+        }
+    }
+    out
+}
+
+#[test]
+fn a_log_can_be_read() {
+    insta::assert_snapshot!(told(&samples::mixed(), Verbosity::Normal, false), @"
+    7 cases on x86_64; all about it in target/lab/latest
+    [ 0:00] x86_64: kernel: building 6.12.117 (default)
+    [ 0:12] x86_64: 400 of 1030: CC fs/fuse/dmmap.o
+    [ 0:12] x86_64: boot
+    [ 0:12] x86_64: test: 6.12.117
+    [ 0:12] x86_64: the guest found 6 cases in its plan of 7
+        it said so itself
+    FAIL x86_64 smoke/redirect.fuse after 1.24 s in boot 1
+      checks   What smoke/redirect.fuse promises.
+      reason   client 1 stored 0x5a at offset 4096
+               the server read 0x00
+      log      server: page 7 is mapped
+               client 1: stored 0x5a
+      console  [    1.214001] init: case 2/7 smoke/redirect.fuse
+      files    target/lab/latest/x86_64/boot-1
+      again    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
+
+    [ 0:24] x86_64: smoke: 1 passed, 1 failed (9.00 s)
+    CRASH x86_64 coherency/ping-pong.fuse in boot 1
+      checks   What coherency/ping-pong.fuse promises.
+      reason   [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
+      console  [    2.310552] init: case 4/7 coherency/ping-pong.fuse
+               [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
+               [    2.514871] Oops: Oops: 0002 [#1] SMP
+               [    2.519114] Kernel panic - not syncing: Fatal exception
+      files    target/lab/latest/x86_64/boot-1
+      again    cargo xtask test --arch x86_64 --case coherency/ping-pong.fuse
+
+    TIMEOUT x86_64 coherency/seqlock.fuse after 1.24 s in boot 2
+      checks   What coherency/seqlock.fuse promises.
+      reason   in phase test
+      log      client 2: waits for turn 3
+      files    target/lab/latest/x86_64/boot-2
+      again    cargo xtask test --arch x86_64 --case coherency/seqlock.fuse
+
+    [ 0:30] x86_64: coherency: 2 failed (6.00 s)
+    INFRA x86_64 drain/limit.cuse after 1.24 s in boot 2
+      checks   What drain/limit.cuse promises.
+      reason   a record of this case did not arrive whole: truncated
+      files    target/lab/latest/x86_64/boot-2
+      again    cargo xtask test --arch x86_64 --case drain/limit.cuse
+
+    BOOT-FAIL x86_64 drain/exit.fuse
+      checks   What drain/exit.fuse promises.
+      reason   no first record from the guest: the kernel crashed: No working init found.
+      again    cargo xtask test --arch x86_64 --case drain/exit.fuse
+
+    [ 0:33] x86_64: drain: 2 failed (3.00 s)
+    ");
+}
+
+#[test]
+fn a_verbose_log_has_a_line_for_each_case() {
+    let all = told(&samples::mixed(), Verbosity::Verbose, false);
+    let lines: Vec<&str> = all
+        .lines()
+        .filter(|line| line.contains(" pass ") || line.contains(" skip "))
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"), @"
+    [ 0:15] x86_64: pass smoke/boot (1.24 s)
+    [ 0:21] x86_64: skip smoke/redirect.cuse: no CUSE on this target
+    ");
+}
+
+#[test]
+fn a_quiet_log_has_failures_and_notes_alone() {
+    let mut run = samples::mixed();
+    run.targets[0].cases.truncate(2);
+    insta::assert_snapshot!(told(&run, Verbosity::Quiet, false), @"
+    [ 0:12] x86_64: the guest found 6 cases in its plan of 7
+        it said so itself
+    FAIL x86_64 smoke/redirect.fuse after 1.24 s in boot 1
+      checks   What smoke/redirect.fuse promises.
+      reason   client 1 stored 0x5a at offset 4096
+               the server read 0x00
+      log      server: page 7 is mapped
+               client 1: stored 0x5a
+      console  [    1.214001] init: case 2/7 smoke/redirect.fuse
+      files    target/lab/latest/x86_64/boot-1
+      again    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
+    ");
+}
+
+#[test]
+fn above_live_lines_stands_only_what_stays() {
+    let mut run = samples::mixed();
+    run.targets[0].cases.truncate(2);
+    insta::assert_snapshot!(told(&run, Verbosity::Normal, true), @"
+    2 cases on x86_64; all about it in target/lab/latest
+    x86_64: the guest found 6 cases in its plan of 7
+        it said so itself
+    FAIL x86_64 smoke/redirect.fuse after 1.24 s in boot 1
+      checks   What smoke/redirect.fuse promises.
+      reason   client 1 stored 0x5a at offset 4096
+               the server read 0x00
+      log      server: page 7 is mapped
+               client 1: stored 0x5a
+      console  [    1.214001] init: case 2/7 smoke/redirect.fuse
+      files    target/lab/latest/x86_64/boot-1
+      again    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
+    ");
+}
+
+#[test]
+fn cases_that_never_ran_for_one_reason_are_told_once() {
+    insta::assert_snapshot!(told(&samples::interrupted(), Verbosity::Quiet, false), @"
+    [ 0:12] x86_64: the guest found 6 cases in its plan of 7
+        it said so itself
+    INFRA x86_64 smoke/redirect.fuse
+      checks   What smoke/redirect.fuse promises.
+      reason   interrupted before it ran
+      again    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
+
+    [ 0:24] x86_64: infra: 1 case more for the same reason
+    INFRA x86_64 drain/limit.fuse
+      checks   What drain/limit.fuse promises.
+      reason   interrupted before it ran
+      again    cargo xtask test --arch x86_64 --case drain/limit.fuse
+    ");
+    insta::assert_snapshot!(told(&samples::untested(), Verbosity::Quiet, false), @"
+    [ 0:12] x86_64: the guest found 6 cases in its plan of 7
+        it said so itself
+    INFRA x86_64 smoke/boot
+      checks   What smoke/boot promises.
+      reason   0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112
+               take it out of kernel-patches/6.12/series or make it fit
+      again    cargo xtask test --arch x86_64 --case smoke/boot
+
+    INFRA x86_64 drain/limit.fuse
+      checks   What drain/limit.fuse promises.
+      reason   0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112
+               take it out of kernel-patches/6.12/series or make it fit
+      again    cargo xtask test --arch x86_64 --case drain/limit.fuse
+
+    [ 0:18] x86_64: not tested: 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112
+        take it out of kernel-patches/6.12/series or make it fit
+    ");
+}
+
+#[test]
+fn a_run_without_cases_starts_and_ends() {
+    let text = told(&samples::empty(), Verbosity::Normal, false);
+    assert!(text.starts_with("0 cases on x86_64; "), "{text}");
+}
+
+#[test]
+fn the_live_line_follows_the_run() {
+    let style = Style::new(false, false);
+    let mut view = View::new(style, true, Paint { colour: false });
+    let mut lines = vec![view.live_line(TARGET)];
+    for event in events(&samples::mixed()).into_iter().flatten().take(18) {
+        view.hear(&event, Duration::ZERO);
+        lines.push(view.live_line(TARGET));
+    }
+    lines.dedup();
+    insta::assert_snapshot!(lines.join("\n"), @"
+    x86_64
+    x86_64  kernel    building 6.12.117 (default)
+    x86_64  kernel    1 of 1030: CC init/main.o
+    x86_64  kernel    100 of 1030: CC mm/shmem.o
+    x86_64  kernel    400 of 1030: CC fs/fuse/dmmap.o
+    x86_64  boot
+    x86_64  test      6.12.117
+    x86_64  test      case 1 of 7: smoke/boot
+    x86_64  test      case 2 of 7 (1 passed): smoke/redirect.fuse
+    x86_64  test      case 4 of 7 (1 passed, 1 failed, 1 skipped): coherency/ping-pong.fuse
+    x86_64  test      case 5 of 7 (1 passed, 2 failed, 1 skipped): coherency/seqlock.fuse
+    ");
+}
+
+#[test]
+fn live_lines_of_several_targets_stand_in_columns() {
+    let style = Style::new(false, false);
+    let mut view = View::new(style, true, Paint { colour: false });
+    for (target, phase) in [("arm64", Phase::Kernel), ("x86_64", Phase::Test)] {
+        let (target, detail) = (target.to_owned(), "something".into());
+        view.hear(
+            &Event::Phase {
+                target,
+                phase,
+                detail,
+            },
+            Duration::ZERO,
+        );
+    }
+    let lines = [view.live_line("arm64"), view.live_line("x86_64")];
+    insta::assert_snapshot!(lines.join("\n"), @"
+    arm64   kernel    something
+    x86_64  test      something
+    ");
+}

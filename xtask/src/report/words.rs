@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Words: how numbers, times and foreign text look to a person.
+
+use std::time::Duration;
+
+use super::untested;
+use crate::verdict::{RunResult, TargetResult, Verdict};
+
+/// The verdicts in the order of tables, as [`Verdict::word`] has them.
+pub const VERDICTS: [&str; 7] = [
+    "pass",
+    "fail",
+    "skip",
+    "crash",
+    "timeout",
+    "boot-fail",
+    "infra",
+];
+
+/// Cases by how they count in the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Those that passed.
+    pub passed: usize,
+    /// Those that neither passed nor were skipped, whatever stopped them.
+    pub failed: usize,
+    /// Those that cannot hold on the target.
+    pub skipped: usize,
+}
+
+impl Counts {
+    /// Counts one more case.
+    pub fn add(&mut self, verdict: &Verdict) {
+        match verdict {
+            Verdict::Pass => self.passed += 1,
+            Verdict::Skip { .. } => self.skipped += 1,
+            _ => self.failed += 1,
+        }
+    }
+
+    /// The counts of a target.
+    pub fn of_target(target: &TargetResult) -> Self {
+        let mut counts = Self::default();
+        target
+            .cases
+            .iter()
+            .for_each(|case| counts.add(&case.verdict));
+        if untested(target).is_some() && counts.failed == 0 {
+            counts.failed = 1;
+        }
+        counts
+    }
+
+    /// The counts of a run.
+    pub fn of_run(run: &RunResult) -> Self {
+        let targets = run.targets.iter().map(Self::of_target);
+        targets.fold(Self::default(), |sum, counts| Self {
+            passed: sum.passed + counts.passed,
+            failed: sum.failed + counts.failed,
+            skipped: sum.skipped + counts.skipped,
+        })
+    }
+
+    /// All of them: `18 passed, 2 failed, 1 skipped`.
+    pub fn line(&self) -> String {
+        format!(
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
+    }
+
+    /// Those that are not none: `18 passed, 2 failed`.
+    pub fn brief(&self) -> String {
+        let counts = [
+            (self.passed, "passed"),
+            (self.failed, "failed"),
+            (self.skipped, "skipped"),
+        ];
+        let counts = counts.iter().filter(|(count, _)| *count > 0);
+        let counts: Vec<String> = counts
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        counts.join(", ")
+    }
+}
+
+/// `1 case`, `2 cases`.
+pub fn cases(count: usize) -> String {
+    match count {
+        1 => "1 case".into(),
+        count => format!("{count} cases"),
+    }
+}
+
+/// How long something took: `0.42 s`, `12.3 s`, `2 min 05 s`, `1 h 02 min`.
+pub fn took(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..10 => format!("{:.2} s", time.as_secs_f64()),
+        10..60 => format!("{:.1} s", time.as_secs_f64()),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// [`took`] for seconds of a result.
+pub fn took_seconds(seconds: f64) -> String {
+    took(duration(seconds))
+}
+
+/// Seconds of a result; what is no time is none.
+pub fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// A running clock: `0:07`, `12:34`, `1:02:03`.
+pub fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match hours {
+        0 => format!("{minutes}:{seconds:02}"),
+        hours => format!("{hours}:{minutes:02}:{seconds:02}"),
+    }
+}
+
+/// A guest's line without what would move the cursor, change colours or break a file format.
+pub fn printable(line: &str) -> String {
+    let line = console::strip_ansi_codes(line);
+    let line = line.trim_end().replace('\t', "    ");
+    // The two that are no characters are not allowed in XML.
+    let fine = |c: &char| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}');
+    line.chars().filter(fine).collect()
+}
+
+/// The lines of a text, each [`printable`].
+pub fn lines(text: &str) -> Vec<String> {
+    text.lines().map(printable).collect()
+}
+
+/// A text on one line.
+pub fn one_line(text: &str) -> String {
+    lines(text).join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_as_many_digits_as_matter() {
+        let times = [0.0, 0.424, 9.994, 12.34, 59.94, 65.0, 3599.0, 3720.0];
+        let times = times.map(took_seconds).join(" | ");
+        insta::assert_snapshot!(times, @"0.00 s | 0.42 s | 9.99 s | 12.3 s | 59.9 s | 1 min 05 s | 59 min 59 s | 1 h 02 min");
+        assert_eq!(took_seconds(f64::NAN), "0.00 s");
+        let clocks = [7, 754, 3723].map(|s| clock(Duration::from_secs(s)));
+        assert_eq!(clocks, ["0:07", "12:34", "1:02:03"]);
+    }
+
+    #[test]
+    fn a_target_that_could_not_be_tested_counts_as_failed() {
+        let mut target = crate::report::samples::mixed().targets.remove(1);
+        assert_eq!(
+            Counts::of_target(&target).line(),
+            "2 passed, 0 failed, 0 skipped"
+        );
+        target.failure = Some("the patch queue does not apply".into());
+        assert_eq!(
+            Counts::of_target(&target).line(),
+            "2 passed, 1 failed, 0 skipped"
+        );
+        target.failure = None;
+        target.cases.clear();
+        assert_eq!(
+            Counts::of_target(&target).line(),
+            "0 passed, 1 failed, 0 skipped"
+        );
+    }
+
+    #[test]
+    fn a_line_loses_its_control_characters_only() {
+        assert_eq!(
+            printable("\x1b[31mred\x1b[0m\tünï\x07\x00 x\r\n"),
+            "red    ünï x"
+        );
+    }
+}
