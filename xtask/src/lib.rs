@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod machine;
 pub mod paths;
 pub mod plan;
+pub mod report;
 pub mod setup;
 pub mod suite;
 pub mod target;
