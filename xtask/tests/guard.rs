@@ -107,10 +107,7 @@ fn stop_insists() {
 
 #[test]
 fn stop_of_what_has_ended_gives_its_status() {
-    let mut child = guard::command("sh")
-        .args(["-c", "exit 3"])
-        .spawn()
-        .unwrap();
+    let mut child = guard::command("sh").args(["-c", "exit 3"]).spawn().unwrap();
     child.wait().unwrap();
     let status = guard::stop(&mut child, Duration::ZERO).unwrap();
     assert_eq!(status.code(), Some(3));

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::table::columns;
+use crate::target::Target;
+
 /// Something the lab needs on the host, and the package that has it on each distribution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,4 +55,206 @@ pub fn find_program(name: &str, path: &OsStr) -> Option<PathBuf> {
 pub fn common() -> Result<Vec<Program>> {
     let file = Path::new("xtask/src/setup/programs.yaml");
     crate::yaml::parse(include_str!("programs.yaml"), file)
+}
+
+/// What these targets need, each once.
+///
+/// # Errors
+/// As [`common`].
+pub fn needed(targets: &[&Target]) -> Result<Vec<Program>> {
+    let mut needed = common()?;
+    for program in targets.iter().flat_map(|target| &target.programs) {
+        if !needed.contains(program) {
+            needed.push(program.clone());
+        }
+    }
+    Ok(needed)
+}
+
+/// Families of Linux distributions whose packages the lab knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distribution {
+    /// Debian, Ubuntu and other derivatives.
+    Debian,
+    /// Fedora and its relatives.
+    Fedora,
+    /// Arch Linux and its derivatives.
+    Arch,
+}
+
+impl Distribution {
+    const ALL: [Distribution; 3] = [Self::Debian, Self::Fedora, Self::Arch];
+
+    /// The family that the content of /etc/os-release (os-release(5)) names; `None`: another one.
+    pub fn detect(os_release: &str) -> Option<Self> {
+        let value = |key: &str| {
+            let mut lines = os_release.lines();
+            let found = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            found.unwrap_or("").trim_matches(['"', '\''])
+        };
+        let names = [value("ID"), value("ID_LIKE")].join(" ");
+        names.split_whitespace().find_map(|name| match name {
+            "debian" | "ubuntu" => Some(Self::Debian),
+            "fedora" | "rhel" | "centos" => Some(Self::Fedora),
+            "arch" => Some(Self::Arch),
+            _ => None,
+        })
+    }
+
+    /// The package of this family that has `program`.
+    pub fn package(self, program: &Program) -> &str {
+        match self {
+            Self::Debian => &program.debian,
+            Self::Fedora => &program.fedora,
+            Self::Arch => &program.arch,
+        }
+    }
+
+    /// The packages that have `programs`, sorted, each once.
+    pub fn packages(self, programs: &[Program]) -> Vec<&str> {
+        let mut packages: Vec<_> = programs.iter().map(|p| self.package(p)).collect();
+        packages.sort_unstable();
+        packages.dedup();
+        packages
+    }
+
+    /// The command line that installs what has `programs`.
+    pub fn command(self, programs: &[Program]) -> String {
+        let install = match self {
+            Self::Debian => "sudo apt-get install --no-install-recommends",
+            Self::Fedora => "sudo dnf install",
+            Self::Arch => "sudo pacman -S --needed",
+        };
+        format!("{install} {}", self.packages(programs).join(" "))
+    }
+}
+
+/// What to tell a person for whom `missing` was not installed, and why it was not.
+pub fn explain(missing: &[Program], why: &str, here: Option<Distribution>) -> String {
+    let mut rows = vec![["program", "Debian", "Fedora", "Arch"]];
+    rows.extend(missing.iter().map(|p| {
+        let [debian, fedora, arch] = Distribution::ALL.map(|family| family.package(p));
+        [p.program.as_str(), debian, fedora, arch]
+    }));
+    let commands: String = Distribution::ALL
+        .iter()
+        .filter(|family| here.is_none_or(|here| here == **family))
+        .map(|family| format!("  {}\n", family.command(missing)))
+        .collect();
+    let mut text = format!(
+        "{} missing, and {why}. The packages that have them:\n\n{}\nInstall them with:\n{commands}",
+        match missing {
+            [one] => format!("{} is", one.program),
+            several => format!("{} programs are", several.len()),
+        },
+        columns(&rows),
+    );
+    if here != Some(Distribution::Debian) {
+        text.push_str("Debian's kernel source cannot be had here: give one with --kernel-src.\n");
+    }
+    text
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) fn program(name: &str) -> Program {
+        Program {
+            program: name.into(),
+            debian: format!("{name}-deb"),
+            fedora: format!("{name}-fed"),
+            arch: "one-for-all".into(),
+            files: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_common_programs_parse() {
+        let common = common().unwrap();
+        assert!(common.iter().any(|p| p.program == "flex"));
+    }
+
+    #[test]
+    fn a_target_adds_its_own_programs_once() {
+        let mut target = crate::target::tests::x86_64();
+        target.programs = vec![program("qemu"), common().unwrap().remove(0)];
+        let needed = needed(&[&target, &target]).unwrap();
+        assert_eq!(needed.len(), common().unwrap().len() + 1);
+        assert_eq!(needed.last(), Some(&program("qemu")));
+    }
+
+    #[test]
+    fn derivatives_belong_to_their_family() {
+        let family = |text: &str| Distribution::detect(text);
+        assert_eq!(family("NAME=x\nID=debian\n"), Some(Distribution::Debian));
+        assert_eq!(
+            family("ID=linuxmint\nID_LIKE=\"ubuntu debian\""),
+            Some(Distribution::Debian)
+        );
+        assert_eq!(
+            family("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\""),
+            Some(Distribution::Fedora)
+        );
+        assert_eq!(family("ID=manjaro\nID_LIKE=arch"), Some(Distribution::Arch));
+        assert_eq!(family("ID=alpine\nVARIANT_ID=debian"), None);
+        assert_eq!(family(""), None);
+    }
+
+    #[test]
+    fn a_library_is_where_one_of_its_files_is() {
+        let mut library = program("libx.a");
+        library.files = vec!["/nowhere/libx.a".into(), "/etc/passwd".into()];
+        assert_eq!(library.find(OsStr::new("")), Some("/etc/passwd".into()));
+        library.files.pop();
+        assert_eq!(library.find(OsStr::new("/bin")), None);
+    }
+
+    #[test]
+    fn only_what_can_be_run_is_a_program() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("flex"), "").unwrap();
+        std::fs::create_dir(dir.path().join("bison")).unwrap();
+        let path = std::env::join_paths([dir.path(), Path::new("/bin")]).unwrap();
+        assert_eq!(find_program("flex", dir.path().as_os_str()), None);
+        assert_eq!(find_program("bison", dir.path().as_os_str()), None);
+        assert_eq!(find_program("sh", &path), Some("/bin/sh".into()));
+    }
+
+    #[test]
+    fn a_known_distribution_gets_its_own_command() {
+        let missing = [program("flex"), program("bison")];
+        let text = explain(
+            &missing,
+            "--no-setup forbids to install them",
+            Some(Distribution::Debian),
+        );
+        insta::assert_snapshot!(text, @"
+        2 programs are missing, and --no-setup forbids to install them. The packages that have them:
+
+          program  Debian     Fedora     Arch
+          flex     flex-deb   flex-fed   one-for-all
+          bison    bison-deb  bison-fed  one-for-all
+
+        Install them with:
+          sudo apt-get install --no-install-recommends bison-deb flex-deb
+        ");
+    }
+
+    #[test]
+    fn an_unknown_distribution_gets_all_commands() {
+        let text = explain(&[program("flex")], "this is not Debian", None);
+        insta::assert_snapshot!(text, @"
+        flex is missing, and this is not Debian. The packages that have them:
+
+          program  Debian    Fedora    Arch
+          flex     flex-deb  flex-fed  one-for-all
+
+        Install them with:
+          sudo apt-get install --no-install-recommends flex-deb
+          sudo dnf install flex-fed
+          sudo pacman -S --needed one-for-all
+        Debian's kernel source cannot be had here: give one with --kernel-src.
+        ");
+    }
 }

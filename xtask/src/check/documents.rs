@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The commands in the documents are commands of the lab: each line of a shell block has to parse as one.
+//!
+//! A block that is something else says why in its first line: ```` ```sh not-checked: needs a mailing list ````.
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::cli::Cli;
+
+const SHELLS: [&str; 4] = ["sh", "bash", "shell", "console"];
+
+const NOT_CHECKED: &str = "not-checked:";
+
+/// What a document holds.
+#[derive(Debug, Default)]
+pub struct Examined {
+    /// Commands that were looked at.
+    pub commands: usize,
+    /// What is wrong, each with file and line.
+    pub problems: Vec<String>,
+}
+
+/// Looks at the shell blocks of the document `name`, whose text is `markdown`.
+pub fn examine(name: &str, markdown: &str) -> Examined {
+    let mut examined = Examined::default();
+    let mut lines = markdown.lines().zip(1..);
+    while let Some((fence, at)) = lines.next() {
+        let Some(about) = fence.trim_start().strip_prefix("```") else {
+            continue;
+        };
+        let block: Vec<(&str, usize)> = lines
+            .by_ref()
+            .take_while(|(line, _)| !line.trim_start().starts_with("```"))
+            .collect();
+        match wanted(about) {
+            Ok(false) => continue,
+            Err(problem) => examined.problems.push(format!("{name}:{at}: {problem}")),
+            Ok(true) => {
+                for (command, at) in commands(&block) {
+                    examined.commands += 1;
+                    if let Err(problem) = parse(&command) {
+                        let problem = format!("{name}:{at}: `{command}`: {problem}");
+                        examined.problems.push(problem);
+                    }
+                }
+            }
+        }
+    }
+    examined
+}
+
+/// Whether a block with these words after its fence holds commands to check.
+fn wanted(about: &str) -> Result<bool, String> {
+    let (language, rest) = about.split_once(' ').unwrap_or((about, ""));
+    if !SHELLS.contains(&language) {
+        return Ok(false);
+    }
+    match rest.trim() {
+        "" => Ok(true),
+        rest => match rest.strip_prefix(NOT_CHECKED).map(str::trim) {
+            Some("") => Err(format!("`{NOT_CHECKED}` wants a reason")),
+            Some(_) => Ok(false),
+            None => Err(format!(
+                "`{rest}`: after the language only `{NOT_CHECKED} REASON`"
+            )),
+        },
+    }
+}
+
+/// The commands of a block with their line numbers: continued lines joined, comments, prompts and blanks gone.
+fn commands(block: &[(&str, usize)]) -> Vec<(String, usize)> {
+    let mut commands: Vec<(String, usize)> = Vec::new();
+    let mut continued = false;
+    for &(line, at) in block {
+        let line = line.trim();
+        let line = line.strip_prefix("$ ").unwrap_or(line);
+        let line = match line.starts_with('#') {
+            true => "",
+            false => line.split_once(" #").map_or(line, |(command, _)| command),
+        };
+        let open = line.ends_with('\\');
+        let line = line.trim_end_matches('\\').trim();
+        match commands.last_mut() {
+            Some((command, _)) if continued => {
+                command.push(' ');
+                command.push_str(line);
+            }
+            _ if line.is_empty() => {}
+            _ => commands.push((line.to_owned(), at)),
+        }
+        continued = open;
+    }
+    commands
+}
+
+fn parse(command: &str) -> Result<(), String> {
+    let is_variable = |word: &&str| word.contains('=') && !word.starts_with('-');
+    let mut words = command.split_whitespace().skip_while(is_variable);
+    if (words.next(), words.next()) != (Some("cargo"), Some("xtask")) {
+        return Err("not a `cargo xtask` command".into());
+    }
+    let unquoted = words.map(|word| word.trim_matches(['\'', '"']));
+    match Cli::try_parse_from(std::iter::once("xtask").chain(unquoted)) {
+        Ok(_) => Ok(()),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(()),
+            _ => {
+                let text = error.to_string();
+                let first = text.lines().next().unwrap_or("");
+                Err(first.trim_start_matches("error: ").to_owned())
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(markdown: &str) -> String {
+        examine("README.md", markdown).problems.join("\n")
+    }
+
+    #[test]
+    fn commands_that_exist_pass() {
+        let text = "# Title\n\
+            ```sh\n\
+            # All of it.\n\
+            cargo xtask test --arch x86_64   # ten minutes\n\
+            \n\
+            $ XDG_CACHE_HOME=/tmp/cache cargo xtask test \\\n\
+                --suite 'smoke'\n\
+            cargo xtask --help\n\
+            ```\n\
+            ```text\nrm -rf /\n```\n\
+            ```sh not-checked: needs a clone\ngit clone x\n```\n";
+        let examined = examine("README.md", text);
+        assert_eq!(examined.problems, [""; 0]);
+        assert_eq!(examined.commands, 3);
+    }
+
+    #[test]
+    fn commands_that_do_not_exist_are_reported_with_their_line() {
+        insta::assert_snapshot!(problems("```sh\ncargo xtask fly\n```"), @"");
+        insta::assert_snapshot!(problems("\n```sh\ncargo xtask check\ncargo xtask test \\\n  --speed\n```"), @"");
+        insta::assert_snapshot!(problems("```console\n$ make\n```"), @"");
+    }
+
+    #[test]
+    fn a_block_is_left_out_only_for_a_reason() {
+        insta::assert_snapshot!(problems("```sh not-checked:\nmake\n```"), @"");
+        insta::assert_snapshot!(problems("```sh ignore\nmake\n```"), @"");
+    }
+}

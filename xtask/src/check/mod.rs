@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask check`: everything that can be checked without a guest. All checks run, even after one has failed.
+
+mod documents;
+mod licences;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use regex::Regex;
+
+use crate::{guard, interrupt};
+
+/// A check: its name, and the function that makes it.
+type Check = (&'static str, fn(&Path) -> Result<Outcome>);
+
+const CHECKS: [Check; 7] = [
+    ("format", |checkout| {
+        cargo(checkout, &["fmt", "--all", "--check"])
+    }),
+    ("clippy", |checkout| {
+        let args = "clippy --workspace --all-targets --locked -- -D warnings";
+        cargo(checkout, &words(args))
+    }),
+    ("tests", tests),
+    ("rustdoc", rustdoc),
+    ("licences", licences),
+    ("documents", documents),
+    ("scripts", scripts),
+];
+
+/// What a check came to.
+struct Outcome {
+    passed: bool,
+    /// A few words for the line of the check.
+    note: String,
+    /// What to show if it failed.
+    output: String,
+}
+
+impl Outcome {
+    /// Of a check that looked at `count` things called `what` and has something to say against some.
+    fn of_problems(count: usize, what: &str, problems: &[String]) -> Self {
+        Self {
+            passed: problems.is_empty(),
+            note: format!("{count} {what}"),
+            output: problems.iter().map(|line| format!("{line}\n")).collect(),
+        }
+    }
+}
+
+/// Makes all checks in the checkout. Exit code 0: all passed; 1: one did not.
+///
+/// # Errors
+/// A check could not be made; the lab was interrupted.
+pub fn run(checkout: &Path) -> Result<u8> {
+    let mut failed = Vec::new();
+    for (name, check) in CHECKS {
+        print!("{name:10}");
+        std::io::stdout().flush()?;
+        let start = Instant::now();
+        let outcome = check(checkout).with_context(|| format!("check {name}"))?;
+        println!("{}", verdict(&outcome, start.elapsed()));
+        if !outcome.passed {
+            println!("{}", outcome.output);
+            failed.push(name);
+        }
+    }
+    println!("{}", summary(&failed));
+    Ok(u8::from(!failed.is_empty()))
+}
+
+/// The rest of a check's line, once it is known.
+fn verdict(outcome: &Outcome, took: Duration) -> String {
+    let word = if outcome.passed { "ok" } else { "FAILED" };
+    let line = format!("{word:8}{:6.1} s  {}", took.as_secs_f64(), outcome.note);
+    line.trim_end().to_owned()
+}
+
+fn summary(failed: &[&str]) -> String {
+    match failed {
+        [] => format!("all {} checks passed", CHECKS.len()),
+        failed => {
+            let names = failed.join(", ");
+            format!(
+                "{} of {} checks failed: {names}",
+                failed.len(),
+                CHECKS.len()
+            )
+        }
+    }
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+fn cargo(checkout: &Path, args: &[&str]) -> Result<Outcome> {
+    command(checkout, &mut cargo_command(args))
+}
+
+/// The cargo that runs this tool.
+fn cargo_command(args: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = guard::command(cargo);
+    command.args(args);
+    command
+}
+
+fn rustdoc(checkout: &Path) -> Result<Outcome> {
+    let args = "doc --workspace --no-deps --locked";
+    let mut doc = cargo_command(&words(args));
+    command(checkout, doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn tests(checkout: &Path) -> Result<Outcome> {
+    let mut outcome = cargo(checkout, &words("test --workspace --locked --no-fail-fast"))?;
+    outcome.note = counts(&outcome.output);
+    // What went well is of no interest beside what did not.
+    let of_interest = |line: &&str| !line.ends_with("... ok");
+    let lines = outcome.output.lines().filter(of_interest);
+    outcome.output = lines.map(|line| format!("{line}\n")).collect();
+    Ok(outcome)
+}
+
+/// The sum of the `test result:` lines.
+fn counts(output: &str) -> String {
+    let pattern = r"(?m)^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored";
+    let pattern = Regex::new(pattern).expect("the pattern is sound");
+    let mut sums = [0u64; 3];
+    for (_, counted) in pattern.captures_iter(output).map(|found| found.extract()) {
+        let counted: [&str; 3] = counted;
+        for (sum, count) in sums.iter_mut().zip(counted) {
+            *sum += count.parse::<u64>().unwrap_or(0);
+        }
+    }
+    let [passed, failed, ignored] = sums;
+    format!("{passed} passed, {failed} failed, {ignored} skipped")
+}
+
+/// Runs `command` in the checkout, its output kept; stops it if the lab is interrupted.
+fn command(checkout: &Path, command: &mut Command) -> Result<Outcome> {
+    let mut output = tempfile::NamedTempFile::new().context("make a file for the output")?;
+    let file: &File = output.as_file();
+    let mut child = command
+        .current_dir(checkout)
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file.try_clone()?)
+        .spawn()
+        .context("start cargo")?;
+    let status = loop {
+        if let Some(status) = child.try_wait().context("wait for cargo")? {
+            break status;
+        }
+        if interrupt::requested() {
+            guard::stop_with(&mut child, Signal::SIGINT, Duration::from_secs(5))?;
+            bail!("interrupted");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    output.flush()?;
+    let text = fs::read(output.path()).context("read the output")?;
+    Ok(Outcome {
+        passed: status.success(),
+        note: String::new(),
+        output: String::from_utf8_lossy(&text).into_owned(),
+    })
+}
+
+/// The files git knows in the checkout, as paths from its root; those that were deleted since are left out.
+fn tracked(checkout: &Path) -> Result<Vec<String>> {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(checkout).args(["ls-files", "-z"]);
+    let output = git.output().context("run git ls-files")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("list the files of {}: {}", checkout.display(), said.trim());
+    }
+    let names = String::from_utf8(output.stdout).context("a file name is not UTF-8")?;
+    let names = names.split_terminator('\0').map(str::to_owned);
+    Ok(names.filter(|name| checkout.join(name).is_file()).collect())
+}
+
+/// The content of a file; what is not text is replaced.
+fn read(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn licences(checkout: &Path) -> Result<Outcome> {
+    let files = tracked(checkout)?;
+    let mut problems = Vec::new();
+    for name in &files {
+        let sidecar = format!("{name}{}", licences::SIDECAR);
+        let holder = if files.contains(&sidecar) {
+            &sidecar
+        } else {
+            name
+        };
+        let text = read(&checkout.join(holder))?;
+        problems.extend(licences::problems(name, &text));
+    }
+    Ok(Outcome::of_problems(files.len(), "files", &problems))
+}
+
+fn documents(checkout: &Path) -> Result<Outcome> {
+    let is_document =
+        |name: &String| name == "README.md" || name.starts_with("docs/") && name.ends_with(".md");
+    let mut problems = Vec::new();
+    let mut count = 0;
+    for name in tracked(checkout)?.iter().filter(|name| is_document(name)) {
+        let found = documents::examine(name, &read(&checkout.join(name))?);
+        count += found.commands;
+        problems.extend(found.problems);
+    }
+    Ok(Outcome::of_problems(count, "commands", &problems))
+}
+
+/// Has bash read every shell script without running it.
+fn scripts(checkout: &Path) -> Result<Outcome> {
+    let mut problems = Vec::new();
+    let mut count = 0;
+    for name in tracked(checkout)? {
+        let path: PathBuf = checkout.join(&name);
+        if !is_script(&read(&path)?) {
+            continue;
+        }
+        count += 1;
+        let output = Command::new("bash").arg("-n").arg(&path).output();
+        let output = output.context("run bash -n")?;
+        if !output.status.success() {
+            problems.push(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+        }
+    }
+    Ok(Outcome::of_problems(count, "scripts", &problems))
+}
+
+/// Whether the first line asks for a shell.
+fn is_script(text: &str) -> bool {
+    let first = text.lines().next().unwrap_or("");
+    first.starts_with("#!") && words(&first[2..]).iter().any(|word| word.ends_with("sh"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(passed: bool, note: &str) -> Outcome {
+        Outcome {
+            passed,
+            note: note.into(),
+            output: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_line_tells_verdict_time_and_counts() {
+        let took = Duration::from_millis(12_345);
+        insta::assert_snapshot!(verdict(&outcome(true, "3 files"), took), @"");
+        insta::assert_snapshot!(verdict(&outcome(false, ""), took), @"");
+    }
+
+    #[test]
+    fn the_summary_names_what_failed() {
+        insta::assert_snapshot!(summary(&[]), @"");
+        insta::assert_snapshot!(summary(&["clippy", "tests"]), @"");
+    }
+
+    #[test]
+    fn test_results_are_added_up() {
+        let output = "\
+            running 2 tests\n\
+            test result: ok. 40 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s\n\
+            test x ... ok\n\
+            test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out\n";
+        assert_eq!(counts(output), "42 passed, 3 failed, 1 skipped");
+    }
+
+    #[test]
+    fn shells_are_known_by_the_first_line() {
+        let yes = ["#!/bin/sh", "#!/usr/bin/env bash\n", "#!/bin/bash -e"].map(is_script);
+        let no = ["", "#!/usr/bin/env python3\nsh", "// #!/bin/sh"].map(is_script);
+        assert_eq!((yes, no), ([true; 3], [false; 3]));
+    }
+}

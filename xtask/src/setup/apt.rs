@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Installs Debian packages.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::interrupt;
+
+/// How long somebody else may hold a lock of apt or dpkg. Unattended upgrades take minutes.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Time between two tries to get a lock.
+const AGAIN: Duration = Duration::from_secs(2);
+
+const POLL: Duration = Duration::from_millis(50);
+
+/// Lines of the log that an error shows.
+const SHOWN: usize = 12;
+
+/// apt-get, told to ask nothing, writing to a log.
+///
+/// It is the one program that is not stopped when the lab ends: dpkg, killed midway, leaves the package system
+/// in need of repair.
+pub struct Apt {
+    program: PathBuf,
+    sudo: Option<PathBuf>,
+    log: PathBuf,
+}
+
+/// How a call of apt-get ended.
+enum Ended {
+    Well,
+    Badly,
+    /// Somebody else held one of the locks that apt-get itself does not wait for.
+    Locked,
+}
+
+impl Apt {
+    /// `program` is apt-get, run through `sudo` where given; the log begins anew.
+    ///
+    /// # Errors
+    /// The log cannot be written.
+    pub fn new(program: PathBuf, sudo: Option<PathBuf>, log: PathBuf) -> Result<Self> {
+        File::create(&log).with_context(|| format!("write {}", log.display()))?;
+        Ok(Self { program, sudo, log })
+    }
+
+    /// Installs `packages`, with newer package lists if the ones here will not do.
+    ///
+    /// # Errors
+    /// apt-get failed, and still did with new lists: shows the end of the log and names it.
+    pub fn install(&self, packages: &[&str], say: &mut dyn FnMut(&str)) -> Result<()> {
+        let mut install = vec!["install", "--no-install-recommends"];
+        install.extend(packages);
+        // No lists at all, as in a fresh container, or lists that name versions the mirror no longer has.
+        if self.run(&install, say)? {
+            return Ok(());
+        }
+        say("apt-get update: the package lists are missing or old");
+        if self.run(&["update"], say)? && self.run(&install, say)? {
+            return Ok(());
+        }
+        bail!(
+            "apt-get could not install {}. The end of {}:\n{}",
+            packages.join(" "),
+            self.log.display(),
+            self.end_of_log()
+        );
+    }
+
+    /// Runs apt-get until no lock is in its way; whether it succeeded.
+    fn run(&self, args: &[&str], say: &mut dyn FnMut(&str)) -> Result<bool> {
+        let start = Instant::now();
+        let mut said = false;
+        loop {
+            match self.call(args, &mut said, say)? {
+                Ended::Well => return Ok(true),
+                Ended::Locked if start.elapsed() < PATIENCE => {
+                    say_waiting(&mut said, say);
+                    std::thread::sleep(AGAIN);
+                }
+                Ended::Badly | Ended::Locked => return Ok(false),
+            }
+            if interrupt::requested() {
+                bail!("interrupted while another program installs packages");
+            }
+        }
+    }
+
+    fn call(&self, args: &[&str], said: &mut bool, say: &mut dyn FnMut(&str)) -> Result<Ended> {
+        let log = File::options().append(true).open(&self.log);
+        let log = log.with_context(|| format!("write {}", self.log.display()))?;
+        let before = fs::metadata(&self.log)?.len() as usize;
+        let mut child = self
+            .command(args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // Ctrl-C is for the lab; see the type.
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("run {}", self.program.display()))?;
+        let mut told = false;
+        let status = loop {
+            if let Some(status) = child.try_wait().context("wait for apt-get")? {
+                break status;
+            }
+            if interrupt::requested() && !told {
+                say("apt-get is at work and is not stopped midway; waiting for it to end");
+                told = true;
+            }
+            if self.log_from(before).contains("Waiting for cache lock") {
+                say_waiting(said, say);
+            }
+            std::thread::sleep(POLL);
+        };
+        if told {
+            bail!("interrupted; apt-get ended with {status}");
+        }
+        Ok(match status.success() {
+            true => Ended::Well,
+            false if self.log_from(before).contains("Could not get lock") => Ended::Locked,
+            false => Ended::Badly,
+        })
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        // The environment is set by env(1), since sudo does not pass it on. Its words are looked for in the log,
+        // hence the locale.
+        let environment = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"];
+        let mut command = match &self.sudo {
+            Some(sudo) => {
+                let mut command = Command::new(sudo);
+                command.arg("-n").args(environment);
+                command
+            }
+            None => {
+                let mut command = Command::new(environment[0]);
+                command.args(&environment[1..]);
+                command
+            }
+        };
+        command.arg(&self.program).arg("--yes");
+        // The dpkg lock is the one that apt-get can wait for.
+        command.arg(format!("-oDPkg::Lock::Timeout={}", PATIENCE.as_secs()));
+        command.arg("-oAcquire::Retries=3").args(args);
+        command
+    }
+
+    /// What was logged after the first `start` bytes.
+    fn log_from(&self, start: usize) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(bytes.get(start..).unwrap_or(&[])).into_owned()
+    }
+
+    fn end_of_log(&self) -> String {
+        let text = self.log_from(0);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+        let end = &lines[lines.len().saturating_sub(SHOWN)..];
+        end.iter().map(|line| format!("    {line}\n")).collect()
+    }
+}
+
+fn say_waiting(said: &mut bool, say: &mut dyn FnMut(&str)) {
+    if !*said {
+        say("another program holds the lock of the package system; waiting for it");
+        *said = true;
+    }
+}

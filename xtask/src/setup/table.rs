@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Columns of text.
+
+/// The rows with every column but the last padded to its widest cell, each row indented by two.
+pub fn columns<const N: usize>(rows: &[[&str; N]]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths);
+        let line: String = cells
+            .map(|(cell, &width)| format!("  {cell:width$}"))
+            .collect();
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_by_characters() {
+        insta::assert_snapshot!(columns(&[["a", "bé", ""], ["long", "x", "y"], ["", "", "z"]]), @"
+          a     bé
+          long  x   y
+                    z
+        ");
+    }
+}
