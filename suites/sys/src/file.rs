@@ -185,6 +185,15 @@ pub fn pipe() -> Result<(Fd, Fd)> {
     Ok((Fd::own(reads), Fd::own(writes)))
 }
 
+/// Writes a line to the standard output.
+///
+/// # Errors
+/// What write(2) says.
+pub fn print_line(text: &str) -> Result<()> {
+    let stdout = std::mem::ManuallyDrop::new(Fd(1));
+    stdout.write_all(format!("{text}\n").as_bytes())
+}
+
 /// What a descriptor is ready for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ready {

@@ -17,7 +17,7 @@ mod process;
 mod time;
 
 pub use errno::{Errno, Error, Result};
-pub use file::{Fd, OpenFlags, Ready, pipe, poll};
+pub use file::{Fd, OpenFlags, Ready, pipe, poll, print_line};
 pub use fs::{
     MountFlags, append_file, is_there, list_dir, make_char_device, make_dir, memfd, mount,
     read_file, read_text, remove_file, unmount, write_file,

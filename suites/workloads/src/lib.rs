@@ -1,2 +1,50 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Placeholder root, replaced below.
+//! What the cases of the suites do: one function each, found by the name after `run:` in the suite's YAML.
+//!
+//! A function gets a [`Case`] and drives other processes with it: a [`Server`] and [`Client`]s, which do one thing
+//! when told and answer. So a case reads from top to bottom, and nothing depends on who is faster. Where processes
+//! shall run against each other, each is given a [`role::Role`] to play.
+
+mod abi;
+mod bench;
+mod case;
+mod client;
+mod coherency;
+mod command;
+mod counters;
+mod drain;
+mod failure;
+mod maps;
+mod party;
+mod pattern;
+pub mod role;
+mod server_party;
+mod smoke;
+mod trouble;
+
+pub use case::Case;
+pub use client::Client;
+pub use counters::{LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
+pub use failure::{Failure, expect, expect_that};
+pub use server_party::Server;
+
+/// A case's function.
+pub type Workload = fn(&mut Case) -> Result<(), Failure>;
+
+/// The function called `name` in the suites.
+pub fn find(name: &str) -> Option<Workload> {
+    let tables = [
+        smoke::WORKLOADS,
+        coherency::WORKLOADS,
+        drain::WORKLOADS,
+        abi::WORKLOADS,
+        bench::WORKLOADS,
+        trouble::WORKLOADS,
+    ];
+    tables
+        .iter()
+        .copied()
+        .flatten()
+        .find(|(known, _)| *known == name)
+        .map(|(_, workload)| *workload)
+}

@@ -97,7 +97,8 @@ pub(crate) fn make_raw(fd: i32) -> Answer<()> {
     unsafe {
         answer(libc::tcgetattr(fd, &mut mode))?;
         libc::cfmakeraw(&mut mode);
-        libc::cfsetspeed(&mut mode, libc::B115200);
+        // By hand: a static program cannot link the versioned cfsetspeed that the libc crate names.
+        mode.c_cflag = mode.c_cflag & !libc::CBAUD | libc::B115200;
         answer(libc::tcsetattr(fd, libc::TCSANOW, &mode)).map(drop)
     }
 }

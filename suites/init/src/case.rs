@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `/init case`: the process of one case. Its plan comes in on descriptor 0, what it prints goes to 1 and 2, and its
+//! report, one line of JSON, to 3.
+
+use protocol::plan::PlannedCase;
+use protocol::record::Outcome;
+use sys::Fd;
+use workloads::Case;
+
+/// The word that makes this program the process of a case.
+pub const WORD: &str = "case";
+
+/// Runs the case and reports. A report that cannot be made is noticed as its absence.
+pub fn main() {
+    let report = Fd::inherited(3);
+    let line = match planned() {
+        Err(reason) => as_line(&Outcome::Fail { reason }, &Default::default()),
+        Ok(planned) => {
+            let mut case = Case::new(planned);
+            let outcome = run(&mut case);
+            as_line(&outcome, &case.figures)
+        }
+    };
+    if let Err(error) = report.write_all(line.as_bytes()) {
+        let _ = sys::print_line(&format!("the report of the case: {error}"));
+    }
+}
+
+fn planned() -> Result<PlannedCase, String> {
+    let text = Fd::inherited(0)
+        .read_to_end()
+        .map_err(|error| error.to_string())?;
+    serde_json::from_slice(&text).map_err(|error| format!("the plan of the case: {error}"))
+}
+
+fn run(case: &mut Case) -> Outcome {
+    let name = case.function().to_owned();
+    match workloads::find(&name) {
+        None => Outcome::Fail {
+            reason: format!("there is no case function {name:?} in the workloads"),
+        },
+        Some(workload) => match workload(case) {
+            Ok(()) => Outcome::Pass,
+            Err(failure) => failure.into_outcome(),
+        },
+    }
+}
+
+fn as_line(outcome: &Outcome, figures: &std::collections::BTreeMap<String, f64>) -> String {
+    serde_json::to_string(&(outcome, figures)).expect("a report is plain data") + "\n"
+}

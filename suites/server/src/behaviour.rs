@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How a server answers: scripted, so that a case can have a good server or a bad one.
+
+use serde::{Deserialize, Serialize};
+
+/// How a server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Behaviour {
+    /// Takes the kernel's offer of direct mmap.
+    pub dmmap: bool,
+    /// What it does with FUSE_MMAP.
+    pub mmap: OnMmap,
+}
+
+/// What a server does with FUSE_MMAP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnMmap {
+    /// Page k of the file is page ID `base + k`, for everybody.
+    Linear {
+        /// Page ID of the file's first page.
+        base: u64,
+    },
+    /// Every mapping starts at this page ID, whatever its offset.
+    Fixed {
+        /// That page ID.
+        page_id: u64,
+    },
+    /// Refuses with this error number of this machine, positive.
+    Refuse {
+        /// The number.
+        errno: i32,
+    },
+    /// Answers with this, which may break the protocol.
+    Raw {
+        /// First page ID.
+        page_id: u64,
+        /// Flags, of which none are defined.
+        flags: u32,
+        /// Bytes to cut from the end of the struct.
+        cut: usize,
+    },
+}
+
+impl Default for Behaviour {
+    /// A server that does everything right. Its page IDs are not the file's page numbers, so that nobody mistakes one for the other.
+    fn default() -> Behaviour {
+        Behaviour {
+            dmmap: true,
+            mmap: OnMmap::Linear { base: 0x400 },
+        }
+    }
+}
+
+impl OnMmap {
+    /// The page ID for a mapping from byte `offset` of the file, by a server that answers at all.
+    pub fn page_id(self, offset: u64, page_size: u64) -> Option<u64> {
+        match self {
+            OnMmap::Linear { base } => Some(base + offset / page_size),
+            OnMmap::Fixed { page_id } | OnMmap::Raw { page_id, .. } => Some(page_id),
+            OnMmap::Refuse { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_ids_follow_the_script() {
+        let id = |mmap: OnMmap| mmap.page_id(3 * 8192, 8192);
+        assert_eq!(id(OnMmap::Linear { base: 10 }), Some(13));
+        assert_eq!(id(OnMmap::Fixed { page_id: 7 }), Some(7));
+        assert_eq!(id(OnMmap::Refuse { errno: 1 }), None);
+    }
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The descriptor of `/dev/fuse` or `/dev/cuse`: requests in, replies out.
+
+use sys::{Errno, Fd, OpenFlags};
+
+use crate::abi::{InHeader, OutHeader};
+use crate::wire::{ByteOrder, Field, Reader, Short, Writer};
+
+/// Longest write or read in one request, in bytes; what the largest exchange of the suites needs.
+pub const IO_MAX: usize = 1 << 20;
+
+/// Room for the header and the struct before the data of a write; the kernel insists on at least a page
+/// (`FUSE_MIN_READ_BUFFER`).
+const HEAD_ROOM: usize = 8192;
+
+/// A request, still in bytes behind its header.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Its header.
+    pub header: InHeader,
+    /// What follows the header.
+    pub body: Vec<u8>,
+    order: ByteOrder,
+}
+
+impl Request {
+    /// Reads the body.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::new(self.order, &self.body)
+    }
+
+    /// The struct at the start of the body.
+    ///
+    /// # Errors
+    /// [`Short`] where the body is shorter.
+    pub fn get<F: Field>(&self) -> Result<F, Short> {
+        self.reader().get()
+    }
+}
+
+/// An open channel. It never waits: poll it first.
+#[derive(Debug)]
+pub struct Channel {
+    fd: Fd,
+    order: ByteOrder,
+    buffer: Vec<u8>,
+}
+
+impl Channel {
+    /// Opens the node at `path`.
+    ///
+    /// # Errors
+    /// What open(2) says.
+    pub fn open(path: &str) -> sys::Result<Channel> {
+        let flags = OpenFlags::READ | OpenFlags::WRITE | OpenFlags::NONBLOCK;
+        Ok(Channel {
+            fd: Fd::open(path, flags)?,
+            order: ByteOrder::of_kernel(),
+            buffer: vec![0; IO_MAX + HEAD_ROOM],
+        })
+    }
+
+    /// The descriptor, to poll or to map.
+    pub fn fd(&self) -> &Fd {
+        &self.fd
+    }
+
+    /// Starts a reply's body.
+    pub fn writer(&self) -> Writer {
+        Writer::new(self.order)
+    }
+
+    /// The next request; `None` where there is none just now.
+    ///
+    /// # Errors
+    /// What read(2) says; `ENODEV` where the connection has ended. `EPROTO` for a message shorter than its header.
+    pub fn receive(&mut self) -> sys::Result<Option<Request>> {
+        let len = match self.fd.read(&mut self.buffer) {
+            Ok(len) => len,
+            // ENOENT: the request was taken back while it was being read.
+            Err(error) if matches!(error.errno, Errno::EAGAIN | Errno::ENOENT) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut reader = Reader::new(self.order, &self.buffer[..len]);
+        let header: InHeader = reader.get().map_err(|short| sys::Error {
+            what: format!("take apart a request of {len} bytes ({short})"),
+            errno: Errno::EPROTO,
+        })?;
+        Ok(Some(Request {
+            header,
+            body: reader.rest().to_vec(),
+            order: self.order,
+        }))
+    }
+
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// What write(2) says: `ENOENT` where nobody waits any more, `EINVAL` for a body of the wrong size.
+    pub fn reply(&self, request: &Request, body: &[u8]) -> sys::Result<()> {
+        self.send(request, 0, body)
+    }
+
+    /// Refuses a request.
+    ///
+    /// # Errors
+    /// As [`Channel::reply`].
+    pub fn refuse(&self, request: &Request, errno: Errno) -> sys::Result<()> {
+        self.send(request, -errno.raw(), &[])
+    }
+
+    fn send(&self, request: &Request, error: i32, body: &[u8]) -> sys::Result<()> {
+        let mut writer = self.writer();
+        writer.put(&OutHeader {
+            len: (OutHeader::SIZE + body.len()) as u32,
+            error,
+            unique: request.header.unique,
+        });
+        writer.put_bytes(body);
+        self.fd.write(&writer.into_bytes()).map(drop)
+    }
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is special to a character device: its first request.
+
+use crate::abi::{CUSE_DMMAP, CuseInitIn, CuseInitOut, MAJOR, MINOR};
+use crate::channel::{IO_MAX, Request};
+use crate::session::{ServerError, Session, get};
+
+/// CUSE_INIT: names the device, which is there once the kernel has taken the reply.
+pub(crate) fn init(
+    session: &mut Session,
+    request: &Request,
+    name: &str,
+) -> Result<(), ServerError> {
+    let offer: CuseInitIn = get(request)?;
+    session.seen.offered = offer.flags & CUSE_DMMAP != 0;
+    session.seen.period = offer.dmmap_period;
+    session.dmmap = session.seen.offered && session.behaviour.dmmap;
+
+    let mut writer = session.channel.writer();
+    writer.put(&CuseInitOut {
+        major: MAJOR,
+        minor: MINOR.min(offer.minor),
+        flags: if session.dmmap { CUSE_DMMAP } else { 0 },
+        max_read: IO_MAX as u32,
+        max_write: IO_MAX as u32,
+        ..CuseInitOut::default()
+    });
+    writer.put_bytes(format!("DEVNAME={name}\0").as_bytes());
+    Ok(session.channel.reply(request, &writer.into_bytes())?)
+}

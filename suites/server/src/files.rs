@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The file: what every operation but INIT and mmap does. A device has the same file, without a directory around it.
+
+use sys::Errno;
+
+use crate::abi::{
+    Attr, AttrOut, EntryOut, FOPEN_DIRECT_IO, FOPEN_DMMAP, IoIn, OpenOut, ROOT_ID, WriteOut, op,
+};
+use crate::channel::{IO_MAX, Request};
+use crate::session::{Kind, ServerError, Session, get};
+use crate::wire::Field;
+
+/// Bytes in the file: two of the longest exchanges.
+pub(crate) const SIZE: usize = 2 * IO_MAX;
+
+/// Node ID of the file.
+const FILE_ID: u64 = 2;
+
+/// Seconds the kernel may keep names and attributes: nothing here ever changes.
+const FOR_EVER: u64 = 1 << 30;
+
+const DIRECTORY: u32 = 0o040_755;
+const REGULAR: u32 = 0o100_666;
+
+/// Answers one request.
+pub(crate) fn answer(session: &mut Session, request: &Request) -> Result<(), ServerError> {
+    let body = match request.header.opcode {
+        op::LOOKUP => lookup(session, request),
+        op::GETATTR | op::SETATTR => Ok(attr_out(session, request.header.nodeid)),
+        op::OPEN => Ok(open(session)),
+        op::OPENDIR => Ok(bytes(session, &OpenOut::default())),
+        op::READ => Ok(read(session, &get(request)?)),
+        op::WRITE => write(session, request)?,
+        op::READDIR => Ok(Vec::new()),
+        op::RELEASE => {
+            session.seen.releases += 1;
+            Ok(Vec::new())
+        }
+        op::FLUSH | op::FSYNC | op::RELEASEDIR | op::DESTROY => Ok(Vec::new()),
+        // These have no reply.
+        op::FORGET | op::BATCH_FORGET | op::INTERRUPT => return Ok(()),
+        _ => Err(Errno::ENOSYS),
+    };
+    match body {
+        Ok(body) => session.channel.reply(request, &body)?,
+        Err(errno) => session.channel.refuse(request, errno)?,
+    }
+    Ok(())
+}
+
+fn bytes<F: Field>(session: &Session, reply: &F) -> Vec<u8> {
+    let mut writer = session.channel.writer();
+    writer.put(reply);
+    writer.into_bytes()
+}
+
+fn attr(session: &Session, node: u64) -> Attr {
+    let (mode, size, nlink) = match node {
+        ROOT_ID => (DIRECTORY, 0, 2),
+        _ => (REGULAR, session.content.len() as u64, 1),
+    };
+    Attr {
+        ino: node,
+        size,
+        mode,
+        nlink,
+        blksize: sys::page_size() as u32,
+        ..Attr::default()
+    }
+}
+
+fn attr_out(session: &Session, node: u64) -> Vec<u8> {
+    let reply = AttrOut {
+        attr_valid: FOR_EVER,
+        attr: attr(session, node),
+        ..AttrOut::default()
+    };
+    bytes(session, &reply)
+}
+
+fn lookup(session: &Session, request: &Request) -> Result<Vec<u8>, Errno> {
+    let name = request.body.strip_suffix(&[0]).unwrap_or(&request.body);
+    if name != Session::FILE.as_bytes() {
+        return Err(Errno::ENOENT);
+    }
+    let reply = EntryOut {
+        nodeid: FILE_ID,
+        entry_valid: FOR_EVER,
+        attr_valid: FOR_EVER,
+        attr: attr(session, FILE_ID),
+        ..EntryOut::default()
+    };
+    Ok(bytes(session, &reply))
+}
+
+fn open(session: &mut Session) -> Vec<u8> {
+    session.seen.opens += 1;
+    // A device needs no flag: it was negotiated for all of it. A server that did not take the offer sets the flag
+    // all the same, and the kernel has to ignore it.
+    let dmmap = match session.kind {
+        Kind::Fuse => FOPEN_DMMAP,
+        Kind::Cuse => 0,
+    };
+    let reply = OpenOut {
+        fh: session.seen.opens,
+        open_flags: FOPEN_DIRECT_IO | dmmap,
+        backing_id: 0,
+    };
+    bytes(session, &reply)
+}
+
+/// The part of `offset..offset + size` that is inside the file.
+fn span(session: &Session, io: &IoIn) -> std::ops::Range<usize> {
+    let len = session.content.len() as u64;
+    let start = io.offset.min(len);
+    let end = io.offset.saturating_add(u64::from(io.size)).min(len);
+    start as usize..end as usize
+}
+
+fn read(session: &Session, io: &IoIn) -> Vec<u8> {
+    session.content[span(session, io)].to_vec()
+}
+
+fn write(session: &mut Session, request: &Request) -> Result<Result<Vec<u8>, Errno>, ServerError> {
+    let mut reader = request.reader();
+    let io: IoIn = reader.get().map_err(|short| ServerError::Short {
+        opcode: request.header.opcode,
+        short,
+    })?;
+    let data = reader.rest();
+    let span = span(session, &io);
+    if span.is_empty() || data.len() < span.len() {
+        return Ok(Err(Errno::ENOSPC));
+    }
+    let size = span.len();
+    session.content[span].copy_from_slice(&data[..size]);
+    let reply = WriteOut {
+        size: size as u32,
+        padding: 0,
+    };
+    Ok(Ok(bytes(session, &reply)))
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A running server: a mounted filesystem or a device, and the loop that answers for it.
+
+use sys::{Errno, Fd, poll};
+
+use crate::abi::{MmapIn, MmapOut, MunmapIn, op};
+use crate::behaviour::{Behaviour, OnMmap};
+use crate::channel::{Channel, Request};
+use crate::seen::Seen;
+use crate::wire::Short;
+use crate::{cuse, files, fuse};
+
+/// Why a server cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The operating system refused something.
+    #[error(transparent)]
+    Sys(#[from] sys::Error),
+    /// A request was shorter than its struct.
+    #[error("request with opcode {opcode}: {short}")]
+    Short {
+        /// Its opcode.
+        opcode: u32,
+        /// What was missing.
+        short: Short,
+    },
+}
+
+/// Whether the loop goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// It does.
+    On,
+    /// It ends.
+    Stop,
+}
+
+/// Filesystem or device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Fuse,
+    Cuse,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) channel: Channel,
+    pub(crate) kind: Kind,
+    /// How it answers; may be changed at any time.
+    pub behaviour: Behaviour,
+    /// What it was asked.
+    pub seen: Seen,
+    /// What is in its file.
+    pub content: Vec<u8>,
+    /// Direct mmap was offered and taken.
+    pub(crate) dmmap: bool,
+    name: String,
+    ready: bool,
+}
+
+impl Session {
+    /// Mounts a filesystem with one file, [`Session::FILE`], at directory `at`.
+    ///
+    /// # Errors
+    /// What open(2) or mount(2) says, or a first request that makes no sense.
+    pub fn mount(at: &str, behaviour: Behaviour) -> Result<Session, ServerError> {
+        let channel = Channel::open("/dev/fuse")?;
+        fuse::mount(&channel, at)?;
+        Session::start(channel, Kind::Fuse, behaviour, at)
+    }
+
+    /// Makes the character device `/dev/NAME`.
+    ///
+    /// # Errors
+    /// What open(2) says, or a first request that makes no sense.
+    pub fn create(name: &str, behaviour: Behaviour) -> Result<Session, ServerError> {
+        let channel = Channel::open("/dev/cuse")?;
+        Session::start(channel, Kind::Cuse, behaviour, name)
+    }
+
+    /// Name of the file in a mounted filesystem.
+    pub const FILE: &str = "file";
+
+    fn start(
+        channel: Channel,
+        kind: Kind,
+        behaviour: Behaviour,
+        name: &str,
+    ) -> Result<Session, ServerError> {
+        let mut session = Session {
+            channel,
+            kind,
+            behaviour,
+            seen: Seen::default(),
+            content: vec![0; files::SIZE],
+            dmmap: false,
+            name: name.to_owned(),
+            ready: false,
+        };
+        while !session.ready {
+            poll(&[session.channel.fd()], None)?;
+            session.step()?;
+        }
+        Ok(session)
+    }
+
+    /// The channel's descriptor, to map.
+    pub fn channel(&self) -> &Fd {
+        self.channel.fd()
+    }
+
+    /// Answers requests until `on_control`, called whenever `control` is readable or hung up, says to stop.
+    /// Requests come first: whatever clients did before they spoke to whoever speaks through `control` is seen by then.
+    ///
+    /// # Errors
+    /// What [`Session::step`] or `on_control` says. The end of the connection is not one: a server without clients waits for control.
+    pub fn serve<E: From<ServerError>>(
+        &mut self,
+        control: &Fd,
+        on_control: &mut dyn FnMut(&mut Session) -> Result<Flow, E>,
+    ) -> Result<(), E> {
+        let mut connected = true;
+        loop {
+            let ready = match connected {
+                true => poll(&[control, self.channel.fd()], None),
+                false => poll(&[control], None),
+            }
+            .map_err(ServerError::from)?;
+            if ready.get(1).is_some_and(|channel| channel.any()) {
+                connected = self.step()?;
+            } else if ready[0].any() && on_control(self)? == Flow::Stop {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Answers one request if there is one. False where the connection has ended.
+    ///
+    /// # Errors
+    /// What the channel says, or a request that makes no sense.
+    pub fn step(&mut self) -> Result<bool, ServerError> {
+        let request = match self.channel.receive() {
+            Ok(Some(request)) => request,
+            Ok(None) => return Ok(true),
+            Err(error) if error.errno == Errno::ENODEV => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        match self.answer(&request) {
+            // Nobody waits for the reply any more: the client was interrupted or is gone.
+            Err(ServerError::Sys(error)) if error.errno == Errno::ENOENT => Ok(true),
+            Err(ServerError::Sys(error)) if error.errno == Errno::EINVAL => {
+                self.seen.refused_replies += 1;
+                Ok(true)
+            }
+            other => other.map(|()| true),
+        }
+    }
+
+    fn answer(&mut self, request: &Request) -> Result<(), ServerError> {
+        match request.header.opcode {
+            op::INIT => fuse::init(self, request)?,
+            op::CUSE_INIT => cuse::init(self, request, &self.name.clone())?,
+            op::MMAP => return self.on_mmap(request),
+            op::MUNMAP => return self.on_munmap(request),
+            _ => return files::answer(self, request),
+        }
+        self.ready = true;
+        Ok(())
+    }
+
+    fn on_munmap(&mut self, request: &Request) -> Result<(), ServerError> {
+        self.seen.munmap(&get::<MunmapIn>(request)?);
+        Ok(self.channel.reply(request, &[])?)
+    }
+
+    fn on_mmap(&mut self, request: &Request) -> Result<(), ServerError> {
+        let mmap: MmapIn = get(request)?;
+        self.seen.mmap(request.header.pid, &mmap);
+        let script = self.behaviour.mmap;
+        let (flags, cut) = match script {
+            OnMmap::Raw { flags, cut, .. } => (flags, cut),
+            _ => (0, 0),
+        };
+        let page_size = sys::page_size() as u64;
+        let Some(page_id) = script.page_id(mmap.offset, page_size) else {
+            let errno = match script {
+                OnMmap::Refuse { errno } => Errno::from_raw(errno),
+                _ => Errno::EIO,
+            };
+            return Ok(self.channel.refuse(request, errno)?);
+        };
+        let mut writer = self.channel.writer();
+        writer.put(&MmapOut {
+            page_id,
+            flags,
+            padding: 0,
+        });
+        let body = writer.into_bytes();
+        Ok(self.channel.reply(request, &body[..body.len() - cut])?)
+    }
+}
+
+/// The struct at the start of a request's body.
+pub(crate) fn get<F: crate::wire::Field>(request: &Request) -> Result<F, ServerError> {
+    request.get().map_err(|short| ServerError::Short {
+        opcode: request.header.opcode,
+        short,
+    })
+}

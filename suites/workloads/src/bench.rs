@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Figures: how fast two processes exchange blocks, by direct mmap, by an ordinary shared mapping, and by read and write.
+
+use sys::{memfd, page_size};
+
+use crate::command::Map;
+use crate::role::{DATA, Role};
+use crate::{Case, Client, Failure, Workload};
+
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("exchange", exchange)];
+
+/// What one size is measured with.
+struct Job {
+    size: usize,
+    rounds: u32,
+}
+
+impl Job {
+    /// Blocks go both ways in every round; the first round is not timed.
+    fn mib_per_second(&self, nanos: u64, rounds: u32) -> f64 {
+        let bytes = 2.0 * self.size as f64 * f64::from(rounds);
+        bytes / f64::from(1 << 20) / (nanos as f64 / 1e9)
+    }
+
+    /// Bytes to map.
+    fn len(&self) -> usize {
+        (DATA + self.size).next_multiple_of(page_size())
+    }
+}
+
+/// Takes turns with the three ways, so that a machine that is slow for a while is slow for all of them, and keeps the best.
+fn exchange(case: &mut Case) -> Result<(), Failure> {
+    let sizes: Vec<usize> = case.param("sizes")?;
+    let mib: usize = case.param("mib")?;
+    let repeats: u32 = case.param("repeats")?;
+    for size in sizes {
+        let rounds = ((mib << 20) / size / 2).max(2) as u32;
+        let job = Job { size, rounds };
+        for _ in 0..repeats {
+            let figures = [
+                ("dmmap", by_dmmap(case, &job)?),
+                ("memfd", by_memfd(case, &job)?),
+                ("fuse_dio", by_direct_io(case, &job)?),
+            ];
+            for (way, found) in figures {
+                let name = format!("{way}_{}k_mib_s", size >> 10);
+                let best = case.figures.get(&name).copied().unwrap_or(0.0);
+                case.figure(name, best.max(found));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn by_dmmap(case: &mut Case, job: &Job) -> Result<f64, Failure> {
+    let mut server = case.serve()?;
+    let mut client = case.client("client", &server)?;
+    let map = client.map(0, job.len())?;
+    let here = server.map_pages(server.page_id(0)?, job.len() / page_size())?;
+    let speed = play(job, (&mut client, map), (&mut server, here))?;
+    client.quit()?;
+    server.quit()?;
+    Ok(speed)
+}
+
+fn by_memfd(case: &mut Case, job: &Job) -> Result<f64, Failure> {
+    let file = memfd("exchange", job.len() as u64)?;
+    let mut a = case.client_of("process a", &file)?;
+    let mut b = case.client_of("process b", &file)?;
+    let of_a = a.map(0, job.len())?;
+    let of_b = b.map(0, job.len())?;
+    let speed = play(job, (&mut a, of_a), (&mut b, of_b))?;
+    a.quit()?;
+    b.quit()?;
+    Ok(speed)
+}
+
+/// The same for both kinds of memory.
+fn play(
+    job: &Job,
+    (leader, of_leader): (&mut Client, Map),
+    (other, of_other): (&mut Client, Map),
+) -> Result<f64, Failure> {
+    let part = |leads| Role::Exchange {
+        leads,
+        size: job.size,
+        rounds: job.rounds,
+    };
+    other.start(of_other, part(false))?;
+    leader.start(of_leader, part(true))?;
+    let figures = leader.finish()?;
+    other.finish()?;
+    let nanos = figures.iter().find(|(name, _)| name == "nanos");
+    let nanos = nanos.map(|(_, nanos)| *nanos);
+    let nanos = nanos.ok_or_else(|| Failure::new("the exchange was not timed"))?;
+    Ok(job.mib_per_second(nanos, job.rounds - 1))
+}
+
+fn by_direct_io(case: &mut Case, job: &Job) -> Result<f64, Failure> {
+    let server = case.serve()?;
+    let mut client = case.client("client", &server)?;
+    let nanos = client.throughput(job.size, job.rounds)?;
+    client.quit()?;
+    server.quit()?;
+    Ok(job.mib_per_second(nanos, job.rounds))
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a case's function is given.
+
+use std::collections::BTreeMap;
+
+use protocol::plan::PlannedCase;
+use serde::de::DeserializeOwned;
+use server::Behaviour;
+use sys::Fd;
+
+use crate::client::{Client, Source};
+use crate::failure::Failure;
+use crate::server_party::Server;
+
+/// What a case's function is given: its parameters, and the means to start a server and clients.
+#[derive(Debug)]
+pub struct Case {
+    planned: PlannedCase,
+    /// Figures the case takes, by name. Units are in the names: `_pages`, `_us`, `_mib_s`.
+    pub figures: BTreeMap<String, f64>,
+    servers: u32,
+}
+
+impl Case {
+    /// The case as planned.
+    pub fn new(planned: PlannedCase) -> Case {
+        Case {
+            planned,
+            figures: BTreeMap::new(),
+            servers: 0,
+        }
+    }
+
+    /// Name of the case's function.
+    pub fn function(&self) -> &str {
+        &self.planned.run
+    }
+
+    /// The parameter `name` of the case's `with:`.
+    ///
+    /// # Errors
+    /// It is missing or of another kind.
+    pub fn param<T: DeserializeOwned>(&self, name: &str) -> Result<T, Failure> {
+        let value = self.planned.with.get(name).cloned();
+        let value = value.ok_or_else(|| {
+            Failure::new(format!(
+                "the case has no parameter {name:?}: add it to its `with:`"
+            ))
+        })?;
+        serde_json::from_value(value)
+            .map_err(|error| Failure::new(format!("parameter {name:?} of the case: {error}")))
+    }
+
+    /// Starts a server that does everything right.
+    pub fn serve(&mut self) -> Result<Server, Failure> {
+        self.serve_as(Behaviour::default())
+    }
+
+    /// Starts a server.
+    ///
+    /// # Errors
+    /// The case has no `devices:`, or the server could not start.
+    pub fn serve_as(&mut self, behaviour: Behaviour) -> Result<Server, Failure> {
+        let device = self.planned.device.ok_or_else(|| {
+            Failure::new("the case needs a server: give it `devices: [fuse, cuse]`")
+        })?;
+        let name = format!("dmmap{}", self.servers);
+        self.servers += 1;
+        Server::start(device, &name, behaviour)
+    }
+
+    /// Starts a client of `server`, with the file open.
+    pub fn client(&self, name: &str, server: &Server) -> Result<Client, Failure> {
+        let mut client = Client::fork(name, &Source::Path(server.path.clone()))?;
+        client.open()?;
+        Ok(client)
+    }
+
+    /// Starts a process that maps `fd`.
+    pub fn client_of(&self, name: &str, fd: &Fd) -> Result<Client, Failure> {
+        Client::fork(name, &Source::Descriptor(fd))
+    }
+
+    /// Notes a figure.
+    pub fn figure(&mut self, name: impl Into<String>, value: f64) {
+        self.figures.insert(name.into(), value);
+    }
+
+    /// Prints a line into the log of the case.
+    pub fn log(&self, line: &str) {
+        // A log that cannot be written changes nothing about what the case finds.
+        let _ = sys::print_line(line);
+    }
+}

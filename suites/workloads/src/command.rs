@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a case tells its processes, and what they answer: one JSON line each, through pipes.
+
+use serde::{Deserialize, Serialize};
+use server::{Behaviour, Seen};
+use sys::{Access, Ended, Errno, Prot, Sharing, Signal};
+
+use crate::role::Role;
+
+/// A mapping of a process, by the number it was given there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Map(pub u32);
+
+/// What a process is told to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Command {
+    /// Maps what this process maps: a client its file from byte `offset`, a server the channel.
+    Map(MapRequest),
+    /// Maps twice, the second right behind the first in memory and in the file.
+    MapAdjacent(MapRequest),
+    /// Something about one of its mappings.
+    Memory(Map, MemoryCommand),
+    /// A client opens its file (again).
+    Open,
+    /// A client closes it.
+    Close,
+    /// A client writes `len` bytes of the pattern of `seed` to its file with write(2), and reads them back with read(2).
+    WriteRead { offset: u64, len: usize, seed: u64 },
+    /// A client does that `rounds` times and does not look at the data: what throughput is measured with.
+    Throughput { size: usize, rounds: u32 },
+    /// A client maps, touches, unmaps.
+    Cycle {
+        offset: u64,
+        pages: usize,
+        times: u32,
+    },
+    /// A client touches memory it does not have.
+    Segfault,
+    /// A server changes its ways.
+    Behave(Behaviour),
+    /// A server tells what it was asked.
+    Seen,
+    /// A server answers requests until it has seen this many FUSE_MUNMAPs, for at most so many milliseconds.
+    AwaitMunmaps { count: u64, millis: u64 },
+    /// A server gives up root.
+    BecomeNobody,
+    /// Ends the process.
+    Quit,
+}
+
+/// A mapping to be made.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct MapRequest {
+    /// Byte of the file or channel.
+    pub offset: u64,
+    /// Bytes.
+    pub len: usize,
+    pub writable: bool,
+    pub shared: bool,
+}
+
+impl MapRequest {
+    pub(crate) fn prot(&self) -> Prot {
+        match self.writable {
+            true => Prot::ReadWrite,
+            false => Prot::Read,
+        }
+    }
+
+    pub(crate) fn sharing(&self) -> Sharing {
+        match self.shared {
+            true => Sharing::Shared,
+            false => Sharing::Private,
+        }
+    }
+}
+
+/// What can be done with a mapping. Offsets and lengths are bytes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum MemoryCommand {
+    /// The word of 8 bytes there.
+    Load { at: usize },
+    /// Writes it.
+    Store { at: usize, value: u64 },
+    /// Writes the pattern of `seed`.
+    Fill { at: usize, len: usize, seed: u64 },
+    /// Compares with the pattern of `seed`.
+    Verify { at: usize, len: usize, seed: u64 },
+    /// Compares with zeros.
+    VerifyZero { at: usize, len: usize },
+    /// Lets the kernel read a byte.
+    Probe { at: usize },
+    /// Lets a child touch a byte.
+    Touch { at: usize, store: bool },
+    /// The page frame number under a byte, once it has been touched here.
+    Frame { at: usize },
+    /// What `/proc/self/maps` says.
+    Area,
+    /// Unmaps a part in the middle; what is in front keeps the number, what is behind gets a new one.
+    Punch { at: usize, len: usize },
+    /// Unmaps it.
+    Unmap,
+    /// Plays a role in it.
+    Play(Role),
+}
+
+/// What it answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Answer {
+    Done,
+    Number(u64),
+    Map(Map),
+    Maps(Map, Map),
+    Figures(Vec<(String, u64)>),
+    Area(Area),
+    /// A touch or a probe ended well or of a signal.
+    Touched(Touched),
+    Seen(Box<Seen>),
+    /// The operating system refused; `errno` is its number on this machine.
+    Refused {
+        what: String,
+        errno: i32,
+    },
+    /// Something did not hold.
+    Failed(String),
+}
+
+/// A line of `/proc/PID/maps`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Area {
+    /// First address.
+    pub start: u64,
+    /// Address behind the last.
+    pub end: u64,
+    /// Such as `rw-s`.
+    pub mode: String,
+    /// Byte in the file.
+    pub offset: u64,
+    /// The file.
+    pub path: String,
+}
+
+/// How a touch of a byte ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Touched {
+    /// It went well.
+    Well,
+    /// The process died of SIGBUS.
+    Bus,
+    /// The process died of SIGSEGV.
+    Segv,
+    /// The kernel said EFAULT.
+    Fault,
+    /// The process ended otherwise.
+    Otherwise,
+}
+
+impl From<Ended> for Touched {
+    fn from(ended: Ended) -> Touched {
+        match ended {
+            Ended::Code(0) => Touched::Well,
+            Ended::Signal(Signal::Bus) => Touched::Bus,
+            Ended::Signal(Signal::Segv) => Touched::Segv,
+            _ => Touched::Otherwise,
+        }
+    }
+}
+
+impl From<sys::Error> for Answer {
+    fn from(error: sys::Error) -> Answer {
+        Answer::Refused {
+            what: error.what,
+            errno: error.errno.raw(),
+        }
+    }
+}
+
+impl Answer {
+    /// Success or refusal as one value.
+    pub(crate) fn of<T>(result: sys::Result<T>, ok: impl FnOnce(T) -> Answer) -> Answer {
+        match result {
+            Ok(value) => ok(value),
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Success or what did not hold as one value.
+    pub(crate) fn checked(result: Result<(), String>) -> Answer {
+        match result {
+            Ok(()) => Answer::Done,
+            Err(why) => Answer::Failed(why),
+        }
+    }
+
+    /// For a person.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Answer::Refused { what, errno } => format!("{what}: {}", Errno::from_raw(*errno)),
+            Answer::Failed(why) => why.clone(),
+            other => format!("{other:?}"),
+        }
+    }
+}
+
+/// The access a touch makes.
+pub(crate) fn access(store: bool) -> Access {
+    match store {
+        true => Access::Store,
+        false => Access::Load,
+    }
+}

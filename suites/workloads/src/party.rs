@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A process of a case: forked, told what to do through one pipe, answering through another.
+
+use std::rc::Rc;
+
+use sys::{Ended, Fd, Forked, Pid, Signal, Target};
+
+use crate::command::{Answer, Command};
+use crate::failure::Failure;
+
+/// A process of a case, as the case sees it.
+#[derive(Debug)]
+pub(crate) struct Party {
+    pub(crate) name: String,
+    pub(crate) pid: Pid,
+    to: Fd,
+    from: Lines,
+    reaped: bool,
+}
+
+impl Party {
+    /// Forks; the child runs `body` with its end of the pipes and exits.
+    pub(crate) fn fork(name: &str, body: impl FnOnce(Control)) -> Result<Party, Failure> {
+        let (commands_out, commands_in) = sys::pipe()?;
+        let (answers_out, answers_in) = sys::pipe()?;
+        match sys::fork()? {
+            Forked::Child => {
+                drop((commands_in, answers_out));
+                let _ = sys::die_with_parent();
+                body(Control {
+                    commands: Lines::new(commands_out),
+                    answers: answers_in,
+                });
+                sys::exit(0)
+            }
+            Forked::Parent(pid) => Ok(Party {
+                name: name.to_owned(),
+                pid,
+                to: commands_in,
+                from: Lines::new(answers_out),
+                reaped: false,
+            }),
+        }
+    }
+
+    /// Tells it something and takes whatever it answers.
+    pub(crate) fn ask(&mut self, command: &Command) -> Result<Answer, Failure> {
+        self.tell(command)?;
+        self.hear()
+    }
+
+    /// Tells it something; the answer is taken later, with [`Party::hear`].
+    pub(crate) fn tell(&mut self, command: &Command) -> Result<(), Failure> {
+        let line = serde_json::to_string(command).expect("a command is plain data") + "\n";
+        match self.to.write_all(line.as_bytes()) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.died()),
+        }
+    }
+
+    /// Its next answer.
+    pub(crate) fn hear(&mut self) -> Result<Answer, Failure> {
+        match self.from.next()? {
+            None => Err(self.died()),
+            Some(line) => serde_json::from_str(&line)
+                .map_err(|error| Failure::new(format!("{} answered {line:?}: {error}", self.name))),
+        }
+    }
+
+    /// Its next answer, which must be no refusal and no failure.
+    pub(crate) fn hear_good(&mut self) -> Result<Answer, Failure> {
+        match self.hear()? {
+            bad @ (Answer::Refused { .. } | Answer::Failed(_)) => {
+                Err(Failure::new(format!("{}: {}", self.name, bad.describe())))
+            }
+            good => Ok(good),
+        }
+    }
+
+    /// Tells it something that must go well.
+    pub(crate) fn ask_good(&mut self, command: &Command) -> Result<Answer, Failure> {
+        self.tell(command)?;
+        self.hear_good()
+    }
+
+    /// An answer of the wrong kind: a mistake in the case.
+    pub(crate) fn strange(&self, answer: &Answer) -> Failure {
+        Failure::new(format!("{} answered {answer:?}", self.name))
+    }
+
+    /// Lets it end by itself, with everything it has mapped still mapped.
+    pub(crate) fn quit(&mut self) -> Result<(), Failure> {
+        self.tell(&Command::Quit)?;
+        match self.reap()? {
+            Ended::Code(0) => Ok(()),
+            ended => Err(Failure::new(format!("{} {ended}", self.name))),
+        }
+    }
+
+    /// Kills it, and waits until it is gone.
+    pub(crate) fn kill(&mut self) -> Result<(), Failure> {
+        sys::kill(Target::Process(self.pid), Signal::Kill)?;
+        match self.reap()? {
+            Ended::Signal(Signal::Kill) => Ok(()),
+            ended => Err(Failure::new(format!(
+                "{} should have been killed but {ended}",
+                self.name
+            ))),
+        }
+    }
+
+    fn reap(&mut self) -> Result<Ended, Failure> {
+        let ended = sys::wait(self.pid)?;
+        self.reaped = true;
+        Ok(ended)
+    }
+
+    /// It ended although nobody told it to.
+    fn died(&mut self) -> Failure {
+        if self.reaped {
+            return Failure::new(format!("{} was spoken to after its end", self.name));
+        }
+        match self.reap() {
+            Ok(ended) => Failure::new(format!("{} {ended}", self.name)),
+            Err(failure) => failure,
+        }
+    }
+}
+
+/// The pipes of a process of a case, as that process sees them.
+#[derive(Debug)]
+pub(crate) struct Control {
+    commands: Lines,
+    answers: Fd,
+}
+
+impl Control {
+    /// The descriptor commands come from.
+    pub(crate) fn fd(&self) -> Rc<Fd> {
+        Rc::clone(&self.commands.fd)
+    }
+
+    /// The next command; `None` where the case has ended.
+    pub(crate) fn command(&mut self) -> Option<Command> {
+        let line = self.commands.next().ok()??;
+        Some(serde_json::from_str(&line).expect("commands are written by the same program"))
+    }
+
+    /// Answers it.
+    pub(crate) fn answer(&self, answer: &Answer) {
+        let line = serde_json::to_string(answer).expect("an answer is plain data") + "\n";
+        if self.answers.write_all(line.as_bytes()).is_err() {
+            // Nobody is left to answer to.
+            sys::exit(1);
+        }
+    }
+}
+
+/// Lines out of a pipe. One command is answered before the next is sent, so at most one line is ever on its way.
+#[derive(Debug)]
+struct Lines {
+    fd: Rc<Fd>,
+    buffer: Vec<u8>,
+}
+
+impl Lines {
+    fn new(fd: Fd) -> Lines {
+        Lines {
+            fd: Rc::new(fd),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// The next line; `None` at the end.
+    fn next(&mut self) -> sys::Result<Option<String>> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
+                let rest = self.buffer.split_off(end + 1);
+                let line = std::mem::replace(&mut self.buffer, rest);
+                return Ok(Some(String::from_utf8_lossy(&line[..end]).into_owned()));
+            }
+            let mut piece = [0; 4096];
+            match self.fd.read(&mut piece)? {
+                0 => return Ok(None),
+                n => self.buffer.extend_from_slice(&piece[..n]),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn echo(mut control: Control) {
+        while let Some(command) = control.command() {
+            match command {
+                Command::Quit => return,
+                Command::Seen => control.answer(&Answer::Number(7)),
+                Command::Open => control.answer(&Answer::Failed("no".into())),
+                _ => sys::exit(3),
+            }
+        }
+    }
+
+    #[test]
+    fn a_party_answers_and_quits() {
+        let mut party = Party::fork("p", echo).unwrap();
+        assert_eq!(party.ask(&Command::Seen), Ok(Answer::Number(7)));
+        assert_eq!(party.ask_good(&Command::Open), Err(Failure::new("p: no")));
+        assert_eq!(party.quit(), Ok(()));
+    }
+
+    #[test]
+    fn the_end_of_a_party_is_told_by_whoever_asks_next() {
+        let mut party = Party::fork("p", echo).unwrap();
+        let answer = party.ask(&Command::Close);
+        assert_eq!(answer, Err(Failure::new("p exited with status 3")));
+        let mut party = Party::fork("p", echo).unwrap();
+        assert_eq!(party.kill(), Ok(()));
+        let answer = party.ask(&Command::Seen);
+        assert_eq!(answer, Err(Failure::new("p was spoken to after its end")));
+    }
+}

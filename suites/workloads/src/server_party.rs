@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The server of a case: a process of its own, told through a pipe what to do between requests.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use protocol::plan::Device;
+use server::{Behaviour, Flow, Seen, ServerError, Session};
+use sys::{Instant, page_size, poll};
+
+use crate::client::Client;
+use crate::command::{Answer, Command, Map};
+use crate::counters;
+use crate::failure::{Failure, expect};
+use crate::maps::Maps;
+use crate::party::{Control, Party};
+
+/// How long a server waits for FUSE_MUNMAPs that are on their way: they are sent when the unmap happens, so
+/// this is only there to say what is missing before the case's deadline does.
+const MUNMAP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The server of a case. What it does with its own mappings is what a client does: see [`Client`].
+#[derive(Debug)]
+pub struct Server {
+    party: Client,
+    /// How it answers now.
+    pub behaviour: Behaviour,
+    /// The file that clients open.
+    pub(crate) path: String,
+    pages_path: String,
+    place: String,
+    device: Device,
+}
+
+impl Deref for Server {
+    type Target = Client;
+    fn deref(&self) -> &Client {
+        &self.party
+    }
+}
+
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.party
+    }
+}
+
+impl Server {
+    /// Starts a server; it serves when this returns.
+    pub(crate) fn start(
+        device: Device,
+        name: &str,
+        behaviour: Behaviour,
+    ) -> Result<Server, Failure> {
+        let place = match device {
+            Device::Fuse => format!("/run/dmmap/{name}"),
+            Device::Cuse => name.to_owned(),
+        };
+        if device == Device::Fuse {
+            sys::make_dir(&place)?;
+        }
+        let mut party = Party::fork("server", |control| run(control, device, &place, behaviour))?;
+        party.hear_good()?;
+        let (path, pages_path) = match device {
+            Device::Fuse => (
+                format!("{place}/{}", Session::FILE),
+                counters::pages_of_mount(&place)?,
+            ),
+            Device::Cuse => (
+                format!("/dev/{place}"),
+                format!("/sys/class/cuse/{place}/dmmap_pages"),
+            ),
+        };
+        Ok(Server {
+            party: Client { party },
+            behaviour,
+            path,
+            pages_path,
+            place,
+            device,
+        })
+    }
+
+    /// Maps `pages` pages of the channel, from page ID `page_id`.
+    pub fn map_pages(&mut self, page_id: u64, pages: usize) -> Result<Map, Failure> {
+        let page = page_size();
+        self.map(page_id * page as u64, pages * page)
+    }
+
+    /// The page ID this server gives to byte `offset` of its file.
+    pub fn page_id(&self, offset: u64) -> Result<u64, Failure> {
+        let id = self.behaviour.mmap.page_id(offset, page_size() as u64);
+        id.ok_or_else(|| Failure::new("this server gives no page IDs"))
+    }
+
+    /// Changes how it answers.
+    pub fn behave(&mut self, behaviour: Behaviour) -> Result<(), Failure> {
+        self.behaviour = behaviour;
+        self.party
+            .party
+            .ask_good(&Command::Behave(behaviour))
+            .map(drop)
+    }
+
+    /// What it was asked so far.
+    pub fn seen(&mut self) -> Result<Seen, Failure> {
+        match self.party.party.ask_good(&Command::Seen)? {
+            Answer::Seen(seen) => Ok(*seen),
+            other => Err(self.party.party.strange(&other)),
+        }
+    }
+
+    /// What it was asked, once `count` FUSE_MUNMAPs have come in.
+    pub fn await_munmaps(&mut self, count: u64) -> Result<Seen, Failure> {
+        let millis = MUNMAP_PATIENCE.as_millis() as u64;
+        self.party
+            .party
+            .ask_good(&Command::AwaitMunmaps { count, millis })?;
+        let seen = self.seen()?;
+        expect("FUSE_MUNMAPs the server saw", seen.munmaps, count)?;
+        Ok(seen)
+    }
+
+    /// Gives up root.
+    pub fn become_nobody(&mut self) -> Result<(), Failure> {
+        self.party.party.ask_good(&Command::BecomeNobody).map(drop)
+    }
+
+    /// Direct-mapped pages of its connection that exist now.
+    pub fn pages(&self) -> Result<u64, Failure> {
+        counters::read(&self.pages_path)
+    }
+
+    /// Lets the server end by itself, its filesystem unmounted before.
+    pub fn quit(mut self) -> Result<(), Failure> {
+        if self.device == Device::Fuse {
+            sys::unmount(&self.place)?;
+        }
+        self.party.party.quit()
+    }
+
+    /// Kills the process, and waits until it is gone. A mount stays until the case is over.
+    pub fn kill(mut self) -> Result<(), Failure> {
+        self.party.party.kill()
+    }
+}
+
+/// The server's side.
+fn run(mut control: Control, device: Device, place: &str, behaviour: Behaviour) {
+    let session = match device {
+        Device::Fuse => Session::mount(place, behaviour),
+        Device::Cuse => Session::create(place, behaviour),
+    };
+    let mut session = match session {
+        Ok(session) => session,
+        Err(error) => return control.answer(&Answer::Failed(error.to_string())),
+    };
+    control.answer(&Answer::Done);
+
+    let mut maps = Maps::default();
+    let served =
+        session.serve::<ServerError>(&control.fd(), &mut |session| match control.command() {
+            None | Some(Command::Quit) => Ok(Flow::Stop),
+            Some(command) => {
+                let answer = obey(session, &mut maps, command)?;
+                control.answer(&answer);
+                Ok(Flow::On)
+            }
+        });
+    if let Err(error) = served {
+        control.answer(&Answer::Failed(format!("the server gave up: {error}")));
+        sys::exit(1);
+    }
+}
+
+fn obey(session: &mut Session, maps: &mut Maps, command: Command) -> Result<Answer, ServerError> {
+    Ok(match command {
+        Command::Map(request) => maps.map(session.channel(), &request),
+        Command::MapAdjacent(request) => maps.map_adjacent(session.channel(), &request),
+        Command::Memory(map, command) => maps.act(map, command),
+        Command::Behave(behaviour) => {
+            session.behaviour = behaviour;
+            Answer::Done
+        }
+        Command::Seen => Answer::Seen(Box::new(session.seen.clone())),
+        Command::AwaitMunmaps { count, millis } => await_munmaps(session, count, millis)?,
+        Command::BecomeNobody => Answer::of(sys::become_nobody(), |()| Answer::Done),
+        _ => Answer::Failed(format!("a server does not know {command:?}")),
+    })
+}
+
+fn await_munmaps(session: &mut Session, count: u64, millis: u64) -> Result<Answer, ServerError> {
+    let patience = Duration::from_millis(millis);
+    let start = Instant::now();
+    while session.seen.munmaps < count {
+        let Some(left) = patience.checked_sub(start.elapsed()) else {
+            let found = session.seen.munmaps;
+            return Ok(Answer::Failed(format!(
+                "expected {count} FUSE_MUNMAPs, found {found} after {millis} ms"
+            )));
+        };
+        if poll(&[session.channel()], Some(left))?[0].any() && !session.step()? {
+            return Ok(Answer::Failed("the connection has ended".into()));
+        }
+    }
+    Ok(Answer::Done)
+}
