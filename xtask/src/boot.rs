@@ -71,8 +71,11 @@ pub fn plan_of(mode: Mode, cases: &[&Case]) -> Plan {
     }
 }
 
-/// Writes what the boot needs into `dir` and starts the machine.
-fn start(setting: &Setting, dir: &Path, plan: &Plan) -> Result<Machine> {
+/// Writes what a boot of `plan` needs into `dir` and starts the machine.
+///
+/// # Errors
+/// The directory cannot be written to, or QEMU is not there.
+pub fn start(setting: &Setting, dir: &Path, plan: &Plan) -> Result<Machine> {
     fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
     setting.image.write(plan, dir.join(INITRAMFS))?;
     let boot = Boot {

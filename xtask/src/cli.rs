@@ -82,6 +82,9 @@ pub struct Machine {
     /// Take the kernel source as it stands: apply no patch queue.
     #[arg(long)]
     pub no_queue: bool,
+    /// Boot this kernel image and build none.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kernel_src", "no_queue"])]
+    pub kernel_image: Option<PathBuf>,
     /// Processes `make` may run at once; as many as there are cores.
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<usize>,

@@ -3,19 +3,28 @@
 //!
 //! [`run`] tells that story for one target; everything else is one of its steps or serves one.
 
+pub mod bench;
+pub mod boot;
+pub mod check;
+pub mod cli;
+pub mod commands;
 pub mod event;
 pub mod flavour;
 pub mod guard;
 pub mod image;
 pub mod interrupt;
+pub mod judge;
 pub mod kernel;
+pub mod ledger;
 pub mod machine;
 pub mod paths;
 pub mod plan;
 pub mod report;
+pub mod run;
 pub mod setup;
 pub mod suite;
 pub mod target;
 pub mod verdict;
 pub mod version;
+pub mod watch;
 pub mod yaml;

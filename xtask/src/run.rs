@@ -11,7 +11,7 @@ use crate::boot::{self, Setting};
 use crate::event::Event;
 use crate::flavour::Flavour;
 use crate::image::{Image, guest};
-use crate::kernel::{self, Built, Source};
+use crate::kernel::{self, Built, Progress, Source};
 use crate::ledger::Ledger;
 use crate::plan::Case;
 use crate::report::Events;
@@ -19,10 +19,10 @@ use crate::setup::accel::{self, Accel};
 use crate::target::{QemuSpec, Target};
 use crate::verdict::{Phase, RunResult, SCHEMA, TargetResult};
 use crate::watch::clock::Limits;
-use crate::{interrupt, paths, version};
+use crate::{interrupt, version};
 
 /// What a run does, decided before anything is started.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Job {
     /// Root of the checkout.
     pub checkout: PathBuf,
@@ -32,8 +32,8 @@ pub struct Job {
     pub run_dir: PathBuf,
     /// Config overlay.
     pub flavour: Flavour,
-    /// Where the kernel's source is from.
-    pub source: Source,
+    /// Where the kernel is from.
+    pub source: KernelFrom,
     /// Whether the patch queue is applied.
     pub queue: bool,
     /// Accelerator asked for.
@@ -44,6 +44,15 @@ pub struct Job {
     pub jobs: usize,
     /// Leave the initramfs of boots that all passed.
     pub keep: bool,
+}
+
+/// Where a kernel is from.
+#[derive(Clone, Debug)]
+pub enum KernelFrom {
+    /// It is built.
+    Source(Source),
+    /// Somebody built it.
+    Image(PathBuf),
 }
 
 /// Tests each target with its cases and returns what became of them.
@@ -108,13 +117,11 @@ fn steps(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<()> {
 }
 
 /// Builds the kernel, or finds it in the cache.
-pub fn kernel(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<Built> {
+fn kernel(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<Built> {
     ledger.phase(Phase::Kernel, format!("flavour {}", job.flavour.name));
-    let request = job.kernel_request(target);
-    let built = kernel::build(&request, &mut |step| {
+    let built = job.kernel(target, &mut |step| {
         ledger.progress(step.done, step.of, step.what);
-    })
-    .with_context(|| format!("build the kernel of {}", target.name))?;
+    })?;
     let provenance = ledger.provenance();
     provenance.kernel_version = built.version.clone();
     provenance.kernel_hash = built.hash.clone();
@@ -132,17 +139,26 @@ fn image(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<Image> {
 }
 
 impl Job {
-    /// What to ask the kernel builder for.
-    pub fn kernel_request<'a>(&'a self, target: &'a Target) -> kernel::Request<'a> {
-        kernel::Request {
+    /// The kernel of `target`: built, found in the cache, or as somebody else built it.
+    ///
+    /// # Errors
+    /// The build failed or was interrupted; the image is not there.
+    pub fn kernel(&self, target: &Target, progress: &mut dyn FnMut(Progress)) -> Result<Built> {
+        let source = match &self.source {
+            KernelFrom::Image(image) => return Built::elsewhere(image),
+            KernelFrom::Source(source) => source.clone(),
+        };
+        let request = kernel::Request {
             checkout: &self.checkout,
             cache: &self.cache,
             target,
             flavour: &self.flavour.name,
-            source: self.source.clone(),
+            source,
             queue: self.queue,
             jobs: self.jobs,
-        }
+        };
+        kernel::build(&request, progress)
+            .with_context(|| format!("build the kernel of {}", target.name))
     }
 }
 

@@ -7,13 +7,12 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use protocol::plan::Mode;
 
-use super::{Tree, ensure, job};
+use super::{Tree, build_with_bar, ensure, job};
 use crate::boot::{INITRAMFS, plan_of};
 use crate::cli::Interactive;
 use crate::image::{Image, guest};
 use crate::machine::args::{self, Boot, Console, GDB};
 use crate::plan::{self, Filter};
-use crate::report::term;
 use crate::setup::accel;
 use crate::{guard, kernel, paths, run};
 
@@ -58,12 +57,7 @@ pub fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     let dir = run_dir.join(&target.name);
     fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
     let job = job(&tree, &args.machine, flavour, args.accel, 1.0, run_dir)?;
-    let bar = term::build_bar(&target.name);
-    let built = kernel::build(&job.kernel_request(target), &mut |step| {
-        bar.step(step.done, step.of, &step.what);
-    });
-    bar.finish();
-    let built = built?;
+    let built = build_with_bar(&job, target)?;
     let image = Image::new(&guest::build(&job.checkout, &target.rust)?)?;
     // All cases go in, so that the shell can run one by name.
     let everything = Filter {

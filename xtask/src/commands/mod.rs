@@ -8,11 +8,13 @@ mod test;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use indicatif::HumanBytes;
 
 use crate::cli::{Cli, Command, Machine};
 use crate::flavour::{self, Flavour};
-use crate::kernel::Source;
-use crate::run::Job;
+use crate::kernel::{Built, Source};
+use crate::report::term;
+use crate::run::{Job, KernelFrom};
 use crate::setup::accel::Accel;
 use crate::setup::{self, SetupMode};
 use crate::suite::{self, Suite};
@@ -93,9 +95,10 @@ pub fn job(
         checkout: tree.checkout.clone(),
         cache: paths::cache()?,
         run_dir,
-        source: match &machine.kernel_src {
-            Some(path) => Source::Own(path.clone()),
-            None => Source::Debian,
+        source: match (&machine.kernel_image, &machine.kernel_src) {
+            (Some(image), _) => KernelFrom::Image(image.clone()),
+            (None, Some(path)) => KernelFrom::Source(Source::Own(path.clone())),
+            (None, None) => KernelFrom::Source(Source::Debian),
         },
         queue: !machine.no_queue,
         accel,
@@ -125,12 +128,7 @@ fn build(machine: &Machine) -> Result<u8> {
     ensure(&targets, machine)?;
     let job = job(&tree, machine, flavour, Accel::Auto, 1.0, PathBuf::new())?;
     for target in &targets {
-        let bar = crate::report::term::build_bar(&target.name);
-        let built = kernel::build(&job.kernel_request(target), &mut |step| {
-            bar.step(step.done, step.of, &step.what);
-        });
-        bar.finish();
-        let built = built?;
+        let built = build_with_bar(&job, target)?;
         println!("{}: Linux {} ({})", target.name, built.version, job.flavour.name);
         println!("  image    {}", built.image.display());
         println!("  vmlinux  {}", built.vmlinux.display());
@@ -139,11 +137,23 @@ fn build(machine: &Machine) -> Result<u8> {
     Ok(0)
 }
 
+/// Builds the kernel of `target` under a progress bar.
+///
+/// # Errors
+/// The build failed.
+pub fn build_with_bar(job: &Job, target: &Target) -> Result<Built> {
+    let bar = term::build_bar(&target.name);
+    let built = job.kernel(target, &mut |step| bar.step(step.done, step.of, &step.what));
+    bar.finish();
+    built
+}
+
 fn clean(older_than: std::time::Duration) -> Result<u8> {
     let removed = kernel::clean(&paths::cache()?, older_than)?;
     for item in &removed {
-        println!("{item}");
+        println!("removed {} ({})", item.path.display(), HumanBytes(item.bytes));
     }
-    println!("{} removed", removed.len());
+    let freed = removed.iter().map(|item| item.bytes).sum();
+    println!("{} removed, {} freed", removed.len(), HumanBytes(freed));
     Ok(0)
 }

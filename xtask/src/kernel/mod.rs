@@ -81,7 +81,43 @@ pub struct Built {
     pub compiler: String,
     /// Whether it was there before.
     pub from_cache: bool,
-    _lease: Lock,
+    /// None for a kernel that is not in the cache.
+    _lease: Option<Lock>,
+}
+
+impl Built {
+    /// A kernel that somebody else built. Nothing is known of it but its bytes.
+    ///
+    /// # Errors
+    /// The image cannot be read.
+    pub fn elsewhere(image: &Path) -> Result<Self> {
+        let image = image
+            .canonicalize()
+            .with_context(|| format!("find the kernel image {}", image.display()))?;
+        let bytes = fs::read(&image).with_context(|| format!("read {}", image.display()))?;
+        let dir = image.parent().unwrap_or(Path::new("/")).to_owned();
+        Ok(Built {
+            vmlinux: dir.join("vmlinux"),
+            config: dir.join(".config"),
+            dir,
+            image,
+            version: String::new(),
+            hash: digest::of(&bytes),
+            config_hash: String::new(),
+            compiler: String::new(),
+            from_cache: true,
+            _lease: None,
+        })
+    }
+}
+
+/// Where the image of a kernel will be, for a reader: the hash is known only once its source is there.
+pub fn planned_image(cache: &Path, target: &Target) -> PathBuf {
+    let name = Path::new(&target.kernel.image).file_name();
+    Cache(cache)
+        .kernels()
+        .join("HASH")
+        .join(name.unwrap_or_default())
 }
 
 /// What is being done right now.
@@ -98,7 +134,11 @@ pub struct Progress {
 impl Progress {
     /// A step that is not counted.
     pub fn step(what: String) -> Self {
-        Progress { done: 0, of: None, what }
+        Progress {
+            done: 0,
+            of: None,
+            what,
+        }
     }
 }
 
@@ -142,7 +182,10 @@ fn find_or_build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Resul
     slot.build(&inputs, &hash, &dir, progress)?;
     match find(&dir, false)? {
         Some(built) => Ok(built),
-        None => bail!("{} was removed while it was built: run again", dir.display()),
+        None => bail!(
+            "{} was removed while it was built: run again",
+            dir.display()
+        ),
     }
 }
 
@@ -155,7 +198,12 @@ fn inputs(request: &Request, cache: Cache, progress: &mut dyn FnMut(Progress)) -
         true => queue::read(request.checkout, &base.series)?,
         false => Queue::default(),
     };
-    Ok(Inputs { base, queue, wishes, toolchain })
+    Ok(Inputs {
+        base,
+        queue,
+        wishes,
+        toolchain,
+    })
 }
 
 impl Inputs {
@@ -170,7 +218,8 @@ impl Inputs {
             self.toolchain.compiler.as_bytes(),
             self.toolchain.linker.as_bytes(),
         ];
-        parts.extend([&spec.arch, &spec.cross, &spec.make, &spec.image].map(|word| word.as_bytes()));
+        parts
+            .extend([&spec.arch, &spec.cross, &spec.make, &spec.image].map(|word| word.as_bytes()));
         parts.extend(self.queue.patches.iter().map(|patch| patch.text.as_slice()));
         digest::of_parts(parts)
     }
@@ -212,7 +261,7 @@ fn find(dir: &Path, from_cache: bool) -> Result<Option<Built>> {
         config_hash: label.config_hash,
         compiler: label.compiler,
         from_cache,
-        _lease: lease,
+        _lease: Some(lease),
     }))
 }
 
@@ -229,7 +278,9 @@ fn check_path(cache: &Path) -> Result<()> {
 
 /// Adds what to do about an error whose cause is elsewhere.
 fn hint(error: anyhow::Error, cache: &Path) -> anyhow::Error {
-    let full = error.chain().any(|cause| cause.to_string().contains("No space left on device"));
+    let full = error
+        .chain()
+        .any(|cause| cause.to_string().contains("No space left on device"));
     match full {
         true => error.context(format!(
             "the disk that has {} is full; `cargo xtask clean --older-than 0s` frees what the lab keeps there",

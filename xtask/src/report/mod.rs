@@ -42,6 +42,11 @@ impl Events {
         Self::new(vec![Box::new(term::Term::new(style))])
     }
 
+    /// Leads nowhere.
+    pub fn silent() -> Self {
+        Self::new(Vec::new())
+    }
+
     /// Passes an event on; returns when every reporter has heard it.
     pub fn send(&self, event: Event) {
         // A reporter that panicked took its own thread down; the others still have a run to report.

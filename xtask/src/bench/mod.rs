@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Bench: what the lab costs and what direct mmap gives, as the tables of docs/performance.md.
+//!
+//! Nothing here is judged; nothing in the tests is timed.
+
+mod build;
+mod table;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use protocol::plan::Mode;
+
+use crate::boot::{self, Setting};
+use crate::cli::{self, Bench};
+use crate::commands::{Tree, ensure, job};
+use crate::image::{Image, guest};
+use crate::machine::process::Machine;
+use crate::plan::{self, Case, Filter};
+use crate::report::Events;
+use crate::run::{self, Job};
+use crate::setup::accel::{self, Accel};
+use crate::target::Target;
+use crate::verdict::{RunResult, Verdict};
+use crate::watch::clock::Limits;
+use crate::{interrupt, paths};
+use table::{Figures, median};
+
+/// How long a machine that only starts and ends may take.
+const HALT_LIMIT: Duration = Duration::from_secs(60);
+
+/// Measures and prints.
+///
+/// # Errors
+/// Something that should have worked did not: a figure of a broken run would mean nothing.
+pub fn run(args: &Bench) -> Result<u8> {
+    interrupt::install()?;
+    let tree = Tree::load()?;
+    let (targets, _) = tree.select(&args.machine)?;
+    ensure(&targets, &args.machine)?;
+    for target in &targets {
+        let lab = lab(&tree, &args.machine, target)?;
+        println!("## {}\n", target.name);
+        println!("{}", guest_table(&lab, &tree)?);
+        println!("{}", lab_table(&lab, &tree, args.repeat.max(1))?);
+        if args.cold {
+            println!("{}", build::table(&lab.job, target)?);
+        }
+    }
+    Ok(0)
+}
+
+/// One target with everything that runs of it have in common.
+struct Lab<'a> {
+    target: &'a Target,
+    job: Job,
+    checkout: PathBuf,
+}
+
+fn lab<'a>(tree: &Tree, machine: &cli::Machine, target: &'a Target) -> Result<Lab<'a>> {
+    let (_, flavour) = tree.select(machine)?;
+    let job = job(tree, machine, flavour, Accel::Auto, 1.0, PathBuf::new())?;
+    Ok(Lab { target, job, checkout: tree.checkout.clone() })
+}
+
+impl Lab<'_> {
+    /// Runs `cases` as `cargo xtask test` does, all steps included, and says how long it took.
+    fn test(&self, cases: Vec<Case>) -> Result<(RunResult, Duration)> {
+        let mut job = self.job.clone();
+        job.run_dir = paths::new_run(&self.checkout, false)?;
+        let clock = Instant::now();
+        let result = run::all(&job, &[(self.target.clone(), cases)], &Events::silent());
+        let took = clock.elapsed();
+        for case in result.targets.iter().flat_map(|target| &target.cases) {
+            if case.verdict != Verdict::Pass {
+                let detail = case.verdict.detail().unwrap_or_default();
+                bail!("{}: {}: {detail}; nothing was measured", case.id, case.verdict.word());
+            }
+        }
+        run::tidy(&job.run_dir);
+        Ok((result, took))
+    }
+
+    fn cases(&self, tree: &Tree, suite: &str) -> Result<Vec<Case>> {
+        let filter = Filter { suites: vec![suite.into()], ..Filter::default() };
+        plan::compile(&tree.suites, self.target, &filter, self.job.scale)
+    }
+
+    /// From the start of QEMU to its end, for a guest that ends the machine at once.
+    fn raw_boot(&self) -> Result<Duration> {
+        let built = self.job.kernel(self.target, &mut |_| {})?;
+        let image = Image::new(&guest::build(&self.checkout, &self.target.rust)?)?;
+        let qemu = run::scaled(&self.target.qemu, &self.job.flavour);
+        let arch = &self.target.kernel.arch;
+        let chosen = accel::probe(&qemu.binary, arch, self.job.accel, &self.job.cache)?;
+        let setting = Setting {
+            qemu: &qemu,
+            accel: chosen.accel,
+            kernel: &built.image,
+            image: &image,
+            limits: Limits::scaled(1.0),
+        };
+        let dir = tempfile::tempdir().context("make a directory for the boot")?;
+        let clock = Instant::now();
+        let mut machine = boot::start(&setting, dir.path(), &boot::plan_of(Mode::Halt, &[]))?;
+        wait(&mut machine, clock)?;
+        Ok(clock.elapsed())
+    }
+}
+
+fn wait(machine: &mut Machine, clock: Instant) -> Result<()> {
+    while machine.ended()?.is_none() {
+        if clock.elapsed() > HALT_LIMIT || interrupt::requested() {
+            bail!("the machine did not end by itself within {HALT_LIMIT:?}");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// What the guest measured: the figures of the `bench` suite.
+fn guest_table(lab: &Lab, tree: &Tree) -> Result<String> {
+    let (result, _) = lab.test(lab.cases(tree, "bench")?)?;
+    let cases = result.targets.iter().flat_map(|target| &target.cases);
+    let mut figures = Figures::new("in the guest", "value");
+    for case in cases {
+        for (name, value) in &case.figures {
+            figures.add(&format!("{} {name}", case.id), format!("{value:.2}"));
+        }
+    }
+    Ok(figures.to_string())
+}
+
+/// What the lab costs around its guests.
+fn lab_table(lab: &Lab, tree: &Tree, repeat: usize) -> Result<String> {
+    let smoke = lab.cases(tree, "smoke")?;
+    lab.test(smoke.clone())?;
+    let mut raw = Vec::new();
+    let mut warm = Vec::new();
+    for _ in 0..repeat {
+        raw.push(lab.raw_boot()?);
+        warm.push(lab.test(smoke.clone())?.1);
+    }
+    let (raw, warm) = (median(raw), median(warm));
+    let edit = build::edit(lab, smoke)?;
+
+    let seconds = |time: Duration| format!("{:.2} s", time.as_secs_f64());
+    let mut figures = Figures::new("the lab", "median");
+    figures.add("raw boot to power-off, same kernel and image", seconds(raw));
+    figures.add("`test --suite smoke`, nothing changed", seconds(warm));
+    figures.add("ratio", format!("{:.2}", warm.as_secs_f64() / raw.as_secs_f64()));
+    figures.add("edit of fs/fuse/dmmap.c to the verdict of smoke", seconds(edit));
+    figures.add("peak memory of the tool", format!("{} KiB", peak_kib()?));
+    Ok(figures.to_string())
+}
+
+/// VmHWM of this process, which did in it all that `cargo xtask test` does.
+fn peak_kib() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.context("no VmHWM in /proc/self/status")
+}
