@@ -93,7 +93,9 @@ fn wait_for(
             return Ok(lock);
         }
         if !said {
-            progress(Progress::step(format!("waiting for another run, which {what}")));
+            progress(Progress::step(format!(
+                "waiting for another run, which {what}"
+            )));
             said = true;
         }
         if crate::interrupt::requested() {
@@ -230,7 +232,7 @@ fn remove_if_old(dir: &Path, lock: &Path, older_than: Duration) -> Result<Option
         let bytes = disk_use(dir)?;
         // First out of its name, so that nothing half removed looks whole.
         let mut doomed = dir.to_owned();
-        if !dir.extension().is_some_and(|ending| ending == "old") {
+        if dir.extension().is_none_or(|ending| ending != "old") {
             doomed = beside(dir, ".old");
             remove_dir(&doomed)?;
             fs::rename(dir, &doomed)?;

@@ -52,7 +52,12 @@ fn parse(file: &Path, text: &str) -> Result<Vec<Wish>> {
     for (at, line) in text.lines().enumerate() {
         if let Some((symbol, value)) = setting(line) {
             let (symbol, value, file) = (symbol.to_owned(), value.to_owned(), file.to_owned());
-            wishes.push(Wish { symbol, value, file, line: at + 1 });
+            wishes.push(Wish {
+                symbol,
+                value,
+                file,
+                line: at + 1,
+            });
         } else if !line.trim().is_empty() && !line.starts_with('#') {
             bail!(
                 "{}:{}: expected `CONFIG_NAME=value`, `# CONFIG_NAME is not set` or a comment\n    {line}",
@@ -77,6 +82,7 @@ fn setting(line: &str) -> Option<(&str, &str)> {
     is_name.then_some((symbol, value))
 }
 
+/// One wish an option, in the order of their names: where a line stands makes no other kernel.
 fn merge(wishes: Vec<Wish>) -> Vec<Wish> {
     let mut last = BTreeMap::new();
     for wish in wishes {
@@ -103,24 +109,40 @@ pub struct Dropped<'a> {
     pub got: String,
 }
 
-/// Wishes that the finished `.config` does not fulfil.
+/// Wishes that the finished `.config` does not fulfil, in the order of files and lines.
 pub fn dropped<'a>(wishes: &'a [Wish], dot_config: &str) -> Vec<Dropped<'a>> {
     let is: BTreeMap<&str, &str> = dot_config.lines().filter_map(setting).collect();
-    let got = |wish: &Wish| is.get(wish.symbol.as_str()).copied().unwrap_or("n").to_owned();
-    let all = wishes.iter().map(|wish| Dropped { got: got(wish), wish });
-    all.filter(|dropped| dropped.got != dropped.wish.value).collect()
+    let got = |wish: &Wish| {
+        is.get(wish.symbol.as_str())
+            .copied()
+            .unwrap_or("n")
+            .to_owned()
+    };
+    let all = wishes.iter().map(|wish| Dropped {
+        got: got(wish),
+        wish,
+    });
+    let mut all: Vec<_> = all
+        .filter(|dropped| dropped.got != dropped.wish.value)
+        .collect();
+    all.sort_by_key(|Dropped { wish, .. }| (&wish.file, wish.line));
+    all
 }
 
 /// What to say of dropped wishes. `defined` says where the kernel defines an option, as `FILE:LINE`.
 pub fn complaint(dropped: &[Dropped], defined: &BTreeMap<String, String>) -> String {
-    let mut text = String::from("the kernel's configuration does not keep what the fragments ask for:\n");
+    let mut text =
+        String::from("the kernel's configuration does not keep what the fragments ask for:\n");
     for Dropped { wish, got } in dropped {
         let why = match defined.get(&wish.symbol) {
             Some(place) => format!("what it depends on is in {place}"),
             None => "this kernel has no such option".to_owned(),
         };
         let (file, line, symbol) = (wish.file.display(), wish.line, &wish.symbol);
-        text.push_str(&format!("  {file}:{line}: {symbol}: wanted {}, got {got}; {why}\n", wish.value));
+        text.push_str(&format!(
+            "  {file}:{line}: {symbol}: wanted {}, got {got}; {why}\n",
+            wish.value
+        ));
     }
     text.push_str("Change these lines, or ask for what they depend on as well.");
     text
@@ -142,7 +164,9 @@ pub fn definitions<'a>(
             };
             let symbol = format!("CONFIG_{}", name.trim());
             if dropped.iter().any(|dropped| dropped.wish.symbol == symbol) {
-                found.entry(symbol).or_insert_with(|| format!("{path}:{}", at + 1));
+                found
+                    .entry(symbol)
+                    .or_insert_with(|| format!("{path}:{}", at + 1));
             }
         }
     }
@@ -155,14 +179,19 @@ mod tests {
     use insta::assert_snapshot;
 
     fn wishes(fragments: &[(&str, &str)]) -> Vec<Wish> {
-        let parsed = fragments.iter().flat_map(|(file, text)| parse(Path::new(file), text).unwrap());
+        let parsed = fragments
+            .iter()
+            .flat_map(|(file, text)| parse(Path::new(file), text).unwrap());
         merge(parsed.collect())
     }
 
     #[test]
     fn a_later_fragment_has_the_last_word() {
         let wishes = wishes(&[
-            ("common.config", "# why\nCONFIG_A=y\nCONFIG_B=16\n\nCONFIG_C=y\n"),
+            (
+                "common.config",
+                "# why\nCONFIG_A=y\nCONFIG_B=16\n\nCONFIG_C=y\n",
+            ),
             ("debug.config", "CONFIG_B=18\n# CONFIG_C is not set\n"),
         ]);
         assert_snapshot!(text(&wishes), @r"
@@ -177,21 +206,36 @@ mod tests {
     #[test]
     fn every_dropped_option_is_named_with_its_line() {
         let wishes = wishes(&[
-            ("kernel-configs/common.config", "CONFIG_A=y\nCONFIG_FUSE_DMMAP=y\n# CONFIG_SMP is not set\n"),
+            (
+                "kernel-configs/common.config",
+                "CONFIG_A=y\nCONFIG_FUSE_DMMAP=y\n# CONFIG_SMP is not set\n",
+            ),
             ("kernel-configs/x86_64.config", "CONFIG_NR_CPUS=8\n"),
         ]);
         let dropped = dropped(&wishes, "CONFIG_A=y\nCONFIG_NR_CPUS=2\nCONFIG_SMP=y\n");
         let defined = BTreeMap::from([
             ("CONFIG_SMP".to_owned(), "arch/x86/Kconfig:423".to_owned()),
-            ("CONFIG_NR_CPUS".to_owned(), "arch/x86/Kconfig:1005".to_owned()),
+            (
+                "CONFIG_NR_CPUS".to_owned(),
+                "arch/x86/Kconfig:1005".to_owned(),
+            ),
         ]);
-        assert_snapshot!(complaint(&dropped, &defined), @"");
+        assert_snapshot!(complaint(&dropped, &defined), @r"
+        the kernel's configuration does not keep what the fragments ask for:
+          kernel-configs/common.config:2: CONFIG_FUSE_DMMAP: wanted y, got n; this kernel has no such option
+          kernel-configs/common.config:3: CONFIG_SMP: wanted n, got y; what it depends on is in arch/x86/Kconfig:423
+          kernel-configs/x86_64.config:1: CONFIG_NR_CPUS: wanted 8, got 2; what it depends on is in arch/x86/Kconfig:1005
+        Change these lines, or ask for what they depend on as well.
+        ");
     }
 
     #[test]
     fn a_line_that_is_none_is_named() {
         let file = Path::new("kernel-configs/common.config");
         let error = parse(file, "CONFIG_A=y\nCONFIG-B=y\n").unwrap_err();
-        assert_snapshot!(error, @"");
+        assert_snapshot!(error, @r"
+        kernel-configs/common.config:2: expected `CONFIG_NAME=value`, `# CONFIG_NAME is not set` or a comment
+            CONFIG-B=y
+        ");
     }
 }

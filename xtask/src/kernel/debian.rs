@@ -52,19 +52,25 @@ fn download(dir: &Path) -> Result<PathBuf> {
     ];
     let with = |words: &[&'static str]| -> Result<Output> {
         let options = options.iter().map(String::as_str);
-        apt_get(dir, &options.chain(words.iter().copied()).collect::<Vec<_>>())
+        apt_get(
+            dir,
+            &options.chain(words.iter().copied()).collect::<Vec<_>>(),
+        )
     };
     let update = with(&["update"])?;
     let second = with(&["download", PACKAGE])?;
     if second.status.success() {
         return downloaded(dir);
     }
+    let complaint = if update.status.success() {
+        said(&second)
+    } else {
+        said(&update)
+    };
     bail!(
-        "apt-get download {PACKAGE} failed:\n{}\napt-get update said:\n{}\n\
+        "apt-get cannot download {PACKAGE}:\n{complaint}\n\
          Is there a network, and does this Debian have the package (bookworm-security, trixie)? \
-         A source of your own does as well: --kernel-src DIR|TARBALL",
-        said(&second),
-        said(&update),
+         A source of your own does as well: --kernel-src DIR|TARBALL"
     )
 }
 
@@ -90,7 +96,10 @@ fn downloaded(dir: &Path) -> Result<PathBuf> {
             return Ok(path);
         }
     }
-    bail!("apt-get download {PACKAGE} left no package in {}", dir.display())
+    bail!(
+        "apt-get download {PACKAGE} left no package in {}",
+        dir.display()
+    )
 }
 
 /// `NAME VERSION` from the name of a package's file, `NAME_VERSION_ARCH.deb`, in which a colon is `%3a`.
@@ -104,7 +113,12 @@ fn unpack_package(package: &Path, into: &Path) -> Result<()> {
     let mut members = guard::command("dpkg-deb");
     members.arg("--fsys-tarfile").arg(package);
     let mut tarball = guard::command("tar");
-    tarball.args(["-x", "--to-stdout", "--wildcards", "*/linux-source-*.tar.xz"]);
+    tarball.args([
+        "-x",
+        "--to-stdout",
+        "--wildcards",
+        "*/linux-source-*.tar.xz",
+    ]);
     pipe(vec![members, tarball, untar("-xJ", into)])
         .with_context(|| format!("unpack {}", package.display()))
 }
@@ -121,13 +135,17 @@ pub fn unpack_tarball(tarball: &Path, into: &Path) -> Result<()> {
 
 fn untar(mode: &str, into: &Path) -> Command {
     let mut command = guard::command("tar");
-    command.args([mode, "--strip-components=1", "--no-same-owner", "-C"]).arg(into);
+    command
+        .args([mode, "--strip-components=1", "--no-same-owner", "-C"])
+        .arg(into);
     command
 }
 
 /// Runs the commands, each reading what the one before it writes.
 fn pipe(commands: Vec<Command>) -> Result<()> {
-    let failed = run(commands)?.into_iter().filter(|output| !output.status.success());
+    let failed = run(commands)?
+        .into_iter()
+        .filter(|output| !output.status.success());
     let complaints: Vec<_> = failed.map(|output| said(&output)).collect();
     if !complaints.is_empty() {
         bail!("{}", complaints.join("\n"));
@@ -141,9 +159,18 @@ fn run(commands: Vec<Command>) -> Result<Vec<Output>> {
     let mut input = Stdio::null();
     let last = commands.len() - 1;
     for (at, mut command) in commands.into_iter().enumerate() {
-        command.stdin(input).stderr(Stdio::piped()).env("LC_ALL", "C");
-        command.stdout(if at == last { Stdio::null() } else { Stdio::piped() });
-        let mut child = command.spawn().with_context(|| format!("run {command:?}"))?;
+        command
+            .stdin(input)
+            .stderr(Stdio::piped())
+            .env("LC_ALL", "C");
+        command.stdout(if at == last {
+            Stdio::null()
+        } else {
+            Stdio::piped()
+        });
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("run {command:?}"))?;
         input = child.stdout.take().map_or(Stdio::null(), Stdio::from);
         children.push(child);
     }
@@ -178,7 +205,10 @@ mod tests {
     #[test]
     fn the_version_is_in_the_name_of_the_file() {
         let path = Path::new("/x/linux-source-6.12_1%3a6.12.117-1~deb12u1_all.deb");
-        assert_eq!(name_in(path).unwrap(), "linux-source-6.12 1:6.12.117-1~deb12u1");
+        assert_eq!(
+            name_in(path).unwrap(),
+            "linux-source-6.12 1:6.12.117-1~deb12u1"
+        );
         assert_eq!(name_in(Path::new("lists.deb")), None);
     }
 }

@@ -36,7 +36,9 @@ pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
 
 /// The digest of a tree's files.
 pub fn of_listing(listing: &Listing) -> String {
-    let pairs = listing.iter().flat_map(|(path, id)| [path.as_bytes(), id.as_bytes()]);
+    let pairs = listing
+        .iter()
+        .flat_map(|(path, id)| [path.as_bytes(), id.as_bytes()]);
     of_parts(pairs)
 }
 

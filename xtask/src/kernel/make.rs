@@ -36,8 +36,26 @@ const FIXED: [(&str, &str); 5] = [
 
 /// Variables of the user's that kbuild would listen to.
 const FOREIGN: [&str; 20] = [
-    "MAKEFLAGS", "MFLAGS", "MAKEFILES", "MAKELEVEL", "GNUMAKEFLAGS", "O", "V", "W", "C", "M", "CC", "LD", "LLVM",
-    "KBUILD_OUTPUT", "KBUILD_EXTMOD", "KCONFIG_CONFIG", "KCFLAGS", "KCPPFLAGS", "KAFLAGS", "HOSTCFLAGS",
+    "MAKEFLAGS",
+    "MFLAGS",
+    "MAKEFILES",
+    "MAKELEVEL",
+    "GNUMAKEFLAGS",
+    "O",
+    "V",
+    "W",
+    "C",
+    "M",
+    "CC",
+    "LD",
+    "LLVM",
+    "KBUILD_OUTPUT",
+    "KBUILD_EXTMOD",
+    "KCONFIG_CONFIG",
+    "KCFLAGS",
+    "KCPPFLAGS",
+    "KAFLAGS",
+    "HOSTCFLAGS",
 ];
 
 /// A tree, where it is built, and how.
@@ -98,13 +116,19 @@ impl Make<'_> {
         let log = File::options().create(true).append(true).open(&self.log);
         let log = log.with_context(|| format!("write {}", self.log.display()))?;
         let mut command = self.command(targets, variables);
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
         command.spawn().context("run make")
     }
 
     fn command(&self, targets: &[&str], variables: &[(&str, &Path)]) -> Command {
         let mut command = guard::command("make");
-        command.arg("-C").arg(&self.tree).arg(format!("O={}", self.obj.display()));
+        command
+            .arg("-C")
+            .arg(&self.tree)
+            .arg(format!("O={}", self.obj.display()));
         command.arg(format!("ARCH={}", self.spec.arch));
         command.arg(format!("CROSS_COMPILE={}", self.spec.cross));
         command.arg(format!("-j{}", self.jobs));
@@ -112,7 +136,10 @@ impl Make<'_> {
         for name in FOREIGN {
             command.env_remove(name);
         }
-        command.envs(FIXED).envs(variables.iter().copied()).env("LC_ALL", "C");
+        command
+            .envs(FIXED)
+            .envs(variables.iter().copied())
+            .env("LC_ALL", "C");
         command
     }
 
@@ -160,13 +187,22 @@ impl Lines {
     fn of(path: &Path) -> Result<Self> {
         let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
         let (path, rest) = (path.to_owned(), Vec::new());
-        Ok(Self { file, path, rest, steps: 0 })
+        Ok(Self {
+            file,
+            path,
+            rest,
+            steps: 0,
+        })
     }
 
     fn more(&mut self, progress: &mut dyn FnMut(u64, &str)) -> Result<()> {
         let read = self.file.read_to_end(&mut self.rest);
         read.with_context(|| format!("read {}", self.path.display()))?;
-        let end = self.rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let end = self
+            .rest
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |at| at + 1);
         let lines: Vec<u8> = self.rest.drain(..end).collect();
         for line in String::from_utf8_lossy(&lines).lines() {
             if let Some(step) = step(line) {
@@ -182,14 +218,19 @@ impl Lines {
 fn step(line: &str) -> Option<String> {
     let line = line.strip_prefix("  ")?;
     let (tag, object) = line.split_once(' ')?;
-    let is_tag = !tag.is_empty() && tag.chars().all(|c| c.is_ascii_uppercase() || "0123456789+-_".contains(c));
+    let is_tag = !tag.is_empty()
+        && tag
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || "0123456789+-_".contains(c));
     is_tag.then(|| format!("{tag} {}", object.trim()))
 }
 
 /// The lines of a failed make's log that say why: from the first error on, else the last ones.
 fn excerpt(log: &str) -> impl Iterator<Item = &str> {
     let lines: Vec<&str> = log.lines().collect();
-    let error = lines.iter().position(|line| line.contains("error:") || line.contains("*** "));
+    let error = lines
+        .iter()
+        .position(|line| line.contains("error:") || line.contains("*** "));
     let first = match error {
         // The lines before it say where: `In function …`, `/bin/sh: flex: not found`.
         Some(at) => at.saturating_sub(2),

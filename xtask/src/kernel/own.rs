@@ -42,7 +42,13 @@ pub fn listing(root: &Path, index: &Path) -> Result<Listing> {
         if !meta.is_file() && !meta.is_symlink() {
             continue;
         }
-        let stamp = format!("{} {} {} {}", meta.ino(), meta.size(), nanoseconds(&meta), meta.mode());
+        let stamp = format!(
+            "{} {} {} {}",
+            meta.ino(),
+            meta.size(),
+            nanoseconds(&meta),
+            meta.mode()
+        );
         let id = match known.get(&path) {
             Some((known, id)) if *known == stamp => id.clone(),
             _ => identify(&file).with_context(|| format!("read {}", file.display()))?,
@@ -65,11 +71,18 @@ pub fn identify(file: &Path) -> io::Result<String> {
     }
     let executable = meta.permissions().mode() & 0o100 != 0;
     let digest = digest::of_reader(fs::File::open(file)?)?;
-    Ok(if executable { format!("x{digest}") } else { digest })
+    Ok(if executable {
+        format!("x{digest}")
+    } else {
+        digest
+    })
 }
 
 fn nanoseconds(meta: &fs::Metadata) -> u128 {
-    let since = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let since = meta
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.unwrap_or_default().as_nanos()
 }
 
@@ -101,7 +114,13 @@ fn git_files(root: &Path) -> Result<Option<Vec<String>>> {
         // The tree may belong to somebody else; it is only listed.
         .args(["-c", "safe.directory=*", "-C"])
         .arg(root)
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
         .env_remove("GIT_DIR")
         .env_remove("GIT_WORK_TREE")
         .env_remove("GIT_INDEX_FILE")
@@ -129,10 +148,16 @@ pub fn walk(root: &Path) -> Result<Vec<String>> {
         if entry.file_type().is_dir() {
             continue;
         }
-        let below = entry.path().strip_prefix(root).expect("found below the root");
+        let below = entry
+            .path()
+            .strip_prefix(root)
+            .expect("found below the root");
         match below.to_str() {
             Some(path) if !path.contains('\n') => files.push(path.to_owned()),
-            _ => bail!("{}: not a file name of a kernel source", entry.path().display()),
+            _ => bail!(
+                "{}: not a file name of a kernel source",
+                entry.path().display()
+            ),
         }
     }
     Ok(files)
@@ -142,8 +167,14 @@ pub fn walk(root: &Path) -> Result<Vec<String>> {
 /// build elsewhere or, worse, uses it. After `clean` and `mrproper` in the kernel's Makefile.
 fn is_product(path: &str) -> bool {
     const AT_TOP: [&str; 8] = [
-        ".config", ".config.old", ".version", "System.map", "Module.symvers", "modules.builtin",
-        "modules.builtin.modinfo", ".vmlinux.objs",
+        ".config",
+        ".config.old",
+        ".version",
+        "System.map",
+        "Module.symvers",
+        "modules.builtin",
+        "modules.builtin.modinfo",
+        ".vmlinux.objs",
     ];
     const ENDINGS: [&str; 14] = [
         ".a", ".cmd", ".dtb", ".ko", ".lex.c", ".mod", ".mod.c", ".o", ".o.d", ".order", ".so",
@@ -151,7 +182,8 @@ fn is_product(path: &str) -> bool {
     ];
     let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
     let below = |top: &str| dir == top || dir.strip_prefix(top).is_some_and(|d| d.starts_with('/'));
-    let arch_headers = dir.starts_with("arch/") && format!("{dir}/").contains("/include/generated/");
+    let arch_headers =
+        dir.starts_with("arch/") && format!("{dir}/").contains("/include/generated/");
     below("include/config")
         || below("include/generated")
         || arch_headers
@@ -167,16 +199,30 @@ mod tests {
     #[test]
     fn products_of_a_build_are_no_source() {
         for product in [
-            ".config", "vmlinux", "vmlinux.o", "vmlinux.a", "include/config/auto.conf",
-            "include/generated/autoconf.h", "arch/x86/include/generated/asm/rwonce.h",
-            "fs/fuse/dev.o", "fs/fuse/.dev.o.cmd", "scripts/kconfig/lexer.lex.c", ".tmp_vmlinux1",
+            ".config",
+            "vmlinux",
+            "vmlinux.o",
+            "vmlinux.a",
+            "include/config/auto.conf",
+            "include/generated/autoconf.h",
+            "arch/x86/include/generated/asm/rwonce.h",
+            "fs/fuse/dev.o",
+            "fs/fuse/.dev.o.cmd",
+            "scripts/kconfig/lexer.lex.c",
+            ".tmp_vmlinux1",
         ] {
             assert!(is_product(product), "{product}");
         }
         for source in [
-            "Makefile", "Kbuild", "fs/fuse/dev.c", "arch/x86/configs/x86_64_defconfig",
-            "arch/x86/include/asm/page.h", "kernel/configs/debug.config", "fs/Kconfig",
-            "arch/x86/kernel/vmlinux.lds.S", "tools/include/generated.h",
+            "Makefile",
+            "Kbuild",
+            "fs/fuse/dev.c",
+            "arch/x86/configs/x86_64_defconfig",
+            "arch/x86/include/asm/page.h",
+            "kernel/configs/debug.config",
+            "fs/Kconfig",
+            "arch/x86/kernel/vmlinux.lds.S",
+            "tools/include/generated.h",
         ] {
             assert!(!is_product(source), "{source}");
         }

@@ -40,19 +40,24 @@ pub type Overlay = BTreeMap<String, Option<(String, PathBuf)>>;
 pub fn read(checkout: &Path, series: &str) -> Result<Queue> {
     let below = PathBuf::from("kernel-patches").join(series);
     let path = below.join("series");
-    let text = fs::read_to_string(checkout.join(&path)).with_context(|| {
-        format!(
+    let text = match fs::read_to_string(checkout.join(&path)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
             "there is no patch queue for Linux {series} ({}): take a source of a version that has one, \
              or --no-queue for the source as it is",
             path.display()
-        )
-    })?;
+        ),
+        text => text.with_context(|| format!("read {}", path.display()))?,
+    };
     let mut patches = Vec::new();
     for (line, file) in names(&text) {
         let name = below.join(file);
         let path = checkout.join(&name);
         let text = fs::read(&path).with_context(|| {
-            format!("{}:{line}: read {}", below.join("series").display(), path.display())
+            format!(
+                "{}:{line}: read {}",
+                below.join("series").display(),
+                path.display()
+            )
         })?;
         let name = name.display().to_string();
         patches.push(Patch { name, path, text });
@@ -62,8 +67,13 @@ pub fn read(checkout: &Path, series: &str) -> Result<Queue> {
 
 /// Names in a series file with their line numbers, as quilt reads it.
 fn names(series: &str) -> impl Iterator<Item = (usize, &str)> {
-    let words = series.lines().map(|line| line.split('#').next().unwrap_or(line).trim());
-    words.enumerate().filter(|(_, name)| !name.is_empty()).map(|(at, name)| (at + 1, name))
+    let words = series
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or(line).trim());
+    words
+        .enumerate()
+        .filter(|(_, name)| !name.is_empty())
+        .map(|(at, name)| (at + 1, name))
 }
 
 /// Paths that a patch reads or writes, without the first component (`-p1`).
@@ -75,14 +85,18 @@ fn touched(patch: &[u8]) -> BTreeSet<String> {
                 return Some(path.to_owned());
             }
         }
-        let path = line.strip_prefix("--- ").or_else(|| line.strip_prefix("+++ "))?;
+        let path = line
+            .strip_prefix("--- ")
+            .or_else(|| line.strip_prefix("+++ "))?;
         let path = path.split('\t').next()?.trim_end();
         Some(path.split_once('/')?.1.to_owned())
     };
     // A line of a hunk may look like a header; what it names is then a file that does not matter, but it must
     // not be one outside the tree. `/dev/null` is `dev/null` here and not there.
     let inside = |path: &String| {
-        Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+        Path::new(path)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
     };
     text.lines().filter_map(of).filter(inside).collect()
 }
@@ -93,8 +107,11 @@ impl Queue {
     /// # Errors
     /// A patch does not apply: names patch, file and line. The source has the queue already: says so.
     pub fn apply(&self, root: &Path, scratch: &Path) -> Result<Overlay> {
-        let touched: BTreeSet<String> =
-            self.patches.iter().flat_map(|patch| touched(&patch.text)).collect();
+        let touched: BTreeSet<String> = self
+            .patches
+            .iter()
+            .flat_map(|patch| touched(&patch.text))
+            .collect();
         copy_out(root, scratch, &touched)?;
         for patch in &self.patches {
             let Err(complaint) = git_apply(scratch, &[], &patch.path)? else {
@@ -112,7 +129,8 @@ impl Queue {
         for path in touched {
             let file = scratch.join(&path);
             let content = if file.symlink_metadata().is_ok() {
-                let id = own::identify(&file).with_context(|| format!("read {}", file.display()))?;
+                let id =
+                    own::identify(&file).with_context(|| format!("read {}", file.display()))?;
                 Some((id, file))
             } else {
                 None
@@ -149,13 +167,21 @@ fn copy_out(root: &Path, scratch: &Path, paths: &BTreeSet<String>) -> Result<()>
         Ok(())
     };
     copy().with_context(|| {
-        format!("copy the files that the queue touches from {} to {}", root.display(), scratch.display())
+        format!(
+            "copy the files that the queue touches from {} to {}",
+            root.display(),
+            scratch.display()
+        )
     })
 }
 
 /// git apply rather than patch(1): git is on every machine that has this checkout, and it never guesses (no fuzz).
 /// The inner error is what it complained of.
-fn git_apply(dir: &Path, options: &[&str], patch: &Path) -> Result<std::result::Result<(), String>> {
+fn git_apply(
+    dir: &Path,
+    options: &[&str],
+    patch: &Path,
+) -> Result<std::result::Result<(), String>> {
     let dir = fs::canonicalize(dir).with_context(|| format!("find {}", dir.display()))?;
     let output = Command::new("git")
         .arg("apply")
@@ -187,7 +213,10 @@ fn refusal(patch: &str, root: &Path, complaint: &str) -> String {
         .find_map(|line| line.strip_prefix("error: patch failed: ")?.rsplit_once(':'))
         .map(|(file, line)| format!(" at {file}, line {line}"))
         .unwrap_or_default();
-    let complaint: String = complaint.lines().map(|line| format!("\n    {line}")).collect();
+    let complaint: String = complaint
+        .lines()
+        .map(|line| format!("\n    {line}"))
+        .collect();
     format!(
         "{patch} does not apply{place}\n  to {}:{complaint}\n\
          docs/kernel-queue.md says how to bring the queue up to a source; --no-queue builds without it",

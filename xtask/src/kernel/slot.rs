@@ -44,7 +44,12 @@ impl<'a> Slot<'a> {
         let dir = cache.slots().join(&base.id).join(&name);
         let lock = cache::lock(&cache::lock_of(&dir), "builds in the same place", progress)?;
         let estimate = cache.estimates().join(name);
-        Ok(Slot { request, dir, estimate, _lock: lock })
+        Ok(Slot {
+            request,
+            dir,
+            estimate,
+            _lock: lock,
+        })
     }
 
     /// Builds the kernel and puts it into the directory `kernel`.
@@ -74,7 +79,8 @@ impl<'a> Slot<'a> {
             fs::create_dir_all(&self.dir)?;
             cache::remove_dir(&self.dir.join("result"))?;
             // Objects of a tree that is made anew may be newer than its files and yet made of others.
-            let anew = !obj.join(".config").exists() || make::was_killed(&obj) || !self.record().exists();
+            let anew =
+                !obj.join(".config").exists() || make::was_killed(&obj) || !self.record().exists();
             if anew {
                 cache::remove_dir(&obj)?;
                 remove_file(&self.dir.join("configured"))?;
@@ -91,10 +97,14 @@ impl<'a> Slot<'a> {
         let fragment = config::text(&inputs.wishes);
         let kconfigs = || files.iter().filter(|(path, _)| is_kconfig(path));
         let from = digest::of_parts(
-            [&fragment, &inputs.toolchain.compiler, &inputs.toolchain.linker]
-                .into_iter()
-                .chain(kconfigs().flat_map(|(path, id)| [path, id]))
-                .map(|part| part.as_bytes()),
+            [
+                &fragment,
+                &inputs.toolchain.compiler,
+                &inputs.toolchain.linker,
+            ]
+            .into_iter()
+            .chain(kconfigs().flat_map(|(path, id)| [path, id]))
+            .map(|part| part.as_bytes()),
         );
         let done = self.dir.join("configured");
         if fs::read_to_string(&done).is_ok_and(|digest| digest == from) {
@@ -104,13 +114,19 @@ impl<'a> Slot<'a> {
         crate::paths::write_whole(&fragment_file, fragment.as_bytes())?;
         // Aside, because a new time on .config costs make a look at everything.
         let new = self.obj().join(".config.new");
-        let variables =
-            [("KCONFIG_ALLCONFIG", fragment_file.as_path()), ("KCONFIG_CONFIG", new.as_path())];
-        self.make().run(&["allnoconfig", "olddefconfig"], &variables, &mut |_, _| {})?;
+        let variables = [
+            ("KCONFIG_ALLCONFIG", fragment_file.as_path()),
+            ("KCONFIG_CONFIG", new.as_path()),
+        ];
+        self.make()
+            .run(&["allnoconfig", "olddefconfig"], &variables, &mut |_, _| {})?;
         let text = read(&new)?;
         let dropped = config::dropped(&inputs.wishes, &text);
         if !dropped.is_empty() {
-            bail!("{}", self.complaint(&dropped, kconfigs().map(|(path, _)| path)));
+            bail!(
+                "{}",
+                self.complaint(&dropped, kconfigs().map(|(path, _)| path))
+            );
         }
         let config = self.obj().join(".config");
         if fs::read_to_string(&config).is_ok_and(|old| old == text) {
@@ -121,17 +137,29 @@ impl<'a> Slot<'a> {
         crate::paths::write_whole(&done, from.as_bytes())
     }
 
-    fn complaint<'f>(&self, dropped: &[Dropped], kconfigs: impl Iterator<Item = &'f String>) -> String {
+    fn complaint<'f>(
+        &self,
+        dropped: &[Dropped],
+        kconfigs: impl Iterator<Item = &'f String>,
+    ) -> String {
         let defined = config::definitions(&self.tree(), kconfigs, dropped);
         config::complaint(dropped, &defined)
     }
 
     fn compile(&self, anew: bool, progress: &mut dyn FnMut(Progress)) -> Result<()> {
         // How many steps make will take is only known for a build from nothing, from the one before.
-        let known = fs::read_to_string(&self.estimate).ok().and_then(|text| text.trim().parse().ok());
+        let known = fs::read_to_string(&self.estimate)
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
         let of = known.filter(|_| anew);
         let spec = &self.request.target.kernel;
-        let mut report = |done, what: &str| progress(Progress { done, of, what: what.to_owned() });
+        let mut report = |done, what: &str| {
+            progress(Progress {
+                done,
+                of,
+                what: what.to_owned(),
+            })
+        };
         let steps = self.make().run(&[&spec.make], &[], &mut report)?;
         if anew {
             let dir = self.estimate.parent().expect("below the cache");
@@ -145,7 +173,9 @@ impl<'a> Slot<'a> {
         let (obj, result) = (self.obj(), self.dir.join("result"));
         fs::create_dir_all(&result).with_context(|| format!("make {}", result.display()))?;
         let image = Path::new(&self.request.target.kernel.image);
-        let image_name = image.file_name().context("the target names no kernel image")?;
+        let image_name = image
+            .file_name()
+            .context("the target names no kernel image")?;
         for (from, to) in [
             (image, Path::new(image_name)),
             (Path::new("vmlinux"), Path::new("vmlinux")),
@@ -155,7 +185,9 @@ impl<'a> Slot<'a> {
             copy_synced(&obj.join(from), &result.join(to))?;
         }
         let label = Label {
-            version: read(&obj.join("include/config/kernel.release"))?.trim().to_owned(),
+            version: read(&obj.join("include/config/kernel.release"))?
+                .trim()
+                .to_owned(),
             hash: hash.to_owned(),
             config_hash: digest::of(read(&obj.join(".config"))?.as_bytes()),
             compiler: inputs.toolchain.compiler.clone(),
@@ -163,7 +195,12 @@ impl<'a> Slot<'a> {
             target: self.request.target.name.clone(),
             flavour: self.request.flavour.to_owned(),
             source: inputs.base.name.clone(),
-            patches: inputs.queue.patches.iter().map(|patch| patch.name.clone()).collect(),
+            patches: inputs
+                .queue
+                .patches
+                .iter()
+                .map(|patch| patch.name.clone())
+                .collect(),
             image: image_name.to_string_lossy().into_owned(),
         };
         let label = serde_json::to_string_pretty(&label).context("describe the kernel")?;

@@ -55,7 +55,10 @@ impl Base {
             Some(listing) => Ok(listing.clone()),
             None => {
                 let files = own::walk(&self.root)?;
-                Ok(files.into_iter().map(|path| (path, PRISTINE.to_owned())).collect())
+                Ok(files
+                    .into_iter()
+                    .map(|path| (path, PRISTINE.to_owned()))
+                    .collect())
             }
         }
     }
@@ -114,8 +117,8 @@ fn open_unpacked(dir: &Path, progress: &mut dyn FnMut(Progress), fill: Fill) -> 
         };
         place().with_context(|| format!("put the source into {}", dir.display()))?;
     };
-    let name = fs::read_to_string(&name_file)
-        .with_context(|| format!("read {}", name_file.display()))?;
+    let name =
+        fs::read_to_string(&name_file).with_context(|| format!("read {}", name_file.display()))?;
     let root = dir.join("tree");
     Ok(Base {
         id: fit_for_path(&name),
@@ -146,7 +149,11 @@ fn open_tree(path: &Path, cache: Cache, progress: &mut dyn FnMut(Progress)) -> R
     let shown = path.to_string_lossy();
     let id = format!("own-{}", &digest::of(shown.as_bytes())[..16]);
     let dir = cache.sources().join(&id);
-    let lock = cache::lock(&cache::lock_of(&dir), "looks through the same tree", progress)?;
+    let lock = cache::lock(
+        &cache::lock_of(&dir),
+        "looks through the same tree",
+        progress,
+    )?;
     fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
     progress(Progress::step(format!("look through {shown}")));
     let listing = own::listing(path, &dir.join("index"))?;
@@ -166,7 +173,10 @@ fn open_tree(path: &Path, cache: Cache, progress: &mut dyn FnMut(Progress)) -> R
 fn series(root: &Path) -> Result<String> {
     let makefile = root.join("Makefile");
     let text = fs::read_to_string(&makefile).with_context(|| {
-        format!("read {}: is this the top of a kernel source?", makefile.display())
+        format!(
+            "read {}: is this the top of a kernel source?",
+            makefile.display()
+        )
     })?;
     match series_in(&text) {
         Some(series) => Ok(series),

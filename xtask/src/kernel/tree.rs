@@ -64,7 +64,9 @@ pub fn follow(base: &Base, overlay: &Overlay, tree: &Path, record: &Path) -> Res
 /// a directory may take the place of a file.
 fn differing(held: &Listing, wanted: &Listing) -> Vec<String> {
     let gone = held.iter().filter(|(path, _)| !wanted.contains_key(*path));
-    let changed = wanted.iter().filter(|(path, id)| held.get(*path) != Some(id));
+    let changed = wanted
+        .iter()
+        .filter(|(path, id)| held.get(*path) != Some(id));
     gone.chain(changed).map(|(path, _)| path.clone()).collect()
 }
 
@@ -116,13 +118,19 @@ fn replace(from: &Path, to: &Path) -> Result<()> {
 fn make_parent(file: &Path) -> io::Result<()> {
     let dir = file.parent().expect("below the tree");
     // One call where the directory is there, which is nearly always.
-    if dir.is_dir() { Ok(()) } else { fs::create_dir_all(dir) }
+    if dir.is_dir() {
+        Ok(())
+    } else {
+        fs::create_dir_all(dir)
+    }
 }
 
 fn read_record(record: &Path) -> Listing {
     let text = fs::read_to_string(record).unwrap_or_default();
     let entries = text.lines().filter_map(|line| line.split_once('\t'));
-    entries.map(|(id, path)| (path.to_owned(), id.to_owned())).collect::<BTreeMap<_, _>>()
+    entries
+        .map(|(id, path)| (path.to_owned(), id.to_owned()))
+        .collect::<BTreeMap<_, _>>()
 }
 
 fn write_record(record: &Path, listing: &Listing) -> Result<()> {

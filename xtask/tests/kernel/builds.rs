@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is built again, and what is not.
+
+use std::fs;
+
+use insta::assert_snapshot;
+
+use crate::world::{Job, World, only_entry};
+
+#[test]
+fn a_kernel_is_built_once() {
+    let world = World::new();
+    let first = world.build().good();
+    assert_eq!(first.image, "a\nb, patched\nc\nnew\n");
+    assert!(!first.from_cache);
+    let second = world.build().good();
+    assert!(second.from_cache);
+    assert_eq!(second.image, first.image);
+    assert_eq!(world.builds(), 1);
+    let steps = world.redact(&first.steps.join("\n"));
+    assert_snapshot!(steps, @r"
+    look through [DIR]/src
+    patch the source
+    configure
+    1 CC a.o
+    2 CC b.o
+    3 CC c.o
+    4 CC new.o
+    put the kernel into the cache
+    ");
+}
+
+#[test]
+fn editing_a_patch_rebuilds_what_it_touches() {
+    let world = World::new();
+    world.build().good();
+    assert_eq!(world.compiled(), "a b c new");
+    world.patch("0001-b.patch", "b.c", "b, patched better");
+    assert_eq!(world.build().good().image, "a\nb, patched better\nc\nnew\n");
+    assert_eq!(world.compiled(), "b");
+}
+
+#[test]
+fn a_patch_taken_out_is_undone() {
+    let world = World::new();
+    world.build().good();
+    world.write("checkout/kernel-patches/6.12/series", "0001-b.patch\n");
+    assert_eq!(world.build().good().image, "a\nb, patched\nc\n");
+    assert_eq!(world.compiled(), "");
+    let plain = Job {
+        queue: false,
+        ..world.job()
+    };
+    assert_eq!(world.run(&plain).good().image, "a\nb\nc\n");
+    assert_eq!(world.compiled(), "b");
+}
+
+#[test]
+fn a_flavour_overrides() {
+    let world = World::new();
+    let job = Job {
+        flavour: "debug".to_owned(),
+        ..world.job()
+    };
+    world.run(&job).good();
+    let config = only_entry(&world.path("cache/kernels")).join("config");
+    assert_eq!(
+        fs::read_to_string(config).unwrap(),
+        "CONFIG_A=y\nCONFIG_B=18\n"
+    );
+}

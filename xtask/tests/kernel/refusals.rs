@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What cannot be built, and what is said about it.
+
+use insta::assert_snapshot;
+
+use crate::world::{Job, Outcome, World, finish};
+
+fn error(outcome: Outcome, world: &World) -> String {
+    world.redact(&outcome.error.expect("an error"))
+}
+
+#[test]
+fn without_a_network_debians_source_cannot_be_had() {
+    let world = World::new();
+    let job = Job {
+        source: None,
+        ..world.job()
+    };
+    assert_snapshot!(error(world.run(&job), &world), @r"
+    apt-get cannot download linux-source-6.12:
+    E: Failed to fetch http://deb.debian.org/  Temporary failure resolving 'deb.debian.org'
+    Is there a network, and does this Debian have the package (bookworm-security, trixie)? A source of your own does as well: --kernel-src DIR|TARBALL
+    ");
+}
+
+#[test]
+fn a_patch_that_does_not_apply_is_named() {
+    let world = World::new();
+    world.write("src/b.c", "something else\n");
+    assert_snapshot!(error(world.build(), &world), @r"
+    kernel-patches/6.12/0001-b.patch does not apply at b.c, line 1
+      to [DIR]/src:
+        error: patch failed: b.c:1
+        error: b.c: patch does not apply
+    docs/kernel-queue.md says how to bring the queue up to a source; --no-queue builds without it
+    ");
+}
+
+#[test]
+fn a_source_that_has_the_queue_is_recognised() {
+    let world = World::new();
+    world.write("src/b.c", "b, patched\n");
+    world.write("src/new.c", "new\n");
+    assert_snapshot!(error(world.build(), &world), @"[DIR]/src already has the patches of the queue: build it with --no-queue");
+    let job = Job {
+        queue: false,
+        ..world.job()
+    };
+    assert_eq!(world.run(&job).good().image, "a\nb, patched\nc\nnew\n");
+}
+
+#[test]
+fn a_version_without_a_queue_is_named() {
+    let world = World::new();
+    world.write("src/Makefile", "VERSION = 7\nPATCHLEVEL = 3\n");
+    assert_snapshot!(error(world.build(), &world), @"there is no patch queue for Linux 7.3 (kernel-patches/7.3/series): take a source of a version that has one, or --no-queue for the source as it is");
+}
+
+#[test]
+fn what_is_no_kernel_source_is_refused() {
+    let world = World::new();
+    world.write("src/Makefile", "all:\n\tcc\n");
+    assert_snapshot!(error(world.build(), &world), @"[DIR]/src/Makefile: no VERSION and PATCHLEVEL: this is not the top of a kernel source");
+}
+
+#[test]
+fn dropped_options_are_all_named() {
+    let world = World::new();
+    world.write(
+        "checkout/kernel-configs/toy.config",
+        "CONFIG_B=16\nCONFIG_UNHEARD_OF=y\n",
+    );
+    world.write(
+        "src/Kconfig",
+        "config A\n\tbool\ndropped CONFIG_A\ndropped CONFIG_UNHEARD_OF\n",
+    );
+    assert_snapshot!(error(world.build(), &world), @r"
+    the kernel's configuration does not keep what the fragments ask for:
+      kernel-configs/common.config:2: CONFIG_A: wanted y, got n; what it depends on is in Kconfig:1
+      kernel-configs/toy.config:2: CONFIG_UNHEARD_OF: wanted y, got n; this kernel has no such option
+    Change these lines, or ask for what they depend on as well.
+    ");
+    // Nothing remembers the bad configuration.
+    world.write("checkout/kernel-configs/toy.config", "CONFIG_B=16\n");
+    world.write("src/Kconfig", "config A\n\tbool\n");
+    world.build().good();
+}
+
+#[test]
+fn a_compiler_error_is_shown() {
+    let world = World::new();
+    world.write("src/c.c", "broken\n");
+    assert_snapshot!(error(world.build(), &world), @r"
+    make image failed (exit status: 2):
+          CC      c.o
+        c.c: In function 'main':
+        c.c:3:9: error: expected ';' before 'return'
+        make[1]: *** [Makefile:1: c.o] Error 1
+      the whole log: [DIR]/cache/slots/own-[ID]/toy-default/build.log
+    ");
+    // What was compiled before it stays.
+    world.write("src/c.c", "c\n");
+    world.build().good();
+    assert_eq!(world.compiled(), "c new");
+}
+
+#[test]
+fn a_full_disk_is_said_to_be_full() {
+    let world = World::new();
+    world.write("src/c.c", "huge\n");
+    assert_snapshot!(error(world.build(), &world).lines().next().unwrap(), @"the disk that has [DIR]/cache is full; `cargo xtask clean --older-than 0s` frees what the lab keeps there");
+}
+
+#[test]
+fn a_missing_compiler_is_named() {
+    let world = World::new();
+    let outcome = finish(world.start_with_path(&world.job(), "/usr/bin:/bin"));
+    assert_snapshot!(error(outcome, &world), @"there is no fake-gcc here, which the kernel is built with: `cargo xtask doctor` says what else is missing and which package has it");
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where a source may come from, and how it is followed.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use crate::world::{Job, World, only_entry};
+
+#[test]
+fn a_users_tree_is_followed() {
+    let world = World::new();
+    world.build().good();
+    world.write("src/a.c", "a, edited\n");
+    world.write("src/c.c", "c\n");
+    assert_eq!(
+        world.build().good().image,
+        "a, edited\nb, patched\nc\nnew\n"
+    );
+    assert_eq!(
+        world.compiled(),
+        "a",
+        "c.c has a new time and its old content"
+    );
+    fs::remove_file(world.path("src/c.c")).unwrap();
+    assert_eq!(world.build().good().image, "a, edited\nb, patched\nnew\n");
+    world.write("src/d.c", "d\n");
+    assert_eq!(
+        world.build().good().image,
+        "a, edited\nb, patched\nd\nnew\n"
+    );
+    assert_eq!(world.compiled(), "d");
+}
+
+#[test]
+fn an_older_version_of_a_file_is_built_too() {
+    let world = World::new();
+    world.write("src/a.c", "a, edited\n");
+    world.build().good();
+    world.write("src/a.c", "a\n");
+    let old = SystemTime::now() - Duration::from_secs(1_000_000);
+    fs::File::options()
+        .write(true)
+        .open(world.path("src/a.c"))
+        .unwrap()
+        .set_modified(old)
+        .unwrap();
+    assert_eq!(world.build().good().image, "a\nb, patched\nc\nnew\n");
+}
+
+#[test]
+fn a_git_tree_is_taken_with_changes_and_without_what_it_ignores() {
+    let world = World::new();
+    let git = |words: &[&str]| {
+        let status = Command::new("git")
+            .args(["-c", "user.name=x", "-c", "user.email=x", "-C"])
+            .arg(world.path("src"))
+            .args(words)
+            .status();
+        assert!(status.unwrap().success());
+    };
+    git(&["init", "-q"]);
+    world.write("src/.gitignore", "ignored.c\n");
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "x"]);
+    world.write("src/ignored.c", "ignored\n");
+    world.write("src/untracked.c", "untracked\n");
+    world.write("src/a.c", "a, not committed\n");
+    let image = world.build().good().image;
+    assert_eq!(image, "a, not committed\nb, patched\nc\nnew\nuntracked\n");
+    // Debian's own leaves the whole source out.
+    world.write("src/.gitignore", "/*\n");
+    git(&["rm", "-q", "-r", "--cached", "."]);
+    let image = world.build().good().image;
+    assert_eq!(
+        image,
+        "a, not committed\nb, patched\nc\nignored\nnew\nuntracked\n"
+    );
+}
+
+#[test]
+fn a_tarball_is_a_source() {
+    let world = World::new();
+    world.write("src/.config", "CONFIG_LEFT_BEHIND=y\n");
+    let tarball = world.path("linux.tar");
+    let status = Command::new("tar")
+        .arg("-cf")
+        .arg(&tarball)
+        .arg("-C")
+        .arg(world.dir.path())
+        .arg("src")
+        .status();
+    assert!(status.unwrap().success());
+    let job = Job {
+        source: Some(tarball),
+        ..world.job()
+    };
+    assert_eq!(world.run(&job).good().image, "a\nb, patched\nc\nnew\n");
+    world.patch("0001-b.patch", "b.c", "b, patched better");
+    assert_eq!(
+        world.run(&job).good().image,
+        "a\nb, patched better\nc\nnew\n"
+    );
+    assert_eq!(world.compiled(), "b");
+    // The tree is made of links to the source in the cache, which has to stay as it was.
+    let source = only_entry(&world.path("cache/sources")).join("tree/b.c");
+    assert_eq!(fs::read_to_string(source).unwrap(), "b\n");
+}
+
+#[test]
+fn debians_source_is_downloaded_once() {
+    let world = World::new();
+    let inner = world.path("linux-source-6.12.tar.xz");
+    let tar = |words: &[&str]| {
+        let mut tar = Command::new("tar");
+        assert!(
+            tar.current_dir(world.dir.path())
+                .args(words)
+                .status()
+                .unwrap()
+                .success()
+        );
+    };
+    tar(&["-cf", inner.to_str().unwrap(), "src"]);
+    tar(&[
+        "-cf",
+        "package",
+        "--transform",
+        "s,^,./usr/src/,",
+        "linux-source-6.12.tar.xz",
+    ]);
+    // A machine that never ran apt-get update.
+    world.write("package.needs-lists", "");
+    let job = Job {
+        source: None,
+        ..world.job()
+    };
+    assert_eq!(world.run(&job).good().image, "a\nb, patched\nc\nnew\n");
+    // From here on there is no network.
+    fs::remove_file(world.path("package")).unwrap();
+    world.patch("0001-b.patch", "b.c", "b, patched better");
+    assert_eq!(
+        world.run(&job).good().image,
+        "a\nb, patched better\nc\nnew\n"
+    );
+}
+
+#[test]
+fn the_source_is_not_touched() {
+    let world = World::new();
+    let before = listing(&world.path("src"));
+    world.build().good();
+    assert_eq!(listing(&world.path("src")), before);
+}
+
+fn listing(dir: &Path) -> Vec<(std::ffi::OsString, SystemTime)> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    let mut entries: Vec<_> = entries
+        .map(|entry| {
+            (
+                entry.file_name(),
+                entry.metadata().unwrap().modified().unwrap(),
+            )
+        })
+        .collect();
+    entries.sort();
+    entries
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Builds that are killed, interrupted, run twice at once; and what is cleaned away.
+
+use std::fs;
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use xtask::kernel::clean;
+
+use crate::world::{World, finish, only_entry, until};
+
+#[test]
+fn a_killed_build_is_not_trusted() {
+    let world = World::new();
+    world.build().good();
+    world.write("src/b.c", "b\n// slow\n");
+    world.write("checkout/kernel-patches/6.12/series", "0002-new.patch\n");
+    let mut child = world.start(&world.job());
+    until("the build is under way", || world.path("started").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The half-written object is newer than its source: to make it would look finished.
+    let object = world.slot().join("obj/b.o");
+    assert_eq!(fs::read_to_string(&object).unwrap(), "half\n");
+    world.write("gate", "");
+    assert_eq!(world.build().good().image, "a\nb\n// slow\nc\nnew\n");
+    assert_eq!(world.compiled(), "a b c new");
+}
+
+#[test]
+fn an_interrupted_build_goes_on() {
+    let world = World::new();
+    world.write("src/c.c", "c\n// slow\n");
+    let child = world.start(&world.job());
+    until("the build is under way", || world.path("started").exists());
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    assert_eq!(finish(child).error.as_deref(), Some("interrupted"));
+    world.write("gate", "");
+    assert_eq!(
+        world.build().good().image,
+        "a\nb, patched\nc\n// slow\nnew\n"
+    );
+    assert_eq!(world.compiled(), "c new", "a and b were whole");
+}
+
+#[test]
+fn two_runs_at_once_build_once() {
+    let world = World::new();
+    world.write("src/a.c", "a\n// slow\n");
+    let first = world.start(&world.job());
+    until("the first is under way", || world.path("started").exists());
+    let second = world.start(&world.job());
+    until("the second waits", || {
+        world.read("steps").contains("waiting")
+    });
+    world.write("gate", "");
+    let (first, second) = (finish(first).good(), finish(second).good());
+    assert_eq!(first.image, second.image);
+    assert!(!first.from_cache && second.from_cache);
+    assert_eq!(world.builds(), 1);
+    assert_snapshot!(second.steps.last().unwrap(), @"waiting for another run, which builds in the same place");
+}
+
+#[test]
+fn the_second_build_from_nothing_knows_how_much_there_is_to_do() {
+    let world = World::new();
+    world.build().good();
+    clean(&world.path("cache"), Duration::ZERO).unwrap();
+    let steps = world.build().good().steps;
+    assert!(steps.contains(&"4/4 CC new.o".to_owned()), "{steps:?}");
+}
+
+#[test]
+fn clean_removes_what_is_old_and_not_in_use() {
+    let world = World::new();
+    world.build().good();
+    let cache = world.path("cache");
+    assert_eq!(clean(&cache, Duration::from_secs(3600)).unwrap(), []);
+    let kernel = only_entry(&cache.join("kernels"));
+    let user = fs::File::open(kernel.join("lease")).unwrap();
+    let user = Flock::lock(user, FlockArg::LockShared).unwrap();
+    let removed = clean(&cache, Duration::ZERO).unwrap();
+    let places: Vec<_> = removed
+        .iter()
+        .map(|r| world.redact(&r.path.display().to_string()))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "[DIR]/cache/slots/own-[ID]/toy-default",
+            "[DIR]/cache/sources/own-[ID]"
+        ]
+    );
+    assert!(removed[0].bytes > 0);
+    assert!(world.build().good().from_cache, "the kernel in use stayed");
+    drop(user);
+    clean(&cache, Duration::ZERO).unwrap();
+    assert!(!kernel.exists());
+    assert!(!world.build().good().from_cache);
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A world for the tests: a checkout with a queue of two patches, a kernel source of three files, an empty cache,
+//! and tools that play make and apt. A build runs in a process of its own, so that it can be killed.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+use xtask::kernel::{self, Request, Source};
+use xtask::target::Target;
+
+/// Set for the process that plays the lab; see [`act`].
+const JOB: &str = "KERNEL_TEST_JOB";
+
+const TARGET: &str = "
+name: toy
+about: A machine that does not exist
+kernel: { arch: toy, cross: fake-, make: image, image: image }
+rust: { target: toy-unknown-linux-gnu }
+qemu:
+  binary: qemu-system-toy
+  machine: toy
+  cpu: toy
+  cpus: 1
+  memory_mib: 1
+  console: ttyS0
+  records: /dev/ttyS1
+  ends: reset
+cache: { kind: physical, period: 4096, line: 64 }
+";
+
+/// What a build is asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    pub dir: PathBuf,
+    /// `None`: Debian's.
+    pub source: Option<PathBuf>,
+    pub queue: bool,
+    pub flavour: String,
+}
+
+/// What a build said.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Steps, counted ones as `1/2 CC a.o`.
+    pub steps: Vec<String>,
+    pub image: String,
+    pub from_cache: bool,
+    pub error: Option<String>,
+}
+
+impl Outcome {
+    /// The outcome of a build that has to work.
+    #[track_caller]
+    pub fn good(self) -> Self {
+        assert_eq!(self.error, None);
+        self
+    }
+}
+
+pub struct World {
+    pub dir: TempDir,
+}
+
+impl World {
+    pub fn new() -> Self {
+        // kbuild's make takes no `~`, `:` or space, and neither does the lab.
+        let world = World {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        world.write(
+            "checkout/kernel-configs/common.config",
+            "# Why.\nCONFIG_A=y\n",
+        );
+        world.write("checkout/kernel-configs/toy.config", "CONFIG_B=16\n");
+        world.write(
+            "checkout/kernel-configs/flavours/debug.config",
+            "CONFIG_B=18\n",
+        );
+        world.write(
+            "checkout/kernel-patches/6.12/series",
+            "# Why.\n0001-b.patch\n0002-new.patch\n",
+        );
+        world.patch("0001-b.patch", "b.c", "b, patched");
+        let new = "Adds a file.\n\n--- /dev/null\n+++ b/new.c\n@@ -0,0 +1 @@\n+new\n";
+        world.write("checkout/kernel-patches/6.12/0002-new.patch", new);
+        for (file, text) in [
+            ("Makefile", "VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 117\n"),
+            ("Kbuild", ""),
+            ("Kconfig", "config A\n\tbool\nconfig B\n\tint\n"),
+            ("a.c", "a\n"),
+            ("b.c", "b\n"),
+            ("c.c", "c\n"),
+        ] {
+            world.write(&format!("src/{file}"), text);
+        }
+        world
+    }
+
+    /// A patch that changes the one line of `file` from its name to `to`.
+    pub fn patch(&self, name: &str, file: &str, to: &str) {
+        let from = file.trim_end_matches(".c");
+        let text = format!("Why.\n\n--- a/{file}\n+++ b/{file}\n@@ -1 +1 @@\n-{from}\n+{to}\n");
+        self.write(&format!("checkout/kernel-patches/6.12/{name}"), &text);
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap()
+    }
+
+    /// A build of `src` with the queue.
+    pub fn job(&self) -> Job {
+        Job {
+            dir: self.dir.path().to_owned(),
+            source: Some(self.path("src")),
+            queue: true,
+            flavour: "default".to_owned(),
+        }
+    }
+
+    pub fn build(&self) -> Outcome {
+        self.run(&self.job())
+    }
+
+    pub fn run(&self, job: &Job) -> Outcome {
+        finish(self.start(job))
+    }
+
+    pub fn start(&self, job: &Job) -> Child {
+        let fakes = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernel/fake");
+        let path = format!("{fakes}:{}", std::env::var("PATH").unwrap());
+        self.start_with_path(job, &path)
+    }
+
+    pub fn start_with_path(&self, job: &Job, path: &str) -> Child {
+        Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "act",
+                "--ignored",
+                "--nocapture",
+                "--test-threads=1",
+            ])
+            .env(JOB, serde_json::to_string(job).unwrap())
+            .env("PATH", path)
+            .env("MADE", self.path("made"))
+            .env("GATE", self.path("gate"))
+            .env("STARTED", self.path("started"))
+            .env("PACKAGE", self.path("package"))
+            .env_remove("RUST_BACKTRACE")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    /// What was compiled in the last build of `src`, as a person would list it: `a c`.
+    pub fn compiled(&self) -> String {
+        let log = fs::read_to_string(self.slot().join("build.log")).unwrap();
+        let objects = log
+            .lines()
+            .filter_map(|line| line.strip_prefix("  CC      ")?.strip_suffix(".o"));
+        objects.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Where `src` is built.
+    pub fn slot(&self) -> PathBuf {
+        let source = only_entry(&self.path("cache/slots"));
+        source.join("toy-default")
+    }
+
+    /// How often make was started to build.
+    pub fn builds(&self) -> usize {
+        self.read("made")
+            .lines()
+            .filter(|line| *line == "make image")
+            .count()
+    }
+
+    /// `text` without what differs from run to run.
+    pub fn redact(&self, text: &str) -> String {
+        let text = text.replace(&self.dir.path().display().to_string(), "[DIR]");
+        match text.find("/own-") {
+            Some(at) => format!("{}/own-[ID]{}", &text[..at], &text[at + 5 + 16..]),
+            None => text,
+        }
+    }
+}
+
+/// The one directory in `dir`.
+pub fn only_entry(dir: &Path) -> PathBuf {
+    let entries = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut dirs: Vec<_> = entries.filter(|path| path.is_dir()).collect();
+    assert_eq!(dirs.len(), 1, "{dirs:?}");
+    dirs.remove(0)
+}
+
+pub fn finish(mut child: Child) -> Outcome {
+    let mut text = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    child.wait().unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("OUTCOME "))
+        .expect("an outcome");
+    serde_json::from_str(line).unwrap()
+}
+
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    const LONG: Duration = Duration::from_secs(20);
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < LONG, "{what}: not within {LONG:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Plays the lab, if this is the process that should.
+pub fn act() {
+    let Ok(job) = std::env::var(JOB) else {
+        return;
+    };
+    xtask::interrupt::install().unwrap();
+    let job: Job = serde_json::from_str(&job).unwrap();
+    let target: Target = xtask::yaml::parse(TARGET, Path::new("toy.yaml")).unwrap();
+    let request = Request {
+        checkout: &job.dir.join("checkout"),
+        cache: &job.dir.join("cache"),
+        target: &target,
+        flavour: &job.flavour,
+        source: job.source.map_or(Source::Debian, Source::Own),
+        queue: job.queue,
+        jobs: 1,
+    };
+    let mut outcome = Outcome::default();
+    let built = kernel::build(&request, &mut |progress| {
+        let kernel::Progress { done, of, what } = progress;
+        outcome.steps.push(match (done, of) {
+            (0, _) => what,
+            (_, None) => format!("{done} {what}"),
+            (_, Some(of)) => format!("{done}/{of} {what}"),
+        });
+        // For those who watch while it runs.
+        fs::write(job.dir.join("steps"), outcome.steps.join("\n")).unwrap();
+    });
+    match built {
+        Ok(built) => {
+            outcome.image = fs::read_to_string(built.image).unwrap();
+            outcome.from_cache = built.from_cache;
+        }
+        Err(error) => outcome.error = Some(format!("{error:?}")),
+    }
+    println!("\nOUTCOME {}", serde_json::to_string(&outcome).unwrap());
+}
