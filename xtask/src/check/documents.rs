@@ -142,14 +142,14 @@ mod tests {
 
     #[test]
     fn commands_that_do_not_exist_are_reported_with_their_line() {
-        insta::assert_snapshot!(problems("```sh\ncargo xtask fly\n```"), @"");
-        insta::assert_snapshot!(problems("\n```sh\ncargo xtask check\ncargo xtask test \\\n  --speed\n```"), @"");
-        insta::assert_snapshot!(problems("```console\n$ make\n```"), @"");
+        insta::assert_snapshot!(problems("```sh\ncargo xtask fly\n```"), @"README.md:2: `cargo xtask fly`: unrecognized subcommand 'fly'");
+        insta::assert_snapshot!(problems("\n```sh\ncargo xtask check\ncargo xtask test \\\n  --speed\n```"), @"README.md:4: `cargo xtask test --speed`: unexpected argument '--speed' found");
+        insta::assert_snapshot!(problems("```console\n$ make\n```"), @"README.md:2: `make`: not a `cargo xtask` command");
     }
 
     #[test]
     fn a_block_is_left_out_only_for_a_reason() {
-        insta::assert_snapshot!(problems("```sh not-checked:\nmake\n```"), @"");
-        insta::assert_snapshot!(problems("```sh ignore\nmake\n```"), @"");
+        insta::assert_snapshot!(problems("```sh not-checked:\nmake\n```"), @"README.md:1: `not-checked:` wants a reason");
+        insta::assert_snapshot!(problems("```sh ignore\nmake\n```"), @"README.md:1: `ignore`: after the language only `not-checked: REASON`");
     }
 }

@@ -115,10 +115,10 @@ mod tests {
     #[test]
     fn a_line_that_is_missing_late_or_wrong_is_reported() {
         let problem = |name: &str, text: &str| problems(name, text).join("\n");
-        insta::assert_snapshot!(problem("a.rs", ""), @"");
-        insta::assert_snapshot!(problem("a.rs", "//! Words.\n// SPDX-License-Identifier: MIT OR Apache-2.0"), @"");
-        insta::assert_snapshot!(problem("docs/a.md", "<!-- SPDX-License-Identifier: MIT -->"), @"");
-        insta::assert_snapshot!(problem("oracle/src/lib.rs", "// SPDX-License-Identifier: MIT OR Apache-2.0"), @"");
+        insta::assert_snapshot!(problem("a.rs", ""), @"a.rs: the first line is not `SPDX-License-Identifier: MIT OR Apache-2.0`");
+        insta::assert_snapshot!(problem("a.rs", "//! Words.\n// SPDX-License-Identifier: MIT OR Apache-2.0"), @"a.rs: the first line is not `SPDX-License-Identifier: MIT OR Apache-2.0`");
+        insta::assert_snapshot!(problem("docs/a.md", "<!-- SPDX-License-Identifier: MIT -->"), @"docs/a.md: the licence is MIT; here it must be MIT OR Apache-2.0");
+        insta::assert_snapshot!(problem("oracle/src/lib.rs", "// SPDX-License-Identifier: MIT OR Apache-2.0"), @"oracle/src/lib.rs: the licence is MIT OR Apache-2.0; here it must be GPL-2.0-or-later");
         assert_eq!(
             problem(
                 "oracle/a.rs",
@@ -159,7 +159,7 @@ mod tests {
             problem("/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */"),
             ""
         );
-        insta::assert_snapshot!(problem("/* nothing */"), @"");
-        insta::assert_snapshot!(problem("// SPDX-License-Identifier: MIT"), @"");
+        insta::assert_snapshot!(problem("/* nothing */"), @"kernel-patches/6.12/1.patch: adds fs/new.c without a line `SPDX-License-Identifier:`");
+        insta::assert_snapshot!(problem("// SPDX-License-Identifier: MIT"), @"kernel-patches/6.12/1.patch: adds fs/new.c under MIT, not GPL-2.0");
     }
 }

@@ -60,6 +60,7 @@ impl Outcome {
 /// A check could not be made; the lab was interrupted.
 pub fn run(checkout: &Path) -> Result<u8> {
     let mut failed = Vec::new();
+    let mut counted = String::new();
     for (name, check) in CHECKS {
         print!("{name:10}");
         std::io::stdout().flush()?;
@@ -70,8 +71,11 @@ pub fn run(checkout: &Path) -> Result<u8> {
             println!("{}", outcome.output);
             failed.push(name);
         }
+        if name == "tests" {
+            counted = outcome.note;
+        }
     }
-    println!("{}", summary(&failed));
+    println!("\n{}", summary(&counted, &failed));
     Ok(u8::from(!failed.is_empty()))
 }
 
@@ -82,18 +86,18 @@ fn verdict(outcome: &Outcome, took: Duration) -> String {
     line.trim_end().to_owned()
 }
 
-fn summary(failed: &[&str]) -> String {
-    match failed {
-        [] => format!("all {} checks passed", CHECKS.len()),
-        failed => {
-            let names = failed.join(", ");
-            format!(
-                "{} of {} checks failed: {names}",
-                failed.len(),
-                CHECKS.len()
-            )
-        }
-    }
+/// The last lines: the tests counted, in words that programs look for, and the checks that failed.
+fn summary(counted: &str, failed: &[&str]) -> String {
+    let all = CHECKS.len();
+    let checks = match failed {
+        [] => format!("all {all} checks passed"),
+        failed => format!(
+            "{} of {all} checks failed: {}",
+            failed.len(),
+            failed.join(", ")
+        ),
+    };
+    format!("tests: {counted}\n{checks}")
 }
 
 fn words(line: &str) -> Vec<&str> {
@@ -262,14 +266,20 @@ mod tests {
     #[test]
     fn a_line_tells_verdict_time_and_counts() {
         let took = Duration::from_millis(12_345);
-        insta::assert_snapshot!(verdict(&outcome(true, "3 files"), took), @"");
-        insta::assert_snapshot!(verdict(&outcome(false, ""), took), @"");
+        insta::assert_snapshot!(verdict(&outcome(true, "3 files"), took), @"ok        12.3 s  3 files");
+        insta::assert_snapshot!(verdict(&outcome(false, ""), took), @"FAILED    12.3 s");
     }
 
     #[test]
-    fn the_summary_names_what_failed() {
-        insta::assert_snapshot!(summary(&[]), @"");
-        insta::assert_snapshot!(summary(&["clippy", "tests"]), @"");
+    fn the_summary_counts_tests_and_names_what_failed() {
+        insta::assert_snapshot!(summary("9 passed, 0 failed, 1 skipped", &[]), @"
+        tests: 9 passed, 0 failed, 1 skipped
+        all 7 checks passed
+        ");
+        insta::assert_snapshot!(summary("8 passed, 1 failed, 0 skipped", &["clippy", "tests"]), @"
+        tests: 8 passed, 1 failed, 0 skipped
+        2 of 7 checks failed: clippy, tests
+        ");
     }
 
     #[test]

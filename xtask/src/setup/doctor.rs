@@ -175,13 +175,13 @@ fn memory(meminfo: &str) -> (u64, u64) {
 }
 
 /// Name and size of each directory in the cache. Build trees share files with their source by hard links: a file
-/// counts where it is met first.
+/// counts where it is met first, and names are taken backwards so that `sources` comes before `slots`.
 fn cached(cache: &Path) -> Vec<(String, u64)> {
     let mut seen = HashSet::new();
     let entries = WalkDir::new(cache)
         .min_depth(1)
         .max_depth(1)
-        .sort_by_file_name();
+        .sort_by(|a, b| b.file_name().cmp(a.file_name()));
     let directories = entries
         .into_iter()
         .flatten()
@@ -348,7 +348,19 @@ mod tests {
     fn a_machine_that_has_everything() {
         let found = findings();
         assert!(found.ready());
-        insta::assert_snapshot!(text(&found), @"");
+        insta::assert_snapshot!(text(&found), @"
+        Debian GNU/Linux 12 (bookworm) on x86_64, 2 cores, 20.0 GiB of 24.0 GiB memory available
+
+          rustc   1.95.0
+          gcc     12.2.0
+          libc.a  there   /usr/lib64/libc.a
+
+        KVM     runs a guest
+        kernel  Debian's source, through apt-get
+        cache   /home/me/.cache/dmmap-lab: 3.5 GiB (kernels 0.5 GiB, slots 3.0 GiB), 50.0 GiB free
+
+        Ready: cargo xtask test
+        ");
     }
 
     #[test]
@@ -359,7 +371,20 @@ mod tests {
         found.cached.clear();
         found.free = GIB;
         assert!(!found.ready());
-        insta::assert_snapshot!(text(&found), @"");
+        insta::assert_snapshot!(text(&found), @"
+        Debian GNU/Linux 12 (bookworm) on x86_64, 2 cores, 20.0 GiB of 24.0 GiB memory available
+
+          rustc   1.95.0
+          gcc     missing  Debian: gcc-deb, Fedora: gcc-fed, Arch: one-for-all
+          libc.a  there    /usr/lib64/libc.a
+
+        KVM     not used: there is no /dev/kvm; guests run under TCG
+        kernel  Debian's source, through apt-get
+        cache   /home/me/.cache/dmmap-lab: 0.0 GiB, 1.0 GiB free
+                little room: a kernel build takes about 4.0 GiB; `cargo xtask clean` makes some
+
+        `cargo xtask test` installs what is missing; --no-setup forbids it.
+        ");
     }
 
     #[test]
@@ -369,7 +394,12 @@ mod tests {
         found.programs[0].path = None;
         let text = text(&found);
         let end: Vec<_> = text.lines().rev().take(4).collect();
-        insta::assert_snapshot!(end.join("\n"), @"");
+        insta::assert_snapshot!(end.join("\n"), @"
+        Install what is missing, then: cargo xtask test --kernel-src DIR
+
+        cache   /home/me/.cache/dmmap-lab: 3.5 GiB (kernels 0.5 GiB, slots 3.0 GiB), 50.0 GiB free
+        kernel  Debian's source cannot be had here: use --kernel-src
+        ");
     }
 
     #[test]
@@ -378,7 +408,7 @@ mod tests {
         found.rustc = "rustc 1.84.1 (e71f9a9a9 2025-01-27)".into();
         assert!(!found.ready());
         let text = text(&found);
-        insta::assert_snapshot!(text.lines().nth(2).unwrap(), @"");
+        insta::assert_snapshot!(text.lines().nth(2).unwrap(), @"  rustc   1.84.1  1.85 or newer is needed: rustup update");
         found.rustc = "rustc 1.85.0 (4d91de4e4 2025-02-17)".into();
         assert!(found.ready());
         found.rustc = String::new();
@@ -426,7 +456,7 @@ mod tests {
         fs::write(dir.path().join("kvm.json"), "{}").unwrap();
         let cached = cached(dir.path());
         let names: Vec<_> = cached.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["slots", "sources"]);
+        assert_eq!(names, ["sources", "slots"]);
         assert!(cached[0].1 >= 1 << 20);
         assert!(cached[1].1 < 1 << 19);
     }
