@@ -111,7 +111,20 @@ fn names(dir: &str) -> Vec<String> {
 fn free_kib() -> Result<i64, String> {
     // 3: page cache, dentries and inodes.
     write_file("/proc/sys/vm/drop_caches", b"3").map_err(|error| error.to_string())?;
-    Ok(meminfo("MemFree")? as i64)
+    // Each processor keeps freed pages in lists of its own, tens of MiB of them, which MemFree does not count.
+    let zones = read_text("/proc/zoneinfo").map_err(|error| error.to_string())?;
+    let listed = pages_listed_in(&zones) * (sys::page_size() as u64 / 1024);
+    Ok((meminfo("MemFree")? + listed) as i64)
+}
+
+/// The pages in the lists of all processors: the `count:` below each `cpu:`.
+fn pages_listed_in(zoneinfo: &str) -> u64 {
+    let counts = zoneinfo
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("count:"));
+    counts
+        .filter_map(|count| count.trim().parse::<u64>().ok())
+        .sum()
 }
 
 /// A line of `/proc/meminfo`, in KiB.
@@ -137,6 +150,13 @@ fn number(path: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_in_lists_are_counted() {
+        let text = "Node 0, zone   Normal\n  pages free     12\n  pagesets\n    cpu: 0\n              count:    52\n\
+                    \x20             high:     1\n    cpu: 1\n              count:    1\n";
+        assert_eq!(pages_listed_in(text), 53);
+    }
 
     #[test]
     fn a_line_of_meminfo_is_found() {

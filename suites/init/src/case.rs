@@ -13,6 +13,7 @@ pub const WORD: &str = "case";
 /// Runs the case and reports. A report that cannot be made is noticed as its absence.
 pub fn main() {
     let report = Fd::inherited(3);
+    sys::name_process("case");
     let line = match planned() {
         Err(reason) => as_line(&Outcome::Fail { reason }, &Default::default()),
         Ok(planned) => {

@@ -33,7 +33,7 @@ pub fn kill_and_reap() -> Cleaned {
             }
         }
         if start.elapsed() > PATIENCE {
-            return Cleaned::Stuck(survivors());
+            return Cleaned::Stuck(describe_processes());
         }
         sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
@@ -58,7 +58,7 @@ fn places_below<'t>(mounts: &'t str, above: &str) -> Vec<&'t str> {
 }
 
 /// Every process that is neither this one nor the kernel's, with its state and what it waits in.
-fn survivors() -> String {
+pub fn describe_processes() -> String {
     let mut found = Vec::new();
     for pid in list_dir("/proc").unwrap_or_default() {
         let number = pid.parse::<u32>().unwrap_or(0);

@@ -73,6 +73,11 @@ impl Logs {
         }
     }
 
+    /// Adds a line of this program's own.
+    pub fn note(&self, line: &str, send: &mut dyn FnMut(Record)) {
+        self.send(line.to_owned(), send);
+    }
+
     fn send(&self, line: String, send: &mut dyn FnMut(Record)) {
         send(Record::Log {
             case: self.case.clone(),

@@ -9,6 +9,7 @@ use protocol::record::{ALIVE_EVERY_MS, Outcome, Record};
 use sys::{Ended, Fd, Forked, Instant, Pid};
 
 use crate::case;
+use crate::cleanup::describe_processes;
 use crate::logs::Logs;
 
 /// Name of the case function that stops this very program: the lab tests with it that it notices a dead guest.
@@ -118,6 +119,7 @@ fn listen(
     loop {
         let left = deadline.saturating_sub(start.elapsed());
         if left.is_zero() {
+            logs.note(&format!("at the deadline: {}", describe_processes()), send);
             return How::TimedOut;
         }
         if alive.elapsed() >= every {

@@ -170,6 +170,12 @@ pub fn die_with_parent() -> Result<()> {
     native::die_with_parent().during(|| "ask to die with the parent".into())
 }
 
+/// Names this process for whoever looks at `/proc` or at the kernel's log; 15 bytes of the name are kept.
+pub fn name_process(name: &str) {
+    // A name is a courtesy; nothing depends on it.
+    let _ = native::name_process(name);
+}
+
 /// Makes `fds` the descriptors 0, 1, 2, ... of this process, for the program it is about to become.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use server::{Behaviour, OnMmap};
 use sys::{Errno, page_size};
 
 use crate::counters::{self, LIMIT_PER_CONNECTION, LIMIT_TOTAL};
-use crate::{Case, Client, Failure, Server, Workload, expect};
+use crate::{Case, Failure, Process, Server, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("no-privilege", no_privilege),
@@ -28,7 +28,7 @@ fn server_that(case: &mut Case, mmap: OnMmap) -> Result<Server, Failure> {
 /// Mapping `pages` pages is refused with `errno`.
 fn expect_refusal(
     who: &str,
-    process: &mut Client,
+    process: &mut Process,
     offset: u64,
     pages: usize,
     errno: Errno,
@@ -38,7 +38,7 @@ fn expect_refusal(
 }
 
 /// The file can be mapped and used.
-fn expect_usable(server: &mut Server, client: &mut Client, value: u64) -> Result<(), Failure> {
+fn expect_usable(server: &mut Server, client: &mut Process, value: u64) -> Result<(), Failure> {
     let map = client.map(0, page_size())?;
     let here = server.map_pages(server.page_id(0)?, 1)?;
     client.store(map, 0, value)?;
@@ -155,7 +155,8 @@ fn refused(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// A reply that breaks the protocol is EIO, and harms nothing.
+/// A reply that breaks the protocol is EIO, and harms nothing. One that has the right size counts as an answer, and a
+/// FUSE_MUNMAP follows it; one of the wrong size is an error of the server's write(2).
 fn bad_reply(case: &mut Case) -> Result<(), Failure> {
     let raw = |page_id, flags, cut| OnMmap::Raw {
         page_id,
@@ -164,6 +165,7 @@ fn bad_reply(case: &mut Case) -> Result<(), Failure> {
     };
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
+    let (mut answers, mut refused) = (0, 0);
     for (what, mmap) in [
         ("unknown flags", raw(5, 1, 0)),
         ("a page ID beyond every number", raw(u64::MAX, 0, 0)),
@@ -176,8 +178,16 @@ fn bad_reply(case: &mut Case) -> Result<(), Failure> {
             ..Behaviour::default()
         })?;
         expect_refusal(what, &mut client, 0, 2, Errno::EIO)?;
+        match mmap {
+            OnMmap::Raw { cut: 0, .. } => answers += 1,
+            _ => refused += 1,
+        }
         server.behave(Behaviour::default())?;
         expect_usable(&mut server, &mut client, 6)?;
+        answers += 1;
+        let seen = server.await_munmaps(answers)?;
+        let what = format!("replies the kernel refused, after {what}");
+        expect(&what, seen.refused_replies, refused)?;
     }
     client.quit()?;
     server.quit()

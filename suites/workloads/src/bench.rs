@@ -5,7 +5,7 @@ use sys::{memfd, page_size};
 
 use crate::command::Map;
 use crate::role::{DATA, Role};
-use crate::{Case, Client, Failure, Workload};
+use crate::{Case, Failure, Process, Workload};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("exchange", exchange)];
 
@@ -78,8 +78,8 @@ fn by_memfd(case: &mut Case, job: &Job) -> Result<f64, Failure> {
 /// The same for both kinds of memory.
 fn play(
     job: &Job,
-    (leader, of_leader): (&mut Client, Map),
-    (other, of_other): (&mut Client, Map),
+    (leader, of_leader): (&mut Process, Map),
+    (other, of_other): (&mut Process, Map),
 ) -> Result<f64, Failure> {
     let part = |leads| Role::Exchange {
         leads,

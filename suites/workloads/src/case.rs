@@ -8,8 +8,10 @@ use serde::de::DeserializeOwned;
 use server::Behaviour;
 use sys::Fd;
 
-use crate::client::{Client, Source};
+use crate::client_party::{self, Source};
 use crate::failure::Failure;
+use crate::party::Party;
+use crate::process::Process;
 use crate::server_party::Server;
 
 /// What a case's function is given: its parameters, and the means to start a server and clients.
@@ -70,15 +72,15 @@ impl Case {
     }
 
     /// Starts a client of `server`, with the file open.
-    pub fn client(&self, name: &str, server: &Server) -> Result<Client, Failure> {
-        let mut client = Client::fork(name, &Source::Path(server.path.clone()))?;
+    pub fn client(&self, name: &str, server: &Server) -> Result<Process, Failure> {
+        let mut client = fork(name, &Source::Path(server.path.clone()))?;
         client.open()?;
         Ok(client)
     }
 
     /// Starts a process that maps `fd`.
-    pub fn client_of(&self, name: &str, fd: &Fd) -> Result<Client, Failure> {
-        Client::fork(name, &Source::Descriptor(fd))
+    pub fn client_of(&self, name: &str, fd: &Fd) -> Result<Process, Failure> {
+        fork(name, &Source::Descriptor(fd))
     }
 
     /// Notes a figure.
@@ -91,4 +93,9 @@ impl Case {
         // A log that cannot be written changes nothing about what the case finds.
         let _ = sys::print_line(line);
     }
+}
+
+fn fork(name: &str, source: &Source<'_>) -> Result<Process, Failure> {
+    let party = Party::fork(name, |control| client_party::run(control, source))?;
+    Ok(Process { party })
 }

@@ -5,7 +5,7 @@ use sys::page_size;
 
 use crate::command::{Map, Touched};
 use crate::counters::{self, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
-use crate::{Case, Client, Failure, Server, Workload, expect, expect_that};
+use crate::{Case, Failure, Process, Server, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("lazy", lazy),
@@ -32,7 +32,7 @@ fn expect_pages(server: &Server, when: &str, expected: u64) -> Result<(), Failur
     )
 }
 
-fn touch_all(process: &mut Client, map: Map, pages: usize) -> Result<(), Failure> {
+fn touch_all(process: &mut Process, map: Map, pages: usize) -> Result<(), Failure> {
     (0..pages).try_for_each(|index| process.store(map, index * page_size(), index as u64 + 1))
 }
 
@@ -199,7 +199,7 @@ fn unmap(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// What a process leaves behind when `end` ends it: nothing.
-fn ends(case: &mut Case, end: fn(Client) -> Result<(), Failure>) -> Result<(), Failure> {
+fn ends(case: &mut Case, end: fn(Process) -> Result<(), Failure>) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
     let mut server = case.serve()?;
@@ -223,12 +223,12 @@ fn ends(case: &mut Case, end: fn(Client) -> Result<(), Failure>) -> Result<(), F
 
 /// A client that exits gives everything back.
 fn exit(case: &mut Case) -> Result<(), Failure> {
-    ends(case, Client::quit)
+    ends(case, Process::quit)
 }
 
 /// A client that is killed gives everything back.
 fn kill_client(case: &mut Case) -> Result<(), Failure> {
-    ends(case, Client::kill)
+    ends(case, Process::kill)
 }
 
 /// A server that is killed: clients keep the pages they have and get no new ones, and the last gives all back.

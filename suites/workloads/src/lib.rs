@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the cases of the suites do: one function each, found by the name after `run:` in the suite's YAML.
 //!
-//! A function gets a [`Case`] and drives other processes with it: a [`Server`] and [`Client`]s, which do one thing
-//! when told and answer. So a case reads from top to bottom, and nothing depends on who is faster. Where processes
+//! A function gets a [`Case`] and drives other processes with it: a [`Server`] and clients, each a [`Process`] that does
+//! one thing when told and answers. So a case reads from top to bottom, and nothing depends on who is faster. Where processes
 //! shall run against each other, each is given a [`role::Role`] to play.
 
 mod abi;
 mod bench;
 mod case;
-mod client;
+mod client_party;
 mod coherency;
 mod command;
 mod counters;
@@ -17,15 +17,16 @@ mod failure;
 mod maps;
 mod party;
 mod pattern;
+mod process;
 pub mod role;
 mod server_party;
 mod smoke;
 mod trouble;
 
 pub use case::Case;
-pub use client::Client;
 pub use counters::{LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
 pub use failure::{Failure, expect, expect_that};
+pub use process::Process;
 pub use server_party::Server;
 
 /// A case's function.

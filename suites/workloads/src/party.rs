@@ -27,6 +27,7 @@ impl Party {
             Forked::Child => {
                 drop((commands_in, answers_out));
                 let _ = sys::die_with_parent();
+                sys::name_process(name);
                 body(Control {
                     commands: Lines::new(commands_out),
                     answers: answers_in,

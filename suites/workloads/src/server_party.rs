@@ -8,21 +8,21 @@ use protocol::plan::Device;
 use server::{Behaviour, Flow, Seen, ServerError, Session};
 use sys::{Instant, page_size, poll};
 
-use crate::client::Client;
 use crate::command::{Answer, Command, Map};
 use crate::counters;
 use crate::failure::{Failure, expect};
 use crate::maps::Maps;
 use crate::party::{Control, Party};
+use crate::process::Process;
 
 /// How long a server waits for FUSE_MUNMAPs that are on their way: they are sent when the unmap happens, so
 /// this is only there to say what is missing before the case's deadline does.
 const MUNMAP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The server of a case. What it does with its own mappings is what a client does: see [`Client`].
+/// The server of a case. What it does with its own mappings is what a client does: see [`Process`].
 #[derive(Debug)]
 pub struct Server {
-    party: Client,
+    process: Process,
     /// How it answers now.
     pub behaviour: Behaviour,
     /// The file that clients open.
@@ -33,15 +33,15 @@ pub struct Server {
 }
 
 impl Deref for Server {
-    type Target = Client;
-    fn deref(&self) -> &Client {
-        &self.party
+    type Target = Process;
+    fn deref(&self) -> &Process {
+        &self.process
     }
 }
 
 impl DerefMut for Server {
-    fn deref_mut(&mut self) -> &mut Client {
-        &mut self.party
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
     }
 }
 
@@ -72,7 +72,7 @@ impl Server {
             ),
         };
         Ok(Server {
-            party: Client { party },
+            process: Process { party },
             behaviour,
             path,
             pages_path,
@@ -96,7 +96,7 @@ impl Server {
     /// Changes how it answers.
     pub fn behave(&mut self, behaviour: Behaviour) -> Result<(), Failure> {
         self.behaviour = behaviour;
-        self.party
+        self.process
             .party
             .ask_good(&Command::Behave(behaviour))
             .map(drop)
@@ -104,16 +104,16 @@ impl Server {
 
     /// What it was asked so far.
     pub fn seen(&mut self) -> Result<Seen, Failure> {
-        match self.party.party.ask_good(&Command::Seen)? {
+        match self.process.party.ask_good(&Command::Seen)? {
             Answer::Seen(seen) => Ok(*seen),
-            other => Err(self.party.party.strange(&other)),
+            other => Err(self.process.party.strange(&other)),
         }
     }
 
     /// What it was asked, once `count` FUSE_MUNMAPs have come in.
     pub fn await_munmaps(&mut self, count: u64) -> Result<Seen, Failure> {
         let millis = MUNMAP_PATIENCE.as_millis() as u64;
-        self.party
+        self.process
             .party
             .ask_good(&Command::AwaitMunmaps { count, millis })?;
         let seen = self.seen()?;
@@ -123,7 +123,10 @@ impl Server {
 
     /// Gives up root.
     pub fn become_nobody(&mut self) -> Result<(), Failure> {
-        self.party.party.ask_good(&Command::BecomeNobody).map(drop)
+        self.process
+            .party
+            .ask_good(&Command::BecomeNobody)
+            .map(drop)
     }
 
     /// Direct-mapped pages of its connection that exist now.
@@ -136,12 +139,12 @@ impl Server {
         if self.device == Device::Fuse {
             sys::unmount(&self.place)?;
         }
-        self.party.party.quit()
+        self.process.party.quit()
     }
 
     /// Kills the process, and waits until it is gone. A mount stays until the case is over.
     pub fn kill(mut self) -> Result<(), Failure> {
-        self.party.party.kill()
+        self.process.party.kill()
     }
 }
 

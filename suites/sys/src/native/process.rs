@@ -94,6 +94,12 @@ pub(crate) fn die_with_parent() -> Answer<()> {
     answer(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) }).map(drop)
 }
 
+pub(crate) fn name_process(name: &str) -> Answer<()> {
+    let name = c_text(name)?;
+    // SAFETY: `name` ends in a NUL and outlives the call.
+    answer(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) }).map(drop)
+}
+
 pub(crate) fn replace_stdio(fds: &[i32]) -> Answer<()> {
     // First out of the way of each other, then to their places.
     let floor = fds.len() as i32;

@@ -1,35 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Clients: processes that open the server's file and map it.
+//! A process that maps, as the case sees it: one method for each thing it can be told to do.
 
-use sys::{Errno, Fd, Instant, Mapping, OpenFlags, Prot, Sharing};
+use sys::Errno;
 
 use crate::command::{Answer, Area, Command, Map, MapRequest, MemoryCommand, Touched};
 use crate::failure::Failure;
-use crate::maps::Maps;
-use crate::party::{Control, Party};
-use crate::pattern;
+use crate::party::Party;
 use crate::role::Role;
 
-/// What a client maps.
-pub(crate) enum Source<'f> {
-    /// The file at this path, opened when the case says so.
-    Path(String),
-    /// A descriptor that the case already has.
-    Descriptor(&'f Fd),
-}
-
-/// A process that maps, as the case sees it: a client, or (by [`crate::Server`]) the server.
+/// A process that maps: a client, or (by way of [`crate::Server`]) the server.
 #[derive(Debug)]
-pub struct Client {
+pub struct Process {
     pub(crate) party: Party,
 }
 
-impl Client {
-    pub(crate) fn fork(name: &str, source: &Source<'_>) -> Result<Client, Failure> {
-        let party = Party::fork(name, |control| run(control, source))?;
-        Ok(Client { party })
-    }
-
+impl Process {
     /// Number of its process.
     pub fn pid(&self) -> u32 {
         self.party.pid.0 as u32
@@ -73,7 +58,7 @@ impl Client {
         }))
     }
 
-    /// Maps as [`Client::map`] does; the error number where the kernel refuses.
+    /// Maps as [`Process::map`] does; the error number where the kernel refuses.
     pub fn try_map(&mut self, offset: u64, len: usize) -> Result<Result<Map, Errno>, Failure> {
         self.try_command(&map_command(offset, len))
     }
@@ -138,13 +123,13 @@ impl Client {
             .map(drop)
     }
 
-    /// Lets the kernel read the byte at `at` on behalf of the client.
+    /// Lets the kernel read the byte at `at` on its behalf.
     pub fn probe(&mut self, map: Map, at: usize) -> Result<Touched, Failure> {
         let answer = self.memory(map, MemoryCommand::Probe { at })?;
         self.expect_touched(answer)
     }
 
-    /// Lets a child of the client touch the byte at `at`.
+    /// Lets a child of it touch the byte at `at`.
     pub fn touch(&mut self, map: Map, at: usize, store: bool) -> Result<Touched, Failure> {
         let answer = self.memory(map, MemoryCommand::Touch { at, store })?;
         self.expect_touched(answer)
@@ -157,7 +142,7 @@ impl Client {
         }
     }
 
-    /// The page frame number under byte `at`, which the client has touched before.
+    /// The page frame number under byte `at`, which it has touched before.
     pub fn frame(&mut self, map: Map, at: usize) -> Result<u64, Failure> {
         match self.memory(map, MemoryCommand::Frame { at })? {
             Answer::Number(frame) => Ok(frame),
@@ -165,7 +150,7 @@ impl Client {
         }
     }
 
-    /// What `/proc/PID/maps` of the client says about a mapping.
+    /// What its `/proc/PID/maps` says about a mapping.
     pub fn area(&mut self, map: Map) -> Result<Area, Failure> {
         match self.memory(map, MemoryCommand::Area)? {
             Answer::Area(area) => Ok(area),
@@ -184,7 +169,7 @@ impl Client {
         self.memory(map, MemoryCommand::Unmap).map(drop)
     }
 
-    /// Starts to play a role; [`Client::finish`] waits for its end.
+    /// Starts to play a role; [`Process::finish`] waits for its end.
     pub fn start(&mut self, map: Map, role: Role) -> Result<(), Failure> {
         self.party
             .tell(&Command::Memory(map, MemoryCommand::Play(role)))
@@ -224,7 +209,7 @@ impl Client {
             .map(drop)
     }
 
-    /// Touches memory that the client does not have.
+    /// Touches memory that it does not have.
     pub fn segfault(&mut self) -> Result<(), Failure> {
         self.party.ask_good(&Command::Segfault).map(drop)
     }
@@ -252,166 +237,4 @@ fn shared(offset: u64, len: usize) -> MapRequest {
         writable: true,
         shared: true,
     }
-}
-
-/// The client's side: does as told until told to quit.
-fn run(mut control: Control, source: &Source<'_>) {
-    let mut process = ClientProcess {
-        source,
-        opened: None,
-        maps: Maps::default(),
-    };
-    while let Some(command) = control.command() {
-        if matches!(command, Command::Quit) {
-            return;
-        }
-        control.answer(&process.obey(command));
-    }
-}
-
-struct ClientProcess<'f> {
-    source: &'f Source<'f>,
-    opened: Option<Fd>,
-    maps: Maps,
-}
-
-impl ClientProcess<'_> {
-    fn obey(&mut self, command: Command) -> Answer {
-        match command {
-            Command::Open => match self.source {
-                Source::Descriptor(_) => Answer::Done,
-                Source::Path(path) => {
-                    let file = Fd::open(path, OpenFlags::READ | OpenFlags::WRITE);
-                    Answer::of(file, |file| {
-                        self.opened = Some(file);
-                        Answer::Done
-                    })
-                }
-            },
-            Command::Close => {
-                self.opened = None;
-                Answer::Done
-            }
-            Command::Memory(map, command) => self.maps.act(map, command),
-            Command::Segfault => {
-                match Mapping::anonymous(sys::page_size(), Prot::None) {
-                    // The load does not come back.
-                    Ok(nothing) => Answer::Number(u64::from(nothing.load::<u8>(0))),
-                    Err(error) => error.into(),
-                }
-            }
-            with_file => {
-                let file = match self.source {
-                    Source::Descriptor(fd) => Some(*fd),
-                    Source::Path(_) => self.opened.as_ref(),
-                };
-                match file {
-                    None => Answer::Failed("the file is not open".into()),
-                    Some(file) => obey_with_file(&mut self.maps, file, &with_file),
-                }
-            }
-        }
-    }
-}
-
-fn obey_with_file(maps: &mut Maps, file: &Fd, command: &Command) -> Answer {
-    match *command {
-        Command::Map(request) => maps.map(file, &request),
-        Command::MapAdjacent(request) => maps.map_adjacent(file, &request),
-        Command::WriteRead { offset, len, seed } => {
-            let expected = pattern::bytes(seed, 0, len);
-            let mut found = vec![0; len];
-            let done = io_all(&expected, offset, |b, o| file.write_at(b, o))
-                .and_then(|()| read_all(file, &mut found, offset));
-            match done {
-                Err(error) => error.into(),
-                Ok(()) => Answer::checked(match pattern::difference(0, &found, &expected) {
-                    None => Ok(()),
-                    Some(difference) => Err(difference),
-                }),
-            }
-        }
-        Command::Throughput { size, rounds } => throughput(file, size, rounds),
-        Command::Cycle {
-            offset,
-            pages,
-            times,
-        } => cycle(file, offset, pages, times),
-        _ => Answer::Failed(format!("a client does not know {command:?}")),
-    }
-}
-
-fn io_all(
-    bytes: &[u8],
-    offset: u64,
-    write: impl Fn(&[u8], u64) -> sys::Result<usize>,
-) -> sys::Result<()> {
-    let mut done = 0;
-    while done < bytes.len() {
-        done += write(&bytes[done..], offset + done as u64)?;
-    }
-    Ok(())
-}
-
-fn read_all(file: &Fd, into: &mut [u8], offset: u64) -> sys::Result<()> {
-    let mut done = 0;
-    while done < into.len() {
-        match file.read_at(&mut into[done..], offset + done as u64)? {
-            0 => {
-                return Err(sys::Error {
-                    what: format!("read {} bytes at {offset:#x}: {done} came", into.len()),
-                    errno: Errno::EIO,
-                });
-            }
-            n => done += n,
-        }
-    }
-    Ok(())
-}
-
-fn throughput(file: &Fd, size: usize, rounds: u32) -> Answer {
-    let mut block = vec![0; size];
-    let start = Instant::now();
-    for round in 0..rounds {
-        block[0] = round as u8;
-        block[size - 1] = round as u8;
-        let done = io_all(&block, 0, |b, o| file.write_at(b, o))
-            .and_then(|()| read_all(file, &mut block, 0));
-        if let Err(error) = done {
-            return error.into();
-        }
-        if block[0] != round as u8 || block[size - 1] != round as u8 {
-            return Answer::Failed(format!(
-                "round {round}: the block read is not the one written"
-            ));
-        }
-    }
-    Answer::Number(start.elapsed().as_nanos() as u64)
-}
-
-fn cycle(file: &Fd, offset: u64, pages: usize, times: u32) -> Answer {
-    let page = sys::page_size();
-    for time in 0..times {
-        let mapping = Mapping::of(file, offset, pages * page, Prot::ReadWrite, Sharing::Shared);
-        let mapping = match mapping {
-            Ok(mapping) => mapping,
-            Err(error) => return error.into(),
-        };
-        for index in 0..pages {
-            let found: u64 = mapping.load(index * page);
-            if found != 0 {
-                return Answer::Failed(format!(
-                    "cycle {time}, page {index}: expected a new page of zeros, found {found:#x}"
-                ));
-            }
-            mapping.store(
-                index * page,
-                pattern::word(u64::from(time), index as u64) | 1,
-            );
-        }
-        if let Err(error) = mapping.unmap() {
-            return error.into();
-        }
-    }
-    Answer::Done
 }
