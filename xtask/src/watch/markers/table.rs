@@ -70,7 +70,7 @@ pub static MARKERS: &[Marker] = &[
     ),
     crash(
         "double fault",
-        r"double fault: [0-9a-f]{4} \[#[0-9]+\]",
+        r"PANIC: double fault|double fault: [0-9a-f]{4} \[#[0-9]+\]",
         "arch/x86/kernel/traps.c",
     ),
     crash(
