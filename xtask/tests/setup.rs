@@ -5,7 +5,7 @@
 mod scripts;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -272,6 +272,7 @@ fn apt_is_not_killed_with_the_lab() {
     let mut lab = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "a_lab_that_sets_up"])
         .env("SETUP_TEST_DIR", machine.dir.path())
+        .stdout(Stdio::null())
         .spawn()
         .unwrap();
     let wait_for = |path: &Path| {

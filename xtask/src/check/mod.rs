@@ -24,7 +24,7 @@ const CHECKS: [Check; 7] = [
         cargo(checkout, &["fmt", "--all", "--check"])
     }),
     ("clippy", |checkout| {
-        let args = "clippy --workspace --all-targets --locked -- -D warnings";
+        let args = "clippy --quiet --workspace --all-targets --locked -- -D warnings";
         cargo(checkout, &words(args))
     }),
     ("tests", tests),
@@ -117,7 +117,7 @@ fn cargo_command(args: &[&str]) -> Command {
 }
 
 fn rustdoc(checkout: &Path) -> Result<Outcome> {
-    let args = "doc --workspace --no-deps --locked";
+    let args = "doc --quiet --workspace --no-deps --locked";
     let mut doc = cargo_command(&words(args));
     command(checkout, doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
@@ -126,7 +126,8 @@ fn tests(checkout: &Path) -> Result<Outcome> {
     let mut outcome = cargo(checkout, &words("test --workspace --locked --no-fail-fast"))?;
     outcome.note = counts(&outcome.output);
     // What went well is of no interest beside what did not.
-    let of_interest = |line: &&str| !line.ends_with("... ok");
+    let of_interest =
+        |line: &&str| !line.ends_with("... ok") && !line.trim_start().starts_with("Compiling ");
     let lines = outcome.output.lines().filter(of_interest);
     outcome.output = lines.map(|line| format!("{line}\n")).collect();
     Ok(outcome)
