@@ -3,7 +3,7 @@
 //!
 //! On a terminal a line a target lives at the bottom and everything that stays is printed above it. Anywhere else
 //! (a file, a pipe, CI) only the latter is printed, with lines of progress now and then so that a log can be read.
-//! What is said is decided in [`view`] and put in words in [`text`]; here it is only brought to the screen.
+//! What is said is decided in `view` and put in words in `text`; here it is only brought to the screen.
 
 mod text;
 mod view;
