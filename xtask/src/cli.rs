@@ -48,6 +48,9 @@ pub enum Command {
     },
     /// Measure the lab and direct mmap, and print the tables of docs/performance.md.
     Bench(Bench),
+    /// Edit the patch queue as a git tree; docs/kernel-queue.md tells how.
+    #[command(subcommand)]
+    Queue(Queue),
     /// Remove kernels and build directories that were not used for a while.
     Clean {
         /// How long not used: 12h, 30days; 0s is everything.
@@ -157,6 +160,24 @@ pub struct Bench {
     /// Also time a cold kernel build, against plain make with the same config. Takes minutes.
     #[arg(long)]
     pub cold: bool,
+}
+
+/// `cargo xtask queue`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Queue {
+    /// Make a git tree of the kernel source, with one commit a patch.
+    Checkout {
+        /// The directory to make.
+        dir: PathBuf,
+        /// Kernel source to use in place of Debian's: a directory or a tarball.
+        #[arg(long, value_name = "DIR|TARBALL")]
+        kernel_src: Option<PathBuf>,
+    },
+    /// Write the commits of such a tree back into the queue.
+    Export {
+        /// The git tree.
+        dir: PathBuf,
+    },
 }
 
 fn positive(text: &str) -> Result<f64, String> {

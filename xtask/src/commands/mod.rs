@@ -3,6 +3,7 @@
 
 mod interactive;
 mod list;
+mod queue;
 mod test;
 
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::List { json } => list::run(&Tree::load()?, json),
         Command::Doctor { json } => setup::doctor::run(&Tree::load()?.targets, json),
         Command::Bench(args) => bench::run(&args),
+        Command::Queue(args) => queue::run(&args),
         Command::Clean { older_than } => clean(older_than),
     }
 }

@@ -9,12 +9,14 @@
 //! | [`config`] | fragments: merging, checking what the kernel's tools made of them |
 //! | `make` | running make |
 //! | `slot` | a build directory: all of the above, one after the other |
+//! | [`edit`] | the queue as a git tree, and back |
 //! | [`cache`] | where things lie, locks, cleaning |
 
 pub mod cache;
 pub mod config;
 mod debian;
 mod digest;
+pub mod edit;
 mod make;
 mod own;
 pub mod queue;

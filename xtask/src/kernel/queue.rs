@@ -66,7 +66,7 @@ pub fn read(checkout: &Path, series: &str) -> Result<Queue> {
 }
 
 /// Names in a series file with their line numbers, as quilt reads it.
-fn names(series: &str) -> impl Iterator<Item = (usize, &str)> {
+pub fn names(series: &str) -> impl Iterator<Item = (usize, &str)> {
     let words = series
         .lines()
         .map(|line| line.split('#').next().unwrap_or(line).trim());

@@ -169,8 +169,11 @@ fn open_tree(path: &Path, cache: Cache, progress: &mut dyn FnMut(Progress)) -> R
     })
 }
 
-/// `VERSION.PATCHLEVEL` from the top Makefile.
-fn series(root: &Path) -> Result<String> {
+/// `VERSION.PATCHLEVEL` from the Makefile at the top of a source.
+///
+/// # Errors
+/// This is not the top of a kernel source.
+pub fn series(root: &Path) -> Result<String> {
     let makefile = root.join("Makefile");
     let text = fs::read_to_string(&makefile).with_context(|| {
         format!(

@@ -2,6 +2,7 @@
 //! Kernel builds, on a source of three files and with a shell script for make.
 
 mod builds;
+mod editing;
 mod refusals;
 mod sources;
 mod trouble;

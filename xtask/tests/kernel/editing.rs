@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The queue as a git tree, and back.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use xtask::kernel::{Source, edit};
+
+use crate::world::World;
+
+/// A world with a queue of two patches as git makes them.
+fn world() -> World {
+    let world = World::new();
+    for (at, file) in [(1, "a"), (2, "b")] {
+        let patch = format!(
+            "From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\n\
+             From: A Developer <a@example.org>\nDate: Thu, 1 Jan 2026 00:00:0{at} +0000\n\
+             Subject: [PATCH] change {file}\n\nWhy.\n---\n {file}.c | 2 +-\n 1 file changed, 1 insertion(+), 1 deletion(-)\n\n\
+             diff --git a/{file}.c b/{file}.c\n--- a/{file}.c\n+++ b/{file}.c\n@@ -1 +1 @@\n-{file}\n+{file}, patched\n"
+        );
+        world.write(
+            &format!("checkout/kernel-patches/6.12/000{at}-change-{file}.patch"),
+            &patch,
+        );
+    }
+    let series = "# Why.\n0001-change-a.patch\n0002-change-b.patch\n";
+    world.write("checkout/kernel-patches/6.12/series", series);
+    // As Debian's: git is to ignore all of it.
+    world.write("src/.gitignore", "*.o\n/*\n");
+    world
+}
+
+fn checkout(world: &World) -> anyhow::Result<()> {
+    let (lab, cache) = (world.path("checkout"), world.path("cache"));
+    let source = Source::Own(world.path("src"));
+    edit::checkout(&world.path("edit"), &lab, &cache, &source, &mut |_| {})
+}
+
+fn git(dir: &Path, words: &[&str]) -> String {
+    let output = Command::new("git")
+        .args(["-c", "user.name=x", "-c", "user.email=x@example.org", "-C"])
+        .arg(dir)
+        .args(words)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_queue_goes_out_and_back_unchanged() {
+    let world = world();
+    checkout(&world).unwrap();
+    assert_eq!(world.read("edit/a.c"), "a, patched\n");
+    let log = git(
+        &world.path("edit"),
+        &["log", "--format=%s %an", "queue-base.."],
+    );
+    assert_eq!(log, "change b A Developer\nchange a A Developer\n");
+    let first = edit::export(&world.path("edit"), &world.path("checkout")).unwrap();
+    assert_eq!(
+        first.patches,
+        ["0001-change-a.patch", "0002-change-b.patch"]
+    );
+    let text = world.read("checkout/kernel-patches/6.12/0001-change-a.patch");
+    edit::export(&world.path("edit"), &world.path("checkout")).unwrap();
+    assert_eq!(
+        world.read("checkout/kernel-patches/6.12/0001-change-a.patch"),
+        text
+    );
+}
+
+#[test]
+fn a_commit_dropped_and_one_added_reach_the_queue() {
+    let world = world();
+    checkout(&world).unwrap();
+    let edit = world.path("edit");
+    git(&edit, &["reset", "-q", "--hard", "HEAD~"]);
+    world.write("edit/new.c", "new\n");
+    world.write("edit/new.o", "a product\n");
+    git(&edit, &["add", "."]);
+    git(&edit, &["commit", "-q", "-m", "add new"]);
+    edit::export(&edit, &world.path("checkout")).unwrap();
+    let series = world.read("checkout/kernel-patches/6.12/series");
+    assert_eq!(series, "# Why.\n0001-change-a.patch\n0002-add-new.patch\n");
+    assert!(
+        !world
+            .path("checkout/kernel-patches/6.12/0002-change-b.patch")
+            .exists()
+    );
+    assert_eq!(world.build().good().image, "a, patched\nb\nc\nnew\n");
+}
+
+#[test]
+fn changes_in_no_commit_are_not_lost() {
+    let world = world();
+    checkout(&world).unwrap();
+    world.write("edit/c.c", "c, edited\n");
+    let error = edit::export(&world.path("edit"), &world.path("checkout")).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("changes that are in no commit:\n M c.c"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_patch_that_does_not_apply_leaves_a_tree_to_go_on_with() {
+    let world = world();
+    world.write("src/a.c", "something else\n");
+    let error = checkout(&world).unwrap_err().to_string();
+    assert!(
+        error.starts_with("kernel-patches/6.12/0001-change-a.patch does not apply"),
+        "{error}"
+    );
+    assert!(error.ends_with("0002-change-b.patch"), "{error}");
+    world.write("edit/a.c", "something else, patched\n");
+    git(&world.path("edit"), &["add", "a.c"]);
+    git(&world.path("edit"), &["am", "-q", "--continue"]);
+    let error = checkout(&world).unwrap_err().to_string();
+    assert!(
+        error.ends_with("is there already: name a directory to make"),
+        "{error}"
+    );
+    assert!(fs::exists(world.path("edit/.git")).unwrap());
+}
