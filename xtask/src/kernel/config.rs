@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+/// The fragment with what the patch queue adds to the kernel.
+const QUEUE: &str = "queue.config";
+
 /// What one line of a fragment asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
@@ -22,24 +25,30 @@ pub struct Wish {
     pub file: PathBuf,
     /// The line in it, from 1.
     pub line: usize,
+    /// Whether a kernel may have no such option at all.
+    pub may_be_unknown: bool,
 }
 
-/// Reads and merges the fragments of a target and a flavour: common, target, flavour. The last word on an option
-/// wins. Only `common.config` has to be there.
+/// Reads and merges fragments: common, what the patch queue adds, target, flavour. The last word on an option wins.
+/// Only `common.config` has to be there. Without `queue`, the kernel may lack what the queue adds.
 ///
 /// # Errors
 /// A fragment cannot be read, or a line in it is not one: names file and line.
-pub fn read(checkout: &Path, target: &str, flavour: &str) -> Result<Vec<Wish>> {
+pub fn read(checkout: &Path, target: &str, flavour: &str, queue: bool) -> Result<Vec<Wish>> {
     let dir = Path::new("kernel-configs");
     let mut wishes = Vec::new();
     for (name, needed) in [
         ("common.config".to_owned(), true),
+        (QUEUE.to_owned(), false),
         (format!("{target}.config"), false),
         (format!("flavours/{flavour}.config"), false),
     ] {
         let path = dir.join(name);
         match fs::read_to_string(checkout.join(&path)) {
-            Ok(text) => wishes.extend(parse(&path, &text)?),
+            Ok(text) => wishes.extend(parse(&path, &text)?.into_iter().map(|wish| Wish {
+                may_be_unknown: !queue && path.ends_with(QUEUE),
+                ..wish
+            })),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !needed => {}
             Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
         }
@@ -57,6 +66,7 @@ fn parse(file: &Path, text: &str) -> Result<Vec<Wish>> {
                 value,
                 file,
                 line: at + 1,
+                may_be_unknown: false,
             });
         } else if !line.trim().is_empty() && !line.starts_with('#') {
             bail!(
@@ -130,7 +140,13 @@ pub fn dropped<'a>(wishes: &'a [Wish], dot_config: &str) -> Vec<Dropped<'a>> {
 }
 
 /// What to say of dropped wishes. `defined` says where the kernel defines an option, as `FILE:LINE`.
-pub fn complaint(dropped: &[Dropped], defined: &BTreeMap<String, String>) -> String {
+/// `None`: nothing, all that is missing may be missing.
+pub fn complaint(dropped: &[Dropped], defined: &BTreeMap<String, String>) -> Option<String> {
+    let matters = |Dropped { wish, .. }: &&Dropped| {
+        !wish.may_be_unknown || defined.contains_key(&wish.symbol)
+    };
+    let mut dropped = dropped.iter().filter(matters).peekable();
+    dropped.peek()?;
     let mut text =
         String::from("the kernel's configuration does not keep what the fragments ask for:\n");
     for Dropped { wish, got } in dropped {
@@ -145,7 +161,7 @@ pub fn complaint(dropped: &[Dropped], defined: &BTreeMap<String, String>) -> Str
         ));
     }
     text.push_str("Change these lines, or ask for what they depend on as well.");
-    text
+    Some(text)
 }
 
 /// Where below `tree` each of the options is defined; `kconfigs` are the paths of its Kconfig files.
@@ -155,6 +171,9 @@ pub fn definitions<'a>(
     dropped: &[Dropped],
 ) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
+    if dropped.is_empty() {
+        return found;
+    }
     for path in kconfigs {
         let text = fs::read_to_string(tree.join(path)).unwrap_or_default();
         for (at, line) in text.lines().enumerate() {
@@ -220,7 +239,7 @@ mod tests {
                 "arch/x86/Kconfig:1005".to_owned(),
             ),
         ]);
-        assert_snapshot!(complaint(&dropped, &defined), @r"
+        assert_snapshot!(complaint(&dropped, &defined).unwrap(), @r"
         the kernel's configuration does not keep what the fragments ask for:
           kernel-configs/common.config:2: CONFIG_FUSE_DMMAP: wanted y, got n; this kernel has no such option
           kernel-configs/common.config:3: CONFIG_SMP: wanted n, got y; what it depends on is in arch/x86/Kconfig:423

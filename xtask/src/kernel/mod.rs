@@ -193,7 +193,8 @@ fn find_or_build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Resul
 
 fn inputs(request: &Request, cache: Cache, progress: &mut dyn FnMut(Progress)) -> Result<Inputs> {
     // What costs nothing comes first: a typing error should not have to wait for a download.
-    let wishes = config::read(request.checkout, &request.target.name, request.flavour)?;
+    let target = &request.target.name;
+    let wishes = config::read(request.checkout, target, request.flavour, request.queue)?;
     let toolchain = Toolchain::find(&request.target.kernel.cross)?;
     let base = source::open(&request.source, cache, progress)?;
     let queue = match request.queue {

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::cache::{self, Cache, Lock};
-use super::config::{self, Dropped};
+use super::config;
 use super::make::{self, Make};
 use super::source::{Base, Listing};
 use super::{Inputs, LABEL, Label, Progress, Request, digest, tree};
@@ -122,11 +122,10 @@ impl<'a> Slot<'a> {
             .run(&["allnoconfig", "olddefconfig"], &variables, &mut |_, _| {})?;
         let text = read(&new)?;
         let dropped = config::dropped(&inputs.wishes, &text);
-        if !dropped.is_empty() {
-            bail!(
-                "{}",
-                self.complaint(&dropped, kconfigs().map(|(path, _)| path))
-            );
+        let definitions =
+            config::definitions(&self.tree(), kconfigs().map(|(path, _)| path), &dropped);
+        if let Some(complaint) = config::complaint(&dropped, &definitions) {
+            bail!("{complaint}");
         }
         let config = self.obj().join(".config");
         if fs::read_to_string(&config).is_ok_and(|old| old == text) {
@@ -135,15 +134,6 @@ impl<'a> Slot<'a> {
             fs::rename(&new, &config).with_context(|| format!("write {}", config.display()))?;
         }
         crate::paths::write_whole(&done, from.as_bytes())
-    }
-
-    fn complaint<'f>(
-        &self,
-        dropped: &[Dropped],
-        kconfigs: impl Iterator<Item = &'f String>,
-    ) -> String {
-        let defined = config::definitions(&self.tree(), kconfigs, dropped);
-        config::complaint(dropped, &defined)
     }
 
     fn compile(&self, anew: bool, progress: &mut dyn FnMut(Progress)) -> Result<()> {

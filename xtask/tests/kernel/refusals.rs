@@ -117,3 +117,22 @@ fn a_missing_compiler_is_named() {
     let outcome = finish(world.start_with_path(&world.job(), "/usr/bin:/bin"));
     assert_snapshot!(error(outcome, &world), @"there is no fake-gcc here, which the kernel is built with: `cargo xtask doctor` says what else is missing and which package has it");
 }
+
+#[test]
+fn what_the_queue_adds_may_be_missing_without_the_queue() {
+    let world = World::new();
+    world.write("checkout/kernel-configs/queue.config", "CONFIG_NEW=y\n");
+    world.write("src/Kconfig", "config A\nconfig B\ndropped CONFIG_NEW\n");
+    assert!(error(world.build(), &world).contains("CONFIG_NEW: wanted y, got n"));
+    let plain = Job {
+        queue: false,
+        ..world.job()
+    };
+    world.run(&plain).good();
+    // But where it is defined, it has to survive.
+    world.write(
+        "src/Kconfig",
+        "config A\nconfig B\nconfig NEW\ndropped CONFIG_NEW\n",
+    );
+    assert!(error(world.run(&plain), &world).contains("CONFIG_NEW: wanted y, got n"));
+}
