@@ -49,7 +49,9 @@ pub struct Setting<'a> {
 pub fn run(setting: &Setting, dir: &Path, cases: &[&Case], ledger: &mut Ledger) -> Result<()> {
     let mut machine = start(setting, dir, &plan_of(Mode::Run, cases))?;
     let deadline = |case: &&Case| Duration::from_millis(case.planned.deadline_ms);
-    let plan = cases.iter().map(|case| (case.id().to_owned(), deadline(case)));
+    let plan = cases
+        .iter()
+        .map(|case| (case.id().to_owned(), deadline(case)));
     let mut watch = Watch::new(plan.collect(), setting.limits);
     let end = follow(&mut machine, &mut watch, ledger)?;
     machine.stop();

@@ -11,9 +11,16 @@ use crate::setup::accel::Accel;
 
 /// Says whether FUSE/CUSE direct mmap keeps memory coherent and bounded, on a real kernel in QEMU.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
-#[command(after_help = "Start with `cargo xtask test`. Exit codes of every command: 0 all is well; 1 a case or a check \
-    failed; 2 the command could not do what was asked.")]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Start with `cargo xtask test`. Exit codes of every command: 0 all is well; 1 a case or a check \
+    failed; 2 the command could not do what was asked."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -74,7 +81,12 @@ Exit codes: 0 all passed; 1 a case failed, crashed or timed out; 2 the lab could
 #[derive(Clone, Debug, Args)]
 pub struct Machine {
     /// Targets or groups of them; `cargo xtask list` shows all.
-    #[arg(long, value_name = "TARGET", value_delimiter = ',', default_value = "x86_64")]
+    #[arg(
+        long,
+        value_name = "TARGET",
+        value_delimiter = ',',
+        default_value = "x86_64"
+    )]
     pub arch: Vec<String>,
     /// Config flavour: default, debug.
     #[arg(long, value_name = "NAME", default_value = "default")]

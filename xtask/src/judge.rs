@@ -7,6 +7,7 @@
 use protocol::record::Outcome;
 
 use crate::machine::process::End;
+use crate::suite::Expect;
 use crate::verdict::{Phase, Verdict};
 use crate::watch::{BootEnd, Observation, Report};
 
@@ -27,25 +28,51 @@ pub fn judge(seen: &Observation) -> Verdict {
     };
     match (&report.outcome, trouble(seen, report)) {
         (Outcome::Timeout, _) => Verdict::Timeout { phase: Phase::Test },
-        (Outcome::Fail { reason }, None) => Verdict::Fail { reason: reason.clone() },
+        (Outcome::Fail { reason }, None) => Verdict::Fail {
+            reason: reason.clone(),
+        },
         (Outcome::Fail { reason }, Some(trouble)) => Verdict::Fail {
             reason: format!("{reason}; {trouble}"),
         },
         (Outcome::Pass | Outcome::Skip { .. }, Some(trouble)) => Verdict::Fail { reason: trouble },
-        (Outcome::Skip { reason }, None) => Verdict::Skip { reason: reason.clone() },
+        (Outcome::Skip { reason }, None) => Verdict::Skip {
+            reason: reason.clone(),
+        },
         (Outcome::Pass, None) => Verdict::Pass,
+    }
+}
+
+/// The verdict on a case that is to get the verdict `expect`: a pass if it did. What the lab or the machine failed at
+/// stays what it is.
+pub fn as_expected(verdict: Verdict, expect: Expect) -> Verdict {
+    match (expect, &verdict) {
+        (Expect::Pass, _) | (_, Verdict::Infra { .. } | Verdict::BootFail { .. }) => verdict,
+        _ if verdict.word() == expect.word() => Verdict::Pass,
+        _ => {
+            let detail = verdict
+                .detail()
+                .map_or(String::new(), |text| format!(": {text}"));
+            let (wanted, word) = (expect.word(), verdict.word());
+            Verdict::Fail {
+                reason: format!("expected the verdict {wanted}, got {word}{detail}"),
+            }
+        }
     }
 }
 
 /// The verdict on a case that was running when the boot ended.
 fn cut_short(end: &BootEnd) -> Verdict {
     match end {
-        BootEnd::Crash(line) => Verdict::Crash { marker: line.clone() },
+        BootEnd::Crash(line) => Verdict::Crash {
+            marker: line.clone(),
+        },
         BootEnd::Silence(phase) | BootEnd::Overtime(phase) => Verdict::Timeout { phase: *phase },
         BootEnd::Qemu(End::Exit) => Verdict::Crash {
             marker: "the machine went down without a word".into(),
         },
-        end => Verdict::Infra { reason: in_words(end) },
+        end => Verdict::Infra {
+            reason: in_words(end),
+        },
     }
 }
 
@@ -125,7 +152,9 @@ mod tests {
     }
 
     fn fail(reason: &str) -> Verdict {
-        Verdict::Fail { reason: reason.into() }
+        Verdict::Fail {
+            reason: reason.into(),
+        }
     }
 
     #[test]
@@ -139,7 +168,9 @@ mod tests {
         none.report = None;
         assert_eq!(judge(&none).word(), "infra");
         let mut broken = seen(Outcome::Pass);
-        broken.broken.push(FrameError::Truncated("=dmmap= 4".into()));
+        broken
+            .broken
+            .push(FrameError::Truncated("=dmmap= 4".into()));
         assert_eq!(judge(&broken).word(), "infra");
     }
 
@@ -154,9 +185,14 @@ mod tests {
         tainted.report.as_mut().unwrap().taint = 1 << 9 | 1 << 7;
         assert_eq!(judge(&tainted), fail("the kernel got tainted: DW"));
 
-        let mut both = seen(Outcome::Fail { reason: "lost a store".into() });
+        let mut both = seen(Outcome::Fail {
+            reason: "lost a store".into(),
+        });
         both.report.as_mut().unwrap().taint = 1 << 9;
-        assert_eq!(judge(&both), fail("lost a store; the kernel got tainted: W"));
+        assert_eq!(
+            judge(&both),
+            fail("lost a store; the kernel got tainted: W")
+        );
     }
 
     #[test]
@@ -174,6 +210,23 @@ mod tests {
             cut.boot_end = Some(end.clone());
             assert_eq!(judge(&cut).word(), word, "{end:?}");
         }
+    }
+
+    #[test]
+    fn a_case_that_is_to_fail_passes_by_failing_and_in_no_other_way() {
+        let wanted = |verdict| as_expected(verdict, Expect::Fail);
+        assert_eq!(wanted(fail("as it should")), Verdict::Pass);
+        assert_eq!(
+            wanted(Verdict::Pass),
+            fail("expected the verdict fail, got pass")
+        );
+        let timeout = Verdict::Timeout { phase: Phase::Test };
+        let reason = "expected the verdict fail, got timeout: in phase test";
+        assert_eq!(wanted(timeout), fail(reason));
+        let infra = Verdict::Infra {
+            reason: "QEMU is gone".into(),
+        };
+        assert_eq!(wanted(infra.clone()), infra);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::event::Event;
-use crate::judge::{in_words, judge, never_started};
+use crate::judge::{as_expected, in_words, judge, never_started};
 use crate::plan::Case;
 use crate::report::Events;
 use crate::verdict::{CaseResult, Phase, Provenance, TargetResult, Verdict};
@@ -25,7 +25,9 @@ pub struct Ledger<'a> {
 impl<'a> Ledger<'a> {
     /// Opens the books; cases that cannot hold on the target are skipped at once.
     pub fn open(target: &str, flavour: &str, cases: &'a [Case], events: &'a Events) -> Self {
-        events.send(Event::TargetStart { target: target.into() });
+        events.send(Event::TargetStart {
+            target: target.into(),
+        });
         let mut ledger = Self {
             events,
             cases,
@@ -69,7 +71,12 @@ impl<'a> Ledger<'a> {
     /// Something moved inside the phase.
     pub fn progress(&self, done: u64, of: Option<u64>, what: String) {
         let target = self.result.target.clone();
-        self.events.send(Event::Progress { target, done, of, what });
+        self.events.send(Event::Progress {
+            target,
+            done,
+            of,
+            what,
+        });
     }
 
     /// The cases without a verdict, in plan order.
@@ -110,7 +117,7 @@ impl<'a> Ledger<'a> {
             }
             Seen::Over(observation) => {
                 if let Some(at) = self.place(&observation.case) {
-                    let verdict = judge(&observation);
+                    let verdict = as_expected(judge(&observation), self.cases[at].expect);
                     self.enter(at, Some(*observation), verdict);
                 }
             }
@@ -158,7 +165,9 @@ impl<'a> Ledger<'a> {
         let results = std::mem::take(&mut self.results);
         self.result.cases = results.into_iter().flatten().collect();
         debug_assert_eq!(self.result.cases.len(), self.cases.len());
-        self.events.send(Event::TargetEnd { result: Box::new(self.result.clone()) });
+        self.events.send(Event::TargetEnd {
+            result: Box::new(self.result.clone()),
+        });
         self.result
     }
 
@@ -170,7 +179,9 @@ impl<'a> Ledger<'a> {
 
     fn enter(&mut self, at: usize, seen: Option<Observation>, verdict: Verdict) {
         let case = &self.cases[at];
-        let ran = seen.as_ref().is_some_and(|s| s.report.is_some() || s.boot_end.is_some());
+        let ran = seen
+            .as_ref()
+            .is_some_and(|s| s.report.is_some() || s.boot_end.is_some());
         let seen = seen.unwrap_or_else(|| Observation::of(case.id().into()));
         let held = verdict.exit_code() == 0;
         let (millis, figures) = match seen.report {
@@ -187,7 +198,11 @@ impl<'a> Ledger<'a> {
             boot: ran.then_some(self.result.boots),
             figures,
             log: seen.log.into(),
-            console: if held { Vec::new() } else { seen.console.into() },
+            console: if held {
+                Vec::new()
+            } else {
+                seen.console.into()
+            },
         };
         self.results[at] = Some(result.clone());
         self.events.send(Event::CaseEnd {

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use protocol::plan::PlannedCase;
 use regex::Regex;
 
-use crate::suite::Suite;
+use crate::suite::{Expect, Suite};
 use crate::target::Target;
 
 /// What a person asked for; everything left out means everything that runs by default.
@@ -30,6 +30,8 @@ pub struct Case {
     pub about: String,
     /// The promises of the interface it proves.
     pub promises: Vec<u8>,
+    /// The verdict it is to get.
+    pub expect: Expect,
     /// Why it does not run on this target, if so.
     pub skip: Option<String>,
 }
@@ -65,6 +67,7 @@ pub fn compile(
                     suite: suite.suite.clone(),
                     about: spec.about.clone(),
                     promises: spec.promises.clone(),
+                    expect: spec.expect,
                     skip: spec.skip.get(&target.name).cloned(),
                     planned: PlannedCase {
                         id,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Run: the way through the lab. [`target`] tells it for one target; [`all`] does that for each.
+//! Run: the way through the lab. `steps` tells it for one target; [`all`] does that for each.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -60,7 +60,10 @@ pub fn all(job: &Job, plans: &[(Target, Vec<Case>)], events: &Events) -> RunResu
     let (started, clock) = (SystemTime::now(), Instant::now());
     events.send(Event::RunStart {
         run_dir: job.run_dir.clone(),
-        targets: plans.iter().map(|(target, _)| target.name.clone()).collect(),
+        targets: plans
+            .iter()
+            .map(|(target, _)| target.name.clone())
+            .collect(),
         cases: plans.iter().map(|(_, cases)| cases.len()).sum(),
     });
     let results = Mutex::new(Vec::new());
@@ -76,7 +79,9 @@ pub fn all(job: &Job, plans: &[(Target, Vec<Case>)], events: &Events) -> RunResu
         interrupted: interrupt::requested(),
         targets: results.into_inner().expect("no target panics"),
     };
-    events.send(Event::RunEnd { result: Box::new(result.clone()) });
+    events.send(Event::RunEnd {
+        result: Box::new(result.clone()),
+    });
     result
 }
 
@@ -174,7 +179,9 @@ pub fn scaled(qemu: &QemuSpec, flavour: &Flavour) -> QemuSpec {
 pub fn tidy(run_dir: &Path) {
     let dirs = |dir: &Path| {
         let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).filter(|path| path.is_dir())
+        entries
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir())
     };
     for boot in dirs(run_dir).flat_map(|target| dirs(&target).collect::<Vec<_>>()) {
         let _ = std::fs::remove_file(boot.join(boot::INITRAMFS));

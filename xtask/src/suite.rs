@@ -49,9 +49,42 @@ pub struct CaseSpec {
     /// Parameters of the function.
     #[serde(default)]
     pub with: BTreeMap<String, serde_json::Value>,
+    /// The verdict it is to get; another one is a failure. All but `pass` is for suites that try the lab itself.
+    #[serde(default)]
+    pub expect: Expect,
     /// Targets on which it cannot hold, and why.
     #[serde(default)]
     pub skip: BTreeMap<String, String>,
+}
+
+/// A verdict, by its word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expect {
+    /// [`Verdict::Pass`](crate::verdict::Verdict::Pass).
+    #[default]
+    Pass,
+    /// [`Verdict::Fail`](crate::verdict::Verdict::Fail).
+    Fail,
+    /// [`Verdict::Skip`](crate::verdict::Verdict::Skip).
+    Skip,
+    /// [`Verdict::Crash`](crate::verdict::Verdict::Crash).
+    Crash,
+    /// [`Verdict::Timeout`](crate::verdict::Verdict::Timeout).
+    Timeout,
+}
+
+impl Expect {
+    /// The word, as [`Verdict::word`](crate::verdict::Verdict::word) has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Expect::Pass => "pass",
+            Expect::Fail => "fail",
+            Expect::Skip => "skip",
+            Expect::Crash => "crash",
+            Expect::Timeout => "timeout",
+        }
+    }
 }
 
 impl CaseSpec {

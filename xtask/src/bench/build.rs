@@ -21,12 +21,23 @@ const EDITED: &str = "\n+ * FUSE direct mmap: ";
 pub fn edit(lab: &Lab, cases: Vec<Case>) -> Result<Duration> {
     let edited = edited_checkout(&lab.checkout)?;
     let clock = Instant::now();
-    let job = Job { checkout: edited.path().into(), ..lab.job.clone() };
+    let job = Job {
+        checkout: edited.path().into(),
+        ..lab.job.clone()
+    };
     let built = job.kernel(lab.target, &mut |_| {})?;
     let building = clock.elapsed();
     // The guest's program is that of the real checkout.
-    let job = Job { source: KernelFrom::Image(built.image.clone()), ..lab.job.clone() };
-    let (_, testing) = Lab { job, checkout: lab.checkout.clone(), ..*lab }.test(cases)?;
+    let job = Job {
+        source: KernelFrom::Image(built.image.clone()),
+        ..lab.job.clone()
+    };
+    let (_, testing) = Lab {
+        job,
+        checkout: lab.checkout.clone(),
+        ..*lab
+    }
+    .test(cases)?;
     Ok(building + testing)
 }
 
@@ -37,12 +48,18 @@ fn edited_checkout(checkout: &Path) -> Result<tempfile::TempDir> {
     sh.change_dir(dir.path());
     let queue = checkout.join("kernel-patches");
     cmd!(sh, "cp -r {queue} .").run()?;
-    symlink(checkout.join("kernel-configs"), dir.path().join("kernel-configs"))?;
+    symlink(
+        checkout.join("kernel-configs"),
+        dir.path().join("kernel-configs"),
+    )?;
     let patches = walk(&dir.path().join("kernel-patches"))?;
     for patch in patches {
         let text = fs::read_to_string(&patch)?;
         if text.contains(EDITED) {
-            let nanos = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+            let nanos = std::time::UNIX_EPOCH
+                .elapsed()
+                .unwrap_or_default()
+                .as_nanos();
             let now = format!("{EDITED}(edit {nanos}) ");
             fs::write(&patch, text.replacen(EDITED, &now, 1))?;
             return Ok(dir);
@@ -65,13 +82,17 @@ fn walk(dir: &Path) -> Result<Vec<PathBuf>> {
 
 /// A kernel from nothing but its unpacked source, by the lab and by plain make with the same config.
 pub fn table(job: &Job, target: &Target) -> Result<Figures> {
-    job.kernel(target, &mut |_| {}).context("fetch the source first")?;
+    job.kernel(target, &mut |_| {})
+        .context("fetch the source first")?;
     let beside = job.cache.parent().context("the cache has no parent")?;
     let cache = tempfile::tempdir_in(beside).context("make an empty cache")?;
     symlink(job.cache.join("sources"), cache.path().join("sources"))?;
 
     let clock = Instant::now();
-    let cold = Job { cache: cache.path().into(), ..job.clone() };
+    let cold = Job {
+        cache: cache.path().into(),
+        ..job.clone()
+    };
     let built = cold.kernel(target, &mut |_| {})?;
     let lab = clock.elapsed();
     let plain = plain_make(cold.jobs, target, &built.config, &tree_in(cache.path())?)?;
@@ -80,7 +101,10 @@ pub fn table(job: &Job, target: &Target) -> Result<Figures> {
     let mut figures = Figures::new("a kernel from nothing", "once");
     figures.add("by the lab, source unpacked", minutes(lab));
     figures.add("by plain make, same source and config", minutes(plain));
-    figures.add("ratio", format!("{:.2}", lab.as_secs_f64() / plain.as_secs_f64()));
+    figures.add(
+        "ratio",
+        format!("{:.2}", lab.as_secs_f64() / plain.as_secs_f64()),
+    );
     Ok(figures)
 }
 
@@ -92,7 +116,10 @@ fn tree_in(cache: &Path) -> Result<PathBuf> {
             trees.push(slot.path().join("tree"));
         }
     }
-    trees.into_iter().find(|tree| tree.is_dir()).context("the lab left no tree")
+    trees
+        .into_iter()
+        .find(|tree| tree.is_dir())
+        .context("the lab left no tree")
 }
 
 fn plain_make(jobs: usize, target: &Target, config: &Path, tree: &Path) -> Result<Duration> {
@@ -104,10 +131,16 @@ fn plain_make(jobs: usize, target: &Target, config: &Path, tree: &Path) -> Resul
     let cross = format!("CROSS_COMPILE={}", spec.cross);
     let image = &spec.make;
     let clock = Instant::now();
-    cmd!(sh, "make -s -C {tree} O={dir} {arch} {cross} olddefconfig").quiet().ignore_stdout().run()?;
-    cmd!(sh, "make -s -C {tree} O={dir} {arch} {cross} -j{jobs} {image} vmlinux")
+    cmd!(sh, "make -s -C {tree} O={dir} {arch} {cross} olddefconfig")
         .quiet()
         .ignore_stdout()
         .run()?;
+    cmd!(
+        sh,
+        "make -s -C {tree} O={dir} {arch} {cross} -j{jobs} {image} vmlinux"
+    )
+    .quiet()
+    .ignore_stdout()
+    .run()?;
     Ok(clock.elapsed())
 }

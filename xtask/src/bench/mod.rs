@@ -61,7 +61,11 @@ struct Lab<'a> {
 fn lab<'a>(tree: &Tree, machine: &cli::Machine, target: &'a Target) -> Result<Lab<'a>> {
     let (_, flavour) = tree.select(machine)?;
     let job = job(tree, machine, flavour, Accel::Auto, 1.0, PathBuf::new())?;
-    Ok(Lab { target, job, checkout: tree.checkout.clone() })
+    Ok(Lab {
+        target,
+        job,
+        checkout: tree.checkout.clone(),
+    })
 }
 
 impl Lab<'_> {
@@ -75,7 +79,11 @@ impl Lab<'_> {
         for case in result.targets.iter().flat_map(|target| &target.cases) {
             if case.verdict != Verdict::Pass {
                 let detail = case.verdict.detail().unwrap_or_default();
-                bail!("{}: {}: {detail}; nothing was measured", case.id, case.verdict.word());
+                bail!(
+                    "{}: {}: {detail}; nothing was measured",
+                    case.id,
+                    case.verdict.word()
+                );
             }
         }
         run::tidy(&job.run_dir);
@@ -83,7 +91,10 @@ impl Lab<'_> {
     }
 
     fn cases(&self, tree: &Tree, suite: &str) -> Result<Vec<Case>> {
-        let filter = Filter { suites: vec![suite.into()], ..Filter::default() };
+        let filter = Filter {
+            suites: vec![suite.into()],
+            ..Filter::default()
+        };
         plan::compile(&tree.suites, self.target, &filter, self.job.scale)
     }
 
@@ -149,8 +160,14 @@ fn lab_table(lab: &Lab, tree: &Tree, repeat: usize) -> Result<String> {
     let mut figures = Figures::new("the lab", "median");
     figures.add("raw boot to power-off, same kernel and image", seconds(raw));
     figures.add("`test --suite smoke`, nothing changed", seconds(warm));
-    figures.add("ratio", format!("{:.2}", warm.as_secs_f64() / raw.as_secs_f64()));
-    figures.add("edit of fs/fuse/dmmap.c to the verdict of smoke", seconds(edit));
+    figures.add(
+        "ratio",
+        format!("{:.2}", warm.as_secs_f64() / raw.as_secs_f64()),
+    );
+    figures.add(
+        "edit of fs/fuse/dmmap.c to the verdict of smoke",
+        seconds(edit),
+    );
     figures.add("peak memory of the tool", format!("{} KiB", peak_kib()?));
     Ok(figures.to_string())
 }

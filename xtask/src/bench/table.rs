@@ -13,7 +13,9 @@ pub struct Figures {
 impl Figures {
     /// An empty table with these two headings.
     pub fn new(what: &str, value: &str) -> Self {
-        Self { rows: vec![[what.into(), value.into()]] }
+        Self {
+            rows: vec![[what.into(), value.into()]],
+        }
     }
 
     /// Adds a row.

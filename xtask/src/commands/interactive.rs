@@ -30,7 +30,10 @@ pub fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     let tree = Tree::load()?;
     let (targets, flavour) = tree.select(&args.machine)?;
     let [target] = targets.as_slice() else {
-        bail!("--arch names {} targets; one terminal takes one machine", targets.len());
+        bail!(
+            "--arch names {} targets; one terminal takes one machine",
+            targets.len()
+        );
     };
     let qemu = run::scaled(&target.qemu, &flavour);
     let gdb = kind == Kind::Gdb;
@@ -61,7 +64,11 @@ pub fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     let image = Image::new(&guest::build(&job.checkout, &target.rust)?)?;
     // All cases go in, so that the shell can run one by name.
     let everything = Filter {
-        suites: tree.suites.iter().map(|suite| suite.suite.clone()).collect(),
+        suites: tree
+            .suites
+            .iter()
+            .map(|suite| suite.suite.clone())
+            .collect(),
         ..Filter::default()
     };
     let cases = plan::compile(&tree.suites, target, &everything, job.scale)?;

@@ -26,7 +26,11 @@ fn as_text(tree: &Tree) -> String {
         text += &format!("  {:<12} {}\n", flavour.name, flavour.about);
     }
     for suite in &tree.suites {
-        let asked = if suite.default { "" } else { "  (only when asked for)" };
+        let asked = if suite.default {
+            ""
+        } else {
+            "  (only when asked for)"
+        };
         text += &format!("\nSuite {}{asked}: {}\n", suite.suite, suite.about);
         for case in &suite.cases {
             let name = format!("{}/{}", suite.suite, case.name);

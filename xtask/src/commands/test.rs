@@ -37,10 +37,18 @@ pub fn run(args: &Test) -> Result<u8> {
     }
     ensure(&targets, &args.machine)?;
     let run_dir = paths::new_run(&tree.checkout, args.keep)?;
-    let mut job = job(&tree, &args.machine, flavour, args.accel, args.timeout_scale, run_dir)?;
+    let mut job = job(
+        &tree,
+        &args.machine,
+        flavour,
+        args.accel,
+        args.timeout_scale,
+        run_dir,
+    )?;
     job.keep = args.keep;
 
-    let events = Events::to_terminal(Style::new(args.verbose, args.quiet));
+    let style = Style::new(args.verbose, args.quiet).again(again(args));
+    let events = Events::to_terminal(style);
     let result = run::all(&job, &plans, &events);
     report::write_all(&job.run_dir, &result)?;
     if let Some(dir) = &args.report_dir {
@@ -52,12 +60,43 @@ pub fn run(args: &Test) -> Result<u8> {
     Ok(result.exit_code())
 }
 
+/// The command that runs this again, but for what chooses targets and cases.
+fn again(args: &Test) -> String {
+    let machine = &args.machine;
+    let mut words = vec!["cargo xtask test".to_owned()];
+    if machine.flavour != "default" {
+        words.push(format!("--flavour {}", machine.flavour));
+    }
+    let paths = [
+        ("--kernel-src", &machine.kernel_src),
+        ("--kernel-image", &machine.kernel_image),
+    ];
+    for (option, path) in paths {
+        words.extend(
+            path.iter()
+                .map(|path| format!("{option} {}", args::quote(&path.display().to_string()))),
+        );
+    }
+    if machine.no_queue {
+        words.push("--no-queue".into());
+    }
+    if args.timeout_scale != 1.0 {
+        words.push(format!("--timeout-scale {}", args.timeout_scale));
+    }
+    words.join(" ")
+}
+
 /// The plan and the QEMU command, as text.
 fn dry_run(tree: &Tree, args: &Test, plans: &[(Target, Vec<Case>)]) -> Result<String> {
     let (_, flavour) = tree.select(&args.machine)?;
     let mut text = String::new();
     for (target, cases) in plans {
-        text += &format!("{} ({}), {} cases:\n", target.name, flavour.name, cases.len());
+        text += &format!(
+            "{} ({}), {} cases:\n",
+            target.name,
+            flavour.name,
+            cases.len()
+        );
         for case in cases {
             text += &match &case.skip {
                 None => format!("  {}\n", case.id()),
@@ -73,7 +112,11 @@ fn dry_run(tree: &Tree, args: &Test, plans: &[(Target, Vec<Case>)]) -> Result<St
             console: Console::Log,
             gdb: false,
         };
-        let dir = tree.checkout.join("target/lab/latest").join(&target.name).join("boot-1");
+        let dir = tree
+            .checkout
+            .join("target/lab/latest")
+            .join(&target.name)
+            .join("boot-1");
         text += &args::to_paste(&dir, &qemu.binary, &args::qemu(&qemu, &boot));
     }
     Ok(text)

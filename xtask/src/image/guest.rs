@@ -48,11 +48,11 @@ pub fn build(checkout: &Path, rust: &RustSpec) -> Result<PathBuf> {
 
 /// The executable that cargo's messages name.
 fn executable(messages: &str) -> Option<PathBuf> {
-    let paths = messages.lines().filter_map(|line| {
+    let mut paths = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         Some(PathBuf::from(message.get("executable")?.as_str()?))
     });
-    paths.last()
+    paths.next_back()
 }
 
 #[cfg(test)]

@@ -113,7 +113,8 @@ pub fn to_paste(dir: &Path, binary: &str, args: &[String]) -> String {
     text + "\n"
 }
 
-fn quote(word: &str) -> String {
+/// `word` as a shell reads it back.
+pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     match !word.is_empty() && word.chars().all(plain) {
         true => word.to_owned(),

@@ -21,7 +21,7 @@ use protocol::record::{Outcome, Record};
 use crate::machine::process::End;
 use crate::verdict::Phase;
 use clock::{Clocks, Limits};
-use markers::{Hit, Scanner, Severity};
+use markers::{Hit, Scanner};
 
 /// Console lines kept of a case, the last ones.
 const CONSOLE_KEPT: usize = 40;
@@ -247,15 +247,24 @@ impl Watch {
 
     fn record(&mut self, record: Record, now: Duration) {
         match record {
-            Record::Hello { release, taint, cases, .. } => {
+            Record::Hello {
+                release,
+                taint,
+                cases,
+                ..
+            } => {
                 self.clocks.enter(Phase::Test, now);
                 self.seen.push(Seen::Up { release });
                 if taint != 0 {
-                    self.odd(format!("the kernel was tainted before any case: {taint:#x}"));
+                    self.odd(format!(
+                        "the kernel was tainted before any case: {taint:#x}"
+                    ));
                 }
                 if cases != self.plan.len() {
                     let planned = self.plan.len();
-                    self.odd(format!("the guest found {cases} cases in its plan of {planned}"));
+                    self.odd(format!(
+                        "the guest found {cases} cases in its plan of {planned}"
+                    ));
                 }
             }
             Record::CaseStart { case } => self.case_start(case, now),
@@ -264,8 +273,19 @@ impl Watch {
                 _ => self.odd(format!("{case}, which does not run, printed: {line}")),
             },
             Record::Alive => {}
-            Record::CaseEnd { case, outcome, millis, taint, figures } => {
-                let report = Report { outcome, millis, taint, figures };
+            Record::CaseEnd {
+                case,
+                outcome,
+                millis,
+                taint,
+                figures,
+            } => {
+                let report = Report {
+                    outcome,
+                    millis,
+                    taint,
+                    figures,
+                };
                 match self.open.take() {
                     Some((at, mut open)) if open.case == case => {
                         open.report = Some(report);
@@ -306,7 +326,7 @@ impl Watch {
             .entry(self.console_at.unwrap_or(BOOTING))
             .or_default();
         if let Some(hit) = self.scanner.line(&line) {
-            if hit.marker.severity == Severity::Crash && self.crash.is_none() {
+            if hit.marker.severity.ends_boot() && self.crash.is_none() {
                 self.crash = Some((hit.line.clone(), now));
             }
             part.hits.push(hit);
