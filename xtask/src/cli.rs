@@ -97,8 +97,11 @@ pub struct Machine {
     /// Take the kernel source as it stands: apply no patch queue.
     #[arg(long)]
     pub no_queue: bool,
+    /// A patch to apply after the queue; may be given again.
+    #[arg(long, value_name = "FILE")]
+    pub patch: Vec<PathBuf>,
     /// Boot this kernel image and build none.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["kernel_src", "no_queue"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kernel_src", "no_queue", "patch"])]
     pub kernel_image: Option<PathBuf>,
     /// Processes `make` may run at once; as many as there are cores.
     #[arg(long, short, value_name = "N")]

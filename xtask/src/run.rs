@@ -36,6 +36,8 @@ pub struct Job {
     pub source: KernelFrom,
     /// Whether the patch queue is applied.
     pub queue: bool,
+    /// Patches on top of the queue.
+    pub patches: Vec<PathBuf>,
     /// Accelerator asked for.
     pub accel: Accel,
     /// What deadlines and clocks are multiplied by, flavour included.
@@ -160,6 +162,7 @@ impl Job {
             flavour: &self.flavour.name,
             source,
             queue: self.queue,
+            patches: &self.patches,
             jobs: self.jobs,
         };
         kernel::build(&request, progress)

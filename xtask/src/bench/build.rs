@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
 use super::{Figures, Lab};
@@ -14,20 +14,18 @@ use crate::plan::Case;
 use crate::run::{Job, KernelFrom};
 use crate::target::Target;
 
-/// The line of the queue that is edited: a comment in the first lines of fs/fuse/dmmap.c, no other patch's context.
-const EDITED: &str = "\n+ * FUSE direct mmap: ";
-
 /// From a changed line in fs/fuse/dmmap.c to the verdict of `cases`.
 pub fn edit(lab: &Lab, cases: Vec<Case>) -> Result<Duration> {
-    let edited = edited_checkout(&lab.checkout)?;
+    let dir = tempfile::tempdir().context("make a directory for the patch")?;
+    let patch = dir.path().join("edit.patch");
+    fs::write(&patch, edit_patch()).context("write the patch")?;
     let clock = Instant::now();
     let job = Job {
-        checkout: edited.path().into(),
+        patches: vec![patch],
         ..lab.job.clone()
     };
     let built = job.kernel(lab.target, &mut |_| {})?;
     let building = clock.elapsed();
-    // The guest's program is that of the real checkout.
     let job = Job {
         source: KernelFrom::Image(built.image.clone()),
         ..lab.job.clone()
@@ -41,43 +39,18 @@ pub fn edit(lab: &Lab, cases: Vec<Case>) -> Result<Duration> {
     Ok(building + testing)
 }
 
-/// A checkout like ours but for one line of its patch queue, which no run has had before.
-fn edited_checkout(checkout: &Path) -> Result<tempfile::TempDir> {
-    let dir = tempfile::tempdir().context("make a directory for the edited checkout")?;
-    let sh = Shell::new()?;
-    sh.change_dir(dir.path());
-    let queue = checkout.join("kernel-patches");
-    cmd!(sh, "cp -r {queue} .").run()?;
-    symlink(
-        checkout.join("kernel-configs"),
-        dir.path().join("kernel-configs"),
-    )?;
-    let patches = walk(&dir.path().join("kernel-patches"))?;
-    for patch in patches {
-        let text = fs::read_to_string(&patch)?;
-        if text.contains(EDITED) {
-            let nanos = std::time::UNIX_EPOCH
-                .elapsed()
-                .unwrap_or_default()
-                .as_nanos();
-            let now = format!("{EDITED}(edit {nanos}) ");
-            fs::write(&patch, text.replacen(EDITED, &now, 1))?;
-            return Ok(dir);
-        }
-    }
-    bail!("no patch in {} has the line {EDITED:?}", queue.display())
-}
-
-fn walk(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
-        let path = entry?.path();
-        match path.is_dir() {
-            true => files.extend(walk(&path)?),
-            false => files.push(path),
-        }
-    }
-    Ok(files)
+/// Changes a comment at the head of fs/fuse/dmmap.c as no run has before.
+fn edit_patch() -> String {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    format!(
+        "--- a/fs/fuse/dmmap.c\n\
+         +++ b/fs/fuse/dmmap.c\n\
+         @@ -1,2 +1,2 @@\n \
+         // SPDX-License-Identifier: GPL-2.0\n\
+         -/*\n\
+         +/* {}\n",
+        now.as_nanos()
+    )
 }
 
 /// A kernel from nothing but its unpacked source, by the lab and by plain make with the same config.

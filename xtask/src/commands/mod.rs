@@ -103,6 +103,7 @@ pub fn job(
             (None, None) => KernelFrom::Source(Source::Debian),
         },
         queue: !machine.no_queue,
+        patches: machine.patch.clone(),
         accel,
         scale: scale * flavour.time,
         flavour,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask test`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -67,16 +67,22 @@ fn again(args: &Test) -> String {
     if machine.flavour != "default" {
         words.push(format!("--flavour {}", machine.flavour));
     }
-    let paths = [
-        ("--kernel-src", &machine.kernel_src),
-        ("--kernel-image", &machine.kernel_image),
-    ];
-    for (option, path) in paths {
-        words.extend(
-            path.iter()
-                .map(|path| format!("{option} {}", args::quote(&path.display().to_string()))),
-        );
-    }
+    let named = |option: &'static str, path: &PathBuf| {
+        format!("{option} {}", args::quote(&path.display().to_string()))
+    };
+    words.extend(
+        machine
+            .kernel_src
+            .iter()
+            .map(|path| named("--kernel-src", path)),
+    );
+    words.extend(
+        machine
+            .kernel_image
+            .iter()
+            .map(|path| named("--kernel-image", path)),
+    );
+    words.extend(machine.patch.iter().map(|path| named("--patch", path)));
     if machine.no_queue {
         words.push("--no-queue".into());
     }

@@ -58,6 +58,8 @@ pub struct Request<'a> {
     pub source: Source,
     /// Whether the patch queue is applied.
     pub queue: bool,
+    /// Patches on top of it, in the order they apply.
+    pub patches: &'a [PathBuf],
     /// Compilers at a time.
     pub jobs: usize,
 }
@@ -197,10 +199,11 @@ fn inputs(request: &Request, cache: Cache, progress: &mut dyn FnMut(Progress)) -
     let wishes = config::read(request.checkout, target, request.flavour, request.queue)?;
     let toolchain = Toolchain::find(&request.target.kernel.cross)?;
     let base = source::open(&request.source, cache, progress)?;
-    let queue = match request.queue {
+    let mut queue = match request.queue {
         true => queue::read(request.checkout, &base.series)?,
         false => Queue::default(),
     };
+    queue.add(request.patches)?;
     Ok(Inputs {
         base,
         queue,

@@ -102,6 +102,21 @@ fn touched(patch: &[u8]) -> BTreeSet<String> {
 }
 
 impl Queue {
+    /// Adds patches that are no part of the checkout's queue.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn add(&mut self, files: &[PathBuf]) -> Result<()> {
+        for file in files {
+            let path = fs::canonicalize(file)
+                .with_context(|| format!("find the patch {}", file.display()))?;
+            let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+            let name = file.display().to_string();
+            self.patches.push(Patch { name, path, text });
+        }
+        Ok(())
+    }
+
     /// Applies the patches to the files of `root` that they touch, in the directory `scratch`, which is made anew.
     ///
     /// # Errors

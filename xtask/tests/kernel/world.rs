@@ -251,6 +251,7 @@ pub fn act() {
         flavour: &job.flavour,
         source: job.source.map_or(Source::Debian, Source::Own),
         queue: job.queue,
+        patches: &[],
         jobs: 1,
     };
     let mut outcome = Outcome::default();
