@@ -17,7 +17,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
@@ -27,6 +27,9 @@ use super::{Interrupted, Progress};
 
 /// How often a wait looks whether it is over.
 const POLL: Duration = Duration::from_millis(100);
+
+/// How long the processes of a run that was killed may take to die.
+const DYING: Duration = Duration::from_secs(5);
 
 /// In a kernel's directory: locked by those who use it, modified when last used.
 const LEASE: &str = "lease";
@@ -249,9 +252,18 @@ fn remove_if_old(dir: &Path, lock: &Path, older_than: Duration) -> Result<Option
 
 /// Removes a directory with all it holds, if it is there.
 pub fn remove_dir(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
+    let start = Instant::now();
+    loop {
+        match fs::remove_dir_all(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // A compiler of a run that was killed is still dying, and has just put a file there.
+            Err(error)
+                if error.kind() == io::ErrorKind::DirectoryNotEmpty && start.elapsed() < DYING =>
+            {
+                std::thread::sleep(POLL);
+            }
+            done => return done,
+        }
     }
 }
 

@@ -35,7 +35,7 @@ const FIXED: [(&str, &str); 5] = [
 ];
 
 /// Variables of the user's that kbuild would listen to.
-const FOREIGN: [&str; 20] = [
+const FOREIGN: [&str; 22] = [
     "MAKEFLAGS",
     "MFLAGS",
     "MAKEFILES",
@@ -56,6 +56,8 @@ const FOREIGN: [&str; 20] = [
     "KCPPFLAGS",
     "KAFLAGS",
     "HOSTCFLAGS",
+    "CFLAGS",
+    "LDFLAGS",
 ];
 
 /// A tree, where it is built, and how.

@@ -69,3 +69,16 @@ fn a_flavour_overrides() {
         "CONFIG_A=y\nCONFIG_B=18\n"
     );
 }
+
+#[test]
+fn an_option_makes_another_kernel_and_a_comment_does_not() {
+    let world = World::new();
+    world.build().good();
+    world.write(
+        "checkout/kernel-configs/toy.config",
+        "# Because.\nCONFIG_B=16\n",
+    );
+    assert!(world.build().good().from_cache);
+    world.write("checkout/kernel-configs/toy.config", "CONFIG_B=17\n");
+    assert!(!world.build().good().from_cache);
+}
