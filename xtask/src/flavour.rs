@@ -18,6 +18,9 @@ pub struct Flavour {
     pub time: f64,
     /// What the machine's memory is multiplied by.
     pub memory: u32,
+    /// More words for the kernel command line.
+    #[serde(default)]
+    pub append: Vec<String>,
 }
 
 /// All flavours in `dir`, by name.

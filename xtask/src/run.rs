@@ -170,10 +170,11 @@ impl Job {
     }
 }
 
-/// The machine with the memory that the flavour needs.
+/// The machine with the memory and the kernel command line that the flavour needs.
 pub fn scaled(qemu: &QemuSpec, flavour: &Flavour) -> QemuSpec {
     QemuSpec {
         memory_mib: qemu.memory_mib * flavour.memory,
+        append: [qemu.append.as_slice(), &flavour.append].concat(),
         ..qemu.clone()
     }
 }
