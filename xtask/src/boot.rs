@@ -42,11 +42,20 @@ pub struct Setting<'a> {
     pub limits: Limits,
 }
 
+/// How a boot went.
+#[derive(Debug)]
+pub struct Booted {
+    /// Why it came to its end.
+    pub end: BootEnd,
+    /// The last console lines.
+    pub last_lines: Vec<String>,
+}
+
 /// Boots the machine in the new directory `dir`, runs `cases`, and tells `ledger` what was seen.
 ///
 /// # Errors
 /// The lab's own side failed: the directory cannot be written to, QEMU is not there.
-pub fn run(setting: &Setting, dir: &Path, cases: &[&Case], ledger: &mut Ledger) -> Result<()> {
+pub fn run(setting: &Setting, dir: &Path, cases: &[&Case], ledger: &mut Ledger) -> Result<Booted> {
     let mut machine = start(setting, dir, &plan_of(Mode::Run, cases))?;
     let deadline = |case: &&Case| Duration::from_millis(case.planned.deadline_ms);
     let plan = cases
@@ -60,8 +69,7 @@ pub fn run(setting: &Setting, dir: &Path, cases: &[&Case], ledger: &mut Ledger) 
     let last_lines = watch.last_lines();
     let end = watch.close(end);
     watch.seen().into_iter().for_each(|seen| ledger.seen(seen));
-    ledger.boot_ended(&end, cases.len(), last_lines);
-    Ok(())
+    Ok(Booted { end, last_lines })
 }
 
 /// The plan of a boot.

@@ -8,6 +8,7 @@ use crate::event::Event;
 use crate::judge::{as_expected, in_words, judge, never_started};
 use crate::plan::Case;
 use crate::report::Events;
+use crate::setup::accel::Chosen;
 use crate::verdict::{CaseResult, Phase, Provenance, TargetResult, Verdict};
 use crate::watch::{BootEnd, Observation, Seen};
 
@@ -55,6 +56,24 @@ impl<'a> Ledger<'a> {
     /// What ran; filled in as it becomes known.
     pub fn provenance(&mut self) -> &mut Provenance {
         &mut self.result.provenance
+    }
+
+    /// The next boot runs this way; says so where it is not how the last one ran.
+    pub fn accel(&mut self, chosen: &Chosen) {
+        let before = std::mem::replace(&mut self.result.provenance.accel, chosen.accel.into());
+        self.result
+            .provenance
+            .accel_reason
+            .clone_from(&chosen.reason);
+        if !before.is_empty() && before != chosen.accel {
+            let reason = chosen.reason.as_deref().unwrap_or_default();
+            self.note(format!("{} from here on: {reason}", chosen.accel));
+        }
+    }
+
+    /// Whether the present boot has reached its first record.
+    pub fn came_up(&self) -> bool {
+        self.up
     }
 
     /// A phase begins; the one before it ends.

@@ -14,7 +14,7 @@ use crate::image::{Image, guest};
 use crate::kernel::{self, Built, Progress, Source};
 use crate::ledger::Ledger;
 use crate::plan::Case;
-use crate::report::Events;
+use crate::report::{self, Events};
 use crate::setup::accel::{self, Accel};
 use crate::target::{QemuSpec, Target};
 use crate::verdict::{Phase, RunResult, SCHEMA, TargetResult};
@@ -101,24 +101,26 @@ fn steps(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<()> {
     if ledger.remaining().is_empty() {
         return Ok(());
     }
-    let dir = job.run_dir.join(&target.name);
     let qemu = scaled(&target.qemu, &job.flavour);
     let built = kernel(job, target, ledger)?;
     let image = image(job, target, ledger)?;
-    let chosen = accel::probe(&qemu.binary, &target.kernel.arch, job.accel, &job.cache)?;
+    let mut chosen = accel::probe(&qemu.binary, &target.kernel.arch, job.accel, &job.cache)?;
     ledger.provenance().qemu = version::first_line(&qemu.binary, "--version");
-    ledger.provenance().accel = chosen.accel.to_string();
-    ledger.provenance().accel_reason = chosen.reason;
-    let setting = Setting {
-        qemu: &qemu,
-        accel: chosen.accel,
-        kernel: &built.image,
-        image: &image,
-        limits: Limits::scaled(job.scale),
-    };
     while let cases @ [_, ..] = ledger.remaining().as_slice() {
-        let number = ledger.boot();
-        boot::run(&setting, &dir.join(format!("boot-{number}")), cases, ledger)?;
+        ledger.accel(&chosen);
+        let setting = Setting {
+            qemu: &qemu,
+            accel: chosen.accel,
+            kernel: &built.image,
+            image: &image,
+            limits: Limits::scaled(job.scale),
+        };
+        let boot_dir = report::boot_dir(&job.run_dir, &target.name, ledger.boot());
+        let booted = boot::run(&setting, &boot_dir, cases, ledger)?;
+        match accel::fallback(&chosen, job.accel, ledger.came_up(), &booted.end) {
+            Some(tcg) => chosen = accel::forsake_kvm(&qemu.binary, &job.cache, tcg),
+            None => ledger.boot_ended(&booted.end, cases.len(), booted.last_lines),
+        }
     }
     Ok(())
 }
