@@ -67,7 +67,8 @@ pub fn run_case(planned: &PlannedCase, send: &mut dyn FnMut(Record)) -> bool {
         (Cleaned::All, Ok(before)) => {
             cleanup::unmount_leftovers();
             let after = before.compare();
-            figures.insert("free_lost_kib".into(), after.lost_kib as f64);
+            figures.insert("free_lost_kib".into(), after.lost.free_kib as f64);
+            figures.insert("objects_grown_kib".into(), after.lost.objects_kib as f64);
             let outcome = match (outcome, after.complaint) {
                 // What the case itself found comes first; a leak is then most likely a consequence.
                 (Outcome::Pass | Outcome::Skip { .. }, Some(reason)) => Outcome::Fail { reason },

@@ -100,6 +100,10 @@ pub(crate) enum MemoryCommand {
     Area,
     /// Unmaps a part in the middle; what is in front keeps the number, what is behind gets a new one.
     Punch { at: usize, len: usize },
+    /// Treats it as two from now on, the second behind byte `at` with a new number. The kernel does not hear of it.
+    Cut { at: usize },
+    /// Allows loads alone.
+    ProtectReadonly,
     /// Unmaps it.
     Unmap,
     /// Plays a role in it.

@@ -12,6 +12,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("limit-connection", limit_connection),
     ("limit-total", limit_total),
     ("unmap", unmap),
+    ("pieces", pieces),
     ("exit", exit),
     ("kill-client", kill_client),
     ("kill-server", kill_server),
@@ -196,6 +197,54 @@ fn unmap(case: &mut Case) -> Result<(), Failure> {
     expect_pages(&server, "after the server's last unmap", 0)?;
     client.quit()?;
     server.quit()
+}
+
+/// mprotect makes three mappings of one: each gives back its own pages, and the server hears of the last.
+fn pieces(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    for order in [[0, 2, 1], [1, 0, 2], [2, 1, 0]] {
+        let mut server = case.serve()?;
+        let mut client = case.client("client", &server)?;
+        let first = client.map(0, 6 * page)?;
+        client.fill(first, 0, 6 * page, 1)?;
+        let middle = client.cut(first, 2 * page)?;
+        let last = client.cut(middle, 2 * page)?;
+        client.protect_readonly(middle)?;
+        expect(
+            "a load from the middle",
+            client.touch(middle, 0, false)?,
+            Touched::Well,
+        )?;
+        expect(
+            "a store to the middle",
+            client.touch(middle, 0, true)?,
+            Touched::Segv,
+        )?;
+        expect(
+            "a store behind it",
+            client.touch(last, 0, true)?,
+            Touched::Well,
+        )?;
+        expect_pages(&server, "before any unmap", 6)?;
+        for (index, piece) in order.into_iter().enumerate() {
+            expect(
+                "FUSE_MUNMAPs before the last unmap",
+                server.seen()?.munmaps,
+                0,
+            )?;
+            client.unmap([first, middle, last][piece])?;
+            expect_pages(
+                &server,
+                &format!("after piece {piece}"),
+                4 - 2 * index as u64,
+            )?;
+        }
+        let seen = server.await_munmaps(1)?;
+        expect("its length", seen.last_munmaps[0].length, 6 * page as u64)?;
+        client.quit()?;
+        server.quit()?;
+    }
+    Ok(())
 }
 
 /// What a process leaves behind when `end` ends it: nothing.

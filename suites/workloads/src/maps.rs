@@ -89,12 +89,25 @@ impl Maps {
                 Ok(figures) => Answer::Figures(figures),
                 Err(why) => Answer::Failed(why),
             },
+            MemoryCommand::ProtectReadonly => {
+                Answer::of(mapping.protect(Prot::Read), |()| Answer::Done)
+            }
+            MemoryCommand::Cut { at } => self.cut(map, at),
             MemoryCommand::Punch { at, len } => self.punch(map, at, len),
             MemoryCommand::Unmap => {
                 let mapping = self.maps.remove(&map);
                 Answer::of(mapping.map_or(Ok(()), Mapping::unmap), |()| Answer::Done)
             }
         }
+    }
+
+    fn cut(&mut self, map: Map, at: usize) -> Answer {
+        let Some(mapping) = self.maps.remove(&map) else {
+            return Answer::Failed(format!("there is no mapping {}", map.0));
+        };
+        let (head, tail) = mapping.split(at);
+        self.maps.insert(map, head);
+        Answer::Map(self.keep(tail))
     }
 
     fn punch(&mut self, map: Map, at: usize, len: usize) -> Answer {
@@ -138,13 +151,13 @@ fn frame(address: u64) -> Answer {
     }
 }
 
-/// The line of `/proc/self/maps` that starts at `address`.
+/// The line of `/proc/self/maps` that has `address` in it.
 fn area(address: u64) -> sys::Result<Option<Area>> {
     let text = read_text("/proc/self/maps")?;
     Ok(text
         .lines()
         .filter_map(parse_area)
-        .find(|area| area.start == address))
+        .find(|area| (area.start..area.end).contains(&address)))
 }
 
 /// `START-END MODE OFFSET DEVICE INODE PATH`, numbers in hex.

@@ -164,6 +164,17 @@ impl Process {
         self.expect_map(answer)
     }
 
+    /// Treats a mapping as two from now on; the part behind byte `at`.
+    pub fn cut(&mut self, map: Map, at: usize) -> Result<Map, Failure> {
+        let answer = self.memory(map, MemoryCommand::Cut { at })?;
+        self.expect_map(answer)
+    }
+
+    /// Allows loads alone.
+    pub fn protect_readonly(&mut self, map: Map) -> Result<(), Failure> {
+        self.memory(map, MemoryCommand::ProtectReadonly).map(drop)
+    }
+
     /// Unmaps.
     pub fn unmap(&mut self, map: Map) -> Result<(), Failure> {
         self.memory(map, MemoryCommand::Unmap).map(drop)
