@@ -20,7 +20,7 @@ use crate::setup::accel::Accel;
 use crate::setup::{self, SetupMode};
 use crate::suite::{self, Suite};
 use crate::target::{self, Target};
-use crate::{bench, check, kernel, paths};
+use crate::{bench, check, interrupt, kernel, paths};
 
 /// Does what the command line says.
 ///
@@ -126,6 +126,7 @@ pub fn ensure(targets: &[Target], machine: &Machine) -> Result<()> {
 }
 
 fn build(machine: &Machine) -> Result<u8> {
+    interrupt::install()?;
     let tree = Tree::load()?;
     let (targets, flavour) = tree.select(machine)?;
     ensure(&targets, machine)?;
