@@ -216,7 +216,7 @@ cases:
     #[test]
     fn a_typo_names_file_line_and_what_was_expected() {
         insta::assert_snapshot!(error(&GOOD.replace("promises:", "promisses:")), @"
-        demo.yaml:10:5: cases[1]: unknown field `promisses`, expected one of `name`, `about`, `promises`, `run`, `devices`, `deadline`, `with`, `skip`
+        demo.yaml:10:5: cases[1]: unknown field `promisses`, expected one of `name`, `about`, `promises`, `run`, `devices`, `deadline`, `with`, `expect`, `skip`
             promisses: [1, 2]
         ");
         insta::assert_snapshot!(error(&GOOD.replace("[fuse, cuse]", "[fuse, cure]")), @"
