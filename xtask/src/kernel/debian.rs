@@ -2,14 +2,19 @@
 //! Debian's kernel source: downloaded and verified by apt, unpacked, not installed.
 
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use super::{Interrupted, Progress};
 use crate::{guard, interrupt};
+
+/// Bytes of complaints that an error shows.
+const KEPT: u64 = 1000;
 
 /// How often a wait looks whether it is over.
 const POLL: Duration = Duration::from_millis(20);
@@ -153,9 +158,9 @@ fn pipe(commands: Vec<Command>) -> Result<()> {
     Ok(())
 }
 
-/// As [`pipe`], and says how each ended. Only their errors are kept.
+/// As [`pipe`], and says how each ended. Only their first complaints are kept.
 fn run(commands: Vec<Command>) -> Result<Vec<Output>> {
-    let mut children: Vec<Child> = Vec::new();
+    let mut children = Vec::new();
     let mut input = Stdio::null();
     let last = commands.len() - 1;
     for (at, mut command) in commands.into_iter().enumerate() {
@@ -172,22 +177,45 @@ fn run(commands: Vec<Command>) -> Result<Vec<Output>> {
             .spawn()
             .with_context(|| format!("run {command:?}"))?;
         input = child.stdout.take().map_or(Stdio::null(), Stdio::from);
-        children.push(child);
+        let complaints = child.stderr.take().expect("it is a pipe");
+        // A pipe holds 64 KiB, and on a full disk tar complains of each file by itself.
+        children.push((child, thread::spawn(|| first_of(complaints))));
     }
-    // Front to back: each ends once the one before it has. None writes more errors than a pipe holds.
+    wait(&mut children)?;
+    let ended = children.into_iter().map(|(mut child, complaints)| {
+        let (status, stdout) = (child.wait()?, Vec::new());
+        let stderr = complaints.join().expect("the reader does not panic")?;
+        Ok(Output {
+            status,
+            stdout,
+            stderr,
+        })
+    });
+    ended.collect()
+}
+
+/// Waits until all have ended, or stops them when the lab is to stop.
+fn wait<T>(children: &mut [(Child, T)]) -> Result<()> {
     for at in 0..children.len() {
-        while children[at].try_wait()?.is_none() {
+        while children[at].0.try_wait()?.is_none() {
             if interrupt::requested() {
-                for child in &mut children {
+                for (child, _) in children {
                     guard::stop(child, Duration::from_secs(1))?;
                 }
                 bail!(Interrupted);
             }
-            std::thread::sleep(POLL);
+            thread::sleep(POLL);
         }
     }
-    let outputs = children.into_iter().map(Child::wait_with_output);
-    Ok(outputs.collect::<std::io::Result<_>>()?)
+    Ok(())
+}
+
+/// Reads to the end and keeps the beginning.
+fn first_of(mut reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut first = Vec::new();
+    reader.by_ref().take(KEPT).read_to_end(&mut first)?;
+    io::copy(&mut reader, &mut io::sink())?;
+    Ok(first)
 }
 
 fn said(output: &Output) -> String {

@@ -21,6 +21,13 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long make may tidy up after SIGINT.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Signals at which make removes what it had begun before it dies of them (GNU make manual, 5.6).
+const HONOURED: [i32; 3] = [
+    Signal::SIGINT as i32,
+    Signal::SIGTERM as i32,
+    Signal::SIGHUP as i32,
+];
+
 /// Lines of the log that an error shows.
 const SHOWN: usize = 24;
 
@@ -103,8 +110,11 @@ impl Make<'_> {
             }
             std::thread::sleep(POLL);
         };
-        // Make has ended by itself, or of SIGINT after it removed what it had begun: all that is there is whole.
-        if ended.code().is_some() || ended.signal() == Some(Signal::SIGINT as i32) {
+        // Make has ended by itself, or after it removed what it had begun: all that is there is whole.
+        if ended
+            .signal()
+            .is_none_or(|signal| HONOURED.contains(&signal))
+        {
             fs::remove_file(&marker).with_context(|| format!("remove {}", marker.display()))?;
         }
         if interrupt::requested() {

@@ -145,25 +145,7 @@ fn a_tarball_is_a_source() {
 #[test]
 fn debians_source_is_downloaded_once() {
     let world = World::new();
-    let inner = world.path("linux-source-6.12.tar.xz");
-    let tar = |words: &[&str]| {
-        let mut tar = Command::new("tar");
-        assert!(
-            tar.current_dir(world.dir.path())
-                .args(words)
-                .status()
-                .unwrap()
-                .success()
-        );
-    };
-    tar(&["-cf", inner.to_str().unwrap(), "src"]);
-    tar(&[
-        "-cf",
-        "package",
-        "--transform",
-        "s,^,./usr/src/,",
-        "linux-source-6.12.tar.xz",
-    ]);
+    package(&world);
     // A machine that never ran apt-get update.
     world.write("package.needs-lists", "");
     let job = Job {
@@ -200,4 +182,41 @@ fn listing(dir: &Path) -> Vec<(std::ffi::OsString, SystemTime)> {
         .collect();
     entries.sort();
     entries
+}
+
+/// Makes `src` a package to download.
+fn package(world: &World) {
+    let tar = |words: &[&str]| {
+        let status = Command::new("tar")
+            .current_dir(world.dir.path())
+            .args(words)
+            .status();
+        assert!(status.unwrap().success());
+    };
+    tar(&["-cf", "linux-source-6.12.tar.xz", "src"]);
+    let below = "s,^,./usr/src/,";
+    tar(&[
+        "-cf",
+        "package",
+        "--transform",
+        below,
+        "linux-source-6.12.tar.xz",
+    ]);
+}
+
+#[test]
+fn a_disk_that_is_full_while_unpacking_is_said_to_be_full() {
+    let world = World::new();
+    package(&world);
+    world.write("package.flood", "");
+    let job = Job {
+        source: None,
+        ..world.job()
+    };
+    let error = world.run(&job).error.unwrap();
+    assert!(error.contains("is full; `cargo xtask clean"), "{error}");
+    assert!(error.len() < 5000, "{}", error.len());
+    // Half a source is none.
+    fs::remove_file(world.path("package.flood")).unwrap();
+    world.run(&job).good();
 }
