@@ -32,15 +32,24 @@ impl Job {
 fn exchange(case: &mut Case) -> Result<(), Failure> {
     let sizes: Vec<usize> = case.param("sizes")?;
     let mib: usize = case.param("mib")?;
+    let direct_io_mib: usize = case.param("direct_io_mib")?;
     let repeats: u32 = case.param("repeats")?;
     for size in sizes {
-        let rounds = ((mib << 20) / size / 2).max(2) as u32;
-        let job = Job { size, rounds };
+        let rounds = |mib: usize| ((mib << 20) / size / 2).max(2) as u32;
+        let job = Job {
+            size,
+            rounds: rounds(mib),
+        };
+        // A tenth of the speed or less: as many rounds would take all the time there is.
+        let slow = Job {
+            size,
+            rounds: rounds(direct_io_mib),
+        };
         for _ in 0..repeats {
             let figures = [
                 ("dmmap", by_dmmap(case, &job)?),
                 ("memfd", by_memfd(case, &job)?),
-                ("fuse_dio", by_direct_io(case, &job)?),
+                ("fuse_dio", by_direct_io(case, &slow)?),
             ];
             for (way, found) in figures {
                 let name = format!("{way}_{}k_mib_s", size >> 10);
