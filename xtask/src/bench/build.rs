@@ -42,15 +42,19 @@ pub fn edit(lab: &Lab, cases: Vec<Case>) -> Result<Duration> {
 /// Changes a comment at the head of fs/fuse/dmmap.c as no run has before.
 fn edit_patch() -> String {
     let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
-    format!(
-        "--- a/fs/fuse/dmmap.c\n\
-         +++ b/fs/fuse/dmmap.c\n\
-         @@ -1,2 +1,2 @@\n \
-         // SPDX-License-Identifier: GPL-2.0\n\
-         -/*\n\
-         +/* {}\n",
-        now.as_nanos()
-    )
+    let edited = format!("+/* {}", now.as_nanos());
+    let lines = [
+        "--- a/fs/fuse/dmmap.c",
+        "+++ b/fs/fuse/dmmap.c",
+        "@@ -1,3 +1,3 @@",
+        " // SPDX-License-Identifier: GPL-2.0",
+        "-/*",
+        &edited,
+        // git takes a hunk without lines after the change for one at the end of the file.
+        "  * FUSE direct mmap: pages shared between a server and its clients",
+        "",
+    ];
+    lines.join("\n")
 }
 
 /// A kernel from nothing but its unpacked source, by the lab and by plain make with the same config.

@@ -134,13 +134,9 @@ fn wait(machine: &mut Machine, clock: Instant) -> Result<()> {
 fn guest_table(lab: &Lab, tree: &Tree) -> Result<String> {
     let (result, _) = lab.test(lab.cases(tree, "bench")?)?;
     let cases = result.targets.iter().flat_map(|target| &target.cases);
-    let mut figures = Figures::new("in the guest", "value");
-    for case in cases {
-        for (name, value) in &case.figures {
-            figures.add(&format!("{} {name}", case.id), format!("{value:.2}"));
-        }
-    }
-    Ok(figures.to_string())
+    Ok(cases
+        .map(|case| table::exchange(&case.id, &case.figures))
+        .collect())
 }
 
 /// What the lab costs around its guests.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Figures as a Markdown table.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -36,6 +37,22 @@ impl fmt::Display for Figures {
     }
 }
 
+/// Throughput by block size, of the figures that are called `dmmap_4k_mib_s` and the like.
+pub fn exchange(case: &str, figures: &BTreeMap<String, f64>) -> String {
+    let figure = |way: &str, kib: u32| figures.get(&format!("{way}_{kib}k_mib_s")).copied();
+    let mut text = format!("| {case}, MiB/s | direct mmap | memfd | ratio | read, write |\n");
+    text += "|---|--:|--:|--:|--:|\n";
+    for kib in (2..=10).map(|power| 1 << power) {
+        let ways = ["dmmap", "memfd", "fuse_dio"].map(|way| figure(way, kib));
+        if let [Some(dmmap), Some(memfd), Some(direct_io)] = ways {
+            let ratio = dmmap / memfd;
+            text +=
+                &format!("| {kib} KiB | {dmmap:.0} | {memfd:.0} | {ratio:.2} | {direct_io:.0} |\n");
+        }
+    }
+    text + "\n"
+}
+
 /// The middle one; of an even number, the later of the two in the middle.
 ///
 /// # Panics
@@ -57,6 +74,25 @@ mod tests {
             figures.to_string(),
             "| the lab | median |\n|---|--:|\n| raw boot | 1.20 s |\n"
         );
+    }
+
+    #[test]
+    fn throughput_is_set_side_by_side() {
+        let names = [
+            "dmmap_4k_mib_s",
+            "memfd_4k_mib_s",
+            "fuse_dio_4k_mib_s",
+            "free_lost_kib",
+        ];
+        let figures = names
+            .map(str::to_owned)
+            .into_iter()
+            .zip([90.0, 100.0, 5.0, 1.0]);
+        insta::assert_snapshot!(exchange("bench/exchange.cuse", &figures.collect()), @"
+        | bench/exchange.cuse, MiB/s | direct mmap | memfd | ratio | read, write |
+        |---|--:|--:|--:|--:|
+        | 4 KiB | 90 | 100 | 0.90 | 5 |
+        ");
     }
 
     #[test]
