@@ -18,7 +18,7 @@ fn without_a_network_debians_source_cannot_be_had() {
     };
     assert_snapshot!(error(world.run(&job), &world), @r"
     apt-get cannot download linux-source-6.12:
-    E: Failed to fetch http://deb.debian.org/  Temporary failure resolving 'deb.debian.org'
+    E: Failed to fetch http://mirror.example/  Temporary failure resolving 'mirror.example'
     Is there a network, and does this Debian have the package (bookworm-security, trixie)? A source of your own does as well: --kernel-src DIR|TARBALL
     ");
 }
