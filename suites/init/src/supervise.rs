@@ -116,6 +116,7 @@ fn listen(
     let start = Instant::now();
     let mut alive = start;
     let mut report = Vec::new();
+    let mut ended = None;
     loop {
         let left = deadline.saturating_sub(start.elapsed());
         if left.is_zero() {
@@ -126,8 +127,14 @@ fn listen(
             alive = Instant::now();
             send(Record::Alive);
         }
-        let ready =
-            sys::poll(&[&child.output, &child.report], Some(left.min(GLANCE))).unwrap_or_default();
+        // Asked before the pipe is looked at: what it wrote before it ended is in the pipe by then.
+        ended = ended.or_else(|| reap(child.pid));
+        let patience = if ended.is_some() {
+            Duration::ZERO
+        } else {
+            left.min(GLANCE)
+        };
+        let ready = sys::poll(&[&child.output, &child.report], Some(patience)).unwrap_or_default();
         let readable = |index: usize| ready.get(index).is_some_and(|fd| fd.readable);
         if readable(0) {
             logs.read(&child.output, send);
@@ -139,7 +146,7 @@ fn listen(
             if report.ends_with(b"\n") {
                 return How::Reported(String::from_utf8_lossy(&report).into_owned());
             }
-        } else if let Some(ended) = reap(child.pid) {
+        } else if let Some(ended) = ended {
             return How::Ended(ended);
         }
     }
