@@ -26,9 +26,13 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// The frame of `record`, newline included.
+    /// The frame of `record`, newline included. Nothing in it looks like the time stamp that a line of the kernel's log
+    /// begins with, `[    1.234567] `: such lines can be taken out of a frame that they fell into.
     pub fn encode(&mut self, record: &Record) -> String {
         let payload = serde_json::to_string(record).expect("a record is plain data");
+        // A stamp has a space behind its bracket and JSON without blanks has none but in strings, where a bracket may as
+        // well be written by number.
+        let payload = payload.replace("[ ", "\\u005b ");
         let line = format!(
             "{MARKER} {} {} {:08x} {payload}\n",
             self.next,
@@ -164,6 +168,14 @@ impl Decoder {
             }
         }
     }
+}
+
+/// Whether `line` is a frame that arrived whole.
+pub fn is_whole(line: &[u8]) -> bool {
+    let line = String::from_utf8_lossy(line);
+    let parsed = line.strip_prefix(MARKER).map(|frame| parse(frame, &line));
+    // A payload that nobody understands has arrived whole as well.
+    matches!(parsed, Some(Ok(_) | Err(FrameError::Payload { .. })))
 }
 
 /// Checks what follows the marker: ` SEQ LEN CRC PAYLOAD`.
