@@ -14,6 +14,11 @@ use signal_hook::flag;
 /// Exit code after the second signal: the lab could not do what was asked.
 const ENDED_AT_ONCE: i32 = 2;
 
+/// Somebody asked the lab to stop, and it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
 static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// From now on these signals are requests to stop. Calling it again changes nothing.

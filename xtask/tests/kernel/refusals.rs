@@ -16,10 +16,12 @@ fn without_a_network_debians_source_cannot_be_had() {
         source: None,
         ..world.job()
     };
-    assert_snapshot!(error(world.run(&job), &world), @r"
-    apt-get cannot download linux-source-6.12:
-    E: Failed to fetch http://mirror.example/  Temporary failure resolving 'mirror.example'
-    Is there a network, and does this Debian have the package (bookworm-security, trixie)? A source of your own does as well: --kernel-src DIR|TARBALL
+    assert_snapshot!(error(world.run(&job), &world), @"
+    Debian's kernel source cannot be had. Is there a network, and does this Debian have it (bookworm-security, trixie)? A source of your own does as well: --kernel-src DIR|TARBALL
+
+    Caused by:
+        apt-get cannot download linux-source-6.12:
+        E: Failed to fetch http://mirror.example/  Temporary failure resolving 'mirror.example'
     ");
 }
 

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Debian packages: downloaded and verified by apt, unpacked, not installed. Nobody has to be root for it.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::interrupt::Interrupted;
+use crate::{guard, interrupt};
+
+/// Bytes of complaints that an error shows.
+const KEPT: u64 = 1000;
+
+/// How often a wait looks whether it is over.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Lets apt download `package` (`NAME` or `NAME=VERSION`) into the empty directory `dir`: from the machine's lists, or,
+/// should those be missing or too old, from lists of our own.
+///
+/// # Errors
+/// No apt here, no package, no network, a signature that does not hold, a full disk.
+pub fn download(package: &str, dir: &Path) -> Result<PathBuf> {
+    let first = apt_get(dir, &["download", package])?;
+    if first.status.success() {
+        return downloaded(package, dir);
+    }
+    Lists::new(dir, None)?.download(package, dir)
+}
+
+/// apt's lists of packages, apart from the machine's.
+pub struct Lists {
+    options: Vec<String>,
+    complaint: Option<String>,
+}
+
+impl Lists {
+    /// Fetches the lists into `dir`: of the archives that the machine knows, or, where `sources` (in the words of
+    /// sources.list(5)) are given, of those instead.
+    ///
+    /// # Errors
+    /// No apt here; a directory that cannot be written to.
+    pub fn new(dir: &Path, sources: Option<&str>) -> Result<Self> {
+        let (lists, cache) = (dir.join("lists"), dir.join("cache"));
+        for dir in [&lists, &cache] {
+            fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+        }
+        let mut options = vec![
+            format!("-oDir::State::Lists={}", lists.display()),
+            format!("-oDir::Cache={}", cache.display()),
+        ];
+        if let Some(sources) = sources {
+            let list = dir.join("sources.list");
+            fs::write(&list, sources).with_context(|| format!("write {}", list.display()))?;
+            options.push(format!("-oDir::Etc::SourceList={}", list.display()));
+            options.push("-oDir::Etc::SourceParts=-".into());
+        }
+        let mut lists = Self {
+            options,
+            complaint: None,
+        };
+        let update = lists.apt_get(dir, &["update"])?;
+        lists.complaint = (!update.status.success()).then(|| said(&update));
+        Ok(lists)
+    }
+
+    /// Downloads `package` into `dir`.
+    ///
+    /// # Errors
+    /// As [`download`].
+    pub fn download(&self, package: &str, dir: &Path) -> Result<PathBuf> {
+        let output = self.apt_get(dir, &["download", package])?;
+        if output.status.success() {
+            return downloaded(package, dir);
+        }
+        let complaint = self.complaint.clone().unwrap_or_else(|| said(&output));
+        bail!("apt-get cannot download {package}:\n{complaint}")
+    }
+
+    fn apt_get(&self, dir: &Path, words: &[&str]) -> Result<Output> {
+        let options = self.options.iter().map(String::as_str);
+        apt_get(
+            dir,
+            &options.chain(words.iter().copied()).collect::<Vec<_>>(),
+        )
+    }
+}
+
+fn apt_get(dir: &Path, arguments: &[&str]) -> Result<Output> {
+    let mut command = guard::command("apt-get");
+    // apt would drop to a user who cannot write here, and warn that it does not.
+    command.args(["-qq", "-oAPT::Sandbox::User=root"]);
+    command.args(arguments).current_dir(dir);
+    let output = run(vec![command])?.remove(0);
+    if output.status.code() == Some(i32::from(guard::CANNOT_RUN)) {
+        bail!("there is no apt-get here");
+    }
+    Ok(output)
+}
+
+fn downloaded(package: &str, dir: &Path) -> Result<PathBuf> {
+    for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "deb") {
+            return Ok(path);
+        }
+    }
+    bail!(
+        "apt-get download {package} left no package in {}",
+        dir.display()
+    )
+}
+
+/// `NAME VERSION` from the name of a package's file, `NAME_VERSION_ARCH.deb`, in which a colon is `%3a`.
+pub fn name_in(package: &Path) -> Option<String> {
+    let mut parts = package.file_stem()?.to_str()?.split('_');
+    let (name, version) = (parts.next()?, parts.next()?);
+    Some(format!("{name} {}", version.replace("%3a", ":")))
+}
+
+/// The command that writes what is in `package` to its standard output, as a tar archive.
+pub fn members(package: &Path) -> Command {
+    let mut members = guard::command("dpkg-deb");
+    members.arg("--fsys-tarfile").arg(package);
+    members
+}
+
+/// Runs the commands, each reading what the one before it writes.
+///
+/// # Errors
+/// One of them fails: carries its complaint. [`Interrupted`].
+pub fn pipe(commands: Vec<Command>) -> Result<()> {
+    let failed = run(commands)?
+        .into_iter()
+        .filter(|output| !output.status.success());
+    let complaints: Vec<_> = failed.map(|output| said(&output)).collect();
+    if !complaints.is_empty() {
+        bail!("{}", complaints.join("\n"));
+    }
+    Ok(())
+}
+
+/// As [`pipe`], and says how each ended. Only their first complaints are kept.
+fn run(commands: Vec<Command>) -> Result<Vec<Output>> {
+    let mut children = Vec::new();
+    let mut input = Stdio::null();
+    let last = commands.len() - 1;
+    for (at, mut command) in commands.into_iter().enumerate() {
+        command
+            .stdin(input)
+            .stderr(Stdio::piped())
+            .env("LC_ALL", "C");
+        command.stdout(if at == last {
+            Stdio::null()
+        } else {
+            Stdio::piped()
+        });
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("run {command:?}"))?;
+        input = child.stdout.take().map_or(Stdio::null(), Stdio::from);
+        let complaints = child.stderr.take().expect("it is a pipe");
+        // A pipe holds 64 KiB, and on a full disk tar complains of each file by itself.
+        children.push((child, thread::spawn(|| first_of(complaints))));
+    }
+    wait(&mut children)?;
+    let ended = children.into_iter().map(|(mut child, complaints)| {
+        let (status, stdout) = (child.wait()?, Vec::new());
+        let stderr = complaints.join().expect("the reader does not panic")?;
+        Ok(Output {
+            status,
+            stdout,
+            stderr,
+        })
+    });
+    ended.collect()
+}
+
+/// Waits until all have ended, or stops them when the lab is to stop.
+fn wait<T>(children: &mut [(Child, T)]) -> Result<()> {
+    for at in 0..children.len() {
+        while children[at].0.try_wait()?.is_none() {
+            if interrupt::requested() {
+                for (child, _) in children {
+                    guard::stop(child, Duration::from_secs(1))?;
+                }
+                bail!(Interrupted);
+            }
+            thread::sleep(POLL);
+        }
+    }
+    Ok(())
+}
+
+/// Reads to the end and keeps the beginning.
+fn first_of(mut reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut first = Vec::new();
+    reader.by_ref().take(KEPT).read_to_end(&mut first)?;
+    io::copy(&mut reader, &mut io::sink())?;
+    Ok(first)
+}
+
+fn said(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    match text.trim() {
+        "" => output.status.to_string(),
+        text => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_in_the_name_of_the_file() {
+        let path = Path::new("/x/linux-source-6.12_1%3a6.12.117-1~deb12u1_all.deb");
+        assert_eq!(
+            name_in(path).unwrap(),
+            "linux-source-6.12 1:6.12.117-1~deb12u1"
+        );
+        assert_eq!(name_in(Path::new("lists.deb")), None);
+    }
+}
