@@ -74,6 +74,7 @@ pub fn compile(
                         run: spec.run.clone(),
                         device,
                         with: spec.with.clone(),
+                        period: target.cache.period,
                         deadline_ms: deadline.as_millis() as u64,
                     },
                 });

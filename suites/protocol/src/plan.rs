@@ -48,6 +48,8 @@ pub struct PlannedCase {
     /// Parameters of the function, as the suite's YAML gives them.
     #[serde(default)]
     pub with: BTreeMap<String, serde_json::Value>,
+    /// Bytes after which the colours of the machine's data cache repeat; a page where nothing aliases.
+    pub period: u64,
     /// Milliseconds after which the guest kills the case; already scaled for accelerator and flavour.
     pub deadline_ms: u64,
 }

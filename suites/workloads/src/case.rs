@@ -38,6 +38,11 @@ impl Case {
         &self.planned.run
     }
 
+    /// Bytes after which the colours of the machine's data cache repeat; a page where nothing aliases.
+    pub fn period(&self) -> u64 {
+        self.planned.period
+    }
+
     /// The parameter `name` of the case's `with:`.
     ///
     /// # Errors

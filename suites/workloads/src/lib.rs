@@ -10,6 +10,7 @@ mod bench;
 mod case;
 mod client_party;
 mod coherency;
+mod colour;
 mod command;
 mod counters;
 mod drain;
@@ -37,6 +38,7 @@ pub fn find(name: &str) -> Option<Workload> {
     let tables = [
         smoke::WORKLOADS,
         coherency::WORKLOADS,
+        colour::WORKLOADS,
         drain::WORKLOADS,
         abi::WORKLOADS,
         bench::WORKLOADS,

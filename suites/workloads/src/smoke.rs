@@ -11,6 +11,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("open", open),
     ("redirect", redirect),
     ("period", period),
+    ("noise", noise),
     ("both-sides", both_sides),
     ("munmap", munmap),
 ];
@@ -85,9 +86,20 @@ fn period(case: &mut Case) -> Result<(), Failure> {
     expect_that(period.is_power_of_two() && period >= page, || {
         format!("period: expected a power of two of at least {page}, found {period}")
     })?;
+    expect("the period", u64::from(period), case.period())?;
     expect_that(seen.offered, || "INIT does not offer direct mmap".into())?;
     case.figure("period_bytes", f64::from(period));
     server.quit()
+}
+
+/// The kernel prints while the case does: both arrive.
+fn noise(case: &mut Case) -> Result<(), Failure> {
+    for line in 0..case.param::<u32>("lines")? {
+        case.log(&format!("line {line} of the case, [    1.234567] stamped"));
+        // <14>: user, info.
+        sys::append_file("/dev/kmsg", format!("<14>noise: line {line}\n").as_bytes())?;
+    }
+    Ok(())
 }
 
 /// A store on one side is seen by a load on the other, both ways, on every page.
