@@ -82,9 +82,11 @@ pub fn never_started(end: &BootEnd, up: bool) -> Verdict {
         (_, BootEnd::Interrupted) => Verdict::Infra {
             reason: "interrupted before it ran".into(),
         },
-        (_, BootEnd::Qemu(End::Signal(_) | End::Error(..))) => Verdict::Infra {
-            reason: in_words(end),
-        },
+        (_, BootEnd::Qemu(End::Signal(_) | End::Error(..)) | BootEnd::WrongCache(_)) => {
+            Verdict::Infra {
+                reason: in_words(end),
+            }
+        }
         (false, end) => Verdict::BootFail {
             reason: format!("no first record from the guest: {}", in_words(end)),
         },
@@ -104,6 +106,7 @@ pub fn in_words(end: &BootEnd) -> String {
         BootEnd::Qemu(End::Exit) => "QEMU ended, and the guest had not said goodbye".into(),
         BootEnd::Qemu(End::Signal(signal)) => format!("QEMU was killed by signal {signal}"),
         BootEnd::Qemu(End::Error(code, text)) => format!("QEMU ended with status {code}: {text}"),
+        BootEnd::WrongCache(said) => format!("this is not the machine it is to be: {said}"),
         BootEnd::Interrupted => "interrupted".into(),
     }
 }

@@ -87,6 +87,12 @@ impl<'a> Ledger<'a> {
         });
     }
 
+    /// The phase is over, and the next one waits.
+    pub fn waits(&mut self, what: &str) {
+        self.end_phase();
+        self.progress(0, None, format!("waits {what}"));
+    }
+
     /// Something moved inside the phase.
     pub fn progress(&self, done: u64, of: Option<u64>, what: String) {
         let target = self.result.target.clone();
@@ -148,7 +154,8 @@ impl<'a> Ledger<'a> {
     pub fn boot_ended(&mut self, end: &BootEnd, before: usize, last_lines: Vec<String>) {
         let remaining: Vec<usize> = self.open_places();
         let stuck = remaining.len() == before;
-        let all = !self.up || *end == BootEnd::Interrupted;
+        // Next time it would come up no better.
+        let all = !self.up || matches!(end, BootEnd::Interrupted | BootEnd::WrongCache(_));
         let lost = match (all, stuck || *end == BootEnd::Goodbye) {
             (true, _) => remaining.len(),
             // A guest that says goodbye with cases left will not do better next time.

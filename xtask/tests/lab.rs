@@ -57,6 +57,7 @@ impl Guest {
             memory: 1 << 30,
             taint: 0,
             cases,
+            caches: Vec::new(),
         });
         guest
     }

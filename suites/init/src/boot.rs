@@ -54,6 +54,20 @@ pub fn announce(line: &str) {
     let _ = sys::append_file("/dev/kmsg", format!("<14>init: {line}\n").as_bytes());
 }
 
+/// The kernel's log so far, a record a line: Documentation/ABI/testing/dev-kmsg.
+pub fn kernel_log() -> String {
+    let flags = OpenFlags::READ | OpenFlags::NONBLOCK;
+    let mut text = Vec::new();
+    if let Ok(log) = Fd::open("/dev/kmsg", flags) {
+        let mut record = [0; 8192];
+        // The end of the log is EAGAIN.
+        while let Ok(length) = log.read(&mut record) {
+            text.extend_from_slice(&record[..length]);
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 /// The value of `key=` on the kernel's command line.
 pub fn parameter(key: &str) -> Option<String> {
     let cmdline = sys::read_text("/proc/cmdline").ok()?;

@@ -11,6 +11,9 @@ use crate::cleanup::{self, Cleaned};
 use crate::records::Port;
 use crate::supervise::{self, Finished};
 
+/// Lines that a machine may have to say of its caches: some say it once a processor.
+const CACHE_LINES: usize = 40;
+
 /// Runs every case of the plan and reports. Returns early, without a goodbye, where a process is beyond killing: the
 /// host starts the machine again for the cases that are left.
 pub fn run(plan: &Plan) -> Result<(), String> {
@@ -42,7 +45,19 @@ fn hello(plan: &Plan) -> Result<Record, String> {
         memory: crate::audit::meminfo("MemTotal")? * 1024,
         taint: crate::audit::taint()?,
         cases: plan.cases.len(),
+        caches: caches(),
     })
+}
+
+/// What the kernel says of its caches.
+fn caches() -> Vec<String> {
+    let texts = [
+        boot::kernel_log(),
+        sys::read_text("/proc/cpuinfo").unwrap_or_default(),
+    ];
+    let lines = texts.iter().flat_map(|text| text.lines());
+    let about = lines.filter(|line| line.to_lowercase().contains("cache"));
+    about.map(str::to_owned).take(CACHE_LINES).collect()
 }
 
 /// Runs one case with all the checks around it, and tells `send` about it. True if a process of it is left.

@@ -26,6 +26,8 @@ pub enum Record {
         taint: u64,
         /// Number of cases found in the plan.
         cases: usize,
+        /// What the kernel says of its caches: the lines of its log and of `/proc/cpuinfo` that speak of one.
+        caches: Vec<String>,
     },
     /// A case begins. Whatever happens before its [`Record::CaseEnd`] is charged to it.
     CaseStart {

@@ -11,6 +11,7 @@
 
 pub mod clock;
 pub mod markers;
+pub mod shared;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub enum BootEnd {
     Overtime(Phase),
     /// QEMU ended before the guest said goodbye.
     Qemu(End),
+    /// The kernel says of its caches something else than the target's YAML; what it says.
+    WrongCache(String),
     /// The person at the keyboard, or CI, wants no more.
     Interrupted,
 }
@@ -115,6 +118,10 @@ pub struct Watch {
     /// Cases that ended, waiting for the console to move on.
     ended: VecDeque<(usize, Observation)>,
     crash: Option<(String, Duration)>,
+    /// What the kernel is to say of its caches.
+    proof: Option<String>,
+    /// What it says instead.
+    disproof: Option<String>,
     seen: Vec<Seen>,
 }
 
@@ -141,8 +148,15 @@ impl Watch {
             open: None,
             ended: VecDeque::new(),
             crash: None,
+            proof: None,
+            disproof: None,
             seen: Vec::new(),
         }
+    }
+
+    /// Ends the boot unless `words` are in one of the lines that the kernel has to say of its caches.
+    pub fn demand(&mut self, words: Option<String>) {
+        self.proof = words;
     }
 
     /// Takes console bytes that arrived at `now`, counted from the start of the boot.
@@ -173,6 +187,9 @@ impl Watch {
     pub fn verdict(&self, now: Duration) -> Option<BootEnd> {
         if let Some((line, at)) = &self.crash {
             return (now >= *at + TRACE_TIME).then(|| BootEnd::Crash(line.clone()));
+        }
+        if let Some(said) = &self.disproof {
+            return Some(BootEnd::WrongCache(said.clone()));
         }
         self.clocks.expired(now)
     }
@@ -251,9 +268,11 @@ impl Watch {
                 release,
                 taint,
                 cases,
+                caches,
                 ..
             } => {
                 self.clocks.enter(Phase::Test, now);
+                self.prove(&caches);
                 self.seen.push(Seen::Up { release });
                 if taint != 0 {
                     self.odd(format!(
@@ -300,6 +319,17 @@ impl Watch {
                 }
             }
             Record::Goodbye => self.clocks.enter(Phase::Shutdown, now),
+        }
+    }
+
+    fn prove(&mut self, caches: &[String]) {
+        if let Some(words) = &self.proof
+            && !caches.iter().any(|line| line.contains(words))
+        {
+            let said = caches.join("; ");
+            self.disproof = Some(format!(
+                "of its caches the kernel was to say {words:?}, and it said {said:?}"
+            ));
         }
     }
 

@@ -29,15 +29,20 @@ impl Fake {
     fn up() -> Self {
         let mut fake = Self::new();
         fake.console("[    0.000000] Linux version 6.12.117");
-        fake.record(Record::Hello {
+        fake.hello();
+        fake
+    }
+
+    fn hello(&mut self) {
+        self.record(Record::Hello {
             release: "6.12.117".into(),
             machine: "x86_64".into(),
             page_size: 4096,
             memory: 1 << 30,
             taint: 0,
             cases: 3,
+            caches: vec!["CPU: VIPT aliasing data cache, unknown instruction cache".into()],
         });
-        fake
     }
 
     fn console(&mut self, line: &str) {
@@ -248,6 +253,19 @@ fn a_kernel_that_never_gets_to_init_is_stopped() {
         fake.watch.verdict(fake.now),
         Some(BootEnd::Overtime(Phase::Boot))
     );
+}
+
+#[test]
+fn a_machine_with_another_cache_is_not_tested() {
+    let caches = |words: &str| {
+        let mut fake = Fake::new();
+        fake.watch.demand(Some(words.into()));
+        fake.hello();
+        fake.watch.verdict(fake.now)
+    };
+    assert_eq!(caches("VIPT aliasing data cache"), None);
+    let end = caches("VIVT data cache").unwrap();
+    insta::assert_snapshot!(crate::judge::in_words(&end), @r#"this is not the machine it is to be: of its caches the kernel was to say "VIVT data cache", and it said "CPU: VIPT aliasing data cache, unknown instruction cache""#);
 }
 
 #[test]
