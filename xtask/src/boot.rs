@@ -16,6 +16,7 @@ use crate::machine::process::Machine;
 use crate::plan::Case;
 use crate::target::QemuSpec;
 use crate::watch::clock::Limits;
+use crate::watch::shared::{Apart, Splitter};
 use crate::watch::{BootEnd, Watch};
 
 /// How often the streams are looked at.
@@ -32,10 +33,14 @@ pub const COMMAND: &str = "qemu.sh";
 pub struct Setting<'a> {
     /// The machine.
     pub qemu: &'a QemuSpec,
+    /// What its kernel is to say of its caches.
+    pub proof: Option<&'a str>,
     /// `kvm` or `tcg`.
     pub accel: &'a str,
     /// The kernel image.
     pub kernel: &'a Path,
+    /// The device tree, where the machine has none of its own.
+    pub dtb: Option<&'a Path>,
     /// What the guest finds.
     pub image: &'a Image,
     /// How long things may take.
@@ -62,10 +67,12 @@ pub fn run(setting: &Setting, dir: &Path, cases: &[&Case], ledger: &mut Ledger) 
         .iter()
         .map(|case| (case.id().to_owned(), deadline(case)));
     let mut watch = Watch::new(plan.collect(), setting.limits);
-    let end = follow(&mut machine, &mut watch, ledger)?;
+    watch.demand(setting.proof.map(str::to_owned));
+    let mut streams = Streams::of(setting.qemu);
+    let end = follow(&mut machine, &mut streams, &mut watch, ledger)?;
     machine.stop();
-    watch.records(&machine.records()?, Duration::MAX);
-    watch.console(&machine.console()?, Duration::MAX);
+    streams.pass_on(&mut machine, &mut watch, Duration::MAX)?;
+    streams.finish(&mut watch);
     let last_lines = watch.last_lines();
     let end = watch.close(end);
     watch.seen().into_iter().for_each(|seen| ledger.seen(seen));
@@ -91,6 +98,7 @@ pub fn start(setting: &Setting, dir: &Path, plan: &Plan) -> Result<Machine> {
     let boot = Boot {
         accel: setting.accel,
         kernel: setting.kernel,
+        dtb: setting.dtb,
         initrd: Path::new(INITRAMFS),
         console: Console::Log,
         gdb: false,
@@ -102,14 +110,17 @@ pub fn start(setting: &Setting, dir: &Path, plan: &Plan) -> Result<Machine> {
 }
 
 /// Passes what the machine writes to the watch, and what the watch makes of it to the ledger, until the boot is over.
-fn follow(machine: &mut Machine, watch: &mut Watch, ledger: &mut Ledger) -> Result<BootEnd> {
+fn follow(
+    machine: &mut Machine,
+    streams: &mut Streams,
+    watch: &mut Watch,
+    ledger: &mut Ledger,
+) -> Result<BootEnd> {
     let started = Instant::now();
     loop {
         // Asked before the streams are read: what QEMU wrote before it ended is then read below.
         let ended = machine.ended()?;
-        // Records first: a console line that came before a record is then never seen after it.
-        watch.records(&machine.records()?, started.elapsed());
-        watch.console(&machine.console()?, started.elapsed());
+        streams.pass_on(machine, watch, started.elapsed())?;
         watch.seen().into_iter().for_each(|seen| ledger.seen(seen));
         if let Some(end) = ended {
             return Ok(BootEnd::Qemu(end));
@@ -122,4 +133,47 @@ fn follow(machine: &mut Machine, watch: &mut Watch, ledger: &mut Ledger) -> Resu
         }
         std::thread::sleep(LOOK);
     }
+}
+
+/// The way of the two streams from the machine to the watch.
+enum Streams {
+    /// Each has a port.
+    Two,
+    /// They share the console.
+    One(Splitter),
+}
+
+impl Streams {
+    fn of(qemu: &QemuSpec) -> Self {
+        match qemu.records_args.is_empty() {
+            true => Streams::One(Splitter::default()),
+            false => Streams::Two,
+        }
+    }
+
+    /// Passes on what the machine wrote since the last time.
+    fn pass_on(&mut self, machine: &mut Machine, watch: &mut Watch, now: Duration) -> Result<()> {
+        let apart = match self {
+            // Records first: a console line that came before a record is then never seen after it.
+            Streams::Two => Apart {
+                records: machine.records()?,
+                console: machine.console()?,
+            },
+            Streams::One(splitter) => splitter.push(&machine.console()?),
+        };
+        pass(apart, watch, now);
+        Ok(())
+    }
+
+    /// The machine writes no more.
+    fn finish(&mut self, watch: &mut Watch) {
+        if let Streams::One(splitter) = self {
+            pass(splitter.finish(), watch, Duration::MAX);
+        }
+    }
+}
+
+fn pass(apart: Apart, watch: &mut Watch, now: Duration) {
+    watch.records(&apart.records, now);
+    watch.console(&apart.console, now);
 }

@@ -2,7 +2,6 @@
 //! Run: the way through the lab. `steps` tells it for one target; [`all`] does that for each.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result};
@@ -10,6 +9,7 @@ use anyhow::{Context, Result};
 use crate::boot::{self, Setting};
 use crate::event::Event;
 use crate::flavour::Flavour;
+use crate::gate::Gate;
 use crate::image::{Image, guest};
 use crate::kernel::{self, Built, Progress, Source};
 use crate::ledger::Ledger;
@@ -57,7 +57,7 @@ pub enum KernelFrom {
     Image(PathBuf),
 }
 
-/// Tests each target with its cases and returns what became of them.
+/// Tests each target with its cases, side by side as far as the machine allows, and returns what became of them.
 pub fn all(job: &Job, plans: &[(Target, Vec<Case>)], events: &Events) -> RunResult {
     let (started, clock) = (SystemTime::now(), Instant::now());
     events.send(Event::RunStart {
@@ -68,18 +68,24 @@ pub fn all(job: &Job, plans: &[(Target, Vec<Case>)], events: &Events) -> RunResu
             .collect(),
         cases: plans.iter().map(|(_, cases)| cases.len()).sum(),
     });
-    let results = Mutex::new(Vec::new());
-    for (plan_target, cases) in plans {
-        let result = target(job, plan_target, cases, events);
-        results.lock().expect("no target panics").push(result);
-    }
+    let gate = Gate::of_this_machine();
+    let targets = std::thread::scope(|scope| {
+        let gate = &gate;
+        let start = |(of, cases)| scope.spawn(move || target(job, of, cases, gate, events));
+        let pairs = plans.iter().map(|(of, cases)| (of, cases.as_slice()));
+        let threads: Vec<_> = pairs.map(start).collect();
+        let ended = threads.into_iter().map(|thread| thread.join());
+        ended
+            .map(|result| result.expect("no target panics"))
+            .collect()
+    });
     let result = RunResult {
         schema: SCHEMA,
         tool: version::tool(&job.checkout),
         started: humantime::format_rfc3339_seconds(started).to_string(),
         seconds: clock.elapsed().as_secs_f64(),
         interrupted: interrupt::requested(),
-        targets: results.into_inner().expect("no target panics"),
+        targets,
     };
     events.send(Event::RunEnd {
         result: Box::new(result.clone()),
@@ -88,16 +94,22 @@ pub fn all(job: &Job, plans: &[(Target, Vec<Case>)], events: &Events) -> RunResu
 }
 
 /// Tests one target.
-fn target(job: &Job, target: &Target, cases: &[Case], events: &Events) -> TargetResult {
+fn target(
+    job: &Job,
+    target: &Target,
+    cases: &[Case],
+    gate: &Gate,
+    events: &Events,
+) -> TargetResult {
     let mut ledger = Ledger::open(&target.name, &job.flavour.name, cases, events);
-    if let Err(error) = steps(job, target, &mut ledger) {
+    if let Err(error) = steps(job, target, gate, &mut ledger) {
         ledger.fail(format!("{error:#}"));
     }
     ledger.close()
 }
 
 /// The steps for one target.
-fn steps(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<()> {
+fn steps(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) -> Result<()> {
     if ledger.remaining().is_empty() {
         return Ok(());
     }
@@ -106,12 +118,16 @@ fn steps(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<()> {
     let image = image(job, target, ledger)?;
     let mut chosen = accel::probe(&qemu.binary, &target.kernel.arch, job.accel, &job.cache)?;
     ledger.provenance().qemu = version::first_line(&qemu.binary, "--version");
+    ledger.waits("for a core");
+    let _pass = gate.enter(qemu.memory_mib)?;
     while let cases @ [_, ..] = ledger.remaining().as_slice() {
         ledger.accel(&chosen);
         let setting = Setting {
             qemu: &qemu,
+            proof: target.cache.proof.as_deref(),
             accel: chosen.accel,
             kernel: &built.image,
+            dtb: built.dtb.as_deref(),
             image: &image,
             limits: Limits::scaled(job.scale),
         };
@@ -141,7 +157,7 @@ fn kernel(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<Built> {
 
 fn image(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<Image> {
     ledger.phase(Phase::Image, "");
-    let image = Image::new(&guest::build(&job.checkout, &target.rust)?)?;
+    let image = Image::new(&guest::build(&job.checkout, &job.cache, &target.rust)?)?;
     ledger.provenance().image_hash = image.hash.clone();
     ledger.provenance().rustc = version::rustc();
     Ok(image)
@@ -154,7 +170,7 @@ impl Job {
     /// The build failed or was interrupted; the image is not there.
     pub fn kernel(&self, target: &Target, progress: &mut dyn FnMut(Progress)) -> Result<Built> {
         let source = match &self.source {
-            KernelFrom::Image(image) => return Built::elsewhere(image),
+            KernelFrom::Image(image) => return Built::elsewhere(image, &target.kernel),
             KernelFrom::Source(source) => source.clone(),
         };
         let request = kernel::Request {

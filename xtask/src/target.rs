@@ -40,10 +40,18 @@ pub struct KernelSpec {
     pub arch: String,
     /// `CROSS_COMPILE=` of kbuild; empty for the host's compiler.
     pub cross: String,
-    /// The make target that gives [`KernelSpec::image`].
+    /// The make targets that give [`KernelSpec::image`] and [`KernelSpec::dtb`], with spaces between them.
     pub make: String,
     /// What QEMU boots, relative to the build directory.
     pub image: String,
+    /// The device tree that QEMU hands to the kernel, relative to the build directory; none where the machine has its
+    /// own or needs none.
+    #[serde(default)]
+    pub dtb: Option<String>,
+    /// Patches this machine needs that have nothing to do with the feature: names in
+    /// `kernel-patches/<VERSION>/fixes`. They apply before the queue, and with `--no-queue` as well.
+    #[serde(default)]
+    pub fixes: Vec<String>,
 }
 
 /// How a target's guest programs are built.
@@ -52,6 +60,23 @@ pub struct KernelSpec {
 pub struct RustSpec {
     /// Target triple of rustc.
     pub target: String,
+    /// How rustc's output becomes a program of the machine.
+    #[serde(default)]
+    pub backend: Backend,
+    /// Beginning of the names of the C compiler and linker for its programs; empty for the host's.
+    #[serde(default)]
+    pub cross: String,
+}
+
+/// How rustc's output becomes a program of the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// rustc makes it.
+    #[default]
+    Native,
+    /// rustc makes WebAssembly, `wasm2c` makes C of that, and the C compiler the program.
+    WasmC,
 }
 
 /// How a target is booted.
@@ -75,6 +100,9 @@ pub struct QemuSpec {
     pub console: String,
     /// Device the guest writes records to.
     pub records: String,
+    /// What connects that device with the chardev `records`, in QEMU's words; empty where records share the console.
+    #[serde(default)]
+    pub records_args: Vec<String>,
     /// More words for the kernel command line.
     #[serde(default)]
     pub append: Vec<String>,
@@ -100,6 +128,10 @@ pub struct CacheSpec {
     pub period: u64,
     /// Bytes in a line.
     pub line: u64,
+    /// What is in a line of the kernel's log or of `/proc/cpuinfo` where the kernel believes to have this cache; a
+    /// machine that comes up otherwise is not tested. None where the kernel never says.
+    #[serde(default)]
+    pub proof: Option<String>,
 }
 
 /// How a cache is indexed and tagged.
@@ -108,6 +140,11 @@ pub struct CacheSpec {
 pub enum CacheKind {
     /// Indexed by physical address, or virtually without aliases: nothing to see.
     Physical,
+    /// Virtually indexed, physically tagged, with more than a page in a way: two virtual addresses of a page agree
+    /// where they are a multiple of the period apart.
+    Vipt,
+    /// Virtually indexed and tagged: no two virtual addresses of a page agree.
+    Vivt,
 }
 
 /// All targets in `dir`, by name.

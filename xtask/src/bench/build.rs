@@ -106,7 +106,7 @@ fn plain_make(jobs: usize, target: &Target, config: &Path, tree: &Path) -> Resul
     let (dir, spec, jobs) = (obj.path(), &target.kernel, jobs.to_string());
     let arch = format!("ARCH={}", spec.arch);
     let cross = format!("CROSS_COMPILE={}", spec.cross);
-    let image = &spec.make;
+    let images: Vec<_> = spec.make.split_whitespace().collect();
     let clock = Instant::now();
     cmd!(sh, "make -s -C {tree} O={dir} {arch} {cross} olddefconfig")
         .quiet()
@@ -114,7 +114,7 @@ fn plain_make(jobs: usize, target: &Target, config: &Path, tree: &Path) -> Resul
         .run()?;
     cmd!(
         sh,
-        "make -s -C {tree} O={dir} {arch} {cross} -j{jobs} {image} vmlinux"
+        "make -s -C {tree} O={dir} {arch} {cross} -j{jobs} {images...} vmlinux"
     )
     .quiet()
     .ignore_stdout()

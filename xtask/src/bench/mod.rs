@@ -101,14 +101,20 @@ impl Lab<'_> {
     /// From the start of QEMU to its end, for a guest that ends the machine at once.
     fn raw_boot(&self) -> Result<Duration> {
         let built = self.job.kernel(self.target, &mut |_| {})?;
-        let image = Image::new(&guest::build(&self.checkout, &self.target.rust)?)?;
+        let image = Image::new(&guest::build(
+            &self.checkout,
+            &self.job.cache,
+            &self.target.rust,
+        )?)?;
         let qemu = run::scaled(&self.target.qemu, &self.job.flavour);
         let arch = &self.target.kernel.arch;
         let chosen = accel::probe(&qemu.binary, arch, self.job.accel, &self.job.cache)?;
         let setting = Setting {
             qemu: &qemu,
+            proof: self.target.cache.proof.as_deref(),
             accel: chosen.accel,
             kernel: &built.image,
+            dtb: built.dtb.as_deref(),
             image: &image,
             limits: Limits::scaled(1.0),
         };

@@ -37,10 +37,11 @@ pub fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     };
     let qemu = run::scaled(&target.qemu, &flavour);
     let gdb = kind == Kind::Gdb;
-    let command = |dir: &Path, accel: &str, image: &Path| {
+    let command = |dir: &Path, accel: &str, image: &Path, dtb: Option<&Path>| {
         let boot = Boot {
             accel,
             kernel: image,
+            dtb,
             initrd: Path::new(INITRAMFS),
             console: Console::Terminal,
             gdb,
@@ -50,8 +51,9 @@ pub fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     };
     if args.dry_run {
         let dir = tree.checkout.join("target/lab/latest").join(&target.name);
-        let image = kernel::planned_image(&paths::cache()?, target);
-        print!("{}", command(&dir, args.accel.planned(), &image).0);
+        let (image, dtb) = kernel::planned(&paths::cache()?, &target.kernel);
+        let (paste, _) = command(&dir, args.accel.planned(), &image, dtb.as_deref());
+        print!("{paste}");
         return Ok(0);
     }
 
@@ -61,7 +63,7 @@ pub fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
     let job = job(&tree, &args.machine, flavour, args.accel, 1.0, run_dir)?;
     let built = build_with_bar(&job, target)?;
-    let image = Image::new(&guest::build(&job.checkout, &target.rust)?)?;
+    let image = Image::new(&guest::build(&job.checkout, &job.cache, &target.rust)?)?;
     // All cases go in, so that the shell can run one by name.
     let everything = Filter {
         suites: tree
@@ -76,7 +78,7 @@ pub fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     image.write(&plan, dir.join(INITRAMFS))?;
     let chosen = accel::probe(&qemu.binary, &target.kernel.arch, args.accel, &job.cache)?;
 
-    let (paste, qemu_args) = command(&dir, chosen.accel, &built.image);
+    let (paste, qemu_args) = command(&dir, chosen.accel, &built.image, built.dtb.as_deref());
     eprint!("{paste}");
     if gdb {
         eprintln!("\nThe machine waits. In another terminal:\n");

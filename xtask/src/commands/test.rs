@@ -109,11 +109,12 @@ fn dry_run(tree: &Tree, args: &Test, plans: &[(Target, Vec<Case>)]) -> Result<St
                 Some(reason) => format!("  {}  skipped: {reason}\n", case.id()),
             };
         }
-        let image = kernel::planned_image(&paths::cache()?, target);
+        let (image, dtb) = kernel::planned(&paths::cache()?, &target.kernel);
         let qemu = run::scaled(&target.qemu, &flavour);
         let boot = Boot {
             accel: args.accel.planned(),
             kernel: &image,
+            dtb: dtb.as_deref(),
             initrd: Path::new(INITRAMFS),
             console: Console::Log,
             gdb: false,

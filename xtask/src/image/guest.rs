@@ -2,34 +2,39 @@
 //! Builds the guest's program: static, for the target, by the cargo that runs this tool.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::setup::std_source::Toolchain;
 use crate::target::RustSpec;
 
-/// Builds `suites/init` and returns the path of the executable.
+/// Builds `suites/init` for the machine that `rust` describes and returns the path of the executable. The lab's `cache`
+/// may hold the source of the standard library.
 ///
 /// # Errors
 /// The build fails: carries what the compiler said.
-pub fn build(checkout: &Path, rust: &RustSpec) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+pub fn build(checkout: &Path, cache: &Path, rust: &RustSpec) -> Result<PathBuf> {
+    let toolchain = Toolchain::find()?;
+    let source = || {
+        toolchain.std_source(cache).with_context(|| {
+            format!(
+                "the source of Rust's standard library is missing, which {} needs: `rustup component add rust-src`",
+                rust.target
+            )
+        })
+    };
+    let std = match toolchain.has_std(&rust.target) {
+        true => None,
+        false => Some(source()?),
+    };
     // A directory of its own, so that neither build waits for the other or throws it away.
     let target_dir = checkout.join("target/guest");
-    let mut command = std::process::Command::new(cargo);
+    let mut command = command(rust, std.as_deref());
     command
         .current_dir(checkout)
-        .args(["build", "--package", "init", "--profile", "guest"])
-        .args([
-            "--target",
-            &rust.target,
-            "--message-format",
-            "json-render-diagnostics",
-        ])
         .arg("--target-dir")
         .arg(&target_dir)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .stdin(Stdio::null());
     let output = command
         .output()
@@ -44,6 +49,31 @@ pub fn build(checkout: &Path, rust: &RustSpec) -> Result<PathBuf> {
     }
     executable(&String::from_utf8_lossy(&output.stdout))
         .with_context(|| format!("{command:?} named no executable"))
+}
+
+/// The cargo command for it; `std` is the source of the standard library where that has to be built as well.
+fn command(rust: &RustSpec, std: Option<&Path>) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["build", "--package", "init", "--profile", "guest"])
+        .args(["--target", &rust.target])
+        .args(["--message-format", "json-render-diagnostics"])
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    if !rust.cross.is_empty() {
+        let triple = rust.target.to_uppercase().replace(['-', '.'], "_");
+        let linker = format!("CARGO_TARGET_{triple}_LINKER");
+        command.env(linker, format!("{}gcc", rust.cross));
+    }
+    if let Some(source) = std {
+        command
+            .arg("-Zbuild-std=std,panic_abort")
+            // -Z is for nightly toolchains; the standard library is built with what a stable one is, too.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("__CARGO_TESTS_ONLY_SRC_ROOT", source);
+    }
+    command
 }
 
 /// The executable that cargo's messages name.

@@ -27,21 +27,26 @@ mod tree;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::target::Target;
+use crate::target::{KernelSpec, Target};
 use cache::{Cache, Lock};
 use queue::Queue;
 use source::Base;
 use toolchain::Toolchain;
 
+pub use crate::interrupt::Interrupted;
 pub use cache::{Removed, clean};
 pub use source::Source;
 
 /// Counts up whenever the same input would give another kernel than before, because this module has changed.
 const RECIPE: u32 = 1;
+
+/// Held while a kernel is built: make takes every core by itself.
+static BUILDING: Mutex<()> = Mutex::new(());
 
 /// Which kernel to build.
 #[derive(Clone, Debug)]
@@ -71,6 +76,8 @@ pub struct Built {
     pub dir: PathBuf,
     /// What QEMU boots.
     pub image: PathBuf,
+    /// The device tree for it, where the machine has none of its own.
+    pub dtb: Option<PathBuf>,
     /// The ELF file for gdb.
     pub vmlinux: PathBuf,
     /// The `.config` it was built with.
@@ -90,21 +97,31 @@ pub struct Built {
 }
 
 impl Built {
-    /// A kernel that somebody else built. Nothing is known of it but its bytes.
+    /// A kernel that somebody else built. Nothing is known of it but its bytes. A device tree that the machine needs
+    /// is beside it.
     ///
     /// # Errors
-    /// The image cannot be read.
-    pub fn elsewhere(image: &Path) -> Result<Self> {
+    /// The image cannot be read, or the device tree is not there.
+    pub fn elsewhere(image: &Path, spec: &KernelSpec) -> Result<Self> {
         let image = image
             .canonicalize()
             .with_context(|| format!("find the kernel image {}", image.display()))?;
         let bytes = fs::read(&image).with_context(|| format!("read {}", image.display()))?;
         let dir = image.parent().unwrap_or(Path::new("/")).to_owned();
+        let dtb = spec.dtb.as_deref().map(|dtb| dir.join(file_name(dtb)));
+        if let Some(dtb) = dtb.as_deref().filter(|dtb| !dtb.is_file()) {
+            bail!(
+                "the machine needs {} beside the kernel image: copy it there from {} of the build directory",
+                dtb.display(),
+                spec.dtb.as_deref().unwrap_or_default()
+            );
+        }
         Ok(Built {
             vmlinux: dir.join("vmlinux"),
             config: dir.join(".config"),
             dir,
             image,
+            dtb,
             version: String::new(),
             hash: digest::of(&bytes),
             config_hash: String::new(),
@@ -115,13 +132,17 @@ impl Built {
     }
 }
 
-/// Where the image of a kernel will be, for a reader: the hash is known only once its source is there.
-pub fn planned_image(cache: &Path, target: &Target) -> PathBuf {
-    let name = Path::new(&target.kernel.image).file_name();
-    Cache(cache)
-        .kernels()
-        .join("HASH")
-        .join(name.unwrap_or_default())
+/// Where the image of a kernel and its device tree will be, for a reader: the hash is known only once its source is
+/// there.
+pub fn planned(cache: &Path, spec: &KernelSpec) -> (PathBuf, Option<PathBuf>) {
+    let dir = Cache(cache).kernels().join("HASH");
+    let dtb = spec.dtb.as_deref().map(|dtb| dir.join(file_name(dtb)));
+    (dir.join(file_name(&spec.image)), dtb)
+}
+
+/// The last part of a path inside a build directory: its name in the kernel's directory.
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// What is being done right now.
@@ -145,11 +166,6 @@ impl Progress {
         }
     }
 }
-
-/// Somebody asked the lab to stop, and it did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("interrupted")]
-pub struct Interrupted;
 
 /// All that goes into a kernel.
 struct Inputs {
@@ -183,7 +199,15 @@ fn find_or_build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Resul
     if let Some(built) = find(&dir, true)? {
         return Ok(built);
     }
+    let turn = match BUILDING.try_lock() {
+        Ok(turn) => turn,
+        Err(_) => {
+            progress(Progress::step("waits until another kernel is built".into()));
+            BUILDING.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    };
     slot.build(&inputs, &hash, &dir, progress)?;
+    drop(turn);
     match find(&dir, false)? {
         Some(built) => Ok(built),
         None => bail!(
@@ -199,10 +223,13 @@ fn inputs(request: &Request, cache: Cache, progress: &mut dyn FnMut(Progress)) -
     let wishes = config::read(request.checkout, target, request.flavour, request.queue)?;
     let toolchain = Toolchain::find(&request.target.kernel.cross)?;
     let base = source::open(&request.source, cache, progress)?;
-    let mut queue = match request.queue {
-        true => queue::read(request.checkout, &base.series)?,
-        false => Queue::default(),
-    };
+    let fixes = &request.target.kernel.fixes;
+    let mut queue = queue::fixes(request.checkout, &base.series, fixes)?;
+    if request.queue {
+        queue
+            .patches
+            .extend(queue::read(request.checkout, &base.series)?.patches);
+    }
     queue.add(request.patches)?;
     Ok(Inputs {
         base,
@@ -224,8 +251,13 @@ impl Inputs {
             self.toolchain.compiler.as_bytes(),
             self.toolchain.linker.as_bytes(),
         ];
-        parts
-            .extend([&spec.arch, &spec.cross, &spec.make, &spec.image].map(|word| word.as_bytes()));
+        let words = [&spec.arch, &spec.cross, &spec.make, &spec.image];
+        parts.extend(
+            words
+                .into_iter()
+                .chain(&spec.dtb)
+                .map(|word| word.as_bytes()),
+        );
         parts.extend(self.queue.patches.iter().map(|patch| patch.text.as_slice()));
         digest::of_parts(parts)
     }
@@ -244,6 +276,8 @@ struct Label {
     source: String,
     patches: Vec<String>,
     image: String,
+    #[serde(default)]
+    dtb: Option<String>,
 }
 
 /// Name of the [`Label`] in a kernel's directory.
@@ -260,6 +294,7 @@ fn find(dir: &Path, from_cache: bool) -> Result<Option<Built>> {
     Ok(Some(Built {
         dir: dir.to_owned(),
         image: dir.join(label.image),
+        dtb: label.dtb.map(|dtb| dir.join(dtb)),
         vmlinux: dir.join("vmlinux"),
         config: dir.join("config"),
         version: label.version,

@@ -11,6 +11,9 @@ use anyhow::{Context, Result, bail};
 use super::cache;
 use super::own;
 
+/// Where patches are, in the checkout.
+const DIR: &str = "kernel-patches";
+
 /// Patches in the order they apply.
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
@@ -27,6 +30,8 @@ pub struct Patch {
     pub path: PathBuf,
     /// What is in it.
     pub text: Vec<u8>,
+    /// Whether a source may have it already: true of a fix, which will be in some later source.
+    pub may_be_in: bool,
 }
 
 /// What a queue makes of a source: for each path it touches the identity of the content and the file that has
@@ -38,7 +43,7 @@ pub type Overlay = BTreeMap<String, Option<(String, PathBuf)>>;
 /// # Errors
 /// There is none for this version, or a patch that it names is not there.
 pub fn read(checkout: &Path, series: &str) -> Result<Queue> {
-    let below = PathBuf::from("kernel-patches").join(series);
+    let below = Path::new(DIR).join(series);
     let path = below.join("series");
     let text = match fs::read_to_string(checkout.join(&path)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
@@ -60,9 +65,33 @@ pub fn read(checkout: &Path, series: &str) -> Result<Queue> {
             )
         })?;
         let name = name.display().to_string();
-        patches.push(Patch { name, path, text });
+        patches.push(Patch {
+            name,
+            path,
+            text,
+            may_be_in: false,
+        });
     }
     Ok(Queue { patches })
+}
+
+/// The patches `names` of those that mend a kernel of the version `series` for one machine or another.
+///
+/// # Errors
+/// One is not there.
+pub fn fixes(checkout: &Path, series: &str, names: &[String]) -> Result<Queue> {
+    let mut queue = Queue::default();
+    for name in names {
+        let name = Path::new(DIR).join(series).join("fixes").join(name);
+        let path = checkout.join(&name);
+        queue.patches.push(Patch {
+            text: fs::read(&path).with_context(|| format!("read {}", path.display()))?,
+            name: name.display().to_string(),
+            path,
+            may_be_in: true,
+        });
+    }
+    Ok(queue)
 }
 
 /// Names in a series file with their line numbers, as quilt reads it.
@@ -112,7 +141,12 @@ impl Queue {
                 .with_context(|| format!("find the patch {}", file.display()))?;
             let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
             let name = file.display().to_string();
-            self.patches.push(Patch { name, path, text });
+            self.patches.push(Patch {
+                name,
+                path,
+                text,
+                may_be_in: false,
+            });
         }
         Ok(())
     }
@@ -132,6 +166,11 @@ impl Queue {
             let Err(complaint) = git_apply(scratch, &[], &patch.path)? else {
                 continue;
             };
+            if patch.may_be_in
+                && git_apply(scratch, &["--reverse", "--check"], &patch.path)?.is_ok()
+            {
+                continue;
+            }
             if self.is_in(root, scratch, &touched)? {
                 bail!(
                     "{} already has the patches of the queue: build it with --no-queue",

@@ -22,7 +22,7 @@ use super::cache::{self, Cache, Lock};
 use super::config;
 use super::make::{self, Make};
 use super::source::{Base, Listing};
-use super::{Inputs, LABEL, Label, Progress, Request, digest, tree};
+use super::{Inputs, LABEL, Label, Progress, Request, digest, file_name, tree};
 
 /// A slot that is ours alone.
 pub struct Slot<'a> {
@@ -150,7 +150,8 @@ impl<'a> Slot<'a> {
                 what: what.to_owned(),
             })
         };
-        let steps = self.make().run(&[&spec.make], &[], &mut report)?;
+        let targets: Vec<&str> = spec.make.split_whitespace().collect();
+        let steps = self.make().run(&targets, &[], &mut report)?;
         if anew {
             let dir = self.estimate.parent().expect("below the cache");
             fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
@@ -162,16 +163,11 @@ impl<'a> Slot<'a> {
     fn publish(&self, inputs: &Inputs, hash: &str, kernel: &Path) -> Result<()> {
         let (obj, result) = (self.obj(), self.dir.join("result"));
         fs::create_dir_all(&result).with_context(|| format!("make {}", result.display()))?;
-        let image = Path::new(&self.request.target.kernel.image);
-        let image_name = image
-            .file_name()
-            .context("the target names no kernel image")?;
-        for (from, to) in [
-            (image, Path::new(image_name)),
-            (Path::new("vmlinux"), Path::new("vmlinux")),
-            (Path::new("System.map"), Path::new("System.map")),
-            (Path::new(".config"), Path::new("config")),
-        ] {
+        let spec = &self.request.target.kernel;
+        let named = std::iter::once(&spec.image).chain(&spec.dtb);
+        let named = named.map(|path| (path.as_str(), file_name(path)));
+        let always = ["vmlinux", "System.map"].map(|name| (name, name));
+        for (from, to) in named.chain(always).chain([(".config", "config")]) {
             copy_synced(&obj.join(from), &result.join(to))?;
         }
         let label = Label {
@@ -191,7 +187,8 @@ impl<'a> Slot<'a> {
                 .iter()
                 .map(|patch| patch.name.clone())
                 .collect(),
-            image: image_name.to_string_lossy().into_owned(),
+            image: file_name(&spec.image).to_owned(),
+            dtb: spec.dtb.as_deref().map(|dtb| file_name(dtb).to_owned()),
         };
         let label = serde_json::to_string_pretty(&label).context("describe the kernel")?;
         crate::paths::write_whole(&result.join(LABEL), label.as_bytes())?;

@@ -28,6 +28,8 @@ pub struct Boot<'a> {
     pub accel: &'a str,
     /// The kernel image.
     pub kernel: &'a Path,
+    /// The device tree, where the machine has none of its own.
+    pub dtb: Option<&'a Path>,
     /// The initramfs.
     pub initrd: &'a Path,
     /// Whom the console belongs to.
@@ -58,8 +60,10 @@ pub fn qemu(spec: &QemuSpec, boot: &Boot) -> Vec<String> {
         }
     }
     args.pair("-serial", "chardev:console");
-    args.pair("-chardev", format!("file,id=records,path={RECORDS}"));
-    args.pair("-serial", "chardev:records");
+    if !spec.records_args.is_empty() {
+        args.pair("-chardev", format!("file,id=records,path={RECORDS}"));
+        args.0.extend(spec.records_args.iter().cloned());
+    }
     if boot.gdb {
         args.pair(
             "-chardev",
@@ -69,6 +73,9 @@ pub fn qemu(spec: &QemuSpec, boot: &Boot) -> Vec<String> {
         args.0.push("-S".into());
     }
     args.pair("-kernel", boot.kernel.display());
+    if let Some(dtb) = boot.dtb {
+        args.pair("-dtb", dtb.display());
+    }
     args.pair("-initrd", boot.initrd.display());
     args.pair("-append", kernel_command_line(spec, boot));
     args.0
@@ -130,6 +137,7 @@ mod tests {
         let boot = Boot {
             accel: "tcg",
             kernel: Path::new("/cache/kernels/1f/bzImage"),
+            dtb: None,
             initrd: Path::new("initramfs.cpio"),
             console,
             gdb,

@@ -5,6 +5,7 @@ pub mod accel;
 mod apt;
 pub mod doctor;
 pub mod packages;
+pub mod std_source;
 mod table;
 
 use std::ffi::OsString;
@@ -76,7 +77,9 @@ impl Host {
 /// Something is missing and was not installed: names each program, its packages, and the command to paste. Or the
 /// installation failed: names its log.
 pub fn ensure(targets: &[&Target], mode: SetupMode, say: &mut dyn FnMut(&str)) -> Result<()> {
-    ensure_on(&Host::here()?, &needed(targets)?, mode, say)
+    let host = Host::here()?;
+    ensure_on(&host, &needed(targets)?, mode, say)?;
+    std_source::ensure(&host, targets, mode, say)
 }
 
 /// As [`ensure`], with everything it depends on given.

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Rust's standard library for targets that the toolchain has none built for: its source, to build it from.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::packages::find_program;
+use super::{Host, SetupMode};
+use crate::target::{Backend, Target};
+use crate::{debian, guard, paths};
+
+/// The archives of Debian that carry `rust-src`, the one with the most versions first.
+const SUITES: [&str; 4] = [
+    "trixie-backports",
+    "trixie",
+    "bookworm-backports",
+    "bookworm",
+];
+
+/// The toolchain that builds the guest's programs.
+#[derive(Clone, Debug)]
+pub struct Toolchain {
+    /// Its directory.
+    pub sysroot: PathBuf,
+    /// `1.95.0`.
+    pub version: String,
+}
+
+impl Toolchain {
+    /// Asks the rustc that cargo will run in the checkout.
+    ///
+    /// # Errors
+    /// There is none, or it says something else than rustc does.
+    pub fn find() -> Result<Self> {
+        let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
+        let ask = |argument: &[&str]| -> Result<String> {
+            let mut command = Command::new(&rustc);
+            command.args(argument).current_dir(paths::checkout());
+            let output = command
+                .output()
+                .with_context(|| format!("run {command:?}"))?;
+            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        };
+        let version = ask(&["--version"])?;
+        let number = version.split_whitespace().nth(1);
+        Ok(Self {
+            sysroot: ask(&["--print", "sysroot"])?.into(),
+            version: number
+                .with_context(|| format!("{rustc} --version says {version:?}"))?
+                .to_owned(),
+        })
+    }
+
+    /// Whether it has a standard library for the triple `target`.
+    pub fn has_std(&self, target: &str) -> bool {
+        self.sysroot
+            .join("lib/rustlib")
+            .join(target)
+            .join("lib")
+            .is_dir()
+    }
+
+    /// The source of its standard library, the directory `library`: its own, or the one in the lab's `cache`.
+    pub fn std_source(&self, cache: &Path) -> Option<PathBuf> {
+        let own = self.sysroot.join("lib/rustlib/src/rust/library");
+        [own, self.kept(cache)]
+            .into_iter()
+            .find(|path| path.join("std/Cargo.toml").is_file())
+    }
+
+    fn kept(&self, cache: &Path) -> PathBuf {
+        cache.join("rust-src").join(&self.version).join("library")
+    }
+}
+
+/// Whether the guest's programs of a target need the standard library to be built: WebAssembly always does, since
+/// the one that comes with rustc uses instructions that `wasm2c` may not know.
+pub fn is_needed(toolchain: &Toolchain, target: &Target) -> bool {
+    target.rust.backend == Backend::WasmC || !toolchain.has_std(&target.rust.target)
+}
+
+/// Makes sure that the source is there if one of `targets` needs it: lets rustup add it to the toolchain, else takes
+/// Debian's package of the same version into the lab's cache.
+///
+/// # Errors
+/// It is not there and cannot be had, or may not: says what to do.
+pub fn ensure(
+    host: &Host,
+    targets: &[&Target],
+    mode: SetupMode,
+    say: &mut dyn FnMut(&str),
+) -> Result<()> {
+    let toolchain = Toolchain::find()?;
+    let needing = targets.iter().find(|target| is_needed(&toolchain, target));
+    let (Some(target), None) = (needing, toolchain.std_source(&host.cache)) else {
+        return Ok(());
+    };
+    let advice = format!(
+        "{} needs the source of Rust's standard library, and it is not here: `rustup component add rust-src`, \
+         or the package rust-src of your distribution, of version {} like rustc",
+        target.name, toolchain.version
+    );
+    if mode == SetupMode::Forbidden {
+        bail!("{advice}; --no-setup forbids to install anything");
+    }
+    say(&format!("missing: {advice}"));
+    if let Some(rustup) = find_program("rustup", &host.path) {
+        say("rustup will add the component rust-src to the toolchain");
+        let mut command = guard::command(&rustup);
+        command.args(["component", "add", "rust-src"]);
+        let output = command.current_dir(paths::checkout()).output();
+        let output = output.with_context(|| format!("run {command:?}"))?;
+        if output.status.success() && toolchain.std_source(&host.cache).is_some() {
+            return Ok(());
+        }
+        let why = String::from_utf8_lossy(&output.stderr);
+        say(&format!(
+            "rustup cannot: {}",
+            why.lines().last().unwrap_or_default()
+        ));
+    }
+    say("taking it from Debian's package rust-src");
+    from_debian(&toolchain, &host.cache).context(advice)
+}
+
+/// Unpacks Debian's package of the version that the toolchain has.
+fn from_debian(toolchain: &Toolchain, cache: &Path) -> Result<()> {
+    let kept = toolchain.kept(cache);
+    let home = kept.parent().expect("it has two parts").to_owned();
+    let above = home.parent().expect("it has two parts");
+    fs::create_dir_all(above).with_context(|| format!("make {}", above.display()))?;
+    let scratch = tempfile::tempdir_in(above).context("make a directory for the download")?;
+    let mut complaints = Vec::new();
+    for suite in SUITES {
+        match download(
+            &format!("rust-src={}*", toolchain.version),
+            suite,
+            scratch.path(),
+        ) {
+            Ok(package) => {
+                let unpacked = scratch.path().join("unpacked");
+                unpack(&package, &toolchain.version, &unpacked)?;
+                return fs::rename(&unpacked, &home)
+                    .with_context(|| format!("put the source into {}", home.display()));
+            }
+            Err(error) => complaints.push(format!("{suite}: {error:#}")),
+        }
+    }
+    bail!("no archive of Debian has it:\n{}", complaints.join("\n"))
+}
+
+/// Downloads a package from an archive of Debian that the machine need not know, but whose mirror and keys it does.
+fn download(package: &str, suite: &str, scratch: &Path) -> Result<PathBuf> {
+    let mirror = mirror()?;
+    let dir = scratch.join(suite);
+    fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
+    let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    let sources = format!("deb [signed-by={keys}] {mirror} {suite} main\n");
+    debian::Lists::new(&dir, Some(&sources))?.download(package, &dir)
+}
+
+/// Where this machine gets Debian's packages from.
+fn mirror() -> Result<String> {
+    let mut command = Command::new("apt-get");
+    command.args([
+        "indextargets",
+        "--format",
+        "$(CREATED_BY) $(LABEL) $(REPO_URI)",
+    ]);
+    let output = command
+        .output()
+        .with_context(|| format!("run {command:?}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let found = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Packages Debian "));
+    found.map(str::to_owned).context(
+        "this machine's apt knows no archive of Debian (or has no lists yet: apt-get update)",
+    )
+}
+
+/// Unpacks the library from the package of the version `version` into the new directory `into`.
+fn unpack(package: &Path, version: &str, into: &Path) -> Result<()> {
+    fs::create_dir(into).with_context(|| format!("make {}", into.display()))?;
+    let mut tar = guard::command("tar");
+    tar.args(["-x", "--strip-components=4", "--no-same-owner", "-C"]);
+    tar.arg(into);
+    tar.arg(format!("./usr/src/rustc-{version}/library"));
+    debian::pipe(vec![debian::members(package), tar])
+        .with_context(|| format!("unpack {}", package.display()))
+}
