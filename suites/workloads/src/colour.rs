@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Where the mappings of a page may lie, on machines whose cache tells them apart by address.
 
+use server::{Behaviour, OnMmap};
 use sys::{Errno, Fd, Mapping, Prot, Sharing, memfd, page_size};
 
 use crate::{Case, Failure, Workload, expect};
 
-pub(crate) const WORKLOADS: &[(&str, Workload)] =
-    &[("reference", reference), ("addresses", addresses)];
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
+    ("reference", reference),
+    ("addresses", addresses),
+    ("placed-again", placed_again),
+];
 
 /// A page of a file in memory, mapped again and again, lies where the architecture lets it: what direct mmap is held
 /// against. Where the kernel chooses, all addresses agree modulo the period; where the program does, the period is the
@@ -74,5 +78,36 @@ fn addresses(case: &mut Case) -> Result<(), Failure> {
     }
     first.quit()?;
     second.quit()?;
+    server.quit()
+}
+
+/// The server answers with an ID of another colour than the address the client has: the client is placed again, and
+/// notices as little as the server does.
+fn placed_again(case: &mut Case) -> Result<(), Failure> {
+    let (page, period) = (page_size(), case.period());
+    let page_id: u64 = case.param("page_id")?;
+    let behaviour = Behaviour {
+        mmap: OnMmap::Fixed { page_id },
+        ..Behaviour::default()
+    };
+    let mut server = case.serve_as(behaviour)?;
+    let mut client = case.client("client", &server)?;
+    let here = server.map_pages(page_id, 1)?;
+    for round in 1..=case.param::<u64>("rounds")? {
+        let there = client.map(0, page)?;
+        let colour = client.area(there)?.start % period;
+        expect("colour", colour, page_id * page as u64 % period)?;
+        client.store(there, 0, round)?;
+        expect(
+            "a store, loaded by the server",
+            server.load(here, 0)?,
+            round,
+        )?;
+        client.unmap(there)?;
+        let seen = server.await_munmaps(round)?;
+        expect("FUSE_MMAPs", seen.mmaps, round)?;
+        expect("FUSE_MUNMAPs", seen.munmaps, round)?;
+    }
+    client.quit()?;
     server.quit()
 }
