@@ -52,14 +52,17 @@ impl Gate {
         Self::new(cores, available_mib(&meminfo).unwrap_or(u64::MAX))
     }
 
-    /// Waits until there is room for a guest of `memory_mib` MiB. One that is alone always gets in: whether the machine
-    /// can bear it is then for QEMU to say.
+    /// Waits until there is room for a guest of `memory_mib` MiB, and says so by `waits`. One that is alone always gets
+    /// in: whether the machine can bear it is then for QEMU to say.
     ///
     /// # Errors
     /// The lab is asked to stop.
-    pub fn enter(&self, memory_mib: u32) -> Result<Pass<'_>, Interrupted> {
+    pub fn enter(&self, memory_mib: u32, waits: impl FnOnce()) -> Result<Pass<'_>, Interrupted> {
         let memory_mib = u64::from(memory_mib) + OVERHEAD_MIB;
         let mut inside = self.lock();
+        if !self.has_room(&inside, memory_mib) {
+            waits();
+        }
         while !self.has_room(&inside, memory_mib) {
             if interrupt::requested() {
                 return Err(Interrupted);
@@ -112,10 +115,10 @@ mod tests {
         let gate = Gate::new(2, 3 * (512 + OVERHEAD_MIB));
         let has_room = |mib: u64| gate.has_room(&gate.lock(), mib + OVERHEAD_MIB);
         assert!(has_room(1 << 20), "alone, anybody gets in");
-        let first = gate.enter(512).unwrap();
+        let first = gate.enter(512, || panic!("it is empty")).unwrap();
         assert!(has_room(512));
         assert!(!has_room(2048), "memory");
-        let second = gate.enter(512).unwrap();
+        let second = gate.enter(512, || panic!("it is half empty")).unwrap();
         assert!(!has_room(512), "cores");
         drop((first, second));
         assert!(has_room(1 << 20));
@@ -124,9 +127,12 @@ mod tests {
     #[test]
     fn who_waits_gets_in_when_another_leaves() {
         let gate = Gate::new(1, 4096);
-        let first = gate.enter(1).unwrap();
+        let first = gate.enter(1, || ()).unwrap();
+        let (waits, waiting) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| gate.enter(1).is_ok());
+            let gate = &gate;
+            let second = scope.spawn(move || gate.enter(1, || waits.send(()).unwrap()).is_ok());
+            waiting.recv().unwrap();
             drop(first);
             assert!(second.join().unwrap());
         });

@@ -118,8 +118,7 @@ fn steps(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) -> Result
     let image = image(job, target, ledger)?;
     let mut chosen = accel::probe(&qemu.binary, &target.kernel.arch, job.accel, &job.cache)?;
     ledger.provenance().qemu = version::first_line(&qemu.binary, "--version");
-    ledger.waits("for a core");
-    let _pass = gate.enter(qemu.memory_mib)?;
+    let _pass = gate.enter(qemu.memory_mib, || ledger.waits("for another guest to end"))?;
     while let cases @ [_, ..] = ledger.remaining().as_slice() {
         ledger.accel(&chosen);
         let setting = Setting {
