@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::backend::number;
+
 macro_rules! errnos {
     ($($name:ident),* $(,)?) => {
         /// An error number of the kernel. Its value differs between architectures; its name does not.
@@ -20,14 +22,14 @@ macro_rules! errnos {
         impl Errno {
             /// The error with this number on this machine.
             pub fn from_raw(raw: i32) -> Errno {
-                $(if raw == libc::$name { return Errno::$name; })*
+                $(if raw == number!($name) { return Errno::$name; })*
                 Errno::Other(raw)
             }
 
             /// Its number on this machine, positive.
             pub fn raw(self) -> i32 {
                 match self {
-                    $(Errno::$name => libc::$name,)*
+                    $(Errno::$name => number!($name),)*
                     Errno::Other(raw) => raw,
                 }
             }

@@ -4,8 +4,8 @@
 use std::ops::BitOr;
 use std::time::Duration;
 
+use crate::backend::file as backend;
 use crate::errno::{During, Errno, Error, Result};
-use crate::native::file as native;
 
 /// How a file is opened. A descriptor is never inherited over `exec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Fd {
     /// # Errors
     /// What open(2) says.
     pub fn open(path: &str, flags: OpenFlags) -> Result<Fd> {
-        native::open(path, flags)
+        backend::open(path, flags)
             .map(Fd)
             .during(|| format!("open {path}"))
     }
@@ -75,7 +75,7 @@ impl Fd {
     /// # Errors
     /// What read(2) says; an interrupted call is made again.
     pub fn read(&self, into: &mut [u8]) -> Result<usize> {
-        native::read(self.0, into).during(|| format!("read descriptor {}", self.0))
+        backend::read(self.0, into).during(|| format!("read descriptor {}", self.0))
     }
 
     /// Reads at most `into.len()` bytes at byte `offset`.
@@ -83,7 +83,7 @@ impl Fd {
     /// # Errors
     /// What pread(2) says.
     pub fn read_at(&self, into: &mut [u8], offset: u64) -> Result<usize> {
-        native::pread(self.0, into, offset)
+        backend::pread(self.0, into, offset)
             .during(|| format!("read descriptor {} at {offset:#x}", self.0))
     }
 
@@ -107,7 +107,7 @@ impl Fd {
     /// # Errors
     /// What write(2) says; an interrupted call is made again.
     pub fn write(&self, bytes: &[u8]) -> Result<usize> {
-        native::write(self.0, bytes)
+        backend::write(self.0, bytes)
             .during(|| format!("write {} bytes to descriptor {}", bytes.len(), self.0))
     }
 
@@ -116,7 +116,7 @@ impl Fd {
     /// # Errors
     /// What pwrite(2) says.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<usize> {
-        native::pwrite(self.0, bytes, offset).during(|| {
+        backend::pwrite(self.0, bytes, offset).during(|| {
             format!(
                 "write {} bytes to descriptor {} at {offset:#x}",
                 bytes.len(),
@@ -149,7 +149,7 @@ impl Fd {
     /// # Errors
     /// What ftruncate(2) says.
     pub fn resize(&self, size: u64) -> Result<()> {
-        native::ftruncate(self.0, size)
+        backend::ftruncate(self.0, size)
             .during(|| format!("resize descriptor {} to {size} bytes", self.0))
     }
 
@@ -158,7 +158,7 @@ impl Fd {
     /// # Errors
     /// What tcsetattr(3) says.
     pub fn make_raw(&self) -> Result<()> {
-        native::make_raw(self.0).during(|| format!("set descriptor {} to raw mode", self.0))
+        backend::make_raw(self.0).during(|| format!("set descriptor {} to raw mode", self.0))
     }
 
     /// Waits until everything written to a terminal has left it.
@@ -166,13 +166,13 @@ impl Fd {
     /// # Errors
     /// What tcdrain(3) says.
     pub fn drain(&self) -> Result<()> {
-        native::drain(self.0).during(|| format!("drain descriptor {}", self.0))
+        backend::drain(self.0).during(|| format!("drain descriptor {}", self.0))
     }
 }
 
 impl Drop for Fd {
     fn drop(&mut self) {
-        native::close(self.0);
+        backend::close(self.0);
     }
 }
 
@@ -181,7 +181,7 @@ impl Drop for Fd {
 /// # Errors
 /// What pipe2(2) says.
 pub fn pipe() -> Result<(Fd, Fd)> {
-    let (reads, writes) = native::pipe().during(|| "make a pipe".into())?;
+    let (reads, writes) = backend::pipe().during(|| "make a pipe".into())?;
     Ok((Fd::own(reads), Fd::own(writes)))
 }
 
@@ -219,7 +219,7 @@ pub fn poll(fds: &[&Fd], timeout: Option<Duration>) -> Result<Vec<Ready>> {
     // Rounded up: a wait of less than a millisecond must not become a busy loop.
     let millis = timeout.map(|t| i32::try_from(t.as_micros().div_ceil(1000)).unwrap_or(i32::MAX));
     let mut ready = vec![Ready::default(); fds.len()];
-    native::poll(&numbers, millis.unwrap_or(-1), &mut ready)
+    backend::poll(&numbers, millis.unwrap_or(-1), &mut ready)
         .during(|| format!("poll descriptors {numbers:?}"))?;
     Ok(ready)
 }

@@ -3,9 +3,9 @@
 
 use std::ops::BitOr;
 
+use crate::backend::fs as backend;
 use crate::errno::{During, Errno, Result};
 use crate::file::{Fd, OpenFlags};
-use crate::native::fs as native;
 
 /// The content of a file.
 ///
@@ -59,7 +59,7 @@ fn write_with(path: &str, flags: OpenFlags, bytes: &[u8]) -> Result<()> {
 
 /// True if there is something at `path`.
 pub fn is_there(path: &str) -> bool {
-    native::is_there(path)
+    backend::is_there(path)
 }
 
 /// The names in a directory, sorted, without `.` and `..`.
@@ -67,7 +67,7 @@ pub fn is_there(path: &str) -> bool {
 /// # Errors
 /// What opendir(3) says.
 pub fn list_dir(path: &str) -> Result<Vec<String>> {
-    let mut names = native::list_dir(path).during(|| format!("list {path}"))?;
+    let mut names = backend::list_dir(path).during(|| format!("list {path}"))?;
     names.sort();
     Ok(names)
 }
@@ -77,7 +77,7 @@ pub fn list_dir(path: &str) -> Result<Vec<String>> {
 /// # Errors
 /// What mkdir(2) says.
 pub fn make_dir(path: &str) -> Result<()> {
-    native::make_dir(path).during(|| format!("make directory {path}"))
+    backend::make_dir(path).during(|| format!("make directory {path}"))
 }
 
 /// Removes a file.
@@ -85,7 +85,7 @@ pub fn make_dir(path: &str) -> Result<()> {
 /// # Errors
 /// What unlink(2) says.
 pub fn remove_file(path: &str) -> Result<()> {
-    native::remove_file(path).during(|| format!("remove {path}"))
+    backend::remove_file(path).during(|| format!("remove {path}"))
 }
 
 /// Makes the node of a character device, mode 0600, unless something is there.
@@ -93,7 +93,7 @@ pub fn remove_file(path: &str) -> Result<()> {
 /// # Errors
 /// What mknod(2) says.
 pub fn make_char_device(path: &str, major: u32, minor: u32) -> Result<()> {
-    match native::make_char_device(path, major, minor) {
+    match backend::make_char_device(path, major, minor) {
         Err(Errno::EEXIST) => Ok(()),
         other => other.during(|| format!("make device {path} ({major}:{minor})")),
     }
@@ -127,7 +127,7 @@ impl BitOr for MountFlags {
 /// # Errors
 /// What mount(2) says.
 pub fn mount(source: &str, at: &str, kind: &str, flags: MountFlags, data: &str) -> Result<()> {
-    native::mount(source, at, kind, flags, data)
+    backend::mount(source, at, kind, flags, data)
         .during(|| format!("mount {kind} at {at} with options {data:?}"))
 }
 
@@ -136,7 +136,7 @@ pub fn mount(source: &str, at: &str, kind: &str, flags: MountFlags, data: &str) 
 /// # Errors
 /// What umount2(2) says.
 pub fn unmount(at: &str) -> Result<()> {
-    native::unmount(at).during(|| format!("unmount {at}"))
+    backend::unmount(at).during(|| format!("unmount {at}"))
 }
 
 /// An unnamed file of `size` bytes in memory, for two processes to share.
@@ -144,7 +144,7 @@ pub fn unmount(at: &str) -> Result<()> {
 /// # Errors
 /// What memfd_create(2) or ftruncate(2) says.
 pub fn memfd(name: &str, size: u64) -> Result<Fd> {
-    let fd = Fd::own(native::memfd(name).during(|| format!("make memory file {name}"))?);
+    let fd = Fd::own(backend::memfd(name).during(|| format!("make memory file {name}"))?);
     fd.resize(size)?;
     Ok(fd)
 }

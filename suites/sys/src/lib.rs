@@ -1,20 +1,31 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Everything the guest asks of the operating system, and the only crate with `unsafe` in it.
 //!
-//! The modules below are the interface; `native` stands behind them and speaks to Linux through libc. What crosses
-//! between the two is scalars, byte slices and opaque handles, so that another backend can take its place on machines
-//! that rustc does not know. For the same reason nothing here has threads (programs fork), no closure outlives its
-//! call, and no libc type or constant shows in a signature.
+//! The modules below are the interface. Behind them stands one of two backends: `native` speaks to Linux through libc;
+//! `wasm` is for machines that rustc does not know, where the program comes by way of WebAssembly and C and asks a C
+//! runtime (`images/wasm`). What crosses between interface and backend is scalars, byte slices and opaque handles. For
+//! the same reason nothing here has threads (programs fork), no closure outlives its call, and no libc type or constant
+//! shows in a signature.
 
 mod errno;
 mod file;
 mod fs;
 mod machine;
 mod memory;
+#[cfg(not(target_arch = "wasm32"))]
 #[allow(unsafe_code)]
 mod native;
+mod numbers;
 mod process;
 mod time;
+#[cfg(target_arch = "wasm32")]
+#[allow(unsafe_code)]
+mod wasm;
+
+#[cfg(not(target_arch = "wasm32"))]
+use native as backend;
+#[cfg(target_arch = "wasm32")]
+use wasm as backend;
 
 pub use errno::{Errno, Error, Result};
 pub use file::{Fd, OpenFlags, Ready, pipe, poll, print_line};

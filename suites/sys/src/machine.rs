@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The machine as a whole.
 
+use crate::backend::machine as backend;
 use crate::errno::{During, Result};
-use crate::native::machine as native;
 
 /// What the running kernel says it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,23 +18,23 @@ pub struct Uname {
 /// # Errors
 /// What uname(2) says.
 pub fn uname() -> Result<Uname> {
-    let (release, machine) = native::uname().during(|| "uname".into())?;
+    let (release, machine) = backend::uname().during(|| "uname".into())?;
     Ok(Uname { release, machine })
 }
 
 /// Bytes in a page.
 pub fn page_size() -> usize {
-    native::page_size()
+    backend::page_size()
 }
 
 /// True if the kernel keeps the highest byte of a number first.
 pub fn big_endian() -> bool {
-    native::big_endian()
+    backend::big_endian()
 }
 
 /// Writes everything to disk.
 pub fn sync() {
-    native::sync();
+    backend::sync();
 }
 
 /// Restarts the machine.
@@ -42,5 +42,5 @@ pub fn sync() {
 /// # Errors
 /// What reboot(2) says; on success it does not return.
 pub fn restart() -> Result<()> {
-    native::restart().during(|| "restart the machine".into())
+    backend::restart().during(|| "restart the machine".into())
 }

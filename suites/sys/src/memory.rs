@@ -9,9 +9,9 @@
 
 use std::time::Duration;
 
+use crate::backend::memory as backend;
 use crate::errno::{During, Errno, Error, Result};
 use crate::file::{Fd, pipe};
-use crate::native::memory as native;
 use crate::process::{Ended, Forked, exit, fork, wait};
 
 /// What may be done to a mapping.
@@ -60,7 +60,7 @@ pub enum FutexWait {
 }
 
 /// A number of 8 to 64 bits in mapped memory.
-pub trait Word: Copy + PartialEq + native::Scalar {}
+pub trait Word: Copy + PartialEq + backend::Scalar {}
 impl Word for u8 {}
 impl Word for u16 {}
 impl Word for u32 {}
@@ -79,7 +79,7 @@ impl Mapping {
     /// # Errors
     /// What mmap(2) says.
     pub fn of(fd: &Fd, offset: u64, len: usize, prot: Prot, sharing: Sharing) -> Result<Mapping> {
-        native::map(0, len, Some(fd.number()), offset, prot, sharing)
+        backend::map(0, len, Some(fd.number()), offset, prot, sharing)
             .map(|at| Mapping { at, len })
             .during(|| {
                 let fd = fd.number();
@@ -92,7 +92,7 @@ impl Mapping {
     /// # Errors
     /// What mmap(2) says.
     pub fn anonymous(len: usize, prot: Prot) -> Result<Mapping> {
-        native::map(0, len, None, 0, prot, Sharing::Private)
+        backend::map(0, len, None, 0, prot, Sharing::Private)
             .map(|at| Mapping { at, len })
             .during(|| format!("map {len} bytes of memory"))
     }
@@ -103,7 +103,7 @@ impl Mapping {
     /// What mmap(2) says; the place may then be empty, and is given up.
     pub fn replace(self, fd: &Fd, offset: u64, prot: Prot, sharing: Sharing) -> Result<Mapping> {
         let (at, len) = (self.at, self.len);
-        native::map(at, len, Some(fd.number()), offset, prot, sharing)
+        backend::map(at, len, Some(fd.number()), offset, prot, sharing)
             .map(|_| self)
             .during(|| format!("map {len} bytes of descriptor {fd:?} over {at:#x}"))
     }
@@ -147,7 +147,7 @@ impl Mapping {
             return Ok(());
         }
         // SAFETY: the range is this mapping's own, and the mapping ends here.
-        unsafe { native::unmap(this.at, this.len) }
+        unsafe { backend::unmap(this.at, this.len) }
             .during(|| format!("unmap {} bytes at {:#x}", this.len, this.at))
     }
 
@@ -157,7 +157,7 @@ impl Mapping {
     /// What mremap(2) says; the mapping is then as it was.
     pub fn resize(&mut self, len: usize) -> Result<()> {
         // SAFETY: the range is this mapping's own; no reference into it ever leaves this type.
-        self.at = unsafe { native::remap(self.at, self.len, len) }
+        self.at = unsafe { backend::remap(self.at, self.len, len) }
             .during(|| format!("remap {} bytes at {:#x} to {len}", self.len, self.at))?;
         self.len = len;
         Ok(())
@@ -169,7 +169,7 @@ impl Mapping {
     /// What mprotect(2) says.
     pub fn protect(&self, prot: Prot) -> Result<()> {
         // SAFETY: the range is this mapping's own; no reference into it ever leaves this type.
-        unsafe { native::protect(self.at, self.len, prot) }
+        unsafe { backend::protect(self.at, self.len, prot) }
             .during(|| format!("protect {} bytes at {:#x} as {prot:?}", self.len, self.at))
     }
 
@@ -191,45 +191,45 @@ impl Mapping {
     /// The number at byte `offset`, read once. Numbers lie at multiples of their size.
     pub fn load<W: Word>(&self, offset: usize) -> W {
         // SAFETY: `place` checked bounds and alignment; memory of a mapping is plain bytes.
-        unsafe { native::load(self.place::<W>(offset)) }
+        unsafe { backend::load(self.place::<W>(offset)) }
     }
 
     /// Writes the number at byte `offset`, once.
     pub fn store<W: Word>(&self, offset: usize, value: W) {
         // SAFETY: as in `load`; nothing else in this program holds a reference into a mapping.
-        unsafe { native::store(self.place::<W>(offset), value) }
+        unsafe { backend::store(self.place::<W>(offset), value) }
     }
 
     /// [`Mapping::load`] that no later access overtakes.
     pub fn load_acquire(&self, offset: usize) -> u32 {
         // SAFETY: as in `load`.
-        unsafe { native::load_acquire(self.place::<u32>(offset)) }
+        unsafe { backend::load_acquire(self.place::<u32>(offset)) }
     }
 
     /// [`Mapping::store`] that overtakes no earlier access.
     pub fn store_release(&self, offset: usize, value: u32) {
         // SAFETY: as in `store`.
-        unsafe { native::store_release(self.place::<u32>(offset), value) }
+        unsafe { backend::store_release(self.place::<u32>(offset), value) }
     }
 
     /// Adds to the number at byte `offset` as one step for all processes; what it was before.
     pub fn fetch_add(&self, offset: usize, value: u32) -> u32 {
         // SAFETY: as in `store`.
-        unsafe { native::fetch_add(self.place::<u32>(offset), value) }
+        unsafe { backend::fetch_add(self.place::<u32>(offset), value) }
     }
 
     /// Copies `bytes` to byte `offset`, in any order and width.
     pub fn copy_in(&self, offset: usize, bytes: &[u8]) {
         self.check(offset, bytes.len());
         // SAFETY: bounds are checked; a slice of this program never lies in a mapping.
-        unsafe { native::copy_in(self.at + offset as u64, bytes) }
+        unsafe { backend::copy_in(self.at + offset as u64, bytes) }
     }
 
     /// Copies what is at byte `offset` to `into`, in any order and width.
     pub fn copy_out(&self, offset: usize, into: &mut [u8]) {
         self.check(offset, into.len());
         // SAFETY: as in `copy_in`.
-        unsafe { native::copy_out(self.at + offset as u64, into) }
+        unsafe { backend::copy_out(self.at + offset as u64, into) }
     }
 
     /// The byte at `offset`, read by the kernel, which survives what would be a signal for this process.
@@ -240,7 +240,7 @@ impl Mapping {
         self.check(offset, 1);
         let (reads, writes) = pipe().expect("a pipe to probe memory with");
         // SAFETY: bounds are checked, and only the kernel looks at the byte.
-        match unsafe { native::write_from(writes.number(), self.at + offset as u64, 1) } {
+        match unsafe { backend::write_from(writes.number(), self.at + offset as u64, 1) } {
             Err(Errno::EFAULT) => return Err(Fault),
             other => assert_eq!(other, Ok(1), "probe of a byte through a pipe"),
         }
@@ -274,7 +274,7 @@ impl Mapping {
     pub fn futex_wait(&self, offset: usize, expected: u32, timeout: Duration) -> Result<FutexWait> {
         let at = self.place::<u32>(offset);
         // SAFETY: `place` checked bounds and alignment; only the kernel looks at the word.
-        match unsafe { native::futex_wait(at, expected, timeout) } {
+        match unsafe { backend::futex_wait(at, expected, timeout) } {
             Ok(()) | Err(Errno::EINTR) => Ok(FutexWait::Woken),
             Err(Errno::EAGAIN) => Ok(FutexWait::Changed),
             Err(Errno::ETIMEDOUT) => Ok(FutexWait::TimedOut),
@@ -292,7 +292,7 @@ impl Mapping {
     pub fn futex_wake(&self, offset: usize, count: u32) -> Result<u32> {
         let at = self.place::<u32>(offset);
         // SAFETY: as in `futex_wait`.
-        unsafe { native::futex_wake(at, count) }
+        unsafe { backend::futex_wake(at, count) }
             .during(|| format!("wake the futex at byte {offset:#x}"))
     }
 
@@ -319,14 +319,14 @@ impl Drop for Mapping {
         if self.len > 0 {
             // SAFETY: the range is this mapping's own, and the mapping ends here.
             // A failure leaves it mapped, which harms nobody: the process that holds it ends soon.
-            let _ = unsafe { native::unmap(self.at, self.len) };
+            let _ = unsafe { backend::unmap(self.at, self.len) };
         }
     }
 }
 
 /// No access after it overtakes one before it.
 pub fn fence() {
-    native::fence();
+    backend::fence();
 }
 
 #[cfg(test)]

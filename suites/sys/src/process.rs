@@ -3,9 +3,9 @@
 
 use std::fmt;
 
+use crate::backend::process as backend;
 use crate::errno::{During, Errno, Result};
 use crate::file::Fd;
-use crate::native::process as native;
 
 /// Number of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,12 +88,12 @@ pub enum Target {
 
 /// The words this program was started with, its name included.
 pub fn args() -> Vec<String> {
-    native::args()
+    backend::args()
 }
 
 /// Number of this process.
 pub fn own_pid() -> Pid {
-    Pid(native::own_pid())
+    Pid(backend::own_pid())
 }
 
 /// Splits this process in two. Programs of the guest have one thread, so the child may do whatever its parent could.
@@ -101,7 +101,7 @@ pub fn own_pid() -> Pid {
 /// # Errors
 /// What fork(2) says.
 pub fn fork() -> Result<Forked> {
-    match native::fork().during(|| "fork".into())? {
+    match backend::fork().during(|| "fork".into())? {
         0 => Ok(Forked::Child),
         pid => Ok(Forked::Parent(Pid(pid))),
     }
@@ -112,12 +112,12 @@ pub fn fork() -> Result<Forked> {
 /// # Errors
 /// What execve(2) says; on success it does not return.
 pub fn exec(path: &str, args: &[&str]) -> Result<()> {
-    native::exec(path, args).during(|| format!("execute {path} with {args:?}"))
+    backend::exec(path, args).during(|| format!("execute {path} with {args:?}"))
 }
 
 /// Ends this process at once: nothing is flushed or dropped.
 pub fn exit(code: i32) -> ! {
-    native::exit(code)
+    backend::exit(code)
 }
 
 /// Waits until process `pid` has ended.
@@ -125,7 +125,7 @@ pub fn exit(code: i32) -> ! {
 /// # Errors
 /// What waitpid(2) says.
 pub fn wait(pid: Pid) -> Result<Ended> {
-    native::wait(pid.0, true)
+    backend::wait(pid.0, true)
         .map(|ended| ended.expect("a wait that blocks has an answer").1)
         .during(|| format!("wait for process {pid}"))
 }
@@ -135,7 +135,7 @@ pub fn wait(pid: Pid) -> Result<Ended> {
 /// # Errors
 /// What waitpid(2) says; `ECHILD` where no child is left.
 pub fn wait_any() -> Result<Option<(Pid, Ended)>> {
-    let ended = native::wait(-1, false).during(|| "wait for any process".into())?;
+    let ended = backend::wait(-1, false).during(|| "wait for any process".into())?;
     Ok(ended.map(|(pid, ended)| (Pid(pid), ended)))
 }
 
@@ -148,7 +148,7 @@ pub fn kill(target: Target, signal: Signal) -> Result<()> {
         Target::Process(Pid(pid)) => pid,
         Target::Everyone => -1,
     };
-    match native::kill(pid, signal) {
+    match backend::kill(pid, signal) {
         Err(Errno::ESRCH) if target == Target::Everyone => Ok(()),
         other => other.during(|| format!("send {signal} to {target:?}")),
     }
@@ -159,7 +159,7 @@ pub fn kill(target: Target, signal: Signal) -> Result<()> {
 /// # Errors
 /// What setsid(2) says.
 pub fn new_session() -> Result<()> {
-    native::new_session().during(|| "start a session".into())
+    backend::new_session().during(|| "start a session".into())
 }
 
 /// Asks for SIGKILL when the parent of this process ends.
@@ -167,13 +167,13 @@ pub fn new_session() -> Result<()> {
 /// # Errors
 /// What prctl(2) says.
 pub fn die_with_parent() -> Result<()> {
-    native::die_with_parent().during(|| "ask to die with the parent".into())
+    backend::die_with_parent().during(|| "ask to die with the parent".into())
 }
 
 /// Names this process for whoever looks at `/proc` or at the kernel's log; 15 bytes of the name are kept.
 pub fn name_process(name: &str) {
     // A name is a courtesy; nothing depends on it.
-    let _ = native::name_process(name);
+    let _ = backend::name_process(name);
 }
 
 /// Makes `fds` the descriptors 0, 1, 2, ... of this process, for the program it is about to become.
@@ -182,7 +182,7 @@ pub fn name_process(name: &str) {
 /// What dup2(2) says.
 pub fn replace_stdio(fds: &[&Fd]) -> Result<()> {
     let numbers: Vec<i32> = fds.iter().map(|fd| fd.number()).collect();
-    native::replace_stdio(&numbers).during(|| format!("pass on descriptors {numbers:?}"))
+    backend::replace_stdio(&numbers).during(|| format!("pass on descriptors {numbers:?}"))
 }
 
 /// Gives up every privilege of root: becomes user and group 65534.
@@ -190,12 +190,12 @@ pub fn replace_stdio(fds: &[&Fd]) -> Result<()> {
 /// # Errors
 /// What setgroups(2), setresgid(2) or setresuid(2) says.
 pub fn become_nobody() -> Result<()> {
-    native::become_nobody(65534).during(|| "become user 65534".into())
+    backend::become_nobody(65534).during(|| "become user 65534".into())
 }
 
 /// Lets another process run on this processor.
 pub fn yield_now() {
-    native::yield_now();
+    backend::yield_now();
 }
 
 #[cfg(test)]

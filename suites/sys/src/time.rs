@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::native::time as native;
+use crate::backend::time as backend;
 
 /// A moment, by a clock that never goes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,7 +12,7 @@ pub struct Instant(Duration);
 impl Instant {
     /// Now.
     pub fn now() -> Instant {
-        Instant(Duration::from_nanos(native::now()))
+        Instant(Duration::from_nanos(backend::now()))
     }
 
     /// How long ago it was.
@@ -23,5 +23,5 @@ impl Instant {
 
 /// Waits.
 pub fn sleep(time: Duration) {
-    native::sleep(time);
+    backend::sleep(time);
 }

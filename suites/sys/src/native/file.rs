@@ -7,24 +7,8 @@ use crate::file::{OpenFlags, Ready};
 
 pub(crate) fn open(path: &str, flags: OpenFlags) -> Answer<i32> {
     let path = c_text(path)?;
-    let access = match (flags.has(OpenFlags::READ), flags.has(OpenFlags::WRITE)) {
-        (true, true) => libc::O_RDWR,
-        (false, true) => libc::O_WRONLY,
-        _ => libc::O_RDONLY,
-    };
-    let others = [
-        (OpenFlags::CREATE, libc::O_CREAT),
-        (OpenFlags::TRUNCATE, libc::O_TRUNC),
-        (OpenFlags::APPEND, libc::O_APPEND),
-        (OpenFlags::NONBLOCK, libc::O_NONBLOCK),
-        (OpenFlags::NO_TERMINAL, libc::O_NOCTTY),
-    ];
-    let bits = others
-        .iter()
-        .filter(|(flag, _)| flags.has(*flag))
-        .fold(access | libc::O_CLOEXEC, |bits, (_, bit)| bits | bit);
     // SAFETY: `path` ends in a NUL and outlives the call.
-    uninterrupted(|| unsafe { libc::open64(path.as_ptr(), bits, 0o600) as isize })
+    uninterrupted(|| unsafe { libc::open64(path.as_ptr(), flags.bits(), 0o600) as isize })
         .map(|fd| fd as i32)
 }
 

@@ -41,21 +41,13 @@ pub(crate) fn mount(
     data: &str,
 ) -> Answer<()> {
     let (source, at, kind, data) = (c_text(source)?, c_text(at)?, c_text(kind)?, c_text(data)?);
-    let bits = [
-        (MountFlags::NO_SUID, libc::MS_NOSUID),
-        (MountFlags::NO_DEV, libc::MS_NODEV),
-    ];
-    let bits = bits
-        .iter()
-        .filter(|(flag, _)| flags.has(*flag))
-        .fold(0, |bits, (_, bit)| bits | bit);
     // SAFETY: all four texts end in a NUL and outlive the call.
     answer(unsafe {
         libc::mount(
             source.as_ptr(),
             at.as_ptr(),
             kind.as_ptr(),
-            bits,
+            flags.bits().into(),
             data.as_ptr().cast(),
         )
     })

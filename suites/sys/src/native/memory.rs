@@ -14,14 +14,6 @@ impl Scalar for u16 {}
 impl Scalar for u32 {}
 impl Scalar for u64 {}
 
-fn prot_bits(prot: Prot) -> i32 {
-    match prot {
-        Prot::None => libc::PROT_NONE,
-        Prot::Read => libc::PROT_READ,
-        Prot::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
-    }
-}
-
 /// Maps; `at` other than 0 is where, and whatever is there goes.
 pub(crate) fn map(
     at: u64,
@@ -31,10 +23,6 @@ pub(crate) fn map(
     prot: Prot,
     sharing: Sharing,
 ) -> Answer<u64> {
-    let sharing = match sharing {
-        Sharing::Shared => libc::MAP_SHARED,
-        Sharing::Private => libc::MAP_PRIVATE,
-    };
     let place = if at == 0 { 0 } else { libc::MAP_FIXED };
     let kind = if fd.is_none() { libc::MAP_ANONYMOUS } else { 0 };
     // SAFETY: without an address the kernel takes free memory; with one the caller owns what is there.
@@ -42,8 +30,8 @@ pub(crate) fn map(
         libc::mmap64(
             at as *mut _,
             len,
-            prot_bits(prot),
-            sharing | place | kind,
+            prot.bits(),
+            sharing.bits() | place | kind,
             fd.unwrap_or(-1),
             offset as i64,
         )
@@ -75,7 +63,7 @@ pub(crate) unsafe fn remap(at: u64, old: usize, new: usize) -> Answer<u64> {
 /// The range is the caller's own mapping, and nothing points into it.
 pub(crate) unsafe fn protect(at: u64, len: usize, prot: Prot) -> Answer<()> {
     // SAFETY: the caller's promise.
-    answer(unsafe { libc::mprotect(at as *mut _, len, prot_bits(prot)) }).map(drop)
+    answer(unsafe { libc::mprotect(at as *mut _, len, prot.bits()) }).map(drop)
 }
 
 /// # Safety

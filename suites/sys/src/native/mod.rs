@@ -15,6 +15,14 @@ use std::ffi::CString;
 
 use crate::errno::Errno;
 
+/// The value that C gives to the name.
+macro_rules! number {
+    ($name:ident) => {
+        libc::$name
+    };
+}
+pub(crate) use number;
+
 /// The answer of a system call: its value, or the number in `errno`.
 type Answer<T> = Result<T, Errno>;
 

@@ -5,32 +5,6 @@ use super::{Answer, answer, c_text, last_errno, uninterrupted};
 use crate::errno::Errno;
 use crate::process::{Ended, Signal};
 
-const SIGNALS: [(Signal, i32); 6] = [
-    (Signal::Abort, libc::SIGABRT),
-    (Signal::Bus, libc::SIGBUS),
-    (Signal::Illegal, libc::SIGILL),
-    (Signal::Kill, libc::SIGKILL),
-    (Signal::Segv, libc::SIGSEGV),
-    (Signal::Term, libc::SIGTERM),
-];
-
-fn signal_number(signal: Signal) -> i32 {
-    match signal {
-        Signal::Other(number) => number,
-        named => SIGNALS
-            .iter()
-            .find(|(signal, _)| *signal == named)
-            .map_or(0, |(_, number)| *number),
-    }
-}
-
-fn signal_named(number: i32) -> Signal {
-    SIGNALS
-        .iter()
-        .find(|(_, n)| *n == number)
-        .map_or(Signal::Other(number), |(signal, _)| *signal)
-}
-
 pub(crate) fn args() -> Vec<String> {
     std::env::args_os()
         .map(|word| word.to_string_lossy().into_owned())
@@ -72,7 +46,7 @@ pub(crate) fn wait(pid: i32, block: bool) -> Answer<Option<(i32, Ended)>> {
     // SAFETY: `status` outlives the call.
     let ended = uninterrupted(|| unsafe { libc::waitpid(pid, &mut status, flags) as isize })?;
     let how = if libc::WIFSIGNALED(status) {
-        Ended::Signal(signal_named(libc::WTERMSIG(status)))
+        Ended::Signal(Signal::of_number(libc::WTERMSIG(status)))
     } else {
         Ended::Code(libc::WEXITSTATUS(status))
     };
@@ -81,7 +55,7 @@ pub(crate) fn wait(pid: i32, block: bool) -> Answer<Option<(i32, Ended)>> {
 
 pub(crate) fn kill(pid: i32, signal: Signal) -> Answer<()> {
     // SAFETY: no memory is passed.
-    answer(unsafe { libc::kill(pid, signal_number(signal)) }).map(drop)
+    answer(unsafe { libc::kill(pid, signal.number()) }).map(drop)
 }
 
 pub(crate) fn new_session() -> Answer<()> {

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The numbers behind the interface's own types. They differ between architectures, so the backend is asked for each.
+
+use crate::backend::number;
+use crate::file::OpenFlags;
+use crate::fs::MountFlags;
+use crate::memory::{Prot, Sharing};
+use crate::process::Signal;
+
+impl OpenFlags {
+    /// For open(2).
+    pub(crate) fn bits(self) -> i32 {
+        let access = match (self.has(OpenFlags::READ), self.has(OpenFlags::WRITE)) {
+            (true, true) => number!(O_RDWR),
+            (false, true) => number!(O_WRONLY),
+            _ => number!(O_RDONLY),
+        };
+        let others = [
+            (OpenFlags::CREATE, number!(O_CREAT)),
+            (OpenFlags::TRUNCATE, number!(O_TRUNC)),
+            (OpenFlags::APPEND, number!(O_APPEND)),
+            (OpenFlags::NONBLOCK, number!(O_NONBLOCK)),
+            (OpenFlags::NO_TERMINAL, number!(O_NOCTTY)),
+        ];
+        others
+            .iter()
+            .filter(|(flag, _)| self.has(*flag))
+            .fold(access | number!(O_CLOEXEC), |bits, (_, bit)| bits | bit)
+    }
+}
+
+impl MountFlags {
+    /// For mount(2).
+    pub(crate) fn bits(self) -> u32 {
+        let bits = [
+            (MountFlags::NO_SUID, number!(MS_NOSUID) as u32),
+            (MountFlags::NO_DEV, number!(MS_NODEV) as u32),
+        ];
+        bits.iter()
+            .filter(|(flag, _)| self.has(*flag))
+            .fold(0, |bits, (_, bit)| bits | bit)
+    }
+}
+
+impl Prot {
+    /// For mmap(2) and mprotect(2).
+    pub(crate) fn bits(self) -> i32 {
+        match self {
+            Prot::None => number!(PROT_NONE),
+            Prot::Read => number!(PROT_READ),
+            Prot::ReadWrite => number!(PROT_READ) | number!(PROT_WRITE),
+        }
+    }
+}
+
+impl Sharing {
+    /// For mmap(2).
+    pub(crate) fn bits(self) -> i32 {
+        match self {
+            Sharing::Shared => number!(MAP_SHARED),
+            Sharing::Private => number!(MAP_PRIVATE),
+        }
+    }
+}
+
+impl Signal {
+    /// Its number on this machine.
+    pub(crate) fn number(self) -> i32 {
+        match self {
+            Signal::Abort => number!(SIGABRT),
+            Signal::Bus => number!(SIGBUS),
+            Signal::Illegal => number!(SIGILL),
+            Signal::Kill => number!(SIGKILL),
+            Signal::Segv => number!(SIGSEGV),
+            Signal::Term => number!(SIGTERM),
+            Signal::Other(number) => number,
+        }
+    }
+
+    /// The signal with this number on this machine.
+    pub(crate) fn of_number(number: i32) -> Signal {
+        let named = [
+            Signal::Abort,
+            Signal::Bus,
+            Signal::Illegal,
+            Signal::Kill,
+            Signal::Segv,
+            Signal::Term,
+        ];
+        named
+            .into_iter()
+            .find(|signal| signal.number() == number)
+            .unwrap_or(Signal::Other(number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_signals_agree() {
+        assert_eq!(Signal::of_number(libc::SIGBUS), Signal::Bus);
+        assert_eq!(Signal::of_number(Signal::Kill.number()), Signal::Kill);
+        assert_eq!(Signal::of_number(63), Signal::Other(63));
+    }
+
+    #[test]
+    fn flags_become_bits() {
+        let flags = OpenFlags::WRITE | OpenFlags::CREATE;
+        assert_eq!(
+            flags.bits(),
+            libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC
+        );
+        let bits = MountFlags::NO_DEV.bits();
+        assert_eq!(libc::c_ulong::from(bits), libc::MS_NODEV);
+    }
+}

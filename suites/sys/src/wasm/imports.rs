@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the runtime offers: the functions of `images/wasm`, which are documented there.
+//!
+//! A result that can be an error is an `i64` for [`super::answer`]. `*const c_char` is a text with a NUL behind it;
+//! `into` and `room` are a buffer and its length in bytes. `at` is an address of the machine.
+
+use std::ffi::c_char;
+
+#[link(wasm_import_module = "sys")]
+unsafe extern "C" {
+    pub(super) fn open(path: *const c_char, flags: i32, mode: u32) -> i64;
+    pub(super) safe fn close(fd: i32);
+    pub(super) fn read(fd: i32, into: *mut u8, room: usize) -> i64;
+    pub(super) fn pread(fd: i32, into: *mut u8, room: usize, offset: u64) -> i64;
+    pub(super) fn write(fd: i32, bytes: *const u8, len: usize) -> i64;
+    pub(super) fn pwrite(fd: i32, bytes: *const u8, len: usize, offset: u64) -> i64;
+    pub(super) safe fn ftruncate(fd: i32, size: u64) -> i64;
+    /// The end to read from in the upper half, the end to write to in the lower.
+    pub(super) safe fn pipe() -> i64;
+    /// `ready` has a byte for each descriptor: bit 0 if it is readable, bit 1 if it is hung up.
+    pub(super) fn poll(fds: *const i32, count: usize, millis: i32, ready: *mut u8) -> i64;
+    pub(super) safe fn make_raw(fd: i32) -> i64;
+    pub(super) safe fn drain(fd: i32) -> i64;
+    /// A copy of a descriptor with a number of `floor` or more.
+    pub(super) safe fn duplicate(fd: i32, floor: i32) -> i64;
+    /// Makes `place` a copy of `fd`.
+    pub(super) safe fn dup2(fd: i32, place: i32) -> i64;
+
+    pub(super) fn is_there(path: *const c_char) -> i32;
+    pub(super) fn list_dir(path: *const c_char, into: *mut u8, room: usize) -> i64;
+    pub(super) fn mkdir(path: *const c_char, mode: u32) -> i64;
+    pub(super) fn unlink(path: *const c_char) -> i64;
+    pub(super) fn make_char_device(path: *const c_char, mode: u32, major: u32, minor: u32) -> i64;
+    pub(super) fn mount(
+        source: *const c_char,
+        at: *const c_char,
+        kind: *const c_char,
+        flags: u32,
+        data: *const c_char,
+    ) -> i64;
+    /// At once, whoever still uses it.
+    pub(super) fn unmount(at: *const c_char) -> i64;
+    pub(super) fn memfd(name: *const c_char) -> i64;
+
+    /// Release and machine.
+    pub(super) fn uname(into: *mut u8, room: usize) -> i64;
+    pub(super) safe fn page_size() -> usize;
+    pub(super) safe fn big_endian() -> i32;
+    pub(super) safe fn sync();
+    pub(super) safe fn restart() -> i64;
+
+    /// Without a descriptor (-1) memory of this process. An address other than 0 is where, whatever is there.
+    pub(super) fn map(at: u64, len: usize, prot: i32, sharing: i32, fd: i32, offset: u64) -> i64;
+    pub(super) fn unmap(at: u64, len: usize) -> i64;
+    pub(super) fn remap(at: u64, old: usize, new: usize) -> i64;
+    pub(super) fn protect(at: u64, len: usize, prot: i32) -> i64;
+    pub(super) fn load8(at: u64) -> u32;
+    pub(super) fn load16(at: u64) -> u32;
+    pub(super) fn load32(at: u64) -> u32;
+    pub(super) fn load64(at: u64) -> u64;
+    pub(super) fn store8(at: u64, value: u32);
+    pub(super) fn store16(at: u64, value: u32);
+    pub(super) fn store32(at: u64, value: u32);
+    pub(super) fn store64(at: u64, value: u64);
+    pub(super) fn load_acquire(at: u64) -> u32;
+    pub(super) fn store_release(at: u64, value: u32);
+    pub(super) fn fetch_add(at: u64, value: u32) -> u32;
+    pub(super) safe fn fence();
+    pub(super) fn copy_in(at: u64, bytes: *const u8, len: usize);
+    pub(super) fn copy_out(at: u64, into: *mut u8, room: usize);
+    pub(super) fn write_from(fd: i32, at: u64, len: usize) -> i64;
+    pub(super) fn futex_wait(at: u64, expected: u32, nanos: u64) -> i64;
+    pub(super) fn futex_wake(at: u64, count: u32) -> i64;
+
+    pub(super) fn args(into: *mut u8, room: usize) -> i64;
+    pub(super) safe fn own_pid() -> i32;
+    pub(super) safe fn fork() -> i64;
+    /// `args` are `count` texts, one behind the other.
+    pub(super) fn exec(path: *const c_char, args: *const u8, count: usize) -> i64;
+    pub(super) safe fn exit(code: i32) -> !;
+    /// The process in the upper half, in the lower its exit status, or its signal and bit 8; 0 where none has ended.
+    pub(super) safe fn wait(pid: i32, block: i32) -> i64;
+    pub(super) safe fn kill(pid: i32, signal: i32) -> i64;
+    pub(super) safe fn new_session() -> i64;
+    pub(super) safe fn die_with_parent() -> i64;
+    pub(super) fn name_process(name: *const c_char) -> i64;
+    /// User and group `id`, no other group.
+    pub(super) safe fn become_user(id: u32) -> i64;
+    pub(super) safe fn yield_now();
+
+    pub(super) safe fn now() -> u64;
+    pub(super) safe fn sleep(nanos: u64);
+}

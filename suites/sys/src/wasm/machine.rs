@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The machine as a whole.
+
+use super::{Answer, answer, imports, texts};
+use crate::errno::Errno;
+
+pub(crate) fn uname() -> Answer<(String, String)> {
+    // SAFETY: the buffer is as long as said.
+    let names = texts(|into, room| unsafe { imports::uname(into, room) })?;
+    let [release, machine] = names.try_into().map_err(|_| Errno::EIO)?;
+    Ok((release, machine))
+}
+
+pub(crate) fn page_size() -> usize {
+    imports::page_size()
+}
+
+pub(crate) fn big_endian() -> bool {
+    imports::big_endian() != 0
+}
+
+pub(crate) fn sync() {
+    imports::sync();
+}
+
+pub(crate) fn restart() -> Answer<()> {
+    answer(imports::restart()).map(drop)
+}
