@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* Imports: the machine as a whole, and its clock. */
+#include <sys/reboot.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+#define NANOS 1000000000u
+
+u64 IMPORT(uname)(SYS, u32 into, u32 room)
+{
+	struct texts texts = { .into = guest_bytes(sys, into, room), .room = room };
+	struct utsname names;
+
+	if (uname(&names))
+		return answer(-1);
+	texts_add(&texts, names.release);
+	texts_add(&texts, names.machine);
+	return texts.len;
+}
+
+u32 IMPORT(page_size)(SYS)
+{
+	return sysconf(_SC_PAGESIZE);
+}
+
+u32 IMPORT(big_endian)(SYS)
+{
+	return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__;
+}
+
+void IMPORT(sync)(SYS)
+{
+	sync();
+}
+
+u64 IMPORT(restart)(SYS)
+{
+	return answer(reboot(RB_AUTOBOOT));
+}
+
+u64 IMPORT(now)(SYS)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (u64)time.tv_sec * NANOS + time.tv_nsec;
+}
+
+void IMPORT(sleep)(SYS, u64 nanos)
+{
+	struct timespec left = { .tv_sec = nanos / NANOS, .tv_nsec = nanos % NANOS };
+
+	while (nanosleep(&left, &left) == -1 && errno == EINTR)
+		;
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Imports: mapped memory, by addresses of the machine. The guest vouches for them. An access that the kernel cannot
+ * satisfy ends the process with SIGBUS or SIGSEGV; the suites expect that of any program and look at it from outside.
+ */
+#include <linux/futex.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+static u64 mapped(void *at)
+{
+	return at == MAP_FAILED ? answer(-1) : (u64)(uintptr_t)at;
+}
+
+u64 IMPORT(map)(SYS, u64 at, u32 len, u32 prot, u32 sharing, u32 fd, u64 offset)
+{
+	int flags = sharing;
+
+	if (at)
+		flags |= MAP_FIXED;
+	if ((s32)fd == -1)
+		flags |= MAP_ANONYMOUS;
+	return mapped(mmap(address(at), len, prot, flags, fd, offset));
+}
+
+u64 IMPORT(unmap)(SYS, u64 at, u32 len)
+{
+	return answer(munmap(address(at), len));
+}
+
+u64 IMPORT(remap)(SYS, u64 at, u32 old, u32 new)
+{
+	return mapped(mremap(address(at), old, new, MREMAP_MAYMOVE));
+}
+
+u64 IMPORT(protect)(SYS, u64 at, u32 len, u32 prot)
+{
+	return answer(mprotect(address(at), len, prot));
+}
+
+#define ACCESS(bits, type, word)                          \
+	word IMPORT(load##bits)(SYS, u64 at)              \
+	{                                                 \
+		return *(volatile type *)address(at);     \
+	}                                                 \
+                                                          \
+	void IMPORT(store##bits)(SYS, u64 at, word value) \
+	{                                                 \
+		*(volatile type *)address(at) = value;    \
+	}
+
+ACCESS(8, u8, u32)
+ACCESS(16, u16, u32)
+ACCESS(32, u32, u32)
+ACCESS(64, u64, u64)
+
+u32 IMPORT(load_acquire)(SYS, u64 at)
+{
+	return __atomic_load_n((u32 *)address(at), __ATOMIC_ACQUIRE);
+}
+
+void IMPORT(store_release)(SYS, u64 at, u32 value)
+{
+	__atomic_store_n((u32 *)address(at), value, __ATOMIC_RELEASE);
+}
+
+u32 IMPORT(fetch_add)(SYS, u64 at, u32 value)
+{
+	return __atomic_fetch_add((u32 *)address(at), value, __ATOMIC_SEQ_CST);
+}
+
+void IMPORT(fence)(SYS)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+void IMPORT(copy_in)(SYS, u64 at, u32 bytes, u32 len)
+{
+	memcpy(address(at), guest_bytes(sys, bytes, len), len);
+}
+
+void IMPORT(copy_out)(SYS, u64 at, u32 into, u32 room)
+{
+	memcpy(guest_bytes(sys, into, room), address(at), room);
+}
+
+u64 IMPORT(write_from)(SYS, u32 fd, u64 at, u32 len)
+{
+	return uninterrupted(write(fd, address(at), len));
+}
+
+/* The call with 64 bits of time: kernels of 32-bit machines can do without the other. */
+#ifdef SYS_futex_time64
+#define FUTEX SYS_futex_time64
+#else
+#define FUTEX SYS_futex
+#endif
+
+u64 IMPORT(futex_wait)(SYS, u64 at, u32 expected, u64 nanos)
+{
+	struct {
+		s64 seconds, nanos;
+	} timeout = { nanos / 1000000000, nanos % 1000000000 };
+
+	return answer(syscall(FUTEX, address(at), FUTEX_WAIT, expected, &timeout));
+}
+
+u64 IMPORT(futex_wake)(SYS, u64 at, u32 count)
+{
+	return answer(syscall(FUTEX, address(at), FUTEX_WAKE, count));
+}

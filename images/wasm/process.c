@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* Imports: processes. */
+#include <grp.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+/* Words that a program is started with. */
+#define ARGS_MAX 64
+
+u64 IMPORT(args)(SYS, u32 into, u32 room)
+{
+	struct texts words = { .into = guest_bytes(sys, into, room), .room = room };
+	int i;
+
+	for (i = 0; i < sys->argc; i++)
+		texts_add(&words, sys->argv[i]);
+	return words.len;
+}
+
+u32 IMPORT(own_pid)(SYS)
+{
+	return getpid();
+}
+
+u64 IMPORT(fork)(SYS)
+{
+	return answer(fork());
+}
+
+u64 IMPORT(exec)(SYS, u32 path, u32 args, u32 count)
+{
+	char *argv[ARGS_MAX + 1];
+	char *none[] = { NULL };
+	u32 i;
+
+	if (count > ARGS_MAX)
+		return -E2BIG;
+	for (i = 0; i < count; i++) {
+		argv[i] = (char *)guest_text(sys, args);
+		args += strlen(argv[i]) + 1;
+	}
+	argv[count] = NULL;
+	return answer(execve(guest_text(sys, path), argv, none));
+}
+
+void IMPORT(exit)(SYS, u32 code)
+{
+	_exit(code);
+}
+
+u64 IMPORT(wait)(SYS, u32 pid, u32 block)
+{
+	int status;
+	s64 ended = uninterrupted(waitpid(pid, &status, block ? 0 : WNOHANG));
+
+	if (ended <= 0)
+		return ended;
+	return (u64)ended << 32 | (WIFSIGNALED(status) ? 0x100 | WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+u64 IMPORT(kill)(SYS, u32 pid, u32 signal)
+{
+	return answer(kill(pid, signal));
+}
+
+u64 IMPORT(new_session)(SYS)
+{
+	return answer(setsid());
+}
+
+u64 IMPORT(die_with_parent)(SYS)
+{
+	return answer(prctl(PR_SET_PDEATHSIG, SIGKILL));
+}
+
+u64 IMPORT(name_process)(SYS, u32 name)
+{
+	return answer(prctl(PR_SET_NAME, guest_text(sys, name)));
+}
+
+u64 IMPORT(become_user)(SYS, u32 id)
+{
+	if (setgroups(0, NULL) || setresgid(id, id, id) || setresuid(id, id, id))
+		return answer(-1);
+	return geteuid() == id ? 0 : -EPERM;
+}
+
+void IMPORT(yield_now)(SYS)
+{
+	sched_yield();
+}
