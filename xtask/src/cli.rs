@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use regex::Regex;
 
+use crate::plan::Shard;
 use crate::setup::accel::Accel;
 
 /// Says whether FUSE/CUSE direct mmap keeps memory coherent and bounded, on a real kernel in QEMU.
@@ -126,6 +127,9 @@ pub struct Test {
     /// Run only cases whose name matches.
     #[arg(long, value_name = "REGEX")]
     pub filter: Option<Regex>,
+    /// Run only the I-th of N equal parts of what the other filters leave, on each target: 1/3, 2/3, 3/3.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
     /// How QEMU runs the guest; auto takes KVM where it really works.
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,

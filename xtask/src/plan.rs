@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Plan: suites, a target and a person's filters become the list of cases to run.
 
+mod shard;
+
 use anyhow::{Result, bail};
 use protocol::plan::PlannedCase;
 use regex::Regex;
 
+pub use shard::Shard;
+
+use crate::report::words;
 use crate::suite::{Expect, Suite};
 use crate::target::Target;
 
@@ -17,6 +22,8 @@ pub struct Filter {
     pub cases: Vec<String>,
     /// Only cases whose name this finds a match in.
     pub pattern: Option<Regex>,
+    /// Only this part of what the others leave.
+    pub shard: Option<Shard>,
 }
 
 /// One case of a target's plan.
@@ -46,7 +53,7 @@ impl Case {
 /// The cases of `target`, in the order they run, with deadlines multiplied by `scale`.
 ///
 /// # Errors
-/// A suite or case that does not exist, or filters that leave nothing: says what there is.
+/// A suite or case that does not exist, filters that leave nothing, more shards than cases: says what there is.
 pub fn compile(
     suites: &[Suite],
     target: &Target,
@@ -84,7 +91,15 @@ pub fn compile(
     if cases.is_empty() {
         bail!("the filters leave no case to run; `cargo xtask list` shows what there is");
     }
-    Ok(cases)
+    match filter.shard {
+        None => Ok(cases),
+        Some(shard) if shard.has_any_of(cases.len()) => Ok(shard.part(cases)),
+        Some(shard) => bail!(
+            "--shard {shard} has no case: the filters leave {} on {}, which is as many shards as there can be",
+            words::cases(cases.len()),
+            target.name
+        ),
+    }
 }
 
 impl Filter {
@@ -209,7 +224,7 @@ cases:
         let both = Filter {
             cases: words(&["trouble/panic"]),
             suites: words(&["smoke"]),
-            pattern: None,
+            ..Filter::default()
         };
         assert_eq!(ids(both).unwrap().len(), 4);
         let pattern = Filter {
@@ -238,5 +253,18 @@ cases:
         assert_eq!(deadlines, [30_000, 30_000, 30_000, 12_000]);
         assert_eq!(cases[1].skip.as_deref(), Some("not here"));
         assert_eq!(cases[0].skip, None);
+    }
+
+    #[test]
+    fn a_shard_is_of_what_the_filters_leave() {
+        let part = |text: &str| Filter {
+            cases: words(&["smoke/redirect"]),
+            shard: Some(text.parse().unwrap()),
+            ..Filter::default()
+        };
+        assert_eq!(ids(part("1/2")).unwrap(), ["smoke/redirect.fuse"]);
+        assert_eq!(ids(part("2/2")).unwrap(), ["smoke/redirect.cuse"]);
+        let error = format!("{:#}", ids(part("3/3")).unwrap_err());
+        insta::assert_snapshot!(error, @"--shard 3/3 has no case: the filters leave 2 cases on x86_64, which is as many shards as there can be");
     }
 }

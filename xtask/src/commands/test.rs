@@ -24,6 +24,7 @@ pub fn run(args: &Test) -> Result<u8> {
         suites: args.suite.clone(),
         cases: args.case.clone(),
         pattern: args.filter.clone(),
+        shard: args.shard,
     };
     let scale = args.timeout_scale * flavour.time;
     let mut plans = Vec::new();

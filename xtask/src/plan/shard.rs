@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Shard: a plan in equal parts, for machines side by side.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::Case;
+
+/// One of several parts of a plan. All parts together are the plan, and no case is in two of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which part, from 0.
+    index: usize,
+    /// How many parts; never 0.
+    of: usize,
+}
+
+impl Shard {
+    /// Whether a plan of so many cases leaves it any.
+    pub fn has_any_of(self, cases: usize) -> bool {
+        self.index < cases
+    }
+
+    /// The cases of this part, in their order. Cases are dealt out like cards, so that a slow suite lands on all parts;
+    /// those that are skipped come last, so that neither the cases that run nor all of them differ by more than one.
+    pub fn part(self, cases: Vec<Case>) -> Vec<Case> {
+        let mut run = 0;
+        let mut skipped = cases.iter().filter(|case| case.skip.is_none()).count();
+        let mut mine = |case: &Case| {
+            let place = match case.skip {
+                None => &mut run,
+                Some(_) => &mut skipped,
+            };
+            *place += 1;
+            (*place - 1) % self.of == self.index
+        };
+        cases.into_iter().filter(|case| mine(case)).collect()
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once('/').and_then(|(part, of)| {
+            let number = |text: &str| text.parse::<usize>().ok();
+            Some((number(part)?, number(of)?))
+        });
+        match numbers {
+            None => Err("a shard is I/N, such as 1/3: the first of three".into()),
+            Some((_, 0)) => Err("there is at least one shard: 1/1".into()),
+            Some((part, of)) if !(1..=of).contains(&part) => {
+                Err(format!("shards of {of} are numbered from 1 to {of}"))
+            }
+            Some((part, of)) => Ok(Self {
+                index: part - 1,
+                of,
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index + 1, self.of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::plan;
+
+    fn shard(text: &str) -> Shard {
+        text.parse().unwrap()
+    }
+
+    /// Cases of which some are skipped, in runs, as they are where a suite has skips.
+    fn plan(size: usize) -> Vec<Case> {
+        let cases = (0..size).map(|n| match n % 7 {
+            0..4 => format!("  - {{ name: c{n}, about: Runs., run: boot }}\n"),
+            _ => format!(
+                "  - {{ name: c{n}, about: Does not., run: boot, skip: {{ x86_64: no }} }}\n"
+            ),
+        });
+        let cases: String = cases.collect();
+        let text = format!("suite: smoke\nabout: Many.\ndeadline: 10s\ncases:\n{cases}");
+        let suite = crate::suite::parse(&text, Path::new("smoke.yaml")).unwrap();
+        let target = crate::target::tests::x86_64();
+        plan::compile(&[suite], &target, &plan::Filter::default(), 1.0).unwrap()
+    }
+
+    #[test]
+    fn every_case_is_in_exactly_one_shard() {
+        for (cases, of) in [(1, 1), (3, 3), (10, 3), (23, 4), (24, 4), (63, 9)] {
+            let plan = plan(cases);
+            let parts: Vec<Vec<Case>> = (1..=of)
+                .map(|part| shard(&format!("{part}/{of}")).part(plan.clone()))
+                .collect();
+            let place = |case: &Case| plan.iter().position(|other| other == case).unwrap();
+            let mut places: Vec<usize> = parts.iter().flatten().map(place).collect();
+            places.sort();
+            assert!(places.into_iter().eq(0..cases), "{cases} in {of}");
+            let spread =
+                |sizes: Vec<usize>| sizes.iter().max().unwrap() - sizes.iter().min().unwrap();
+            let runs = |part: &Vec<Case>| part.iter().filter(|c| c.skip.is_none()).count();
+            assert!(spread(parts.iter().map(Vec::len).collect()) <= 1);
+            assert!(spread(parts.iter().map(runs).collect()) <= 1);
+            for part in &parts {
+                assert!(
+                    part.iter().map(place).is_sorted(),
+                    "the order is the plan's"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_shard_says_what_one_is() {
+        let errors = ["0/3", "4/3", "1/0", "x", "1/x", "-1/3", ""]
+            .map(|text| format!("{text}: {}", text.parse::<Shard>().unwrap_err()));
+        insta::assert_snapshot!(errors.join("\n"), @"
+        0/3: shards of 3 are numbered from 1 to 3
+        4/3: shards of 3 are numbered from 1 to 3
+        1/0: there is at least one shard: 1/1
+        x: a shard is I/N, such as 1/3: the first of three
+        1/x: a shard is I/N, such as 1/3: the first of three
+        -1/3: a shard is I/N, such as 1/3: the first of three
+        : a shard is I/N, such as 1/3: the first of three
+        ");
+        assert_eq!(shard("2/3").to_string(), "2/3");
+    }
+}
