@@ -42,8 +42,11 @@ pub enum Command {
     Boot(Interactive),
     /// Boot a target stopped, with a gdb stub, and print the gdb command.
     Gdb(Interactive),
-    /// List targets, flavours, suites and cases.
+    /// List targets, flavours, suites and cases, and which case runs on which target.
     List {
+        /// List the promises of docs/interface.md instead, each with the cases that prove it.
+        #[arg(long)]
+        by_promise: bool,
         /// As JSON.
         #[arg(long)]
         json: bool,

@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod machine;
 pub mod paths;
 pub mod plan;
+pub mod promise;
 pub mod report;
 pub mod run;
 pub mod setup;

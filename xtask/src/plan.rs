@@ -75,7 +75,7 @@ pub fn compile(
                     about: spec.about.clone(),
                     promises: spec.promises.clone(),
                     expect: spec.expect,
-                    skip: spec.skip.get(&target.name).cloned(),
+                    skip: suite.skip_on(spec, target).map(str::to_owned),
                     planned: PlannedCase {
                         id,
                         run: spec.run.clone(),

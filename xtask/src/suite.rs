@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Suites: the named checks under `suites/*.yaml`.
 
+mod skip;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -8,6 +10,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use protocol::plan::Device;
 use serde::Deserialize;
+
+pub use skip::{Skips, check_skips};
+
+use crate::promise;
 
 /// One file under `suites/`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -23,6 +29,9 @@ pub struct Suite {
     /// Deadline of each case that has none of its own, under TCG with the default flavour.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
+    /// Targets and groups on which none of its cases can hold, and why.
+    #[serde(default)]
+    pub skip: Skips,
     /// Its cases, in the order they run.
     pub cases: Vec<CaseSpec>,
 }
@@ -52,9 +61,9 @@ pub struct CaseSpec {
     /// The verdict it is to get; another one is a failure. All but `pass` is for suites that try the lab itself.
     #[serde(default)]
     pub expect: Expect,
-    /// Targets on which it cannot hold, and why.
+    /// Targets and groups on which it cannot hold, and why.
     #[serde(default)]
-    pub skip: BTreeMap<String, String>,
+    pub skip: Skips,
 }
 
 /// A verdict, by its word.
@@ -146,22 +155,27 @@ pub fn parse(text: &str, path: &Path) -> Result<Suite> {
                 case.name
             );
         }
-        if let Some(promise) = case.promises.iter().find(|p| !(1..=11).contains(*p)) {
+        if let Some(promise) = case.promises.iter().find(|p| promise::title(**p).is_none()) {
             let line = line_of_case(text, &case.name);
             bail!(
-                "{}:{line}: case {:?} proves promise {promise}; there are promises 1 to 11",
+                "{}:{line}: case {:?} proves promise {promise}; there are promises 1 to {}",
                 path.display(),
-                case.name
+                case.name,
+                promise::TITLES.len()
             );
         }
     }
+    skip::check_reasons(&suite, text, path)?;
     Ok(suite)
 }
 
 /// The last line that names the case: where a reader finds the second of two.
 fn line_of_case(text: &str, name: &str) -> usize {
     let names_it = |line: &str| {
-        let value = line.trim_start_matches([' ', '-']).strip_prefix("name:");
+        let value = line
+            .trim_start_matches([' ', '-', '{'])
+            .strip_prefix("name:");
+        let value = value.and_then(|value| value.split(',').next());
         value.is_some_and(|v| v.trim().trim_matches(['"', '\'']) == name)
     };
     let found = text.lines().enumerate().filter(|(_, l)| names_it(l)).last();

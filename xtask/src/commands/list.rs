@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask list`.
 
+mod matrix;
+mod promises;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::Tree;
-use crate::suite::CaseSpec;
+use crate::suite::{CaseSpec, Suite};
 
-/// Prints what there is.
-pub fn run(tree: &Tree, as_json: bool) -> Result<u8> {
-    match as_json {
-        true => println!("{:#}", as_value(tree)),
-        false => print!("{}", as_text(tree)),
+/// Prints what there is, or what proves each promise.
+pub fn run(tree: &Tree, by_promise: bool, as_json: bool) -> Result<u8> {
+    match (by_promise, as_json) {
+        (false, true) => println!("{:#}", as_value(tree)),
+        (false, false) => print!("{}", as_text(tree)),
+        (true, true) => println!("{:#}", promises::as_value(&tree.suites)),
+        (true, false) => print!("{}", promises::as_text(&tree.suites)),
     }
     Ok(0)
 }
@@ -37,6 +42,7 @@ fn as_text(tree: &Tree) -> String {
             text += &format!("  {name:<36} {:<12} {}\n", devices(case), case.about);
         }
     }
+    text += &format!("\n{}", matrix::as_text(&tree.targets, &tree.suites));
     text
 }
 
@@ -46,7 +52,7 @@ fn devices(case: &CaseSpec) -> String {
 }
 
 fn as_value(tree: &Tree) -> Value {
-    let cases = |suite: &crate::suite::Suite| -> Vec<Value> {
+    let cases = |suite: &Suite| -> Vec<Value> {
         let variants = suite.cases.iter().flat_map(|case| {
             let devices = case.variants().into_iter();
             devices.map(move |device| (case, device))
@@ -57,7 +63,8 @@ fn as_value(tree: &Tree) -> Value {
                 "about": case.about,
                 "promises": case.promises,
                 "device": device,
-                "skip": case.skip,
+                "runs": matrix::runs(&tree.targets, suite, case),
+                "skip": matrix::skips(&tree.targets, suite, case),
             })
         };
         variants.map(value).collect()

@@ -33,7 +33,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Build(machine) => build(&machine),
         Command::Boot(args) => interactive::run(&args, interactive::Kind::Shell),
         Command::Gdb(args) => interactive::run(&args, interactive::Kind::Gdb),
-        Command::List { json } => list::run(&Tree::load()?, json),
+        Command::List { json, by_promise } => list::run(&Tree::load()?, by_promise, json),
         Command::Doctor { json } => setup::doctor::run(&Tree::load()?.targets, json),
         Command::Bench(args) => bench::run(&args),
         Command::Queue(args) => queue::run(&args),
@@ -57,16 +57,18 @@ impl Tree {
     /// Reads it.
     ///
     /// # Errors
-    /// A file that does not parse: names file, line and what was expected.
+    /// A file that does not parse, a skip of what does not exist: names file, line and what was expected.
     pub fn load() -> Result<Self> {
         let checkout = paths::checkout();
-        let configs = checkout.join("kernel-configs");
-        Ok(Self {
+        let (configs, cases) = (checkout.join("kernel-configs"), checkout.join("suites"));
+        let tree = Self {
             targets: target::load_all(&configs)?,
             flavours: flavour::load_all(&configs.join("flavours"))?,
-            suites: suite::load_all(&checkout.join("suites"))?,
+            suites: suite::load_all(&cases)?,
             checkout,
-        })
+        };
+        suite::check_skips(&cases, &tree.suites, &tree.targets)?;
+        Ok(tree)
     }
 
     /// The targets and the flavour a person named.

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Skips: the targets on which a case, or a whole suite, cannot hold, each with the reason.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::{CaseSpec, Suite};
+use crate::target::Target;
+
+/// Reasons by the name of a target or of a group of targets.
+pub type Skips = BTreeMap<String, String>;
+
+impl Suite {
+    /// Why `case` of this suite cannot hold on `target`, if so. The case's own word beats the suite's, and a word
+    /// about the target beats one about a group.
+    pub fn skip_on<'s>(&'s self, case: &'s CaseSpec, target: &Target) -> Option<&'s str> {
+        reason_on(&case.skip, target).or_else(|| reason_on(&self.skip, target))
+    }
+}
+
+fn reason_on<'s>(skips: &'s Skips, target: &Target) -> Option<&'s str> {
+    let mut words = std::iter::once(&target.name).chain(&target.groups);
+    words.find_map(|word| skips.get(word)).map(String::as_str)
+}
+
+/// Sees that every skip of `suites`, which were read from `dir`, is of a target or a group that exists.
+///
+/// # Errors
+/// One is not: names file and line, and says what there is.
+pub fn check_skips(dir: &Path, suites: &[Suite], targets: &[Target]) -> Result<()> {
+    let exists = |word: &str| {
+        let named = |t: &Target| t.name == word || t.groups.iter().any(|group| group == word);
+        targets.iter().any(named)
+    };
+    for suite in suites {
+        let unknown = skips(suite).find(|(_, word, _)| !exists(word));
+        let Some((case, word, _)) = unknown else {
+            continue;
+        };
+        let path = dir.join(format!("{}.yaml", suite.suite));
+        let text = std::fs::read_to_string(&path);
+        let text = text.with_context(|| format!("read {}", path.display()))?;
+        let (file, line) = (path.display(), line_of(&text, case, word));
+        bail!(
+            "{file}:{line}: skip: {word}: neither a target nor a group; there are: {}",
+            known(targets).join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// Sees that every skip of a suite, whose text was read from `path`, has a reason.
+pub(super) fn check_reasons(suite: &Suite, text: &str, path: &Path) -> Result<()> {
+    match skips(suite).find(|(.., reason)| reason.trim().is_empty()) {
+        None => Ok(()),
+        Some((case, word, _)) => bail!(
+            "{}:{}: skip: {word}: says no reason; write why it cannot hold there, and how you know",
+            path.display(),
+            line_of(text, case, word)
+        ),
+    }
+}
+
+/// All skips of a suite: the case, or none for the suite's own; the target or group; the reason.
+fn skips(suite: &Suite) -> impl Iterator<Item = (Option<&str>, &str, &str)> {
+    let cases = suite.cases.iter();
+    let of_cases = cases.map(|case| (Some(case.name.as_str()), &case.skip));
+    std::iter::once((None, &suite.skip))
+        .chain(of_cases)
+        .flat_map(|(case, skips)| {
+            let skips = skips.iter();
+            skips.map(move |(word, reason)| (case, word.as_str(), reason.as_str()))
+        })
+}
+
+/// Names of targets, then of groups.
+fn known(targets: &[Target]) -> Vec<&str> {
+    let names = targets.iter().map(|target| target.name.as_str());
+    let mut groups: Vec<&str> = targets
+        .iter()
+        .flat_map(|target| target.groups.iter().map(String::as_str))
+        .collect();
+    groups.sort();
+    groups.dedup();
+    names.chain(groups).collect()
+}
+
+/// The line that skips `word` in `case`, or in the suite itself: the first with the word as a key after `skip:`.
+fn line_of(text: &str, case: Option<&str>, word: &str) -> usize {
+    let start = match case {
+        // Skips of the suite come before or after its cases, at the margin.
+        None => text.lines().position(|line| line.starts_with("skip:")),
+        Some(name) => Some(super::line_of_case(text, name) - 1),
+    };
+    let is_key = |line: &str| {
+        line.match_indices(word).any(|(at, _)| {
+            let before = line[..at].trim_end_matches(['"', '\'']).chars().next_back();
+            let after = line[at + word.len()..].trim_start_matches(['"', '\'']);
+            before.is_none_or(|c| matches!(c, ' ' | '{' | ',')) && after.starts_with(':')
+        })
+    };
+    let lines = text.lines().enumerate().skip(start.unwrap_or(0));
+    let mut lines = lines.skip_while(|(_, line)| !line.contains("skip:"));
+    lines
+        .find(|(_, line)| is_key(line))
+        .map_or(1, |(index, _)| index + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUITE: &str = "\
+suite: demo
+about: Shows skips.
+deadline: 10s
+skip:
+  vivt: no page has two addresses there (arch/arm/mm/fault-armv.c)
+cases:
+  - name: boot
+    about: The kernel boots.
+    run: boot
+  - name: redirect
+    about: mmap redirects.
+    run: redirect
+    skip:
+      # Its own reason.
+      armv5: one address at a time
+      arm: no channel
+  - { name: open, about: Opens., run: open, skip: { aliasing: not yet, armv7: too slow } }
+";
+
+    fn target(name: &str, groups: &[&str]) -> Target {
+        Target {
+            name: name.into(),
+            groups: groups.iter().map(|group| group.to_string()).collect(),
+            ..crate::target::tests::x86_64()
+        }
+    }
+
+    fn targets() -> [Target; 4] {
+        [
+            target("armv5", &["arm", "aliasing", "vivt"]),
+            target("armv7", &["arm"]),
+            target("parisc", &["aliasing"]),
+            target("x86_64", &[]),
+        ]
+    }
+
+    fn parse(text: &str) -> Result<Suite> {
+        super::super::parse(text, Path::new("demo.yaml"))
+    }
+
+    #[test]
+    fn the_nearest_word_counts() {
+        let suite = parse(SUITE).unwrap();
+        let mut text = String::new();
+        for case in &suite.cases {
+            for target in targets() {
+                let reason = suite.skip_on(case, &target).unwrap_or("-");
+                text += &format!("{} {}: {reason}\n", case.name, target.name);
+            }
+        }
+        insta::assert_snapshot!(text, @"
+        boot armv5: no page has two addresses there (arch/arm/mm/fault-armv.c)
+        boot armv7: -
+        boot parisc: -
+        boot x86_64: -
+        redirect armv5: one address at a time
+        redirect armv7: no channel
+        redirect parisc: -
+        redirect x86_64: -
+        open armv5: not yet
+        open armv7: too slow
+        open parisc: not yet
+        open x86_64: -
+        ");
+    }
+
+    fn unknown(text: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("demo.yaml"), text).unwrap();
+        let error = check_skips(dir.path(), &[parse(text).unwrap()], &targets()).unwrap_err();
+        format!("{error:#}").replace(&*dir.path().to_string_lossy(), "suites")
+    }
+
+    #[test]
+    fn a_skip_of_what_does_not_exist_names_file_and_line() {
+        check_skips(Path::new("suites"), &[parse(SUITE).unwrap()], &targets()).unwrap();
+        insta::assert_snapshot!(unknown(&SUITE.replace("vivt:", "vax:")), @"suites/demo.yaml:5: skip: vax: neither a target nor a group; there are: armv5, armv7, parisc, x86_64, aliasing, arm, vivt");
+        insta::assert_snapshot!(unknown(&SUITE.replace("armv5: one", "armv4: one")), @"suites/demo.yaml:15: skip: armv4: neither a target nor a group; there are: armv5, armv7, parisc, x86_64, aliasing, arm, vivt");
+        insta::assert_snapshot!(unknown(&SUITE.replace("armv7: too", "\"armv8\": too")), @"suites/demo.yaml:17: skip: armv8: neither a target nor a group; there are: armv5, armv7, parisc, x86_64, aliasing, arm, vivt");
+    }
+
+    #[test]
+    fn a_skip_without_a_reason_names_file_and_line() {
+        let error =
+            |from: &str, to: &str| format!("{:#}", parse(&SUITE.replace(from, to)).unwrap_err());
+        insta::assert_snapshot!(error("no channel", "\" \""), @"demo.yaml:16: skip: arm: says no reason; write why it cannot hold there, and how you know");
+        insta::assert_snapshot!(error("no page has two addresses there (arch/arm/mm/fault-armv.c)", "''"), @"demo.yaml:5: skip: vivt: says no reason; write why it cannot hold there, and how you know");
+        insta::assert_snapshot!(error("too slow", "[]"), @"
+        demo.yaml:17:79: cases[2].skip.armv7: invalid type: sequence, expected a string
+            - { name: open, about: Opens., run: open, skip: { aliasing: not yet, armv7: [] } }
+        ");
+    }
+}
