@@ -59,6 +59,9 @@ pub enum Command {
     },
     /// Measure the lab and direct mmap, and print the tables of docs/performance.md.
     Bench(Bench),
+    /// Make one report of several, or a table of targets for the README.
+    #[command(subcommand)]
+    Report(Report),
     /// Edit the patch queue as a git tree; docs/kernel-queue.md tells how.
     #[command(subcommand)]
     Queue(Queue),
@@ -182,6 +185,28 @@ pub struct Bench {
     /// Also time a cold kernel build, against plain make with the same config. Takes minutes.
     #[arg(long)]
     pub cold: bool,
+}
+
+/// `cargo xtask report`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Report {
+    /// Merge the results of several runs, shards of a target among them, and exit as one run of all would.
+    Merge {
+        /// results.json files, or directories that have some in them.
+        #[arg(required = true, value_name = "DIR|FILE")]
+        results: Vec<PathBuf>,
+        /// Where results.json, junit.xml and ktap.txt go.
+        #[arg(long, value_name = "DIR")]
+        report_dir: PathBuf,
+    },
+    /// Print a Markdown table of the targets: what they are, and how they did.
+    Targets {
+        /// The results.json of a run, or its directory; target/lab/latest where left out.
+        results: Option<PathBuf>,
+        /// Put the table between `<!-- targets: begin -->` and `<!-- targets: end -->` in this file.
+        #[arg(long, value_name = "FILE")]
+        write: Option<PathBuf>,
+    },
 }
 
 /// `cargo xtask queue`.

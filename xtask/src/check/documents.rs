@@ -2,11 +2,15 @@
 //! The commands in the documents are commands of the lab: each line of a shell block has to parse as one.
 //!
 //! A block that is something else says why in its first line: ```` ```sh not-checked: needs a mailing list ````.
+//!
+//! The table of targets has a row for each target there is.
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::cli::Cli;
+use crate::report::targets;
+use crate::target::Target;
 
 const SHELLS: [&str; 4] = ["sh", "bash", "shell", "console"];
 
@@ -100,6 +104,8 @@ fn parse(command: &str) -> Result<(), String> {
     if (words.next(), words.next()) != (Some("cargo"), Some("xtask")) {
         return Err("not a `cargo xtask` command".into());
     }
+    // Where its output goes is the shell's business.
+    let words = words.take_while(|word| *word != ">");
     let unquoted = words.map(|word| word.trim_matches(['\'', '"']));
     match Cli::try_parse_from(std::iter::once("xtask").chain(unquoted)) {
         Ok(_) => Ok(()),
@@ -112,6 +118,24 @@ fn parse(command: &str) -> Result<(), String> {
             }
         },
     }
+}
+
+/// What is wrong with the rows of the table of targets in the document `name`.
+pub fn target_rows(name: &str, markdown: &str, all: &[Target]) -> Vec<String> {
+    let rows = match targets::rows(markdown) {
+        Ok(rows) => rows,
+        Err(problem) => return vec![format!("{name}: {problem}")],
+    };
+    let command = format!("cargo xtask report targets --write {name}");
+    let missing = all.iter().filter(|t| !rows.contains(&t.name.as_str()));
+    let missing =
+        missing.map(|t| format!("{name}: no row for the target {}; run: {command}", t.name));
+    let stale = rows
+        .iter()
+        .filter(|row| all.iter().all(|t| t.name != **row));
+    let stale =
+        stale.map(|row| format!("{name}: a row for {row}, which is no target; run: {command}"));
+    missing.chain(stale).collect()
 }
 
 #[cfg(test)]
@@ -131,7 +155,7 @@ mod tests {
             \n\
             $ XDG_CACHE_HOME=/tmp/cache cargo xtask test \\\n\
                 --suite 'smoke'\n\
-            cargo xtask --help\n\
+            cargo xtask --help > help.txt\n\
             ```\n\
             ```text\nrm -rf /\n```\n\
             ```sh not-checked: needs a clone\ngit clone x\n```\n";
@@ -151,5 +175,24 @@ mod tests {
     fn a_block_is_left_out_only_for_a_reason() {
         insta::assert_snapshot!(problems("```sh not-checked:\nmake\n```"), @"README.md:1: `not-checked:` wants a reason");
         insta::assert_snapshot!(problems("```sh ignore\nmake\n```"), @"README.md:1: `ignore`: after the language only `not-checked: REASON`");
+    }
+
+    #[test]
+    fn every_target_has_a_row() {
+        let x86_64 = crate::target::tests::x86_64();
+        let parisc = Target {
+            name: "parisc".into(),
+            ..x86_64.clone()
+        };
+        let readme = |targets: &[Target]| {
+            let table = targets::table(targets, &crate::report::samples::mixed());
+            format!("{}\n{table}{}\n", targets::BEGIN, targets::END)
+        };
+        let problems = |text: &str, all: &[Target]| target_rows("README.md", text, all).join("\n");
+        let all = [parisc, x86_64];
+        assert_eq!(problems(&readme(&all), &all), "");
+        insta::assert_snapshot!(problems(&readme(&all[1..]), &all), @"README.md: no row for the target parisc; run: cargo xtask report targets --write README.md");
+        insta::assert_snapshot!(problems(&readme(&all), &all[1..]), @"README.md: a row for parisc, which is no target; run: cargo xtask report targets --write README.md");
+        insta::assert_snapshot!(problems("# Title", &all), @"README.md: no line `<!-- targets: begin -->` with a line `<!-- targets: end -->` after it");
     }
 }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use regex::Regex;
 
-use crate::{guard, interrupt};
+use crate::{guard, interrupt, target};
 
 /// A check: its name, and the function that makes it.
 type Check = (&'static str, fn(&Path) -> Result<Outcome>);
@@ -33,6 +33,9 @@ const CHECKS: [Check; 7] = [
     ("documents", documents),
     ("scripts", scripts),
 ];
+
+/// The document that has the table of targets.
+const README: &str = "README.md";
 
 /// What a check came to.
 struct Outcome {
@@ -217,7 +220,7 @@ fn licences(checkout: &Path) -> Result<Outcome> {
 
 fn documents(checkout: &Path) -> Result<Outcome> {
     let is_document =
-        |name: &String| name == "README.md" || name.starts_with("docs/") && name.ends_with(".md");
+        |name: &String| name == README || name.starts_with("docs/") && name.ends_with(".md");
     let mut problems = Vec::new();
     let mut count = 0;
     for name in tracked(checkout)?.iter().filter(|name| is_document(name)) {
@@ -225,6 +228,9 @@ fn documents(checkout: &Path) -> Result<Outcome> {
         count += found.commands;
         problems.extend(found.problems);
     }
+    let readme = read(&checkout.join(README))?;
+    let targets = target::load_all(&checkout.join("kernel-configs"))?;
+    problems.extend(documents::target_rows(README, &readme, &targets));
     Ok(Outcome::of_problems(count, "commands", &problems))
 }
 

@@ -4,6 +4,7 @@
 mod interactive;
 mod list;
 mod queue;
+mod report;
 mod test;
 
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::List { json, by_promise } => list::run(&Tree::load()?, by_promise, json),
         Command::Doctor { json } => setup::doctor::run(&Tree::load()?.targets, json),
         Command::Bench(args) => bench::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Queue(args) => queue::run(&args),
         Command::Clean { older_than } => clean(older_than),
     }

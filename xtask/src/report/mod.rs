@@ -7,8 +7,10 @@
 pub mod json;
 pub mod junit;
 pub mod ktap;
+pub mod merge;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod targets;
 pub mod term;
 pub mod words;
 
@@ -22,6 +24,9 @@ pub use term::Style;
 use crate::event::{Event, Reporter};
 use crate::paths::write_whole;
 use crate::verdict::{CaseResult, RunResult, TargetResult};
+
+/// The report for programs, in the directory of a run and in that of `--report-dir`.
+pub const RESULTS: &str = "results.json";
 
 /// Where events go. Clones are cheap and lead to the same reporters.
 #[derive(Clone)]
@@ -95,7 +100,7 @@ pub fn write_all(dir: &Path, result: &RunResult) -> Result<()> {
         )
     })?;
     let files = [
-        ("results.json", json::render(result)),
+        (RESULTS, json::render(result)),
         ("junit.xml", junit::render(result)),
         ("ktap.txt", ktap::render(result)),
     ];

@@ -18,7 +18,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 use crate::event::{Event, Reporter};
 use crate::report::Events;
 use crate::report::words::clock;
-use crate::verdict::Phase;
+use crate::verdict::{Phase, RunResult};
 use text::Paint;
 use view::View;
 
@@ -79,9 +79,7 @@ enum Screen {
 impl Term {
     /// Shows a run as standard output and the environment allow.
     pub fn new(style: Style) -> Self {
-        let live = wants_live(console::Term::stdout().is_term(), |name| {
-            std::env::var_os(name)
-        });
+        let live = is_live();
         let screen = if live {
             let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
             Screen::Live(bars, BTreeMap::new())
@@ -133,6 +131,12 @@ impl Reporter for Term {
             }
         }
     }
+}
+
+/// Shows the end of a run whose files lie elsewhere.
+pub fn print_summary(result: &RunResult) {
+    let live = is_live();
+    print(&text::summary(result, None, Paint { colour: live }));
 }
 
 /// Shows the build of a kernel alone, with the terminal's usual manners.
@@ -191,6 +195,12 @@ fn bar(all: &MultiProgress) -> ProgressBar {
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn is_live() -> bool {
+    wants_live(console::Term::stdout().is_term(), |name| {
+        std::env::var_os(name)
+    })
 }
 
 /// Whether to move the cursor and use colours, given whether this is a terminal and the environment.

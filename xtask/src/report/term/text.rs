@@ -137,8 +137,9 @@ pub fn failure(
     out
 }
 
-/// The end of a run. The last line is the counts, and nothing else.
-pub fn summary(run: &RunResult, run_dir: &Path, paint: Paint) -> String {
+/// The end of a run, whose files are in `run_dir` if they are here at all. The last line is the counts, and nothing
+/// else.
+pub fn summary(run: &RunResult, run_dir: Option<&Path>, paint: Paint) -> String {
     let mut out = format!("\n{}", table(run, paint));
     for target in &run.targets {
         out.push('\n');
@@ -210,7 +211,7 @@ fn or_dash(text: &str) -> &str {
 }
 
 /// What does not fit in a row.
-fn about_target(target: &TargetResult, run_dir: &Path, paint: Paint) -> String {
+fn about_target(target: &TargetResult, run_dir: Option<&Path>, paint: Paint) -> String {
     let mut rows: Vec<(&str, String)> = Vec::new();
     if let Some(failure) = untested(target) {
         rows.push(("not tested", one_line(failure)));
@@ -233,7 +234,9 @@ fn about_target(target: &TargetResult, run_dir: &Path, paint: Paint) -> String {
         rows.push(("boots", target.boots.to_string()));
     }
     rows.extend(skips(target));
-    rows.push(("files", run_dir.join(&target.target).display().to_string()));
+    if let Some(run_dir) = run_dir {
+        rows.push(("files", run_dir.join(&target.target).display().to_string()));
+    }
     let mut out = format!("{}\n", target.target);
     for (name, text) in rows {
         let _ = writeln!(out, "  {} {text}", paint.faint(&format!("{name:10}")));

@@ -91,7 +91,7 @@ impl View {
             }
             Event::CaseEnd { target, result, .. } => self.case_end(target, result, now),
             Event::TargetEnd { result } => self.target_end(result, now),
-            Event::RunEnd { result } => text::summary(result, &self.run_dir, self.paint),
+            Event::RunEnd { result } => text::summary(result, Some(&self.run_dir), self.paint),
         }
     }
 

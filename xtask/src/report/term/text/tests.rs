@@ -19,7 +19,7 @@ fn block(case: &CaseResult) -> String {
 }
 
 fn end(run: &RunResult) -> String {
-    summary(run, Path::new("target/lab/2025-11-22T193300"), PLAIN)
+    summary(run, Some(Path::new("target/lab/2025-11-22T193300")), PLAIN)
 }
 
 #[test]
@@ -194,10 +194,10 @@ fn the_last_line_is_the_counts_alone() {
 fn colours_stand_around_the_words_and_plain_text_has_none() {
     let colour = Paint { colour: true };
     let run = samples::mixed();
-    let coloured = summary(&run, Path::new("run"), colour);
+    let coloured = summary(&run, None, colour);
     let counts = "\x1b[31m\x1b[1m3 passed, 5 failed, 1 skipped\x1b[0m\n";
     assert!(coloured.ends_with(counts), "{coloured:?}");
-    let plain = summary(&run, Path::new("run"), PLAIN);
+    let plain = summary(&run, None, PLAIN);
     assert!(!plain.contains('\x1b'));
     assert_eq!(console::strip_ansi_codes(&coloured), plain);
     let crash = samples::crashed();

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask report`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::cli::Report;
+use crate::paths::{checkout, write_whole};
+use crate::report::{merge, targets, term, write_all};
+use crate::{suite, target};
+
+/// Does what the command line says; returns the exit code.
+///
+/// # Errors
+/// As [`merge::read_all`] and [`merge::merge`]; a file cannot be written or has no place for the table.
+pub fn run(args: &Report) -> Result<u8> {
+    match args {
+        Report::Merge {
+            results,
+            report_dir,
+        } => merge_into(report_dir, results),
+        Report::Targets { results, write } => table(results.as_deref(), write.as_deref()),
+    }
+}
+
+fn merge_into(dir: &Path, paths: &[PathBuf]) -> Result<u8> {
+    let parts = merge::read_all(paths)?;
+    let files = parts.len();
+    let result = merge::merge(parts, &plan()?)?;
+    write_all(dir, &result)?;
+    println!("results merged into {}: {files}", dir.display());
+    term::print_summary(&result);
+    Ok(result.exit_code())
+}
+
+/// The names of all cases there are, in the order they run.
+fn plan() -> Result<Vec<String>> {
+    let suites = suite::load_all(&checkout().join("suites"))?;
+    let ids = suites.iter().flat_map(|suite| {
+        suite.cases.iter().flat_map(|case| {
+            let devices = case.variants().into_iter();
+            devices.map(|device| case.id(&suite.suite, device))
+        })
+    });
+    Ok(ids.collect())
+}
+
+fn table(results: Option<&Path>, write: Option<&Path>) -> Result<u8> {
+    let latest = checkout().join("target/lab/latest");
+    let result = merge::read(results.unwrap_or(&latest))?;
+    let targets = target::load_all(&checkout().join("kernel-configs"))?;
+    let table = targets::table(&targets, &result);
+    let Some(file) = write else {
+        print!("{table}");
+        return Ok(0);
+    };
+    let name = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| format!("read {name}"))?;
+    let text = targets::put(&text, &table).map_err(|problem| anyhow!("{name}: {problem}"))?;
+    write_whole(file, text.as_bytes())?;
+    println!("targets written to {name}: {}", targets.len());
+    Ok(0)
+}

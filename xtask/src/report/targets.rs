@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The table of targets in the README: what each is, and how it did in a run.
+
+use crate::report::untested;
+use crate::report::words::{Counts, one_line};
+use crate::target::{CacheSpec, Target};
+use crate::verdict::{CaseResult, RunResult, TargetResult};
+
+/// The line of a document after which the table stands.
+pub const BEGIN: &str = "<!-- targets: begin -->";
+
+/// The line of a document before which the table stands.
+pub const END: &str = "<!-- targets: end -->";
+
+/// Cases named where some did not pass; the rest are counted.
+const NAMED: usize = 3;
+
+/// A row for each target, as Markdown; those without a result in `run` were not run.
+pub fn table(targets: &[Target], run: &RunResult) -> String {
+    let head = [
+        "target", "machine", "cache", "period", "kernel", "passed", "failed", "skipped", "note",
+    ];
+    let mut text = row(&head.map(String::from));
+    text += "|---|---|---|---|---|--:|--:|--:|---|\n";
+    for target in targets {
+        let result = run
+            .targets
+            .iter()
+            .find(|result| result.target == target.name);
+        let [kernel, passed, failed, skipped, note] = outcome(result);
+        text += &row(&[
+            target.name.clone(),
+            format!("{}, {}", target.qemu.machine, target.qemu.cpu),
+            kind(&target.cache),
+            period(&target.cache),
+            kernel,
+            passed,
+            failed,
+            skipped,
+            note,
+        ]);
+    }
+    text
+}
+
+fn row(cells: &[String; 9]) -> String {
+    let cells = cells
+        .each_ref()
+        .map(|cell| one_line(cell).replace('|', "\\|"));
+    format!("| {} |\n", cells.join(" | "))
+}
+
+/// Kernel, counts of cases, and what else there is to say.
+fn outcome(result: Option<&TargetResult>) -> [String; 5] {
+    let none = || "-".to_owned();
+    let Some(result) = result else {
+        return [none(), none(), none(), none(), "not run".into()];
+    };
+    let version = result.provenance.kernel_version.clone();
+    let kernel = match (version.as_str(), result.flavour.as_str()) {
+        ("", _) => none(),
+        (_, "default") => version,
+        (_, flavour) => format!("{version}, {flavour}"),
+    };
+    let counts = Counts::of_target(result);
+    let [passed, failed, skipped] =
+        [counts.passed, counts.failed, counts.skipped].map(|count| count.to_string());
+    let note = match untested(result) {
+        Some(failure) => format!("not tested: {failure}"),
+        None => did_not_pass(result),
+    };
+    [kernel, passed, failed, skipped, note]
+}
+
+/// The cases that did not pass, by name as long as they are few.
+fn did_not_pass(result: &TargetResult) -> String {
+    let failed = |case: &&CaseResult| case.verdict.exit_code() != 0;
+    let failed: Vec<_> = result.cases.iter().filter(failed).collect();
+    let named: Vec<String> = failed
+        .iter()
+        .take(NAMED)
+        .map(|case| format!("{} ({})", case.id, case.verdict.word()))
+        .collect();
+    match failed.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+/// `physical`; the others are known by their initials.
+fn kind(cache: &CacheSpec) -> String {
+    let word = serde_json::to_value(cache.kind).expect("a kind is a word");
+    match word.as_str().unwrap_or_default() {
+        word @ "physical" => word.into(),
+        initials => initials.to_uppercase(),
+    }
+}
+
+/// `4 KiB`.
+fn period(cache: &CacheSpec) -> String {
+    match cache.period {
+        bytes if bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
+        bytes if bytes % (1 << 10) == 0 => format!("{} KiB", bytes >> 10),
+        bytes => format!("{bytes} B"),
+    }
+}
+
+/// The document with `table` between the marks.
+///
+/// # Errors
+/// There is no place for it; says what would make one.
+pub fn put(document: &str, table: &str) -> Result<String, String> {
+    let (before, _, after) = split(document)?;
+    Ok(format!("{before}\n{table}{after}"))
+}
+
+/// The targets that have a row between the marks of the document.
+///
+/// # Errors
+/// As [`put`].
+pub fn rows(document: &str) -> Result<Vec<&str>, String> {
+    let (_, table, _) = split(document)?;
+    let rows = table.lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("| ")?.split_once(" |")?;
+        Some(name)
+    });
+    // The first is the head.
+    Ok(rows.skip(1).collect())
+}
+
+/// The document up to the end of the first mark, what is between the marks, and the rest.
+fn split(document: &str) -> Result<(&str, &str, &str), String> {
+    let wanted = || format!("no line `{BEGIN}` with a line `{END}` after it");
+    let begin = document.find(BEGIN).ok_or_else(wanted)? + BEGIN.len();
+    let end = begin + document[begin..].find(END).ok_or_else(wanted)?;
+    Ok((&document[..begin], &document[begin..end], &document[end..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    fn targets() -> Vec<Target> {
+        let x86_64 = crate::target::tests::x86_64();
+        let mut parisc = x86_64.clone();
+        parisc.name = "parisc".into();
+        parisc.qemu.machine = "B160L".into();
+        parisc.cache.period = 4 << 20;
+        let mut arm64 = x86_64.clone();
+        arm64.name = "arm64".into();
+        arm64.qemu.machine = "virt|odd".into();
+        vec![arm64, parisc, x86_64]
+    }
+
+    #[test]
+    fn every_target_has_a_row() {
+        insta::assert_snapshot!(table(&targets(), &samples::mixed()), @r"
+        | target | machine | cache | period | kernel | passed | failed | skipped | note |
+        |---|---|---|---|---|--:|--:|--:|---|
+        | arm64 | virt\|odd, Nehalem | physical | 4 KiB | 6.12.117 | 2 | 0 | 0 |  |
+        | parisc | B160L, Nehalem | physical | 4 MiB | - | - | - | - | not run |
+        | x86_64 | q35, Nehalem | physical | 4 KiB | 6.12.117 | 1 | 5 | 1 | smoke/redirect.fuse (fail), coherency/ping-pong.fuse (crash), coherency/seqlock.fuse (timeout) and 2 more |
+        ");
+    }
+
+    #[test]
+    fn a_target_that_could_not_be_tested_says_why() {
+        let mut run = samples::untested();
+        run.targets[0].flavour = "debug".into();
+        insta::assert_snapshot!(table(&targets()[2..], &run), @"
+        | target | machine | cache | period | kernel | passed | failed | skipped | note |
+        |---|---|---|---|---|--:|--:|--:|---|
+        | x86_64 | q35, Nehalem | physical | 4 KiB | - | 0 | 2 | 0 | not tested: 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit |
+        ");
+    }
+
+    #[test]
+    fn the_table_takes_the_place_of_the_one_before() {
+        let table = table(&targets(), &samples::mixed());
+        let empty = format!("# Title\n{BEGIN}\n{END}\n\nText.\n");
+        let full = put(&empty, &table).unwrap();
+        assert_eq!(full, format!("# Title\n{BEGIN}\n{table}{END}\n\nText.\n"));
+        assert_eq!(put(&full, &table).unwrap(), full);
+        assert_eq!(rows(&full).unwrap(), ["arm64", "parisc", "x86_64"]);
+        assert_eq!(rows(&empty).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_document_without_a_place_says_what_makes_one() {
+        for document in ["", BEGIN, END, &format!("{END}\n{BEGIN}")] {
+            let error = put(document, "").unwrap_err();
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(error, @"no line `<!-- targets: begin -->` with a line `<!-- targets: end -->` after it");
+            }
+        }
+    }
+}

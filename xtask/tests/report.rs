@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask report` as a person runs it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use xtask::report::write_all;
+use xtask::verdict::{CaseResult, Provenance, RunResult, SCHEMA, TargetResult, Verdict};
+
+fn report(dir: &Path, args: &[&str]) -> Output {
+    let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    xtask.arg("report").args(args).current_dir(dir);
+    xtask.output().unwrap()
+}
+
+fn words(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.into()).unwrap()
+}
+
+fn case(id: &str, verdict: Verdict) -> CaseResult {
+    CaseResult {
+        id: id.into(),
+        suite: "smoke".into(),
+        about: "Something.".into(),
+        promises: Vec::new(),
+        verdict,
+        millis: Some(10),
+        boot: Some(1),
+        figures: Default::default(),
+        log: Vec::new(),
+        console: Vec::new(),
+    }
+}
+
+/// Writes the reports of a run of one case on x86_64 into `dir`.
+fn write(dir: &Path, case: CaseResult) {
+    let target = TargetResult {
+        target: "x86_64".into(),
+        flavour: "default".into(),
+        provenance: Provenance {
+            kernel_version: "6.12.117".into(),
+            ..Provenance::default()
+        },
+        failure: None,
+        boots: 1,
+        seconds: [("test".to_owned(), 1.5)].into(),
+        cases: vec![case],
+    };
+    let run = RunResult {
+        schema: SCHEMA,
+        tool: "0.1.0".into(),
+        started: "2025-11-22T19:33:00Z".into(),
+        seconds: 12.5,
+        interrupted: false,
+        targets: vec![target],
+    };
+    write_all(dir, &run).unwrap();
+}
+
+#[test]
+fn merging_writes_all_reports_and_exits_as_one_run_would() {
+    let dir = tempfile::tempdir().unwrap();
+    let reason = "it did not".into();
+    write(
+        &dir.path().join("reports/2"),
+        case("smoke/boot", Verdict::Pass),
+    );
+    write(
+        &dir.path().join("reports/1"),
+        case("smoke/redirect.fuse", Verdict::Fail { reason }),
+    );
+    let merge = ["merge", "reports", "--report-dir", "merged"];
+    let output = report(dir.path(), &merge);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    insta::assert_snapshot!(words(&output.stdout), @"
+    results merged into merged: 2
+
+    target  pass  fail  skip  crash  timeout  boot-fail  infra  kernel    accel
+    x86_64     1     1     -      -        -          -      -  6.12.117  -
+
+    x86_64
+      time       3.00 s: test 3.00 s
+      boots      2
+
+    did not pass:
+      fail      x86_64 smoke/redirect.fuse: it did not
+
+    done after 12.5 s
+    1 passed, 1 failed, 0 skipped
+    ");
+    let merged = std::fs::read_to_string(dir.path().join("merged/results.json")).unwrap();
+    let merged: RunResult = serde_json::from_str(&merged).unwrap();
+    let ids: Vec<_> = merged.targets[0].cases.iter().map(|c| &c.id).collect();
+    assert_eq!(ids, ["smoke/boot", "smoke/redirect.fuse"]);
+    for name in ["junit.xml", "ktap.txt"] {
+        assert!(dir.path().join("merged").join(name).is_file(), "{name}");
+    }
+
+    let twice = ["merge", "reports", "merged", "--report-dir", "again"];
+    let output = report(dir.path(), &twice);
+    assert_eq!(output.status.code(), Some(2));
+    insta::assert_snapshot!(words(&output.stderr), @"error: x86_64 smoke/boot is in both reports/2/results.json and merged/results.json; which of the two counts?");
+    assert!(!dir.path().join("again").exists());
+}
+
+#[test]
+fn the_table_of_targets_goes_where_the_marks_are() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir.path().join("run"), case("smoke/boot", Verdict::Pass));
+    let printed = report(dir.path(), &["targets", "run"]);
+    assert!(words(&printed.stdout).contains("\n| x86_64 | "));
+    let readme = dir.path().join("README.md");
+    let write_it = ["targets", "run/results.json", "--write", "README.md"];
+
+    std::fs::write(&readme, "# Title\n").unwrap();
+    let output = report(dir.path(), &write_it);
+    assert_eq!(output.status.code(), Some(2));
+    insta::assert_snapshot!(words(&output.stderr), @"error: README.md: no line `<!-- targets: begin -->` with a line `<!-- targets: end -->` after it");
+
+    std::fs::write(&readme, "<!-- targets: begin -->\n<!-- targets: end -->\n").unwrap();
+    let output = report(dir.path(), &write_it);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let table = words(&printed.stdout);
+    let expected = format!("<!-- targets: begin -->\n{table}<!-- targets: end -->\n");
+    assert_eq!(std::fs::read_to_string(&readme).unwrap(), expected);
+}
