@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use regex::Regex;
 
+use crate::ci;
 use crate::plan::Shard;
 use crate::setup::accel::Accel;
 
@@ -62,6 +63,12 @@ pub enum Command {
     /// Make one report of several, or a table of targets for the README.
     #[command(subcommand)]
     Report(Report),
+    /// Print the definition of CI jobs, made from the targets; committed as ci/github.yml and ci/gitlab.yml.
+    CiMatrix {
+        /// Whose language.
+        #[arg(long, value_enum)]
+        format: ci::Format,
+    },
     /// Edit the patch queue as a git tree; docs/kernel-queue.md tells how.
     #[command(subcommand)]
     Queue(Queue),

@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod boot;
 pub mod check;
+pub mod ci;
 pub mod cli;
 pub mod commands;
 pub mod debian;

@@ -14,12 +14,13 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use regex::Regex;
 
-use crate::{guard, interrupt, target};
+use crate::ci::Format;
+use crate::{ci as jobs, guard, interrupt, target};
 
 /// A check: its name, and the function that makes it.
 type Check = (&'static str, fn(&Path) -> Result<Outcome>);
 
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 8] = [
     ("format", |checkout| {
         cargo(checkout, &["fmt", "--all", "--check"])
     }),
@@ -31,6 +32,7 @@ const CHECKS: [Check; 7] = [
     ("rustdoc", rustdoc),
     ("licences", licences),
     ("documents", documents),
+    ("ci", ci),
     ("scripts", scripts),
 ];
 
@@ -234,6 +236,22 @@ fn documents(checkout: &Path) -> Result<Outcome> {
     Ok(Outcome::of_problems(count, "commands", &problems))
 }
 
+/// Sees that the CI jobs are those of the targets there are.
+fn ci(checkout: &Path) -> Result<Outcome> {
+    let targets = target::load_all(&checkout.join("kernel-configs"))?;
+    let committed = |format: &Format| fs::read_to_string(checkout.join(format.file()));
+    let fits = |format: &Format| {
+        committed(format).is_ok_and(|text| text == jobs::render(*format, &targets))
+    };
+    let problem = |format: Format| {
+        let (file, command) = (format.file(), format.command());
+        format!("{file}: is not what `{command}` prints; run: {command} > {file}")
+    };
+    let old = Format::ALL.into_iter().filter(|format| !fits(format));
+    let problems: Vec<String> = old.map(problem).collect();
+    Ok(Outcome::of_problems(Format::ALL.len(), "files", &problems))
+}
+
 /// Has bash read every shell script without running it.
 fn scripts(checkout: &Path) -> Result<Outcome> {
     let mut problems = Vec::new();
@@ -282,11 +300,34 @@ mod tests {
     fn the_summary_counts_tests_and_names_what_failed() {
         insta::assert_snapshot!(summary("9 passed, 0 failed, 1 skipped", &[]), @"
         tests: 9 passed, 0 failed, 1 skipped
-        all 7 checks passed
+        all 8 checks passed
         ");
         insta::assert_snapshot!(summary("8 passed, 1 failed, 0 skipped", &["clippy", "tests"]), @"
         tests: 8 passed, 1 failed, 0 skipped
-        2 of 7 checks failed: clippy, tests
+        2 of 8 checks failed: clippy, tests
+        ");
+    }
+
+    #[test]
+    fn jobs_that_are_not_those_of_the_targets_name_the_command() {
+        let checkout = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = checkout.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let target = include_str!("../../../kernel-configs/x86_64.yaml");
+        write("kernel-configs/x86_64.yaml", target);
+        let targets = target::load_all(&checkout.path().join("kernel-configs")).unwrap();
+        for format in Format::ALL {
+            write(format.file(), &jobs::render(format, &targets));
+        }
+        assert!(ci(checkout.path()).unwrap().passed);
+        let another = target.replace("name: x86_64", "name: vax");
+        write("kernel-configs/vax.yaml", &another);
+        insta::assert_snapshot!(ci(checkout.path()).unwrap().output, @"
+        ci/github.yml: is not what `cargo xtask ci-matrix --format github` prints; run: cargo xtask ci-matrix --format github > ci/github.yml
+        ci/gitlab.yml: is not what `cargo xtask ci-matrix --format gitlab` prints; run: cargo xtask ci-matrix --format gitlab > ci/gitlab.yml
         ");
     }
 

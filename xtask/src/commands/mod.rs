@@ -21,7 +21,7 @@ use crate::setup::accel::Accel;
 use crate::setup::{self, SetupMode};
 use crate::suite::{self, Suite};
 use crate::target::{self, Target};
-use crate::{bench, check, interrupt, kernel, paths};
+use crate::{bench, check, ci, interrupt, kernel, paths};
 
 /// Does what the command line says.
 ///
@@ -38,6 +38,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Doctor { json } => setup::doctor::run(&Tree::load()?.targets, json),
         Command::Bench(args) => bench::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::CiMatrix { format } => ci_matrix(format),
         Command::Queue(args) => queue::run(&args),
         Command::Clean { older_than } => clean(older_than),
     }
@@ -157,6 +158,12 @@ pub fn build_with_bar(job: &Job, target: &Target) -> Result<Built> {
     let built = job.kernel(target, &mut |step| bar.step(step.done, step.of, &step.what));
     bar.finish();
     built
+}
+
+fn ci_matrix(format: ci::Format) -> Result<u8> {
+    let targets = target::load_all(&paths::checkout().join("kernel-configs"))?;
+    print!("{}", ci::render(format, &targets));
+    Ok(0)
 }
 
 fn clean(older_than: std::time::Duration) -> Result<u8> {
