@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Builds the guest's program for a machine that rustc has no backend for: Rust becomes WebAssembly, `wasm2c` makes C of
+//! it, and the cross compiler a static program, together with the runtime in `images/wasm`. See `docs/parisc.md`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::machine::args::quote;
+
+/// Where the runtime lies in the checkout.
+const RUNTIME: &str = "images/wasm";
+
+/// Where cargo builds, in the checkout: the guest's own directory, as for every other machine.
+const TARGET_DIR: &str = "target/guest";
+
+/// One command of the build. Text in, text out; [`Step::run`] is all that touches the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Step {
+    env: Vec<(&'static str, String)>,
+    program: String,
+    args: Vec<String>,
+}
+
+/// Builds `suites/init` with the compiler whose name begins with `cross`, in the directory `out`; the path of the
+/// program. `std_source` is the directory `library` of Rust's source.
+///
+/// # Errors
+/// A step fails: carries its command and what it said.
+pub fn build(checkout: &Path, cross: &str, std_source: &Path, out: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;
+    webassembly(std_source).run(checkout)?;
+    let guest = checkout
+        .join(TARGET_DIR)
+        .join("wasm32-unknown-unknown/guest/init.wasm");
+    let runtime = files_in(&checkout.join(RUNTIME))?;
+    let sources = runtime
+        .iter()
+        .filter(|path| path.extension() == Some("c".as_ref()));
+    let steps = [
+        translation(&guest, out),
+        compilation(cross, &checkout.join(RUNTIME), sources, out),
+    ];
+
+    // The C compiler takes longer than the rest of a build in which nothing has changed.
+    let made_of = fingerprint(&steps, cross, runtime.iter().chain([&guest]))?;
+    let (program, note) = (out.join("init"), out.join("init.made-of"));
+    if program.is_file() && fs::read_to_string(&note).is_ok_and(|noted| noted == made_of) {
+        return Ok(program);
+    }
+    for step in &steps {
+        step.run(checkout)?;
+    }
+    crate::paths::write_whole(&note, made_of.as_bytes())?;
+    Ok(program)
+}
+
+/// Rust to WebAssembly.
+fn webassembly(std_source: &Path) -> Step {
+    Step {
+        env: vec![
+            // -Z is for nightly toolchains; a stable one knows how to build its standard library all the same.
+            ("RUSTC_BOOTSTRAP", "1".into()),
+            (
+                "__CARGO_TESTS_ONLY_SRC_ROOT",
+                std_source.display().to_string(),
+            ),
+            // Not the user's, which are for another machine.
+            ("RUSTFLAGS", String::new()),
+        ],
+        program: std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()),
+        args: words(&[
+            "build --quiet --package init --profile guest --target wasm32-unknown-unknown",
+            "-Zbuild-std=std,panic_abort --target-dir",
+            TARGET_DIR,
+        ]),
+    }
+}
+
+/// WebAssembly to C. The module's name is part of the C names that the runtime calls.
+fn translation(guest: &Path, out: &Path) -> Step {
+    let mut args = words(&["--module-name guest --output"]);
+    args.push(out.join("guest.c").display().to_string());
+    args.push(guest.display().to_string());
+    Step {
+        env: Vec::new(),
+        program: "wasm2c".into(),
+        args,
+    }
+}
+
+/// C to a program.
+fn compilation<'p>(
+    cross: &str,
+    runtime: &Path,
+    sources: impl Iterator<Item = &'p PathBuf>,
+    out: &Path,
+) -> Step {
+    // -O1: -O2 takes twice the time, and little time is spent in this code. -ffunction-sections: where the functions of
+    // one section are too far apart for a branch, gcc 12 for PA-RISC calls through function descriptors, which a static
+    // program does not have; it dies of an illegal instruction. Offsets and times of 64 bits: the kernel need not have
+    // the calls with 32.
+    let mut args = words(&[
+        "-O1 -ffunction-sections -static -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64",
+    ]);
+    for dir in [runtime, out] {
+        args.extend(["-I".into(), dir.display().to_string()]);
+    }
+    args.extend(["-o".into(), out.join("init").display().to_string()]);
+    args.push(out.join("guest.c").display().to_string());
+    args.extend(sources.map(|source| source.display().to_string()));
+    args.push("-lm".into());
+    Step {
+        env: Vec::new(),
+        program: format!("{cross}gcc"),
+        args,
+    }
+}
+
+fn words(lines: &[&str]) -> Vec<String> {
+    let words = lines.iter().flat_map(|line| line.split(' '));
+    words.map(str::to_owned).collect()
+}
+
+impl Step {
+    fn run(&self, checkout: &Path) -> Result<()> {
+        let output = Command::new(&self.program)
+            .args(&self.args)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .current_dir(checkout)
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("start {}", self.text()))?;
+        if !output.status.success() {
+            bail!(
+                "build the guest's program: {}\n{}\n{}",
+                output.status,
+                self.text(),
+                String::from_utf8_lossy(&output.stderr).trim_end()
+            );
+        }
+        Ok(())
+    }
+
+    /// As a person pastes it into a shell in the checkout.
+    fn text(&self) -> String {
+        let env = self
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={}", quote(value)));
+        let words = [&self.program].into_iter().chain(&self.args);
+        let words: Vec<_> = env.chain(words.map(|word| quote(word))).collect();
+        words.join(" ")
+    }
+}
+
+/// The files of a directory, sorted.
+fn files_in(dir: &Path) -> Result<Vec<PathBuf>> {
+    let list = || -> std::io::Result<Vec<PathBuf>> {
+        let mut files = fs::read_dir(dir)?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<std::io::Result<Vec<_>>>()?;
+        files.sort();
+        Ok(files)
+    };
+    list().with_context(|| format!("list {}", dir.display()))
+}
+
+/// What the program depends on: the commands, the tools and the bytes that go in.
+fn fingerprint<'p>(
+    steps: &[Step],
+    cross: &str,
+    files: impl Iterator<Item = &'p PathBuf>,
+) -> Result<String> {
+    let mut hash = Sha256::new();
+    for step in steps {
+        hash.update(step.text() + "\n");
+    }
+    for tool in [format!("{cross}gcc"), "wasm2c".into()] {
+        let output = Command::new(&tool).arg("--version").output();
+        hash.update(
+            output
+                .with_context(|| format!("run {tool} --version"))?
+                .stdout,
+        );
+    }
+    for file in files {
+        let bytes = fs::read(file).with_context(|| format!("read {}", file.display()))?;
+        hash.update(Sha256::digest(bytes));
+    }
+    Ok(format!("{:x}", hash.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rust_becomes_webassembly() {
+        let mut step = webassembly(Path::new("/cache/rust-src/1.95.0/library"));
+        step.program = "cargo".into();
+        insta::assert_snapshot!(step.text(), @"RUSTC_BOOTSTRAP=1 __CARGO_TESTS_ONLY_SRC_ROOT=/cache/rust-src/1.95.0/library RUSTFLAGS='' cargo build --quiet --package init --profile guest --target wasm32-unknown-unknown -Zbuild-std=std,panic_abort --target-dir target/guest");
+    }
+
+    #[test]
+    fn webassembly_becomes_c() {
+        let step = translation(Path::new("/t/init.wasm"), Path::new("/out"));
+        insta::assert_snapshot!(step.text(), @"wasm2c --module-name guest --output /out/guest.c /t/init.wasm");
+    }
+
+    #[test]
+    fn c_becomes_a_program() {
+        let sources = [
+            "/it's here/images/wasm/fs.c".into(),
+            "/it's here/images/wasm/main.c".into(),
+        ];
+        let runtime = Path::new("/it's here/images/wasm");
+        let step = compilation(
+            "hppa-linux-gnu-",
+            runtime,
+            sources.iter(),
+            Path::new("/out"),
+        );
+        insta::assert_snapshot!(step.text(), @r"hppa-linux-gnu-gcc -O1 -ffunction-sections -static -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -I '/it'\''s here/images/wasm' -I /out -o /out/init /out/guest.c '/it'\''s here/images/wasm/fs.c' '/it'\''s here/images/wasm/main.c' -lm");
+    }
+
+    #[test]
+    fn a_step_that_fails_says_what_it_was() {
+        let step = Step {
+            env: vec![("WHY", "not at all".into())],
+            program: "sh".into(),
+            args: vec!["-c".into(), "echo $WHY >&2; exit 3".into()],
+        };
+        let error = step.run(Path::new("/")).unwrap_err().to_string();
+        insta::assert_snapshot!(error, @r"
+        build the guest's program: exit status: 3
+        WHY='not at all' sh -c 'echo $WHY >&2; exit 3'
+        not at all
+        ");
+    }
+}
