@@ -3,7 +3,7 @@
 
 use crate::report::untested;
 use crate::report::words::{Counts, one_line};
-use crate::target::{CacheSpec, Target};
+use crate::target::{CacheKind, CacheSpec, Target};
 use crate::verdict::{CaseResult, RunResult, TargetResult};
 
 /// The line of a document after which the table stands.
@@ -87,21 +87,22 @@ fn did_not_pass(result: &TargetResult) -> String {
     }
 }
 
-/// `physical`; the others are known by their initials.
 fn kind(cache: &CacheSpec) -> String {
-    let word = serde_json::to_value(cache.kind).expect("a kind is a word");
-    match word.as_str().unwrap_or_default() {
-        word @ "physical" => word.into(),
-        initials => initials.to_uppercase(),
-    }
+    let word = match cache.kind {
+        CacheKind::Physical => "physical",
+        CacheKind::Vipt => "VIPT",
+        CacheKind::Vivt => "VIVT",
+    };
+    word.into()
 }
 
-/// `4 KiB`.
+/// `4 KiB`; none where no distance makes two addresses agree.
 fn period(cache: &CacheSpec) -> String {
-    match cache.period {
-        bytes if bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
-        bytes if bytes % (1 << 10) == 0 => format!("{} KiB", bytes >> 10),
-        bytes => format!("{bytes} B"),
+    match (cache.kind, cache.period) {
+        (CacheKind::Vivt, _) => "none".into(),
+        (_, bytes) if bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
+        (_, bytes) if bytes % (1 << 10) == 0 => format!("{} KiB", bytes >> 10),
+        (_, bytes) => format!("{bytes} B"),
     }
 }
 
@@ -146,11 +147,15 @@ mod tests {
         let mut parisc = x86_64.clone();
         parisc.name = "parisc".into();
         parisc.qemu.machine = "B160L".into();
+        parisc.cache.kind = CacheKind::Vipt;
         parisc.cache.period = 4 << 20;
         let mut arm64 = x86_64.clone();
         arm64.name = "arm64".into();
         arm64.qemu.machine = "virt|odd".into();
-        vec![arm64, parisc, x86_64]
+        let mut armv5 = x86_64.clone();
+        armv5.name = "armv5".into();
+        armv5.cache.kind = CacheKind::Vivt;
+        vec![arm64, armv5, parisc, x86_64]
     }
 
     #[test]
@@ -159,7 +164,8 @@ mod tests {
         | target | machine | cache | period | kernel | passed | failed | skipped | note |
         |---|---|---|---|---|--:|--:|--:|---|
         | arm64 | virt\|odd, Nehalem | physical | 4 KiB | 6.12.117 | 2 | 0 | 0 |  |
-        | parisc | B160L, Nehalem | physical | 4 MiB | - | - | - | - | not run |
+        | armv5 | q35, Nehalem | VIVT | none | - | - | - | - | not run |
+        | parisc | B160L, Nehalem | VIPT | 4 MiB | - | - | - | - | not run |
         | x86_64 | q35, Nehalem | physical | 4 KiB | 6.12.117 | 1 | 5 | 1 | smoke/redirect.fuse (fail), coherency/ping-pong.fuse (crash), coherency/seqlock.fuse (timeout) and 2 more |
         ");
     }
@@ -168,7 +174,7 @@ mod tests {
     fn a_target_that_could_not_be_tested_says_why() {
         let mut run = samples::untested();
         run.targets[0].flavour = "debug".into();
-        insta::assert_snapshot!(table(&targets()[2..], &run), @"
+        insta::assert_snapshot!(table(&targets()[3..], &run), @"
         | target | machine | cache | period | kernel | passed | failed | skipped | note |
         |---|---|---|---|---|--:|--:|--:|---|
         | x86_64 | q35, Nehalem | physical | 4 KiB | - | 0 | 2 | 0 | not tested: 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit |
@@ -182,7 +188,7 @@ mod tests {
         let full = put(&empty, &table).unwrap();
         assert_eq!(full, format!("# Title\n{BEGIN}\n{table}{END}\n\nText.\n"));
         assert_eq!(put(&full, &table).unwrap(), full);
-        assert_eq!(rows(&full).unwrap(), ["arm64", "parisc", "x86_64"]);
+        assert_eq!(rows(&full).unwrap(), ["arm64", "armv5", "parisc", "x86_64"]);
         assert_eq!(rows(&empty).unwrap(), [""; 0]);
     }
 
