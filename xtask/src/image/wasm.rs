@@ -36,24 +36,30 @@ pub fn build(checkout: &Path, cross: &str, std_source: &Path, out: &Path) -> Res
     let guest = checkout
         .join(TARGET_DIR)
         .join("wasm32-unknown-unknown/guest/init.wasm");
-    let runtime = files_in(&checkout.join(RUNTIME))?;
-    let sources = runtime
-        .iter()
-        .filter(|path| path.extension() == Some("c".as_ref()));
-    let steps = [
-        translation(&guest, out),
-        compilation(cross, &checkout.join(RUNTIME), sources, out),
-    ];
+    let runtime = checkout.join(RUNTIME);
+    let files = files_in(&runtime)?;
+    let steps = |dir: &Path| {
+        [
+            translation(&guest, dir),
+            compilation(cross, &runtime, &files, dir),
+        ]
+    };
 
-    // The C compiler takes longer than the rest of a build in which nothing has changed.
-    let made_of = fingerprint(&steps, cross, runtime.iter().chain([&guest]))?;
+    // The C compiler takes longer than all the rest of a build in which nothing has changed.
+    let made_of = fingerprint(&steps(out), cross, files.iter().chain([&guest]))?;
     let (program, note) = (out.join("init"), out.join("init.made-of"));
     if program.is_file() && fs::read_to_string(&note).is_ok_and(|noted| noted == made_of) {
         return Ok(program);
     }
-    for step in &steps {
+    // A directory of its own: another lab may be building here, and nobody finds a program that is half there.
+    let work = tempfile::tempdir_in(out)
+        .with_context(|| format!("make a directory in {}", out.display()))?;
+    for step in steps(work.path()) {
         step.run(checkout)?;
     }
+    let _ = fs::remove_file(&note);
+    fs::rename(work.path().join("init"), &program)
+        .with_context(|| format!("put {} in its place", program.display()))?;
     crate::paths::write_whole(&note, made_of.as_bytes())?;
     Ok(program)
 }
@@ -93,12 +99,7 @@ fn translation(guest: &Path, out: &Path) -> Step {
 }
 
 /// C to a program.
-fn compilation<'p>(
-    cross: &str,
-    runtime: &Path,
-    sources: impl Iterator<Item = &'p PathBuf>,
-    out: &Path,
-) -> Step {
+fn compilation(cross: &str, runtime: &Path, files: &[PathBuf], out: &Path) -> Step {
     // -O1: -O2 takes twice the time, and little time is spent in this code. -ffunction-sections: where the functions of
     // one section are too far apart for a branch, gcc 12 for PA-RISC calls through function descriptors, which a static
     // program does not have; it dies of an illegal instruction. Offsets and times of 64 bits: the kernel need not have
@@ -111,6 +112,9 @@ fn compilation<'p>(
     }
     args.extend(["-o".into(), out.join("init").display().to_string()]);
     args.push(out.join("guest.c").display().to_string());
+    let sources = files
+        .iter()
+        .filter(|file| file.extension() == Some("c".as_ref()));
     args.extend(sources.map(|source| source.display().to_string()));
     args.push("-lm".into());
     Step {
@@ -214,17 +218,10 @@ mod tests {
 
     #[test]
     fn c_becomes_a_program() {
-        let sources = [
-            "/it's here/images/wasm/fs.c".into(),
-            "/it's here/images/wasm/main.c".into(),
-        ];
+        let files =
+            ["fs.c", "main.c", "sys.h"].map(|name| Path::new("/it's here/images/wasm").join(name));
         let runtime = Path::new("/it's here/images/wasm");
-        let step = compilation(
-            "hppa-linux-gnu-",
-            runtime,
-            sources.iter(),
-            Path::new("/out"),
-        );
+        let step = compilation("hppa-linux-gnu-", runtime, &files, Path::new("/out"));
         insta::assert_snapshot!(step.text(), @r"hppa-linux-gnu-gcc -O1 -ffunction-sections -static -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -I '/it'\''s here/images/wasm' -I /out -o /out/init /out/guest.c '/it'\''s here/images/wasm/fs.c' '/it'\''s here/images/wasm/main.c' -lm");
     }
 
