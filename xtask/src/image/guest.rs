@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::wasm;
 use crate::setup::std_source::Toolchain;
-use crate::target::RustSpec;
+use crate::target::{Backend, RustSpec};
 
 /// Builds `suites/init` for the machine that `rust` describes and returns the path of the executable. The lab's `cache`
 /// may hold the source of the standard library.
@@ -24,12 +25,16 @@ pub fn build(checkout: &Path, cache: &Path, rust: &RustSpec) -> Result<PathBuf> 
             )
         })
     };
-    let std = match toolchain.has_std(&rust.target) {
-        true => None,
-        false => Some(source()?),
-    };
     // A directory of its own, so that neither build waits for the other or throws it away.
     let target_dir = checkout.join("target/guest");
+    let std = match (rust.backend, toolchain.has_std(&rust.target)) {
+        (Backend::WasmC, _) => {
+            let out = target_dir.join(rust.cross.trim_end_matches('-'));
+            return wasm::build(checkout, &rust.cross, &source()?, &out);
+        }
+        (Backend::Native, true) => None,
+        (Backend::Native, false) => Some(source()?),
+    };
     let mut command = command(rust, std.as_deref());
     command
         .current_dir(checkout)

@@ -3,6 +3,7 @@
 
 pub mod cpio;
 pub mod guest;
+pub mod wasm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
