@@ -1,32 +1,62 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The commands in the documents are commands of the lab: each line of a shell block has to parse as one.
+//! The commands in the documents are commands of the lab, and work: each line of a shell block has to parse as one, and
+//! is run, here or by CI.
 //!
-//! A block that is something else says why in its first line: ```` ```sh not-checked: needs a mailing list ````.
+//! A block whose commands nobody runs says why in its first line, ```` ```sh not-run: takes an hour ````; one that holds
+//! other commands, ```` ```sh not-checked: needs a mailing list ````.
 //!
 //! The table of targets has a row for each target there is.
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Command};
 use crate::report::targets;
 use crate::target::Target;
 
 const SHELLS: [&str; 4] = ["sh", "bash", "shell", "console"];
 
-const NOT_CHECKED: &str = "not-checked:";
+/// What is done with the commands of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// They are run.
+    Run,
+    /// They are parsed.
+    NotRun,
+    /// They are none of the lab's.
+    NotChecked,
+}
+
+const WORDS: [(&str, Kind); 2] = [
+    ("not-run:", Kind::NotRun),
+    ("not-checked:", Kind::NotChecked),
+];
+
+/// A command to run: one that only looks and prints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToRun {
+    /// `FILE:LINE`.
+    pub place: String,
+    /// As it stands there.
+    pub command: String,
+    /// What comes after `cargo xtask`.
+    pub words: Vec<String>,
+}
 
 /// What a document holds.
 #[derive(Debug, Default)]
 pub struct Examined {
     /// Commands that were looked at.
     pub commands: usize,
+    /// Those that are to be run.
+    pub to_run: Vec<ToRun>,
     /// What is wrong, each with file and line.
     pub problems: Vec<String>,
 }
 
-/// Looks at the shell blocks of the document `name`, whose text is `markdown`.
-pub fn examine(name: &str, markdown: &str) -> Examined {
+/// Looks at the shell blocks of the document `name`, whose text is `markdown`. CI runs the commands of the script
+/// `by_ci`.
+pub fn examine(name: &str, markdown: &str, by_ci: &str) -> Examined {
     let mut examined = Examined::default();
     let mut lines = markdown.lines().zip(1..);
     while let Some((fence, at)) = lines.next() {
@@ -37,39 +67,78 @@ pub fn examine(name: &str, markdown: &str) -> Examined {
             .by_ref()
             .take_while(|(line, _)| !line.trim_start().starts_with("```"))
             .collect();
-        match wanted(about) {
-            Ok(false) => continue,
-            Err(problem) => examined.problems.push(format!("{name}:{at}: {problem}")),
-            Ok(true) => {
-                for (command, at) in commands(&block) {
-                    examined.commands += 1;
-                    if let Err(problem) = parse(&command) {
-                        let problem = format!("{name}:{at}: `{command}`: {problem}");
-                        examined.problems.push(problem);
-                    }
-                }
+        let kind = match kind(about) {
+            Ok(Some(kind)) => kind,
+            Ok(None) => continue,
+            Err(problem) => {
+                examined.problems.push(format!("{name}:{at}: {problem}"));
+                continue;
+            }
+        };
+        if kind != Kind::NotChecked {
+            for (command, at) in commands(&block) {
+                examined.command(format!("{name}:{at}"), command, kind, by_ci);
             }
         }
     }
     examined
 }
 
-/// Whether a block with these words after its fence holds commands to check.
-fn wanted(about: &str) -> Result<bool, String> {
+impl Examined {
+    fn command(&mut self, place: String, command: String, kind: Kind, by_ci: &str) {
+        self.commands += 1;
+        let problem = match parse(&command) {
+            Err(problem) => problem,
+            Ok(_) if kind == Kind::NotRun || runs(by_ci, &command) => return,
+            Ok((words, true)) => {
+                return self.to_run.push(ToRun {
+                    place,
+                    command,
+                    words,
+                });
+            }
+            Ok((_, false)) => "neither this check nor .ci/run runs it: say why, with \
+                               `not-run: REASON` behind the language of the block"
+                .into(),
+        };
+        self.problems
+            .push(format!("{place}: `{command}`: {problem}"));
+    }
+}
+
+/// Whether the script runs the command, on whichever targets.
+fn runs(script: &str, command: &str) -> bool {
+    let bare = |line: &str| {
+        let mut words: Vec<_> = line.split_whitespace().collect();
+        if let Some(at) = words.iter().position(|word| *word == "--arch") {
+            words.drain(at..words.len().min(at + 2));
+        }
+        words.join(" ")
+    };
+    script.lines().any(|line| bare(line) == bare(command))
+}
+
+/// What the words after a fence say of the block; nothing of one that holds no commands.
+fn kind(about: &str) -> Result<Option<Kind>, String> {
     let (language, rest) = about.split_once(' ').unwrap_or((about, ""));
     if !SHELLS.contains(&language) {
-        return Ok(false);
+        return Ok(None);
     }
-    match rest.trim() {
-        "" => Ok(true),
-        rest => match rest.strip_prefix(NOT_CHECKED).map(str::trim) {
-            Some("") => Err(format!("`{NOT_CHECKED}` wants a reason")),
-            Some(_) => Ok(false),
-            None => Err(format!(
-                "`{rest}`: after the language only `{NOT_CHECKED} REASON`"
-            )),
-        },
+    let rest = rest.trim();
+    if rest.is_empty() {
+        return Ok(Some(Kind::Run));
     }
+    for (word, kind) in WORDS {
+        match rest.strip_prefix(word).map(str::trim) {
+            Some("") => return Err(format!("`{word}` wants a reason")),
+            Some(_) => return Ok(Some(kind)),
+            None => {}
+        }
+    }
+    let words = WORDS
+        .map(|(word, _)| format!("`{word} REASON`"))
+        .join(" or ");
+    Err(format!("`{rest}`: after the language only {words}"))
 }
 
 /// The commands of a block with their line numbers: continued lines joined, comments, prompts and blanks gone.
@@ -98,7 +167,8 @@ fn commands(block: &[(&str, usize)]) -> Vec<(String, usize)> {
     commands
 }
 
-fn parse(command: &str) -> Result<(), String> {
+/// The words after `cargo xtask`, and whether the command only looks and prints.
+fn parse(command: &str) -> Result<(Vec<String>, bool), String> {
     let is_variable = |word: &&str| word.contains('=') && !word.starts_with('-');
     let mut words = command.split_whitespace().skip_while(is_variable);
     if (words.next(), words.next()) != (Some("cargo"), Some("xtask")) {
@@ -106,17 +176,28 @@ fn parse(command: &str) -> Result<(), String> {
     }
     // Where its output goes is the shell's business.
     let words = words.take_while(|word| *word != ">");
-    let unquoted = words.map(|word| word.trim_matches(['\'', '"']));
-    match Cli::try_parse_from(std::iter::once("xtask").chain(unquoted)) {
-        Ok(_) => Ok(()),
+    let unquoted = words.map(|word| word.trim_matches(['\'', '"']).to_owned());
+    let words: Vec<String> = unquoted.collect();
+    let whole = std::iter::once("xtask").chain(words.iter().map(String::as_str));
+    match Cli::try_parse_from(whole) {
+        Ok(cli) => Ok((words, only_prints(&cli.command))),
         Err(error) => match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(()),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok((words, true)),
             _ => {
                 let text = error.to_string();
                 let first = text.lines().next().unwrap_or("");
                 Err(first.trim_start_matches("error: ").to_owned())
             }
         },
+    }
+}
+
+fn only_prints(command: &Command) -> bool {
+    match command {
+        Command::List { .. } | Command::CiMatrix { .. } => true,
+        Command::Test(test) => test.dry_run,
+        Command::Boot(args) | Command::Gdb(args) => args.dry_run,
+        _ => false,
     }
 }
 
@@ -142,26 +223,41 @@ pub fn target_rows(name: &str, markdown: &str, all: &[Target]) -> Vec<String> {
 mod tests {
     use super::*;
 
+    const CI: &str = "set -e\ncargo xtask check\ncargo xtask test --arch all\n";
+
     fn problems(markdown: &str) -> String {
-        examine("README.md", markdown).problems.join("\n")
+        examine("README.md", markdown, CI).problems.join("\n")
     }
 
     #[test]
-    fn commands_that_exist_pass() {
+    fn commands_that_are_run_pass() {
         let text = "# Title\n\
             ```sh\n\
             # All of it.\n\
-            cargo xtask test --arch x86_64   # ten minutes\n\
+            cargo xtask test   # ten minutes\n\
             \n\
             $ XDG_CACHE_HOME=/tmp/cache cargo xtask test \\\n\
-                --suite 'smoke'\n\
+                --suite 'smoke' --dry-run\n\
             cargo xtask --help > help.txt\n\
             ```\n\
             ```text\nrm -rf /\n```\n\
+            ```sh not-run: takes an hour\ncargo xtask bench\n```\n\
             ```sh not-checked: needs a clone\ngit clone x\n```\n";
-        let examined = examine("README.md", text);
+        let examined = examine("README.md", text, CI);
         assert_eq!(examined.problems, [""; 0]);
-        assert_eq!(examined.commands, 3);
+        assert_eq!(examined.commands, 4);
+        let to_run: Vec<String> = examined
+            .to_run
+            .iter()
+            .map(|run| format!("{} {}", run.place, run.words.join(" ")))
+            .collect();
+        assert_eq!(
+            to_run,
+            [
+                "README.md:6 test --suite smoke --dry-run",
+                "README.md:8 --help"
+            ]
+        );
     }
 
     #[test]
@@ -172,9 +268,15 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_nobody_runs_is_reported() {
+        insta::assert_snapshot!(problems("```sh\ncargo xtask test --suite smoke\n```"), @"README.md:2: `cargo xtask test --suite smoke`: neither this check nor .ci/run runs it: say why, with `not-run: REASON` behind the language of the block");
+    }
+
+    #[test]
     fn a_block_is_left_out_only_for_a_reason() {
         insta::assert_snapshot!(problems("```sh not-checked:\nmake\n```"), @"README.md:1: `not-checked:` wants a reason");
-        insta::assert_snapshot!(problems("```sh ignore\nmake\n```"), @"README.md:1: `ignore`: after the language only `not-checked: REASON`");
+        insta::assert_snapshot!(problems("```sh not-run:\nmake\n```"), @"README.md:1: `not-run:` wants a reason");
+        insta::assert_snapshot!(problems("```sh ignore\nmake\n```"), @"README.md:1: `ignore`: after the language only `not-run: REASON` or `not-checked: REASON`");
     }
 
     #[test]

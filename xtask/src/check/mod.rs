@@ -223,17 +223,32 @@ fn licences(checkout: &Path) -> Result<Outcome> {
 fn documents(checkout: &Path) -> Result<Outcome> {
     let is_document =
         |name: &String| name == README || name.starts_with("docs/") && name.ends_with(".md");
+    let by_ci = read(&checkout.join(".ci/run"))?;
     let mut problems = Vec::new();
     let mut count = 0;
     for name in tracked(checkout)?.iter().filter(|name| is_document(name)) {
-        let found = documents::examine(name, &read(&checkout.join(name))?);
+        let found = documents::examine(name, &read(&checkout.join(name))?, &by_ci);
         count += found.commands;
         problems.extend(found.problems);
+        for run in &found.to_run {
+            problems.extend(failure(checkout, run)?);
+        }
     }
     let readme = read(&checkout.join(README))?;
     let targets = target::load_all(&checkout.join("kernel-configs"))?;
     problems.extend(documents::target_rows(README, &readme, &targets));
     Ok(Outcome::of_problems(count, "commands", &problems))
+}
+
+/// Runs a command of a document by this very program; what is wrong, if it fails.
+fn failure(checkout: &Path, run: &documents::ToRun) -> Result<Option<String>> {
+    let mut program = guard::command(std::env::current_exe().context("find this program")?);
+    let outcome = command(checkout, program.args(&run.words))?;
+    let problem = || {
+        let output = outcome.output.trim();
+        format!("{}: `{}` fails:\n{output}", run.place, run.command)
+    };
+    Ok((!outcome.passed).then(problem))
 }
 
 /// Sees that the CI jobs are those of the targets there are.
