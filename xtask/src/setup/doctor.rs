@@ -14,6 +14,7 @@ use regex::Regex;
 use serde::Serialize;
 use walkdir::WalkDir;
 
+use super::others::{self, Other};
 use super::packages::{Distribution, Program, find_program, needed};
 use super::table::columns;
 use super::{Host, accel};
@@ -45,6 +46,8 @@ pub struct Findings {
     pub rust_needed: String,
     /// What x86_64 needs, in the order of the lists.
     pub programs: Vec<Found>,
+    /// What the other targets lack.
+    pub others: Vec<Other>,
     /// Whether Debian's kernel source can be had here; if not, `--kernel-src` is needed.
     pub debian_source: bool,
     /// Whether KVM runs a guest.
@@ -94,7 +97,8 @@ pub fn run(targets: &[Target], json: bool) -> Result<u8> {
     let Some(target) = targets.iter().find(|target| target.name == TARGET) else {
         bail!("kernel-configs has no {TARGET}.yaml");
     };
-    let findings = look(&Host::here()?, target)?;
+    let others: Vec<&Target> = targets.iter().filter(|other| *other != target).collect();
+    let findings = look(&Host::here()?, target, &others)?;
     match json {
         true => println!("{}", serde_json::to_string_pretty(&findings)?),
         false => print!("{}", text(&findings)),
@@ -102,7 +106,7 @@ pub fn run(targets: &[Target], json: bool) -> Result<u8> {
     Ok(if findings.ready() { 0 } else { 2 })
 }
 
-fn look(host: &Host, target: &Target) -> Result<Findings> {
+fn look(host: &Host, target: &Target, others: &[&Target]) -> Result<Findings> {
     let programs: Vec<Found> = needed(&[target])?
         .into_iter()
         .map(|program| found(host, program))
@@ -122,6 +126,7 @@ fn look(host: &Host, target: &Target) -> Result<Findings> {
         rustc: version::rustc(),
         rust_needed: env!("CARGO_PKG_RUST_VERSION").into(),
         programs,
+        others: others::look(host, others)?,
         debian_source: family == Some(Distribution::Debian) && apt.is_some(),
         kvm: kvm.is_ok(),
         kvm_reason: kvm.err(),
@@ -228,6 +233,11 @@ pub fn text(found: &Findings) -> String {
     text.push('\n');
     text.push_str(&other_facts(found));
     text.push('\n');
+    if !found.others.is_empty() {
+        text.push_str("Other targets:\n\n");
+        text.push_str(&others::text(&found.others));
+        text.push('\n');
+    }
     text.push_str(&conclusion(found));
     text
 }
@@ -335,6 +345,10 @@ mod tests {
                 with("gcc", Some("/usr/bin/gcc"), Some("12.2.0")),
                 with("libc.a", Some("/usr/lib64/libc.a"), None),
             ],
+            others: vec![Other {
+                name: "arm64".into(),
+                missing: vec!["qemu-system-aarch64".into()],
+            }],
             debian_source: true,
             kvm: true,
             kvm_reason: None,
@@ -358,6 +372,10 @@ mod tests {
         KVM     runs a guest
         kernel  Debian's source, through apt-get
         cache   /home/me/.cache/dmmap-lab: 3.5 GiB (kernels 0.5 GiB, slots 3.0 GiB), 50.0 GiB free
+
+        Other targets:
+
+          arm64  lacks qemu-system-aarch64
 
         Ready: cargo xtask test
         ");
@@ -383,6 +401,10 @@ mod tests {
         cache   /home/me/.cache/dmmap-lab: 0.0 GiB, 1.0 GiB free
                 little room: a kernel build takes about 4.0 GiB; `cargo xtask clean` makes some
 
+        Other targets:
+
+          arm64  lacks qemu-system-aarch64
+
         `cargo xtask test` installs what is missing; --no-setup forbids it.
         ");
     }
@@ -397,8 +419,7 @@ mod tests {
         insta::assert_snapshot!(end.join("\n"), @"
         Install what is missing, then: cargo xtask test --kernel-src DIR
 
-        cache   /home/me/.cache/dmmap-lab: 3.5 GiB (kernels 0.5 GiB, slots 3.0 GiB), 50.0 GiB free
-        kernel  Debian's source cannot be had here: use --kernel-src
+          arm64  lacks qemu-system-aarch64
         ");
     }
 

@@ -4,6 +4,7 @@
 pub mod accel;
 mod apt;
 pub mod doctor;
+pub mod others;
 pub mod packages;
 pub mod std_source;
 mod table;
