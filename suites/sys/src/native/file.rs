@@ -77,13 +77,15 @@ pub(crate) fn poll(fds: &[i32], millis: i32, ready: &mut [Ready]) -> Answer<()> 
 pub(crate) fn make_raw(fd: i32) -> Answer<()> {
     // SAFETY: an all-zero termios is valid and is filled in before it is used.
     let mut mode: libc::termios = unsafe { std::mem::zeroed() };
+    // By ioctl(2) and by hand: some of libc's functions for this have a version in the libc crate, cfsetspeed always and
+    // tcgetattr and tcsetattr on sparc64, and a static program cannot link those. What the kernel fills in is the start
+    // of libc's struct.
     // SAFETY: `mode` outlives each call.
     unsafe {
-        answer(libc::tcgetattr(fd, &mut mode))?;
+        answer(libc::ioctl(fd, libc::TCGETS, &mut mode))?;
         libc::cfmakeraw(&mut mode);
-        // By hand: a static program cannot link the versioned cfsetspeed that the libc crate names.
         mode.c_cflag = mode.c_cflag & !libc::CBAUD | libc::B115200;
-        answer(libc::tcsetattr(fd, libc::TCSANOW, &mode)).map(drop)
+        answer(libc::ioctl(fd, libc::TCSETS, &mode)).map(drop)
     }
 }
 
