@@ -21,6 +21,13 @@ pub enum OnMmap {
         /// Page ID of the file's first page.
         base: u64,
     },
+    /// The mapping from page k of the file starts at page ID `base + k * step`.
+    Spread {
+        /// Page ID of the mapping from the file's first page.
+        base: u64,
+        /// How far apart two IDs are.
+        step: u64,
+    },
     /// Every mapping starts at this page ID, whatever its offset.
     Fixed {
         /// That page ID.
@@ -57,6 +64,7 @@ impl OnMmap {
     pub fn page_id(self, offset: u64, page_size: u64) -> Option<u64> {
         match self {
             OnMmap::Linear { base } => Some(base + offset / page_size),
+            OnMmap::Spread { base, step } => Some(base + offset / page_size * step),
             OnMmap::Fixed { page_id } | OnMmap::Raw { page_id, .. } => Some(page_id),
             OnMmap::Refuse { .. } => None,
         }
@@ -71,6 +79,7 @@ mod tests {
     fn page_ids_follow_the_script() {
         let id = |mmap: OnMmap| mmap.page_id(3 * 8192, 8192);
         assert_eq!(id(OnMmap::Linear { base: 10 }), Some(13));
+        assert_eq!(id(OnMmap::Spread { base: 10, step: 5 }), Some(25));
         assert_eq!(id(OnMmap::Fixed { page_id: 7 }), Some(7));
         assert_eq!(id(OnMmap::Refuse { errno: 1 }), None);
     }

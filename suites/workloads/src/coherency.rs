@@ -295,8 +295,9 @@ fn same_frame(case: &mut Case) -> Result<(), Failure> {
 /// Two mappings that could be one stay two: the server hears of both, and their IDs need not be neighbours.
 fn neighbours(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
+    let (base, step) = (77, 2);
     let mut server = case.serve_as(Behaviour {
-        mmap: OnMmap::Fixed { page_id: 77 },
+        mmap: OnMmap::Spread { base, step },
         ..Behaviour::default()
     })?;
     let mut client = case.client("client", &server)?;
@@ -310,12 +311,12 @@ fn neighbours(case: &mut Case) -> Result<(), Failure> {
         seen.last_mmaps[1].offset,
         page as u64,
     )?;
-    client.store(first, 8, 0x1234)?;
-    expect(
-        "the same page in the second",
-        client.load(second, 8)?,
-        0x1234,
-    )?;
+    for (map, page_id, value) in [(first, base, 0x1234), (second, base + step, 0x5678)] {
+        let here = server.map_pages(page_id, 1)?;
+        client.store(map, 8, value)?;
+        expect("the page the server names", server.load(here, 8)?, value)?;
+        server.unmap(here)?;
+    }
     client.unmap(first)?;
     server.await_munmaps(1)?;
     client.unmap(second)?;
