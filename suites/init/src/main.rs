@@ -20,6 +20,9 @@ fn main() {
     std::panic::set_hook(Box::new(|info| {
         let _ = sys::print_line(&info.to_string());
     }));
+    if let Err(error) = sys::let_data_be_data() {
+        let _ = sys::print_line(&format!("init: {error}"));
+    }
     if sys::args().get(1).is_some_and(|word| word == case::WORD) {
         return case::main();
     }

@@ -37,6 +37,7 @@ pub use machine::{Uname, big_endian, page_size, restart, sync, uname};
 pub use memory::{Access, Fault, FutexWait, Mapping, Prot, Sharing, Word, fence};
 pub use process::{
     Ended, Forked, Pid, Signal, Target, args, become_nobody, die_with_parent, exec, exit, fork,
-    kill, name_process, new_session, own_pid, replace_stdio, wait, wait_any, yield_now,
+    kill, let_data_be_data, name_process, new_session, own_pid, replace_stdio, wait, wait_any,
+    yield_now,
 };
 pub use time::{Instant, sleep};

@@ -193,6 +193,17 @@ pub fn become_nobody() -> Result<()> {
     backend::become_nobody(65534).during(|| "become user 65534".into())
 }
 
+/// Maps from here on with the permissions that are asked for. On ARM before v6, which cannot forbid a page to be
+/// executed, the kernel lets every program begin with PROT_READ meaning PROT_EXEC as well (arch/arm/kernel/elf.c).
+///
+/// # Errors
+/// What personality(2) says.
+pub fn let_data_be_data() -> Result<()> {
+    #[cfg(target_arch = "arm")]
+    backend::let_data_be_data().during(|| "let readable pages be no code".into())?;
+    Ok(())
+}
+
 /// Lets another process run on this processor.
 pub fn yield_now() {
     backend::yield_now();
