@@ -61,7 +61,14 @@ fn command(rust: &RustSpec, std: Option<&Path>) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--quiet", "--package", "init", "--profile", "guest"])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "init",
+            "--profile",
+            "guest",
+        ])
         .args(["--target", &rust.target])
         .args(["--message-format", "json-render-diagnostics"])
         .env("RUSTFLAGS", "-C target-feature=+crt-static")

@@ -71,6 +71,9 @@ pub fn needed(targets: &[&Target]) -> Result<Vec<Program>> {
     Ok(needed)
 }
 
+/// Stands for the package of a distribution that has none.
+const NONE: &str = "(none)";
+
 /// Families of Linux distributions whose packages the lab knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distribution {
@@ -112,7 +115,8 @@ impl Distribution {
 
     /// The packages that have `programs`, sorted, each once.
     pub fn packages(self, programs: &[Program]) -> Vec<&str> {
-        let mut packages: Vec<_> = programs.iter().map(|p| self.package(p)).collect();
+        let packages = programs.iter().map(|p| self.package(p));
+        let mut packages: Vec<_> = packages.filter(|package| *package != NONE).collect();
         packages.sort_unstable();
         packages.dedup();
         packages
@@ -243,15 +247,20 @@ pub(super) mod tests {
 
     #[test]
     fn an_unknown_distribution_gets_all_commands() {
-        let text = explain(&[program("flex")], "this is not Debian", None);
+        let rare = Program {
+            fedora: NONE.into(),
+            ..program("wasm2c")
+        };
+        let text = explain(&[program("flex"), rare], "this is not Debian", None);
         insta::assert_snapshot!(text, @"
-        flex is missing, and this is not Debian. The packages that have them:
+        2 programs are missing, and this is not Debian. The packages that have them:
 
-          program  Debian    Fedora    Arch
-          flex     flex-deb  flex-fed  one-for-all
+          program  Debian      Fedora    Arch
+          flex     flex-deb    flex-fed  one-for-all
+          wasm2c   wasm2c-deb  (none)    one-for-all
 
         Install them with:
-          sudo apt-get install --no-install-recommends flex-deb
+          sudo apt-get install --no-install-recommends flex-deb wasm2c-deb
           sudo dnf install flex-fed
           sudo pacman -S --needed one-for-all
         Debian's kernel source cannot be had here: give one with --kernel-src.
