@@ -98,15 +98,19 @@ pub fn ensure(
     let (Some(target), None) = (needing, toolchain.std_source(&host.cache)) else {
         return Ok(());
     };
+    let what = format!(
+        "the source of Rust's standard library, which {} needs",
+        target.name
+    );
     let advice = format!(
-        "{} needs the source of Rust's standard library, and it is not here: `rustup component add rust-src`, \
-         or the package rust-src of your distribution, of version {} like rustc",
-        target.name, toolchain.version
+        "{what}, is missing: `rustup component add rust-src`, or the package rust-src of your distribution, of version \
+         {} like rustc",
+        toolchain.version
     );
     if mode == SetupMode::Forbidden {
         bail!("{advice}; --no-setup forbids to install anything");
     }
-    say(&format!("missing: {advice}"));
+    say(&format!("missing: {what}"));
     if let Some(rustup) = find_program("rustup", &host.path) {
         say("rustup will add the component rust-src to the toolchain");
         let mut command = guard::command(&rustup);
