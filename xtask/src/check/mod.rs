@@ -240,10 +240,11 @@ fn documents(checkout: &Path) -> Result<Outcome> {
     Ok(Outcome::of_problems(count, "commands", &problems))
 }
 
-/// Runs a command of a document by this very program; what is wrong, if it fails.
+/// Runs a command of a document; what is wrong, if it fails. By cargo, as the reader does: the tests may have put another
+/// program in the place of this one.
 fn failure(checkout: &Path, run: &documents::ToRun) -> Result<Option<String>> {
-    let mut program = guard::command(std::env::current_exe().context("find this program")?);
-    let outcome = command(checkout, program.args(&run.words))?;
+    let mut xtask = cargo_command(&["xtask"]);
+    let outcome = command(checkout, xtask.args(&run.words))?;
     let problem = || {
         let output = outcome.output.trim();
         format!("{}: `{}` fails:\n{output}", run.place, run.command)
