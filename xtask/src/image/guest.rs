@@ -72,7 +72,10 @@ fn command(rust: &RustSpec, std: Option<&Path>) -> Command {
         .args(["--target", &rust.target])
         .args(["--message-format", "json-render-diagnostics"])
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        // -Z is for nightly toolchains; the standard library is built with what a stable one is, too. Set for every
+        // target: where it changes, cargo builds anew what all of them share, and all that depends on it.
+        .env("RUSTC_BOOTSTRAP", "1");
     if !rust.cross.is_empty() {
         let triple = rust.target.to_uppercase().replace(['-', '.'], "_");
         let linker = format!("CARGO_TARGET_{triple}_LINKER");
@@ -81,8 +84,6 @@ fn command(rust: &RustSpec, std: Option<&Path>) -> Command {
     if let Some(source) = std {
         command
             .arg("-Zbuild-std=std,panic_abort")
-            // -Z is for nightly toolchains; the standard library is built with what a stable one is, too.
-            .env("RUSTC_BOOTSTRAP", "1")
             .env("__CARGO_TESTS_ONLY_SRC_ROOT", source);
     }
     command
@@ -100,6 +101,19 @@ fn executable(messages: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What cargo builds for the host depends on it, and is shared: a target that had another would have it built anew.
+    #[test]
+    fn every_target_is_built_with_the_same_rustc() {
+        let rust = crate::target::tests::x86_64().rust;
+        for std in [None, Some(Path::new("/rust/library"))] {
+            let command = command(&rust, std);
+            let mut set = command
+                .get_envs()
+                .filter(|(name, _)| *name == "RUSTC_BOOTSTRAP");
+            assert_eq!(set.next().and_then(|(_, value)| value), Some("1".as_ref()));
+        }
+    }
 
     #[test]
     fn the_executable_is_found_among_the_messages() {
