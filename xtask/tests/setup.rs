@@ -77,6 +77,7 @@ fn program(name: &str) -> Program {
         fedora: format!("{name}-fedora"),
         arch: format!("{name}-arch"),
         files: Vec::new(),
+        purpose: Default::default(),
     }
 }
 

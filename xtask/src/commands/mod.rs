@@ -127,7 +127,8 @@ pub fn ensure(targets: &[Target], machine: &Machine) -> Result<()> {
         false => SetupMode::Allowed,
     };
     let targets: Vec<&Target> = targets.iter().collect();
-    setup::ensure(&targets, mode, &mut |line| eprintln!("{line}"))
+    let kernel = machine.kernel_image.is_none();
+    setup::ensure(&targets, kernel, mode, &mut |line| eprintln!("{line}"))
 }
 
 fn build(machine: &Machine) -> Result<u8> {

@@ -107,7 +107,7 @@ pub fn run(targets: &[Target], json: bool) -> Result<u8> {
 }
 
 fn look(host: &Host, target: &Target, others: &[&Target]) -> Result<Findings> {
-    let programs: Vec<Found> = needed(&[target])?
+    let programs: Vec<Found> = needed(&[target], true)?
         .into_iter()
         .map(|program| found(host, program))
         .collect();

@@ -71,15 +71,20 @@ impl Host {
     }
 }
 
-/// Makes sure that everything `targets` need is on this machine: installs what is missing where that is possible
-/// and allowed. `say` gets lines for a person.
+/// Makes sure that everything `targets` need is on this machine, to build their kernels too if `kernel`: installs what
+/// is missing where that is possible and allowed. `say` gets lines for a person.
 ///
 /// # Errors
 /// Something is missing and was not installed: names each program, its packages, and the command to paste. Or the
 /// installation failed: names its log.
-pub fn ensure(targets: &[&Target], mode: SetupMode, say: &mut dyn FnMut(&str)) -> Result<()> {
+pub fn ensure(
+    targets: &[&Target],
+    kernel: bool,
+    mode: SetupMode,
+    say: &mut dyn FnMut(&str),
+) -> Result<()> {
     let host = Host::here()?;
-    ensure_on(&host, &needed(targets)?, mode, say)?;
+    ensure_on(&host, &needed(targets, kernel)?, mode, say)?;
     std_source::ensure(&host, targets, mode, say)
 }
 

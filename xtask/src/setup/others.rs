@@ -26,7 +26,7 @@ pub fn look(host: &Host, targets: &[&Target]) -> Result<Vec<Other>> {
     let toolchain = Toolchain::find()?;
     let source = toolchain.std_source(&host.cache).is_some();
     let lacks = |target: &&Target| -> Result<Other> {
-        let absent = host.missing(&needed(&[target])?);
+        let absent = host.missing(&needed(&[target], true)?);
         let mut missing: Vec<_> = absent.into_iter().map(|program| program.program).collect();
         if !source && std_source::is_needed(&toolchain, target) {
             missing.push("rust-src".into());

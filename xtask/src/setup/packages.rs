@@ -26,6 +26,26 @@ pub struct Program {
     /// For a library or a header: the places where distributions put it; one of them suffices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PathBuf>,
+    /// What it is needed for.
+    #[serde(default, rename = "for", skip_serializing_if = "Purpose::is_any")]
+    pub purpose: Purpose,
+}
+
+/// What something is needed for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// Whatever the lab does.
+    #[default]
+    Any,
+    /// To build a kernel: not where one is given.
+    Kernel,
+}
+
+impl Purpose {
+    fn is_any(&self) -> bool {
+        *self == Self::Any
+    }
 }
 
 impl Program {
@@ -57,17 +77,18 @@ pub fn common() -> Result<Vec<Program>> {
     crate::yaml::parse(include_str!("programs.yaml"), file)
 }
 
-/// What these targets need, each once.
+/// What these targets need, each once; where their kernels are given and not built, `kernel` is false.
 ///
 /// # Errors
 /// As [`common`].
-pub fn needed(targets: &[&Target]) -> Result<Vec<Program>> {
+pub fn needed(targets: &[&Target], kernel: bool) -> Result<Vec<Program>> {
     let mut needed = common()?;
     for program in targets.iter().flat_map(|target| &target.programs) {
         if !needed.contains(program) {
             needed.push(program.clone());
         }
     }
+    needed.retain(|program| kernel || program.purpose.is_any());
     Ok(needed)
 }
 
@@ -170,6 +191,7 @@ pub(super) mod tests {
             fedora: format!("{name}-fed"),
             arch: "one-for-all".into(),
             files: Vec::new(),
+            purpose: Purpose::Any,
         }
     }
 
@@ -183,9 +205,23 @@ pub(super) mod tests {
     fn a_target_adds_its_own_programs_once() {
         let mut target = crate::target::tests::x86_64();
         target.programs = vec![program("qemu"), common().unwrap().remove(0)];
-        let needed = needed(&[&target, &target]).unwrap();
+        let needed = needed(&[&target, &target], true).unwrap();
         assert_eq!(needed.len(), common().unwrap().len() + 1);
         assert_eq!(needed.last(), Some(&program("qemu")));
+    }
+
+    #[test]
+    fn a_kernel_that_is_given_needs_nothing_to_be_built() {
+        let target = crate::target::tests::x86_64();
+        let needs = |kernel, name: &str| {
+            let needed = needed(&[&target], kernel).unwrap();
+            needed.iter().any(|p| p.program == name)
+        };
+        for only_for_kernels in ["flex", "libelf headers"] {
+            assert!(needs(true, only_for_kernels));
+            assert!(!needs(false, only_for_kernels));
+        }
+        assert!(needs(false, "gcc") && needs(false, "qemu-system-x86_64"));
     }
 
     #[test]
