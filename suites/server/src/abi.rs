@@ -30,12 +30,25 @@ pub mod op {
     pub const RELEASEDIR: u32 = 29;
     pub const INTERRUPT: u32 = 36;
     pub const DESTROY: u32 = 38;
+    pub const NOTIFY_REPLY: u32 = 41;
     pub const BATCH_FORGET: u32 = 42;
     pub const MMAP: u32 = 4064;
     pub const MUNMAP: u32 = 4065;
+    pub const DMMAP_FAULT: u32 = 4066;
+    pub const DMMAP_RECLAIM: u32 = 4067;
     pub const CUSE_INIT: u32 = 4096;
 }
 
+/// Notifications, the `error` of a message without a request.
+pub mod notify {
+    #![allow(missing_docs)]
+    pub const DMMAP_LOAD: i32 = 64;
+    pub const DMMAP_SAVE: i32 = 65;
+    pub const DMMAP_FREE: i32 = 66;
+}
+
+/// `FUSE_MMAP_LAZY`: the server fills the pages when a client touches them.
+pub const MMAP_LAZY: u32 = 1 << 0;
 /// `FUSE_BIG_WRITES`: writes may be longer than a page.
 pub const BIG_WRITES: u64 = 1 << 5;
 /// `FUSE_MAX_PAGES`: the reply to INIT says how long requests may be.
@@ -290,10 +303,54 @@ wire_structs! {
     pub struct MmapOut {
         /// Page k of the mapping is page `page_id + k` of the connection.
         pub page_id: u64,
-        /// Reserved: 0.
+        /// [`MMAP_LAZY`].
         pub flags: u32,
         /// Reserved.
         pub padding: u32,
+    }
+
+    /// FUSE_DMMAP_FAULT, FUSE_DMMAP_RECLAIM and FUSE_NOTIFY_DMMAP_FREE: pages it is about.
+    pub struct Pages {
+        /// The first.
+        pub page_id: u64,
+        /// How many.
+        pub count: u64,
+    }
+
+    /// FUSE_NOTIFY_DMMAP_LOAD: the server writes into pages; the bytes follow.
+    pub struct LoadOut {
+        /// The first page.
+        pub page_id: u64,
+        /// Byte in it, or behind it.
+        pub offset: u32,
+        /// Bytes.
+        pub size: u32,
+    }
+
+    /// FUSE_NOTIFY_DMMAP_SAVE: the server reads from pages; they come with a FUSE_NOTIFY_REPLY.
+    pub struct SaveOut {
+        /// `unique` of that FUSE_NOTIFY_REPLY.
+        pub notify_unique: u64,
+        /// The first page.
+        pub page_id: u64,
+        /// Byte in it, or behind it.
+        pub offset: u32,
+        /// Bytes.
+        pub size: u32,
+    }
+
+    /// FUSE_NOTIFY_REPLY; the bytes follow.
+    pub struct NotifyReplyIn {
+        /// Not used.
+        pub dummy1: u64,
+        /// As in the notification.
+        pub offset: u64,
+        /// Bytes that there are.
+        pub size: u32,
+        /// Not used.
+        pub dummy2: u32,
+        /// Not used.
+        pub dummy3: Reserved<4>,
     }
 
     /// FUSE_MUNMAP: the last part of what one FUSE_MMAP mapped is gone. There is no reply that anybody waits for.
@@ -333,6 +390,10 @@ mod tests {
             ("fuse_mmap_in", MmapIn::SIZE, 40),
             ("fuse_mmap_out", MmapOut::SIZE, 16),
             ("fuse_munmap_in", MunmapIn::SIZE, 32),
+            ("fuse_dmmap_pages", Pages::SIZE, 16),
+            ("fuse_notify_dmmap_load_out", LoadOut::SIZE, 16),
+            ("fuse_notify_dmmap_save_out", SaveOut::SIZE, 24),
+            ("fuse_notify_retrieve_in", NotifyReplyIn::SIZE, 40),
         ];
         for (name, here, header) in sizes {
             assert_eq!(here, header, "struct {name}");

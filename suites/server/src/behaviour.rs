@@ -10,6 +10,54 @@ pub struct Behaviour {
     pub dmmap: bool,
     /// What it does with FUSE_MMAP.
     pub mmap: OnMmap,
+    /// How it fills pages and gives them back; `None`: it leaves that to the kernel.
+    pub lazy: Option<Lazy>,
+}
+
+/// How a server fills the pages of its file and gives them back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lazy {
+    /// What it does with FUSE_DMMAP_FAULT.
+    pub fault: OnFault,
+    /// What it does with FUSE_DMMAP_RECLAIM.
+    pub reclaim: OnReclaim,
+}
+
+/// What a server does with FUSE_DMMAP_FAULT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFault {
+    /// Loads what is in the file, and answers.
+    Fill,
+    /// Answers without loading anything.
+    LeaveZeros,
+    /// Refuses with this error number of this machine, positive.
+    Refuse {
+        /// The number.
+        errno: i32,
+    },
+    /// Answers those about pages below this one once it does something else with them; fills the others.
+    Hold {
+        /// A page ID.
+        below: u64,
+    },
+}
+
+/// What a server does with FUSE_DMMAP_RECLAIM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnReclaim {
+    /// Saves the pages to the file, and agrees.
+    Save,
+    /// Agrees.
+    Discard,
+    /// Refuses with this error number of this machine, positive.
+    Refuse {
+        /// The number.
+        errno: i32,
+    },
+    /// Answers once it does something else with them.
+    Hold,
 }
 
 /// What a server does with FUSE_MMAP.
@@ -38,6 +86,8 @@ pub enum OnMmap {
         /// The number.
         errno: i32,
     },
+    /// Answers once it does something else with them.
+    Hold,
     /// Answers with this, which may break the protocol.
     Raw {
         /// First page ID.
@@ -55,6 +105,20 @@ impl Default for Behaviour {
         Behaviour {
             dmmap: true,
             mmap: OnMmap::Linear { base: 0x400 },
+            lazy: None,
+        }
+    }
+}
+
+impl Behaviour {
+    /// A server that does everything right, and fills the pages of its file itself.
+    pub fn lazy() -> Behaviour {
+        Behaviour {
+            lazy: Some(Lazy {
+                fault: OnFault::Fill,
+                reclaim: OnReclaim::Save,
+            }),
+            ..Behaviour::default()
         }
     }
 }
@@ -66,7 +130,15 @@ impl OnMmap {
             OnMmap::Linear { base } => Some(base + offset / page_size),
             OnMmap::Spread { base, step } => Some(base + offset / page_size * step),
             OnMmap::Fixed { page_id } | OnMmap::Raw { page_id, .. } => Some(page_id),
-            OnMmap::Refuse { .. } => None,
+            OnMmap::Refuse { .. } | OnMmap::Hold => None,
+        }
+    }
+
+    /// The byte of the file that is the first of page `page_id`, by a server whose page IDs follow the file.
+    pub fn offset(self, page_id: u64, page_size: u64) -> Option<u64> {
+        match self {
+            OnMmap::Linear { base } => page_id.checked_sub(base).map(|page| page * page_size),
+            _ => None,
         }
     }
 }
@@ -82,5 +154,8 @@ mod tests {
         assert_eq!(id(OnMmap::Spread { base: 10, step: 5 }), Some(25));
         assert_eq!(id(OnMmap::Fixed { page_id: 7 }), Some(7));
         assert_eq!(id(OnMmap::Refuse { errno: 1 }), None);
+        let linear = OnMmap::Linear { base: 10 };
+        assert_eq!(linear.offset(13, 8192), Some(3 * 8192));
+        assert_eq!(linear.offset(9, 8192), None);
     }
 }

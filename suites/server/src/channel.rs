@@ -109,12 +109,24 @@ impl Channel {
         self.send(request, -errno.raw(), &[])
     }
 
+    /// Tells the kernel something that it has not asked for: `code` is one of [`crate::abi::notify`].
+    ///
+    /// # Errors
+    /// What write(2) says: what is wrong with the notification.
+    pub fn notify(&self, code: i32, body: &[u8]) -> sys::Result<()> {
+        self.write(0, code, body)
+    }
+
     fn send(&self, request: &Request, error: i32, body: &[u8]) -> sys::Result<()> {
+        self.write(request.header.unique, error, body)
+    }
+
+    fn write(&self, unique: u64, error: i32, body: &[u8]) -> sys::Result<()> {
         let mut writer = self.writer();
         writer.put(&OutHeader {
             len: (OutHeader::SIZE + body.len()) as u32,
             error,
-            unique: request.header.unique,
+            unique,
         });
         writer.put_bytes(body);
         self.fd.write(&writer.into_bytes()).map(drop)

@@ -13,11 +13,12 @@ mod channel;
 mod cuse;
 mod files;
 mod fuse;
+mod lazy;
 mod seen;
 mod session;
 pub mod wire;
 
-pub use behaviour::{Behaviour, OnMmap};
+pub use behaviour::{Behaviour, Lazy, OnFault, OnMmap, OnReclaim};
 pub use channel::{Channel, Request};
 pub use seen::Seen;
 pub use session::{Flow, ServerError, Session};

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::abi::{MmapIn, MunmapIn};
+use crate::abi::{MmapIn, MunmapIn, Pages};
 
 /// Requests kept in full; older ones are only counted.
 const KEPT: usize = 64;
@@ -27,6 +27,14 @@ pub struct Seen {
     pub last_mmaps: Vec<MmapSeen>,
     /// The latest FUSE_MUNMAPs, oldest first.
     pub last_munmaps: Vec<MunmapSeen>,
+    /// FUSE_DMMAP_FAULTs.
+    pub faults: u64,
+    /// FUSE_DMMAP_RECLAIMs.
+    pub reclaims: u64,
+    /// Pages that these were about, in all.
+    pub reclaimed: u64,
+    /// The latest FUSE_DMMAP_FAULTs, oldest first: page IDs.
+    pub last_faults: Vec<u64>,
     /// Replies that the kernel would not take.
     pub refused_replies: u64,
 }
@@ -99,6 +107,18 @@ impl Seen {
                 length,
             },
         );
+    }
+}
+
+impl Seen {
+    pub(crate) fn fault(&mut self, pages: &Pages) {
+        self.faults += 1;
+        keep(&mut self.last_faults, pages.page_id);
+    }
+
+    pub(crate) fn reclaim(&mut self, pages: &Pages) {
+        self.reclaims += 1;
+        self.reclaimed += pages.count;
     }
 }
 

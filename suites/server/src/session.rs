@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A running server: a mounted filesystem or a device, and the loop that answers for it.
 
+use std::collections::BTreeMap;
+
 use sys::{Errno, Fd, poll};
 
-use crate::abi::{MmapIn, MmapOut, MunmapIn, op};
+use crate::abi::{MMAP_LAZY, MmapIn, MmapOut, MunmapIn, Pages, op};
 use crate::behaviour::{Behaviour, OnMmap};
 use crate::channel::{Channel, Request};
 use crate::seen::Seen;
@@ -47,14 +49,20 @@ pub(crate) enum Kind {
 pub struct Session {
     pub(crate) channel: Channel,
     pub(crate) kind: Kind,
-    /// How it answers; may be changed at any time.
-    pub behaviour: Behaviour,
+    /// How it answers; see [`Session::behave`].
+    pub(crate) behaviour: Behaviour,
     /// What it was asked.
     pub seen: Seen,
     /// What is in its file.
     pub content: Vec<u8>,
     /// Direct mmap was offered and taken.
     pub(crate) dmmap: bool,
+    /// Requests that wait for another behaviour.
+    pub(crate) held: Vec<Request>,
+    /// FUSE_NOTIFY_DMMAP_SAVEs sent: each has its number as its `unique`.
+    pub(crate) saves: u64,
+    /// The bytes that came for them, until they are taken.
+    pub(crate) saved: BTreeMap<u64, Vec<u8>>,
     name: String,
     ready: bool,
 }
@@ -95,6 +103,9 @@ impl Session {
             seen: Seen::default(),
             content: vec![0; files::SIZE],
             dmmap: false,
+            held: Vec::new(),
+            saves: 0,
+            saved: BTreeMap::new(),
             name: name.to_owned(),
             ready: false,
         };
@@ -103,6 +114,23 @@ impl Session {
             session.step()?;
         }
         Ok(session)
+    }
+
+    /// Changes how it answers; requests it held are answered, or held, by the new way.
+    ///
+    /// # Errors
+    /// What the channel says.
+    pub fn behave(&mut self, behaviour: Behaviour) -> Result<(), ServerError> {
+        self.behaviour = behaviour;
+        for request in std::mem::take(&mut self.held) {
+            let answered = match request.header.opcode {
+                op::MMAP => self.answer_mmap(&request, &get(&request)?),
+                op::DMMAP_FAULT => self.answer_fault(&request, &get(&request)?),
+                _ => self.answer_reclaim(&request, &get(&request)?),
+            };
+            self.note(answered)?;
+        }
+        Ok(())
     }
 
     /// The channel's descriptor, to map.
@@ -146,15 +174,39 @@ impl Session {
             Err(error) if error.errno == Errno::ENODEV => return Ok(false),
             Err(error) => return Err(error.into()),
         };
-        match self.answer(&request) {
+        self.answer_or_note(&request).map(|()| true)
+    }
+
+    /// Answers; an answer that the kernel would not take is noted and no error.
+    pub(crate) fn answer_or_note(&mut self, request: &Request) -> Result<(), ServerError> {
+        let answered = self.answer(request);
+        self.note(answered)
+    }
+
+    fn note(&mut self, answered: Result<(), ServerError>) -> Result<(), ServerError> {
+        match answered {
             // Nobody waits for the reply any more: the client was interrupted or is gone.
-            Err(ServerError::Sys(error)) if error.errno == Errno::ENOENT => Ok(true),
+            Err(ServerError::Sys(error)) if error.errno == Errno::ENOENT => Ok(()),
+            // The connection has ended; whoever reads next will notice.
+            Err(ServerError::Sys(error))
+                if matches!(error.errno, Errno::ENODEV | Errno::ENOTCONN) =>
+            {
+                Ok(())
+            }
             Err(ServerError::Sys(error)) if error.errno == Errno::EINVAL => {
                 self.seen.refused_replies += 1;
-                Ok(true)
+                Ok(())
             }
-            other => other.map(|()| true),
+            other => other,
         }
+    }
+
+    pub(crate) fn hold(&mut self, request: &Request) {
+        self.held.push(request.clone());
+    }
+
+    pub(crate) fn refuse_with(&self, request: &Request, errno: i32) -> Result<(), ServerError> {
+        Ok(self.channel.refuse(request, Errno::from_raw(errno))?)
     }
 
     fn answer(&mut self, request: &Request) -> Result<(), ServerError> {
@@ -163,6 +215,9 @@ impl Session {
             op::CUSE_INIT => cuse::init(self, request, &self.name.clone())?,
             op::MMAP => return self.on_mmap(request),
             op::MUNMAP => return self.on_munmap(request),
+            op::DMMAP_FAULT => return self.on_fault(request),
+            op::DMMAP_RECLAIM => return self.on_reclaim(request),
+            op::NOTIFY_REPLY => return self.on_notify_reply(request),
             _ => return files::answer(self, request),
         }
         self.ready = true;
@@ -170,16 +225,33 @@ impl Session {
     }
 
     fn on_munmap(&mut self, request: &Request) -> Result<(), ServerError> {
-        self.seen.munmap(&get::<MunmapIn>(request)?);
+        let munmap: MunmapIn = get(request)?;
+        if self.behaviour.lazy.is_some() {
+            // The kernel keeps the pages until this is answered.
+            self.save_to_file(&Pages {
+                page_id: munmap.page_id,
+                count: munmap.length / sys::page_size() as u64,
+            })?;
+        }
+        self.seen.munmap(&munmap);
         Ok(self.channel.reply(request, &[])?)
     }
 
     fn on_mmap(&mut self, request: &Request) -> Result<(), ServerError> {
         let mmap: MmapIn = get(request)?;
         self.seen.mmap(request.header.pid, &mmap);
+        self.answer_mmap(request, &mmap)
+    }
+
+    fn answer_mmap(&mut self, request: &Request, mmap: &MmapIn) -> Result<(), ServerError> {
         let script = self.behaviour.mmap;
         let (flags, cut) = match script {
             OnMmap::Raw { flags, cut, .. } => (flags, cut),
+            OnMmap::Hold => {
+                self.hold(request);
+                return Ok(());
+            }
+            _ if self.behaviour.lazy.is_some() => (MMAP_LAZY, 0),
             _ => (0, 0),
         };
         let page_size = sys::page_size() as u64;

@@ -167,7 +167,7 @@ fn bad_reply(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     let (mut answers, mut refused) = (0, 0);
     for (what, mmap) in [
-        ("unknown flags", raw(5, 1, 0)),
+        ("unknown flags", raw(5, 2, 0)),
         ("a page ID beyond every number", raw(u64::MAX, 0, 0)),
         ("a page ID beyond every file", raw(1 << 60, 0, 0)),
         ("a reply that is too short", raw(5, 0, 8)),

@@ -43,6 +43,24 @@ pub(crate) enum Command {
     Seen,
     /// A server answers requests until it has seen this many FUSE_MUNMAPs, for at most so many milliseconds.
     AwaitMunmaps { count: u64, millis: u64 },
+    /// A server writes `len` bytes of the pattern of `seed` into its pages, from byte `at` of page `page_id`.
+    LoadPages {
+        page_id: u64,
+        at: usize,
+        len: usize,
+        seed: u64,
+    },
+    /// A server reads them and compares; how many came.
+    SavePages {
+        page_id: u64,
+        at: usize,
+        len: usize,
+        seed: u64,
+    },
+    /// A server lets go of pages.
+    FreePages { page_id: u64, count: u64 },
+    /// A server sends a notification of these bytes.
+    Notify { code: i32, body: Vec<u8> },
     /// A server gives up root.
     BecomeNobody,
     /// Ends the process.

@@ -7,6 +7,7 @@
 
 mod abi;
 mod bench;
+mod by_id;
 mod case;
 mod client_party;
 mod coherency;
@@ -15,6 +16,7 @@ mod command;
 mod counters;
 mod drain;
 mod failure;
+mod lazy;
 mod maps;
 mod party;
 mod pattern;
@@ -40,8 +42,10 @@ pub fn find(name: &str) -> Option<Workload> {
         coherency::WORKLOADS,
         colour::WORKLOADS,
         drain::WORKLOADS,
+        lazy::WORKLOADS,
         abi::WORKLOADS,
         bench::WORKLOADS,
+        by_id::WORKLOADS,
         trouble::WORKLOADS,
     ];
     tables

@@ -2,6 +2,7 @@
 //! A process of a case: forked, told what to do through one pipe, answering through another.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use sys::{Ended, Fd, Forked, Pid, Signal, Target};
 
@@ -68,6 +69,11 @@ impl Party {
         }
     }
 
+    /// An answer is there, or comes within `time`.
+    pub(crate) fn answers_within(&self, time: Duration) -> Result<bool, Failure> {
+        Ok(sys::poll(&[&*self.from.fd], Some(time))?[0].any())
+    }
+
     /// Its next answer, which must be no refusal and no failure.
     pub(crate) fn hear_good(&mut self) -> Result<Answer, Failure> {
         match self.hear()? {
@@ -94,7 +100,15 @@ impl Party {
         self.tell(&Command::Quit)?;
         match self.reap()? {
             Ended::Code(0) => Ok(()),
-            ended => Err(Failure::new(format!("{} {ended}", self.name))),
+            ended => {
+                // It may have said why.
+                let why = match self.from.next() {
+                    Ok(Some(line)) => serde_json::from_str::<Answer>(&line).ok(),
+                    _ => None,
+                };
+                let why = why.map_or(String::new(), |why| format!(": {}", why.describe()));
+                Err(Failure::new(format!("{} {ended}{why}", self.name)))
+            }
         }
     }
 

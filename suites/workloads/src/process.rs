@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A process that maps, as the case sees it: one method for each thing it can be told to do.
 
+use std::time::Duration;
+
 use sys::Errno;
 
 use crate::command::{Answer, Area, Command, Map, MapRequest, MemoryCommand, Touched};
@@ -178,6 +180,48 @@ impl Process {
     /// Unmaps.
     pub fn unmap(&mut self, map: Map) -> Result<(), Failure> {
         self.memory(map, MemoryCommand::Unmap).map(drop)
+    }
+
+    /// Starts to load the word of 8 bytes at byte `at`; [`Process::finish_load`] waits for it.
+    pub fn start_load(&mut self, map: Map, at: usize) -> Result<(), Failure> {
+        self.party
+            .tell(&Command::Memory(map, MemoryCommand::Load { at }))
+    }
+
+    /// The word that [`Process::start_load`] was about.
+    pub fn finish_load(&mut self) -> Result<u64, Failure> {
+        match self.party.hear_good()? {
+            Answer::Number(word) => Ok(word),
+            other => Err(self.party.strange(&other)),
+        }
+    }
+
+    /// Starts to let a child touch the byte at `at`; [`Process::finish_touch`] waits for it.
+    pub fn start_touch(&mut self, map: Map, at: usize, store: bool) -> Result<(), Failure> {
+        self.party
+            .tell(&Command::Memory(map, MemoryCommand::Touch { at, store }))
+    }
+
+    /// How the touch ended that [`Process::start_touch`] was about.
+    pub fn finish_touch(&mut self) -> Result<Touched, Failure> {
+        let answer = self.party.hear_good()?;
+        self.expect_touched(answer)
+    }
+
+    /// Starts to map; [`Process::finish_map`] waits for it.
+    pub fn start_map(&mut self, offset: u64, len: usize) -> Result<(), Failure> {
+        self.party.tell(&map_command(offset, len))
+    }
+
+    /// The mapping that [`Process::start_map`] was about.
+    pub fn finish_map(&mut self) -> Result<Map, Failure> {
+        let answer = self.party.hear_good()?;
+        self.expect_map(answer)
+    }
+
+    /// It has done what it was told to start, or does so within `time`.
+    pub fn is_done_within(&self, time: Duration) -> Result<bool, Failure> {
+        self.party.answers_within(time)
     }
 
     /// Starts to play a role; [`Process::finish`] waits for its end.

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use protocol::plan::Device;
 use server::{Behaviour, Flow, Seen, ServerError, Session};
-use sys::{Instant, page_size, poll};
+use sys::{Errno, Instant, page_size, poll};
 
 use crate::command::{Answer, Command, Map};
 use crate::counters;
 use crate::failure::{Failure, expect};
 use crate::maps::Maps;
 use crate::party::{Control, Party};
+use crate::pattern;
 use crate::process::Process;
 
 /// How long a server waits for FUSE_MUNMAPs that are on their way: they are sent when the unmap happens, so
@@ -121,6 +122,63 @@ impl Server {
         Ok(seen)
     }
 
+    /// Writes `len` bytes of the pattern of `seed` from byte `at` of page `page_id`, without mapping it; the error number
+    /// where the kernel refuses.
+    pub fn load_pages(
+        &mut self,
+        page_id: u64,
+        at: usize,
+        len: usize,
+        seed: u64,
+    ) -> Result<Result<(), Errno>, Failure> {
+        self.try_done(&Command::LoadPages {
+            page_id,
+            at,
+            len,
+            seed,
+        })
+    }
+
+    /// Reads up to `len` bytes from byte `at` of page `page_id`, which have to be of the pattern of `seed`, without mapping
+    /// it; how many there were, or the error number where the kernel refuses.
+    pub fn save_pages(
+        &mut self,
+        page_id: u64,
+        at: usize,
+        len: usize,
+        seed: u64,
+    ) -> Result<Result<usize, Errno>, Failure> {
+        let command = Command::SavePages {
+            page_id,
+            at,
+            len,
+            seed,
+        };
+        match self.process.party.ask(&command)? {
+            Answer::Number(came) => Ok(Ok(came as usize)),
+            Answer::Refused { errno, .. } => Ok(Err(Errno::from_raw(errno))),
+            other => Err(Failure::new(format!("the server: {}", other.describe()))),
+        }
+    }
+
+    /// Lets go of pages; the error number where the kernel refuses.
+    pub fn free_pages(&mut self, page_id: u64, count: u64) -> Result<Result<(), Errno>, Failure> {
+        self.try_done(&Command::FreePages { page_id, count })
+    }
+
+    /// Sends a notification; the error number where the kernel refuses.
+    pub fn notify(&mut self, code: i32, body: Vec<u8>) -> Result<Result<(), Errno>, Failure> {
+        self.try_done(&Command::Notify { code, body })
+    }
+
+    fn try_done(&mut self, command: &Command) -> Result<Result<(), Errno>, Failure> {
+        match self.process.party.ask(command)? {
+            Answer::Done => Ok(Ok(())),
+            Answer::Refused { errno, .. } => Ok(Err(Errno::from_raw(errno))),
+            other => Err(self.process.party.strange(&other)),
+        }
+    }
+
     /// Gives up root.
     pub fn become_nobody(&mut self) -> Result<(), Failure> {
         self.process
@@ -182,11 +240,42 @@ fn obey(session: &mut Session, maps: &mut Maps, command: Command) -> Result<Answ
         Command::MapAdjacent(request) => maps.map_adjacent(session.channel(), &request),
         Command::Memory(map, command) => maps.act(map, command),
         Command::Behave(behaviour) => {
-            session.behaviour = behaviour;
+            session.behave(behaviour)?;
             Answer::Done
         }
         Command::Seen => Answer::Seen(Box::new(session.seen.clone())),
         Command::AwaitMunmaps { count, millis } => await_munmaps(session, count, millis)?,
+        Command::LoadPages {
+            page_id,
+            at,
+            len,
+            seed,
+        } => {
+            let bytes = pattern::bytes(seed, at, len);
+            Answer::of(session.load(page_id, at as u32, &bytes), |()| Answer::Done)
+        }
+        Command::SavePages {
+            page_id,
+            at,
+            len,
+            seed,
+        } => match session.save(page_id, at as u32, len as u32) {
+            Err(ServerError::Sys(error)) => error.into(),
+            Err(other) => return Err(other),
+            Ok(found) => {
+                let expected = pattern::bytes(seed, at, found.len());
+                match pattern::difference(at, &found, &expected) {
+                    None => Answer::Number(found.len() as u64),
+                    Some(difference) => Answer::Failed(difference),
+                }
+            }
+        },
+        Command::FreePages { page_id, count } => {
+            Answer::of(session.free(page_id, count), |()| Answer::Done)
+        }
+        Command::Notify { code, body } => {
+            Answer::of(session.notify(code, &body), |()| Answer::Done)
+        }
         Command::BecomeNobody => Answer::of(sys::become_nobody(), |()| Answer::Done),
         _ => Answer::Failed(format!("a server does not know {command:?}")),
     })
