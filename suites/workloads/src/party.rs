@@ -100,15 +100,7 @@ impl Party {
         self.tell(&Command::Quit)?;
         match self.reap()? {
             Ended::Code(0) => Ok(()),
-            ended => {
-                // It may have said why.
-                let why = match self.from.next() {
-                    Ok(Some(line)) => serde_json::from_str::<Answer>(&line).ok(),
-                    _ => None,
-                };
-                let why = why.map_or(String::new(), |why| format!(": {}", why.describe()));
-                Err(Failure::new(format!("{} {ended}{why}", self.name)))
-            }
+            ended => Err(self.failed(ended)),
         }
     }
 
@@ -136,9 +128,19 @@ impl Party {
             return Failure::new(format!("{} was spoken to after its end", self.name));
         }
         match self.reap() {
-            Ok(ended) => Failure::new(format!("{} {ended}", self.name)),
+            Ok(ended) => self.failed(ended),
             Err(failure) => failure,
         }
+    }
+
+    /// How it ended, and why, if it has said so.
+    fn failed(&mut self, ended: Ended) -> Failure {
+        let why = match self.from.next() {
+            Ok(Some(line)) => serde_json::from_str::<Answer>(&line).ok(),
+            _ => None,
+        };
+        let why = why.map_or(String::new(), |why| format!(": {}", why.describe()));
+        Failure::new(format!("{} {ended}{why}", self.name))
     }
 }
 
