@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sys::{Instant, list_dir, read_text, sleep, write_file};
-use workloads::{LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
+use workloads::{LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
 
 /// How long things may take to come back once all processes are gone: connections end in the kernel's own threads.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -19,7 +19,7 @@ const SLACK_KIB: i64 = 1024;
 /// KASAN keeps freed objects in quarantine, up to this part of memory (mm/kasan/quarantine.c, QUARANTINE_FRACTION).
 const QUARANTINE_FRACTION: u64 = 32;
 
-const LIMITS: [&str; 2] = [LIMIT_PER_CONNECTION, LIMIT_TOTAL];
+const LIMITS: [&str; 3] = [LIMIT_PER_CONNECTION, LIMIT_TOTAL, LIMIT_MAPS];
 
 /// The machine before a case.
 pub struct Snapshot {
@@ -29,7 +29,7 @@ pub struct Snapshot {
     connections: Vec<String>,
     devices: Vec<String>,
     memory: Memory,
-    limits: [Option<String>; 2],
+    limits: [Option<String>; 3],
 }
 
 /// What a case has changed.

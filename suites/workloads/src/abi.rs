@@ -4,13 +4,15 @@
 use server::{Behaviour, OnMmap};
 use sys::{Errno, page_size};
 
-use crate::counters::{self, LIMIT_PER_CONNECTION, LIMIT_TOTAL};
+use crate::command::Touched;
+use crate::counters::{self, LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL};
 use crate::{Case, Failure, Process, Server, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("no-privilege", no_privilege),
     ("private", private),
     ("too-long", too_long),
+    ("too-many", too_many),
     ("not-negotiated", not_negotiated),
     ("not-implemented", not_implemented),
     ("refused", refused),
@@ -108,6 +110,35 @@ fn too_long(case: &mut Case) -> Result<(), Failure> {
         server.quit()?;
     }
     Ok(())
+}
+
+/// One mapping more than there may be is refused, on either side; what fork adds is not.
+fn too_many(case: &mut Case) -> Result<(), Failure> {
+    let limit: u64 = case.param("limit")?;
+    counters::set(LIMIT_MAPS, limit)?;
+    let mut server = case.serve()?;
+    let mut client = case.client("client", &server)?;
+    let page = page_size();
+    let here = server.map_pages(server.page_id(0)?, 1)?;
+    let mut maps = Vec::new();
+    for _ in 1..limit {
+        maps.push(client.map(0, page)?);
+    }
+    expect("mappings", server.counter("maps")?, limit)?;
+    let offset = server.page_id(0)? * page as u64;
+    expect_refusal("the client's mmap", &mut client, 0, 1, Errno::ENOMEM)?;
+    expect_refusal("the server's mmap", &mut server, offset, 1, Errno::ENOMEM)?;
+    // A child that inherits them.
+    let touched = client.touch(maps[0], 0, true)?;
+    expect("a touch by a child", touched, Touched::Well)?;
+    client.unmap(maps[0])?;
+    maps[0] = client.map(0, page)?;
+    server.unmap(here)?;
+    server.map_pages(server.page_id(0)?, 1)?;
+    expect("FUSE_MMAPs", server.seen()?.mmaps, limit)?;
+    client.quit()?;
+    expect("mappings at the end", server.counter("maps")?, 1)?;
+    server.quit()
 }
 
 /// A server that does not take the offer has a file that cannot be mapped.

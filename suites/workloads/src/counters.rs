@@ -14,6 +14,9 @@ pub const LIMIT_PER_CONNECTION: &str = "/sys/module/fuse/parameters/dmmap_max_pa
 /// Most pages all connections may have; 0 where the kernel has not been asked for a page yet and picks a number then.
 pub const LIMIT_TOTAL: &str = "/sys/module/fuse/parameters/dmmap_max_pages_total";
 
+/// Most mappings one connection may have.
+pub const LIMIT_MAPS: &str = "/sys/module/fuse/parameters/dmmap_max_maps_conn";
+
 /// The number in a file.
 pub(crate) fn read(path: &str) -> Result<u64, Failure> {
     let text = read_text(path)?;
@@ -27,12 +30,12 @@ pub(crate) fn set(path: &str, value: u64) -> Result<(), Failure> {
     Ok(sys::write_file(path, value.to_string().as_bytes())?)
 }
 
-/// The page counter of the connection behind the filesystem mounted at `place`.
-pub(crate) fn pages_of_mount(place: &str) -> Result<String, Failure> {
+/// Where the counters are of the connection behind the filesystem mounted at `place`.
+pub(crate) fn dir_of_mount(place: &str) -> Result<String, Failure> {
     let text = read_text("/proc/self/mountinfo")?;
     let device = device_of_mount(&text, place)
         .ok_or_else(|| Failure::new(format!("/proc/self/mountinfo does not show {place}")))?;
-    Ok(format!("/sys/fs/fuse/connections/{device}/dmmap_pages"))
+    Ok(format!("/sys/fs/fuse/connections/{device}"))
 }
 
 /// The connection's number is the minor device number of its mount: `ID PARENT MAJOR:MINOR ROOT PLACE ...`.

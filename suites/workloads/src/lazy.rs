@@ -43,7 +43,7 @@ fn behaviour(fault: OnFault, reclaim: OnReclaim) -> Behaviour {
 }
 
 /// What the server was asked, once `enough` says so.
-fn await_seen(
+pub(crate) fn await_seen(
     server: &mut Server,
     what: &str,
     enough: impl Fn(&Seen) -> bool,
@@ -95,6 +95,12 @@ fn filled(case: &mut Case) -> Result<(), Failure> {
         "the last page ID asked for",
         server.seen()?.last_faults.last(),
         Some(&last),
+    )?;
+    let faults = server.seen()?.faults;
+    expect(
+        "faults as the kernel counts them",
+        server.counter("faults")?,
+        faults,
     )?;
     a.quit()?;
     b.quit()?;
@@ -381,6 +387,13 @@ fn reclaim_limit(case: &mut Case) -> Result<(), Failure> {
         format!("only {} pages were asked back", seen.reclaimed)
     })?;
     case.figure("reclaims", seen.reclaims as f64);
+    let reclaimed = server.counter("reclaimed")?;
+    expect(
+        "pages given back, as the kernel counts them",
+        reclaimed,
+        seen.reclaimed,
+    )?;
+    expect("refused", server.counter("refused")?, 0)?;
     a.quit()?;
     b.quit()?;
     server.await_munmaps(2)?;
@@ -436,6 +449,12 @@ fn reclaim_refused(case: &mut Case) -> Result<(), Failure> {
     expect("the kernel's touch over the limit", probed, Touched::Fault)?;
     let asked = server.seen()?.reclaims - before;
     expect("FUSE_DMMAP_RECLAIMs for it", asked, 1)?;
+    let refused = server.counter("refused")?;
+    expect(
+        "touches refused, as the kernel counts them",
+        refused,
+        before + 1,
+    )?;
     client.verify(map, 0, limit * page, 1)?;
     // It thinks better of it, and forgets what was stored.
     server.behave(behaviour(OnFault::Fill, OnReclaim::Discard))?;

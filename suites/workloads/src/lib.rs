@@ -16,6 +16,7 @@ mod command;
 mod counters;
 mod drain;
 mod failure;
+mod hostile;
 mod lazy;
 mod maps;
 mod party;
@@ -27,7 +28,7 @@ mod smoke;
 mod trouble;
 
 pub use case::Case;
-pub use counters::{LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
+pub use counters::{LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
 pub use failure::{Failure, expect, expect_that};
 pub use process::Process;
 pub use server_party::Server;
@@ -42,6 +43,7 @@ pub fn find(name: &str) -> Option<Workload> {
         coherency::WORKLOADS,
         colour::WORKLOADS,
         drain::WORKLOADS,
+        hostile::WORKLOADS,
         lazy::WORKLOADS,
         abi::WORKLOADS,
         bench::WORKLOADS,

@@ -75,7 +75,12 @@ impl Process {
     }
 
     fn try_command(&mut self, command: &Command) -> Result<Result<Map, Errno>, Failure> {
-        match self.party.ask(command)? {
+        let answer = self.party.ask(command)?;
+        self.map_or_errno(answer)
+    }
+
+    fn map_or_errno(&self, answer: Answer) -> Result<Result<Map, Errno>, Failure> {
+        match answer {
             Answer::Map(map) => Ok(Ok(map)),
             Answer::Refused { errno, .. } => Ok(Err(Errno::from_raw(errno))),
             other => Err(self.party.strange(&other)),
@@ -213,10 +218,10 @@ impl Process {
         self.party.tell(&map_command(offset, len))
     }
 
-    /// The mapping that [`Process::start_map`] was about.
-    pub fn finish_map(&mut self) -> Result<Map, Failure> {
-        let answer = self.party.hear_good()?;
-        self.expect_map(answer)
+    /// The mapping that [`Process::start_map`] was about; the error number where the kernel refuses.
+    pub fn finish_try_map(&mut self) -> Result<Result<Map, Errno>, Failure> {
+        let answer = self.party.hear()?;
+        self.map_or_errno(answer)
     }
 
     /// It has done what it was told to start, or does so within `time`.

@@ -28,7 +28,7 @@ pub struct Server {
     pub behaviour: Behaviour,
     /// The file that clients open.
     pub(crate) path: String,
-    pages_path: String,
+    counters: String,
     place: String,
     device: Device,
 }
@@ -62,21 +62,18 @@ impl Server {
         }
         let mut party = Party::fork("server", |control| run(control, device, &place, behaviour))?;
         party.hear_good()?;
-        let (path, pages_path) = match device {
+        let (path, counters) = match device {
             Device::Fuse => (
                 format!("{place}/{}", Session::FILE),
-                counters::pages_of_mount(&place)?,
+                counters::dir_of_mount(&place)?,
             ),
-            Device::Cuse => (
-                format!("/dev/{place}"),
-                format!("/sys/class/cuse/{place}/dmmap_pages"),
-            ),
+            Device::Cuse => (format!("/dev/{place}"), format!("/sys/class/cuse/{place}")),
         };
         Ok(Server {
             process: Process { party },
             behaviour,
             path,
-            pages_path,
+            counters,
             place,
             device,
         })
@@ -189,7 +186,12 @@ impl Server {
 
     /// Direct-mapped pages of its connection that exist now.
     pub fn pages(&self) -> Result<u64, Failure> {
-        counters::read(&self.pages_path)
+        self.counter("pages")
+    }
+
+    /// A counter of its connection: `pages`, `maps`, `faults`, `reclaimed` or `refused`.
+    pub fn counter(&self, name: &str) -> Result<u64, Failure> {
+        counters::read(&format!("{}/dmmap_{name}", self.counters))
     }
 
     /// Lets the server end by itself, its filesystem unmounted before.

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Servers that do not answer, or answer nonsense: their clients get an error or can be killed, and nothing is left over.
+
+use server::{Behaviour, OnMmap};
+use sys::{Instant, page_size};
+
+use crate::lazy::await_seen;
+use crate::{Case, Failure, Workload, expect};
+
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
+    ("mmap-killed", mmap_killed),
+    ("mmap-server-dies", mmap_server_dies),
+];
+
+fn held() -> Behaviour {
+    Behaviour {
+        mmap: OnMmap::Hold,
+        ..Behaviour::default()
+    }
+}
+
+/// A client that waits in mmap can be killed, although the server has read the request. What the server answers then is
+/// taken back by FUSE_MUNMAP; others map as if nothing had been.
+fn mmap_killed(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let mut server = case.serve()?;
+    let mut unmapped = 0;
+    for round in 1..=case.param::<u64>("rounds")? {
+        server.behave(held())?;
+        let mmaps = server.seen()?.mmaps;
+        let mut client = case.client("client", &server)?;
+        client.start_map(0, 2 * page)?;
+        await_seen(&mut server, "a FUSE_MMAP", |seen| seen.mmaps > mmaps)?;
+        let start = Instant::now();
+        client.kill()?;
+        case.figure("kill_us", start.elapsed().as_micros() as f64);
+        expect("FUSE_MMAPs", server.seen()?.mmaps, mmaps + 1)?;
+
+        server.behave(Behaviour::default())?;
+        unmapped += 1;
+        let seen = server.await_munmaps(unmapped)?;
+        let last = seen.last_munmaps.last().map(|last| last.length);
+        expect("its length", last, Some(2 * page as u64))?;
+        expect("mappings", server.counter("maps")?, 0)?;
+
+        let mut client = case.client("next client", &server)?;
+        let map = client.map(0, page)?;
+        let here = server.map_pages(server.page_id(0)?, 1)?;
+        client.store(map, 0, round)?;
+        expect(
+            "a store, loaded by the server",
+            server.load(here, 0)?,
+            round,
+        )?;
+        server.unmap(here)?;
+        client.quit()?;
+        unmapped += 1;
+        server.await_munmaps(unmapped)?;
+    }
+    server.quit()
+}
+
+/// The server dies with a FUSE_MMAP that it has not answered: an error, at once.
+fn mmap_server_dies(case: &mut Case) -> Result<(), Failure> {
+    let mut server = case.serve_as(held())?;
+    let mut client = case.client("client", &server)?;
+    client.start_map(0, page_size())?;
+    await_seen(&mut server, "a FUSE_MMAP", |seen| seen.mmaps == 1)?;
+    server.kill()?;
+    let errno = client.finish_try_map()?.err();
+    expect("the mmap", errno, Some(sys::Errno::ECONNABORTED))?;
+    client.quit()
+}
