@@ -484,19 +484,24 @@ fn reclaim_held(case: &mut Case) -> Result<(), Failure> {
             sleep(Duration::from_millis(5));
         }
         expect("pages while the server thinks", server.pages()?, 4)?;
+        // Who had touched the page loses it like who has not.
         other.start_load(there, page)?;
-        expect_that(!other.is_done_within(MOMENT)?, || {
-            "a page that was asked back could be loaded".into()
-        })?;
+        client.start_load(map, page)?;
+        expect_that(
+            !other.is_done_within(MOMENT)? && !client.is_done_within(MOMENT)?,
+            || "a page that was asked back could be loaded".into(),
+        )?;
         if answers {
             server.behave(Behaviour::lazy())?;
             other.finish_load()?;
+            client.finish_load()?;
             client.verify(map, 0, 4 * page, 1)?;
             server.behave(behaviour(OnFault::Fill, OnReclaim::Hold))?;
         }
     }
     server.kill()?;
     other.finish_load()?;
+    client.finish_load()?;
     other.verify(there, 0, 4 * page, 1)?;
     client.verify(map, 0, 4 * page, 1)?;
     client.quit()?;
