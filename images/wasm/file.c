@@ -37,6 +37,11 @@ u64 IMPORT(pwrite)(SYS, u32 fd, u32 bytes, u32 len, u64 offset)
 	return uninterrupted(pwrite(fd, guest_bytes(sys, bytes, len), len, offset));
 }
 
+u64 IMPORT(fsync)(SYS, u32 fd)
+{
+	return answer(fsync(fd));
+}
+
 u64 IMPORT(ftruncate)(SYS, u32 fd, u64 size)
 {
 	return answer(ftruncate(fd, size));

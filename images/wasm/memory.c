@@ -36,6 +36,36 @@ u64 IMPORT(remap)(SYS, u64 at, u32 old, u32 new)
 	return mapped(mremap(address(at), old, new, MREMAP_MAYMOVE));
 }
 
+u64 IMPORT(remap_to)(SYS, u64 at, u32 old, u32 new, u64 to)
+{
+	return mremap(address(at), old, new, MREMAP_MAYMOVE | MREMAP_FIXED, address(to)) == MAP_FAILED ? answer(-1) : 0;
+}
+
+u64 IMPORT(remap_leaving)(SYS, u64 at, u32 len)
+{
+	return mapped(mremap(address(at), len, len, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL));
+}
+
+u64 IMPORT(advise)(SYS, u64 at, u32 len, u32 advice)
+{
+	return answer(madvise(address(at), len, advice));
+}
+
+u64 IMPORT(mlock)(SYS, u64 at, u32 len)
+{
+	return answer(mlock(address(at), len));
+}
+
+u64 IMPORT(munlock)(SYS, u64 at, u32 len)
+{
+	return answer(munlock(address(at), len));
+}
+
+u64 IMPORT(msync)(SYS, u64 at, u32 len, u32 flags)
+{
+	return answer(msync(address(at), len, flags));
+}
+
 u64 IMPORT(protect)(SYS, u64 at, u32 len, u32 prot)
 {
 	return answer(mprotect(address(at), len, prot));
@@ -92,6 +122,21 @@ u64 IMPORT(write_from)(SYS, u32 fd, u64 at, u32 len)
 	return uninterrupted(write(fd, address(at), len));
 }
 
+u64 IMPORT(pwrite_from)(SYS, u32 fd, u64 at, u32 len, u64 to)
+{
+	return uninterrupted(pwrite(fd, address(at), len, to));
+}
+
+u64 IMPORT(read_into)(SYS, u32 fd, u64 at, u32 len)
+{
+	return uninterrupted(read(fd, address(at), len));
+}
+
+u64 IMPORT(pread_into)(SYS, u32 fd, u64 at, u32 len, u64 from)
+{
+	return uninterrupted(pread(fd, address(at), len, from));
+}
+
 /* The call with 64 bits of time: kernels of 32-bit machines can do without the other. */
 #ifdef SYS_futex_time64
 #define FUTEX SYS_futex_time64
@@ -111,4 +156,21 @@ u64 IMPORT(futex_wait)(SYS, u64 at, u32 expected, u64 nanos)
 u64 IMPORT(futex_wake)(SYS, u64 at, u32 count)
 {
 	return answer(syscall(FUTEX, address(at), FUTEX_WAKE, count));
+}
+
+u64 IMPORT(futex_requeue)(SYS, u64 at, u64 to, u32 count)
+{
+	return answer(syscall(FUTEX, address(at), FUTEX_REQUEUE, 0, count, address(to)));
+}
+
+/* One entry, and a head that stays: the kernel looks at it when the process ends. The list is a ring through it. */
+u64 IMPORT(robust_list)(SYS, u64 entry, u32 to_futex)
+{
+	static struct robust_list_head head;
+	struct robust_list *first = address(entry);
+
+	first->next = &head.list;
+	head.list.next = first;
+	head.futex_offset = to_futex;
+	return answer(syscall(SYS_set_robust_list, &head, sizeof(head)));
 }

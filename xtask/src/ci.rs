@@ -51,6 +51,7 @@ pub fn render(format: Format, targets: &[Target]) -> String {
     let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
     format
         .template()
+        .replace("@SETUP@", GITHUB_SETUP.trim_start())
         .replace("@COMMAND@", &format.command())
         .replace("@INSTALL@", INSTALL)
         .replace("@TARGETS@", &names.join(", "))
@@ -59,6 +60,17 @@ pub fn render(format: Format, targets: &[Target]) -> String {
 /// Debian's own cargo; the rest of what a target needs the lab installs itself.
 const INSTALL: &str =
     "apt-get install --yes --no-install-recommends ca-certificates cargo gcc git libc6-dev";
+
+/// What every job begins with. GitLab has `before_script` for it.
+const GITHUB_SETUP: &str = r#"
+      # Before the checkout: without git that would be no repository.
+      - name: Install git, gcc and cargo
+        run: |
+          apt-get update
+          @INSTALL@
+      - uses: actions/checkout@v4
+      # The files belong to the machine's user, not to the container's.
+      - run: git config --global --add safe.directory "$PWD""#;
 
 const GITHUB: &str = r#"# SPDX-License-Identifier: MIT OR Apache-2.0
 # Made by `@COMMAND@`; do not edit. It belongs at .github/workflows/lab.yml.
@@ -79,14 +91,8 @@ jobs:
     container: debian:13
     timeout-minutes: 60
     steps:
-      # Before the checkout: without git that would be no repository.
-      - name: Install git, gcc and cargo
-        run: |
-          apt-get update
-          @INSTALL@ rust-clippy rustfmt
-      - uses: actions/checkout@v4
-      # The files belong to the machine's user, not to the container's.
-      - run: git config --global --add safe.directory "$PWD"
+      @SETUP@
+      - run: apt-get install --yes --no-install-recommends rust-clippy rustfmt
       - run: cargo xtask check
 
   test:
@@ -101,12 +107,7 @@ jobs:
     env:
       XDG_CACHE_HOME: /var/cache
     steps:
-      - name: Install git, gcc and cargo
-        run: |
-          apt-get update
-          @INSTALL@
-      - uses: actions/checkout@v4
-      - run: git config --global --add safe.directory "$PWD"
+      @SETUP@
       # The key is made of what a kernel is built from, but for what Debian brings: compiler and kernel source. Nor need
       # it fit: the lab finds a kernel by the hash of all its content, so a cache that is out of date costs a build of
       # what changed, and never gives a wrong kernel.
@@ -132,12 +133,7 @@ jobs:
     container: debian:13
     timeout-minutes: 30
     steps:
-      - name: Install git, gcc and cargo
-        run: |
-          apt-get update
-          @INSTALL@
-      - uses: actions/checkout@v4
-      - run: git config --global --add safe.directory "$PWD"
+      @SETUP@
       - uses: actions/download-artifact@v4
         with:
           pattern: reports-*

@@ -110,6 +110,14 @@ pub struct QemuSpec {
     pub ends: Ends,
 }
 
+impl QemuSpec {
+    /// The name of the machine in `-machine`; none where there are only options for QEMU's default machine.
+    pub fn machine_type(&self) -> Option<&str> {
+        let mut words = self.machine.split(',');
+        words.next().filter(|first| !first.contains('='))
+    }
+}
+
 /// How a machine ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -460,6 +460,19 @@ fn a_case_nobody_reported_is_not_a_pass() {
     );
 }
 
+#[test]
+fn a_case_whose_end_nobody_reported_is_not_a_pass() {
+    let lab = Lab::new();
+    let mut guest = Guest::up(3);
+    guest.pass(&["one"]).start("two").pass(&["three"]).goodbye();
+    lab.guest("1", &guest, "exit 0");
+    assert_code(&lab.test(&[]), 2);
+    assert_eq!(
+        lab.verdicts(),
+        ["smoke/one pass", "smoke/two infra", "smoke/three pass"]
+    );
+}
+
 /// Starts the tool on a guest that never ends, and waits until its second case runs.
 fn start_and_wait(lab: &Lab) -> Child {
     lab.guest(

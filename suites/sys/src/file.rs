@@ -144,6 +144,14 @@ impl Fd {
         Ok(())
     }
 
+    /// Writes what is kept of the file to wherever it comes from.
+    ///
+    /// # Errors
+    /// What fsync(2) says: `EINVAL` of what has nothing to keep.
+    pub fn sync(&self) -> Result<()> {
+        backend::fsync(self.0).during(|| format!("sync descriptor {}", self.0))
+    }
+
     /// Sets the size of a file in bytes.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod memory;
 #[allow(unsafe_code)]
 mod native;
 mod numbers;
+mod peer;
 mod process;
 mod time;
 #[cfg(target_arch = "wasm32")]
@@ -34,7 +35,10 @@ pub use fs::{
     read_file, read_text, remove_file, unmount, write_file,
 };
 pub use machine::{Uname, big_endian, page_size, restart, sync, uname};
-pub use memory::{Access, Fault, FutexWait, Mapping, Prot, Sharing, Word, fence};
+pub use memory::{
+    Access, Advice, Fault, FutexWait, Mapping, OWNER_DIED, Prot, Sharing, WAITERS, Word, fence,
+};
+pub use peer::{Stopped, read_memory, write_memory};
 pub use process::{
     Ended, Forked, Pid, Signal, Target, args, become_nobody, die_with_parent, exec, exit, fork,
     kill, let_data_be_data, name_process, new_session, own_pid, replace_stdio, wait, wait_any,

@@ -7,12 +7,20 @@
 
 #![allow(unsafe_code)]
 
+mod advice;
+mod moves;
+mod robust;
+mod transfer;
+
 use std::time::Duration;
 
 use crate::backend::memory as backend;
 use crate::errno::{During, Errno, Error, Result};
 use crate::file::{Fd, pipe};
 use crate::process::{Ended, Forked, exit, fork, wait};
+
+pub use advice::Advice;
+pub use robust::{OWNER_DIED, WAITERS};
 
 /// What may be done to a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

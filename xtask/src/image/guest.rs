@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::wasm;
-use crate::setup::std_source::Toolchain;
+use crate::setup::std_source::{self, Toolchain};
 use crate::target::{Backend, RustSpec};
 
 /// Builds `suites/init` for the machine that `rust` describes and returns the path of the executable. The lab's `cache`
@@ -25,23 +25,33 @@ pub fn build(checkout: &Path, cache: &Path, rust: &RustSpec) -> Result<PathBuf> 
             )
         })
     };
+    let std = match std_source::is_needed(&toolchain, rust) {
+        true => Some(source()?),
+        false => None,
+    };
     // A directory of its own, so that neither build waits for the other or throws it away.
     let target_dir = checkout.join("target/guest");
-    let std = match (rust.backend, toolchain.has_std(&rust.target)) {
-        (Backend::WasmC, _) => {
+    let built = compile(checkout, rust, std.as_deref(), &target_dir)?;
+    match rust.backend {
+        Backend::Native => Ok(built),
+        Backend::WasmC => {
             let out = target_dir.join(rust.cross.trim_end_matches('-'));
-            return wasm::build(checkout, &rust.cross, &source()?, &out);
+            wasm::build(checkout, &rust.cross, &built, &out)
         }
-        (Backend::Native, true) => None,
-        (Backend::Native, false) => Some(source()?),
-    };
-    let mut command = command(rust, std.as_deref());
-    command
-        .current_dir(checkout)
-        .arg("--target-dir")
-        .arg(&target_dir)
-        .stdin(Stdio::null());
+    }
+}
+
+/// What rustc makes of it.
+fn compile(
+    checkout: &Path,
+    rust: &RustSpec,
+    std: Option<&Path>,
+    target_dir: &Path,
+) -> Result<PathBuf> {
+    let mut command = command(rust, std, target_dir);
     let output = command
+        .current_dir(checkout)
+        .stdin(Stdio::null())
         .output()
         .with_context(|| format!("start {command:?}"))?;
     if !output.status.success() {
@@ -57,7 +67,7 @@ pub fn build(checkout: &Path, cache: &Path, rust: &RustSpec) -> Result<PathBuf> 
 }
 
 /// The cargo command for it; `std` is the source of the standard library where that has to be built as well.
-fn command(rust: &RustSpec, std: Option<&Path>) -> Command {
+fn command(rust: &RustSpec, std: Option<&Path>, target_dir: &Path) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
@@ -71,12 +81,18 @@ fn command(rust: &RustSpec, std: Option<&Path>) -> Command {
         ])
         .args(["--target", &rust.target])
         .args(["--message-format", "json-render-diagnostics"])
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .arg("--target-dir")
+        .arg(target_dir)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         // -Z is for nightly toolchains; the standard library is built with what a stable one is, too. Set for every
         // target: where it changes, cargo builds anew what all of them share, and all that depends on it.
         .env("RUSTC_BOOTSTRAP", "1");
-    if !rust.cross.is_empty() {
+    // Not the user's flags, which are for another machine.
+    match rust.backend {
+        Backend::Native => command.env("RUSTFLAGS", "-C target-feature=+crt-static"),
+        Backend::WasmC => command.env("RUSTFLAGS", ""),
+    };
+    if rust.backend == Backend::Native && !rust.cross.is_empty() {
         let triple = rust.target.to_uppercase().replace(['-', '.'], "_");
         let linker = format!("CARGO_TARGET_{triple}_LINKER");
         command.env(linker, format!("{}gcc", rust.cross));
@@ -101,17 +117,49 @@ fn executable(messages: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::args::quote;
+
+    /// The command as a person would type it, but for cargo's own name.
+    fn text(rust: &RustSpec, std: Option<&str>) -> String {
+        let command = command(
+            rust,
+            std.map(Path::new),
+            Path::new("/checkout/target/guest"),
+        );
+        let set = command.get_envs().filter_map(|(name, value)| {
+            let value = quote(&value?.to_string_lossy());
+            Some(format!("{}={value}", name.to_string_lossy()))
+        });
+        let args = command.get_args().map(|arg| arg.to_string_lossy().into());
+        let words: Vec<String> = set.chain(args).collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn a_program_is_static_and_linked_by_the_targets_own_compiler() {
+        let mut rust = crate::target::tests::x86_64().rust;
+        insta::assert_snapshot!(text(&rust, None), @"RUSTC_BOOTSTRAP=1 RUSTFLAGS='-C target-feature=+crt-static' build --quiet --package init --profile guest --target x86_64-unknown-linux-gnu --message-format json-render-diagnostics --target-dir /checkout/target/guest");
+        rust.target = "armv5te-unknown-linux-gnueabi".into();
+        rust.cross = "arm-linux-gnueabi-".into();
+        insta::assert_snapshot!(text(&rust, Some("/rust/library")), @"CARGO_TARGET_ARMV5TE_UNKNOWN_LINUX_GNUEABI_LINKER=arm-linux-gnueabi-gcc RUSTC_BOOTSTRAP=1 RUSTFLAGS='-C target-feature=+crt-static' __CARGO_TESTS_ONLY_SRC_ROOT=/rust/library build --quiet --package init --profile guest --target armv5te-unknown-linux-gnueabi --message-format json-render-diagnostics --target-dir /checkout/target/guest -Zbuild-std=std,panic_abort");
+    }
+
+    #[test]
+    fn webassembly_is_neither_linked_nor_static() {
+        let rust = RustSpec {
+            target: "wasm32-unknown-unknown".into(),
+            backend: Backend::WasmC,
+            cross: "hppa-linux-gnu-".into(),
+        };
+        insta::assert_snapshot!(text(&rust, Some("/rust/library")), @"RUSTC_BOOTSTRAP=1 RUSTFLAGS='' __CARGO_TESTS_ONLY_SRC_ROOT=/rust/library build --quiet --package init --profile guest --target wasm32-unknown-unknown --message-format json-render-diagnostics --target-dir /checkout/target/guest -Zbuild-std=std,panic_abort");
+    }
 
     /// What cargo builds for the host depends on it, and is shared: a target that had another would have it built anew.
     #[test]
     fn every_target_is_built_with_the_same_rustc() {
         let rust = crate::target::tests::x86_64().rust;
-        for std in [None, Some(Path::new("/rust/library"))] {
-            let command = command(&rust, std);
-            let mut set = command
-                .get_envs()
-                .filter(|(name, _)| *name == "RUSTC_BOOTSTRAP");
-            assert_eq!(set.next().and_then(|(_, value)| value), Some("1".as_ref()));
+        for std in [None, Some("/rust/library")] {
+            assert!(text(&rust, std).contains("RUSTC_BOOTSTRAP=1 "));
         }
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Builds the guest's program for a machine that rustc has no backend for: Rust becomes WebAssembly, `wasm2c` makes C of
-//! it, and the cross compiler a static program, together with the runtime in `images/wasm`. See `docs/parisc.md`.
+//! Makes a program of WebAssembly for a machine that rustc has no backend for: `wasm2c` makes C of it, and the cross
+//! compiler a static program, together with the runtime in `images/wasm`. See `docs/parisc.md`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,39 +14,35 @@ use crate::machine::args::quote;
 /// Where the runtime lies in the checkout.
 const RUNTIME: &str = "images/wasm";
 
-/// Where cargo builds, in the checkout: the guest's own directory, as for every other machine.
-const TARGET_DIR: &str = "target/guest";
-
 /// One command of the build. Text in, text out; [`Step::run`] is all that touches the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Step {
-    env: Vec<(&'static str, String)>,
     program: String,
     args: Vec<String>,
 }
 
-/// Builds `suites/init` with the compiler whose name begins with `cross`, in the directory `out`; the path of the
-/// program. `std_source` is the directory `library` of Rust's source.
+/// Makes a program of `guest`, which rustc built, with the compiler whose name begins with `cross`, in the directory
+/// `out`; the path of the program.
 ///
 /// # Errors
 /// A step fails: carries its command and what it said.
-pub fn build(checkout: &Path, cross: &str, std_source: &Path, out: &Path) -> Result<PathBuf> {
+pub fn build(checkout: &Path, cross: &str, guest: &Path, out: &Path) -> Result<PathBuf> {
     fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;
-    webassembly(std_source).run(checkout)?;
-    let guest = checkout
-        .join(TARGET_DIR)
-        .join("wasm32-unknown-unknown/guest/init.wasm");
     let runtime = checkout.join(RUNTIME);
     let files = files_in(&runtime)?;
     let steps = |dir: &Path| {
         [
-            translation(&guest, dir),
+            translation(guest, dir),
             compilation(cross, &runtime, &files, dir),
         ]
     };
 
     // The C compiler takes longer than all the rest of a build in which nothing has changed.
-    let made_of = fingerprint(&steps(out), cross, files.iter().chain([&guest]))?;
+    let made_of = fingerprint(
+        &steps(out),
+        cross,
+        files.iter().map(PathBuf::as_path).chain([guest]),
+    )?;
     let (program, note) = (out.join("init"), out.join("init.made-of"));
     if program.is_file() && fs::read_to_string(&note).is_ok_and(|noted| noted == made_of) {
         return Ok(program);
@@ -64,35 +60,12 @@ pub fn build(checkout: &Path, cross: &str, std_source: &Path, out: &Path) -> Res
     Ok(program)
 }
 
-/// Rust to WebAssembly.
-fn webassembly(std_source: &Path) -> Step {
-    Step {
-        env: vec![
-            // -Z is for nightly toolchains; a stable one knows how to build its standard library all the same.
-            ("RUSTC_BOOTSTRAP", "1".into()),
-            (
-                "__CARGO_TESTS_ONLY_SRC_ROOT",
-                std_source.display().to_string(),
-            ),
-            // Not the user's, which are for another machine.
-            ("RUSTFLAGS", String::new()),
-        ],
-        program: std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()),
-        args: words(&[
-            "build --quiet --package init --profile guest --target wasm32-unknown-unknown",
-            "-Zbuild-std=std,panic_abort --target-dir",
-            TARGET_DIR,
-        ]),
-    }
-}
-
 /// WebAssembly to C. The module's name is part of the C names that the runtime calls.
 fn translation(guest: &Path, out: &Path) -> Step {
     let mut args = words(&["--module-name guest --output"]);
     args.push(out.join("guest.c").display().to_string());
     args.push(guest.display().to_string());
     Step {
-        env: Vec::new(),
         program: "wasm2c".into(),
         args,
     }
@@ -118,7 +91,6 @@ fn compilation(cross: &str, runtime: &Path, files: &[PathBuf], out: &Path) -> St
     args.extend(sources.map(|source| source.display().to_string()));
     args.push("-lm".into());
     Step {
-        env: Vec::new(),
         program: format!("{cross}gcc"),
         args,
     }
@@ -133,8 +105,6 @@ impl Step {
     fn run(&self, checkout: &Path) -> Result<()> {
         let output = Command::new(&self.program)
             .args(&self.args)
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .current_dir(checkout)
             .stdin(Stdio::null())
             .output()
@@ -152,12 +122,8 @@ impl Step {
 
     /// As a person pastes it into a shell in the checkout.
     fn text(&self) -> String {
-        let env = self
-            .env
-            .iter()
-            .map(|(name, value)| format!("{name}={}", quote(value)));
         let words = [&self.program].into_iter().chain(&self.args);
-        let words: Vec<_> = env.chain(words.map(|word| quote(word))).collect();
+        let words: Vec<_> = words.map(|word| quote(word)).collect();
         words.join(" ")
     }
 }
@@ -178,7 +144,7 @@ fn files_in(dir: &Path) -> Result<Vec<PathBuf>> {
 fn fingerprint<'p>(
     steps: &[Step],
     cross: &str,
-    files: impl Iterator<Item = &'p PathBuf>,
+    files: impl Iterator<Item = &'p Path>,
 ) -> Result<String> {
     let mut hash = Sha256::new();
     for step in steps {
@@ -204,13 +170,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rust_becomes_webassembly() {
-        let mut step = webassembly(Path::new("/cache/rust-src/1.95.0/library"));
-        step.program = "cargo".into();
-        insta::assert_snapshot!(step.text(), @"RUSTC_BOOTSTRAP=1 __CARGO_TESTS_ONLY_SRC_ROOT=/cache/rust-src/1.95.0/library RUSTFLAGS='' cargo build --quiet --package init --profile guest --target wasm32-unknown-unknown -Zbuild-std=std,panic_abort --target-dir target/guest");
-    }
-
-    #[test]
     fn webassembly_becomes_c() {
         let step = translation(Path::new("/t/init.wasm"), Path::new("/out"));
         insta::assert_snapshot!(step.text(), @"wasm2c --module-name guest --output /out/guest.c /t/init.wasm");
@@ -228,14 +187,13 @@ mod tests {
     #[test]
     fn a_step_that_fails_says_what_it_was() {
         let step = Step {
-            env: vec![("WHY", "not at all".into())],
             program: "sh".into(),
-            args: vec!["-c".into(), "echo $WHY >&2; exit 3".into()],
+            args: vec!["-c".into(), "echo not at all >&2; exit 3".into()],
         };
         let error = step.run(Path::new("/")).unwrap_err().to_string();
         insta::assert_snapshot!(error, @r"
         build the guest's program: exit status: 3
-        WHY='not at all' sh -c 'echo $WHY >&2; exit 3'
+        sh -c 'echo not at all >&2; exit 3'
         not at all
         ");
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use super::Interrupted;
+use super::{Interrupted, log};
 use crate::target::KernelSpec;
 use crate::{guard, interrupt};
 
@@ -27,9 +27,6 @@ const HONOURED: [i32; 3] = [
     Signal::SIGTERM as i32,
     Signal::SIGHUP as i32,
 ];
-
-/// Lines of the log that an error shows.
-const SHOWN: usize = 24;
 
 /// What makes two builds of the same input give the same image. The date is arbitrary.
 const FIXED: [(&str, &str); 5] = [
@@ -164,7 +161,8 @@ impl Make<'_> {
         }
         let text = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let excerpt: String = excerpt(&text).map(|line| format!("\n    {line}")).collect();
+        let excerpt = log::excerpt(&text).into_iter();
+        let excerpt: String = excerpt.map(|line| format!("\n    {line}")).collect();
         bail!(
             "make {} failed ({ended}):{excerpt}\n  the whole log: {}",
             targets.join(" "),
@@ -217,36 +215,11 @@ impl Lines {
             .map_or(0, |at| at + 1);
         let lines: Vec<u8> = self.rest.drain(..end).collect();
         for line in String::from_utf8_lossy(&lines).lines() {
-            if let Some(step) = step(line) {
+            if let Some(step) = log::step(line) {
                 self.steps += 1;
                 progress(self.steps, &step);
             }
         }
         Ok(())
     }
-}
-
-/// The step that kbuild announces in a line such as `  CC      fs/fuse/dev.o`.
-fn step(line: &str) -> Option<String> {
-    let line = line.strip_prefix("  ")?;
-    let (tag, object) = line.split_once(' ')?;
-    let is_tag = !tag.is_empty()
-        && tag
-            .chars()
-            .all(|c| c.is_ascii_uppercase() || "0123456789+-_".contains(c));
-    is_tag.then(|| format!("{tag} {}", object.trim()))
-}
-
-/// The lines of a failed make's log that say why: from the first error on, else the last ones.
-fn excerpt(log: &str) -> impl Iterator<Item = &str> {
-    let lines: Vec<&str> = log.lines().collect();
-    let error = lines
-        .iter()
-        .position(|line| line.contains("error:") || line.contains("*** "));
-    let first = match error {
-        // The lines before it say where: `In function …`, `/bin/sh: flex: not found`.
-        Some(at) => at.saturating_sub(2),
-        None => lines.len().saturating_sub(SHOWN),
-    };
-    lines.into_iter().skip(first).take(SHOWN)
 }

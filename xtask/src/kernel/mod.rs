@@ -7,7 +7,7 @@
 //! | [`queue`] | the patches: reading, applying, what is wrong with one that does not apply |
 //! | `tree` | a source tree that follows source and patches and touches no file whose content stays |
 //! | [`config`] | fragments: merging, checking what the kernel's tools made of them |
-//! | `make` | running make |
+//! | `make`, `log` | running make; what it prints, and which of it says why it failed |
 //! | `slot` | a build directory: all of the above, one after the other |
 //! | [`edit`] | the queue as a git tree, and back |
 //! | [`cache`] | where things lie, locks, cleaning |
@@ -17,6 +17,7 @@ pub mod config;
 mod debian;
 mod digest;
 pub mod edit;
+mod log;
 mod make;
 mod own;
 pub mod queue;

@@ -30,7 +30,7 @@ pub fn table(targets: &[Target], run: &RunResult) -> String {
         let [kernel, passed, failed, skipped, note] = outcome(result);
         text += &row(&[
             target.name.clone(),
-            format!("{}, {}", target.qemu.machine, target.qemu.cpu),
+            machine(target),
             kind(&target.cache),
             period(&target.cache),
             kernel,
@@ -84,6 +84,15 @@ fn did_not_pass(result: &TargetResult) -> String {
     match failed.len().saturating_sub(NAMED) {
         0 => named.join(", "),
         more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+/// What QEMU is asked for. Where that is no name of a machine but options of QEMU's default, the target's own words,
+/// which are followed by those about its caches.
+fn machine(target: &Target) -> String {
+    match target.qemu.machine_type() {
+        Some(name) => format!("{name}, {}", target.qemu.cpu),
+        None => target.about.split(';').next().unwrap_or_default().into(),
     }
 }
 
@@ -146,12 +155,13 @@ mod tests {
         let x86_64 = crate::target::tests::x86_64();
         let mut parisc = x86_64.clone();
         parisc.name = "parisc".into();
-        parisc.qemu.machine = "B160L".into();
+        parisc.about = "PA-RISC 1.1, B160L; data caches alias".into();
+        parisc.qemu.machine = "graphics=off".into();
         parisc.cache.kind = CacheKind::Vipt;
         parisc.cache.period = 4 << 20;
         let mut arm64 = x86_64.clone();
         arm64.name = "arm64".into();
-        arm64.qemu.machine = "virt|odd".into();
+        arm64.qemu.machine = "virt|odd,gic-version=3".into();
         let mut armv5 = x86_64.clone();
         armv5.name = "armv5".into();
         armv5.cache.kind = CacheKind::Vivt;
@@ -165,7 +175,7 @@ mod tests {
         |---|---|---|---|---|--:|--:|--:|---|
         | arm64 | virt\|odd, Nehalem | physical | 4 KiB | 6.12.117 | 2 | 0 | 0 |  |
         | armv5 | q35, Nehalem | VIVT | none | - | - | - | - | not run |
-        | parisc | B160L, Nehalem | VIPT | 4 MiB | - | - | - | - | not run |
+        | parisc | PA-RISC 1.1, B160L | VIPT | 4 MiB | - | - | - | - | not run |
         | x86_64 | q35, Nehalem | physical | 4 KiB | 6.12.117 | 1 | 5 | 1 | smoke/redirect.fuse (fail), coherency/ping-pong.fuse (crash), coherency/seqlock.fuse (timeout) and 2 more |
         ");
     }

@@ -28,7 +28,7 @@ pub fn look(host: &Host, targets: &[&Target]) -> Result<Vec<Other>> {
     let lacks = |target: &&Target| -> Result<Other> {
         let absent = host.missing(&needed(&[target], true)?);
         let mut missing: Vec<_> = absent.into_iter().map(|program| program.program).collect();
-        if !source && std_source::is_needed(&toolchain, target) {
+        if !source && std_source::is_needed(&toolchain, &target.rust) {
             missing.push("rust-src".into());
         }
         let name = target.name.clone();

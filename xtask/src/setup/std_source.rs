@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::packages::find_program;
 use super::{Host, SetupMode};
-use crate::target::{Backend, Target};
+use crate::target::{Backend, RustSpec, Target};
 use crate::{debian, guard, paths};
 
 /// The archives of Debian that carry `rust-src`, the one with the most versions first.
@@ -76,10 +76,10 @@ impl Toolchain {
     }
 }
 
-/// Whether the guest's programs of a target need the standard library to be built: WebAssembly always does, since
-/// the one that comes with rustc uses instructions that `wasm2c` may not know.
-pub fn is_needed(toolchain: &Toolchain, target: &Target) -> bool {
-    target.rust.backend == Backend::WasmC || !toolchain.has_std(&target.rust.target)
+/// Whether the standard library has to be built for the guest's programs: for WebAssembly always, since the one that
+/// comes with rustc uses instructions that `wasm2c` may not know.
+pub fn is_needed(toolchain: &Toolchain, rust: &RustSpec) -> bool {
+    rust.backend == Backend::WasmC || !toolchain.has_std(&rust.target)
 }
 
 /// Makes sure that the source is there if one of `targets` needs it: lets rustup add it to the toolchain, else takes
@@ -94,7 +94,9 @@ pub fn ensure(
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let toolchain = Toolchain::find()?;
-    let needing = targets.iter().find(|target| is_needed(&toolchain, target));
+    let needing = targets
+        .iter()
+        .find(|target| is_needed(&toolchain, &target.rust));
     let (Some(target), None) = (needing, toolchain.std_source(&host.cache)) else {
         return Ok(());
     };

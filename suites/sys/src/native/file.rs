@@ -41,6 +41,11 @@ pub(crate) fn pwrite(fd: i32, bytes: &[u8], offset: u64) -> Answer<usize> {
     })
 }
 
+pub(crate) fn fsync(fd: i32) -> Answer<()> {
+    // SAFETY: no memory is passed.
+    answer(unsafe { libc::fsync(fd) }).map(drop)
+}
+
 pub(crate) fn ftruncate(fd: i32, size: u64) -> Answer<()> {
     // SAFETY: no memory is passed.
     answer(unsafe { libc::ftruncate64(fd, size as i64) }).map(drop)

@@ -160,3 +160,127 @@ pub(crate) unsafe fn futex_wake(at: u64, count: u32) -> Answer<u32> {
         unsafe { libc::syscall(libc::SYS_futex, at as *const u32, libc::FUTEX_WAKE, count) };
     answer(woken as i64).map(|n| n as u32)
 }
+
+/// # Safety
+/// Both ranges are the caller's own mappings, and nothing points into them.
+pub(crate) unsafe fn remap_to(at: u64, old: usize, new: usize, to: u64) -> Answer<()> {
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    // SAFETY: the caller's promise.
+    match unsafe { libc::mremap(at as *mut _, old, new, flags, to as *mut libc::c_void) } {
+        libc::MAP_FAILED => Err(last_errno()),
+        _ => Ok(()),
+    }
+}
+
+/// # Safety
+/// The range is the caller's own mapping, and nothing points into it.
+pub(crate) unsafe fn remap_leaving(at: u64, len: usize) -> Answer<u64> {
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
+    let anywhere = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: the caller's promise.
+    match unsafe { libc::mremap(at as *mut _, len, len, flags, anywhere) } {
+        libc::MAP_FAILED => Err(last_errno()),
+        at => Ok(at as u64),
+    }
+}
+
+/// # Safety
+/// The range is the caller's own mapping, and may lose what is in it.
+pub(crate) unsafe fn advise(at: u64, len: usize, advice: i32) -> Answer<()> {
+    // SAFETY: the caller's promise.
+    answer(unsafe { libc::madvise(at as *mut _, len, advice) }).map(drop)
+}
+
+/// # Safety
+/// The range is the caller's own mapping.
+pub(crate) unsafe fn lock(at: u64, len: usize) -> Answer<()> {
+    // SAFETY: the caller's promise.
+    answer(unsafe { libc::mlock(at as *const _, len) }).map(drop)
+}
+
+/// # Safety
+/// The range is the caller's own mapping.
+pub(crate) unsafe fn unlock(at: u64, len: usize) -> Answer<()> {
+    // SAFETY: the caller's promise.
+    answer(unsafe { libc::munlock(at as *const _, len) }).map(drop)
+}
+
+/// # Safety
+/// The range is the caller's own mapping.
+pub(crate) unsafe fn sync(at: u64, len: usize, flags: i32) -> Answer<()> {
+    // SAFETY: the caller's promise.
+    answer(unsafe { libc::msync(at as *mut _, len, flags) }).map(drop)
+}
+
+/// pwrite(2) straight from a mapping.
+///
+/// # Safety
+/// As for [`write_from`].
+pub(crate) unsafe fn pwrite_from(fd: i32, at: u64, len: usize, to: u64) -> Answer<usize> {
+    // SAFETY: the caller's promise.
+    uninterrupted(|| unsafe { libc::pwrite64(fd, at as *const _, len, to as i64) })
+}
+
+/// read(2) straight to a mapping.
+///
+/// # Safety
+/// As for [`write_from`], and nothing points into it.
+pub(crate) unsafe fn read_into(fd: i32, at: u64, len: usize) -> Answer<usize> {
+    // SAFETY: the caller's promise.
+    uninterrupted(|| unsafe { libc::read(fd, at as *mut _, len) })
+}
+
+/// pread(2) straight to a mapping.
+///
+/// # Safety
+/// As for [`read_into`].
+pub(crate) unsafe fn pread_into(fd: i32, at: u64, len: usize, from: u64) -> Answer<usize> {
+    // SAFETY: the caller's promise.
+    uninterrupted(|| unsafe { libc::pread64(fd, at as *mut _, len, from as i64) })
+}
+
+/// # Safety
+/// As for [`load`], of both.
+pub(crate) unsafe fn futex_requeue(at: u64, to: u64, count: u32) -> Answer<u32> {
+    let (at, to) = (at as *const u32, to as *const u32);
+    // SAFETY: the caller's promise.
+    let moved = unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            at,
+            libc::FUTEX_REQUEUE,
+            0,
+            count as usize,
+            to,
+        )
+    };
+    answer(moved as i64).map(|n| n as u32)
+}
+
+/// struct robust_list_head of include/uapi/linux/futex.h.
+#[repr(C)]
+struct RobustList {
+    first: usize,
+    to_futex: libc::c_long,
+    pending: usize,
+}
+
+/// Sets this process's robust list, which has one entry at `entry` with its futex `to_futex` bytes behind it.
+///
+/// # Safety
+/// A word at `entry` is inside a mapping of the caller's, aligned, and used by nobody else.
+pub(crate) unsafe fn robust_list(entry: u64, to_futex: usize) -> Answer<()> {
+    // Never freed: the kernel looks at it when the process ends.
+    let list = Box::leak(Box::new(RobustList {
+        first: entry as usize,
+        to_futex: to_futex as libc::c_long,
+        pending: 0,
+    }));
+    let list: *mut RobustList = list;
+    // The list is a ring through its head.
+    // SAFETY: the caller's promise.
+    unsafe { (entry as *mut usize).write_volatile(list as usize) };
+    // SAFETY: the list is as long as said and stays.
+    let result = unsafe { libc::syscall(libc::SYS_set_robust_list, list, size_of::<RobustList>()) };
+    answer(result as i64).map(drop)
+}

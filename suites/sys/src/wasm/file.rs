@@ -35,6 +35,10 @@ pub(crate) fn pwrite(fd: i32, bytes: &[u8], offset: u64) -> Answer<usize> {
     answer(unsafe { imports::pwrite(fd, bytes.as_ptr(), bytes.len(), offset) }).map(|n| n as usize)
 }
 
+pub(crate) fn fsync(fd: i32) -> Answer<()> {
+    answer(imports::fsync(fd)).map(drop)
+}
+
 pub(crate) fn ftruncate(fd: i32, size: u64) -> Answer<()> {
     answer(imports::ftruncate(fd, size)).map(drop)
 }

@@ -14,6 +14,7 @@ unsafe extern "C" {
     pub(super) fn pread(fd: i32, into: *mut u8, room: usize, offset: u64) -> i64;
     pub(super) fn write(fd: i32, bytes: *const u8, len: usize) -> i64;
     pub(super) fn pwrite(fd: i32, bytes: *const u8, len: usize, offset: u64) -> i64;
+    pub(super) safe fn fsync(fd: i32) -> i64;
     pub(super) safe fn ftruncate(fd: i32, size: u64) -> i64;
     /// The end to read from in the upper half, the end to write to in the lower.
     pub(super) safe fn pipe() -> i64;
@@ -71,6 +72,28 @@ unsafe extern "C" {
     pub(super) fn write_from(fd: i32, at: u64, len: usize) -> i64;
     pub(super) fn futex_wait(at: u64, expected: u32, nanos: u64) -> i64;
     pub(super) fn futex_wake(at: u64, count: u32) -> i64;
+    pub(super) fn remap_to(at: u64, old: usize, new: usize, to: u64) -> i64;
+    pub(super) fn remap_leaving(at: u64, len: usize) -> i64;
+    pub(super) fn advise(at: u64, len: usize, advice: i32) -> i64;
+    pub(super) fn mlock(at: u64, len: usize) -> i64;
+    pub(super) fn munlock(at: u64, len: usize) -> i64;
+    pub(super) fn msync(at: u64, len: usize, flags: i32) -> i64;
+    pub(super) fn pwrite_from(fd: i32, at: u64, len: usize, to: u64) -> i64;
+    pub(super) fn read_into(fd: i32, at: u64, len: usize) -> i64;
+    pub(super) fn pread_into(fd: i32, at: u64, len: usize, from: u64) -> i64;
+    pub(super) fn futex_requeue(at: u64, to: u64, count: u32) -> i64;
+    pub(super) fn robust_list(entry: u64, to_futex: usize) -> i64;
+
+    /// How many bytes were read or written, of a process that is not this one.
+    pub(super) fn read_memory(pid: i32, at: u64, into: *mut u8, room: usize) -> i64;
+    pub(super) fn write_memory(pid: i32, at: u64, bytes: *const u8, len: usize) -> i64;
+    /// Stops a process.
+    pub(super) safe fn attach(pid: i32) -> i64;
+    pub(super) safe fn detach(pid: i32) -> i64;
+    /// Bytes in a word of the machine, which is what these read and write.
+    pub(super) safe fn word() -> usize;
+    pub(super) fn peek(pid: i32, at: u64, into: *mut u8) -> i64;
+    pub(super) fn poke(pid: i32, at: u64, bytes: *const u8) -> i64;
 
     pub(super) fn args(into: *mut u8, room: usize) -> i64;
     pub(super) safe fn own_pid() -> i32;

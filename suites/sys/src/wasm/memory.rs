@@ -152,3 +152,88 @@ pub(crate) unsafe fn futex_wake(at: u64, count: u32) -> Answer<u32> {
     // SAFETY: the caller's promise.
     answer(unsafe { imports::futex_wake(at, count) }).map(|n| n as u32)
 }
+
+/// # Safety
+/// Both ranges are the caller's own mappings, and nothing points into them.
+pub(crate) unsafe fn remap_to(at: u64, old: usize, new: usize, to: u64) -> Answer<()> {
+    // SAFETY: the caller's promise.
+    answer(unsafe { imports::remap_to(at, old, new, to) }).map(drop)
+}
+
+/// # Safety
+/// The range is the caller's own mapping, and nothing points into it.
+pub(crate) unsafe fn remap_leaving(at: u64, len: usize) -> Answer<u64> {
+    // SAFETY: the caller's promise.
+    answer(unsafe { imports::remap_leaving(at, len) }).map(|at| at as u64)
+}
+
+/// # Safety
+/// The range is the caller's own mapping, and may lose what is in it.
+pub(crate) unsafe fn advise(at: u64, len: usize, advice: i32) -> Answer<()> {
+    // SAFETY: the caller's promise.
+    answer(unsafe { imports::advise(at, len, advice) }).map(drop)
+}
+
+/// # Safety
+/// The range is the caller's own mapping.
+pub(crate) unsafe fn lock(at: u64, len: usize) -> Answer<()> {
+    // SAFETY: the caller's promise.
+    answer(unsafe { imports::mlock(at, len) }).map(drop)
+}
+
+/// # Safety
+/// The range is the caller's own mapping.
+pub(crate) unsafe fn unlock(at: u64, len: usize) -> Answer<()> {
+    // SAFETY: the caller's promise.
+    answer(unsafe { imports::munlock(at, len) }).map(drop)
+}
+
+/// # Safety
+/// The range is the caller's own mapping.
+pub(crate) unsafe fn sync(at: u64, len: usize, flags: i32) -> Answer<()> {
+    // SAFETY: the caller's promise.
+    answer(unsafe { imports::msync(at, len, flags) }).map(drop)
+}
+
+/// pwrite(2) straight from a mapping.
+///
+/// # Safety
+/// As for [`write_from`].
+pub(crate) unsafe fn pwrite_from(fd: i32, at: u64, len: usize, to: u64) -> Answer<usize> {
+    // SAFETY: the caller's promise.
+    answer(unsafe { imports::pwrite_from(fd, at, len, to) }).map(|n| n as usize)
+}
+
+/// read(2) straight to a mapping.
+///
+/// # Safety
+/// As for [`write_from`], and nothing points into it.
+pub(crate) unsafe fn read_into(fd: i32, at: u64, len: usize) -> Answer<usize> {
+    // SAFETY: the caller's promise.
+    answer(unsafe { imports::read_into(fd, at, len) }).map(|n| n as usize)
+}
+
+/// pread(2) straight to a mapping.
+///
+/// # Safety
+/// As for [`read_into`].
+pub(crate) unsafe fn pread_into(fd: i32, at: u64, len: usize, from: u64) -> Answer<usize> {
+    // SAFETY: the caller's promise.
+    answer(unsafe { imports::pread_into(fd, at, len, from) }).map(|n| n as usize)
+}
+
+/// # Safety
+/// As for [`load`], of both.
+pub(crate) unsafe fn futex_requeue(at: u64, to: u64, count: u32) -> Answer<u32> {
+    // SAFETY: the caller's promise.
+    answer(unsafe { imports::futex_requeue(at, to, count) }).map(|n| n as u32)
+}
+
+/// Sets this process's robust list, which has one entry at `entry` with its futex `to_futex` bytes behind it.
+///
+/// # Safety
+/// A word at `entry` is inside a mapping of the caller's, aligned, and used by nobody else.
+pub(crate) unsafe fn robust_list(entry: u64, to_futex: usize) -> Answer<()> {
+    // SAFETY: the caller's promise.
+    answer(unsafe { imports::robust_list(entry, to_futex) }).map(drop)
+}

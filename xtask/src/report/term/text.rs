@@ -137,8 +137,8 @@ pub fn failure(
     out
 }
 
-/// The end of a run, whose files are in `run_dir` if they are here at all. The last line is the counts, and nothing
-/// else.
+/// The end of a run, whose files are in `run_dir` if they are here at all; if so, [`failure`] has told it as it went,
+/// and why a target was not tested is not told in full again. The last line is the counts, and nothing else.
 pub fn summary(run: &RunResult, run_dir: Option<&Path>, paint: Paint) -> String {
     let mut out = format!("\n{}", table(run, paint));
     for target in &run.targets {
@@ -214,7 +214,11 @@ fn or_dash(text: &str) -> &str {
 fn about_target(target: &TargetResult, run_dir: Option<&Path>, paint: Paint) -> String {
     let mut rows: Vec<(&str, String)> = Vec::new();
     if let Some(failure) = untested(target) {
-        rows.push(("not tested", one_line(failure)));
+        let why = match run_dir {
+            Some(_) => headline(failure),
+            None => one_line(failure),
+        };
+        rows.push(("not tested", why));
     }
     if target.flavour != "default" {
         rows.push(("flavour", target.flavour.clone()));
@@ -242,6 +246,12 @@ fn about_target(target: &TargetResult, run_dir: Option<&Path>, paint: Paint) -> 
         let _ = writeln!(out, "  {} {text}", paint.faint(&format!("{name:10}")));
     }
     out
+}
+
+/// What of an error stands before its details.
+fn headline(text: &str) -> String {
+    let first = printable(text.lines().next().unwrap_or_default());
+    first.trim_end_matches(':').to_owned()
 }
 
 /// Why cases were skipped, each reason once.
@@ -274,7 +284,12 @@ fn failures(run: &RunResult, paint: Paint) -> String {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            let detail = one_line(&verdict.detail().unwrap_or_default());
+            let detail = verdict.detail().unwrap_or_default();
+            let detail = match &target.failure {
+                // Which is said of the target.
+                Some(failure) if *failure == detail => "not tested".into(),
+                _ => one_line(&detail),
+            };
             let _ = writeln!(out, "  {word} {} {id}{more}: {detail}", target.target);
         }
     }

@@ -35,7 +35,7 @@ struct Target {
     counts: Counts,
     /// The suite whose cases run now, what they gave, and since when.
     suite: Option<(String, Counts, Duration)>,
-    /// The last verdict on a case that never ran, and how many more had the same.
+    /// The verdict last told of a case that never ran, and how many more have had the same since.
     same: Option<(Verdict, usize)>,
     /// When a line about it was last printed.
     spoke: Duration,
@@ -166,13 +166,17 @@ impl View {
             out += &self.say(target, &text::case_line(result, self.paint), now);
         }
         if !held && !self.folds(target, result) {
+            out += &self.unfold(target, now);
             let boot = result.boot.map(|boot| (self.run_dir.as_path(), boot));
             let again = Again {
                 command: &self.style.again,
                 target,
             };
             out += &text::failure(target, result, again, boot, self.paint);
-            self.target(target).spoke = now;
+            let never_ran = boot.is_none();
+            let known = self.target(target);
+            known.spoke = now;
+            known.same = never_ran.then(|| (result.verdict.clone(), 0));
         }
         out
     }
@@ -196,30 +200,25 @@ impl View {
     }
 
     fn suite_end(&mut self, target: &str, now: Duration) -> String {
-        let mut out = self.unfold(target, now);
         let over = self.target(target).suite.take();
-        if let Some((name, counts, since)) = over {
-            if !self.live && self.style.verbosity > Verbosity::Quiet {
-                let time = took(now.saturating_sub(since));
-                out += &self.say(target, &format!("{name}: {} ({time})", counts.brief()), now);
-            }
+        let Some((name, counts, since)) = over else {
+            return String::new();
+        };
+        if self.live || self.style.verbosity == Verbosity::Quiet {
+            return String::new();
         }
-        out
+        let time = took(now.saturating_sub(since));
+        self.say(target, &format!("{name}: {} ({time})", counts.brief()), now)
     }
 
-    /// Whether a case that never ran has nothing new to tell after the one before it.
+    /// Whether a case that never ran has nothing new to tell after the last one that did not.
     fn folds(&mut self, target: &str, result: &CaseResult) -> bool {
-        let same = &mut self.target(target).same;
-        match same {
-            _ if result.boot.is_some() => false,
-            Some((verdict, more)) if *verdict == result.verdict => {
+        match &mut self.target(target).same {
+            Some((verdict, more)) if result.boot.is_none() && *verdict == result.verdict => {
                 *more += 1;
                 true
             }
-            _ => {
-                *same = Some((result.verdict.clone(), 0));
-                false
-            }
+            _ => false,
         }
     }
 
@@ -235,12 +234,18 @@ impl View {
     }
 
     fn target_end(&mut self, result: &TargetResult, now: Duration) -> String {
-        let mut out = self.suite_end(&result.target, now);
+        let name = &result.target;
+        let mut out = self.suite_end(name, now);
+        let told = self.target(name).same.as_ref();
+        let told = told.and_then(|(verdict, _)| verdict.detail());
+        out += &self.unfold(name, now);
         if let Some(failure) = &result.failure {
-            let text = format!("not tested: {failure}");
-            out += &self.note(Some(&result.target), &text, now);
+            // The cases that it kept from running have said it.
+            if told.as_ref() != Some(failure) {
+                out += &self.note(Some(name), &format!("not tested: {failure}"), now);
+            }
         }
-        self.targets.remove(&result.target);
+        self.targets.remove(name);
         out
     }
 

@@ -207,11 +207,7 @@ fn cases_that_never_ran_for_one_reason_are_told_once() {
       reason   interrupted before it ran
       again    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
 
-    [ 0:24] x86_64: infra: 1 case more for the same reason
-    INFRA x86_64 drain/limit.fuse
-      checks   What drain/limit.fuse promises.
-      reason   interrupted before it ran
-      again    cargo xtask test --arch x86_64 --case drain/limit.fuse
+    [ 0:24] x86_64: infra: 2 cases more for the same reason
     ");
     insta::assert_snapshot!(told(&samples::untested(), Verbosity::Quiet, false), @"
     [ 0:12] x86_64: the guest found 6 cases in its plan of 7
@@ -222,13 +218,36 @@ fn cases_that_never_ran_for_one_reason_are_told_once() {
                take it out of kernel-patches/6.12/series or make it fit
       again    cargo xtask test --arch x86_64 --case smoke/boot
 
-    INFRA x86_64 drain/limit.fuse
-      checks   What drain/limit.fuse promises.
-      reason   0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112
-               take it out of kernel-patches/6.12/series or make it fit
-      again    cargo xtask test --arch x86_64 --case drain/limit.fuse
+    [ 0:18] x86_64: infra: 1 case more for the same reason
+    ");
+}
 
-    [ 0:18] x86_64: not tested: 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112
+#[test]
+fn cases_told_together_are_counted_when_another_reason_comes() {
+    let mut run = samples::interrupted();
+    run.targets[0].cases.push(samples::failed());
+    let text = told(&run, Verbosity::Quiet, false);
+    let lines = text.lines();
+    let lines: Vec<&str> = lines.filter(|line| line.contains("x86_64")).collect();
+    insta::assert_snapshot!(lines.join("\n"), @"
+    [ 0:12] x86_64: the guest found 6 cases in its plan of 7
+    INFRA x86_64 smoke/redirect.fuse
+      again    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
+    [ 0:27] x86_64: infra: 2 cases more for the same reason
+    FAIL x86_64 smoke/redirect.fuse after 1.24 s in boot 1
+      files    target/lab/latest/x86_64/boot-1
+      again    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
+    ");
+}
+
+#[test]
+fn a_failure_that_no_case_has_told_is_told() {
+    let mut run = samples::untested();
+    run.targets[0].cases.clear();
+    insta::assert_snapshot!(told(&run, Verbosity::Quiet, false), @"
+    [ 0:12] x86_64: the guest found 6 cases in its plan of 7
+        it said so itself
+    [ 0:12] x86_64: not tested: 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112
         take it out of kernel-patches/6.12/series or make it fit
     ");
 }

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A mapping as the buffer of read(2) and write(2).
+
+use super::{Mapping, backend};
+use crate::errno::{During, Errno, Result};
+use crate::file::Fd;
+
+impl Mapping {
+    /// Has the kernel write `len` bytes from byte `offset` to `fd`: at byte `to` of it, or where it is.
+    ///
+    /// # Errors
+    /// What write(2) or pwrite(2) says; `EIO` where not all was taken.
+    pub fn write_to(&self, offset: usize, len: usize, fd: &Fd, to: Option<u64>) -> Result<()> {
+        self.check(offset, len);
+        let at = self.at + offset as u64;
+        // SAFETY: bounds are checked, and the kernel only looks at the bytes.
+        let done = unsafe {
+            match to {
+                None => backend::write_from(fd.number(), at, len),
+                Some(to) => backend::pwrite_from(fd.number(), at, len, to),
+            }
+        };
+        whole(done, len).during(|| format!("write {len} bytes of a mapping to {fd:?} at {to:?}"))
+    }
+
+    /// Has the kernel read `len` bytes of `fd`, from byte `from` of it or where it is, to byte `offset`.
+    ///
+    /// # Errors
+    /// What read(2) or pread(2) says; `EIO` where less came.
+    pub fn read_from(&self, offset: usize, len: usize, fd: &Fd, from: Option<u64>) -> Result<()> {
+        self.check(offset, len);
+        let at = self.at + offset as u64;
+        // SAFETY: bounds are checked; nothing in this program holds a reference into a mapping.
+        let done = unsafe {
+            match from {
+                None => backend::read_into(fd.number(), at, len),
+                Some(from) => backend::pread_into(fd.number(), at, len, from),
+            }
+        };
+        whole(done, len).during(|| format!("read {len} bytes of {fd:?} at {from:?} to a mapping"))
+    }
+}
+
+fn whole(done: std::result::Result<usize, Errno>, len: usize) -> std::result::Result<(), Errno> {
+    match done? {
+        n if n == len => Ok(()),
+        _ => Err(Errno::EIO),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::{Prot, Sharing};
+    use crate::{memfd, page_size, pipe};
+
+    #[test]
+    fn the_kernel_reads_and_writes_a_mapping() {
+        let page = page_size();
+        let file = memfd("transfer", page as u64).unwrap();
+        let map = Mapping::of(&file, 0, page, Prot::ReadWrite, Sharing::Shared).unwrap();
+        map.copy_in(3, b"bytes");
+        let (reads, writes) = pipe().unwrap();
+        map.write_to(3, 5, &writes, None).unwrap();
+        map.read_from(100, 5, &reads, None).unwrap();
+        let other = memfd("other", 0).unwrap();
+        map.write_to(100, 5, &other, Some(7)).unwrap();
+        map.read_from(200, 4, &other, Some(8)).unwrap();
+        let mut found = [0; 4];
+        map.copy_out(200, &mut found);
+        assert_eq!(&found, b"ytes");
+        let error = map.read_from(0, 9, &other, Some(8)).unwrap_err();
+        assert_eq!(error.errno, Errno::EIO);
+    }
+}
