@@ -171,7 +171,7 @@ impl Session {
         let request = match self.channel.receive() {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(true),
-            Err(error) if error.errno == Errno::ENODEV => return Ok(false),
+            Err(error) if has_ended(error.errno) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
         self.answer_or_note(&request).map(|()| true)
@@ -187,12 +187,8 @@ impl Session {
         match answered {
             // Nobody waits for the reply any more: the client was interrupted or is gone.
             Err(ServerError::Sys(error)) if error.errno == Errno::ENOENT => Ok(()),
-            // The connection has ended; whoever reads next will notice.
-            Err(ServerError::Sys(error))
-                if matches!(error.errno, Errno::ENODEV | Errno::ENOTCONN) =>
-            {
-                Ok(())
-            }
+            // Whoever reads next will notice.
+            Err(ServerError::Sys(error)) if has_ended(error.errno) => Ok(()),
             Err(ServerError::Sys(error)) if error.errno == Errno::EINVAL => {
                 self.seen.refused_replies += 1;
                 Ok(())
@@ -271,6 +267,12 @@ impl Session {
         let body = writer.into_bytes();
         Ok(self.channel.reply(request, &body[..body.len() - cut])?)
     }
+}
+
+/// What the kernel says about a connection that is no more: to who reads, to who reads just then, to who writes
+/// (fs/fuse/dev.c, fuse_dev_do_read and fuse_get_req).
+fn has_ended(errno: Errno) -> bool {
+    matches!(errno, Errno::ENODEV | Errno::ECONNABORTED | Errno::ENOTCONN)
 }
 
 /// The struct at the start of a request's body.
