@@ -97,8 +97,10 @@ impl Signal {
             Signal::Abort => number!(SIGABRT),
             Signal::Bus => number!(SIGBUS),
             Signal::Illegal => number!(SIGILL),
+            Signal::Continue => number!(SIGCONT),
             Signal::Kill => number!(SIGKILL),
             Signal::Segv => number!(SIGSEGV),
+            Signal::Stop => number!(SIGSTOP),
             Signal::Term => number!(SIGTERM),
             Signal::Other(number) => number,
         }
@@ -110,8 +112,10 @@ impl Signal {
             Signal::Abort,
             Signal::Bus,
             Signal::Illegal,
+            Signal::Continue,
             Signal::Kill,
             Signal::Segv,
+            Signal::Stop,
             Signal::Term,
         ];
         named

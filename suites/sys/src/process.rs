@@ -26,10 +26,14 @@ pub enum Signal {
     Bus,
     /// SIGILL.
     Illegal,
+    /// SIGCONT: a stopped process goes on.
+    Continue,
     /// SIGKILL.
     Kill,
     /// SIGSEGV.
     Segv,
+    /// SIGSTOP.
+    Stop,
     /// SIGTERM.
     Term,
     /// Any other, by its number on this machine.
@@ -42,8 +46,10 @@ impl fmt::Display for Signal {
             Signal::Abort => f.write_str("SIGABRT"),
             Signal::Bus => f.write_str("SIGBUS"),
             Signal::Illegal => f.write_str("SIGILL"),
+            Signal::Continue => f.write_str("SIGCONT"),
             Signal::Kill => f.write_str("SIGKILL"),
             Signal::Segv => f.write_str("SIGSEGV"),
+            Signal::Stop => f.write_str("SIGSTOP"),
             Signal::Term => f.write_str("SIGTERM"),
             Signal::Other(number) => write!(f, "signal {number}"),
         }

@@ -2,14 +2,16 @@
 //! Servers that do not answer, or answer nonsense: their clients get an error or can be killed, and nothing is left over.
 
 use server::{Behaviour, OnMmap};
-use sys::{Instant, page_size};
+use sys::{Instant, Signal, page_size};
 
-use crate::lazy::await_seen;
-use crate::{Case, Failure, Workload, expect};
+use crate::lazy::{await_seen, holding};
+use crate::{Case, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("mmap-killed", mmap_killed),
     ("mmap-server-dies", mmap_server_dies),
+    ("mmap-signals", mmap_signals),
+    ("fault-signals", fault_signals),
 ];
 
 fn held() -> Behaviour {
@@ -70,4 +72,54 @@ fn mmap_server_dies(case: &mut Case) -> Result<(), Failure> {
     let errno = client.finish_try_map()?.err();
     expect("the mmap", errno, Some(sys::Errno::ECONNABORTED))?;
     client.quit()
+}
+
+/// Stops a process and lets it go on, `times` times. It has to stop, whatever it waits for.
+fn stop_and_go(process: &Process, times: u32) -> Result<(), Failure> {
+    for _ in 0..times {
+        process.signal(Signal::Stop)?;
+        process.await_stopped()?;
+        process.signal(Signal::Continue)?;
+    }
+    Ok(())
+}
+
+/// A signal does not wait for the server: mmap goes on after it, and the server is asked once.
+fn mmap_signals(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let mut server = case.serve_as(held())?;
+    let mut client = case.client("client", &server)?;
+    client.start_map(0, page)?;
+    await_seen(&mut server, "a FUSE_MMAP", |seen| seen.mmaps == 1)?;
+    stop_and_go(&client, case.param("times")?)?;
+    server.behave(Behaviour::default())?;
+    let map = client.finish_map()?;
+    let here = server.map_pages(server.page_id(0)?, 1)?;
+    client.store(map, 0, 3)?;
+    expect("a store, loaded by the server", server.load(here, 0)?, 3)?;
+    let seen = server.seen()?;
+    expect("FUSE_MMAPs", seen.mmaps, 1)?;
+    expect("FUSE_MUNMAPs", seen.munmaps, 0)?;
+    client.quit()?;
+    server.await_munmaps(1)?;
+    server.quit()
+}
+
+/// The same for a touch of a page that the server has to fill.
+fn fault_signals(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let mut server = case.serve_as(holding())?;
+    let mut client = case.client("client", &server)?;
+    client.write_read(0, page, 4)?;
+    let map = client.map(0, page)?;
+    client.start_load(map, 0)?;
+    await_seen(&mut server, "a FUSE_DMMAP_FAULT", |seen| seen.faults == 1)?;
+    stop_and_go(&client, case.param("times")?)?;
+    server.behave(Behaviour::lazy())?;
+    client.finish_load()?;
+    client.verify(map, 0, page, 4)?;
+    expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, 1)?;
+    client.quit()?;
+    server.await_munmaps(1)?;
+    server.quit()
 }

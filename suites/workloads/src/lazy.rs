@@ -42,6 +42,11 @@ fn behaviour(fault: OnFault, reclaim: OnReclaim) -> Behaviour {
     }
 }
 
+/// A server that answers no FUSE_DMMAP_FAULT.
+pub(crate) fn holding() -> Behaviour {
+    behaviour(HOLD, OnReclaim::Save)
+}
+
 /// What the server was asked, once `enough` says so.
 pub(crate) fn await_seen(
     server: &mut Server,

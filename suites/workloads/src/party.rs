@@ -74,6 +74,15 @@ impl Party {
         Ok(sys::poll(&[&*self.from.fd], Some(time))?[0].any())
     }
 
+    /// It is stopped: state T in proc_pid_stat(5).
+    pub(crate) fn is_stopped(&self) -> Result<bool, Failure> {
+        let stat = sys::read_text(&format!("/proc/{}/stat", self.pid.0))?;
+        Ok(stat
+            .rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.trim_start().starts_with('T')))
+    }
+
     /// Its next answer, which must be no refusal and no failure.
     pub(crate) fn hear_good(&mut self) -> Result<Answer, Failure> {
         match self.hear()? {

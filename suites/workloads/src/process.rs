@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
-use sys::Errno;
+use sys::{Errno, Instant, Signal, Target};
 
 use crate::command::{Answer, Area, Command, Map, MapRequest, MemoryCommand, Touched};
-use crate::failure::Failure;
+use crate::failure::{Failure, expect_that};
 use crate::party::Party;
 use crate::role::Role;
+
+/// How long a process may take to stop: it does at once, unless it waits for something that no signal can end.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A process that maps: a client, or (by way of [`crate::Server`]) the server.
 #[derive(Debug)]
@@ -218,10 +221,33 @@ impl Process {
         self.party.tell(&map_command(offset, len))
     }
 
+    /// The mapping that [`Process::start_map`] was about.
+    pub fn finish_map(&mut self) -> Result<Map, Failure> {
+        let answer = self.party.hear_good()?;
+        self.expect_map(answer)
+    }
+
     /// The mapping that [`Process::start_map`] was about; the error number where the kernel refuses.
     pub fn finish_try_map(&mut self) -> Result<Result<Map, Errno>, Failure> {
         let answer = self.party.hear()?;
         self.map_or_errno(answer)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
+        Ok(sys::kill(Target::Process(self.party.pid), signal)?)
+    }
+
+    /// Waits until it has stopped, by SIGSTOP.
+    pub fn await_stopped(&self) -> Result<(), Failure> {
+        let start = Instant::now();
+        while !self.party.is_stopped()? {
+            expect_that(start.elapsed() < STOP_PATIENCE, || {
+                format!("{} does not stop", self.party.name)
+            })?;
+            sys::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// It has done what it was told to start, or does so within `time`.
