@@ -198,3 +198,35 @@ fn unpack(package: &Path, version: &str, into: &Path) -> Result<()> {
     debian::pipe(vec![debian::members(package), tar])
         .with_context(|| format!("unpack {}", package.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn webassembly_needs_it_even_where_rustc_has_one_and_others_only_where_it_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let toolchain = Toolchain {
+            sysroot: dir.path().into(),
+            version: "1.95.0".into(),
+        };
+        let rust = |target: &str, backend| RustSpec {
+            target: target.into(),
+            backend,
+            cross: String::new(),
+        };
+        let x86_64 = rust("x86_64-unknown-linux-gnu", Backend::Native);
+        let wasm32 = rust("wasm32-unknown-unknown", Backend::WasmC);
+        assert!(is_needed(&toolchain, &x86_64) && is_needed(&toolchain, &wasm32));
+        for rust in [&x86_64, &wasm32] {
+            fs::create_dir_all(
+                dir.path()
+                    .join("lib/rustlib")
+                    .join(&rust.target)
+                    .join("lib"),
+            )
+            .unwrap();
+        }
+        assert!(!is_needed(&toolchain, &x86_64) && is_needed(&toolchain, &wasm32));
+    }
+}
