@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A client's own side: opens the file, maps it, and does as it is told.
 
-use sys::{Errno, Fd, Instant, Mapping, OpenFlags, Prot, Sharing};
+use sys::{Errno, Fd, Instant, Mapping, OpenFlags, Pid, Prot, Sharing};
 
 use crate::command::{Answer, Command};
 use crate::maps::Maps;
-use crate::party::Control;
+use crate::party::{Control, fork_with_pipes};
 use crate::pattern;
 
 /// What a client maps.
@@ -16,40 +16,73 @@ pub(crate) enum Source<'f> {
     Descriptor(&'f Fd),
 }
 
+/// What starts this program anew as one that has nothing mapped, and waits: the process of a case reads what to do from
+/// descriptor 0 up to its end.
+const WAITING: &[&str] = &["/init", "case"];
+
 /// Does as told until told to quit.
 pub(crate) fn run(mut control: Control, source: &Source<'_>) {
     let mut process = ClientProcess {
         source,
         opened: None,
         maps: Maps::default(),
+        pipes: None,
     };
-    while let Some(command) = control.command() {
-        if matches!(command, Command::Quit) {
-            return;
-        }
-        control.answer(&process.obey(command));
-    }
+    process.serve(&mut control);
 }
 
 struct ClientProcess<'f> {
     source: &'f Source<'f>,
     opened: Option<Fd>,
     maps: Maps,
+    /// The pipes of the process it forked last, open for the case to find them.
+    pipes: Option<(Fd, Fd)>,
 }
 
 impl ClientProcess<'_> {
-    fn obey(&mut self, command: Command) -> Answer {
+    fn serve(&mut self, control: &mut Control) {
+        while let Some(command) = control.command() {
+            if matches!(command, Command::Quit) {
+                return;
+            }
+            let answer = self.obey(control, command);
+            control.answer(&answer);
+        }
+    }
+
+    fn open(&mut self, flags: OpenFlags) -> Answer {
+        match self.source {
+            Source::Descriptor(_) => Answer::Done,
+            Source::Path(path) => Answer::of(Fd::open(path, flags), |file| {
+                self.opened = Some(file);
+                Answer::Done
+            }),
+        }
+    }
+
+    fn fork(&mut self, control: &mut Control, name: &str) -> Answer {
+        let forked = fork_with_pipes(name, |own| {
+            // The end of a pipe tells the end of a process: this one must not keep those of its parent open.
+            *control = own;
+            self.serve(control);
+        });
+        Answer::of(forked, |(Pid(pid), to, from)| {
+            let answer = Answer::Forked {
+                pid,
+                to: to.number(),
+                from: from.number(),
+            };
+            self.pipes = Some((to, from));
+            answer
+        })
+    }
+
+    fn obey(&mut self, control: &mut Control, command: Command) -> Answer {
         match command {
-            Command::Open => match self.source {
-                Source::Descriptor(_) => Answer::Done,
-                Source::Path(path) => {
-                    let file = Fd::open(path, OpenFlags::READ | OpenFlags::WRITE);
-                    Answer::of(file, |file| {
-                        self.opened = Some(file);
-                        Answer::Done
-                    })
-                }
-            },
+            Command::Open => self.open(OpenFlags::READ | OpenFlags::WRITE),
+            Command::OpenReadonly => self.open(OpenFlags::READ),
+            Command::Fork { name } => self.fork(control, &name),
+            Command::Exec => Answer::of(control.exec(WAITING), |()| Answer::Done),
             Command::Close => {
                 self.opened = None;
                 Answer::Done
@@ -80,6 +113,34 @@ fn obey_with_file(maps: &mut Maps, file: &Fd, command: &Command) -> Answer {
     match *command {
         Command::Map(request) => maps.map(file, &request),
         Command::MapAdjacent(request) => maps.map_adjacent(file, &request),
+        Command::MapAt {
+            request,
+            residue,
+            period,
+        } => maps.map_at(file, &request, residue, period),
+        Command::MapOver(map, request) => maps.map_over(file, map, &request),
+        Command::WriteMapped {
+            map,
+            at,
+            len,
+            offset,
+        } => match maps.get(map) {
+            Ok(memory) => Answer::of(memory.write_to(at, len, file, Some(offset)), |()| {
+                Answer::Done
+            }),
+            Err(answer) => answer,
+        },
+        Command::ReadMapped {
+            map,
+            at,
+            len,
+            offset,
+        } => match maps.get(map) {
+            Ok(memory) => Answer::of(memory.read_from(at, len, file, Some(offset)), |()| {
+                Answer::Done
+            }),
+            Err(answer) => answer,
+        },
         Command::WriteRead { offset, len, seed } => {
             let expected = pattern::bytes(seed, 0, len);
             let mut found = vec![0; len];

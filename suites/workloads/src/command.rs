@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use server::{Behaviour, Seen};
 use sys::{Access, Ended, Errno, Prot, Sharing, Signal};
 
+use crate::memory_call::MemoryCall;
 use crate::role::Role;
 
 /// A mapping of a process, by the number it was given there.
@@ -21,6 +22,35 @@ pub(crate) enum Command {
     MapAdjacent(MapRequest),
     /// Something about one of its mappings.
     Memory(Map, MemoryCommand),
+    /// Maps at an address that is `residue` modulo `period`.
+    MapAt {
+        request: MapRequest,
+        residue: u64,
+        period: u64,
+    },
+    /// Puts a mapping in the place of one of its mappings, which is as long.
+    MapOver(Map, MapRequest),
+    /// A client writes `len` bytes from byte `at` of a mapping to its file at byte `offset`, by write(2) with the mapping
+    /// as buffer.
+    WriteMapped {
+        map: Map,
+        at: usize,
+        len: usize,
+        offset: u64,
+    },
+    /// A client reads them, by read(2) with the mapping as buffer.
+    ReadMapped {
+        map: Map,
+        at: usize,
+        len: usize,
+        offset: u64,
+    },
+    /// A client forks a process like itself, which the case speaks to by pipes of the client's.
+    Fork { name: String },
+    /// A client becomes a program that has nothing mapped and waits, and does not answer.
+    Exec,
+    /// A client opens its file for reading alone.
+    OpenReadonly,
     /// A client opens its file (again).
     Open,
     /// A client closes it.
@@ -126,6 +156,8 @@ pub(crate) enum MemoryCommand {
     Unmap,
     /// Plays a role in it.
     Play(Role),
+    /// Makes a system call about it.
+    Call(MemoryCall),
 }
 
 /// What it answers.
@@ -137,6 +169,12 @@ pub(crate) enum Answer {
     Map(Map),
     Maps(Map, Map),
     Figures(Vec<(String, u64)>),
+    /// A process was forked: its number, and the ends of its pipes in the process that forked it.
+    Forked {
+        pid: i32,
+        to: i32,
+        from: i32,
+    },
     Area(Area),
     /// A touch or a probe ended well or of a signal.
     Touched(Touched),

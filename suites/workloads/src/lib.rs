@@ -19,11 +19,13 @@ mod failure;
 mod hostile;
 mod lazy;
 mod maps;
+mod memory_call;
 mod party;
 mod pattern;
 mod process;
 pub mod role;
 mod server_party;
+mod shared_memory;
 mod smoke;
 mod trouble;
 
@@ -48,6 +50,10 @@ pub fn find(name: &str) -> Option<Workload> {
         abi::WORKLOADS,
         bench::WORKLOADS,
         by_id::WORKLOADS,
+        shared_memory::processes::WORKLOADS,
+        shared_memory::moves::WORKLOADS,
+        shared_memory::advice::WORKLOADS,
+        shared_memory::buffers::WORKLOADS,
         trouble::WORKLOADS,
     ];
     tables

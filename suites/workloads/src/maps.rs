@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sys::{Fd, Mapping, OpenFlags, Prot, page_size, read_text};
 
 use crate::command::{Answer, Area, Map, MapRequest, MemoryCommand, Touched, access};
-use crate::{pattern, role};
+use crate::{memory_call, pattern, role};
 
 /// The mappings of one process by their numbers.
 #[derive(Debug, Default)]
@@ -52,12 +52,41 @@ impl Maps {
         })
     }
 
+    /// Maps `fd` at an address that is `residue` modulo `period`.
+    pub(crate) fn map_at(
+        &mut self,
+        fd: &Fd,
+        request: &MapRequest,
+        residue: u64,
+        period: u64,
+    ) -> Answer {
+        let mapping = Mapping::room_at(request.len, residue, period)
+            .and_then(|room| room.replace(fd, request.offset, request.prot(), request.sharing()));
+        Answer::of(mapping, |mapping| Answer::Map(self.keep(mapping)))
+    }
+
+    /// Maps `fd` in the place of a mapping, which is as long.
+    pub(crate) fn map_over(&mut self, fd: &Fd, map: Map, request: &MapRequest) -> Answer {
+        let Some(mapping) = self.maps.remove(&map) else {
+            return Answer::Failed(format!("there is no mapping {}", map.0));
+        };
+        let mapping = mapping.replace(fd, request.offset, request.prot(), request.sharing());
+        Answer::of(mapping, |mapping| Answer::Map(self.keep(mapping)))
+    }
+
+    /// The mapping with a number.
+    pub(crate) fn get(&self, map: Map) -> Result<&Mapping, Answer> {
+        let none = || Answer::Failed(format!("there is no mapping {}", map.0));
+        self.maps.get(&map).ok_or_else(none)
+    }
+
     /// Does something with a mapping.
     pub(crate) fn act(&mut self, map: Map, command: MemoryCommand) -> Answer {
-        let Some(mapping) = self.maps.get(&map) else {
+        let Some(mapping) = self.maps.get_mut(&map) else {
             return Answer::Failed(format!("there is no mapping {}", map.0));
         };
         match command {
+            MemoryCommand::Call(call) => memory_call::make(mapping, call),
             MemoryCommand::Load { at } => Answer::Number(mapping.load(at)),
             MemoryCommand::Store { at, value } => {
                 mapping.store(at, value);

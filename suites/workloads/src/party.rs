@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A process of a case: forked, told what to do through one pipe, answering through another.
 
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sys::{Ended, Fd, Forked, Pid, Signal, Target};
+use sys::{Ended, Fd, Forked, OpenFlags, Pid, Signal, Target};
 
 use crate::command::{Answer, Command};
 use crate::failure::Failure;
@@ -16,33 +17,44 @@ pub(crate) struct Party {
     pub(crate) pid: Pid,
     to: Fd,
     from: Lines,
+    /// A child of this process: its end is told.
+    child: bool,
     reaped: bool,
 }
 
 impl Party {
     /// Forks; the child runs `body` with its end of the pipes and exits.
     pub(crate) fn fork(name: &str, body: impl FnOnce(Control)) -> Result<Party, Failure> {
-        let (commands_out, commands_in) = sys::pipe()?;
-        let (answers_out, answers_in) = sys::pipe()?;
-        match sys::fork()? {
-            Forked::Child => {
-                drop((commands_in, answers_out));
-                let _ = sys::die_with_parent();
-                sys::name_process(name);
-                body(Control {
-                    commands: Lines::new(commands_out),
-                    answers: answers_in,
-                });
-                sys::exit(0)
-            }
-            Forked::Parent(pid) => Ok(Party {
-                name: name.to_owned(),
-                pid,
-                to: commands_in,
-                from: Lines::new(answers_out),
-                reaped: false,
-            }),
-        }
+        let (pid, to, from) = fork_with_pipes(name, |control| {
+            let _ = sys::die_with_parent();
+            body(control);
+        })?;
+        Ok(Party {
+            name: name.to_owned(),
+            pid,
+            to,
+            from: Lines::new(from),
+            child: true,
+            reaped: false,
+        })
+    }
+
+    /// Speaks to process `pid`, which process `parent` has forked: the ends of its pipes are these descriptors there.
+    pub(crate) fn adopt(
+        name: &str,
+        pid: Pid,
+        parent: Pid,
+        (to, from): (i32, i32),
+    ) -> Result<Party, Failure> {
+        let path = |number: i32| format!("/proc/{parent}/fd/{number}");
+        Ok(Party {
+            name: name.to_owned(),
+            pid,
+            to: Fd::open(&path(to), OpenFlags::WRITE)?,
+            from: Lines::new(Fd::open(&path(from), OpenFlags::READ)?),
+            child: false,
+            reaped: false,
+        })
     }
 
     /// Tells it something and takes whatever it answers.
@@ -108,8 +120,8 @@ impl Party {
     pub(crate) fn quit(&mut self) -> Result<(), Failure> {
         self.tell(&Command::Quit)?;
         match self.reap()? {
-            Ended::Code(0) => Ok(()),
-            ended => Err(self.failed(ended)),
+            None | Some(Ended::Code(0)) => Ok(()),
+            Some(ended) => Err(self.failed(ended)),
         }
     }
 
@@ -117,16 +129,24 @@ impl Party {
     pub(crate) fn kill(&mut self) -> Result<(), Failure> {
         sys::kill(Target::Process(self.pid), Signal::Kill)?;
         match self.reap()? {
-            Ended::Signal(Signal::Kill) => Ok(()),
-            ended => Err(Failure::new(format!(
+            None | Some(Ended::Signal(Signal::Kill)) => Ok(()),
+            Some(ended) => Err(Failure::new(format!(
                 "{} should have been killed but {ended}",
                 self.name
             ))),
         }
     }
 
-    fn reap(&mut self) -> Result<Ended, Failure> {
-        let ended = sys::wait(self.pid)?;
+    /// Waits until it is gone; how it ended. Of one that is no child the end of its pipe tells, and not how: its memory
+    /// goes before its descriptors do (kernel/exit.c, do_exit()).
+    fn reap(&mut self) -> Result<Option<Ended>, Failure> {
+        let ended = match self.child {
+            true => Some(sys::wait(self.pid)?),
+            false => {
+                while self.from.next()?.is_some() {}
+                None
+            }
+        };
         self.reaped = true;
         Ok(ended)
     }
@@ -137,7 +157,8 @@ impl Party {
             return Failure::new(format!("{} was spoken to after its end", self.name));
         }
         match self.reap() {
-            Ok(ended) => self.failed(ended),
+            Ok(Some(ended)) => self.failed(ended),
+            Ok(None) => Failure::new(format!("{} has ended", self.name)),
             Err(failure) => failure,
         }
     }
@@ -150,6 +171,27 @@ impl Party {
         };
         let why = why.map_or(String::new(), |why| format!(": {}", why.describe()));
         Failure::new(format!("{} {ended}{why}", self.name))
+    }
+}
+
+/// Forks; the child runs `body` with its end of the pipes and exits. The child, where to speak to it and where it answers.
+pub(crate) fn fork_with_pipes(
+    name: &str,
+    body: impl FnOnce(Control),
+) -> sys::Result<(Pid, Fd, Fd)> {
+    let (commands_out, commands_in) = sys::pipe()?;
+    let (answers_out, answers_in) = sys::pipe()?;
+    match sys::fork()? {
+        Forked::Child => {
+            drop((commands_in, answers_out));
+            sys::name_process(name);
+            body(Control {
+                commands: Lines::new(commands_out),
+                answers: answers_in,
+            });
+            sys::exit(0)
+        }
+        Forked::Parent(pid) => Ok((pid, commands_in, answers_out)),
     }
 }
 
@@ -179,6 +221,13 @@ impl Control {
             // Nobody is left to answer to.
             sys::exit(1);
         }
+    }
+
+    /// Becomes this very program with other arguments. It has the commands at descriptor 0 and the answers at 3.
+    pub(crate) fn exec(&self, args: &[&str]) -> sys::Result<()> {
+        let output = ManuallyDrop::new(Fd::inherited(1));
+        sys::replace_stdio(&[&self.commands.fd, &output, &output, &self.answers])?;
+        sys::exec("/proc/self/exe", args)
     }
 }
 

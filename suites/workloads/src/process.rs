@@ -77,7 +77,7 @@ impl Process {
         }
     }
 
-    fn try_command(&mut self, command: &Command) -> Result<Result<Map, Errno>, Failure> {
+    pub(crate) fn try_command(&mut self, command: &Command) -> Result<Result<Map, Errno>, Failure> {
         let answer = self.party.ask(command)?;
         self.map_or_errno(answer)
     }
@@ -316,7 +316,7 @@ pub(crate) fn map_command(offset: u64, len: usize) -> Command {
     Command::Map(shared(offset, len))
 }
 
-fn shared(offset: u64, len: usize) -> MapRequest {
+pub(crate) fn shared(offset: u64, len: usize) -> MapRequest {
     MapRequest {
         offset,
         len,

@@ -240,6 +240,11 @@ fn obey(session: &mut Session, maps: &mut Maps, command: Command) -> Result<Answ
     Ok(match command {
         Command::Map(request) => maps.map(session.channel(), &request),
         Command::MapAdjacent(request) => maps.map_adjacent(session.channel(), &request),
+        Command::MapAt {
+            request,
+            residue,
+            period,
+        } => maps.map_at(session.channel(), &request, residue, period),
         Command::Memory(map, command) => maps.act(map, command),
         Command::Behave(behaviour) => {
             session.behave(behaviour)?;
