@@ -52,6 +52,7 @@ pub fn find(name: &str) -> Option<Workload> {
         by_id::WORKLOADS,
         shared_memory::processes::WORKLOADS,
         shared_memory::moves::WORKLOADS,
+        shared_memory::fixed::WORKLOADS,
         shared_memory::advice::WORKLOADS,
         shared_memory::buffers::WORKLOADS,
         trouble::WORKLOADS,

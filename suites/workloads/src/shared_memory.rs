@@ -3,10 +3,11 @@
 
 pub(crate) mod advice;
 pub(crate) mod buffers;
+pub(crate) mod fixed;
 pub(crate) mod moves;
 pub(crate) mod processes;
 
-use sys::{page_size, read_text};
+use sys::{Errno, page_size, read_text};
 
 use crate::command::Map;
 use crate::{Case, Failure, Process, Server, expect, pattern};
@@ -82,6 +83,14 @@ fn vm_flags_in(smaps: &str, start: u64) -> Option<Vec<String>> {
     let mut lines = smaps.lines().skip_while(|line| !starts_there(line));
     let flags = lines.find_map(|line| line.strip_prefix("VmFlags:"))?;
     Some(flags.split_whitespace().map(str::to_owned).collect())
+}
+
+/// What the kernel says to an address one page off: there is no such colour where nothing aliases.
+fn off_colour<T>(period: u64, ok: T) -> Result<T, Errno> {
+    match period > page_size() as u64 {
+        true => Err(Errno::EINVAL),
+        false => Ok(ok),
+    }
 }
 
 /// Bytes `at..at + len` of the pattern of `seed`, where a process has it in a mapping.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! mprotect, madvise, mlock, msync: what may be done to a mapping changes, what is in it does not.
 
-use sys::{Advice, Errno, Fd, OpenFlags, Prot, page_size, read_text};
+use sys::{Advice, Errno, Fd, OpenFlags, Prot, page_size, read_text, write_file};
 
 use super::{Pair, vm_flags};
 use crate::command::{Map, Touched};
@@ -158,17 +158,24 @@ fn advice(case: &mut Case) -> Result<(), Failure> {
             self::frames(&mut pair.client, pair.there)?,
             frames,
         )?;
-        // Of a part, with a child that inherits what became of it.
+        // Of a part that nobody else has mapped, with a child that inherits what became of it.
+        let word = pair.server.load(pair.here, 2 * page)?;
+        pair.server.unmap(pair.here)?;
         let tail = pair.client.cut(pair.there, page)?;
         let answer = pair.client.try_call(tail, MemoryCall::Advise(*advice))?;
         expect_that(allowed.contains(&answer.err()), || {
             format!("{advice:?} of a part: expected one of {allowed:?}, found {answer:?}")
         })?;
+        // What the kernel believes it can have again, it takes now.
+        write_file("/proc/sys/vm/drop_caches", b"1")?;
+        expect("pages of the client alone", pair.server.pages()?, 3)?;
         let mut child = pair.client.fork("child")?;
         child.verify(pair.there, 0, page, seed + 1)?;
-        let word = pair.server.load(pair.here, 2 * page)?;
         expect(&what("a child's word"), child.load(tail, page)?, word)?;
         child.quit()?;
+        expect(&what("a word"), pair.client.load(tail, page)?, word)?;
+        pair.here = pair.server.map_pages(pair.server.page_id(0)?, 3)?;
+        pair.server.verify(pair.here, 0, pair.len, seed + 1)?;
         pair.client.unmap(tail)?;
         pair.client.unmap(pair.there)?;
         pair.server.await_munmaps(round as u64 + 1)?;
