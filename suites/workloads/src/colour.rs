@@ -85,28 +85,32 @@ fn addresses(case: &mut Case) -> Result<(), Failure> {
 /// notices as little as the server does.
 fn placed_again(case: &mut Case) -> Result<(), Failure> {
     let (page, period) = (page_size(), case.period());
-    let page_id: u64 = case.param("page_id")?;
-    let behaviour = Behaviour {
-        mmap: OnMmap::Fixed { page_id },
-        ..Behaviour::default()
-    };
-    let mut server = case.serve_as(behaviour)?;
+    let rounds: u64 = case.param("rounds")?;
+    let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
-    let here = server.map_pages(page_id, 1)?;
-    for round in 1..=case.param::<u64>("rounds")? {
-        let there = client.map(0, page)?;
-        let colour = client.area(there)?.start % period;
-        expect("colour", colour, page_id * page as u64 % period)?;
-        client.store(there, 0, round)?;
-        expect(
-            "a store, loaded by the server",
-            server.load(here, 0)?,
-            round,
-        )?;
-        client.unmap(there)?;
-        let seen = server.await_munmaps(round)?;
-        expect("FUSE_MMAPs", seen.mmaps, round)?;
-        expect("FUSE_MUNMAPs", seen.munmaps, round)?;
+    let mut round = 0;
+    for page_id in case.param::<Vec<u64>>("page_ids")? {
+        server.behave(Behaviour {
+            mmap: OnMmap::Fixed { page_id },
+            ..Behaviour::default()
+        })?;
+        let here = server.map_pages(page_id, 1)?;
+        for _ in 0..rounds {
+            round += 1;
+            let there = client.map(0, page)?;
+            let colour = client.area(there)?.start % period;
+            expect("colour", colour, page_id * page as u64 % period)?;
+            client.store(there, 0, round)?;
+            expect(
+                "a store, loaded by the server",
+                server.load(here, 0)?,
+                round,
+            )?;
+            client.unmap(there)?;
+            let seen = server.await_munmaps(round)?;
+            expect("FUSE_MMAPs", seen.mmaps, round)?;
+            expect("FUSE_MUNMAPs", seen.munmaps, round)?;
+        }
     }
     client.quit()?;
     server.quit()
