@@ -8,7 +8,6 @@ use crate::abi::{
 };
 use crate::channel::{IO_MAX, Request};
 use crate::session::{Kind, ServerError, Session, get};
-use crate::wire::Field;
 
 /// Bytes in the file: two of the longest exchanges.
 pub(crate) const SIZE: usize = 2 * IO_MAX;
@@ -28,7 +27,7 @@ pub(crate) fn answer(session: &mut Session, request: &Request) -> Result<(), Ser
         op::LOOKUP => lookup(session, request),
         op::GETATTR | op::SETATTR => Ok(attr_out(session, request.header.nodeid)),
         op::OPEN => Ok(open(session)),
-        op::OPENDIR => Ok(bytes(session, &OpenOut::default())),
+        op::OPENDIR => Ok(session.bytes(&OpenOut::default())),
         op::READ => Ok(read(session, &get(request)?)),
         op::WRITE => write(session, request)?,
         op::READDIR => Ok(Vec::new()),
@@ -46,12 +45,6 @@ pub(crate) fn answer(session: &mut Session, request: &Request) -> Result<(), Ser
         Err(errno) => session.channel.refuse(request, errno)?,
     }
     Ok(())
-}
-
-fn bytes<F: Field>(session: &Session, reply: &F) -> Vec<u8> {
-    let mut writer = session.channel.writer();
-    writer.put(reply);
-    writer.into_bytes()
 }
 
 fn attr(session: &Session, node: u64) -> Attr {
@@ -75,7 +68,7 @@ fn attr_out(session: &Session, node: u64) -> Vec<u8> {
         attr: attr(session, node),
         ..AttrOut::default()
     };
-    bytes(session, &reply)
+    session.bytes(&reply)
 }
 
 fn lookup(session: &Session, request: &Request) -> Result<Vec<u8>, Errno> {
@@ -90,7 +83,7 @@ fn lookup(session: &Session, request: &Request) -> Result<Vec<u8>, Errno> {
         attr: attr(session, FILE_ID),
         ..EntryOut::default()
     };
-    Ok(bytes(session, &reply))
+    Ok(session.bytes(&reply))
 }
 
 fn open(session: &mut Session) -> Vec<u8> {
@@ -106,7 +99,7 @@ fn open(session: &mut Session) -> Vec<u8> {
         open_flags: FOPEN_DIRECT_IO | dmmap,
         backing_id: 0,
     };
-    bytes(session, &reply)
+    session.bytes(&reply)
 }
 
 /// The part of `offset..offset + size` that is inside the file.
@@ -138,5 +131,5 @@ fn write(session: &mut Session, request: &Request) -> Result<Result<Vec<u8>, Err
         size: size as u32,
         padding: 0,
     };
-    Ok(Ok(bytes(session, &reply)))
+    Ok(Ok(session.bytes(&reply)))
 }

@@ -169,10 +169,4 @@ impl Session {
         }
         Ok(())
     }
-
-    fn bytes<F: Field>(&self, body: &F) -> Vec<u8> {
-        let mut writer = self.channel.writer();
-        writer.put(body);
-        writer.into_bytes()
-    }
 }

@@ -9,7 +9,7 @@ use crate::abi::{MMAP_LAZY, MmapIn, MmapOut, MunmapIn, Pages, op};
 use crate::behaviour::{Behaviour, OnMmap};
 use crate::channel::{Channel, Request};
 use crate::seen::Seen;
-use crate::wire::Short;
+use crate::wire::{Field, Short};
 use crate::{cuse, files, fuse};
 
 /// Why a server cannot go on.
@@ -197,6 +197,13 @@ impl Session {
         }
     }
 
+    /// A struct as the kernel reads it.
+    pub(crate) fn bytes<F: Field>(&self, body: &F) -> Vec<u8> {
+        let mut writer = self.channel.writer();
+        writer.put(body);
+        writer.into_bytes()
+    }
+
     pub(crate) fn hold(&mut self, request: &Request) {
         self.held.push(request.clone());
     }
@@ -258,13 +265,11 @@ impl Session {
             };
             return Ok(self.channel.refuse(request, errno)?);
         };
-        let mut writer = self.channel.writer();
-        writer.put(&MmapOut {
+        let body = self.bytes(&MmapOut {
             page_id,
             flags,
             padding: 0,
         });
-        let body = writer.into_bytes();
         Ok(self.channel.reply(request, &body[..body.len() - cut])?)
     }
 }
@@ -276,7 +281,7 @@ fn has_ended(errno: Errno) -> bool {
 }
 
 /// The struct at the start of a request's body.
-pub(crate) fn get<F: crate::wire::Field>(request: &Request) -> Result<F, ServerError> {
+pub(crate) fn get<F: Field>(request: &Request) -> Result<F, ServerError> {
     request.get().map_err(|short| ServerError::Short {
         opcode: request.header.opcode,
         short,

@@ -66,6 +66,20 @@ pub(crate) fn await_seen(
     }
 }
 
+/// Has the kernel shrink its caches until it has asked for pages as `enough` says.
+fn shrink_until(mut enough: impl FnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
+    let start = Instant::now();
+    while !enough()? {
+        // 2: caches that can give something back (Documentation/admin-guide/sysctl/vm.rst).
+        write_file("/proc/sys/vm/drop_caches", b"2")?;
+        expect_that(start.elapsed() < PATIENCE, || {
+            "the kernel does not ask for pages".into()
+        })?;
+        sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
 /// Each page that is touched is asked for once, whoever touches it, and is what read(2) shows.
 fn filled(case: &mut Case) -> Result<(), Failure> {
     let pages: usize = case.param("pages")?;
@@ -415,15 +429,7 @@ fn reclaim_pressure(case: &mut Case) -> Result<(), Failure> {
     for round in 1..=case.param::<u64>("rounds")? {
         client.fill(map, 0, pages * page, round)?;
         expect("pages", server.pages()?, pages as u64)?;
-        // 2: caches that can give something back (Documentation/admin-guide/sysctl/vm.rst).
-        let start = Instant::now();
-        while server.pages()? > 0 {
-            write_file("/proc/sys/vm/drop_caches", b"2")?;
-            expect_that(start.elapsed() < PATIENCE, || {
-                "the kernel does not ask for pages".into()
-            })?;
-            sleep(Duration::from_millis(5));
-        }
+        shrink_until(|| Ok(server.pages()? == 0))?;
         expect(
             "pages asked back",
             server.seen()?.reclaimed,
@@ -480,14 +486,7 @@ fn reclaim_held(case: &mut Case) -> Result<(), Failure> {
     for answers in [true, false] {
         client.fill(map, 0, 4 * page, 1)?;
         let reclaims = server.seen()?.reclaims;
-        let start = Instant::now();
-        while server.seen()?.reclaims == reclaims {
-            write_file("/proc/sys/vm/drop_caches", b"2")?;
-            expect_that(start.elapsed() < PATIENCE, || {
-                "the kernel does not ask for pages".into()
-            })?;
-            sleep(Duration::from_millis(5));
-        }
+        shrink_until(|| Ok(server.seen()?.reclaims != reclaims))?;
         expect("pages while the server thinks", server.pages()?, 4)?;
         // Who had touched the page loses it like who has not.
         other.start_load(there, page)?;

@@ -209,12 +209,8 @@ impl Process {
         map: Map,
         call: MemoryCall,
     ) -> Result<Result<(), Errno>, Failure> {
-        self.start_call(map, call)?;
-        match self.party.hear()? {
-            Answer::Done => Ok(Ok(())),
-            Answer::Refused { errno, .. } => Ok(Err(Errno::from_raw(errno))),
-            other => Err(self.party.strange(&other)),
-        }
+        self.party
+            .try_done(&Command::Memory(map, MemoryCommand::Call(call)))
     }
 
     /// Has it make a call that must go well.
@@ -271,10 +267,8 @@ impl Process {
     /// Maps as [`Process::map`] does, with MAP_FIXED, over a mapping of this length.
     pub(crate) fn map_over(&mut self, map: Map, offset: u64, len: usize) -> Result<Map, Failure> {
         let command = Command::MapOver(map, shared(offset, len));
-        match self.party.ask_good(&command)? {
-            Answer::Map(map) => Ok(map),
-            other => Err(self.party.strange(&other)),
-        }
+        let answer = self.party.ask_good(&command)?;
+        self.expect_map(answer)
     }
 
     /// Writes `len` bytes from byte `at` of a mapping to byte `offset` of the file.

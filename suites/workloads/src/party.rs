@@ -5,7 +5,7 @@ use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sys::{Ended, Fd, Forked, OpenFlags, Pid, Signal, Target};
+use sys::{Ended, Errno, Fd, Forked, OpenFlags, Pid, Signal, Target};
 
 use crate::command::{Answer, Command};
 use crate::failure::Failure;
@@ -102,6 +102,15 @@ impl Party {
                 Err(Failure::new(format!("{}: {}", self.name, bad.describe())))
             }
             good => Ok(good),
+        }
+    }
+
+    /// Tells it something; the error number where the kernel refuses.
+    pub(crate) fn try_done(&mut self, command: &Command) -> Result<Result<(), Errno>, Failure> {
+        match self.ask(command)? {
+            Answer::Done => Ok(Ok(())),
+            Answer::Refused { errno, .. } => Ok(Err(Errno::from_raw(errno))),
+            other => Err(self.strange(&other)),
         }
     }
 

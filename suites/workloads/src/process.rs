@@ -90,7 +90,7 @@ impl Process {
         }
     }
 
-    fn expect_map(&self, answer: Answer) -> Result<Map, Failure> {
+    pub(crate) fn expect_map(&self, answer: Answer) -> Result<Map, Failure> {
         match answer {
             Answer::Map(map) => Ok(map),
             other => Err(self.party.strange(&other)),

@@ -128,7 +128,7 @@ impl Server {
         len: usize,
         seed: u64,
     ) -> Result<Result<(), Errno>, Failure> {
-        self.try_done(&Command::LoadPages {
+        self.process.party.try_done(&Command::LoadPages {
             page_id,
             at,
             len,
@@ -160,20 +160,14 @@ impl Server {
 
     /// Lets go of pages; the error number where the kernel refuses.
     pub fn free_pages(&mut self, page_id: u64, count: u64) -> Result<Result<(), Errno>, Failure> {
-        self.try_done(&Command::FreePages { page_id, count })
+        self.process
+            .party
+            .try_done(&Command::FreePages { page_id, count })
     }
 
     /// Sends a notification; the error number where the kernel refuses.
     pub fn notify(&mut self, code: i32, body: Vec<u8>) -> Result<Result<(), Errno>, Failure> {
-        self.try_done(&Command::Notify { code, body })
-    }
-
-    fn try_done(&mut self, command: &Command) -> Result<Result<(), Errno>, Failure> {
-        match self.process.party.ask(command)? {
-            Answer::Done => Ok(Ok(())),
-            Answer::Refused { errno, .. } => Ok(Err(Errno::from_raw(errno))),
-            other => Err(self.process.party.strange(&other)),
-        }
+        self.process.party.try_done(&Command::Notify { code, body })
     }
 
     /// Gives up root.

@@ -157,19 +157,25 @@ fn move_pieces(case: &mut Case) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Has the client try to move its mapping to an address of the colour next to its own.
+fn try_off_colour(pair: &mut Pair, period: u64) -> Result<Result<(), Errno>, Failure> {
+    let start = pair.client.area(pair.there)?.start;
+    let call = MemoryCall::Move {
+        len: pair.len,
+        residue: (start + page_size() as u64) % period,
+        period,
+    };
+    pair.client.try_call(pair.there, call)
+}
+
 /// A mapping cannot be moved to an address of another colour, and is none the worse for it.
 fn move_colour(case: &mut Case) -> Result<(), Failure> {
-    let (page, period) = (page_size() as u64, case.period());
+    let period = case.period();
     let mut pair = Pair::new(case, 0, 3)?;
     for round in 0..3 {
         pair.agree(10 * round)?;
         let start = pair.client.area(pair.there)?.start;
-        let call = MemoryCall::Move {
-            len: pair.len,
-            residue: (start + page) % period,
-            period,
-        };
-        let answer = pair.client.try_call(pair.there, call)?;
+        let answer = try_off_colour(&mut pair, period)?;
         expect("a move to another colour", answer, off_colour(period, ()))?;
         if answer.is_err() {
             let after = pair.client.area(pair.there)?.start;
@@ -181,13 +187,7 @@ fn move_colour(case: &mut Case) -> Result<(), Failure> {
     }
     // Nobody else needs the colour, but the pages have it.
     pair.server.unmap(pair.here)?;
-    let start = pair.client.area(pair.there)?.start;
-    let call = MemoryCall::Move {
-        len: pair.len,
-        residue: (start + page) % period,
-        period,
-    };
-    let answer = pair.client.try_call(pair.there, call)?;
+    let answer = try_off_colour(&mut pair, period)?;
     expect("the same, unshared", answer, off_colour(period, ()))?;
     pair.client.verify(pair.there, 0, pair.len, 21)?;
     pair.here = pair.server.map_pages(pair.server.page_id(0)?, 3)?;
