@@ -59,9 +59,9 @@ pub(crate) enum MemoryCall {
     Word { at: usize },
     /// set_robust_list, with an entry at `at` and a futex 8 bytes behind it that this process owns and others wait for.
     OwnRobustly { at: usize },
-    /// futex: makes a sleeper of one a sleeper of the other, once there is one.
-    Requeue { from: usize, to: usize },
-    /// futex: waits for a wake, while the word is `expected`.
+    /// futex: waits until somebody sleeps on it.
+    AwaitSleeper { at: usize },
+    /// futex: sleeps until it is woken, or the word is not `expected` any more.
     AwaitWake { at: usize, expected: u32 },
 }
 
@@ -146,12 +146,16 @@ pub(crate) fn make(mapping: &mut Mapping, call: MemoryCall) -> Answer {
         MemoryCall::Address => return Answer::Number(mapping.address()),
         MemoryCall::Word { at } => return Answer::Number(mapping.load::<u32>(at).into()),
         MemoryCall::OwnRobustly { at } => mapping.own_robustly(at),
-        MemoryCall::Requeue { from, to } => return requeue(mapping, from, to),
+        MemoryCall::AwaitSleeper { at } => return await_sleeper(mapping, at),
         MemoryCall::AwaitWake { at, expected } => {
             return match mapping.futex_wait(at, expected, PATIENCE) {
                 Err(error) => error.into(),
-                Ok(FutexWait::Woken) => Answer::Done,
-                Ok(other) => Answer::Failed(format!("a wait on the futex at {at:#x}: {other:?}")),
+                Ok(FutexWait::TimedOut) => Answer::Failed(format!(
+                    "nobody woke the futex at {at:#x}; its word went from {expected:#x} to {:#x}",
+                    mapping.load::<u32>(at)
+                )),
+                // The kernel looks at the word again when a sleeper was disturbed.
+                Ok(FutexWait::Woken | FutexWait::Changed) => Answer::Done,
             };
         }
     };
@@ -190,16 +194,16 @@ fn write(mapping: &Mapping, into: Other, at: usize, len: usize) -> sys::Result<V
     }
 }
 
-fn requeue(mapping: &Mapping, from: usize, to: usize) -> Answer {
+fn await_sleeper(mapping: &Mapping, at: usize) -> Answer {
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
-        match mapping.futex_requeue(from, to, 1) {
+        match mapping.futex_sleepers(at, 1) {
             Ok(0) => sys::yield_now(),
             Ok(_) => return Answer::Done,
             Err(error) => return error.into(),
         }
     }
-    Answer::Failed(format!("nobody came to wait on the futex at {from:#x}"))
+    Answer::Failed(format!("nobody came to wait on the futex at {at:#x}"))
 }
 
 impl Process {

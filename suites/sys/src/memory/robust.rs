@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Futexes that the kernel takes from a process that ends: robust lists, and waiters moved from one to another.
+//! Futexes that the kernel takes from a process that ends, and whether somebody sleeps on one.
 
 use super::{Mapping, backend};
 use crate::errno::{During, Result};
@@ -31,15 +31,16 @@ impl Mapping {
             .during(|| format!("set a robust list with an entry at byte {offset:#x}"))
     }
 
-    /// Makes at most `count` sleepers of the futex at `from` sleepers of the one at `to`; how many there were.
+    /// How many sleep on the futex at `offset`, counted up to `most`. They go on sleeping: the kernel is asked to move
+    /// them to where they are.
     ///
     /// # Errors
     /// What futex(2) says.
-    pub fn futex_requeue(&self, from: usize, to: usize, count: u32) -> Result<u32> {
-        let (at, other) = (self.place::<u32>(from), self.place::<u32>(to));
-        // SAFETY: bounds and alignment of both are checked; only the kernel looks at the words.
-        unsafe { backend::futex_requeue(at, other, count) }
-            .during(|| format!("move sleepers of the futex at byte {from:#x} to byte {to:#x}"))
+    pub fn futex_sleepers(&self, offset: usize, most: u32) -> Result<u32> {
+        let at = self.place::<u32>(offset);
+        // SAFETY: bounds and alignment are checked; only the kernel looks at the word.
+        unsafe { backend::futex_requeue(at, at, most) }
+            .during(|| format!("count who sleeps on the futex at byte {offset:#x}"))
     }
 }
 
@@ -52,23 +53,28 @@ mod tests {
 
     #[test]
     fn the_kernel_tells_of_an_owner_that_ended() {
-        let (gate, entry) = (0, 64);
+        let entry = 64;
+        let lock = entry + TO_FUTEX;
         let file = memfd("robust", page_size() as u64).unwrap();
         let (prot, sharing) = (Prot::ReadWrite, Sharing::Shared);
         let map = Mapping::of(&file, 0, page_size(), prot, sharing).unwrap();
-        let Forked::Parent(waiter) = fork().unwrap() else {
-            let woken = map.futex_wait(gate, 0, Duration::from_secs(10)).unwrap();
-            exit(i32::from(woken != FutexWait::Woken))
-        };
         let Forked::Parent(owner) = fork().unwrap() else {
             map.own_robustly(entry).unwrap();
-            while map.futex_requeue(gate, entry + TO_FUTEX, 1).unwrap() == 0 {
+            while map.futex_sleepers(lock, 2).unwrap() == 0 {
                 crate::yield_now();
             }
-            exit(0)
+            exit(i32::from(map.futex_sleepers(lock, 2).unwrap() != 1))
+        };
+        let Forked::Parent(waiter) = fork().unwrap() else {
+            let owned = owner.0 as u32 | WAITERS;
+            while map.load::<u32>(lock) != owned {
+                crate::yield_now();
+            }
+            let end = map.futex_wait(lock, owned, Duration::from_secs(10));
+            exit(i32::from(end.unwrap() == FutexWait::TimedOut))
         };
         assert_eq!(wait(owner).unwrap(), Ended::Code(0));
         assert_eq!(wait(waiter).unwrap(), Ended::Code(0));
-        assert_eq!(map.load::<u32>(entry + TO_FUTEX), OWNER_DIED | WAITERS);
+        assert_eq!(map.load::<u32>(lock), OWNER_DIED | WAITERS);
     }
 }

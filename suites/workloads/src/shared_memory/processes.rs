@@ -161,8 +161,6 @@ fn await_exec(pid: u32, path: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where waiters go to sleep.
-const GATE: usize = 0;
 /// Entry of the owner's robust list.
 const ENTRY: usize = 64;
 /// The futex that is owned.
@@ -212,13 +210,12 @@ fn wait_for(
         owned,
     )?;
     let sleep = MemoryCall::AwaitWake {
-        at: GATE,
-        expected: 0,
+        at: LOCK,
+        expected: owned,
     };
     waiter.start_call(of_waiter, sleep)?;
-    // Only who sleeps can be moved: nothing depends on who is faster.
-    let (from, to) = (GATE, LOCK);
-    owner.call(of_owner, MemoryCall::Requeue { from, to })
+    // Nothing depends on who is faster.
+    owner.call(of_owner, MemoryCall::AwaitSleeper { at: LOCK })
 }
 
 /// The owner is killed, or becomes another program, which is an end to what it owned as well.
