@@ -45,6 +45,11 @@ u64 IMPORT(unlink)(SYS, u32 path)
 	return answer(unlink(guest_text(sys, path)));
 }
 
+u64 IMPORT(rmdir)(SYS, u32 path)
+{
+	return answer(rmdir(guest_text(sys, path)));
+}
+
 u64 IMPORT(make_char_device)(SYS, u32 path, u32 mode, u32 major, u32 minor)
 {
 	return answer(mknod(guest_text(sys, path), S_IFCHR | mode, makedev(major, minor)));

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* Imports: processes. */
 #include <grp.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -88,6 +91,19 @@ u64 IMPORT(become_user)(SYS, u32 id)
 	if (setgroups(0, NULL) || setresgid(id, id, id) || setresuid(id, id, id))
 		return answer(-1);
 	return geteuid() == id ? 0 : -EPERM;
+}
+
+u64 IMPORT(limit_locked_memory)(SYS, u64 bytes)
+{
+	struct rlimit limit = { .rlim_cur = bytes, .rlim_max = bytes };
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	if (setrlimit(RLIMIT_MEMLOCK, &limit) || syscall(SYS_capget, &header, data))
+		return answer(-1);
+	data[0].effective &= ~(1U << CAP_IPC_LOCK);
+	data[0].permitted &= ~(1U << CAP_IPC_LOCK);
+	return answer(syscall(SYS_capset, &header, data));
 }
 
 void IMPORT(yield_now)(SYS)

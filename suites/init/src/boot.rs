@@ -2,6 +2,7 @@
 //! From a bare root filesystem to one that cases can run in.
 
 use sys::{Fd, MountFlags, OpenFlags};
+use workloads::GROUPS;
 
 /// Source, place and kind of every mount, in order.
 const MOUNTS: [(&str, &str, &str); 6] = [
@@ -27,9 +28,23 @@ pub fn mount_all() -> Result<(), String> {
             _ => {}
         }
     }
+    mount_groups()?;
     let flags = OpenFlags::READ | OpenFlags::WRITE | OpenFlags::NO_TERMINAL;
     let console = Fd::open("/dev/console", flags).map_err(|error| error.to_string())?;
     sys::replace_stdio(&[&console, &console, &console]).map_err(|error| error.to_string())
+}
+
+/// Control groups, with those for memory, where the kernel has them: few cases need them.
+fn mount_groups() -> Result<(), String> {
+    if !sys::is_there(GROUPS) {
+        return Ok(());
+    }
+    sys::mount("cgroup2", GROUPS, "cgroup2", MountFlags::default(), "")
+        .map_err(|error| error.to_string())?;
+    let controllers = format!("{GROUPS}/cgroup.subtree_control");
+    // Without memory cgroups there is nothing of the name.
+    let _ = sys::write_file(&controllers, b"+memory");
+    Ok(())
 }
 
 /// Settings that the cases rely on.

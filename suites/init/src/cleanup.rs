@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! After a case: no process of it, no mount of it.
+//! After a case: no process of it, no mount and no group of it.
 
 use std::time::Duration;
 
 use sys::{Errno, Instant, Signal, Target, list_dir, read_text, sleep};
+use workloads::GROUPS;
 
 /// How long a killed process may take to be gone. Freeing what a case holds takes milliseconds; a process that is
 /// still there after this waits for something that will not come.
@@ -46,6 +47,14 @@ pub fn unmount_leftovers() {
     for place in places_below(&mounts, "/run/dmmap/") {
         // If it fails, the connection is still there, and the comparison after the case says so.
         let _ = sys::unmount(place);
+    }
+}
+
+/// Removes the groups a case has left.
+pub fn remove_groups() {
+    for name in list_dir(GROUPS).unwrap_or_default() {
+        // What the kernel has put there are files.
+        let _ = sys::remove_dir(&format!("{GROUPS}/{name}"));
     }
 }
 

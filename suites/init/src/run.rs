@@ -81,6 +81,7 @@ pub fn run_case(planned: &PlannedCase, send: &mut dyn FnMut(Record)) -> bool {
         (Cleaned::All, Err(why)) => (Outcome::Fail { reason: why }, 0, false),
         (Cleaned::All, Ok(before)) => {
             cleanup::unmount_leftovers();
+            cleanup::remove_groups();
             let after = before.compare();
             figures.insert("free_lost_kib".into(), after.lost.free_kib as f64);
             figures.insert("objects_grown_kib".into(), after.lost.objects_kib as f64);

@@ -88,6 +88,14 @@ pub fn remove_file(path: &str) -> Result<()> {
     backend::remove_file(path).during(|| format!("remove {path}"))
 }
 
+/// Removes an empty directory.
+///
+/// # Errors
+/// What rmdir(2) says.
+pub fn remove_dir(path: &str) -> Result<()> {
+    backend::remove_dir(path).during(|| format!("remove directory {path}"))
+}
+
 /// Makes the node of a character device, mode 0600, unless something is there.
 ///
 /// # Errors

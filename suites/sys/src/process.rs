@@ -199,6 +199,15 @@ pub fn become_nobody() -> Result<()> {
     backend::become_nobody(65534).during(|| "become user 65534".into())
 }
 
+/// Keeps this process to `bytes` of locked memory: sets RLIMIT_MEMLOCK and gives up CAP_IPC_LOCK, which would be above it.
+///
+/// # Errors
+/// What setrlimit(2), capget(2) or capset(2) says.
+pub fn limit_locked_memory(bytes: u64) -> Result<()> {
+    backend::limit_locked_memory(bytes)
+        .during(|| format!("be kept to {bytes} bytes of locked memory"))
+}
+
 /// Maps from here on with the permissions that are asked for. On ARM before v6, which cannot forbid a page to be
 /// executed, the kernel lets every program begin with PROT_READ meaning PROT_EXEC as well (arch/arm/kernel/elf.c).
 ///

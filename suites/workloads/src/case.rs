@@ -12,7 +12,7 @@ use crate::client_party::{self, Source};
 use crate::failure::Failure;
 use crate::party::Party;
 use crate::process::Process;
-use crate::server_party::Server;
+use crate::server_party::{Confines, Server};
 
 /// What a case's function is given: its parameters, and the means to start a server and clients.
 #[derive(Debug)]
@@ -68,12 +68,25 @@ impl Case {
     /// # Errors
     /// The case has no `devices:`, or the server could not start.
     pub fn serve_as(&mut self, behaviour: Behaviour) -> Result<Server, Failure> {
+        self.start_server(behaviour, &Confines::default())
+    }
+
+    /// Starts a server that does everything right and is held to something.
+    pub(crate) fn serve_within(&mut self, confines: &Confines) -> Result<Server, Failure> {
+        self.start_server(Behaviour::default(), confines)
+    }
+
+    fn start_server(
+        &mut self,
+        behaviour: Behaviour,
+        confines: &Confines,
+    ) -> Result<Server, Failure> {
         let device = self.planned.device.ok_or_else(|| {
             Failure::new("the case needs a server: give it `devices: [fuse, cuse]`")
         })?;
         let name = format!("dmmap{}", self.servers);
         self.servers += 1;
-        Server::start(device, &name, behaviour)
+        Server::start(device, &name, behaviour, confines)
     }
 
     /// Starts a client of `server`, with the file open.

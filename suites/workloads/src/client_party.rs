@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A client's own side: opens the file, maps it, and does as it is told.
 
-use sys::{Errno, Fd, Instant, Mapping, OpenFlags, Pid, Prot, Sharing};
+use sys::{
+    Ended, Errno, Fd, Forked, Instant, Mapping, OpenFlags, Pid, Prot, Sharing, Signal, Target,
+};
 
 use crate::command::{Answer, Command};
 use crate::maps::Maps;
@@ -159,7 +161,8 @@ fn obey_with_file(maps: &mut Maps, file: &Fd, command: &Command) -> Answer {
             offset,
             pages,
             times,
-        } => cycle(file, offset, pages, times),
+            die,
+        } => cycle(file, offset, pages, times, die),
         _ => Answer::Failed(format!("a client does not know {command:?}")),
     }
 }
@@ -212,29 +215,51 @@ fn throughput(file: &Fd, size: usize, rounds: u32) -> Answer {
     Answer::Number(start.elapsed().as_nanos() as u64)
 }
 
-fn cycle(file: &Fd, offset: u64, pages: usize, times: u32) -> Answer {
-    let page = sys::page_size();
+fn cycle(file: &Fd, offset: u64, pages: usize, times: u32, die: bool) -> Answer {
     for time in 0..times {
-        let mapping = Mapping::of(file, offset, pages * page, Prot::ReadWrite, Sharing::Shared);
-        let mapping = match mapping {
-            Ok(mapping) => mapping,
-            Err(error) => return error.into(),
+        let answer = match die {
+            false => map_and_touch(file, offset, pages, time)
+                .and_then(|mapping| mapping.unmap().map_err(Answer::from)),
+            true => touch_and_die(file, offset, pages, time),
         };
-        for index in 0..pages {
-            let found: u64 = mapping.load(index * page);
-            if found != 0 {
-                return Answer::Failed(format!(
-                    "cycle {time}, page {index}: expected a new page of zeros, found {found:#x}"
-                ));
-            }
-            mapping.store(
-                index * page,
-                pattern::word(u64::from(time), index as u64) | 1,
-            );
-        }
-        if let Err(error) = mapping.unmap() {
-            return error.into();
+        if let Err(answer) = answer {
+            return answer;
         }
     }
     Answer::Done
+}
+
+/// Maps new pages and writes to them.
+fn map_and_touch(file: &Fd, offset: u64, pages: usize, time: u32) -> Result<Mapping, Answer> {
+    let page = sys::page_size();
+    let mapping = Mapping::of(file, offset, pages * page, Prot::ReadWrite, Sharing::Shared)?;
+    for index in 0..pages {
+        let found: u64 = mapping.load(index * page);
+        if found != 0 {
+            return Err(Answer::Failed(format!(
+                "cycle {time}, page {index}: expected a new page of zeros, found {found:#x}"
+            )));
+        }
+        mapping.store(
+            index * page,
+            pattern::word(u64::from(time), index as u64) | 1,
+        );
+    }
+    Ok(mapping)
+}
+
+/// A child does so, and kills itself with everything mapped.
+fn touch_and_die(file: &Fd, offset: u64, pages: usize, time: u32) -> Result<(), Answer> {
+    let Forked::Parent(child) = sys::fork()? else {
+        if let Err(answer) = map_and_touch(file, offset, pages, time) {
+            let _ = sys::print_line(&answer.describe());
+            sys::exit(1);
+        }
+        let _ = sys::kill(Target::Process(sys::own_pid()), Signal::Kill);
+        sys::exit(2)
+    };
+    match sys::wait(child)? {
+        Ended::Signal(Signal::Kill) => Ok(()),
+        other => Err(Answer::Failed(format!("cycle {time}: a child {other}"))),
+    }
 }

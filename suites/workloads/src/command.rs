@@ -59,11 +59,12 @@ pub(crate) enum Command {
     WriteRead { offset: u64, len: usize, seed: u64 },
     /// A client does that `rounds` times and does not look at the data: what throughput is measured with.
     Throughput { size: usize, rounds: u32 },
-    /// A client maps, touches, unmaps.
+    /// A client maps, touches, unmaps; or children of it map, touch, die.
     Cycle {
         offset: u64,
         pages: usize,
         times: u32,
+        die: bool,
     },
     /// A client touches memory it does not have.
     Segfault,

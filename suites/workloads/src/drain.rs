@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Pages are there when they are touched, are counted exactly, are bounded, and come back however their users go.
 
-use sys::page_size;
+use sys::{Advice, Errno, page_size};
 
 use crate::command::{Map, Touched};
 use crate::counters::{self, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
+use crate::group::Group;
+use crate::memory_call::MemoryCall;
+use crate::server_party::Confines;
 use crate::{Case, Failure, Process, Server, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -17,6 +20,9 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("kill-client", kill_client),
     ("kill-server", kill_server),
     ("cycles", cycles),
+    ("locked-memory", locked_memory),
+    ("group", group),
+    ("greedy", greedy),
 ];
 
 /// Both counters show `expected`; no other connection is there.
@@ -312,13 +318,14 @@ fn kill_server(case: &mut Case) -> Result<(), Failure> {
     expect("pages at the end", counters::read(PAGES_TOTAL)?, 0)
 }
 
-/// Nothing adds up over many mappings: neither pages nor unmaps that the server never hears of.
+/// Nothing adds up over many mappings, unmapped or left behind by who is killed: neither pages nor unmaps that the server
+/// never hears of.
 fn cycles(case: &mut Case) -> Result<(), Failure> {
     let times: u32 = case.param("times")?;
     let pages: usize = case.param("pages")?;
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
-    client.cycle(0, pages, times)?;
+    client.cycle(0, pages, times, case.param("die")?)?;
     expect_pages(&server, "after the cycles", 0)?;
     let seen = server.await_munmaps(u64::from(times))?;
     expect("FUSE_MMAPs", seen.mmaps, u64::from(times))?;
@@ -326,5 +333,175 @@ fn cycles(case: &mut Case) -> Result<(), Failure> {
         "the kernel refused replies".into()
     })?;
     client.quit()?;
+    server.quit()
+}
+
+/// Touches every page of a mapping in one go; EFAULT where one of them would be a SIGBUS. Nothing is left untouched before
+/// that one.
+const TOUCH_ALL: MemoryCall = MemoryCall::Advise(Advice::PopulateWrite);
+
+/// Pages are locked memory of the server's user, whoever touches them: RLIMIT_MEMLOCK as it was when the server started
+/// bounds them, for all of the user's servers together that have no privilege to lock more.
+fn locked_memory(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let limit: usize = case.param("limit")?;
+    let confines = Confines {
+        locked_pages: Some(limit),
+        ..Confines::default()
+    };
+    let mut server = case.serve_within(&confines)?;
+    let other = case.serve_within(&confines)?;
+    let privileged = case.serve()?;
+    let mut client = case.client("client", &server)?;
+    let mut of_other = case.client("client of the other", &other)?;
+    let mut of_privileged = case.client("client of the privileged", &privileged)?;
+
+    let over = (limit + 1) * page;
+    let refused = client.try_map(0, over)?.map(drop);
+    expect(
+        "mmap of what can never be filled",
+        refused,
+        Err(Errno::ENOMEM),
+    )?;
+    let full = client.map(0, limit * page)?;
+    let next = client.map((limit * page) as u64, page)?;
+    let here = server.map_pages(server.page_id((limit * page) as u64)?, 1)?;
+    client.fill(full, 0, limit * page, 1)?;
+    for store in [false, true] {
+        let touched = client.touch(next, 0, store)?;
+        expect("a client's touch over the limit", touched, Touched::Bus)?;
+    }
+    let touched = server.touch(here, 0, true)?;
+    expect("the server's touch over the limit", touched, Touched::Bus)?;
+    let of_its_own = of_other.map(0, page)?;
+    let touched = of_other.touch(of_its_own, 0, true)?;
+    expect(
+        "a touch of a page of the user's other server",
+        touched,
+        Touched::Bus,
+    )?;
+    let far = of_privileged.map(0, over)?;
+    of_privileged.fill(far, 0, over, 2)?;
+    expect("pages of the server", server.pages()?, limit as u64)?;
+    client.verify(full, 0, limit * page, 1)?;
+
+    client.punch(full, 0, page)?;
+    of_other.store(of_its_own, 0, 3)?;
+    let touched = client.touch(next, 0, true)?;
+    expect("a touch once the other has the room", touched, Touched::Bus)?;
+    of_other.quit()?;
+    let touched = client.touch(next, 0, true)?;
+    expect("a touch once the other is gone", touched, Touched::Well)?;
+    client.quit()?;
+    of_privileged.quit()?;
+    server.quit()?;
+    other.quit()?;
+    privileged.quit()
+}
+
+/// The memory cgroup of the server pays for pages, whoever touches them. Where it is full a touch is a SIGBUS, nobody is
+/// killed, and nobody outside notices.
+fn group(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let pages: usize = case.param("pages")?;
+    let group = Group::make("dmmap-server")?;
+    let server = case.serve_within(&Confines {
+        door: Some(group.door()),
+        ..Confines::default()
+    })?;
+    let outside = case.serve()?;
+    let mut client = case.client("client", &server)?;
+    let mut bystander = case.client("bystander", &outside)?;
+
+    let before = group.used()?;
+    let map = client.map(0, pages * page)?;
+    client.fill(map, 0, pages * page, 1)?;
+    let grown = group.used()?.saturating_sub(before);
+    let half = (pages * page / 2) as u64;
+    expect_that(grown > half, || {
+        format!("the group of the server pays {grown} bytes for {pages} pages")
+    })?;
+
+    group.limit(group.used()?)?;
+    let more = client.map((pages * page) as u64, pages * page)?;
+    let result = client.try_call(more, TOUCH_ALL)?;
+    expect(
+        "touching them where the group is full",
+        result,
+        Err(Errno::EFAULT),
+    )?;
+    let came = server.pages()? - pages as u64;
+    expect_that(came < pages as u64, || {
+        format!("{came} of {pages} pages came although the group was full")
+    })?;
+    let touched = client.touch(more, (pages - 1) * page, true)?;
+    expect("a touch where the group is full", touched, Touched::Bus)?;
+    expect("processes killed for it", group.killed()?, 0)?;
+    client.verify(map, 0, pages * page, 1)?;
+    let theirs = bystander.map(0, pages * page)?;
+    bystander.fill(theirs, 0, pages * page, 2)?;
+
+    // What one gives back another can have.
+    client.unmap(map)?;
+    client.store(more, (pages - 1) * page, 3)?;
+    client.quit()?;
+    bystander.quit()?;
+    server.quit()?;
+    outside.quit()?;
+    group.remove()
+}
+
+/// Servers whose clients together touch far more than there may be, all at once, get what there may be and no more; and
+/// who has nothing to do with them has the memory it needs.
+fn greedy(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let mib: usize = case.param("bystander_mib")?;
+    let (len, limit) = (mib << 20, case.param::<usize>("limit")?);
+    counters::set(LIMIT_TOTAL, limit as u64)?;
+    let need = sys::memfd("need", len as u64)?;
+    let mut bystander = case.client_of("bystander", &need)?;
+    let needed = bystander.map(0, len)?;
+    bystander.fill(needed, 0, len / 2, 1)?;
+
+    let mut greedy = Vec::new();
+    for _ in 0..case.param("servers")? {
+        let server = case.serve()?;
+        let mut client = case.client("greedy", &server)?;
+        let map = client.map(0, limit * page)?;
+        greedy.push((server, client, map));
+    }
+    for (_, client, map) in &mut greedy {
+        client.start_call(*map, TOUCH_ALL)?;
+    }
+    bystander.fill(needed, len / 2, len / 2, 2)?;
+    for (_, client, _) in &mut greedy {
+        expect(
+            "touching all",
+            client.finish_try_call()?,
+            Err(Errno::EFAULT),
+        )?;
+    }
+
+    expect("pages in total", counters::read(PAGES_TOTAL)?, limit as u64)?;
+    let shares = greedy.iter().map(|(server, ..)| server.pages());
+    let sum: u64 = shares.sum::<Result<u64, Failure>>()?;
+    expect("the shares of the servers together", sum, limit as u64)?;
+    for (_, client, map) in &mut greedy {
+        let touched = client.touch(*map, (limit - 1) * page, true)?;
+        expect("a touch over the limit", touched, Touched::Bus)?;
+    }
+    bystander.verify(needed, 0, len / 2, 1)?;
+    bystander.verify(needed, len / 2, len / 2, 2)?;
+
+    // Who stays can have what the others had.
+    let (server, mut client, map) = greedy.pop().expect("the case has servers");
+    for (server, client, _) in greedy {
+        client.kill()?;
+        server.kill()?;
+    }
+    client.call(map, TOUCH_ALL)?;
+    expect("pages of who stays", server.pages()?, limit as u64)?;
+    client.quit()?;
+    bystander.quit()?;
     server.quit()
 }

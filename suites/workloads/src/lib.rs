@@ -16,6 +16,7 @@ mod command;
 mod counters;
 mod drain;
 mod failure;
+mod group;
 mod hostile;
 mod lazy;
 mod maps;
@@ -32,6 +33,7 @@ mod trouble;
 pub use case::Case;
 pub use counters::{LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
 pub use failure::{Failure, expect, expect_that};
+pub use group::GROUPS;
 pub use process::Process;
 pub use server_party::Server;
 

@@ -234,6 +234,11 @@ impl Process {
         self.party.hear_good().map(drop)
     }
 
+    /// The call that was started has gone well; the error number where the kernel refused.
+    pub(crate) fn finish_try_call(&mut self) -> Result<Result<(), Errno>, Failure> {
+        self.party.hear_done()
+    }
+
     /// The word of 4 bytes at byte `at`.
     pub(crate) fn word(&mut self, map: Map, at: usize) -> Result<u32, Failure> {
         self.number(map, MemoryCall::Word { at })

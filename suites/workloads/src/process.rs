@@ -284,13 +284,20 @@ impl Process {
         }
     }
 
-    /// Maps, writes to every page, unmaps; so many times.
-    pub fn cycle(&mut self, offset: u64, pages: usize, times: u32) -> Result<(), Failure> {
+    /// Maps, writes to every page, unmaps; so many times. Or children of it do, and `die` instead of unmapping.
+    pub fn cycle(
+        &mut self,
+        offset: u64,
+        pages: usize,
+        times: u32,
+        die: bool,
+    ) -> Result<(), Failure> {
         self.party
             .ask_good(&Command::Cycle {
                 offset,
                 pages,
                 times,
+                die,
             })
             .map(drop)
     }

@@ -20,6 +20,29 @@ use crate::process::Process;
 /// this is only there to say what is missing before the case's deadline does.
 const MUNMAP_PATIENCE: Duration = Duration::from_secs(5);
 
+/// What a server is held to from before it accepts direct mmap.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Confines {
+    /// It may lock so many pages, and no more by privilege.
+    pub locked_pages: Option<usize>,
+    /// It is in the memory cgroup with this door ([`crate::group::Group::door`]).
+    pub door: Option<String>,
+}
+
+impl Confines {
+    /// Holds this process to them.
+    fn enter(&self) -> sys::Result<()> {
+        if let Some(door) = &self.door {
+            // 0 is whoever writes.
+            sys::write_file(door, b"0")?;
+        }
+        if let Some(pages) = self.locked_pages {
+            sys::limit_locked_memory((pages * page_size()) as u64)?;
+        }
+        Ok(())
+    }
+}
+
 /// The server of a case. What it does with its own mappings is what a client does: see [`Process`].
 #[derive(Debug)]
 pub struct Server {
@@ -52,6 +75,7 @@ impl Server {
         device: Device,
         name: &str,
         behaviour: Behaviour,
+        confines: &Confines,
     ) -> Result<Server, Failure> {
         let place = match device {
             Device::Fuse => format!("/run/dmmap/{name}"),
@@ -60,7 +84,10 @@ impl Server {
         if device == Device::Fuse {
             sys::make_dir(&place)?;
         }
-        let mut party = Party::fork("server", |control| run(control, device, &place, behaviour))?;
+        let mut party = Party::fork("server", |control| match confines.enter() {
+            Ok(()) => run(control, device, &place, behaviour),
+            Err(error) => control.answer(&error.into()),
+        })?;
         party.hear_good()?;
         let (path, counters) = match device {
             Device::Fuse => (

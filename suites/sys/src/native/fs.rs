@@ -26,6 +26,10 @@ pub(crate) fn remove_file(path: &str) -> Answer<()> {
     std::fs::remove_file(path).map_err(|error| of_io(&error))
 }
 
+pub(crate) fn remove_dir(path: &str) -> Answer<()> {
+    std::fs::remove_dir(path).map_err(|error| of_io(&error))
+}
+
 pub(crate) fn make_char_device(path: &str, major: u32, minor: u32) -> Answer<()> {
     let path = c_text(path)?;
     let mode = libc::S_IFCHR | 0o600;

@@ -103,6 +103,48 @@ pub(crate) fn become_nobody(id: u32) -> Answer<()> {
     }
 }
 
+/// struct __user_cap_header_struct of include/uapi/linux/capability.h.
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: i32,
+}
+
+/// struct __user_cap_data_struct there; the second of two is for capabilities from 32 on.
+#[repr(C)]
+#[derive(Default)]
+struct CapabilityData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// `_LINUX_CAPABILITY_VERSION_3` there.
+const CAPABILITY_VERSION: u32 = 0x2008_0522;
+
+/// `CAP_IPC_LOCK` there.
+const IPC_LOCK: u32 = 1 << 14;
+
+pub(crate) fn limit_locked_memory(bytes: u64) -> Answer<()> {
+    let limit = libc::rlimit64 {
+        rlim_cur: bytes,
+        rlim_max: bytes,
+    };
+    // SAFETY: `limit` outlives the call.
+    answer(unsafe { libc::setrlimit64(libc::RLIMIT_MEMLOCK, &limit) })?;
+    let mut header = CapabilityHeader {
+        version: CAPABILITY_VERSION,
+        pid: 0,
+    };
+    let mut data: [CapabilityData; 2] = Default::default();
+    // SAFETY: this version writes two of `data`, and `header` only where it does not know the version.
+    answer(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, &raw mut data) })?;
+    data[0].effective &= !IPC_LOCK;
+    data[0].permitted &= !IPC_LOCK;
+    // SAFETY: as above, and nothing is written.
+    answer(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, &raw const data) }).map(drop)
+}
+
 #[cfg(target_arch = "arm")]
 pub(crate) fn let_data_be_data() -> Answer<()> {
     // All ones: tell the value and change nothing.

@@ -37,6 +37,12 @@ pub(crate) fn remove_file(path: &str) -> Answer<()> {
     answer(unsafe { imports::unlink(path.as_ptr()) }).map(drop)
 }
 
+pub(crate) fn remove_dir(path: &str) -> Answer<()> {
+    let path = c_text(path)?;
+    // SAFETY: `path` ends in a NUL and outlives the call.
+    answer(unsafe { imports::rmdir(path.as_ptr()) }).map(drop)
+}
+
 pub(crate) fn make_char_device(path: &str, major: u32, minor: u32) -> Answer<()> {
     let path = c_text(path)?;
     // SAFETY: `path` ends in a NUL and outlives the call.

@@ -31,6 +31,7 @@ unsafe extern "C" {
     pub(super) fn list_dir(path: *const c_char, into: *mut u8, room: usize) -> i64;
     pub(super) fn mkdir(path: *const c_char, mode: u32) -> i64;
     pub(super) fn unlink(path: *const c_char) -> i64;
+    pub(super) fn rmdir(path: *const c_char) -> i64;
     pub(super) fn make_char_device(path: *const c_char, mode: u32, major: u32, minor: u32) -> i64;
     pub(super) fn mount(
         source: *const c_char,
@@ -109,6 +110,7 @@ unsafe extern "C" {
     pub(super) fn name_process(name: *const c_char) -> i64;
     /// User and group `id`, no other group.
     pub(super) safe fn become_user(id: u32) -> i64;
+    pub(super) safe fn limit_locked_memory(bytes: u64) -> i64;
     pub(super) safe fn yield_now();
 
     pub(super) safe fn now() -> u64;

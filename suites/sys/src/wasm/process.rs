@@ -80,6 +80,10 @@ pub(crate) fn become_nobody(id: u32) -> Answer<()> {
     answer(imports::become_user(id)).map(drop)
 }
 
+pub(crate) fn limit_locked_memory(bytes: u64) -> Answer<()> {
+    answer(imports::limit_locked_memory(bytes)).map(drop)
+}
+
 pub(crate) fn yield_now() {
     imports::yield_now();
 }
