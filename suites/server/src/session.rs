@@ -116,19 +116,25 @@ impl Session {
         Ok(session)
     }
 
-    /// Changes how it answers; requests it held are answered, or held, by the new way.
+    /// Changes how it answers; requests it held are answered, or held, by the new way. After an error those that are not
+    /// answered yet are held.
     ///
     /// # Errors
     /// What the channel says.
     pub fn behave(&mut self, behaviour: Behaviour) -> Result<(), ServerError> {
         self.behaviour = behaviour;
-        for request in std::mem::take(&mut self.held) {
+        let mut held = std::mem::take(&mut self.held).into_iter();
+        while let Some(request) = held.next() {
             let answered = match request.header.opcode {
                 op::MMAP => self.answer_mmap(&request, &get(&request)?),
                 op::DMMAP_FAULT => self.answer_fault(&request, &get(&request)?),
                 _ => self.answer_reclaim(&request, &get(&request)?),
             };
-            self.note(answered)?;
+            if let Err(error) = self.note(answered) {
+                self.held.push(request);
+                self.held.extend(held);
+                return Err(error);
+            }
         }
         Ok(())
     }

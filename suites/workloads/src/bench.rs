@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Figures: how fast two processes exchange blocks, by direct mmap, by an ordinary shared mapping, and by read and write.
+//! Figures: how fast two processes exchange blocks, how long a first touch takes, how fast a server writes and reads pages
+//! that it has not mapped; each beside what others have for it.
 
+use server::Behaviour;
 use sys::{memfd, page_size};
 
-use crate::command::Map;
+use crate::command::{Answer, Command, Map, MemoryCommand};
 use crate::role::{DATA, Role};
 use crate::{Case, Failure, Process, Workload};
 
-pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("exchange", exchange)];
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
+    ("exchange", exchange),
+    ("touches", touches),
+    ("by-id-throughput", by_id),
+];
 
 /// What one size is measured with.
 struct Job {
@@ -112,4 +118,79 @@ fn by_direct_io(case: &mut Case, job: &Job) -> Result<f64, Failure> {
     client.quit()?;
     server.quit()?;
     Ok(job.mib_per_second(nanos, job.rounds))
+}
+
+/// The first touch of a page: one that the kernel adds, one that the server fills, and one of a memfd. The best of several.
+fn touches(case: &mut Case) -> Result<(), Failure> {
+    let pages: usize = case.param("pages")?;
+    let len = pages * page_size();
+    for _ in 0..case.param("repeats")? {
+        let plain = touch_server(case, Behaviour::default(), len)?;
+        let filled = touch_server(case, Behaviour::lazy(), len)?;
+        let file = memfd("touches", len as u64)?;
+        let mut client = case.client_of("client", &file)?;
+        let map = client.map(0, len)?;
+        let memfd = time_touches(&mut client, map)?;
+        client.quit()?;
+        for (name, nanos) in [
+            ("touch_us", plain),
+            ("touch_filled_by_server_us", filled),
+            ("touch_memfd_us", memfd),
+        ] {
+            let found = nanos as f64 / 1e3 / pages as f64;
+            let best = case.figures.get(name).copied().unwrap_or(f64::MAX);
+            case.figure(name, best.min(found));
+        }
+    }
+    Ok(())
+}
+
+fn touch_server(case: &mut Case, behaviour: Behaviour, len: usize) -> Result<u64, Failure> {
+    let server = case.serve_as(behaviour)?;
+    let mut client = case.client("client", &server)?;
+    let map = client.map(0, len)?;
+    let nanos = time_touches(&mut client, map)?;
+    client.quit()?;
+    server.quit()?;
+    Ok(nanos)
+}
+
+fn time_touches(process: &mut Process, map: Map) -> Result<u64, Failure> {
+    let command = Command::Memory(map, MemoryCommand::TimeTouches);
+    match process.party.ask_good(&command)? {
+        Answer::Number(nanos) => Ok(nanos),
+        other => Err(process.party.strange(&other)),
+    }
+}
+
+/// FUSE_NOTIFY_DMMAP_LOAD and _SAVE of pages that a client has mapped, once round each time.
+fn by_id(case: &mut Case) -> Result<(), Failure> {
+    let sizes: Vec<usize> = case.param("sizes")?;
+    let mib: usize = case.param("mib")?;
+    for size in sizes {
+        let rounds = ((mib << 20) / size).max(2) as u32;
+        let mut server = case.serve()?;
+        let mut client = case.client("client", &server)?;
+        client.map(0, size.next_multiple_of(page_size()))?;
+        let command = Command::TimeById {
+            page_id: server.page_id(0)?,
+            size,
+            rounds,
+        };
+        match server.party.ask_good(&command)? {
+            Answer::Figures(figures) => {
+                for (name, nanos) in figures {
+                    let speed = f64::from(rounds) * size as f64 / nanos as f64 * 1e9;
+                    case.figure(
+                        format!("{name}_{}k_mib_s", size >> 10),
+                        speed / f64::from(1 << 20),
+                    );
+                }
+            }
+            other => return Err(server.party.strange(&other)),
+        }
+        client.quit()?;
+        server.quit()?;
+    }
+    Ok(())
 }

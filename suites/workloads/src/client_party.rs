@@ -6,6 +6,7 @@ use sys::{
 };
 
 use crate::command::{Answer, Command};
+use crate::injection;
 use crate::maps::Maps;
 use crate::party::{Control, fork_with_pipes};
 use crate::pattern;
@@ -90,6 +91,9 @@ impl ClientProcess<'_> {
                 Answer::Done
             }
             Command::Memory(map, command) => self.maps.act(map, command),
+            Command::Failing { nth, command } => {
+                injection::failing(nth, || self.obey(control, *command))
+            }
             Command::Segfault => {
                 match Mapping::anonymous(sys::page_size(), Prot::None) {
                     // The load does not come back.

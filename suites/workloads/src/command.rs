@@ -88,12 +88,20 @@ pub(crate) enum Command {
         len: usize,
         seed: u64,
     },
+    /// A server writes and then reads `size` bytes from page `page_id` on, `rounds` times: what throughput is measured with.
+    TimeById {
+        page_id: u64,
+        size: usize,
+        rounds: u32,
+    },
     /// A server lets go of pages.
     FreePages { page_id: u64, count: u64 },
     /// A server sends a notification of these bytes.
     Notify { code: i32, body: Vec<u8> },
     /// A server gives up root.
     BecomeNobody,
+    /// Does something with the `nth` allocation on the way failing.
+    Failing { nth: u32, command: Box<Command> },
     /// Ends the process.
     Quit,
 }
@@ -139,6 +147,8 @@ pub(crate) enum MemoryCommand {
     Verify { at: usize, len: usize, seed: u64 },
     /// Compares with zeros.
     VerifyZero { at: usize, len: usize },
+    /// Loads a word of every page, in order; how many nanoseconds that takes.
+    TimeTouches,
     /// Lets the kernel read a byte.
     Probe { at: usize },
     /// Lets a child touch a byte.
@@ -180,6 +190,11 @@ pub(crate) enum Answer {
     /// A touch or a probe ended well or of a signal.
     Touched(Touched),
     Seen(Box<Seen>),
+    /// What came of something with an allocation failing, if there were so many.
+    Failing {
+        failed: bool,
+        answer: Box<Answer>,
+    },
     /// The operating system refused; `errno` is its number on this machine.
     Refused {
         what: String,

@@ -18,6 +18,7 @@ mod drain;
 mod failure;
 mod group;
 mod hostile;
+mod injection;
 mod lazy;
 mod maps;
 mod memory_call;
@@ -48,6 +49,7 @@ pub fn find(name: &str) -> Option<Workload> {
         colour::WORKLOADS,
         drain::WORKLOADS,
         hostile::WORKLOADS,
+        injection::WORKLOADS,
         lazy::WORKLOADS,
         abi::WORKLOADS,
         bench::WORKLOADS,

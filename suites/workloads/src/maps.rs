@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sys::{Fd, Mapping, OpenFlags, Prot, page_size, read_text};
+use sys::{Fd, Instant, Mapping, OpenFlags, Prot, page_size, read_text};
 
 use crate::command::{Answer, Area, Map, MapRequest, MemoryCommand, Touched, access};
 use crate::{memory_call, pattern, role};
@@ -100,6 +100,13 @@ impl Maps {
                 verify(mapping, at, &pattern::bytes(seed, at, len))
             }
             MemoryCommand::VerifyZero { at, len } => verify(mapping, at, &vec![0; len]),
+            MemoryCommand::TimeTouches => {
+                let start = Instant::now();
+                for at in (0..mapping.len()).step_by(page_size()) {
+                    mapping.load::<u64>(at);
+                }
+                Answer::Number(start.elapsed().as_nanos() as u64)
+            }
             MemoryCommand::Probe { at } => Answer::Touched(match mapping.probe(at) {
                 Ok(_) => Touched::Well,
                 Err(_) => Touched::Fault,

@@ -326,11 +326,20 @@ impl Process {
             name: name.to_owned(),
         };
         match self.party.ask_good(&command)? {
-            Answer::Forked { pid, to, from } => Ok(Process {
-                party: Party::adopt(name, Pid(pid), self.party.pid, (to, from))?,
-            }),
+            Answer::Forked { pid, to, from } => self.adopt(name, pid, (to, from)),
             other => Err(self.party.strange(&other)),
         }
+    }
+
+    /// The process `pid` that it has forked; `pipes` are the ends there of how to speak to it and how it answers.
+    pub(crate) fn adopt(
+        &self,
+        name: &str,
+        pid: i32,
+        pipes: (i32, i32),
+    ) -> Result<Process, Failure> {
+        let party = Party::adopt(name, Pid(pid), self.party.pid, pipes)?;
+        Ok(Process { party })
     }
 
     /// Lets it become a program that maps nothing, waits and answers nothing: it can only be killed.

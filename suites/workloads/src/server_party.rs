@@ -11,6 +11,7 @@ use sys::{Errno, Instant, page_size, poll};
 use crate::command::{Answer, Command, Map};
 use crate::counters;
 use crate::failure::{Failure, expect};
+use crate::injection;
 use crate::maps::Maps;
 use crate::party::{Control, Party};
 use crate::pattern;
@@ -267,9 +268,20 @@ fn obey(session: &mut Session, maps: &mut Maps, command: Command) -> Result<Answ
             period,
         } => maps.map_at(session.channel(), &request, residue, period),
         Command::Memory(map, command) => maps.act(map, command),
-        Command::Behave(behaviour) => {
-            session.behave(behaviour)?;
-            Answer::Done
+        Command::Behave(behaviour) => match session.behave(behaviour) {
+            Err(ServerError::Sys(error)) => error.into(),
+            other => other.map(|()| Answer::Done)?,
+        },
+        Command::Failing { nth, command } => {
+            let mut done = None;
+            let answer = injection::failing(nth, || match obey(session, maps, *command) {
+                Ok(answer) => answer,
+                Err(error) => {
+                    done = Some(error);
+                    Answer::Done
+                }
+            });
+            done.map_or(Ok(answer), Err)?
         }
         Command::Seen => Answer::Seen(Box::new(session.seen.clone())),
         Command::AwaitMunmaps { count, millis } => await_munmaps(session, count, millis)?,
@@ -298,6 +310,11 @@ fn obey(session: &mut Session, maps: &mut Maps, command: Command) -> Result<Answ
                 }
             }
         },
+        Command::TimeById {
+            page_id,
+            size,
+            rounds,
+        } => time_by_id(session, page_id, size, rounds)?,
         Command::FreePages { page_id, count } => {
             Answer::of(session.free(page_id, count), |()| Answer::Done)
         }
@@ -307,6 +324,33 @@ fn obey(session: &mut Session, maps: &mut Maps, command: Command) -> Result<Answ
         Command::BecomeNobody => Answer::of(sys::become_nobody(), |()| Answer::Done),
         _ => Answer::Failed(format!("a server does not know {command:?}")),
     })
+}
+
+/// Nanoseconds for all writes, and for all reads.
+fn time_by_id(
+    session: &mut Session,
+    page_id: u64,
+    size: usize,
+    rounds: u32,
+) -> Result<Answer, ServerError> {
+    let (mut loads, mut saves) = (Duration::ZERO, Duration::ZERO);
+    let bytes = vec![1; size];
+    for _ in 0..rounds {
+        let start = Instant::now();
+        session.load(page_id, 0, &bytes)?;
+        loads += start.elapsed();
+        let start = Instant::now();
+        let came = session.save(page_id, 0, size as u32)?.len();
+        saves += start.elapsed();
+        if came != size {
+            return Ok(Answer::Failed(format!("{came} of {size} bytes were read")));
+        }
+    }
+    let nanos = |time: Duration| time.as_nanos() as u64;
+    Ok(Answer::Figures(vec![
+        ("load".into(), nanos(loads)),
+        ("save".into(), nanos(saves)),
+    ]))
 }
 
 fn await_munmaps(session: &mut Session, count: u64, millis: u64) -> Result<Answer, ServerError> {

@@ -141,7 +141,10 @@ fn guest_table(lab: &Lab, tree: &Tree) -> Result<String> {
     let (result, _) = lab.test(lab.cases(tree, "bench")?)?;
     let cases = result.targets.iter().flat_map(|target| &target.cases);
     Ok(cases
-        .map(|case| table::exchange(&case.id, &case.figures))
+        .map(|case| match case.id.starts_with("bench/exchange") {
+            true => table::exchange(&case.id, &case.figures),
+            false => table::plain(&case.id, &case.figures),
+        })
         .collect())
 }
 

@@ -53,6 +53,19 @@ pub fn exchange(case: &str, figures: &BTreeMap<String, f64>) -> String {
     text + "\n"
 }
 
+/// The figures of another case, one a row: those that are called `touch_us` or `load_4k_mib_s` and the like.
+pub fn plain(case: &str, figures: &BTreeMap<String, f64>) -> String {
+    let mut table = Figures::new(case, "best");
+    for (name, value) in figures {
+        if let Some(what) = name.strip_suffix("_us") {
+            table.add(&what.replace('_', " "), format!("{value:.2} µs"));
+        } else if let Some(what) = name.strip_suffix("_mib_s") {
+            table.add(&what.replace('_', " "), format!("{value:.0} MiB/s"));
+        }
+    }
+    format!("{table}\n")
+}
+
 /// The middle one; of an even number, the later of the two in the middle.
 ///
 /// # Panics
@@ -92,6 +105,18 @@ mod tests {
         | bench/exchange.cuse, MiB/s | direct mmap | memfd | ratio | read, write |
         |---|--:|--:|--:|--:|
         | 4 KiB | 90 | 100 | 0.90 | 5 |
+        ");
+    }
+
+    #[test]
+    fn other_figures_come_with_their_unit() {
+        let names = ["touch_us", "load_4k_mib_s", "free_lost_kib"];
+        let figures = names.map(str::to_owned).into_iter().zip([2.5, 100.4, 1.0]);
+        insta::assert_snapshot!(plain("bench/touches.cuse", &figures.collect()), @"
+        | bench/touches.cuse | best |
+        |---|--:|
+        | load 4k | 100 MiB/s |
+        | touch | 2.50 µs |
         ");
     }
 
