@@ -107,7 +107,13 @@ impl Party {
 
     /// Tells it something; the error number where the kernel refuses.
     pub(crate) fn try_done(&mut self, command: &Command) -> Result<Result<(), Errno>, Failure> {
-        match self.ask(command)? {
+        self.tell(command)?;
+        self.hear_done()
+    }
+
+    /// Its next answer, to something that needs no more than to be done; the error number where the kernel refuses.
+    pub(crate) fn hear_done(&mut self) -> Result<Result<(), Errno>, Failure> {
+        match self.hear()? {
             Answer::Done => Ok(Ok(())),
             Answer::Refused { errno, .. } => Ok(Err(Errno::from_raw(errno))),
             other => Err(self.strange(&other)),
