@@ -130,14 +130,11 @@ impl Channel {
     /// # Errors
     /// What write(2) says: what is wrong with the notification.
     pub fn notify(&self, code: i32, body: &[u8]) -> sys::Result<()> {
-        self.write(&Message::notification(code, body))
+        self.put(&header(0, code, body), body)
     }
 
     fn send(&self, request: &Request, error: i32, body: &[u8]) -> sys::Result<()> {
-        self.write(&Message {
-            error,
-            ..Message::answer(request.header.unique, body)
-        })
+        self.put(&header(request.header.unique, error, body), body)
     }
 
     /// Writes a message as it is.
@@ -145,14 +142,24 @@ impl Channel {
     /// # Errors
     /// What write(2) says.
     pub fn write(&self, message: &Message) -> sys::Result<()> {
-        let len = (OutHeader::SIZE + message.body.len()) as u32;
+        let body = &message.body;
+        let mut header = header(message.unique, message.error, body);
+        header.len = header.len.wrapping_add_signed(message.len_off);
+        self.put(&header, body)
+    }
+
+    fn put(&self, header: &OutHeader, body: &[u8]) -> sys::Result<()> {
         let mut writer = self.writer();
-        writer.put(&OutHeader {
-            len: len.wrapping_add_signed(message.len_off),
-            error: message.error,
-            unique: message.unique,
-        });
-        writer.put_bytes(&message.body);
+        writer.put(header);
+        writer.put_bytes(body);
         self.fd().write(&writer.into_bytes()).map(drop)
+    }
+}
+
+fn header(unique: u64, error: i32, body: &[u8]) -> OutHeader {
+    OutHeader {
+        len: (OutHeader::SIZE + body.len()) as u32,
+        error,
+        unique,
     }
 }

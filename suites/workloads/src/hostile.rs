@@ -6,6 +6,7 @@ pub(crate) mod deaf;
 pub(crate) mod ends;
 pub(crate) mod init;
 pub(crate) mod notifications;
+pub(crate) mod repeated;
 
 use server::{Behaviour, Message, OnMmap};
 use sys::{Errno, Instant, Signal, page_size};

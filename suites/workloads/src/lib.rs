@@ -47,6 +47,7 @@ pub fn find(name: &str) -> Option<Workload> {
         drain::WORKLOADS,
         hostile::WORKLOADS,
         hostile::answers::WORKLOADS,
+        hostile::repeated::WORKLOADS,
         hostile::notifications::WORKLOADS,
         hostile::init::WORKLOADS,
         hostile::ends::WORKLOADS,
