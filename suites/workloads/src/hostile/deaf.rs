@@ -17,6 +17,9 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("deaf", deaf)];
 /// How long a process that is killed may take to be gone, on a machine that is emulated; the figure says how long it took.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Requests that the kernel lets wait in the background, as the server has answered to FUSE_INIT; it is the default as well.
+const MAX_BACKGROUND: u64 = 12;
+
 /// Another connection, and a client of it.
 struct Elsewhere {
     server: Server,
@@ -129,10 +132,19 @@ fn deaf(case: &mut Case) -> Result<(), Failure> {
     expect_killable(case, "reclaim", client, &mut elsewhere)?;
     expect_killable(case, "reclaimed_page", other, &mut elsewhere)?;
 
-    // FUSE_MUNMAP: nobody waits for that.
+    // FUSE_MUNMAP: nobody waits for that, however many there are.
     await_request(&mut server, op::MUNMAP, None)?;
     expect("pages that can be saved", server.pages()?, 4)?;
-    let client = case.client("client", &server)?;
+    server.behave(Behaviour {
+        unanswered: silent.unanswered,
+        ..Behaviour::lazy()
+    })?;
+    let mut client = case.client("client", &server)?;
+    for round in 1..=2 * MAX_BACKGROUND {
+        let map = client.map(0, page)?;
+        client.store(map, 0, round)?;
+        client.unmap(map)?;
+    }
     client.quit()?;
     elsewhere.expect_usable()?;
     server.kill()?;

@@ -268,7 +268,8 @@ fn init(case: &mut Case) -> Result<(), Failure> {
             error: answer.error,
             ..Message::answer(unique, &answer.body)
         };
-        expect_said(&mut server, answer.what, message, answer.said)?;
+        expect_said(&mut server, answer.what, message.clone(), answer.said)?;
+        expect_said(&mut server, "a second answer", message, Err(Errno::ENOENT))?;
         server.behave(Behaviour::default())?;
         expect_then(case, &mut server, answer.then)
             .map_err(|failure| failure.after(answer.what))?;
