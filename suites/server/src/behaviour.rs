@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::abi::op;
+
 /// How a server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Behaviour {
@@ -12,6 +14,33 @@ pub struct Behaviour {
     pub mmap: OnMmap,
     /// How it fills pages and gives them back; `None`: it leaves that to the kernel.
     pub lazy: Option<Lazy>,
+    /// What else it reads and answers once it does something else with them.
+    pub unanswered: Option<Unanswered>,
+    /// Does not read its channel.
+    pub deaf: bool,
+}
+
+/// Requests that a server does not answer, beside those that have a script of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unanswered {
+    /// FUSE_INIT and CUSE_INIT: there is no file or device until they are answered.
+    Init,
+    /// FUSE_OPEN.
+    Open,
+    /// FUSE_MUNMAP.
+    Munmap,
+}
+
+impl Unanswered {
+    /// It is a request of this kind.
+    pub(crate) fn covers(self, opcode: u32) -> bool {
+        match self {
+            Unanswered::Init => matches!(opcode, op::INIT | op::CUSE_INIT),
+            Unanswered::Open => opcode == op::OPEN,
+            Unanswered::Munmap => opcode == op::MUNMAP,
+        }
+    }
 }
 
 /// How a server fills the pages of its file and gives them back.
@@ -106,6 +135,8 @@ impl Default for Behaviour {
             dmmap: true,
             mmap: OnMmap::Linear { base: 0x400 },
             lazy: None,
+            unanswered: None,
+            deaf: false,
         }
     }
 }

@@ -4,6 +4,7 @@
 use sys::{Errno, Fd, OpenFlags};
 
 use crate::abi::{InHeader, OutHeader};
+use crate::message::Message;
 use crate::wire::{ByteOrder, Field, Reader, Short, Writer};
 
 /// Longest write or read in one request, in bytes; what the largest exchange of the suites needs.
@@ -41,7 +42,8 @@ impl Request {
 /// An open channel. It never waits: poll it first.
 #[derive(Debug)]
 pub struct Channel {
-    fd: Fd,
+    /// `None` once it is closed.
+    fd: Option<Fd>,
     order: ByteOrder,
     buffer: Vec<u8>,
 }
@@ -54,15 +56,28 @@ impl Channel {
     pub fn open(path: &str) -> sys::Result<Channel> {
         let flags = OpenFlags::READ | OpenFlags::WRITE | OpenFlags::NONBLOCK;
         Ok(Channel {
-            fd: Fd::open(path, flags)?,
+            fd: Some(Fd::open(path, flags)?),
             order: ByteOrder::of_kernel(),
             buffer: vec![0; IO_MAX + HEAD_ROOM],
         })
     }
 
     /// The descriptor, to poll or to map.
+    ///
+    /// # Panics
+    /// It is closed.
     pub fn fd(&self) -> &Fd {
-        &self.fd
+        self.fd.as_ref().expect("an open channel")
+    }
+
+    /// Not closed yet.
+    pub fn is_open(&self) -> bool {
+        self.fd.is_some()
+    }
+
+    /// Closes the descriptor; what is mapped stays.
+    pub fn close(&mut self) {
+        self.fd = None;
     }
 
     /// Starts a reply's body.
@@ -75,7 +90,8 @@ impl Channel {
     /// # Errors
     /// What read(2) says; `ENODEV` where the connection has ended. `EPROTO` for a message shorter than its header.
     pub fn receive(&mut self) -> sys::Result<Option<Request>> {
-        let len = match self.fd.read(&mut self.buffer) {
+        let fd = self.fd.as_ref().expect("an open channel");
+        let len = match fd.read(&mut self.buffer) {
             Ok(len) => len,
             // ENOENT: the request was taken back while it was being read.
             Err(error) if matches!(error.errno, Errno::EAGAIN | Errno::ENOENT) => return Ok(None),
@@ -114,21 +130,36 @@ impl Channel {
     /// # Errors
     /// What write(2) says: what is wrong with the notification.
     pub fn notify(&self, code: i32, body: &[u8]) -> sys::Result<()> {
-        self.write(0, code, body)
+        self.put(&header(0, code, body), body)
     }
 
     fn send(&self, request: &Request, error: i32, body: &[u8]) -> sys::Result<()> {
-        self.write(request.header.unique, error, body)
+        self.put(&header(request.header.unique, error, body), body)
     }
 
-    fn write(&self, unique: u64, error: i32, body: &[u8]) -> sys::Result<()> {
+    /// Writes a message as it is.
+    ///
+    /// # Errors
+    /// What write(2) says.
+    pub fn write(&self, message: &Message) -> sys::Result<()> {
+        let body = &message.body;
+        let mut header = header(message.unique, message.error, body);
+        header.len = header.len.wrapping_add_signed(message.len_off);
+        self.put(&header, body)
+    }
+
+    fn put(&self, header: &OutHeader, body: &[u8]) -> sys::Result<()> {
         let mut writer = self.writer();
-        writer.put(&OutHeader {
-            len: (OutHeader::SIZE + body.len()) as u32,
-            error,
-            unique,
-        });
+        writer.put(header);
         writer.put_bytes(body);
-        self.fd.write(&writer.into_bytes()).map(drop)
+        self.fd().write(&writer.into_bytes()).map(drop)
+    }
+}
+
+fn header(unique: u64, error: i32, body: &[u8]) -> OutHeader {
+    OutHeader {
+        len: (OutHeader::SIZE + body.len()) as u32,
+        error,
+        unique,
     }
 }

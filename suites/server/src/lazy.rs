@@ -70,14 +70,6 @@ impl Session {
         self.channel.notify(notify::DMMAP_FREE, &body)
     }
 
-    /// Tells the kernel something that it has not asked for, right or wrong: `code` is one of [`notify`].
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn notify(&self, code: i32, body: &[u8]) -> sys::Result<()> {
-        self.channel.notify(code, body)
-    }
-
     /// Saves what there is of `pages` to the file.
     pub(crate) fn save_to_file(&mut self, pages: &Pages) -> Result<(), ServerError> {
         let page_size = sys::page_size();

@@ -14,11 +14,13 @@ mod cuse;
 mod files;
 mod fuse;
 mod lazy;
+mod message;
 mod seen;
 mod session;
 pub mod wire;
 
-pub use behaviour::{Behaviour, Lazy, OnFault, OnMmap, OnReclaim};
+pub use behaviour::{Behaviour, Lazy, OnFault, OnMmap, OnReclaim, Unanswered};
 pub use channel::{Channel, Request};
+pub use message::Message;
 pub use seen::Seen;
 pub use session::{Flow, ServerError, Session};

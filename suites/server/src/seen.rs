@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::abi::{MmapIn, MunmapIn, Pages};
+use crate::abi::{InHeader, MmapIn, MunmapIn, Pages};
 
 /// Requests kept in full; older ones are only counted.
 const KEPT: usize = 64;
@@ -37,6 +37,16 @@ pub struct Seen {
     pub last_faults: Vec<u64>,
     /// Replies that the kernel would not take.
     pub refused_replies: u64,
+    /// The latest requests of any kind, oldest first.
+    pub last_requests: Vec<RequestSeen>,
+}
+
+/// A request of any kind. Fields as in [`crate::abi::InHeader`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct RequestSeen {
+    pub opcode: u32,
+    pub unique: u64,
 }
 
 /// A FUSE_MMAP and the process it came from. Fields as in [`MmapIn`].
@@ -64,6 +74,19 @@ pub struct MunmapSeen {
 }
 
 impl Seen {
+    /// `unique` of the latest request with this opcode.
+    pub fn unique(&self, opcode: u32) -> Option<u64> {
+        let mut latest = self.last_requests.iter().rev();
+        latest
+            .find(|request| request.opcode == opcode)
+            .map(|request| request.unique)
+    }
+
+    pub(crate) fn request(&mut self, header: &InHeader) {
+        let InHeader { opcode, unique, .. } = *header;
+        keep(&mut self.last_requests, RequestSeen { opcode, unique });
+    }
+
     pub(crate) fn mmap(&mut self, pid: u32, mmap: &MmapIn) {
         self.mmaps += 1;
         let MmapIn {

@@ -8,8 +8,9 @@ use sys::{Errno, Fd, poll};
 use crate::abi::{MMAP_LAZY, MmapIn, MmapOut, MunmapIn, Pages, op};
 use crate::behaviour::{Behaviour, OnMmap};
 use crate::channel::{Channel, Request};
+use crate::message::Message;
 use crate::seen::Seen;
-use crate::wire::{Field, Short};
+use crate::wire::{self, Field, Short};
 use crate::{cuse, files, fuse};
 
 /// Why a server cannot go on.
@@ -50,7 +51,7 @@ pub struct Session {
     pub(crate) channel: Channel,
     pub(crate) kind: Kind,
     /// How it answers; see [`Session::behave`].
-    pub(crate) behaviour: Behaviour,
+    pub behaviour: Behaviour,
     /// What it was asked.
     pub seen: Seen,
     /// What is in its file.
@@ -128,7 +129,8 @@ impl Session {
             let answered = match request.header.opcode {
                 op::MMAP => self.answer_mmap(&request, &get(&request)?),
                 op::DMMAP_FAULT => self.answer_fault(&request, &get(&request)?),
-                _ => self.answer_reclaim(&request, &get(&request)?),
+                op::DMMAP_RECLAIM => self.answer_reclaim(&request, &get(&request)?),
+                _ => self.answer(&request),
             };
             if let Err(error) = self.note(answered) {
                 self.held.push(request);
@@ -144,6 +146,25 @@ impl Session {
         self.channel.fd()
     }
 
+    /// Closes the channel; what is mapped stays.
+    pub fn close(&mut self) {
+        self.channel.close();
+    }
+
+    /// Writes a message, right or wrong. If it is about a request that was held, that is not held any more.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn write(&mut self, message: &Message) -> sys::Result<()> {
+        self.held
+            .retain(|held| held.header.unique != message.unique);
+        self.channel.write(message)
+    }
+
+    fn listens(&self) -> bool {
+        self.channel.is_open() && !self.behaviour.deaf
+    }
+
     /// Answers requests until `on_control`, called whenever `control` is readable or hung up, says to stop.
     /// Requests come first: whatever clients did before they spoke to whoever speaks through `control` is seen by then.
     ///
@@ -156,7 +177,7 @@ impl Session {
     ) -> Result<(), E> {
         let mut connected = true;
         loop {
-            let ready = match connected {
+            let ready = match connected && self.listens() {
                 true => poll(&[control, self.channel.fd()], None),
                 false => poll(&[control], None),
             }
@@ -185,6 +206,7 @@ impl Session {
 
     /// Answers; an answer that the kernel would not take is noted and no error.
     pub(crate) fn answer_or_note(&mut self, request: &Request) -> Result<(), ServerError> {
+        self.seen.request(&request.header);
         let answered = self.answer(request);
         self.note(answered)
     }
@@ -205,9 +227,7 @@ impl Session {
 
     /// A struct as the kernel reads it.
     pub(crate) fn bytes<F: Field>(&self, body: &F) -> Vec<u8> {
-        let mut writer = self.channel.writer();
-        writer.put(body);
-        writer.into_bytes()
+        wire::bytes(body)
     }
 
     pub(crate) fn hold(&mut self, request: &Request) {
@@ -219,7 +239,14 @@ impl Session {
     }
 
     fn answer(&mut self, request: &Request) -> Result<(), ServerError> {
-        match request.header.opcode {
+        let opcode = request.header.opcode;
+        let unanswered = self.behaviour.unanswered;
+        if unanswered.is_some_and(|requests| requests.covers(opcode)) {
+            self.hold(request);
+            self.ready = true;
+            return Ok(());
+        }
+        match opcode {
             op::INIT => fuse::init(self, request)?,
             op::CUSE_INIT => cuse::init(self, request, &self.name.clone())?,
             op::MMAP => return self.on_mmap(request),

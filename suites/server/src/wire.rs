@@ -65,6 +65,13 @@ impl Writer {
     }
 }
 
+/// A field or struct as the kernel reads it.
+pub fn bytes<F: Field>(field: &F) -> Vec<u8> {
+    let mut writer = Writer::new(ByteOrder::of_kernel());
+    writer.put(field);
+    writer.into_bytes()
+}
+
 /// Takes bytes apart.
 #[derive(Clone, Debug)]
 pub struct Reader<'b> {

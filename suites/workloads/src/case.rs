@@ -91,9 +91,14 @@ impl Case {
 
     /// Starts a client of `server`, with the file open.
     pub fn client(&self, name: &str, server: &Server) -> Result<Process, Failure> {
-        let mut client = fork(name, &Source::Path(server.path.clone()))?;
+        let mut client = self.client_to_be(name, server)?;
         client.open()?;
         Ok(client)
+    }
+
+    /// Starts a client of `server` that has not opened the file yet.
+    pub fn client_to_be(&self, name: &str, server: &Server) -> Result<Process, Failure> {
+        fork(name, &Source::Path(server.path.clone()))
     }
 
     /// Starts a process that maps `fd`.

@@ -2,7 +2,7 @@
 //! What a case tells its processes, and what they answer: one JSON line each, through pipes.
 
 use serde::{Deserialize, Serialize};
-use server::{Behaviour, Seen};
+use server::{Behaviour, Message, Seen};
 use sys::{Access, Ended, Errno, Prot, Sharing, Signal};
 
 use crate::memory_call::MemoryCall;
@@ -45,7 +45,8 @@ pub(crate) enum Command {
         len: usize,
         offset: u64,
     },
-    /// A client forks a process like itself, which the case speaks to by pipes of the client's.
+    /// A process forks one like itself, which the case speaks to by pipes of its parent's. A server's child does not
+    /// listen to the channel.
     Fork { name: String },
     /// A client becomes a program that has nothing mapped and waits, and does not answer.
     Exec,
@@ -96,8 +97,10 @@ pub(crate) enum Command {
     },
     /// A server lets go of pages.
     FreePages { page_id: u64, count: u64 },
-    /// A server sends a notification of these bytes.
-    Notify { code: i32, body: Vec<u8> },
+    /// A server writes messages, right or wrong, and reads none before all are written.
+    Write(Vec<Message>),
+    /// A server closes its channel.
+    CloseChannel,
     /// A server gives up root.
     BecomeNobody,
     /// Does something with the `nth` allocation on the way failing.
@@ -180,6 +183,8 @@ pub(crate) enum Answer {
     Map(Map),
     Maps(Map, Map),
     Figures(Vec<(String, u64)>),
+    /// What the kernel said to each: 0 or an error number of this machine.
+    Errnos(Vec<i32>),
     /// A process was forked: its number, and the ends of its pipes in the process that forked it.
     Forked {
         pid: i32,

@@ -20,6 +20,14 @@ impl Failure {
         Failure::Fail(reason.into())
     }
 
+    /// The same, and what was done before.
+    pub fn after(self, what: &str) -> Failure {
+        match self {
+            Failure::Fail(reason) => Failure::Fail(format!("after {what}: {reason}")),
+            skip @ Failure::Skip(_) => skip,
+        }
+    }
+
     /// The outcome of a case that ended like this.
     pub fn into_outcome(self) -> Outcome {
         match self {

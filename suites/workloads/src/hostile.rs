@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Servers that do not answer, or answer nonsense: their clients get an error or can be killed, and nothing is left over.
 
-use server::{Behaviour, OnMmap};
-use sys::{Instant, Signal, page_size};
+pub(crate) mod answers;
+pub(crate) mod deaf;
+pub(crate) mod ends;
+pub(crate) mod init;
+pub(crate) mod notifications;
+pub(crate) mod repeated;
+
+use server::{Behaviour, Message, OnMmap};
+use sys::{Errno, Instant, Signal, page_size};
 
 use crate::lazy::{await_seen, holding};
-use crate::{Case, Failure, Process, Workload, expect};
+use crate::{Case, Failure, Process, Server, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("mmap-killed", mmap_killed),
@@ -19,6 +26,37 @@ fn held() -> Behaviour {
         mmap: OnMmap::Hold,
         ..Behaviour::default()
     }
+}
+
+/// `unique` of the next request with this opcode that is not `before`: the server has read it, and holds it.
+fn await_request(server: &mut Server, opcode: u32, before: Option<u64>) -> Result<u64, Failure> {
+    let fresh = |unique: &u64| Some(*unique) != before;
+    let what = format!("a request with opcode {opcode}");
+    let seen = await_seen(server, &what, |seen| {
+        seen.unique(opcode).as_ref().is_some_and(fresh)
+    })?;
+    seen.unique(opcode)
+        .ok_or_else(|| Failure::new("the server has forgotten a request"))
+}
+
+/// The kernel says `expected` to a message.
+fn expect_said(
+    server: &mut Server,
+    what: &str,
+    message: Message,
+    expected: Result<(), Errno>,
+) -> Result<(), Failure> {
+    let what = format!("write of {what}");
+    expect(&what, server.write(message)?, expected)
+}
+
+/// The first page ID that is none: page cache indices end there (MAX_LFS_FILESIZE, and on 32-bit machines ULONG_MAX).
+fn id_end() -> u64 {
+    let bytes = match usize::BITS {
+        64 => i64::MAX as u64,
+        _ => u64::from(u32::MAX),
+    };
+    bytes / page_size() as u64
 }
 
 /// A client that waits in mmap can be killed, although the server has read the request. What the server answers then is
@@ -70,7 +108,7 @@ fn mmap_server_dies(case: &mut Case) -> Result<(), Failure> {
     await_seen(&mut server, "a FUSE_MMAP", |seen| seen.mmaps == 1)?;
     server.kill()?;
     let errno = client.finish_try_map()?.err();
-    expect("the mmap", errno, Some(sys::Errno::ECONNABORTED))?;
+    expect("the mmap", errno, Some(Errno::ECONNABORTED))?;
     client.quit()
 }
 

@@ -27,15 +27,16 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
 ];
 
 /// Holds every FUSE_DMMAP_FAULT.
-const HOLD: OnFault = OnFault::Hold { below: u64::MAX };
+pub(crate) const HOLD: OnFault = OnFault::Hold { below: u64::MAX };
 
 /// How long something may take that has been set off already; there to say what is missing before the deadline does.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A moment in which something that must not happen would.
-const MOMENT: Duration = Duration::from_millis(50);
+pub(crate) const MOMENT: Duration = Duration::from_millis(50);
 
-fn behaviour(fault: OnFault, reclaim: OnReclaim) -> Behaviour {
+/// A server that fills its pages and gives them back in these ways.
+pub(crate) fn behaviour(fault: OnFault, reclaim: OnReclaim) -> Behaviour {
     Behaviour {
         lazy: Some(Lazy { fault, reclaim }),
         ..Behaviour::default()

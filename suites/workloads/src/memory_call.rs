@@ -273,6 +273,16 @@ impl Process {
         })
     }
 
+    /// Starts to map over a mapping as [`Process::map_over`] does; [`Process::finish_map`] waits for it.
+    pub(crate) fn start_map_over(
+        &mut self,
+        map: Map,
+        offset: u64,
+        len: usize,
+    ) -> Result<(), Failure> {
+        self.party.tell(&Command::MapOver(map, shared(offset, len)))
+    }
+
     /// Maps as [`Process::map`] does, with MAP_FIXED, over a mapping of this length.
     pub(crate) fn map_over(&mut self, map: Map, offset: u64, len: usize) -> Result<Map, Failure> {
         let command = Command::MapOver(map, shared(offset, len));

@@ -30,6 +30,16 @@ impl Process {
         self.party.ask_good(&Command::Open).map(drop)
     }
 
+    /// Starts to open the file; [`Process::finish_open`] waits for it.
+    pub fn start_open(&mut self) -> Result<(), Failure> {
+        self.party.tell(&Command::Open)
+    }
+
+    /// How [`Process::start_open`] went; the error number where the kernel refuses.
+    pub fn finish_open(&mut self) -> Result<Result<(), Errno>, Failure> {
+        self.party.hear_done()
+    }
+
     /// Closes it; mappings stay.
     pub fn close(&mut self) -> Result<(), Failure> {
         self.party.ask_good(&Command::Close).map(drop)
@@ -204,13 +214,19 @@ impl Process {
         }
     }
 
+    /// Starts to let the kernel read the byte at `at` on its behalf; [`Process::finish_touch`] waits for it.
+    pub fn start_probe(&mut self, map: Map, at: usize) -> Result<(), Failure> {
+        self.party
+            .tell(&Command::Memory(map, MemoryCommand::Probe { at }))
+    }
+
     /// Starts to let a child touch the byte at `at`; [`Process::finish_touch`] waits for it.
     pub fn start_touch(&mut self, map: Map, at: usize, store: bool) -> Result<(), Failure> {
         self.party
             .tell(&Command::Memory(map, MemoryCommand::Touch { at, store }))
     }
 
-    /// How the touch ended that [`Process::start_touch`] was about.
+    /// How the touch ended that [`Process::start_touch`] or [`Process::start_probe`] was about.
     pub fn finish_touch(&mut self) -> Result<Touched, Failure> {
         let answer = self.party.hear_good()?;
         self.expect_touched(answer)

@@ -5,15 +5,15 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use protocol::plan::Device;
-use server::{Behaviour, Flow, Seen, ServerError, Session};
-use sys::{Errno, Instant, page_size, poll};
+use server::{Behaviour, Flow, Message, Seen, ServerError, Session};
+use sys::{Errno, Fd, Instant, Pid, page_size, poll};
 
 use crate::command::{Answer, Command, Map};
 use crate::counters;
 use crate::failure::{Failure, expect};
 use crate::injection;
 use crate::maps::Maps;
-use crate::party::{Control, Party};
+use crate::party::{Control, Party, fork_with_pipes};
 use crate::pattern;
 use crate::process::Process;
 
@@ -195,7 +195,57 @@ impl Server {
 
     /// Sends a notification; the error number where the kernel refuses.
     pub fn notify(&mut self, code: i32, body: Vec<u8>) -> Result<Result<(), Errno>, Failure> {
-        self.process.party.try_done(&Command::Notify { code, body })
+        self.write(Message::notification(code, &body))
+    }
+
+    /// Writes a message, right or wrong; the error number where the kernel refuses.
+    pub fn write(&mut self, message: Message) -> Result<Result<(), Errno>, Failure> {
+        let said = self.write_all(vec![message])?;
+        Ok(said[0])
+    }
+
+    /// Writes messages and reads nothing before all are written; what the kernel says to each.
+    pub fn write_all(&mut self, messages: Vec<Message>) -> Result<Vec<Result<(), Errno>>, Failure> {
+        match self.process.party.ask_good(&Command::Write(messages))? {
+            Answer::Errnos(errnos) => Ok(errnos.into_iter().map(said).collect()),
+            other => Err(self.process.party.strange(&other)),
+        }
+    }
+
+    /// Closes the channel; what is mapped stays.
+    pub fn close_channel(&mut self) -> Result<(), Failure> {
+        self.process
+            .party
+            .ask_good(&Command::CloseChannel)
+            .map(drop)
+    }
+
+    /// Forks: another process has the channel, and what was mapped and held. It does not listen until it is told how to
+    /// behave.
+    pub fn fork(&mut self, name: &str) -> Result<Server, Failure> {
+        Ok(Server {
+            process: self.process.fork(name)?,
+            behaviour: self.behaviour,
+            path: self.path.clone(),
+            counters: self.counters.clone(),
+            place: self.place.clone(),
+            device: self.device,
+        })
+    }
+
+    /// Ends the connection: what echo 1 > abort does.
+    pub fn abort(&self) -> Result<(), Failure> {
+        Ok(sys::write_file(&format!("{}/abort", self.counters), b"1")?)
+    }
+
+    /// What its file is called: in its directory, or in /dev.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// A filesystem or a device.
+    pub fn device(&self) -> Device {
+        self.device
     }
 
     /// Gives up root.
@@ -241,20 +291,66 @@ fn run(mut control: Control, device: Device, place: &str, behaviour: Behaviour) 
         Err(error) => return control.answer(&Answer::Failed(error.to_string())),
     };
     control.answer(&Answer::Done);
+    serve(&mut control, &mut session, &mut ServerMemory::default());
+}
 
-    let mut maps = Maps::default();
-    let served =
-        session.serve::<ServerError>(&control.fd(), &mut |session| match control.command() {
-            None | Some(Command::Quit) => Ok(Flow::Stop),
-            Some(command) => {
-                let answer = obey(session, &mut maps, command)?;
-                control.answer(&answer);
-                Ok(Flow::On)
-            }
-        });
+/// What a server has beside its session.
+#[derive(Default)]
+struct ServerMemory {
+    maps: Maps,
+    /// The pipes of the process it forked last, open for the case to find them.
+    pipes: Option<(Fd, Fd)>,
+}
+
+fn serve(control: &mut Control, session: &mut Session, memory: &mut ServerMemory) {
+    let commands = control.fd();
+    let served = session.serve::<ServerError>(&commands, &mut |session| match control.command() {
+        None | Some(Command::Quit) => Ok(Flow::Stop),
+        Some(Command::Fork { name }) => {
+            let answer = fork(control, session, memory, &name);
+            control.answer(&answer);
+            Ok(Flow::On)
+        }
+        Some(command) => {
+            let answer = obey(session, &mut memory.maps, command)?;
+            control.answer(&answer);
+            Ok(Flow::On)
+        }
+    });
     if let Err(error) = served {
         control.answer(&Answer::Failed(format!("the server gave up: {error}")));
         sys::exit(1);
+    }
+}
+
+fn fork(
+    control: &mut Control,
+    session: &mut Session,
+    memory: &mut ServerMemory,
+    name: &str,
+) -> Answer {
+    let forked = fork_with_pipes(name, |own| {
+        // As with a client's child: the pipes of its parent are not its own.
+        *control = own;
+        session.behaviour.deaf = true;
+        serve(control, session, memory);
+    });
+    Answer::of(forked, |(Pid(pid), to, from)| {
+        let answer = Answer::Forked {
+            pid,
+            to: to.number(),
+            from: from.number(),
+        };
+        memory.pipes = Some((to, from));
+        answer
+    })
+}
+
+/// What the kernel said: 0 or an error number of this machine.
+fn said(errno: i32) -> Result<(), Errno> {
+    match errno {
+        0 => Ok(()),
+        errno => Err(Errno::from_raw(errno)),
     }
 }
 
@@ -318,8 +414,17 @@ fn obey(session: &mut Session, maps: &mut Maps, command: Command) -> Result<Answ
         Command::FreePages { page_id, count } => {
             Answer::of(session.free(page_id, count), |()| Answer::Done)
         }
-        Command::Notify { code, body } => {
-            Answer::of(session.notify(code, &body), |()| Answer::Done)
+        Command::Write(messages) => {
+            let say = |message| {
+                session
+                    .write(message)
+                    .map_or_else(|error| error.errno.raw(), |()| 0)
+            };
+            Answer::Errnos(messages.iter().map(say).collect())
+        }
+        Command::CloseChannel => {
+            session.close();
+            Answer::Done
         }
         Command::BecomeNobody => Answer::of(sys::become_nobody(), |()| Answer::Done),
         _ => Answer::Failed(format!("a server does not know {command:?}")),
