@@ -16,6 +16,7 @@ mod command;
 mod counters;
 mod drain;
 mod failure;
+mod fuzz;
 mod hostile;
 mod lazy;
 mod maps;
@@ -45,6 +46,7 @@ pub fn find(name: &str) -> Option<Workload> {
         coherency::WORKLOADS,
         colour::WORKLOADS,
         drain::WORKLOADS,
+        fuzz::WORKLOADS,
         hostile::WORKLOADS,
         lazy::WORKLOADS,
         abi::WORKLOADS,
