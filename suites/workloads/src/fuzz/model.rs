@@ -193,6 +193,8 @@ impl Model {
                     false => Outcome::Touched(Touched::Bus),
                 });
             }
+            // Whether others make room for it is up to the kernel and the server.
+            Step::Put { .. } if self.world.lazy && self.limit < self.world.limit => return None,
             Step::Put { range, seed } => return Some(self.put(range, seed)),
             Step::Get(range) => {
                 let ids = range.first..range.first + range.pages;
@@ -527,6 +529,14 @@ mod tests {
         let (outcome, counts) = after(lazy, script);
         assert_eq!(outcome, Outcome::Word(9));
         assert_eq!((counts.pages, counts.munmaps), (None, 1));
+        let put = |limit| {
+            after(
+                lazy,
+                &format!("start c0; map c0.1 0+2; limit {limit}; put 0+2 1"),
+            )
+            .0
+        };
+        assert_eq!((put(4), put(3)), (Outcome::Done, Outcome::Nothing));
     }
 
     #[test]

@@ -83,6 +83,23 @@ pub(crate) enum Step {
     Check,
 }
 
+impl Step {
+    /// It is about mappings, and not only about what is in them: the server may hear of it.
+    pub fn maps(&self) -> bool {
+        !matches!(
+            self,
+            Step::Zap(_)
+                | Step::Store { .. }
+                | Step::Load { .. }
+                | Step::Put { .. }
+                | Step::Get(_)
+                | Step::Free(_)
+                | Step::Limit(_)
+                | Step::Check
+        )
+    }
+}
+
 impl Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
