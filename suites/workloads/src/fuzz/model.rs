@@ -74,8 +74,16 @@ struct Piece {
     /// Pages by ID.
     ids: Range,
     writable: bool,
-    /// Number of the FUSE_MMAP that it came of; a mapping of the channel has none.
-    grant: Option<u64>,
+    /// The FUSE_MMAP that it came of; a mapping of the channel has none.
+    grant: Option<Grant>,
+}
+
+/// A FUSE_MMAP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Grant {
+    number: u64,
+    /// Pages by ID, those that were unmapped since as well.
+    ids: Range,
 }
 
 /// What there is.
@@ -103,11 +111,11 @@ impl Model {
 
     /// What the kernel has to count now.
     pub fn counts(&self) -> Counts {
-        let pieces = || self.processes.values().flat_map(BTreeMap::values);
-        let granted: BTreeSet<u64> = pieces().filter_map(|piece| piece.grant).collect();
+        let grants = self.pieces().filter_map(|piece| piece.grant);
+        let granted: BTreeSet<u64> = grants.map(|grant| grant.number).collect();
         Counts {
             pages: (!self.world.lazy).then_some(self.pages.len() as u64),
-            maps: pieces().count() as u64,
+            maps: self.pieces().count() as u64,
             mmaps: self.mmaps,
             munmaps: self.mmaps - granted.len() as u64,
         }
@@ -176,6 +184,20 @@ impl Model {
                 part,
                 middle,
                 rest,
+            } => {
+                // The kernel cuts nothing where there is nothing to change.
+                if !self.piece(place)?.writable {
+                    return None;
+                }
+                self.cut(place, part, Some(middle), rest)?;
+                let who = place.who;
+                self.piece_mut(Place { who, map: middle })?.writable = false;
+            }
+            Step::Shift {
+                place,
+                part,
+                middle,
+                rest,
             } => self.cut(place, part, Some(middle), rest)?,
             Step::Move { place, pages } => {
                 let piece = self.piece_mut(place)?;
@@ -202,8 +224,7 @@ impl Model {
                 return Some(Outcome::Words(words.collect()));
             }
             Step::Free(range) => {
-                let ids = range.first..range.first + range.pages;
-                self.pages.retain(|id, _| !ids.contains(id));
+                self.pages.retain(|&id, _| !range.has(id));
             }
             Step::Fork { parent, child } => {
                 let maps = self.processes.get(&Who::Client(parent))?.clone();
@@ -235,7 +256,8 @@ impl Model {
         if ids.pages > self.limit {
             return Some(Outcome::Refused(Errno::ENOMEM));
         }
-        let grant = (place.who != Who::Server).then_some(self.mmaps);
+        let number = self.mmaps;
+        let grant = (place.who != Who::Server).then_some(Grant { number, ids });
         self.mmaps += u64::from(grant.is_some());
         let piece = Piece {
             ids,
@@ -246,17 +268,15 @@ impl Model {
         Some(Outcome::Done)
     }
 
-    /// Makes three of a mapping. The middle, `part`, is unmapped, or stays under another number and cannot be stored to.
+    /// Makes three of a mapping: what is in front keeps its number, what is behind is `rest`, and `part` between them is
+    /// `middle`, or is unmapped.
     fn cut(&mut self, place: Place, part: Range, middle: Option<u32>, rest: u32) -> Option<()> {
         let pieces = self.processes.get_mut(&place.who)?;
         let piece = *pieces.get(&place.map)?;
-        let fits = part.pages > 0 && part.first + part.pages <= piece.ids.pages;
+        let end = part.first + part.pages;
         let known = |map| pieces.contains_key(&map);
-        if !fits || known(rest) || middle.is_some_and(|map| map == rest || known(map)) {
-            return None;
-        }
-        // The kernel cuts nothing where there is nothing to change.
-        if middle.is_some() && !piece.writable {
+        let known = known(rest) || middle.is_some_and(|map| map == rest || known(map));
+        if known || part.pages == 0 || end > piece.ids.pages {
             return None;
         }
         let of = |first, end| Piece {
@@ -266,24 +286,16 @@ impl Model {
             },
             ..piece
         };
-        let end = part.first + part.pages;
         pieces.remove(&place.map);
-        let mut keep = |map, piece: Piece| {
-            if piece.ids.pages > 0 {
+        let three = [
+            (Some(place.map), of(0, part.first)),
+            (middle, of(part.first, end)),
+            (Some(rest), of(end, piece.ids.pages)),
+        ];
+        for (map, piece) in three {
+            if let Some(map) = map.filter(|_| piece.ids.pages > 0) {
                 pieces.insert(map, piece);
             }
-        };
-        keep(place.map, of(0, part.first));
-        keep(rest, of(end, piece.ids.pages));
-        if let Some(map) = middle {
-            let writable = false;
-            keep(
-                map,
-                Piece {
-                    writable,
-                    ..of(part.first, end)
-                },
-            );
         }
         Some(())
     }
@@ -305,7 +317,7 @@ impl Model {
     fn put(&mut self, range: Range, seed: u64) -> Outcome {
         for index in 0..range.pages {
             let id = range.first + index;
-            if !self.is_mapped(id) {
+            if !self.is_mapped(id) && !self.is_kept(id) {
                 return Outcome::Refused(Errno::ENXIO);
             }
             if !self.touch(id) {
@@ -353,8 +365,17 @@ impl Model {
     }
 
     fn is_mapped(&self, id: u64) -> bool {
-        let mut pieces = self.processes.values().flat_map(BTreeMap::values);
-        pieces.any(|piece| (piece.ids.first..piece.ids.first + piece.ids.pages).contains(&id))
+        self.pieces().any(|piece| piece.ids.has(id))
+    }
+
+    /// The page may be there although nobody maps it: the server has not heard yet that the mapping is gone.
+    fn is_kept(&self, id: u64) -> bool {
+        let mut grants = self.pieces().filter_map(|piece| piece.grant);
+        self.world.lazy && grants.any(|grant| grant.ids.has(id))
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.processes.values().flat_map(BTreeMap::values)
     }
 
     /// What nobody maps any more is gone, unless the server keeps it.
@@ -443,6 +464,8 @@ mod tests {
         let store = format!("{protected}; store c0.4 0 9");
         assert_after(&store, Touch(Touched::Segv), (3, 3, 1, 0));
         assert_after(&format!("{three}; move c0.1 2"), Done, (2, 1, 1, 0));
+        let shifted = format!("{three}; shift c0.1 0+2 4 5; unmap c0.5; load c0.4 1");
+        assert_after(&shifted, Outcome::Word(2), (2, 1, 1, 0));
     }
 
     #[test]
@@ -537,6 +560,9 @@ mod tests {
             .0
         };
         assert_eq!((put(4), put(3)), (Outcome::Done, Outcome::Nothing));
+        let punched = "start c0; map c0.1 0+2; punch c0.1 0+1 2; put 0+1 1";
+        assert_eq!(after(lazy, punched).0, Outcome::Done);
+        assert_eq!(after(world(), punched).0, Outcome::Refused(Errno::ENXIO));
     }
 
     #[test]

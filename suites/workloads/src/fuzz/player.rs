@@ -187,16 +187,21 @@ impl Player<'_> {
                 self.rename(place, middle, changed)?;
                 self.rename(place, rest, behind)?;
             }
-            Step::Move { place, pages: left } => {
-                let period = self.period;
+            Step::Shift {
+                place,
+                part,
+                middle,
+                rest,
+            } => {
                 let (process, map) = self.place(place)?;
-                let call = MemoryCall::Move {
-                    len: pages(left),
-                    residue: process.address(map)? % period,
-                    period,
-                };
-                process.call(map, call)?;
+                let shifted = process.cut(map, pages(part.first))?;
+                let behind = process.cut(shifted, pages(part.pages))?;
+                self.rename(place, middle, shifted)?;
+                self.rename(place, rest, behind)?;
+                let who = place.who;
+                self.move_away(Place { who, map: middle }, part.pages)?;
             }
+            Step::Move { place, pages } => self.move_away(place, pages)?,
             Step::Zap(place) => {
                 let (process, map) = self.place(place)?;
                 process.call(map, MemoryCall::Advise(Advice::DontNeed))?;
@@ -253,6 +258,18 @@ impl Player<'_> {
             Step::Check => return self.look(expected),
         }
         Ok(Outcome::Done)
+    }
+
+    /// Has the first pages of a mapping moved to another address of the same colour.
+    fn move_away(&mut self, place: Place, left: u64) -> Result<(), Failure> {
+        let period = self.period;
+        let (process, map) = self.place(place)?;
+        let call = MemoryCall::Move {
+            len: pages(left),
+            residue: process.address(map)? % period,
+            period,
+        };
+        process.call(map, call)
     }
 
     /// Loads the words that are expected to be there, up to the first that is not.

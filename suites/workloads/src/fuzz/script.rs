@@ -23,6 +23,7 @@ enum Kind {
     Unmap,
     Punch,
     Protect,
+    Shift,
     Move,
     Zap,
     Store,
@@ -44,10 +45,11 @@ const SHARES: &[(Kind, u32)] = &[
     (Kind::Look, 4),
     (Kind::Private, 1),
     (Kind::Long, 1),
-    (Kind::Unmap, 6),
-    (Kind::Punch, 12),
-    (Kind::Protect, 4),
-    (Kind::Move, 4),
+    (Kind::Unmap, 10),
+    (Kind::Punch, 8),
+    (Kind::Protect, 8),
+    (Kind::Shift, 5),
+    (Kind::Move, 2),
     (Kind::Zap, 3),
     (Kind::Store, 26),
     (Kind::Load, 10),
@@ -151,6 +153,15 @@ impl Maker {
             Kind::Protect => {
                 let (place, pages) = self.place()?;
                 Step::Protect {
+                    place,
+                    part: self.part(pages),
+                    middle: self.new_map(),
+                    rest: self.new_map(),
+                }
+            }
+            Kind::Shift => {
+                let (place, pages) = self.place()?;
+                Step::Shift {
                     place,
                     part: self.part(pages),
                     middle: self.new_map(),
@@ -281,13 +292,13 @@ mod tests {
         let of = |seed, lazy| text(&script(seed, 12, 6, world(lazy)));
         assert_eq!(
             of(1, false),
-            "start c0; start c1; limit 6; map c0.0 4+2; put 0+1 1; load c0.0 1; load c0.0 1; get 3+3; zap \
-             c0.0; unmap c0.0; put 2+1 2; look c1.1 2+4"
+            "start c0; start c1; kill c0; map c1.0 4+2; put 0+1 1; store c1.0 1 2; load c1.0 1; get \
+             3+3; move c1.0 2; put 2+1 3; store c1.0 1 4; load c1.0 0"
         );
         assert_eq!(
             of(4, true),
-            "start c0; start c1; put 0+4 1; limit 6; quit c0; map c1.0 5+1; store c1.0 0 2; \
-             store c1.0 0 3; fork c1 c2; limit 5; start c3; private c2 5+1"
+            "start c0; start c1; put 0+4 1; limit 6; fork c0 c2; map c1.0 5+1; zap c1.0; store c1.0 0 \
+             2; look c2.1 5+1; check; map c0.2 0+1; zap c0.2"
         );
         assert_ne!(of(1, false), of(2, false));
     }

@@ -27,6 +27,13 @@ pub(crate) struct Range {
     pub pages: u64,
 }
 
+impl Range {
+    /// The page is one of them.
+    pub fn has(self, page: u64) -> bool {
+        (self.first..self.first + self.pages).contains(&page)
+    }
+}
+
 /// One step. What it refers to need not be there; it does nothing then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -52,6 +59,13 @@ pub(crate) enum Step {
     },
     /// `protect c0.1 1+1 4 5`: a part can be read alone, and is mapping 4; what is behind is 5.
     Protect {
+        place: Place,
+        part: Range,
+        middle: u32,
+        rest: u32,
+    },
+    /// `shift c0.1 1+1 4 5`: a part goes to another address, and is mapping 4; what is behind is 5.
+    Shift {
         place: Place,
         part: Range,
         middle: u32,
@@ -143,6 +157,12 @@ impl Display for Step {
                 middle,
                 rest,
             } => write!(f, "protect {place} {part} {middle} {rest}"),
+            Step::Shift {
+                place,
+                part,
+                middle,
+                rest,
+            } => write!(f, "shift {place} {part} {middle} {rest}"),
             Step::Move { place, pages } => write!(f, "move {place} {pages}"),
             Step::Zap(place) => write!(f, "zap {place}"),
             Step::Store { place, page, word } => write!(f, "store {place} {page} {word}"),
@@ -233,6 +253,12 @@ impl FromStr for Step {
                 middle: number(middle)? as u32,
                 rest: number(rest)? as u32,
             },
+            ["shift", place, part, middle, rest] => Step::Shift {
+                place: place.parse()?,
+                part: part.parse()?,
+                middle: number(middle)? as u32,
+                rest: number(rest)? as u32,
+            },
             ["move", place, pages] => Step::Move {
                 place: place.parse()?,
                 pages: number(pages)?,
@@ -282,10 +308,10 @@ mod tests {
     #[test]
     fn a_script_survives_its_text() {
         let script = "start c0; map c0.1 2+3; look s.2 0+1; private s 0+1; long c0; unmap c0.1; punch c0.1 1+1 4; \
-                      protect c0.1 0+1 5 6; move c0.1 2; zap s.2; store c0.1 0 77; load c0.1 2; put 2+3 9; get 0+6; \
+                      protect c0.1 0+1 5 6; shift c0.1 2+1 7 8; move c0.1 2; zap s.2; store c0.1 0 77; load c0.1 2; put 2+3 9; get 0+6; \
                       free 1+1; fork c0 c1; quit c0; kill c1; limit 4; check";
         let steps = parse(script).unwrap();
-        assert_eq!(steps.len(), 20);
+        assert_eq!(steps.len(), 21);
         assert_eq!(text(&steps), script);
         assert_eq!(parse(" check ;\n check;").unwrap(), [Step::Check; 2]);
     }
