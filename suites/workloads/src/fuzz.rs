@@ -60,7 +60,7 @@ fn fuzz(case: &mut Case) -> Result<(), Failure> {
         }
         let steps = script::script(seed, length, pages, world);
         if let Some(broken) = player::run(case, world, &steps)? {
-            return Err(failure(case, world, seed, &steps, broken)?);
+            return Err(failure(case, world, seed, &steps, broken));
         }
         scripts += 1;
     }
@@ -70,37 +70,22 @@ fn fuzz(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// Makes a script that failed shorter; what to say of it.
-fn failure(
-    case: &mut Case,
-    world: World,
-    seed: u64,
-    steps: &[Step],
-    broken: Broken,
-) -> Result<Failure, Failure> {
+fn failure(case: &mut Case, world: World, seed: u64, steps: &[Step], broken: Broken) -> Failure {
     let start = Instant::now();
     let mut why = broken.why;
-    let mut stopped = None;
     let short = shrink::shrink(&steps[..broken.steps], |steps| {
         if start.elapsed() > SHRINKING {
             return None;
         }
-        match player::run(case, world, steps) {
-            Ok(None) => Some(false),
-            Ok(Some(broken)) => {
-                why = broken.why;
-                Some(true)
-            }
-            Err(failure) => {
-                stopped = Some(failure);
-                None
-            }
+        // Where no server starts any more, what was found so far is told.
+        let broken = player::run(case, world, steps).ok()?;
+        if let Some(broken) = &broken {
+            why.clone_from(&broken.why);
         }
+        Some(broken.is_some())
     });
-    match stopped {
-        Some(failure) => Err(failure),
-        None => Ok(Failure::new(format!(
-            "seed {seed}: {why}; the script to run again: {}",
-            step::text(&short)
-        ))),
-    }
+    Failure::new(format!(
+        "seed {seed}: {why}; the script to run again: {}",
+        step::text(&short)
+    ))
 }
