@@ -73,7 +73,7 @@ struct Player<'c> {
 impl Player<'_> {
     /// Takes the steps, and those after which nothing is left.
     fn play(&mut self, model: &mut Model, steps: &[Step]) -> Option<Broken> {
-        let broken = |index: usize, step: &Step, failure: Failure| {
+        let broken = |index: usize, step: &str, failure: Failure| {
             let (Failure::Fail(why) | Failure::Skip(why)) = failure;
             Broken {
                 steps: steps.len().min(index + 1),
@@ -82,15 +82,19 @@ impl Player<'_> {
         };
         for (index, step) in steps.iter().enumerate() {
             if let Err(failure) = self.step(model, step) {
-                return Some(broken(index, step, failure));
+                return Some(broken(index, &step.to_string(), failure));
             }
         }
         for step in model.last_steps() {
             if let Err(failure) = self.step(model, &step) {
-                return Some(broken(steps.len(), &step, failure));
+                return Some(broken(steps.len(), &step.to_string(), failure));
             }
         }
-        None
+        let total = counters::read(PAGES_TOTAL);
+        let nothing = total.and_then(|pages| expect("pages in total", pages, 0));
+        nothing
+            .err()
+            .map(|failure| broken(steps.len(), "the end", failure))
     }
 
     fn step(&mut self, model: &mut Model, step: &Step) -> Result<(), Failure> {
@@ -305,7 +309,6 @@ impl Player<'_> {
         }
         server.quit()?;
         case.reuse_server_name();
-        expect("pages in total at the end", counters::read(PAGES_TOTAL)?, 0)?;
         Ok(None)
     }
 
