@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use regex::Regex;
 
 use crate::ci;
-use crate::plan::Shard;
+use crate::plan::{Setting, Shard};
 use crate::setup::accel::Accel;
 
 /// Says whether FUSE/CUSE direct mmap keeps memory coherent and bounded, on a real kernel in QEMU.
@@ -143,6 +143,9 @@ pub struct Test {
     /// Run only the I-th of N equal parts of what the other filters leave, on each target: 1/3, 2/3, 3/3.
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
+    /// A parameter of the cases, in place of what their suite has in `with:`; may be given again.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub with: Vec<Setting>,
     /// How QEMU runs the guest; auto takes KVM where it really works.
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,

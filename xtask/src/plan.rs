@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Plan: suites, a target and a person's filters become the list of cases to run.
 
+mod setting;
 mod shard;
+
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use protocol::plan::PlannedCase;
 use regex::Regex;
 
+pub use setting::Setting;
 pub use shard::Shard;
 
 use crate::report::words;
@@ -24,6 +28,8 @@ pub struct Filter {
     pub pattern: Option<Regex>,
     /// Only this part of what the others leave.
     pub shard: Option<Shard>,
+    /// Parameters of the chosen cases that are not what their suites say.
+    pub with: Vec<Setting>,
 }
 
 /// One case of a target's plan.
@@ -50,10 +56,11 @@ impl Case {
     }
 }
 
-/// The cases of `target`, in the order they run, with deadlines multiplied by `scale`.
+/// The cases of `target`, in the order they run, with deadlines multiplied by `scale`. A case that runs as long as it is
+/// told, by its parameter `seconds`, has its deadline beside these.
 ///
 /// # Errors
-/// A suite or case that does not exist, filters that leave nothing, more shards than cases: says what there is.
+/// A suite, case or parameter that does not exist, filters that leave nothing, more shards than cases: says what there is.
 pub fn compile(
     suites: &[Suite],
     target: &Target,
@@ -91,6 +98,12 @@ pub fn compile(
     if cases.is_empty() {
         bail!("the filters leave no case to run; `cargo xtask list` shows what there is");
     }
+    for setting in &filter.with {
+        setting.apply(&mut cases)?;
+    }
+    for case in &mut cases {
+        case.planned.deadline_ms += told_to_run(&case.planned).as_millis() as u64;
+    }
     match filter.shard {
         None => Ok(cases),
         Some(shard) if shard.has_any_of(cases.len()) => Ok(shard.part(cases)),
@@ -100,6 +113,12 @@ pub fn compile(
             target.name
         ),
     }
+}
+
+/// How long a case is told to run.
+fn told_to_run(case: &PlannedCase) -> Duration {
+    let seconds = case.with.get("seconds").and_then(|value| value.as_u64());
+    Duration::from_secs(seconds.unwrap_or_default())
 }
 
 impl Filter {
@@ -253,6 +272,53 @@ cases:
         assert_eq!(deadlines, [30_000, 30_000, 30_000, 12_000]);
         assert_eq!(cases[1].skip.as_deref(), Some("not here"));
         assert_eq!(cases[0].skip, None);
+    }
+
+    fn with(settings: &[&str]) -> Result<Vec<Case>> {
+        let fuzz = "\
+suite: fuzz
+about: At random.
+deadline: 10s
+cases:
+  - { name: random, about: Runs., run: fuzz, with: { seed: 1, seconds: 4, script: '' } }
+  - { name: other, about: Runs., run: other, with: { rounds: 3 } }
+";
+        let suites = [crate::suite::parse(fuzz, Path::new("fuzz.yaml")).unwrap()];
+        let filter = Filter {
+            with: settings.iter().map(|text| text.parse().unwrap()).collect(),
+            ..Filter::default()
+        };
+        compile(&suites, &crate::target::tests::x86_64(), &filter, 2.0)
+    }
+
+    #[test]
+    fn parameters_are_set_where_they_are() {
+        let cases = with(&["seed=7", "script=start c0; map c0.1 2+3"]).unwrap();
+        let of_first = serde_json::to_string(&cases[0].planned.with).unwrap();
+        insta::assert_snapshot!(of_first, @r#"{"script":"start c0; map c0.1 2+3","seconds":4,"seed":7}"#);
+        let of_second = serde_json::to_string(&cases[1].planned.with).unwrap();
+        insta::assert_snapshot!(of_second, @r#"{"rounds":3}"#);
+        let text = with(&["script=12"]).unwrap();
+        assert_eq!(text[0].planned.with["script"], "12");
+    }
+
+    #[test]
+    fn the_deadline_is_beside_the_seconds_a_case_is_told_to_run() {
+        let deadlines = |settings: &[&str]| -> Vec<u64> {
+            let cases = with(settings).unwrap();
+            cases.iter().map(|case| case.planned.deadline_ms).collect()
+        };
+        assert_eq!(deadlines(&[]), [24_000, 20_000]);
+        assert_eq!(deadlines(&["seconds=3600"]), [3_620_000, 20_000]);
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_there_is_an_error() {
+        let error = |setting: &str| format!("{:#}", with(&[setting]).unwrap_err());
+        insta::assert_snapshot!(error("sed=7"), @r#"--with sed=7: the chosen cases have no parameter "sed"; there are: rounds, script, seconds, seed"#);
+        insta::assert_snapshot!(error("seed=seven"), @"--with seed=seven: in the suite it is 1; give it a value of that kind");
+        insta::assert_snapshot!(error("seed=[7]"), @"--with seed=[7]: in the suite it is 1; give it a value of that kind");
+        insta::assert_snapshot!("seed".parse::<Setting>().unwrap_err(), @"a parameter is NAME=VALUE, such as seed=7");
     }
 
     #[test]

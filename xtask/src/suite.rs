@@ -26,7 +26,8 @@ pub struct Suite {
     /// Whether it runs when no suite is asked for by name.
     #[serde(default = "yes")]
     pub default: bool,
-    /// Deadline of each case that has none of its own, under TCG with the default flavour.
+    /// Deadline of each case that has none of its own, under TCG with the default flavour; beside the `seconds` that its
+    /// `with` may tell it to run.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
     /// Targets and groups on which none of its cases can hold, and why.

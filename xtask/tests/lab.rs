@@ -548,3 +548,36 @@ fn a_dry_run_starts_nothing() {
     assert!(text.contains("-serial chardev:records"), "{text}");
     assert!(!lab.path("checkout/target").exists() && !lab.path("guests/pids").exists());
 }
+
+#[test]
+fn a_parameter_is_set_and_is_part_of_what_runs_it_again() {
+    let lab = Lab::new();
+    let suite = SUITE.replace("run: two", "run: two, with: { seed: 1 }");
+    fs::write(lab.path("checkout/suites/smoke.yaml"), suite).unwrap();
+    let why = Outcome::Fail {
+        reason: "it did not hold".into(),
+    };
+    let mut guest = Guest::up(1);
+    guest.start("two").end("two", why).goodbye();
+    lab.guest("1", &guest, "exit 0");
+    let output = lab.test(&["--case", "smoke/two", "--with", "seed=7"]);
+    assert_code(&output, 1);
+    let text = text(&output);
+    assert!(
+        text.contains("--with seed=7 --arch x86_64 --case smoke/two"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_parameter_that_no_chosen_case_has_is_found_before_anything_starts() {
+    let lab = Lab::new();
+    let output = lab.test(&["--with", "seed=7"]);
+    assert_code(&output, 2);
+    let text = text(&output);
+    assert!(
+        text.contains("the chosen cases have no parameter \"seed\"; they have none"),
+        "{text}"
+    );
+    assert!(!lab.path("checkout/target").exists());
+}

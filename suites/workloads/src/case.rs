@@ -89,6 +89,12 @@ impl Case {
         Server::start(device, &name, behaviour, confines)
     }
 
+    /// The next server may have the name of the last one, of which nothing is left. Where there are many, one after the
+    /// other, they leave no directories behind.
+    pub(crate) fn reuse_server_name(&mut self) {
+        self.servers -= 1;
+    }
+
     /// Starts a client of `server`, with the file open.
     pub fn client(&self, name: &str, server: &Server) -> Result<Process, Failure> {
         let mut client = self.client_to_be(name, server)?;

@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Behave(Behaviour),
     /// A server tells what it was asked.
     Seen,
+    /// A server tells how many FUSE_MMAPs and FUSE_MUNMAPs it was sent: of what it was asked, what is told fast.
+    Counted,
     /// A server answers requests until it has seen this many FUSE_MUNMAPs, for at most so many milliseconds.
     AwaitMunmaps { count: u64, millis: u64 },
     /// A server writes `len` bytes of the pattern of `seed` into its pages, from byte `at` of page `page_id`.
@@ -94,6 +96,12 @@ pub(crate) enum Command {
         page_id: u64,
         size: usize,
         rounds: u32,
+    },
+    /// A server reads the word of 8 bytes at byte `at` of each of so many pages; the words of those that came.
+    SaveWords {
+        page_id: u64,
+        at: usize,
+        pages: usize,
     },
     /// A server lets go of pages.
     FreePages { page_id: u64, count: u64 },
@@ -180,6 +188,7 @@ pub(crate) enum MemoryCommand {
 pub(crate) enum Answer {
     Done,
     Number(u64),
+    Words(Vec<u64>),
     Map(Map),
     Maps(Map, Map),
     Figures(Vec<(String, u64)>),

@@ -16,6 +16,7 @@ mod command;
 mod counters;
 mod drain;
 mod failure;
+mod fuzz;
 mod group;
 mod hostile;
 mod injection;
@@ -48,6 +49,7 @@ pub fn find(name: &str) -> Option<Workload> {
         coherency::WORKLOADS,
         colour::WORKLOADS,
         drain::WORKLOADS,
+        fuzz::WORKLOADS,
         hostile::WORKLOADS,
         hostile::answers::WORKLOADS,
         hostile::repeated::WORKLOADS,

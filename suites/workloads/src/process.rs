@@ -53,12 +53,17 @@ impl Process {
 
     /// Maps shared and for reading alone.
     pub fn map_readonly(&mut self, offset: u64, len: usize) -> Result<Map, Failure> {
-        let command = Command::Map(MapRequest {
-            writable: false,
-            ..shared(offset, len)
-        });
-        let answer = self.party.ask_good(&command)?;
+        let answer = self.party.ask_good(&look_command(offset, len))?;
         self.expect_map(answer)
+    }
+
+    /// Maps as [`Process::map_readonly`] does; the error number where the kernel refuses.
+    pub fn try_map_readonly(
+        &mut self,
+        offset: u64,
+        len: usize,
+    ) -> Result<Result<Map, Errno>, Failure> {
+        self.try_command(&look_command(offset, len))
     }
 
     /// Maps privately; the error number where the kernel refuses.
@@ -337,6 +342,14 @@ impl Process {
 /// A shared mapping for reading and writing.
 pub(crate) fn map_command(offset: u64, len: usize) -> Command {
     Command::Map(shared(offset, len))
+}
+
+/// A shared mapping for reading alone.
+fn look_command(offset: u64, len: usize) -> Command {
+    Command::Map(MapRequest {
+        writable: false,
+        ..shared(offset, len)
+    })
 }
 
 pub(crate) fn shared(offset: u64, len: usize) -> MapRequest {

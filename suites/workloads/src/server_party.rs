@@ -82,7 +82,7 @@ impl Server {
             Device::Fuse => format!("/run/dmmap/{name}"),
             Device::Cuse => name.to_owned(),
         };
-        if device == Device::Fuse {
+        if device == Device::Fuse && !sys::is_there(&place) {
             sys::make_dir(&place)?;
         }
         let mut party = Party::fork("server", |control| match confines.enter() {
@@ -136,6 +136,14 @@ impl Server {
         }
     }
 
+    /// How many FUSE_MMAPs and FUSE_MUNMAPs it was sent so far.
+    pub fn counted(&mut self) -> Result<(u64, u64), Failure> {
+        match self.process.party.ask_good(&Command::Counted)? {
+            Answer::Words(words) if words.len() == 2 => Ok((words[0], words[1])),
+            other => Err(self.process.party.strange(&other)),
+        }
+    }
+
     /// What it was asked, once `count` FUSE_MUNMAPs have come in.
     pub fn await_munmaps(&mut self, count: u64) -> Result<Seen, Failure> {
         let millis = MUNMAP_PATIENCE.as_millis() as u64;
@@ -181,6 +189,22 @@ impl Server {
         };
         match self.process.party.ask(&command)? {
             Answer::Number(came) => Ok(Ok(came as usize)),
+            Answer::Refused { errno, .. } => Ok(Err(Errno::from_raw(errno))),
+            other => Err(Failure::new(format!("the server: {}", other.describe()))),
+        }
+    }
+
+    /// Reads the word of 8 bytes at byte `at` of each of `pages` pages, without mapping them; those that came, or the
+    /// error number where the kernel refuses.
+    pub fn save_words(
+        &mut self,
+        page_id: u64,
+        at: usize,
+        pages: usize,
+    ) -> Result<Result<Vec<u64>, Errno>, Failure> {
+        let command = Command::SaveWords { page_id, at, pages };
+        match self.process.party.ask(&command)? {
+            Answer::Words(words) => Ok(Ok(words)),
             Answer::Refused { errno, .. } => Ok(Err(Errno::from_raw(errno))),
             other => Err(Failure::new(format!("the server: {}", other.describe()))),
         }
@@ -380,6 +404,7 @@ fn obey(session: &mut Session, maps: &mut Maps, command: Command) -> Result<Answ
             done.map_or(Ok(answer), Err)?
         }
         Command::Seen => Answer::Seen(Box::new(session.seen.clone())),
+        Command::Counted => Answer::Words(vec![session.seen.mmaps, session.seen.munmaps]),
         Command::AwaitMunmaps { count, millis } => await_munmaps(session, count, millis)?,
         Command::LoadPages {
             page_id,
@@ -411,6 +436,14 @@ fn obey(session: &mut Session, maps: &mut Maps, command: Command) -> Result<Answ
             size,
             rounds,
         } => time_by_id(session, page_id, size, rounds)?,
+        Command::SaveWords { page_id, at, pages } => {
+            let len = (pages - 1) * page_size() + 8;
+            match session.save(page_id, at as u32, len as u32) {
+                Err(ServerError::Sys(error)) => error.into(),
+                Err(other) => return Err(other),
+                Ok(found) => Answer::Words(words(&found)),
+            }
+        }
         Command::FreePages { page_id, count } => {
             Answer::of(session.free(page_id, count), |()| Answer::Done)
         }
@@ -456,6 +489,19 @@ fn time_by_id(
         ("load".into(), nanos(loads)),
         ("save".into(), nanos(saves)),
     ]))
+}
+
+/// The first 8 bytes of every page's length of bytes, as numbers of this machine.
+fn words(bytes: &[u8]) -> Vec<u64> {
+    let words = bytes
+        .chunks(page_size())
+        .filter_map(|page| page.first_chunk());
+    words
+        .map(|word| match sys::big_endian() {
+            true => u64::from_be_bytes(*word),
+            false => u64::from_le_bytes(*word),
+        })
+        .collect()
 }
 
 fn await_munmaps(session: &mut Session, count: u64, millis: u64) -> Result<Answer, ServerError> {

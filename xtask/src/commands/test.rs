@@ -10,7 +10,7 @@ use crate::boot::INITRAMFS;
 use crate::cli::Test;
 use crate::interrupt;
 use crate::machine::args::{self, Boot, Console};
-use crate::plan::{self, Case, Filter};
+use crate::plan::{self, Case, Filter, Setting};
 use crate::report::{self, Events, Style};
 use crate::target::Target;
 use crate::{kernel, paths, run};
@@ -25,6 +25,7 @@ pub fn run(args: &Test) -> Result<u8> {
         cases: args.case.clone(),
         pattern: args.filter.clone(),
         shard: args.shard,
+        with: args.with.clone(),
     };
     let scale = args.timeout_scale * flavour.time;
     let mut plans = Vec::new();
@@ -90,6 +91,8 @@ fn again(args: &Test) -> String {
     if args.timeout_scale != 1.0 {
         words.push(format!("--timeout-scale {}", args.timeout_scale));
     }
+    let setting = |setting: &Setting| format!("--with {}", args::quote(&setting.to_string()));
+    words.extend(args.with.iter().map(setting));
     words.join(" ")
 }
 
