@@ -253,7 +253,7 @@ impl Model {
 
     fn map(&mut self, place: Place, ids: Range, writable: bool) -> Option<Outcome> {
         let pieces = self.processes.get_mut(&place.who)?;
-        if ids.pages == 0 || pieces.contains_key(&place.map) {
+        if pieces.contains_key(&place.map) {
             return None;
         }
         if ids.pages > self.limit {

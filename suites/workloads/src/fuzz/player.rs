@@ -228,10 +228,10 @@ impl Player<'_> {
             }
             Step::Put { range, seed } => {
                 let first = self.id(range.first)?;
-                let put = self
-                    .server
-                    .process
-                    .load_pages(first, 0, pages(range.pages), seed)?;
+                // From the first word that is looked at to the last.
+                let len = pages(range.pages - 1) + size_of::<u64>();
+                let server = &mut self.server.process;
+                let put = server.load_pages(first, WORD_AT, len, seed)?;
                 return Ok(put.map_or_else(Outcome::Refused, |()| Outcome::Done));
             }
             Step::Get(range) => {

@@ -79,7 +79,7 @@ pub(crate) enum Step {
     Store { place: Place, page: u64, word: u64 },
     /// `load c0.1 0`: the word of a page.
     Load { place: Place, page: u64 },
-    /// `put 2+3 7`: the server writes to pages by their IDs, the pattern of a seed.
+    /// `put 2+3 7`: the server writes to pages by their IDs, up to the word in the last: the pattern of a seed.
     Put { range: Range, seed: u64 },
     /// `get 2+3`: the server reads pages by their IDs.
     Get(Range),
@@ -221,7 +221,10 @@ impl FromStr for Range {
     fn from_str(text: &str) -> Result<Range, ()> {
         let (first, pages) = text.split_once('+').ok_or(())?;
         let (first, pages) = (number(first)?, number(pages)?);
-        Ok(Range { first, pages })
+        match pages {
+            0 => Err(()),
+            _ => Ok(Range { first, pages }),
+        }
     }
 }
 
@@ -324,6 +327,7 @@ mod tests {
             "jump c0.1",
             "store c0.1 0",
             "get 3",
+            "get 3+0",
         ] {
             let why = parse(&format!("check; {wrong}")).unwrap_err();
             assert_eq!(why, format!("no step: {wrong:?}"));

@@ -134,7 +134,6 @@ fn by_id_as_far_as_it_goes() {
 fn what_is_not_there_is_no_step() {
     for step in [
         "map c0.1 0+1",
-        "start c0; map c0.1 0+0",
         "start c0; start c0",
         "unmap s.1",
         "map s.1 0+2; load s.1 2",
