@@ -319,10 +319,11 @@ fn late(case: &mut Case) -> Result<(), Failure> {
     client.fill(map, 0, page, 1)?;
     server.abort()?;
     let gone = Err(Errno::ENOTCONN);
-    let new = load(id + 1, 0, 8, 8);
-    expect_said(&mut server, "a load into a new page", new, gone)?;
+    // One page that there is, and one that there is not.
     for id in [id, id + 1] {
+        expect_said(&mut server, "a load", load(id, 0, 8, 8), gone)?;
         expect_said(&mut server, "a save", save(1, id, 0, 8), gone)?;
+        expect_said(&mut server, "a free", free(id, 1), gone)?;
     }
     let mapped = server.try_map(id * page as u64, page)?;
     expect("mmap of the channel", mapped.map(drop), gone)?;
