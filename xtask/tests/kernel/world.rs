@@ -228,7 +228,7 @@ pub fn finish(mut child: Child) -> Outcome {
 }
 
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
-    const LONG: Duration = Duration::from_secs(20);
+    const LONG: Duration = Duration::from_secs(60);
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < LONG, "{what}: not within {LONG:?}");
