@@ -8,6 +8,7 @@ use crate::abi::{
 };
 use crate::channel::{IO_MAX, Request};
 use crate::session::{Kind, ServerError, Session, get};
+use crate::wire;
 
 /// Bytes in the file: two of the longest exchanges.
 pub(crate) const SIZE: usize = 2 * IO_MAX;
@@ -27,7 +28,7 @@ pub(crate) fn answer(session: &mut Session, request: &Request) -> Result<(), Ser
         op::LOOKUP => lookup(session, request),
         op::GETATTR | op::SETATTR => Ok(attr_out(session, request.header.nodeid)),
         op::OPEN => Ok(open(session)),
-        op::OPENDIR => Ok(session.bytes(&OpenOut::default())),
+        op::OPENDIR => Ok(wire::bytes(&OpenOut::default())),
         op::READ => Ok(read(session, &get(request)?)),
         op::WRITE => write(session, request)?,
         op::READDIR => Ok(Vec::new()),
@@ -68,7 +69,7 @@ fn attr_out(session: &Session, node: u64) -> Vec<u8> {
         attr: attr(session, node),
         ..AttrOut::default()
     };
-    session.bytes(&reply)
+    wire::bytes(&reply)
 }
 
 fn lookup(session: &Session, request: &Request) -> Result<Vec<u8>, Errno> {
@@ -83,7 +84,7 @@ fn lookup(session: &Session, request: &Request) -> Result<Vec<u8>, Errno> {
         attr: attr(session, FILE_ID),
         ..EntryOut::default()
     };
-    Ok(session.bytes(&reply))
+    Ok(wire::bytes(&reply))
 }
 
 fn open(session: &mut Session) -> Vec<u8> {
@@ -99,7 +100,7 @@ fn open(session: &mut Session) -> Vec<u8> {
         open_flags: FOPEN_DIRECT_IO | dmmap,
         backing_id: 0,
     };
-    session.bytes(&reply)
+    wire::bytes(&reply)
 }
 
 /// The part of `offset..offset + size` that is inside the file.
@@ -131,5 +132,5 @@ fn write(session: &mut Session, request: &Request) -> Result<Result<Vec<u8>, Err
         size: size as u32,
         padding: 0,
     };
-    Ok(Ok(session.bytes(&reply)))
+    Ok(Ok(wire::bytes(&reply)))
 }

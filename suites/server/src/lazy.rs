@@ -7,7 +7,7 @@ use crate::abi::{LoadOut, NotifyReplyIn, Pages, SaveOut, notify, op};
 use crate::behaviour::{OnFault, OnReclaim};
 use crate::channel::Request;
 use crate::session::{ServerError, Session, get};
-use crate::wire::Field;
+use crate::wire::{self, Field};
 
 impl Session {
     /// Writes `bytes` from byte `offset` of page `page_id` on.
@@ -34,7 +34,7 @@ impl Session {
     pub fn save(&mut self, page_id: u64, offset: u32, size: u32) -> Result<Vec<u8>, ServerError> {
         self.saves += 1;
         let notify_unique = self.saves;
-        let body = self.bytes(&SaveOut {
+        let body = wire::bytes(&SaveOut {
             notify_unique,
             page_id,
             offset,
@@ -66,7 +66,7 @@ impl Session {
     /// # Errors
     /// What the kernel says: `EBUSY` while it waits for an answer about one of them.
     pub fn free(&self, page_id: u64, count: u64) -> sys::Result<()> {
-        let body = self.bytes(&Pages { page_id, count });
+        let body = wire::bytes(&Pages { page_id, count });
         self.channel.notify(notify::DMMAP_FREE, &body)
     }
 

@@ -225,11 +225,6 @@ impl Session {
         }
     }
 
-    /// A struct as the kernel reads it.
-    pub(crate) fn bytes<F: Field>(&self, body: &F) -> Vec<u8> {
-        wire::bytes(body)
-    }
-
     pub(crate) fn hold(&mut self, request: &Request) {
         self.held.push(request.clone());
     }
@@ -298,7 +293,7 @@ impl Session {
             };
             return Ok(self.channel.refuse(request, errno)?);
         };
-        let body = self.bytes(&MmapOut {
+        let body = wire::bytes(&MmapOut {
             page_id,
             flags,
             padding: 0,

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A client's own side: opens the file, maps it, and does as it is told.
 
-use sys::{
-    Ended, Errno, Fd, Forked, Instant, Mapping, OpenFlags, Pid, Prot, Sharing, Signal, Target,
-};
+use sys::{Ended, Errno, Fd, Forked, Instant, Mapping, OpenFlags, Prot, Sharing, Signal, Target};
 
 use crate::command::{Answer, Command};
 use crate::injection;
 use crate::maps::Maps;
-use crate::party::{Control, fork_with_pipes};
+use crate::party::{Control, answer_forked, fork_with_pipes};
 use crate::pattern;
 
 /// What a client maps.
@@ -69,15 +67,7 @@ impl ClientProcess<'_> {
             *control = own;
             self.serve(control);
         });
-        Answer::of(forked, |(Pid(pid), to, from)| {
-            let answer = Answer::Forked {
-                pid,
-                to: to.number(),
-                from: from.number(),
-            };
-            self.pipes = Some((to, from));
-            answer
-        })
+        answer_forked(forked, &mut self.pipes)
     }
 
     fn obey(&mut self, control: &mut Control, command: Command) -> Answer {

@@ -91,12 +91,8 @@ fn walk(
     mut step: impl FnMut(u32) -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
     for nth in 1..=MOST {
-        let failed = step(nth).map_err(|failure| match failure {
-            Failure::Fail(why) => {
-                Failure::new(format!("{what}, with allocation {nth} failing: {why}"))
-            }
-            skip => skip,
-        })?;
+        let failed = step(nth)
+            .map_err(|failure| failure.after(&format!("{what} with allocation {nth} failing")))?;
         if !failed {
             case.figure(format!("{what}_allocations"), f64::from(nth - 1));
             return expect_that(nth > 1, || format!("{what}: nothing is allocated"));

@@ -210,6 +210,22 @@ pub(crate) fn fork_with_pipes(
     }
 }
 
+/// The answer to a fork. The pipes stay open in `kept` for the case to find them.
+pub(crate) fn answer_forked(
+    forked: sys::Result<(Pid, Fd, Fd)>,
+    kept: &mut Option<(Fd, Fd)>,
+) -> Answer {
+    Answer::of(forked, |(Pid(pid), to, from)| {
+        let answer = Answer::Forked {
+            pid,
+            to: to.number(),
+            from: from.number(),
+        };
+        *kept = Some((to, from));
+        answer
+    })
+}
+
 /// The pipes of a process of a case, as that process sees them.
 #[derive(Debug)]
 pub(crate) struct Control {

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use protocol::plan::Device;
 use server::{Behaviour, Flow, Message, Seen, ServerError, Session};
-use sys::{Errno, Fd, Instant, Pid, page_size, poll};
+use sys::{Errno, Fd, Instant, page_size, poll};
 
 use crate::command::{Answer, Command, Map};
 use crate::counters;
 use crate::failure::{Failure, expect};
 use crate::injection;
 use crate::maps::Maps;
-use crate::party::{Control, Party, fork_with_pipes};
+use crate::party::{Control, Party, answer_forked, fork_with_pipes};
 use crate::pattern;
 use crate::process::Process;
 
@@ -359,15 +359,7 @@ fn fork(
         session.behaviour.deaf = true;
         serve(control, session, memory);
     });
-    Answer::of(forked, |(Pid(pid), to, from)| {
-        let answer = Answer::Forked {
-            pid,
-            to: to.number(),
-            from: from.number(),
-        };
-        memory.pipes = Some((to, from));
-        answer
-    })
+    answer_forked(forked, &mut memory.pipes)
 }
 
 /// What the kernel said: 0 or an error number of this machine.
@@ -388,10 +380,7 @@ fn obey(session: &mut Session, maps: &mut Maps, command: Command) -> Result<Answ
             period,
         } => maps.map_at(session.channel(), &request, residue, period),
         Command::Memory(map, command) => maps.act(map, command),
-        Command::Behave(behaviour) => match session.behave(behaviour) {
-            Err(ServerError::Sys(error)) => error.into(),
-            other => other.map(|()| Answer::Done)?,
-        },
+        Command::Behave(behaviour) => answer_of(session.behave(behaviour), |()| Answer::Done)?,
         Command::Failing { nth, command } => {
             let mut done = None;
             let answer = injection::failing(nth, || match obey(session, maps, *command) {
@@ -420,17 +409,16 @@ fn obey(session: &mut Session, maps: &mut Maps, command: Command) -> Result<Answ
             at,
             len,
             seed,
-        } => match session.save(page_id, at as u32, len as u32) {
-            Err(ServerError::Sys(error)) => error.into(),
-            Err(other) => return Err(other),
-            Ok(found) => {
+        } => {
+            let saved = session.save(page_id, at as u32, len as u32);
+            answer_of(saved, |found| {
                 let expected = pattern::bytes(seed, at, found.len());
                 match pattern::difference(at, &found, &expected) {
                     None => Answer::Number(found.len() as u64),
                     Some(difference) => Answer::Failed(difference),
                 }
-            }
-        },
+            })?
+        }
         Command::TimeById {
             page_id,
             size,
@@ -438,11 +426,8 @@ fn obey(session: &mut Session, maps: &mut Maps, command: Command) -> Result<Answ
         } => time_by_id(session, page_id, size, rounds)?,
         Command::SaveWords { page_id, at, pages } => {
             let len = (pages - 1) * page_size() + 8;
-            match session.save(page_id, at as u32, len as u32) {
-                Err(ServerError::Sys(error)) => error.into(),
-                Err(other) => return Err(other),
-                Ok(found) => Answer::Words(words(&found)),
-            }
+            let saved = session.save(page_id, at as u32, len as u32);
+            answer_of(saved, |found| Answer::Words(words(&found)))?
         }
         Command::FreePages { page_id, count } => {
             Answer::of(session.free(page_id, count), |()| Answer::Done)
@@ -462,6 +447,18 @@ fn obey(session: &mut Session, maps: &mut Maps, command: Command) -> Result<Answ
         Command::BecomeNobody => Answer::of(sys::become_nobody(), |()| Answer::Done),
         _ => Answer::Failed(format!("a server does not know {command:?}")),
     })
+}
+
+/// What came of something: that the system refused it is an answer, anything else is the server's end.
+fn answer_of<T>(
+    done: Result<T, ServerError>,
+    ok: impl FnOnce(T) -> Answer,
+) -> Result<Answer, ServerError> {
+    match done {
+        Ok(value) => Ok(ok(value)),
+        Err(ServerError::Sys(error)) => Ok(error.into()),
+        Err(other) => Err(other),
+    }
 }
 
 /// Nanoseconds for all writes, and for all reads.

@@ -184,12 +184,9 @@ impl Player<'_> {
                 middle,
                 rest,
             } => {
-                let (process, map) = self.place(place)?;
-                let changed = process.cut(map, pages(part.first))?;
-                let behind = process.cut(changed, pages(part.pages))?;
-                process.protect_readonly(changed)?;
-                self.rename(place, middle, changed)?;
-                self.rename(place, rest, behind)?;
+                let changed = self.cut(place, part, middle, rest)?;
+                let (process, map) = self.place(changed)?;
+                process.protect_readonly(map)?;
             }
             Step::Shift {
                 place,
@@ -197,13 +194,8 @@ impl Player<'_> {
                 middle,
                 rest,
             } => {
-                let (process, map) = self.place(place)?;
-                let shifted = process.cut(map, pages(part.first))?;
-                let behind = process.cut(shifted, pages(part.pages))?;
-                self.rename(place, middle, shifted)?;
-                self.rename(place, rest, behind)?;
-                let who = place.who;
-                self.move_away(Place { who, map: middle }, part.pages)?;
+                let shifted = self.cut(place, part, middle, rest)?;
+                self.move_away(shifted, part.pages)?;
             }
             Step::Move { place, pages } => self.move_away(place, pages)?,
             Step::Zap(place) => {
@@ -214,7 +206,7 @@ impl Player<'_> {
                 let (process, map) = self.place(place)?;
                 let at = pages(page) + WORD_AT;
                 if let Outcome::Touched(_) = expected {
-                    return touched(process.touch(map, at, true)?, Outcome::Done);
+                    return Ok(touched(process.touch(map, at, true)?));
                 }
                 process.store(map, at, word)?;
             }
@@ -222,7 +214,7 @@ impl Player<'_> {
                 let (process, map) = self.place(place)?;
                 let at = pages(page) + WORD_AT;
                 if let Outcome::Touched(_) = expected {
-                    return touched(process.touch(map, at, false)?, Outcome::Done);
+                    return Ok(touched(process.touch(map, at, false)?));
                 }
                 return process.load(map, at).map(Outcome::Word);
             }
@@ -262,6 +254,18 @@ impl Player<'_> {
             Step::Check => return self.look(expected),
         }
         Ok(Outcome::Done)
+    }
+
+    /// Treats a mapping as three from now on: what is in front keeps its number, `part` is `middle`, behind it is `rest`.
+    /// The one in the middle.
+    fn cut(&mut self, place: Place, part: Range, middle: u32, rest: u32) -> Result<Place, Failure> {
+        let (process, map) = self.place(place)?;
+        let cut = process.cut(map, pages(part.first))?;
+        let behind = process.cut(cut, pages(part.pages))?;
+        self.rename(place, middle, cut)?;
+        self.rename(place, rest, behind)?;
+        let who = place.who;
+        Ok(Place { who, map: middle })
     }
 
     /// Has the first pages of a mapping moved to another address of the same colour.
@@ -380,9 +384,9 @@ fn refused(map: Result<Map, Errno>) -> Outcome {
 }
 
 /// How a touch by a child has ended.
-fn touched(touched: Touched, well: Outcome) -> Result<Outcome, Failure> {
-    Ok(match touched {
-        Touched::Well => well,
+fn touched(touched: Touched) -> Outcome {
+    match touched {
+        Touched::Well => Outcome::Done,
         other => Outcome::Touched(other),
-    })
+    }
 }
