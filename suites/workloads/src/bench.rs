@@ -6,6 +6,7 @@ use server::Behaviour;
 use sys::{memfd, page_size};
 
 use crate::command::{Answer, Command, Map, MemoryCommand};
+use crate::lazy::shrink_until;
 use crate::role::{DATA, Role};
 use crate::{Case, Failure, Process, Workload};
 
@@ -114,19 +115,21 @@ fn play(
 fn by_direct_io(case: &mut Case, job: &Job) -> Result<f64, Failure> {
     let server = case.serve()?;
     let mut client = case.client("client", &server)?;
-    let nanos = client.throughput(job.size, job.rounds)?;
+    let [write, read] = client.throughput(job.size, job.rounds)?;
+    let nanos = (write + read).as_nanos() as u64;
     client.quit()?;
     server.quit()?;
     Ok(job.mib_per_second(nanos, job.rounds))
 }
 
-/// The first touch of a page: one that the kernel adds, one that the server fills, and one of a memfd. The best of several.
+/// The first touch of a page: one that the kernel adds, one that the server fills, one that it fills again after it gave
+/// the page back, and one of a memfd. The best of several.
 fn touches(case: &mut Case) -> Result<(), Failure> {
     let pages: usize = case.param("pages")?;
     let len = pages * page_size();
     for _ in 0..case.param("repeats")? {
-        let plain = touch_server(case, Behaviour::default(), len)?;
-        let filled = touch_server(case, Behaviour::lazy(), len)?;
+        let plain = touch_plain(case, len)?;
+        let [filled, again] = touch_lazy(case, len)?;
         let file = memfd("touches", len as u64)?;
         let mut client = case.client_of("client", &file)?;
         let map = client.map(0, len)?;
@@ -135,6 +138,7 @@ fn touches(case: &mut Case) -> Result<(), Failure> {
         for (name, nanos) in [
             ("touch_us", plain),
             ("touch_filled_by_server_us", filled),
+            ("touch_after_reclaim_us", again),
             ("touch_memfd_us", memfd),
         ] {
             let found = nanos as f64 / 1e3 / pages as f64;
@@ -145,14 +149,27 @@ fn touches(case: &mut Case) -> Result<(), Failure> {
     Ok(())
 }
 
-fn touch_server(case: &mut Case, behaviour: Behaviour, len: usize) -> Result<u64, Failure> {
-    let server = case.serve_as(behaviour)?;
+fn touch_plain(case: &mut Case, len: usize) -> Result<u64, Failure> {
+    let server = case.serve()?;
     let mut client = case.client("client", &server)?;
     let map = client.map(0, len)?;
     let nanos = time_touches(&mut client, map)?;
     client.quit()?;
     server.quit()?;
     Ok(nanos)
+}
+
+/// For the first time, and after every page was given back.
+fn touch_lazy(case: &mut Case, len: usize) -> Result<[u64; 2], Failure> {
+    let server = case.serve_as(Behaviour::lazy())?;
+    let mut client = case.client("client", &server)?;
+    let map = client.map(0, len)?;
+    let first = time_touches(&mut client, map)?;
+    shrink_until(|| Ok(server.pages()? == 0))?;
+    let again = time_touches(&mut client, map)?;
+    client.quit()?;
+    server.quit()?;
+    Ok([first, again])
 }
 
 fn time_touches(process: &mut Process, map: Map) -> Result<u64, Failure> {
@@ -163,7 +180,8 @@ fn time_touches(process: &mut Process, map: Map) -> Result<u64, Failure> {
     }
 }
 
-/// FUSE_NOTIFY_DMMAP_LOAD and _SAVE of pages that a client has mapped, once round each time.
+/// FUSE_NOTIFY_DMMAP_LOAD and _SAVE of pages that a client has mapped, beside the client's write(2) and read(2) of as many
+/// bytes, each of which is a request that the server answers.
 fn by_id(case: &mut Case) -> Result<(), Failure> {
     let sizes: Vec<usize> = case.param("sizes")?;
     let mib: usize = case.param("mib")?;
@@ -172,22 +190,17 @@ fn by_id(case: &mut Case) -> Result<(), Failure> {
         let mut server = case.serve()?;
         let mut client = case.client("client", &server)?;
         client.map(0, size.next_multiple_of(page_size()))?;
-        let command = Command::TimeById {
-            page_id: server.page_id(0)?,
-            size,
-            rounds,
-        };
-        match server.party.ask_good(&command)? {
-            Answer::Figures(figures) => {
-                for (name, nanos) in figures {
-                    let speed = f64::from(rounds) * size as f64 / nanos as f64 * 1e9;
-                    case.figure(
-                        format!("{name}_{}k_mib_s", size >> 10),
-                        speed / f64::from(1 << 20),
-                    );
-                }
-            }
-            other => return Err(server.party.strange(&other)),
+        let [load, save] = server.time_by_id(size, rounds)?;
+        let [write, read] = client.throughput(size, rounds)?;
+        for (way, time) in [
+            ("load", load),
+            ("save", save),
+            ("write", write),
+            ("read", read),
+        ] {
+            let bytes = f64::from(rounds) * size as f64;
+            let speed = bytes / f64::from(1 << 20) / time.as_secs_f64();
+            case.figure(format!("{way}_{}k_mib_s", size >> 10), speed);
         }
         client.quit()?;
         server.quit()?;

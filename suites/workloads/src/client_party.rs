@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A client's own side: opens the file, maps it, and does as it is told.
 
+use std::time::Duration;
+
 use sys::{Ended, Errno, Fd, Forked, Instant, Mapping, OpenFlags, Prot, Sharing, Signal, Target};
 
 use crate::command::{Answer, Command};
@@ -191,22 +193,27 @@ fn read_all(file: &Fd, into: &mut [u8], offset: u64) -> sys::Result<()> {
 
 fn throughput(file: &Fd, size: usize, rounds: u32) -> Answer {
     let mut block = vec![0; size];
-    let start = Instant::now();
+    let (mut writes, mut reads) = (Duration::ZERO, Duration::ZERO);
     for round in 0..rounds {
         block[0] = round as u8;
         block[size - 1] = round as u8;
-        let done = io_all(&block, 0, |b, o| file.write_at(b, o))
-            .and_then(|()| read_all(file, &mut block, 0));
-        if let Err(error) = done {
+        let start = Instant::now();
+        if let Err(error) = io_all(&block, 0, |b, o| file.write_at(b, o)) {
             return error.into();
         }
+        writes += start.elapsed();
+        let start = Instant::now();
+        if let Err(error) = read_all(file, &mut block, 0) {
+            return error.into();
+        }
+        reads += start.elapsed();
         if block[0] != round as u8 || block[size - 1] != round as u8 {
             return Answer::Failed(format!(
                 "round {round}: the block read is not the one written"
             ));
         }
     }
-    Answer::Number(start.elapsed().as_nanos() as u64)
+    Answer::nanos(writes, reads)
 }
 
 fn cycle(file: &Fd, offset: u64, pages: usize, times: u32, die: bool) -> Answer {

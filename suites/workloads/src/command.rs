@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a case tells its processes, and what they answer: one JSON line each, through pipes.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use server::{Behaviour, Message, Seen};
 use sys::{Access, Ended, Errno, Prot, Sharing, Signal};
@@ -58,7 +60,7 @@ pub(crate) enum Command {
     Close,
     /// A client writes `len` bytes of the pattern of `seed` to its file with write(2), and reads them back with read(2).
     WriteRead { offset: u64, len: usize, seed: u64 },
-    /// A client does that `rounds` times and does not look at the data: what throughput is measured with.
+    /// A client does that with `size` bytes `rounds` times: what throughput is measured with.
     Throughput { size: usize, rounds: u32 },
     /// A client maps, touches, unmaps; or children of it map, touch, die.
     Cycle {
@@ -192,6 +194,11 @@ pub(crate) enum Answer {
     Map(Map),
     Maps(Map, Map),
     Figures(Vec<(String, u64)>),
+    /// Nanoseconds in all of what was written, and of what was read.
+    Nanos {
+        written: u64,
+        read: u64,
+    },
     /// What the kernel said to each: 0 or an error number of this machine.
     Errnos(Vec<i32>),
     /// A process was forked: its number, and the ends of its pipes in the process that forked it.
@@ -284,6 +291,12 @@ impl Answer {
             Ok(()) => Answer::Done,
             Err(why) => Answer::Failed(why),
         }
+    }
+
+    /// How long both ways took.
+    pub(crate) fn nanos(written: Duration, read: Duration) -> Answer {
+        let [written, read] = [written, read].map(|time| time.as_nanos() as u64);
+        Answer::Nanos { written, read }
     }
 
     /// For a person.

@@ -297,10 +297,15 @@ impl Process {
             .map(drop)
     }
 
-    /// Nanoseconds for `rounds` times a write and a read of `size` bytes.
-    pub fn throughput(&mut self, size: usize, rounds: u32) -> Result<u64, Failure> {
-        match self.party.ask_good(&Command::Throughput { size, rounds })? {
-            Answer::Number(nanos) => Ok(nanos),
+    /// How long it takes to write and to read `size` bytes with write(2) and read(2), `rounds` times.
+    pub fn throughput(&mut self, size: usize, rounds: u32) -> Result<[Duration; 2], Failure> {
+        self.time(&Command::Throughput { size, rounds })
+    }
+
+    /// What writing and what reading took, of a command that is about both.
+    pub(crate) fn time(&mut self, command: &Command) -> Result<[Duration; 2], Failure> {
+        match self.party.ask_good(command)? {
+            Answer::Nanos { written, read } => Ok([written, read].map(Duration::from_nanos)),
             other => Err(self.party.strange(&other)),
         }
     }

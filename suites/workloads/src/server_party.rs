@@ -290,6 +290,16 @@ impl Server {
         counters::read(&format!("{}/dmmap_{name}", self.counters))
     }
 
+    /// How long it takes to write and to read `size` bytes by page ID, `rounds` times, from the page at its file's start on.
+    pub fn time_by_id(&mut self, size: usize, rounds: u32) -> Result<[Duration; 2], Failure> {
+        let page_id = self.page_id(0)?;
+        self.process.time(&Command::TimeById {
+            page_id,
+            size,
+            rounds,
+        })
+    }
+
     /// Lets the server end by itself, its filesystem unmounted before.
     pub fn quit(mut self) -> Result<(), Failure> {
         if self.device == Device::Fuse {
@@ -481,11 +491,7 @@ fn time_by_id(
             return Ok(Answer::Failed(format!("{came} of {size} bytes were read")));
         }
     }
-    let nanos = |time: Duration| time.as_nanos() as u64;
-    Ok(Answer::Figures(vec![
-        ("load".into(), nanos(loads)),
-        ("save".into(), nanos(saves)),
-    ]))
+    Ok(Answer::nanos(loads, saves))
 }
 
 /// The first 8 bytes of every page's length of bytes, as numbers of this machine.
