@@ -52,7 +52,7 @@ pub(crate) fn failing(nth: u32, act: impl FnOnce() -> Answer) -> Answer {
 /// Has allocations of every kind fail, and quietly.
 fn prepare() -> Result<(), Failure> {
     expect_that(is_there(FAIL_NTH), || {
-        "the kernel injects no faults: use --flavour debug".into()
+        "the kernel injects no faults: use --flavour debug or gcov".into()
     })?;
     sys::make_dir(SETTINGS)?;
     sys::mount("debugfs", SETTINGS, "debugfs", MountFlags::default(), "")?;

@@ -14,7 +14,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::queue::{self, Overlay};
-use super::{file_name, slot};
+use super::slot;
 
 /// Where it lies, in a kernel's directory.
 pub const DIR: &str = "counted";
@@ -52,7 +52,7 @@ pub(super) fn publish(dir: &str, trees: &Trees, overlay: &Overlay, result: &Path
         }
     }
     for name in names(&obj.join(dir), &[".gcno"])? {
-        slot::copy_synced(&obj.join(dir).join(&name), &into.join(file_name(&name)))?;
+        slot::copy_synced(&obj.join(dir).join(&name), &into.join(name))?;
     }
     Ok(())
 }
@@ -88,4 +88,72 @@ fn differences(old: &Path, new: &Path) -> Result<Vec<u8>> {
         bail!("git diff {} {} failed: {why}", old.display(), new.display());
     }
     Ok(output.stdout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Trees with these files, and what is kept of them.
+    fn published(files: &[(&str, &str)], changed: &[&str]) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let [base, tree, obj] = ["base", "tree", "obj"].map(|name| dir.path().join(name));
+        for root in [&base, &tree, &obj] {
+            fs::create_dir_all(root.join("fs/fuse")).unwrap();
+        }
+        for (path, text) in files {
+            fs::write(dir.path().join(path), text).unwrap();
+        }
+        let changed = changed.iter().map(|path| ((*path).to_owned(), None));
+        let trees = Trees {
+            base: &base,
+            tree: &tree,
+            obj: &obj,
+        };
+        let result = dir.path().join("result");
+        publish("fs/fuse", &trees, &changed.collect(), &result).unwrap();
+        let kept = result.join(DIR);
+        let mut names = names(&kept, &[""]).unwrap();
+        names.sort();
+        if let Ok(diff) = fs::read_to_string(kept.join("dev.c.diff")) {
+            names.extend(diff.lines().skip(4).map(str::to_owned));
+        }
+        names
+    }
+
+    const FILES: [(&str, &str); 6] = [
+        ("base/fs/fuse/dev.c", "one\ntwo\n"),
+        ("tree/fs/fuse/dev.c", "one\nnew\ntwo\n"),
+        ("tree/fs/fuse/dmmap.c", "new\n"),
+        ("tree/fs/fuse/dir.c", "old\n"),
+        ("obj/fs/fuse/dir.gcno", ""),
+        ("obj/fs/fuse/dmmap.o", ""),
+    ];
+
+    #[test]
+    fn what_the_queue_changes_is_kept_with_where_it_does() {
+        let changed = [
+            "fs/fuse/dev.c",
+            "fs/fuse/dmmap.c",
+            "fs/fuse/gone.c",
+            "mm/a.c",
+        ];
+        assert_eq!(
+            published(&FILES, &changed),
+            [
+                "dev.c",
+                "dev.c.diff",
+                "dir.gcno",
+                "dmmap.c",
+                "@@ -1,0 +2 @@ one",
+                "+new"
+            ]
+        );
+    }
+
+    #[test]
+    fn of_a_source_without_a_queue_all_is_kept() {
+        let all = ["dev.c", "dir.c", "dir.gcno", "dmmap.c"];
+        assert_eq!(published(&FILES, &[]), all);
+    }
 }
