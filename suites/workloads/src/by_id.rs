@@ -2,7 +2,7 @@
 //! Pages that the server writes and reads by their ID, without mapping them.
 
 use server::Behaviour;
-use sys::{Errno, page_size};
+use sys::{Errno, page_size, write_file};
 
 use crate::counters::{self, LIMIT_PER_CONNECTION};
 use crate::{Case, Failure, Workload, expect};
@@ -11,6 +11,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("load-pages", load_pages),
     ("save-pages", save_pages),
     ("load-save-rounds", load_save_rounds),
+    ("load-compact", load_compact),
     ("load-refused", load_refused),
 ];
 
@@ -115,6 +116,31 @@ fn load_save_rounds(case: &mut Case) -> Result<(), Failure> {
     }
     client.quit()?;
     looker.quit()?;
+    server.quit()
+}
+
+/// The kernel makes room by moving pages that nobody has in a page table; not these, for which nobody would look.
+fn load_compact(case: &mut Case) -> Result<(), Failure> {
+    let (page, pages) = (page_size(), case.param::<usize>("pages")?);
+    let mut server = case.serve()?;
+    let id = server.page_id(0)?;
+    let mut client = case.client("client", &server)?;
+    let map = client.map(0, pages * page)?;
+    let rounds = case.param::<u64>("rounds")?;
+    for round in 1..=rounds {
+        for at in (0..pages).map(|index| index * page) {
+            expect("a load", server.load_pages(id, at, page, round)?, Ok(()))?;
+        }
+        // 1: all there is (Documentation/admin-guide/sysctl/vm.rst).
+        write_file("/proc/sys/vm/compact_memory", b"1")?;
+        for at in (0..pages).map(|index| index * page) {
+            let saved = server.save_pages(id, at, page, round)?;
+            expect("bytes saved", saved, Ok(page))?;
+        }
+        expect("pages", server.pages()?, pages as u64)?;
+    }
+    client.verify(map, 0, pages * page, rounds)?;
+    client.quit()?;
     server.quit()
 }
 

@@ -68,7 +68,9 @@ pub(crate) fn await_seen(
 }
 
 /// Has the kernel shrink its caches until it has asked for pages as `enough` says.
-fn shrink_until(mut enough: impl FnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
+pub(crate) fn shrink_until(
+    mut enough: impl FnMut() -> Result<bool, Failure>,
+) -> Result<(), Failure> {
     let start = Instant::now();
     while !enough()? {
         // 2: caches that can give something back (Documentation/admin-guide/sysctl/vm.rst).

@@ -30,7 +30,7 @@ const TOO_LARGE: Result<(), Errno> = Err(Errno::EOVERFLOW);
 const NOBODYS: Result<(), Errno> = Err(Errno::ENXIO);
 
 /// A load that says it has `size` bytes, and has `comes`, all 0.
-fn load(page_id: u64, offset: u32, size: u32, comes: usize) -> Message {
+pub(super) fn load(page_id: u64, offset: u32, size: u32, comes: usize) -> Message {
     let head = LoadOut {
         page_id,
         offset,
