@@ -2,7 +2,8 @@
 //! Coverage: which lines and branches of the feature ran, by what the kernel has counted of itself.
 //!
 //! The guest sends the kernel's counts when its last case is over, so a boot that was cut short has none; those of all
-//! others add up. gcov knows which count is which line. A line that did not run may have a [reason](reasons).
+//! others add up. gcov knows which count is which line. A line that did not run may have a reason, in a
+//! file beside the patch queue.
 
 mod feature;
 mod gcov;
