@@ -17,7 +17,7 @@ use crate::plan::Case;
 use crate::target::QemuSpec;
 use crate::watch::clock::Limits;
 use crate::watch::shared::{Apart, Splitter};
-use crate::watch::{BootEnd, Watch};
+use crate::watch::{BootEnd, Seen, Watch};
 
 /// How often the streams are looked at.
 const LOOK: Duration = Duration::from_millis(5);
@@ -27,6 +27,9 @@ pub const INITRAMFS: &str = "initramfs.cpio";
 
 /// The command to paste, in the directory of a boot.
 pub const COMMAND: &str = "qemu.sh";
+
+/// What the guest had for the host, in the directory of a boot.
+pub const FILES: &str = "files";
 
 /// What every boot of a target has in common.
 #[derive(Debug)]
@@ -69,13 +72,14 @@ pub fn run(setting: &Setting, dir: &Path, cases: &[&Case], ledger: &mut Ledger) 
     let mut watch = Watch::new(plan.collect(), setting.limits);
     watch.demand(setting.proof.map(str::to_owned));
     let mut streams = Streams::of(setting.qemu);
-    let end = follow(&mut machine, &mut streams, &mut watch, ledger)?;
+    let files = dir.join(FILES);
+    let end = follow(&mut machine, &mut streams, &mut watch, &files, ledger)?;
     machine.stop();
     streams.pass_on(&mut machine, &mut watch, Duration::MAX)?;
     streams.finish(&mut watch);
     let last_lines = watch.last_lines();
     let end = watch.close(end);
-    watch.seen().into_iter().for_each(|seen| ledger.seen(seen));
+    tell(&mut watch, &files, ledger)?;
     Ok(Booted { end, last_lines })
 }
 
@@ -114,6 +118,7 @@ fn follow(
     machine: &mut Machine,
     streams: &mut Streams,
     watch: &mut Watch,
+    files: &Path,
     ledger: &mut Ledger,
 ) -> Result<BootEnd> {
     let started = Instant::now();
@@ -121,7 +126,7 @@ fn follow(
         // Asked before the streams are read: what QEMU wrote before it ended is then read below.
         let ended = machine.ended()?;
         streams.pass_on(machine, watch, started.elapsed())?;
-        watch.seen().into_iter().for_each(|seen| ledger.seen(seen));
+        tell(watch, files, ledger)?;
         if let Some(end) = ended {
             return Ok(BootEnd::Qemu(end));
         }
@@ -133,6 +138,19 @@ fn follow(
         }
         std::thread::sleep(LOOK);
     }
+}
+
+/// Tells the ledger what was seen. Files that came are kept in the directory `files`.
+fn tell(watch: &mut Watch, files: &Path, ledger: &mut Ledger) -> Result<()> {
+    for seen in watch.seen() {
+        if let Seen::File { name, bytes } = &seen {
+            let path = files.join(name);
+            fs::create_dir_all(files).with_context(|| format!("make {}", files.display()))?;
+            fs::write(&path, bytes).with_context(|| format!("write {}", path.display()))?;
+        }
+        ledger.seen(seen);
+    }
+    Ok(())
 }
 
 /// The way of the two streams from the machine to the watch.

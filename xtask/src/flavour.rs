@@ -21,6 +21,10 @@ pub struct Flavour {
     /// More words for the kernel command line.
     #[serde(default)]
     pub append: Vec<String>,
+    /// A directory of the kernel's source, below its root: the kernel counts how often each line of what the patch queue
+    /// has changed there runs. Wants `CONFIG_GCOV_KERNEL`.
+    #[serde(default)]
+    pub count: Option<String>,
 }
 
 /// All flavours in `dir`, by name.

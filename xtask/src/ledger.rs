@@ -146,6 +146,8 @@ impl<'a> Ledger<'a> {
                     self.enter(at, Some(*observation), verdict);
                 }
             }
+            // The boot keeps it.
+            Seen::File { .. } => {}
             Seen::Odd(text) => self.note(text),
         }
     }

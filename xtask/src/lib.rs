@@ -9,6 +9,7 @@ pub mod check;
 pub mod ci;
 pub mod cli;
 pub mod commands;
+pub mod coverage;
 pub mod debian;
 pub mod event;
 pub mod flavour;

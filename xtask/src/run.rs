@@ -19,7 +19,7 @@ use crate::setup::accel::{self, Accel};
 use crate::target::{QemuSpec, Target};
 use crate::verdict::{Phase, RunResult, SCHEMA, TargetResult};
 use crate::watch::clock::Limits;
-use crate::{interrupt, version};
+use crate::{coverage, interrupt, version};
 
 /// What a run does, decided before anything is started.
 #[derive(Clone, Debug)]
@@ -137,6 +137,23 @@ fn steps(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) -> Result
             None => ledger.boot_ended(&booted.end, cases.len(), booted.last_lines),
         }
     }
+    tell_coverage(job, target, &built, ledger)
+}
+
+/// Says which lines ran, where the kernel has counted them.
+fn tell_coverage(job: &Job, target: &Target, built: &Built, ledger: &Ledger) -> Result<()> {
+    let counted = job.flavour.count.as_deref();
+    let Some(dir) = counted.filter(|_| !interrupt::requested()) else {
+        return Ok(());
+    };
+    let request = coverage::Request {
+        checkout: &job.checkout,
+        built,
+        dir,
+        cross: &target.kernel.cross,
+        run: &job.run_dir.join(&target.name),
+    };
+    ledger.note(coverage::write(&request)?);
     Ok(())
 }
 
@@ -177,6 +194,7 @@ impl Job {
             cache: &self.cache,
             target,
             flavour: &self.flavour.name,
+            count: self.flavour.count.as_deref(),
             source,
             queue: self.queue,
             patches: &self.patches,

@@ -275,6 +275,65 @@ fn all_is_well() {
     lab.assert_no_machine_left();
 }
 
+/// gcov, which is to get the counts of a boot beside the notes of the kernel.
+const GCOV: &str = r#"#!/bin/sh
+for name; do :; done
+[ -f "${name%.gcda}.gcno" ] || { echo "no notes for $name" >&2; exit; }
+count=$(cat "$name")
+cat <<END
+{"files": [{"file": "/tree/fs/fuse/dmmap.c", "lines": [
+  {"line_number": 3, "count": $count}, {"line_number": 4, "count": 0}]}]}
+END
+"#;
+
+#[test]
+fn what_the_boots_have_counted_is_reported() {
+    let lab = Lab::new();
+    lab.program("gcov", GCOV);
+    fs::create_dir(lab.path("counted")).unwrap();
+    let source = "static void end(void)\n{\n\tfirst();\n\tsecond();\n}\n";
+    fs::write(lab.path("counted/dmmap.c"), source).unwrap();
+    fs::write(lab.path("counted/dmmap.gcno"), "").unwrap();
+    let counts = Record::File {
+        name: "dmmap.gcda".into(),
+        size: 1,
+        part: b"5".to_vec(),
+    };
+    let mut first = Guest::up(3);
+    first.pass(&["one"]).start("two");
+    lab.guest("1", &first, "exit 0");
+    let mut second = Guest::up(1);
+    second.pass(&["three"]).record(&counts).goodbye();
+    lab.guest("2", &second, "exit 0");
+
+    let output = lab.test(&["--flavour", "gcov"]);
+    assert_code(&output, 1);
+    let said = text(&output);
+    let totals = "coverage: 50.0 % of 2 lines, 100.0 % of 0 branches; lines not reached without a reason: 1; \
+                  boots cut short before they could tell: 1";
+    assert!(said.contains(totals), "{said}");
+    let report = lab.path("checkout/target/lab/latest/x86_64/coverage.md");
+    let report = fs::read_to_string(report).unwrap();
+    assert!(
+        report.contains("dmmap.c, end:\n\n```c\n    4  second();\n```"),
+        "{report}"
+    );
+    assert_eq!(lab.results().targets[0].failure, None);
+}
+
+#[test]
+fn a_kernel_that_has_counted_nothing_is_trouble() {
+    let lab = Lab::new();
+    fs::create_dir(lab.path("counted")).unwrap();
+    lab.guest("1", Guest::up(3).pass(&ALL).goodbye(), "exit 0");
+    let output = lab.test(&["--flavour", "gcov"]);
+    assert_code(&output, 2);
+    let said = text(&output);
+    assert!(said.contains("has sent what the kernel counted"), "{said}");
+    // With a flavour that counts nothing, nothing is missed.
+    assert_code(&lab.test(&[]), 0);
+}
+
 #[test]
 fn a_panic_fails_its_case_and_the_next_boot_goes_on() {
     let lab = Lab::new();

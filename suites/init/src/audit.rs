@@ -84,6 +84,7 @@ impl Snapshot {
                     complaint,
                 };
             }
+            shrink_slabs();
             sleep(Duration::from_millis(20));
         }
     }
@@ -157,6 +158,16 @@ impl Memory {
             });
         }
         None
+    }
+}
+
+/// Has each of the kernel's caches of objects give back the memory in which it has none at present
+/// (Documentation/ABI/testing/sysfs-kernel-slab): 68 processes at once leave 1.1 MiB of that on sparc64, the first time.
+fn shrink_slabs() {
+    const CACHES: &str = "/sys/kernel/slab";
+    for cache in names(CACHES) {
+        // Best effort: what is not given back is complained of.
+        let _ = write_file(&format!("{CACHES}/{cache}/shrink"), b"1");
     }
 }
 

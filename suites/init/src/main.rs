@@ -7,6 +7,7 @@ mod audit;
 mod boot;
 mod case;
 mod cleanup;
+mod coverage;
 mod logs;
 mod records;
 mod run;

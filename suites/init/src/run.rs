@@ -8,6 +8,7 @@ use sys::Instant;
 use crate::audit::Snapshot;
 use crate::boot;
 use crate::cleanup::{self, Cleaned};
+use crate::coverage;
 use crate::records::Port;
 use crate::supervise::{self, Finished};
 
@@ -30,6 +31,7 @@ pub fn run(plan: &Plan) -> Result<(), String> {
             return Err(format!("a process of {} cannot be killed", planned.id));
         }
     }
+    coverage::send(&mut |record| port.send(&record));
     port.send(&Record::Goodbye);
     port.drain();
     sys::sync();

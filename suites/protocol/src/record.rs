@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// How often `init` says that it is alive while a case runs, in milliseconds: what tells a long case from a dead guest.
 pub const ALIVE_EVERY_MS: u64 = 2_000;
 
+/// Bytes of a file in one record, so that its frame is well below [`LINE_MAX`](crate::frame::LINE_MAX).
+pub const FILE_PART: usize = 12 * 1024;
+
 /// One message from guest to host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -55,6 +58,17 @@ pub enum Record {
         taint: u64,
         /// Figures the case or the checks around it took, by name. Units are in the names: `_pages`, `_kib`, `_us`.
         figures: BTreeMap<String, f64>,
+    },
+    /// The next part of a file that the guest has for the host, after its last case. A kernel that counts which of its
+    /// lines run has some.
+    File {
+        /// Its name, without a directory.
+        name: String,
+        /// Bytes of the whole file.
+        size: usize,
+        /// The part: at most [`FILE_PART`] bytes, in base64.
+        #[serde(with = "crate::bytes")]
+        part: Vec<u8>,
     },
     /// All cases of the plan were run; the machine ends now.
     Goodbye,

@@ -117,15 +117,6 @@ pub enum OnMmap {
     },
     /// Answers once it does something else with them.
     Hold,
-    /// Answers with this, which may break the protocol.
-    Raw {
-        /// First page ID.
-        page_id: u64,
-        /// Flags, of which none are defined.
-        flags: u32,
-        /// Bytes to cut from the end of the struct.
-        cut: usize,
-    },
 }
 
 impl Default for Behaviour {
@@ -160,7 +151,7 @@ impl OnMmap {
         match self {
             OnMmap::Linear { base } => Some(base + offset / page_size),
             OnMmap::Spread { base, step } => Some(base + offset / page_size * step),
-            OnMmap::Fixed { page_id } | OnMmap::Raw { page_id, .. } => Some(page_id),
+            OnMmap::Fixed { page_id } => Some(page_id),
             OnMmap::Refuse { .. } | OnMmap::Hold => None,
         }
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The descriptor of `/dev/fuse` or `/dev/cuse`: requests in, replies out.
 
-use sys::{Errno, Fd, OpenFlags};
+use sys::{Errno, Fd, Mapping, OpenFlags, Prot, Sharing};
 
 use crate::abi::{InHeader, OutHeader};
 use crate::message::Message;
@@ -145,14 +145,31 @@ impl Channel {
         let body = &message.body;
         let mut header = header(message.unique, message.error, body);
         header.len = header.len.wrapping_add_signed(message.len_off);
-        self.put(&header, body)
+        match message.missing {
+            0 => self.put(&header, body),
+            missing => self.put_without_end(&self.bytes(&header, body), missing),
+        }
     }
 
     fn put(&self, header: &OutHeader, body: &[u8]) -> sys::Result<()> {
+        self.fd().write(&self.bytes(header, body)).map(drop)
+    }
+
+    fn bytes(&self, header: &OutHeader, body: &[u8]) -> Vec<u8> {
         let mut writer = self.writer();
         writer.put(header);
         writer.put_bytes(body);
-        self.fd().write(&writer.into_bytes()).map(drop)
+        writer.into_bytes()
+    }
+
+    /// Writes `bytes`, less than a page of them, of which the last `missing` are where a file has ended.
+    fn put_without_end(&self, bytes: &[u8], missing: usize) -> sys::Result<()> {
+        let page = sys::page_size();
+        let (there, _) = bytes.split_at(bytes.len() - missing);
+        let file = sys::memfd("message", page as u64)?;
+        let memory = Mapping::of(&file, 0, 2 * page, Prot::ReadWrite, Sharing::Shared)?;
+        memory.copy_in(page - there.len(), there);
+        memory.write_to(page - there.len(), bytes.len(), self.fd(), None)
     }
 }
 

@@ -14,6 +14,8 @@ pub struct Message {
     pub len_off: i32,
     /// What follows the header.
     pub body: Vec<u8>,
+    /// Bytes at its end that are said to be there and are in no memory.
+    pub missing: usize,
 }
 
 impl Message {
@@ -24,6 +26,7 @@ impl Message {
             error: 0,
             len_off: 0,
             body: body.to_vec(),
+            missing: 0,
         }
     }
 

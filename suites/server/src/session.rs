@@ -276,15 +276,10 @@ impl Session {
 
     fn answer_mmap(&mut self, request: &Request, mmap: &MmapIn) -> Result<(), ServerError> {
         let script = self.behaviour.mmap;
-        let (flags, cut) = match script {
-            OnMmap::Raw { flags, cut, .. } => (flags, cut),
-            OnMmap::Hold => {
-                self.hold(request);
-                return Ok(());
-            }
-            _ if self.behaviour.lazy.is_some() => (MMAP_LAZY, 0),
-            _ => (0, 0),
-        };
+        if script == OnMmap::Hold {
+            self.hold(request);
+            return Ok(());
+        }
         let page_size = sys::page_size() as u64;
         let Some(page_id) = script.page_id(mmap.offset, page_size) else {
             let errno = match script {
@@ -295,10 +290,14 @@ impl Session {
         };
         let body = wire::bytes(&MmapOut {
             page_id,
-            flags,
+            flags: if self.behaviour.lazy.is_some() {
+                MMAP_LAZY
+            } else {
+                0
+            },
             padding: 0,
         });
-        Ok(self.channel.reply(request, &body[..body.len() - cut])?)
+        Ok(self.channel.reply(request, &body)?)
     }
 }
 

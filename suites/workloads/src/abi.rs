@@ -16,7 +16,6 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("not-negotiated", not_negotiated),
     ("not-implemented", not_implemented),
     ("refused", refused),
-    ("bad-reply", bad_reply),
     ("dead-server", dead_server),
 ];
 
@@ -181,44 +180,6 @@ fn refused(case: &mut Case) -> Result<(), Failure> {
         expect_refusal("the mmap", &mut client, 0, 1, errno)?;
         server.behave(Behaviour::default())?;
         expect_usable(&mut server, &mut client, errno.raw() as u64)?;
-    }
-    client.quit()?;
-    server.quit()
-}
-
-/// A reply that breaks the protocol is EIO, and harms nothing. One that has the right size counts as an answer, and a
-/// FUSE_MUNMAP follows it; one of the wrong size is an error of the server's write(2).
-fn bad_reply(case: &mut Case) -> Result<(), Failure> {
-    let raw = |page_id, flags, cut| OnMmap::Raw {
-        page_id,
-        flags,
-        cut,
-    };
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
-    let (mut answers, mut refused) = (0, 0);
-    for (what, mmap) in [
-        ("unknown flags", raw(5, 2, 0)),
-        ("a page ID beyond every number", raw(u64::MAX, 0, 0)),
-        ("a page ID beyond every file", raw(1 << 60, 0, 0)),
-        ("a reply that is too short", raw(5, 0, 8)),
-        ("an empty reply", raw(5, 0, 16)),
-    ] {
-        server.behave(Behaviour {
-            mmap,
-            ..Behaviour::default()
-        })?;
-        expect_refusal(what, &mut client, 0, 2, Errno::EIO)?;
-        match mmap {
-            OnMmap::Raw { cut: 0, .. } => answers += 1,
-            _ => refused += 1,
-        }
-        server.behave(Behaviour::default())?;
-        expect_usable(&mut server, &mut client, 6)?;
-        answers += 1;
-        let seen = server.await_munmaps(answers)?;
-        let what = format!("replies the kernel refused, after {what}");
-        expect(&what, seen.refused_replies, refused)?;
     }
     client.quit()?;
     server.quit()

@@ -5,8 +5,10 @@ pub(crate) mod answers;
 pub(crate) mod deaf;
 pub(crate) mod ends;
 pub(crate) mod init;
+pub(crate) mod meanwhile;
 pub(crate) mod notifications;
 pub(crate) mod repeated;
+pub(crate) mod stopped;
 
 use server::{Behaviour, Message, OnMmap};
 use sys::{Errno, Instant, Signal, page_size};

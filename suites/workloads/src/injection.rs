@@ -4,6 +4,8 @@
 //! A process makes its own n-th allocation fail by `/proc/thread-self/fail-nth`; the n grows until there are not so many
 //! (Documentation/fault-injection/fault-injection.rst).
 
+pub(crate) mod connect;
+
 use server::Behaviour;
 use sys::{Advice, Errno, Fd, MountFlags, OpenFlags, Prot, is_there, page_size, write_file};
 
@@ -52,7 +54,7 @@ pub(crate) fn failing(nth: u32, act: impl FnOnce() -> Answer) -> Answer {
 /// Has allocations of every kind fail, and quietly.
 fn prepare() -> Result<(), Failure> {
     expect_that(is_there(FAIL_NTH), || {
-        "the kernel injects no faults: use --flavour debug".into()
+        "the kernel injects no faults: use --flavour debug or gcov".into()
     })?;
     sys::make_dir(SETTINGS)?;
     sys::mount("debugfs", SETTINGS, "debugfs", MountFlags::default(), "")?;
@@ -90,8 +92,17 @@ fn walk(
     what: &str,
     mut step: impl FnMut(u32) -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
+    walk_with(case, what, |_, nth| step(nth))
+}
+
+/// The same with steps that need the case.
+fn walk_with(
+    case: &mut Case,
+    what: &str,
+    mut step: impl FnMut(&mut Case, u32) -> Result<bool, Failure>,
+) -> Result<(), Failure> {
     for nth in 1..=MOST {
-        let failed = step(nth)
+        let failed = step(case, nth)
             .map_err(|failure| failure.after(&format!("{what} with allocation {nth} failing")))?;
         if !failed {
             case.figure(format!("{what}_allocations"), f64::from(nth - 1));

@@ -298,13 +298,29 @@ impl Process {
         len: usize,
         offset: u64,
     ) -> Result<(), Failure> {
-        let command = Command::WriteMapped {
+        self.start_write_mapped(map, at, len, offset)?;
+        self.finish_write()
+    }
+
+    /// Starts that; [`Process::finish_write`] waits for it.
+    pub(crate) fn start_write_mapped(
+        &mut self,
+        map: Map,
+        at: usize,
+        len: usize,
+        offset: u64,
+    ) -> Result<(), Failure> {
+        self.party.tell(&Command::WriteMapped {
             map,
             at,
             len,
             offset,
-        };
-        self.party.ask_good(&command).map(drop)
+        })
+    }
+
+    /// The write that [`Process::start_write_mapped`] was about went well.
+    pub(crate) fn finish_write(&mut self) -> Result<(), Failure> {
+        self.party.hear_good().map(drop)
     }
 
     /// Reads `len` bytes from byte `offset` of the file to byte `at` of a mapping.

@@ -75,6 +75,8 @@ pub struct Make<'a> {
     pub log: PathBuf,
     /// Architecture and tools.
     pub spec: &'a KernelSpec,
+    /// The directory of the tree whose objects are compiled so that they count which of their lines run.
+    pub count: Option<&'a str>,
     /// `-j`.
     pub jobs: usize,
 }
@@ -141,6 +143,7 @@ impl Make<'_> {
         command.arg(format!("ARCH={}", self.spec.arch));
         command.arg(format!("CROSS_COMPILE={}", self.spec.cross));
         command.arg(format!("-j{}", self.jobs));
+        command.args(self.count.map(counting));
         command.args(targets);
         for name in FOREIGN {
             command.env_remove(name);
@@ -169,6 +172,12 @@ impl Make<'_> {
             self.log.display()
         );
     }
+}
+
+/// What has kbuild compile the objects of a directory so that they count (Documentation/dev-tools/gcov.rst). `obj` is
+/// the directory kbuild is in, and each asks anew, so that no makefile of the tree needs a line for it.
+fn counting(dir: &str) -> String {
+    format!("GCOV_PROFILE=$(if $(filter {dir},$(obj)),y)")
 }
 
 /// In a build directory while make runs in it. Found there before, it says that make was killed in the middle of

@@ -8,12 +8,14 @@
 //! | `tree` | a source tree that follows source and patches and touches no file whose content stays |
 //! | [`config`] | fragments: merging, checking what the kernel's tools made of them |
 //! | `make`, `log` | running make; what it prints, and which of it says why it failed |
+//! | [`counted`] | what is kept of the source of a kernel that counts which of its lines run |
 //! | `slot` | a build directory: all of the above, one after the other |
 //! | [`edit`] | the queue as a git tree, and back |
 //! | [`cache`] | where things lie, locks, cleaning |
 
 pub mod cache;
 pub mod config;
+pub mod counted;
 mod debian;
 mod digest;
 pub mod edit;
@@ -60,6 +62,8 @@ pub struct Request<'a> {
     pub target: &'a Target,
     /// Name of the config overlay.
     pub flavour: &'a str,
+    /// What the kernel counts the lines of: [`crate::flavour::Flavour::count`].
+    pub count: Option<&'a str>,
     /// Where the source comes from.
     pub source: Source,
     /// Whether the patch queue is applied.
@@ -259,6 +263,7 @@ impl Inputs {
                 .chain(&spec.dtb)
                 .map(|word| word.as_bytes()),
         );
+        parts.extend(request.count.map(str::as_bytes));
         parts.extend(self.queue.patches.iter().map(|patch| patch.text.as_slice()));
         digest::of_parts(parts)
     }

@@ -20,7 +20,9 @@ use anyhow::{Context, Result, bail};
 
 use super::cache::{self, Cache, Lock};
 use super::config;
+use super::counted;
 use super::make::{self, Make};
+use super::queue::Overlay;
 use super::source::{Base, Listing};
 use super::{Inputs, LABEL, Label, Progress, Request, digest, file_name, tree};
 
@@ -69,7 +71,7 @@ impl<'a> Slot<'a> {
         self.configure(inputs, &files)?;
         self.compile(anew, progress)?;
         progress(Progress::step("put the kernel into the cache".into()));
-        self.publish(inputs, hash, kernel)
+        self.publish(inputs, &overlay, hash, kernel)
     }
 
     /// Throws away what cannot be trusted. Whether make starts from nothing.
@@ -160,7 +162,7 @@ impl<'a> Slot<'a> {
         Ok(())
     }
 
-    fn publish(&self, inputs: &Inputs, hash: &str, kernel: &Path) -> Result<()> {
+    fn publish(&self, inputs: &Inputs, overlay: &Overlay, hash: &str, kernel: &Path) -> Result<()> {
         let (obj, result) = (self.obj(), self.dir.join("result"));
         fs::create_dir_all(&result).with_context(|| format!("make {}", result.display()))?;
         let spec = &self.request.target.kernel;
@@ -169,6 +171,14 @@ impl<'a> Slot<'a> {
         let always = ["vmlinux", "System.map"].map(|name| (name, name));
         for (from, to) in named.chain(always).chain([(".config", "config")]) {
             copy_synced(&obj.join(from), &result.join(to))?;
+        }
+        if let Some(dir) = self.request.count {
+            let trees = counted::Trees {
+                base: &inputs.base.root,
+                tree: &self.tree(),
+                obj: &obj,
+            };
+            counted::publish(dir, &trees, overlay, &result)?;
         }
         let label = Label {
             version: read(&obj.join("include/config/kernel.release"))?
@@ -201,6 +211,7 @@ impl<'a> Slot<'a> {
             obj: self.obj(),
             log: self.log(),
             spec: &self.request.target.kernel,
+            count: self.request.count,
             jobs: self.request.jobs,
         }
     }
@@ -240,7 +251,7 @@ fn remove_file(path: &Path) -> io::Result<()> {
 }
 
 /// Copies a file and waits until the copy is on disk: what is in the cache outlives a power cut.
-fn copy_synced(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn copy_synced(from: &Path, to: &Path) -> Result<()> {
     let copy = || -> io::Result<()> {
         fs::copy(from, to)?;
         File::open(to)?.sync_all()

@@ -10,6 +10,7 @@
 //! when its record arrived *and* the console has moved on to a later one, or the boot has ended.
 
 pub mod clock;
+mod files;
 pub mod markers;
 pub mod shared;
 
@@ -22,6 +23,7 @@ use protocol::record::{Outcome, Record};
 use crate::machine::process::End;
 use crate::verdict::Phase;
 use clock::{Clocks, Limits};
+use files::Files;
 use markers::{Hit, Scanner};
 
 /// Console lines kept of a case, the last ones.
@@ -96,6 +98,13 @@ pub enum Seen {
     Started(String),
     /// A case is over.
     Over(Box<Observation>),
+    /// A file that the guest has for the host.
+    File {
+        /// Its name, without a directory.
+        name: String,
+        /// All of it.
+        bytes: Vec<u8>,
+    },
     /// Something odd that belongs to no case.
     Odd(String),
 }
@@ -117,6 +126,7 @@ pub struct Watch {
     open: Option<(usize, Observation)>,
     /// Cases that ended, waiting for the console to move on.
     ended: VecDeque<(usize, Observation)>,
+    files: Files,
     crash: Option<(String, Duration)>,
     /// What the kernel is to say of its caches.
     proof: Option<String>,
@@ -147,6 +157,7 @@ impl Watch {
             console: BTreeMap::new(),
             open: None,
             ended: VecDeque::new(),
+            files: Files::default(),
             crash: None,
             proof: None,
             disproof: None,
@@ -219,6 +230,9 @@ impl Watch {
         }
         if let Some(item) = self.decoder.finish() {
             self.item(item, Duration::MAX);
+        }
+        if let Some(torn) = self.files.torn() {
+            self.odd(torn);
         }
         let end = match (&self.crash, end) {
             (_, BootEnd::Interrupted) => BootEnd::Interrupted,
@@ -316,6 +330,14 @@ impl Watch {
                         self.open = open;
                         self.odd(format!("{case} ended without having started"));
                     }
+                }
+            }
+            Record::File { name, size, part } => {
+                self.clocks.case_end(now);
+                match self.files.part(&name, size, &part) {
+                    Ok(Some(bytes)) => self.seen.push(Seen::File { name, bytes }),
+                    Ok(None) => {}
+                    Err(odd) => self.odd(odd),
                 }
             }
             Record::Goodbye => self.clocks.enter(Phase::Shutdown, now),

@@ -278,3 +278,33 @@ fn records_of_cases_nobody_planned_are_odd_and_nothing_else() {
     fake.watch.close(BootEnd::Goodbye);
     assert!(fake.verdicts().is_empty());
 }
+
+#[test]
+fn a_file_is_told_of_when_it_is_whole() {
+    let part = |name: &str, size, part: &[u8]| Record::File {
+        name: name.into(),
+        size,
+        part: part.to_vec(),
+    };
+    let mut fake = Fake::up();
+    fake.watch.seen();
+    // Slow as a port may be, it is not too long as long as parts come.
+    for _ in 0..30 {
+        fake.record(part("dmmap.gcda", 31, b"x"));
+    }
+    assert_eq!(fake.watch.verdict(fake.now), None);
+    assert!(fake.watch.seen().is_empty());
+    fake.record(part("dmmap.gcda", 31, b"y"));
+    let bytes = [&[b'x'; 30][..], b"y"].concat();
+    let name = "dmmap.gcda".to_owned();
+    assert_eq!(fake.watch.seen(), [Seen::File { name, bytes }]);
+
+    fake.record(part("../up", 1, b"z"));
+    fake.record(part("dev.gcda", 3, b"z"));
+    fake.watch.close(BootEnd::Goodbye);
+    let odd = [
+        "the guest sent a file with the name \"../up\"",
+        "not all bytes arrived of dev.gcda (1 of 3)",
+    ];
+    assert_eq!(fake.watch.seen(), odd.map(|text| Seen::Odd(text.into())));
+}

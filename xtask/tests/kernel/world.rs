@@ -249,6 +249,7 @@ pub fn act() {
         cache: &job.dir.join("cache"),
         target: &target,
         flavour: &job.flavour,
+        count: None,
         source: job.source.map_or(Source::Debian, Source::Own),
         queue: job.queue,
         patches: &[],

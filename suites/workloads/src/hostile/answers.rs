@@ -261,7 +261,7 @@ pub(super) fn touch_second(
 
 /// A process with the mappings of `client` whose touch is to fail: the kernel touches byte `at` for it. On sparc64 it gets
 /// SIGBUS as well as EFAULT (arch/sparc/mm/fault_64.c, do_sparc64_fault), of which the Rust runtime survives one.
-fn start_to_fail(client: &mut Process, map: Map, at: usize) -> Result<Process, Failure> {
+pub(super) fn start_to_fail(client: &mut Process, map: Map, at: usize) -> Result<Process, Failure> {
     let mut toucher = client.fork("toucher")?;
     toucher.start_probe(map, at)?;
     Ok(toucher)
