@@ -13,6 +13,7 @@ use crate::interrupt;
 use crate::ledger::Ledger;
 use crate::machine::args::{self, Boot, Console};
 use crate::machine::process::Machine;
+use crate::oracle::{self, Oracle};
 use crate::plan::Case;
 use crate::target::QemuSpec;
 use crate::watch::clock::Limits;
@@ -43,6 +44,8 @@ pub struct Setting<'a> {
     pub dtb: Option<&'a Path>,
     /// What the guest finds.
     pub image: &'a Image,
+    /// What watches; none where nothing does.
+    pub oracle: Option<&'a Oracle>,
     /// How long things may take.
     pub limits: Limits,
 }
@@ -68,6 +71,9 @@ pub fn run(setting: &Setting, dir: &Path, cases: &[&Case], ledger: &mut Ledger) 
         .map(|case| (case.id().to_owned(), deadline(case)));
     let mut watch = Watch::new(plan.collect(), setting.limits);
     watch.demand(setting.proof.map(str::to_owned));
+    if let Some(oracle) = setting.oracle {
+        watch.listen(oracle.config.clone());
+    }
     let mut streams = Streams::of(setting.qemu);
     let end = follow(&mut machine, &mut streams, &mut watch, ledger)?;
     machine.stop();
@@ -102,7 +108,12 @@ pub fn start(setting: &Setting, dir: &Path, plan: &Plan) -> Result<Machine> {
         initrd: Path::new(INITRAMFS),
         console: Console::Log,
         gdb: false,
+        oracle: setting.oracle.map(|oracle| oracle.plugin.as_path()),
     };
+    if let Some(oracle) = setting.oracle {
+        let config = oracle.config.render();
+        crate::paths::write_whole(&dir.join(oracle::CONFIG), config.as_bytes())?;
+    }
     let args = args::qemu(setting.qemu, &boot);
     let command = args::to_paste(dir, &setting.qemu.binary, &args);
     crate::paths::write_whole(&dir.join(COMMAND), command.as_bytes())?;
@@ -161,6 +172,8 @@ impl Streams {
             },
             Streams::One(splitter) => splitter.push(&machine.console()?),
         };
+        // Last of the three, and told first: what it wrote before a record or a line is then there.
+        watch.findings(&machine.findings()?);
         pass(apart, watch, now);
         Ok(())
     }

@@ -116,6 +116,7 @@ impl Lab<'_> {
             kernel: &built.image,
             dtb: built.dtb.as_deref(),
             image: &image,
+            oracle: None,
             limits: Limits::scaled(1.0),
         };
         let dir = tempfile::tempdir().context("make a directory for the boot")?;

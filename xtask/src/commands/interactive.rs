@@ -45,6 +45,7 @@ pub fn run(args: &Interactive, kind: Kind) -> Result<u8> {
             initrd: Path::new(INITRAMFS),
             console: Console::Terminal,
             gdb,
+            oracle: None,
         };
         let args = args::qemu(&qemu, &boot);
         (args::to_paste(dir, &qemu.binary, &args), args)

@@ -3,6 +3,7 @@
 
 mod interactive;
 mod list;
+mod oracle;
 mod queue;
 mod report;
 mod test;
@@ -15,6 +16,7 @@ use indicatif::HumanBytes;
 use crate::cli::{Cli, Command, Machine};
 use crate::flavour::{self, Flavour};
 use crate::kernel::{Built, Source};
+use crate::oracle::Wanted;
 use crate::report::term;
 use crate::run::{Job, KernelFrom};
 use crate::setup::accel::Accel;
@@ -38,6 +40,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Doctor { json } => setup::doctor::run(&Tree::load()?.targets, json),
         Command::Bench(args) => bench::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Oracle(args) => oracle::run(&args),
         Command::CiMatrix { format } => ci_matrix(format),
         Command::Queue(args) => queue::run(&args),
         Command::Clean { older_than } => clean(older_than),
@@ -110,6 +113,7 @@ pub fn job(
         queue: !machine.no_queue,
         patches: machine.patch.clone(),
         accel,
+        oracle: Wanted::OFF,
         scale: scale * flavour.time,
         flavour,
         jobs: machine.jobs.unwrap_or(cores),

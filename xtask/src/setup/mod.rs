@@ -7,7 +7,7 @@ pub mod doctor;
 pub mod others;
 pub mod packages;
 pub mod std_source;
-mod table;
+pub mod table;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
