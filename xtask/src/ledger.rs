@@ -283,10 +283,10 @@ fn watched(heard: Option<Heard>, target: &str, case: &str) -> Option<Watched> {
     let window = heard?.ok()?;
     let findings = window.findings.iter().take(FINDINGS_KEPT);
     Some(Watched {
-        accesses: window.end.map_or(0, |end| end.accesses),
+        accesses: window.end.as_ref().map_or(0, |end| end.accesses),
         distinct: window.distinct(),
         findings: findings
-            .map(|finding| story::found(finding, target, case, window.page))
+            .map(|finding| story::found(finding, &window, target, case))
             .collect(),
     })
 }

@@ -17,6 +17,7 @@ use crate::cli::{self, Bench};
 use crate::commands::{Tree, ensure, job};
 use crate::image::{Image, guest};
 use crate::machine::process::Machine;
+use crate::oracle::Wanted;
 use crate::plan::{self, Case, Filter};
 use crate::report::Events;
 use crate::run::{self, Job};
@@ -38,7 +39,7 @@ pub fn run(args: &Bench) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
     let (targets, _) = tree.select(&args.machine)?;
-    ensure(&targets, &args.machine)?;
+    ensure(&targets, &args.machine, Wanted::OFF)?;
     for target in &targets {
         let lab = lab(&tree, &args.machine, target)?;
         println!("## {}\n", target.name);

@@ -121,25 +121,26 @@ pub fn job(
     })
 }
 
-/// Installs what is missing, or says it.
+/// Installs what is missing, or says it; also what the oracle needs where it is `wanted`.
 ///
 /// # Errors
 /// Something is missing and was not installed.
-pub fn ensure(targets: &[Target], machine: &Machine) -> Result<()> {
+pub fn ensure(targets: &[Target], machine: &Machine, wanted: Wanted) -> Result<()> {
     let mode = match machine.no_setup {
         true => SetupMode::Forbidden,
         false => SetupMode::Allowed,
     };
     let targets: Vec<&Target> = targets.iter().collect();
     let kernel = machine.kernel_image.is_none();
-    setup::ensure(&targets, kernel, mode, &mut |line| eprintln!("{line}"))
+    let mut say = |line: &str| eprintln!("{line}");
+    setup::ensure(&targets, kernel, wanted, mode, &mut say)
 }
 
 fn build(machine: &Machine) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
     let (targets, flavour) = tree.select(machine)?;
-    ensure(&targets, machine)?;
+    ensure(&targets, machine, Wanted::OFF)?;
     let job = job(&tree, machine, flavour, Accel::Auto, 1.0, PathBuf::new())?;
     for target in &targets {
         let built = build_with_bar(&job, target)?;

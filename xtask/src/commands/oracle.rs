@@ -100,14 +100,7 @@ fn explain(id: &str, result: &RunResult, dir: &Path) -> Result<String> {
     let config: Config =
         serde_json::from_str(&text).with_context(|| format!("read {}", config.display()))?;
     let finding = look_up(&dir.join(FINDINGS), found)?;
-    Ok(story::explain(
-        id,
-        &case.id,
-        boot,
-        &finding,
-        config.cache,
-        config.page,
-    ))
+    Ok(story::explain(found, &case.id, boot, &finding, &config))
 }
 
 /// The whole of a finding, from the file that the plugin wrote.

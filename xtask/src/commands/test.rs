@@ -42,7 +42,7 @@ pub fn run(args: &Test) -> Result<u8> {
         print!("{}", dry_run(&tree, args, &plans)?);
         return Ok(0);
     }
-    ensure(&targets, &args.machine)?;
+    ensure(&targets, &args.machine, wanted)?;
     choice::check(wanted, &targets, args.accel, |program| Qemu::ask(program))?;
     let run_dir = paths::new_run(&tree.checkout, args.keep)?;
     let mut job = job(

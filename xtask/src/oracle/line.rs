@@ -69,8 +69,6 @@ pub struct Finding {
     pub kind: Kind,
     /// Physical address of the line.
     pub line: Hex,
-    /// How often it was found.
-    pub repeats: u64,
     /// The access that left the line in a state.
     pub earlier: Access,
     /// The access that this state is bad for.
@@ -119,8 +117,8 @@ pub struct Access {
     pub physical: Hex,
     /// Bytes.
     pub size: u64,
-    /// Which colour the virtual address has, from 0.
-    pub colour: u64,
+    /// Which colour the virtual address has, from 0; none where there are no colours, or the access goes past the cache.
+    pub colour: Option<u64>,
     /// Address of the instruction.
     pub pc: Hex,
     /// `function+offset` of the instruction, where that is known.
@@ -141,8 +139,6 @@ pub enum Op {
     Invalidate,
     /// Writes the line back and drops it.
     Flush,
-    /// Takes the line into the cache.
-    Fill,
 }
 
 impl Op {
@@ -154,7 +150,6 @@ impl Op {
             Op::Clean => "clean",
             Op::Invalidate => "invalidate",
             Op::Flush => "flush",
-            Op::Fill => "fill",
         }
     }
 }
@@ -180,14 +175,16 @@ impl By {
 }
 
 /// The end of a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// Its number.
     pub window: u32,
     /// Findings, each as often as it was found.
     pub findings: u64,
-    /// Findings that differ.
+    /// Findings that differ; the first of them were written.
     pub distinct: u64,
+    /// How often each that was written was found, by its number.
+    pub repeats: Vec<u64>,
     /// Accesses that were modelled.
     pub accesses: u64,
 }
@@ -238,8 +235,12 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn ended(id: u32, findings: u64) -> String {
+        let repeats = match findings {
+            0 => "[]".into(),
+            findings => format!("[{findings}]"),
+        };
         format!(
-            r#"{{"end":{{"window":{id},"findings":{findings},"distinct":{},"accesses":12345}}}}"#,
+            r#"{{"end":{{"window":{id},"findings":{findings},"distinct":{},"repeats":{repeats},"accesses":12345}}}}"#,
             findings.min(1)
         )
     }
@@ -270,7 +271,7 @@ pub(crate) mod tests {
         let earlier = access(1300, "store", "process", "0x40013020", 3, "null");
         let later = access(1302, "load", "process", "0x40012020", 2, "null");
         format!(
-            r#"{{"finding":{{"window":{window},"number":{number},"kind":"dirty-elsewhere","line":"0x4c3f020","repeats":17,"earlier":{earlier},"later":{later},"story":[{zeroed},{flushed},{earlier},{later}]}}}}"#
+            r#"{{"finding":{{"window":{window},"number":{number},"kind":"dirty-elsewhere","line":"0x4c3f020","earlier":{earlier},"later":{later},"story":[{zeroed},{flushed},{earlier},{later}]}}}}"#
         )
     }
 
@@ -309,10 +310,7 @@ pub(crate) mod tests {
             assert_eq!(read, again);
         }
         let finding = finding(18, 2);
-        assert_eq!(
-            (finding.window, finding.number, finding.repeats),
-            (18, 2, 17)
-        );
+        assert_eq!((finding.window, finding.number), (18, 2));
         assert_eq!(finding.line, Hex(0x4c3f020));
         assert_eq!(finding.later, finding.story[3]);
     }

@@ -32,8 +32,17 @@ pub struct Window {
 impl Window {
     /// How many findings differ, those that were not written included.
     pub fn distinct(&self) -> u64 {
-        let counted = self.end.map_or(0, |end| end.distinct);
+        let counted = self.end.as_ref().map_or(0, |end| end.distinct);
         counted.max(self.findings.len() as u64)
+    }
+
+    /// How often the finding of this number was found, as far as is known.
+    pub fn times(&self, number: u32) -> u64 {
+        let counts = self.end.iter().flat_map(|end| &end.repeats);
+        let place = (number as usize).checked_sub(1);
+        place
+            .and_then(|place| counts.copied().nth(place))
+            .unwrap_or(1)
     }
 }
 
@@ -216,7 +225,7 @@ impl Listener {
 impl Window {
     /// What keeps a window that should be whole from being believed.
     fn trouble(&self) -> Option<String> {
-        match self.end {
+        match &self.end {
             None => Some("it did not see the end".into()),
             Some(end) if end.accesses == 0 => Some("it saw no access".into()),
             Some(_) => None,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A finding for a person: in a sentence, and as the story of its line.
 
-use super::config::Cache;
+use super::config::Config;
 use super::line::{Access, By, Finding, Hex, Kind, Op};
+use super::listener::Window;
 use crate::report::words::{bytes, times};
 use crate::setup::table::columns;
 use crate::target::CacheKind;
@@ -13,13 +14,14 @@ pub fn id(target: &str, case: &str, number: u32) -> String {
     format!("{target}/{case}/{number}")
 }
 
-/// A finding of `case` on `target` as the reports have it.
-pub fn found(finding: &Finding, target: &str, case: &str, page: u64) -> Found {
+/// A finding of a `window`, which is that of `case` on `target`, as the reports have it.
+pub fn found(finding: &Finding, window: &Window, target: &str, case: &str) -> Found {
+    let page = window.page;
     Found {
         id: id(target, case, finding.number),
         kind: finding.kind.to_string(),
         page: page_of(finding, page).to_string(),
-        repeats: finding.repeats,
+        repeats: window.times(finding.number),
         text: sentence(finding, page),
         window: finding.window,
         number: finding.number,
@@ -67,28 +69,26 @@ fn told(access: &Access) -> String {
         Op::Clean => "cleaned",
         Op::Invalidate => "invalidated",
         Op::Flush => "flushed",
-        Op::Fill => "filled",
     };
-    let place = match &access.symbol {
-        Some(symbol) => format!(", {symbol}"),
-        None => String::new(),
+    let colour = access.colour.map(|colour| format!("colour {colour}"));
+    let more: Vec<String> = colour.into_iter().chain(access.symbol.clone()).collect();
+    let more = match more.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", more.join(", ")),
     };
-    let Access {
-        address, colour, ..
-    } = access;
-    format!("{who} {did} {address} (colour {colour}{place})")
+    format!("{who} {did} {}{more}", access.address)
 }
 
-/// The story of a finding; `name` is what it is called, `case` and `boot` where it was found.
+/// The story of a finding, which `found` is in the reports; `case` and `boot` are where it was found, `config` is what
+/// was modelled.
 pub fn explain(
-    name: &str,
+    found: &Found,
     case: &str,
     boot: usize,
     finding: &Finding,
-    cache: Cache,
-    page: u64,
+    config: &Config,
 ) -> String {
-    let times = times(finding.repeats);
+    let (name, times, cache) = (&found.id, times(found.repeats), config.cache);
     let colours = match cache.kind {
         CacheKind::Vivt => "no two addresses of a page agree".into(),
         _ => format!(
@@ -102,7 +102,7 @@ pub fn explain(
          This may be stale on hardware: QEMU itself has no cache and got it right.\n\n\
          The line of {} at physical {} ({colours}), the last accesses to it:\n\n{}\n\
          > the two that do not go together\n",
-        sentence(finding, page),
+        sentence(finding, config.page),
         bytes(cache.line),
         finding.line,
         accesses(finding),
@@ -127,7 +127,9 @@ fn accesses(finding: &Finding) -> String {
                 access.op.word().into(),
                 access.size.to_string(),
                 access.address.to_string(),
-                access.colour.to_string(),
+                access
+                    .colour
+                    .map_or("-".into(), |colour| colour.to_string()),
                 space,
                 access.symbol.clone().unwrap_or(access.pc.to_string()),
             ]
@@ -143,6 +145,7 @@ fn accesses(finding: &Finding) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::config::tests::armv6;
+    use super::super::line::End;
     use super::super::line::tests::finding;
     use super::*;
 
@@ -167,18 +170,23 @@ mod tests {
 
     #[test]
     fn the_story_of_a_line() {
-        let cache = armv6().cache;
-        let text = |finding: &Finding, cache| {
-            explain(
-                "armv6/coherency/ping.fuse/1",
-                "coherency/ping.fuse",
-                2,
-                finding,
-                cache,
-                4096,
-            )
+        let case = "coherency/ping.fuse";
+        let text = |finding: &Finding, repeats, config: &Config| {
+            let window = Window {
+                end: Some(End {
+                    window: 16,
+                    findings: repeats,
+                    distinct: 1,
+                    repeats: vec![repeats],
+                    accesses: 12345,
+                }),
+                page: config.page,
+                ..Window::default()
+            };
+            let found = found(finding, &window, "armv6", case);
+            explain(&found, case, 2, finding, config)
         };
-        insta::assert_snapshot!(text(&finding(16, 1), cache), @"
+        insta::assert_snapshot!(text(&finding(16, 1), 17, &armv6()), @"
         armv6/coherency/ping.fuse/1: 17 times, in coherency/ping.fuse, boot 2
         dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
         This may be stale on hardware: QEMU itself has no cache and got it right.
@@ -194,22 +202,21 @@ mod tests {
         > the two that do not go together
         ");
         let mut once = finding(16, 1);
-        once.repeats = 1;
         once.story.drain(..3);
-        let vivt = Cache {
-            kind: CacheKind::Vivt,
-            ..cache
-        };
-        insta::assert_snapshot!(text(&once, vivt), @"
+        once.later.colour = None;
+        once.story[0].colour = None;
+        let mut vivt = armv6();
+        vivt.cache.kind = CacheKind::Vivt;
+        insta::assert_snapshot!(text(&once, 1, &vivt), @"
         armv6/coherency/ping.fuse/1: once, in coherency/ping.fuse, boot 2
-        dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
+        dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 while what a process stored to 0x40013020 (colour 3) may be in the cache only
         This may be stale on hardware: QEMU itself has no cache and got it right.
 
         The line of 32 bytes at physical 0x4c3f020 (no two addresses of a page agree), the last accesses to it:
 
              at    who      what   bytes  address     colour  space      where
           >  1300  process  store  4      0x40013020  3       0x5a4c000  0x10a34
-          >  1302  process  load   4      0x40012020  2       0x5a4c000  0x10a34
+          >  1302  process  load   4      0x40012020  -       0x5a4c000  0x10a34
 
         > the two that do not go together
         ");

@@ -86,7 +86,7 @@ mod tests {
               "id": "armv6/coherency/ping-pong.fuse/1",
               "kind": "dirty-elsewhere",
               "page": "0x4c3f000",
-              "repeats": 17,
+              "repeats": 1,
               "text": "dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only",
               "window": 16,
               "number": 1
@@ -95,7 +95,7 @@ mod tests {
               "id": "armv6/coherency/ping-pong.fuse/2",
               "kind": "dirty-elsewhere",
               "page": "0x4c3f000",
-              "repeats": 17,
+              "repeats": 1,
               "text": "dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only",
               "window": 16,
               "number": 2

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::oracle::line::tests::finding;
+use crate::oracle::listener::Window;
+use crate::oracle::story::found;
 use crate::verdict::{
     CaseResult, Phase, Provenance, RunResult, SCHEMA, TargetResult, Verdict, Watched,
 };
@@ -94,7 +96,11 @@ pub fn failed() -> CaseResult {
 /// A case of armv6 in which the oracle found something.
 pub fn stale() -> CaseResult {
     let id = "coherency/ping-pong.fuse";
-    let found = |number| crate::oracle::story::found(&finding(16, number), "armv6", id, 4096);
+    let window = Window {
+        page: 4096,
+        ..Window::default()
+    };
+    let found = |number| found(&finding(16, number), &window, "armv6", id);
     let reason = "may be stale on hardware: what the oracle found".into();
     CaseResult {
         oracle: Some(Watched {

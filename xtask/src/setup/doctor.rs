@@ -341,6 +341,7 @@ mod tests {
             others: vec![Other {
                 name: "arm64".into(),
                 missing: vec!["qemu-system-aarch64".into()],
+                unwatched: None,
             }],
             debian_source: true,
             kvm: true,

@@ -20,6 +20,9 @@ const SUITES: [&str; 4] = [
     "bookworm",
 ];
 
+/// The keys that Debian's archives are signed with.
+pub const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 /// The toolchain that builds the guest's programs.
 #[derive(Clone, Debug)]
 pub struct Toolchain {
@@ -160,17 +163,19 @@ fn from_debian(toolchain: &Toolchain, cache: &Path) -> Result<()> {
 
 /// Downloads a package from an archive of Debian that the machine need not know, but whose mirror and keys it does.
 fn download(package: &str, suite: &str, scratch: &Path) -> Result<PathBuf> {
-    let mirror = mirror()?;
+    let mirror = mirror(Path::new("apt-get"))?;
     let dir = scratch.join(suite);
     fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
-    let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    let sources = format!("deb [signed-by={keys}] {mirror} {suite} main\n");
+    let sources = format!("deb [signed-by={KEYS}] {mirror} {suite} main\n");
     debian::Lists::new(&dir, Some(&sources))?.download(package, &dir)
 }
 
-/// Where this machine gets Debian's packages from.
-fn mirror() -> Result<String> {
-    let mut command = Command::new("apt-get");
+/// Where this machine, whose apt-get this is, gets Debian's packages from.
+///
+/// # Errors
+/// It gets none from Debian, or has no lists of packages yet.
+pub fn mirror(apt_get: &Path) -> Result<String> {
+    let mut command = Command::new(apt_get);
     command.args([
         "indextargets",
         "--format",

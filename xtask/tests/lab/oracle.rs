@@ -34,14 +34,17 @@ fn window(id: u32, findings: u32) -> String {
     let mut lines = format!("{{\"window\":{{\"id\":{id}}}}}\n");
     for number in 1..=findings {
         lines += &format!(
-            r#"{{"finding":{{"window":{id},"number":{number},"kind":"dirty-elsewhere","line":"0x4c3f020","repeats":3,"earlier":{earlier},"later":{later},"story":[{earlier},{later}]}}}}"#
+            r#"{{"finding":{{"window":{id},"number":{number},"kind":"dirty-elsewhere","line":"0x4c3f020","earlier":{earlier},"later":{later},"story":[{earlier},{later}]}}}}"#
         );
         lines += "\n";
     }
+    let repeats = vec!["3"; findings as usize].join(",");
     lines
         + &format!(
-            "{{\"end\":{{\"window\":{id},\"findings\":{findings},\"distinct\":{findings},\"accesses\":99}}}}\n"
+            r#"{{"end":{{"window":{id},"findings":{},"distinct":{findings},"repeats":[{repeats}],"accesses":99}}}}"#,
+            3 * findings
         )
+        + "\n"
 }
 
 /// What is written before the first case.

@@ -222,8 +222,8 @@ fn what_the_oracle_found_is_named_with_the_case() {
     FAIL x86_64 coherency/ping-pong.fuse after 1.24 s in boot 1
       checks   What coherency/ping-pong.fuse promises.
       reason   may be stale on hardware: what the oracle found
-      oracle   armv6/coherency/ping-pong.fuse/1 (17 times): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
-               armv6/coherency/ping-pong.fuse/2 (17 times): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
+      oracle   armv6/coherency/ping-pong.fuse/1 (once): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
+               armv6/coherency/ping-pong.fuse/2 (once): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
       files    target/lab/latest/x86_64/boot-1
       again    cargo xtask test --flavour debug --arch x86_64 --case coherency/ping-pong.fuse
     ");
