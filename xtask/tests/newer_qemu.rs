@@ -21,6 +21,8 @@ case " $* " in
 esac
 sources=$(echo "$*" | sed -n 's/.*-oDir::Etc::SourceList=\([^ ]*\).*/\1/p')
 [ "${sources%.list}" != "$sources" ] || { echo 'E: malformed stanza' >&2; exit 100; }
+prefs=$(echo "$*" | sed -n 's/.*-oDir::Etc::Preferences=\([^ ]*\).*/\1/p')
+grep -q 'Pin: release n=bookworm-backports' "$prefs" || { echo 'E: no preferences' >&2; exit 100; }
 grep -q 'http://deb.example/debian/ bookworm-backports main' "$sources" || { echo 'E: no such release' >&2; exit 100; }
 for word; do
     case $word in qemu-system-arm)
@@ -95,8 +97,8 @@ fn an_old_one_gives_way_to_that_of_the_backports_and_the_sources_of_apt_stay_as_
     indextargets --format $(CREATED_BY) $(LABEL) $(REPO_URI)
     --yes -oDPkg::Lock::Timeout=600 -oAcquire::Retries=3 update
     indextargets --format $(CREATED_BY) $(LABEL) $(REPO_URI)
-    --yes -oDPkg::Lock::Timeout=600 -oAcquire::Retries=3 -oDir::Etc::SourceList=DIR/cache/setup.list update
-    --yes -oDPkg::Lock::Timeout=600 -oAcquire::Retries=3 -oDir::Etc::SourceList=DIR/cache/setup.list install --no-install-recommends --no-remove -t bookworm-backports qemu-system-arm qemu-system-x86
+    --yes -oDPkg::Lock::Timeout=600 -oAcquire::Retries=3 -oDir::Etc::SourceList=DIR/cache/setup.list -oDir::Etc::Preferences=DIR/cache/setup.preferences update
+    --yes -oDPkg::Lock::Timeout=600 -oAcquire::Retries=3 -oDir::Etc::SourceList=DIR/cache/setup.list -oDir::Etc::Preferences=DIR/cache/setup.preferences install --no-install-recommends --no-remove qemu-system-arm qemu-system-x86
     ");
     // And that was that.
     assert_eq!(machine.ensure("armv6", Wish::Auto, SetupMode::Allowed), "");
@@ -172,7 +174,7 @@ fn an_archive_that_cannot_be_had_does_not_stop_the_lab() {
     insta::assert_snapshot!(machine.ensure("armv6", Wish::Auto, SetupMode::Allowed), @"
     the oracle cannot watch armv6: QEMU 7.2.22 is too old for it, 9.2 is the first that is not
     apt-get will install from bookworm-backports: qemu-system-arm
-    no newer QEMU: apt-get could not install qemu-system-arm from bookworm-backports. The end of DIR/cache/setup.log:
+    no newer QEMU: apt-get could not install qemu-system-arm. The end of DIR/cache/setup.log:
         E: cannot fetch
     going on without it; `apt-get install -t bookworm-backports qemu-system-arm`, with bookworm-backports in apt's sources, brings one
     ");

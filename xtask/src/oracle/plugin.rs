@@ -51,7 +51,7 @@ fn command(checkout: &Path) -> Command {
 
 /// The shared library that cargo's messages name.
 fn library(messages: &str) -> Option<PathBuf> {
-    let libraries = messages.lines().filter_map(|line| {
+    let mut libraries = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let files = message.get("filenames")?.as_array()?;
         let mut files = files.iter().filter_map(|file| file.as_str());
@@ -59,7 +59,7 @@ fn library(messages: &str) -> Option<PathBuf> {
         let name = |path: &Path| path.file_name().is_some_and(|name| name == "liboracle.so");
         files.find(|file| name(Path::new(file))).map(PathBuf::from)
     });
-    libraries.last()
+    libraries.next_back()
 }
 
 #[cfg(test)]

@@ -30,8 +30,8 @@ pub struct Apt {
     program: PathBuf,
     sudo: Option<PathBuf>,
     log: PathBuf,
-    /// What is read in place of /etc/apt/sources.list.
-    sources: Option<PathBuf>,
+    /// More options of apt.conf(5), as `NAME=VALUE`.
+    options: Vec<String>,
 }
 
 /// How a call of apt-get ended.
@@ -53,13 +53,16 @@ impl Apt {
             program,
             sudo,
             log,
-            sources: None,
+            options: Vec::new(),
         })
     }
 
-    /// Reads the file `sources` in place of /etc/apt/sources.list.
-    pub fn also(mut self, sources: &Path) -> Self {
-        self.sources = Some(sources.to_owned());
+    /// Reads these files in place of /etc/apt/sources.list and /etc/apt/preferences.
+    pub fn reading(mut self, sources: &Path, preferences: &Path) -> Self {
+        self.options = vec![
+            format!("Dir::Etc::SourceList={}", sources.display()),
+            format!("Dir::Etc::Preferences={}", preferences.display()),
+        ];
         self
     }
 
@@ -92,26 +95,18 @@ impl Apt {
         bail!(self.could_not(&format!("install {}", packages.join(" "))));
     }
 
-    /// Installs `packages` from the archive of this name, and what they need from there where nothing older will do.
-    /// Removes nothing for it.
+    /// Installs `packages`, newer ones in place of those that are there, with new package lists. Removes nothing for it.
     ///
     /// # Errors
     /// As [`Apt::install`].
-    pub fn install_from(
-        &self,
-        archive: &str,
-        packages: &[String],
-        say: &mut dyn FnMut(&str),
-    ) -> Result<()> {
+    pub fn renew(&self, packages: &[String], say: &mut dyn FnMut(&str)) -> Result<()> {
         let mut install = vec!["install", "--no-install-recommends", "--no-remove"];
-        install.extend(["-t", archive]);
         install.extend(packages.iter().map(String::as_str));
         self.update(say)?;
-        if self.run(&install, say)? {
-            return Ok(());
+        match self.run(&install, say)? {
+            true => Ok(()),
+            false => bail!(self.could_not(&format!("install {}", packages.join(" ")))),
         }
-        let what = format!("install {} from {archive}", packages.join(" "));
-        bail!(self.could_not(&what));
     }
 
     fn could_not(&self, what: &str) -> String {
@@ -198,9 +193,7 @@ impl Apt {
         // The dpkg lock is the one that apt-get can wait for.
         command.arg(format!("-oDPkg::Lock::Timeout={}", PATIENCE.as_secs()));
         command.arg("-oAcquire::Retries=3");
-        if let Some(sources) = &self.sources {
-            command.arg(format!("-oDir::Etc::SourceList={}", sources.display()));
-        }
+        command.args(self.options.iter().map(|option| format!("-o{option}")));
         command.args(args);
         command
     }

@@ -4,22 +4,25 @@
 //! left alone: the archive is named to apt for these calls.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use super::apt::Apt;
 use super::packages::{Distribution, Program, find_program};
-use super::{Host, SetupMode, agreed, lock, rights, std_source};
-use crate::interrupt;
+use super::{Host, SetupMode, agreed, lock, rights};
 use crate::oracle::Wanted;
 use crate::oracle::qemu::Qemu;
 use crate::target::Target;
+use crate::{debian, interrupt};
 
 /// The release of Debian (VERSION_CODENAME of os-release(5)) whose QEMU is too old, and its archive with a newer one:
 /// Debian 12 has 7.2, its backports have 10.0, and so has Debian 13.
 const OLD: (&str, &str) = ("bookworm", "bookworm-backports");
+
+/// What is taken from there, in the words of apt_preferences(5): QEMU, and the firmware that goes with it.
+const FROM_THERE: &str = "src:qemu src:seabios src:opensbi";
 
 /// Makes sure that the QEMU of each of `targets` can load the oracle, as far as this machine has one to offer: where
 /// QEMU is missing, or is too old for a target on which the oracle is `wanted`. All else is not an error: the lab goes on
@@ -97,7 +100,7 @@ fn install(
         return Ok(None);
     }
     let apt = Apt::new(apt_get.clone(), sudo, host.cache.join("setup.log"))?;
-    let mirror = || std_source::mirror(&apt_get);
+    let mirror = || debian::mirror(&apt_get);
     let mirror = match mirror() {
         Ok(mirror) => mirror,
         // A new machine has no lists, and apt tells of no archive without.
@@ -106,8 +109,8 @@ fn install(
             mirror()?
         }
     };
-    let sources = sources(host, &mirror, archive)?;
-    apt.also(&sources).install_from(archive, &packages, say)?;
+    let [sources, preferences] = settings(host, &mirror, archive)?;
+    apt.reading(&sources, &preferences).renew(&packages, say)?;
     let still = Lacking::on(host, targets, wanted)?;
     if !still.programs.is_empty() {
         let why = still.unwatched.unwrap_or("QEMU is still missing".into());
@@ -186,15 +189,27 @@ fn installed(host: &Host) -> Vec<String> {
     names.map(|name| name.trim().to_owned()).collect()
 }
 
-/// Writes what apt is to read in place of /etc/apt/sources.list: the same, and the archive.
-fn sources(host: &Host, mirror: &str, archive: &str) -> Result<PathBuf> {
-    let own = fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
-    // apt goes by the ending.
-    let path = host.cache.join("setup.list");
-    let keys = std_source::KEYS;
-    let text = format!("{own}\ndeb [signed-by={keys}] {mirror} {archive} main\n");
-    fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
-    Ok(path)
+/// Writes what apt is to read in place of /etc/apt/sources.list and /etc/apt/preferences: the same, and the archive.
+fn settings(host: &Host, mirror: &str, archive: &str) -> Result<[PathBuf; 2]> {
+    let keys = debian::KEYS;
+    let sources = format!("deb [signed-by={keys}] {mirror} {archive} main\n");
+    // Not as apt-get's -t has it: that would take libraries from there as well, and what is to be compiled against the
+    // release's own could not be installed any more.
+    let preferences =
+        format!("Package: {FROM_THERE}\nPin: release n={archive}\nPin-Priority: 990\n");
+    // apt goes by the ending of the first.
+    let files = [
+        ("sources.list", "setup.list", sources),
+        ("preferences", "setup.preferences", preferences),
+    ];
+    let [sources, preferences] = files.map(|(of_apt, ours, more)| {
+        let own = fs::read_to_string(Path::new("/etc/apt").join(of_apt)).unwrap_or_default();
+        let path = host.cache.join(ours);
+        fs::write(&path, format!("{own}\n{more}"))
+            .with_context(|| format!("write {}", path.display()))?;
+        Ok::<_, anyhow::Error>(path)
+    });
+    Ok([sources?, preferences?])
 }
 
 #[cfg(test)]
