@@ -172,21 +172,48 @@ impl Streams {
             },
             Streams::One(splitter) => splitter.push(&machine.console()?),
         };
-        // Last of the three, and told first: what it wrote before a record or a line is then there.
-        watch.findings(&machine.findings()?);
-        pass(apart, watch, now);
+        // Read after the others: what the oracle wrote before a record or a line is then there.
+        let findings = machine.findings()?;
+        pass(apart, &findings, watch, now);
         Ok(())
     }
 
     /// The machine writes no more.
     fn finish(&mut self, watch: &mut Watch) {
         if let Streams::One(splitter) = self {
-            pass(splitter.finish(), watch, Duration::MAX);
+            pass(splitter.finish(), &[], watch, Duration::MAX);
         }
     }
 }
 
-fn pass(apart: Apart, watch: &mut Watch, now: Duration) {
+/// Tells the watch what arrived, findings first: a verdict must not overtake them.
+fn pass(apart: Apart, findings: &[u8], watch: &mut Watch, now: Duration) {
+    watch.findings(findings);
     watch.records(&apart.records, now);
     watch.console(&apart.console, now);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::config::tests::armv6;
+    use crate::oracle::line::tests::trusted;
+    use protocol::frame::Encoder;
+    use protocol::record::Record;
+
+    #[test]
+    fn no_record_overtakes_what_the_oracle_wrote_before_it() {
+        let case = "smoke/boot".to_owned();
+        let second = Duration::from_secs(1);
+        let mut watch = Watch::new(vec![(case.clone(), second)], Limits::scaled(1.0));
+        watch.listen(armv6());
+        let start = Encoder::default().encode(&Record::CaseStart { case });
+        let apart = Apart {
+            records: start.into_bytes(),
+            console: Vec::new(),
+        };
+        pass(apart, trusted().as_bytes(), &mut watch, second);
+        // By now it would be too late to pass a control.
+        assert_eq!(watch.verdict(second), None);
+    }
 }

@@ -210,7 +210,7 @@ impl Listener {
             return Some("it never said that it is there".into());
         }
         if !self.known {
-            return Some("it did not see the address that the guest showed it".into());
+            return Some("it was shown no address whose page is known".into());
         }
         let controls = window(CONGRUENT, "two mappings that agree");
         let controls = controls.or_else(|| window(PLANTED, "two mappings that do not agree"));
@@ -304,7 +304,7 @@ mod tests {
         none
         it never said that it is there
         it never said that it is there
-        it did not see the address that the guest showed it
+        it was shown no address whose page is known
         the guest did not show it two mappings that agree
         it did not see the end, when it was shown two mappings that do not agree
         it saw no access, when it was shown two mappings that agree

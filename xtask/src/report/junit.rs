@@ -348,4 +348,17 @@ mod tests {
         let out = text.lines().find(|line| line.contains("end</system-out>"));
         insta::assert_snapshot!(out.unwrap().trim(), @"<system-out>]]&gt; &lt;b&gt;&amp;amp; end</system-out>");
     }
+
+    #[test]
+    fn what_the_oracle_found_stands_below_the_reason() {
+        let text = render(&samples::watched());
+        let id = "armv6/coherency/ping-pong.fuse";
+        for words in [
+            "<property name=\"oracle\" value=\"user\"/>",
+            &format!("\n{id}/1 (once): dirty-elsewhere in physical page 0x4c3f000"),
+            &format!("\n{id}/2 (once): "),
+        ] {
+            assert!(text.contains(words), "{words} in {text}");
+        }
+    }
 }

@@ -326,7 +326,7 @@ fn an_oracle_that_missed_a_control_ends_the_boot_at_its_first_case() {
     );
     fake.start(1, "smoke/boot");
     let end = fake.watch.verdict(fake.now).expect("now it is too late");
-    let why = "it did not see the address that the guest showed it";
+    let why = "it was shown no address whose page is known";
     assert_eq!(end, BootEnd::Oracle(why.into()));
     assert_eq!(fake.watch.close(end.clone()), end);
     assert_eq!(fake.verdicts(), ["smoke/boot infra"]);

@@ -264,7 +264,10 @@ fn watched(target: &TargetResult) -> Option<(&'static str, String)> {
         (depth, _) => {
             let seen: Vec<&Watched> = target.cases.iter().flat_map(|case| &case.oracle).collect();
             let found: u64 = seen.iter().map(|watched| watched.distinct).sum();
-            let text = format!("{depth}, watched {}; findings: {found}", cases(seen.len()));
+            let text = match seen.len() {
+                0 => format!("{depth}, and no case was watched to its end"),
+                count => format!("{depth}, watched {}; findings: {found}", cases(count)),
+            };
             Some(("oracle", text))
         }
     }

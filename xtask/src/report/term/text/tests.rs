@@ -248,6 +248,11 @@ fn a_summary_says_whether_the_oracle_watched() {
     done after 2 min 11 s
     1 passed, 1 failed, 0 skipped
     ");
+    run.targets[0].cases.truncate(1);
+    run.targets[0].cases[0].oracle = None;
+    let text = end(&run);
+    let row = text.lines().find(|line| line.contains("oracle"));
+    insta::assert_snapshot!(row.unwrap(), @"  oracle     user, and no case was watched to its end");
     let ran = &mut run.targets[0].provenance;
     ran.oracle = "off".into();
     ran.oracle_reason = Some("QEMU 7.2.22 is too old for it".into());
