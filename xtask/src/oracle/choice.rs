@@ -78,8 +78,8 @@ impl Wanted {
         self.wish != Wish::Off && cache.aliases()
     }
 
-    /// What deadlines are multiplied by on a machine with this cache, if the oracle comes to watch it: a whole guest took
-    /// up to twice as long with the accesses of processes modelled, and up to four times with all.
+    /// What deadlines are multiplied by on a machine with this cache, if the oracle comes to watch it: a whole guest
+    /// took up to twice as long with the accesses of processes modelled, and up to four times with all.
     pub fn time(self, cache: &CacheSpec) -> f64 {
         match (self.wants(cache), self.depth) {
             (false, _) => 1.0,

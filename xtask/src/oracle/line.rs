@@ -117,7 +117,7 @@ pub struct Access {
     pub physical: Hex,
     /// Bytes.
     pub size: u64,
-    /// Which colour the virtual address has, from 0; none where there are no colours, or the access goes past the cache.
+    /// Which colour the virtual address has, from 0; none where there are none, or the access goes past the cache.
     pub colour: Option<u64>,
     /// Address of the instruction.
     pub pc: Hex,

@@ -2,9 +2,9 @@
 //! Oracle: the host's side of the QEMU plugin in `oracle/`, which models a data cache that aliases and reports accesses
 //! that hardware may answer with stale data. `docs/oracle.md` says how it does.
 //!
-//! [`choice`] says whether a target can run under it, [`plugin`] builds it, [`config`] tells it what to model. It answers
-//! with [lines of JSON](mod@line), a [`Listener`](listener::Listener) decides whether they can be trusted and whose each
-//! finding is, and [`story`] tells one to a person.
+//! [`choice`] says whether a target can run under it, [`plugin`] builds it, [`config`] tells it what to model. It
+//! answers with [lines of JSON](mod@line), a [`Listener`](listener::Listener) decides whether they can be trusted and whose
+//! each finding is, and [`story`] tells one to a person.
 
 pub mod choice;
 pub mod config;

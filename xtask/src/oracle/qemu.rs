@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 
 use crate::version::number_in;
 
-/// The first QEMU whose plugin interface is of version 4, which the oracle is built against (include/qemu/qemu-plugin.h:
-/// QEMU_PLUGIN_VERSION).
+/// The first QEMU whose plugin interface is of version 4, which the oracle is built against (QEMU_PLUGIN_VERSION
+/// in include/qemu/qemu-plugin.h).
 pub const FIRST: (u32, u32) = (9, 2);
 
 /// What a QEMU says of itself.

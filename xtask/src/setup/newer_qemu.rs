@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A QEMU that can load the oracle. Where the one of the distribution is too old, the backports of the same release have
-//! a newer one: it is installed like any other package, so that there is one QEMU for everything. Only apt's sources are
-//! left alone: the archive is named to apt for these calls.
+//! A QEMU that can load the oracle. Where the one of the distribution is too old, the backports of the same release
+//! have a newer one: it is installed like any other package, so that there is one QEMU for everything. Only apt's sources
+//! are left alone: the archive is named to apt for these calls.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,8 +25,8 @@ const OLD: (&str, &str) = ("bookworm", "bookworm-backports");
 const FROM_THERE: &str = "src:qemu src:seabios src:opensbi";
 
 /// Makes sure that the QEMU of each of `targets` can load the oracle, as far as this machine has one to offer: where
-/// QEMU is missing, or is too old for a target on which the oracle is `wanted`. All else is not an error: the lab goes on
-/// with the QEMU there is, or with the one that the release has.
+/// QEMU is missing, or is too old for a target on which the oracle is `wanted`. All else is not an error: the lab goes
+/// on with the QEMU there is, or with the one that the release has.
 ///
 /// # Errors
 /// The lab was interrupted; a QEMU that is there cannot be run.
