@@ -13,6 +13,7 @@ use crate::interrupt;
 use crate::ledger::Ledger;
 use crate::machine::args::{self, Boot, Console};
 use crate::machine::process::Machine;
+use crate::oracle::{self, Oracle};
 use crate::plan::Case;
 use crate::target::QemuSpec;
 use crate::watch::clock::Limits;
@@ -46,6 +47,8 @@ pub struct Setting<'a> {
     pub dtb: Option<&'a Path>,
     /// What the guest finds.
     pub image: &'a Image,
+    /// What watches; none where nothing does.
+    pub oracle: Option<&'a Oracle>,
     /// How long things may take.
     pub limits: Limits,
 }
@@ -71,6 +74,9 @@ pub fn run(setting: &Setting, dir: &Path, cases: &[&Case], ledger: &mut Ledger) 
         .map(|case| (case.id().to_owned(), deadline(case)));
     let mut watch = Watch::new(plan.collect(), setting.limits);
     watch.demand(setting.proof.map(str::to_owned));
+    if let Some(oracle) = setting.oracle {
+        watch.listen(oracle.config.clone());
+    }
     let mut streams = Streams::of(setting.qemu);
     let files = dir.join(FILES);
     let end = follow(&mut machine, &mut streams, &mut watch, &files, ledger)?;
@@ -106,7 +112,12 @@ pub fn start(setting: &Setting, dir: &Path, plan: &Plan) -> Result<Machine> {
         initrd: Path::new(INITRAMFS),
         console: Console::Log,
         gdb: false,
+        oracle: setting.oracle.map(|oracle| oracle.plugin.as_path()),
     };
+    if let Some(oracle) = setting.oracle {
+        let config = oracle.config.render();
+        crate::paths::write_whole(&dir.join(oracle::CONFIG), config.as_bytes())?;
+    }
     let args = args::qemu(setting.qemu, &boot);
     let command = args::to_paste(dir, &setting.qemu.binary, &args);
     crate::paths::write_whole(&dir.join(COMMAND), command.as_bytes())?;
@@ -179,19 +190,48 @@ impl Streams {
             },
             Streams::One(splitter) => splitter.push(&machine.console()?),
         };
-        pass(apart, watch, now);
+        // Read after the others: what the oracle wrote before a record or a line is then there.
+        let findings = machine.findings()?;
+        pass(apart, &findings, watch, now);
         Ok(())
     }
 
     /// The machine writes no more.
     fn finish(&mut self, watch: &mut Watch) {
         if let Streams::One(splitter) = self {
-            pass(splitter.finish(), watch, Duration::MAX);
+            pass(splitter.finish(), &[], watch, Duration::MAX);
         }
     }
 }
 
-fn pass(apart: Apart, watch: &mut Watch, now: Duration) {
+/// Tells the watch what arrived, findings first: a verdict must not overtake them.
+fn pass(apart: Apart, findings: &[u8], watch: &mut Watch, now: Duration) {
+    watch.findings(findings);
     watch.records(&apart.records, now);
     watch.console(&apart.console, now);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::config::tests::armv6;
+    use crate::oracle::line::tests::trusted;
+    use protocol::frame::Encoder;
+    use protocol::record::Record;
+
+    #[test]
+    fn no_record_overtakes_what_the_oracle_wrote_before_it() {
+        let case = "smoke/boot".to_owned();
+        let second = Duration::from_secs(1);
+        let mut watch = Watch::new(vec![(case.clone(), second)], Limits::scaled(1.0));
+        watch.listen(armv6());
+        let start = Encoder::default().encode(&Record::CaseStart { case });
+        let apart = Apart {
+            records: start.into_bytes(),
+            console: Vec::new(),
+        };
+        pass(apart, trusted().as_bytes(), &mut watch, second);
+        // By now it would be too late to pass a control.
+        assert_eq!(watch.verdict(second), None);
+    }
 }

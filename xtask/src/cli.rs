@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use regex::Regex;
 
 use crate::ci;
+use crate::oracle::{Depth, Wish};
 use crate::plan::{Setting, Shard};
 use crate::setup::accel::Accel;
 
@@ -63,6 +64,9 @@ pub enum Command {
     /// Make one report of several, or a table of targets for the README.
     #[command(subcommand)]
     Report(Report),
+    /// Say what the model of the cache found in a run.
+    #[command(subcommand)]
+    Oracle(Oracle),
     /// Print the definition of CI jobs, made from the targets; committed as ci/github.yml and ci/gitlab.yml.
     CiMatrix {
         /// Whose language.
@@ -149,6 +153,13 @@ pub struct Test {
     /// How QEMU runs the guest; auto takes KVM where it really works.
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,
+    /// Whether a model of the cache watches the guest and reports accesses that may get stale data; auto does where
+    /// caches alias and QEMU is new enough.
+    #[arg(long, value_enum, value_name = "WHETHER", default_value_t = Wish::Auto)]
+    pub oracle: Wish,
+    /// Whose accesses the oracle models: those of processes, or the kernel's as well.
+    #[arg(long, value_enum, value_name = "DEPTH", default_value_t = Depth::User)]
+    pub oracle_depth: Depth,
     /// Multiply every deadline and clock, on a slow machine.
     #[arg(long, value_name = "FACTOR", value_parser = positive, default_value = "1")]
     pub timeout_scale: f64,
@@ -216,6 +227,23 @@ pub enum Report {
         /// Put the table between `<!-- targets: begin -->` and `<!-- targets: end -->` in this file.
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
+    },
+}
+
+/// `cargo xtask oracle`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Oracle {
+    /// List the findings of a run.
+    List {
+        /// The results.json of a run, or its directory; target/lab/latest where left out.
+        results: Option<PathBuf>,
+    },
+    /// Tell how it came to a finding: the accesses to its line, in order.
+    Explain {
+        /// Name of the finding, as reports and `oracle list` have it: armv6/coherency/ping-pong.fuse/1.
+        finding: String,
+        /// The results.json of a run, in its directory, or the directory; target/lab/latest where left out.
+        results: Option<PathBuf>,
     },
 }
 

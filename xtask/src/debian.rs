@@ -19,6 +19,32 @@ const KEPT: u64 = 1000;
 /// How often a wait looks whether it is over.
 const POLL: Duration = Duration::from_millis(20);
 
+/// The keys that Debian's archives are signed with.
+pub const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Where this machine, whose apt-get this is, gets Debian's packages from.
+///
+/// # Errors
+/// It gets none from Debian, or has no lists of packages yet.
+pub fn mirror(apt_get: &Path) -> Result<String> {
+    let mut command = Command::new(apt_get);
+    command.args([
+        "indextargets",
+        "--format",
+        "$(CREATED_BY) $(LABEL) $(REPO_URI)",
+    ]);
+    let output = command
+        .output()
+        .with_context(|| format!("run {command:?}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let found = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Packages Debian "));
+    found.map(str::to_owned).context(
+        "this machine's apt knows no archive of Debian (or has no lists yet: apt-get update)",
+    )
+}
+
 /// Lets apt download `package` (`NAME` or `NAME=VERSION`) into the empty directory `dir`: from the machine's lists, or,
 /// should those be missing or too old, from lists of our own.
 ///

@@ -2,17 +2,18 @@
 //! Judge: from what was seen of a case to its verdict.
 //!
 //! QEMU's exit status means nothing here. A case passes when a whole record says so, no frame of it was broken,
-//! and the kernel neither warned nor got tainted while it ran.
+//! the kernel neither warned nor got tainted while it ran, and the oracle, where it watches, found nothing.
 
 use protocol::record::Outcome;
 
 use crate::machine::process::End;
+use crate::oracle::{listener::Window, story};
 use crate::suite::Expect;
 use crate::verdict::{Phase, Verdict};
 use crate::watch::{BootEnd, Observation, Report};
 
-/// The verdict on a case that started.
-pub fn judge(seen: &Observation) -> Verdict {
+/// The verdict on a case that started, on this target.
+pub fn judge(seen: &Observation, target: &str) -> Verdict {
     if let Some(end) = &seen.boot_end {
         return cut_short(end);
     }
@@ -26,7 +27,18 @@ pub fn judge(seen: &Observation) -> Verdict {
             reason: "no record of its end arrived, yet the guest went on".into(),
         };
     };
-    match (&report.outcome, trouble(seen, report)) {
+    let found = match &seen.oracle {
+        Some(Err(why)) => {
+            return Verdict::Infra {
+                reason: distrust(why),
+            };
+        }
+        Some(Ok(window)) => findings(seen, window, target),
+        None => None,
+    };
+    let against: Vec<String> = trouble(seen, report).into_iter().chain(found).collect();
+    let against = (!against.is_empty()).then(|| against.join("; "));
+    match (&report.outcome, against) {
         (Outcome::Timeout, _) => Verdict::Timeout { phase: Phase::Test },
         (Outcome::Fail { reason }, None) => Verdict::Fail {
             reason: reason.clone(),
@@ -82,11 +94,14 @@ pub fn never_started(end: &BootEnd, up: bool) -> Verdict {
         (_, BootEnd::Interrupted) => Verdict::Infra {
             reason: "interrupted before it ran".into(),
         },
-        (_, BootEnd::Qemu(End::Signal(_) | End::Error(..)) | BootEnd::WrongCache(_)) => {
-            Verdict::Infra {
-                reason: in_words(end),
-            }
-        }
+        (
+            _,
+            BootEnd::Qemu(End::Signal(_) | End::Error(..))
+            | BootEnd::WrongCache(_)
+            | BootEnd::Oracle(_),
+        ) => Verdict::Infra {
+            reason: in_words(end),
+        },
         (false, end) => Verdict::BootFail {
             reason: format!("no first record from the guest: {}", in_words(end)),
         },
@@ -107,8 +122,31 @@ pub fn in_words(end: &BootEnd) -> String {
         BootEnd::Qemu(End::Signal(signal)) => format!("QEMU was killed by signal {signal}"),
         BootEnd::Qemu(End::Error(code, text)) => format!("QEMU ended with status {code}: {text}"),
         BootEnd::WrongCache(said) => format!("this is not the machine it is to be: {said}"),
+        BootEnd::Oracle(why) => distrust(why),
         BootEnd::Interrupted => "interrupted".into(),
     }
+}
+
+/// What an oracle that is not trusted means.
+fn distrust(why: &str) -> String {
+    format!("the oracle cannot be trusted: {why} (docs/oracle.md; `--oracle off` runs without it)")
+}
+
+/// What the oracle has against the case.
+fn findings(seen: &Observation, window: &Window, target: &str) -> Option<String> {
+    let more = match window.distinct() {
+        0 => return None,
+        1 => String::new(),
+        distinct => format!(", and {} more", distinct - 1),
+    };
+    let Some(first) = window.findings.first() else {
+        return Some("the oracle counted findings and told of none".into());
+    };
+    let id = story::id(target, &seen.case, first.number);
+    let sentence = story::sentence(first, window.page);
+    Some(format!(
+        "may be stale on hardware: {sentence}{more}; `cargo xtask oracle explain {id}` tells how it came to that"
+    ))
 }
 
 /// What the kernel has against the case.
@@ -140,6 +178,7 @@ fn taint_letters(taint: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oracle::line::tests::finding;
     use crate::watch::markers::Scanner;
     use protocol::frame::FrameError;
 
@@ -162,19 +201,19 @@ mod tests {
 
     #[test]
     fn a_whole_record_and_a_quiet_kernel_pass() {
-        assert_eq!(judge(&seen(Outcome::Pass)), Verdict::Pass);
+        assert_eq!(judge(&seen(Outcome::Pass), "armv6"), Verdict::Pass);
     }
 
     #[test]
     fn a_case_without_a_whole_record_does_not_pass() {
         let mut none = seen(Outcome::Pass);
         none.report = None;
-        assert_eq!(judge(&none).word(), "infra");
+        assert_eq!(judge(&none, "armv6").word(), "infra");
         let mut broken = seen(Outcome::Pass);
         broken
             .broken
             .push(FrameError::Truncated("=dmmap= 4".into()));
-        assert_eq!(judge(&broken).word(), "infra");
+        assert_eq!(judge(&broken, "armv6").word(), "infra");
     }
 
     #[test]
@@ -182,19 +221,51 @@ mod tests {
         let mut warned = seen(Outcome::Pass);
         let line = "[    2.1] WARNING: CPU: 0 PID: 60 at fs/fuse/dmmap.c:7 f+0x1/0x2";
         warned.hits.extend(Scanner::default().line(line));
-        assert_eq!(judge(&warned), fail(&format!("the kernel said: {line}")));
+        assert_eq!(
+            judge(&warned, "armv6"),
+            fail(&format!("the kernel said: {line}"))
+        );
 
         let mut tainted = seen(Outcome::Pass);
         tainted.report.as_mut().unwrap().taint = 1 << 9 | 1 << 7;
-        assert_eq!(judge(&tainted), fail("the kernel got tainted: DW"));
+        assert_eq!(judge(&tainted, "armv6"), fail("the kernel got tainted: DW"));
 
         let mut both = seen(Outcome::Fail {
             reason: "lost a store".into(),
         });
         both.report.as_mut().unwrap().taint = 1 << 9;
         assert_eq!(
-            judge(&both),
+            judge(&both, "armv6"),
             fail("lost a store; the kernel got tainted: W")
+        );
+    }
+
+    #[test]
+    fn what_the_oracle_found_fails_the_case() {
+        let window = |numbers: &[u32]| Window {
+            findings: numbers.iter().map(|number| finding(16, *number)).collect(),
+            page: 4096,
+            ..Window::default()
+        };
+        let judged = |outcome, oracle| {
+            let mut seen = seen(outcome);
+            seen.oracle = Some(oracle);
+            let verdict = judge(&seen, "armv6");
+            format!(
+                "{}: {}",
+                verdict.word(),
+                verdict.detail().unwrap_or_default()
+            )
+        };
+        assert_eq!(judged(Outcome::Pass, Ok(window(&[]))), "pass: ");
+        insta::assert_snapshot!(judged(Outcome::Pass, Ok(window(&[4]))), @"fail: may be stale on hardware: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only; `cargo xtask oracle explain armv6/smoke/boot/4` tells how it came to that");
+        let reason = "lost a store".into();
+        insta::assert_snapshot!(judged(Outcome::Fail { reason }, Ok(window(&[1, 2, 3]))), @"fail: lost a store; may be stale on hardware: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only, and 2 more; `cargo xtask oracle explain armv6/smoke/boot/1` tells how it came to that");
+        insta::assert_snapshot!(judged(Outcome::Pass, Err("it saw no access".into())), @"infra: the oracle cannot be trusted: it saw no access (docs/oracle.md; `--oracle off` runs without it)");
+        // That much is certain.
+        assert_eq!(
+            judged(Outcome::Timeout, Ok(window(&[1]))),
+            "timeout: in phase test"
         );
     }
 
@@ -211,7 +282,7 @@ mod tests {
         for (end, word) in ends {
             let mut cut = seen(Outcome::Pass);
             cut.boot_end = Some(end.clone());
-            assert_eq!(judge(&cut).word(), word, "{end:?}");
+            assert_eq!(judge(&cut, "armv6").word(), word, "{end:?}");
         }
     }
 

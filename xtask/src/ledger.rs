@@ -6,11 +6,15 @@ use std::time::Instant;
 
 use crate::event::Event;
 use crate::judge::{as_expected, in_words, judge, never_started};
+use crate::oracle::{Choice, listener::Heard, story};
 use crate::plan::Case;
 use crate::report::Events;
 use crate::setup::accel::Chosen;
-use crate::verdict::{CaseResult, Phase, Provenance, TargetResult, Verdict};
+use crate::verdict::{CaseResult, Phase, Provenance, TargetResult, Verdict, Watched};
 use crate::watch::{BootEnd, Observation, Seen};
+
+/// Findings of a case that reports have; the rest is in the files of the boot.
+const FINDINGS_KEPT: usize = 10;
 
 /// The books of one target's run.
 pub struct Ledger<'a> {
@@ -69,6 +73,15 @@ impl<'a> Ledger<'a> {
             let reason = chosen.reason.as_deref().unwrap_or_default();
             self.note(format!("{} from here on: {reason}", chosen.accel));
         }
+    }
+
+    /// Whether the oracle watches.
+    pub fn oracle(&mut self, choice: &Choice) {
+        let provenance = &mut self.result.provenance;
+        (provenance.oracle, provenance.oracle_reason) = match choice {
+            Choice::On(depth) => (depth.word().into(), None),
+            Choice::Off(why) => ("off".into(), Some(why.clone())),
+        };
     }
 
     /// Whether the present boot has reached its first record.
@@ -142,7 +155,10 @@ impl<'a> Ledger<'a> {
             }
             Seen::Over(observation) => {
                 if let Some(at) = self.place(&observation.case) {
-                    let verdict = as_expected(judge(&observation), self.cases[at].expect);
+                    let verdict = as_expected(
+                        judge(&observation, &self.result.target),
+                        self.cases[at].expect,
+                    );
                     self.enter(at, Some(*observation), verdict);
                 }
             }
@@ -157,7 +173,11 @@ impl<'a> Ledger<'a> {
         let remaining: Vec<usize> = self.open_places();
         let stuck = remaining.len() == before;
         // Next time it would come up no better.
-        let all = !self.up || matches!(end, BootEnd::Interrupted | BootEnd::WrongCache(_));
+        let all = !self.up
+            || matches!(
+                end,
+                BootEnd::Interrupted | BootEnd::WrongCache(_) | BootEnd::Oracle(_)
+            );
         let lost = match (all, stuck || *end == BootEnd::Goodbye) {
             (true, _) => remaining.len(),
             // A guest that says goodbye with cases left will not do better next time.
@@ -225,6 +245,7 @@ impl<'a> Ledger<'a> {
             millis,
             boot: ran.then_some(self.result.boots),
             figures,
+            oracle: watched(seen.oracle, &self.result.target, case.id()),
             log: seen.log.into(),
             console: if held {
                 Vec::new()
@@ -257,4 +278,17 @@ impl<'a> Ledger<'a> {
                 since.elapsed().as_secs_f64();
         }
     }
+}
+
+/// What the reports have of what the oracle saw.
+fn watched(heard: Option<Heard>, target: &str, case: &str) -> Option<Watched> {
+    let window = heard?.ok()?;
+    let findings = window.findings.iter().take(FINDINGS_KEPT);
+    Some(Watched {
+        accesses: window.end.as_ref().map_or(0, |end| end.accesses),
+        distinct: window.distinct(),
+        findings: findings
+            .map(|finding| story::found(finding, &window, target, case))
+            .collect(),
+    })
 }

@@ -21,6 +21,7 @@ pub mod judge;
 pub mod kernel;
 pub mod ledger;
 pub mod machine;
+pub mod oracle;
 pub mod paths;
 pub mod plan;
 pub mod promise;

@@ -13,6 +13,8 @@ use crate::gate::Gate;
 use crate::image::{Image, guest};
 use crate::kernel::{self, Built, Progress, Source};
 use crate::ledger::Ledger;
+use crate::oracle::qemu::Qemu;
+use crate::oracle::{self, Choice, Oracle, Wanted};
 use crate::plan::Case;
 use crate::report::{self, Events};
 use crate::setup::accel::{self, Accel};
@@ -40,6 +42,8 @@ pub struct Job {
     pub patches: Vec<PathBuf>,
     /// Accelerator asked for.
     pub accel: Accel,
+    /// Whether the oracle is to watch.
+    pub oracle: Wanted,
     /// What deadlines and clocks are multiplied by, flavour included.
     pub scale: f64,
     /// Processes that `make` may run at once.
@@ -114,9 +118,16 @@ fn steps(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) -> Result
         return Ok(());
     }
     let qemu = scaled(&target.qemu, &job.flavour);
+    let choice = oracle::choose(job.oracle, target, job.accel, &Qemu::ask(&qemu.binary)?)?;
+    ledger.oracle(&choice);
     let built = kernel(job, target, ledger)?;
     let image = image(job, target, ledger)?;
-    let mut chosen = accel::probe(&qemu.binary, &target.kernel.arch, job.accel, &job.cache)?;
+    let oracle = oracle(job, target, &choice, &built, ledger)?;
+    let accel = match oracle {
+        Some(_) => Accel::Tcg,
+        None => job.accel,
+    };
+    let mut chosen = accel::probe(&qemu.binary, &target.kernel.arch, accel, &job.cache)?;
     ledger.provenance().qemu = version::first_line(&qemu.binary, "--version");
     let _pass = gate.enter(qemu.memory_mib, || ledger.waits("for another guest to end"))?;
     while let cases @ [_, ..] = ledger.remaining().as_slice() {
@@ -128,11 +139,12 @@ fn steps(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) -> Result
             kernel: &built.image,
             dtb: built.dtb.as_deref(),
             image: &image,
-            limits: Limits::scaled(job.scale),
+            oracle: oracle.as_ref(),
+            limits: Limits::scaled(job.scale * job.oracle.time(&target.cache)),
         };
         let boot_dir = report::boot_dir(&job.run_dir, &target.name, ledger.boot());
         let booted = boot::run(&setting, &boot_dir, cases, ledger)?;
-        match accel::fallback(&chosen, job.accel, ledger.came_up(), &booted.end) {
+        match accel::fallback(&chosen, accel, ledger.came_up(), &booted.end) {
             Some(tcg) => chosen = accel::forsake_kvm(&qemu.binary, &job.cache, tcg),
             None => ledger.boot_ended(&booted.end, cases.len(), booted.last_lines),
         }
@@ -177,6 +189,25 @@ fn image(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<Image> {
     ledger.provenance().image_hash = image.hash.clone();
     ledger.provenance().rustc = version::rustc();
     Ok(image)
+}
+
+/// Builds the oracle and settles what it models, where it watches.
+fn oracle(
+    job: &Job,
+    target: &Target,
+    choice: &Choice,
+    built: &Built,
+    ledger: &Ledger,
+) -> Result<Option<Oracle>> {
+    let (Choice::On(depth), Some(model)) = (choice, &target.cache.model) else {
+        return Ok(None);
+    };
+    ledger.progress(0, None, "build the oracle".into());
+    let symbols = built.dir.join("System.map");
+    Ok(Some(Oracle {
+        plugin: oracle::plugin::build(&job.checkout)?,
+        config: oracle::Config::new(&target.cache, model, *depth, &symbols),
+    }))
 }
 
 impl Job {

@@ -140,6 +140,51 @@ pub struct CacheSpec {
     /// machine that comes up otherwise is not tested. None where the kernel never says.
     #[serde(default)]
     pub proof: Option<String>,
+    /// What the oracle has to know beyond that; none where nothing aliases, or where the oracle has no model of the
+    /// machine.
+    #[serde(default)]
+    pub model: Option<ModelSpec>,
+}
+
+impl CacheSpec {
+    /// Whether two virtual addresses of a page may disagree.
+    pub fn aliases(&self) -> bool {
+        self.kind != CacheKind::Physical
+    }
+}
+
+/// What the oracle has to know of a machine to model its data cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSpec {
+    /// Which of the oracle's tables of instructions the machine speaks.
+    pub arch: ModelArch,
+    /// Bytes in a page of the machine's memory management.
+    pub page: u64,
+    /// Where a store goes.
+    pub write: WritePolicy,
+}
+
+/// The oracle's tables of instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelArch {
+    /// ARMv5 and ARMv6.
+    Arm,
+    /// PA-RISC.
+    Hppa,
+    /// SPARC V9.
+    Sparc64,
+}
+
+/// Where a store to a cached line goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WritePolicy {
+    /// Into the cache; memory gets it when the line is written back.
+    Back,
+    /// Into memory at once, and into the line if it is cached.
+    Through,
 }
 
 /// How a cache is indexed and tagged.

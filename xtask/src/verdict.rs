@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Layout version of [`RunResult`] in `results.json`.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// What became of a case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,10 +135,44 @@ pub struct CaseResult {
     pub boot: Option<usize>,
     /// Figures by name; units are in the names.
     pub figures: BTreeMap<String, f64>,
+    /// What the oracle saw; `None` where it did not watch the case to its end, or could not be trusted.
+    pub oracle: Option<Watched>,
     /// What the processes of the case printed.
     pub log: Vec<String>,
     /// The last console lines, for a case that did not pass.
     pub console: Vec<String>,
+}
+
+/// What the oracle saw of a case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watched {
+    /// Accesses that were modelled; 0 where the boot ended in the case.
+    pub accesses: u64,
+    /// Findings that differ.
+    pub distinct: u64,
+    /// The first of them.
+    pub findings: Vec<Found>,
+}
+
+/// A finding of the oracle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Found {
+    /// Unique name in a run: `target/suite/name.device/number`.
+    pub id: String,
+    /// What may go wrong: `dirty-elsewhere`, `lost-write` or `stale-copy`.
+    pub kind: String,
+    /// Physical address of the page.
+    pub page: String,
+    /// How often it was found.
+    pub repeats: u64,
+    /// The two accesses, in a sentence.
+    pub text: String,
+    /// Its window in the `oracle.jsonl` of the boot, where the whole story is.
+    pub window: u32,
+    /// Its number in that window.
+    pub number: u32,
 }
 
 /// What was built, from what, and by what: enough to know whether two results compare.
@@ -163,6 +197,10 @@ pub struct Provenance {
     pub accel: String,
     /// Why KVM was not used, where it was not.
     pub accel_reason: Option<String>,
+    /// Whose accesses the oracle modelled, `user` or `full`; `off` where it did not watch.
+    pub oracle: String,
+    /// Why the oracle did not watch, where it did not.
+    pub oracle_reason: Option<String>,
 }
 
 /// Everything about one target of a run.

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use regex::Regex;
+
 /// Version of this tool and, in a checkout, the commit.
 pub fn tool(checkout: &Path) -> String {
     let version = env!("CARGO_PKG_VERSION");
@@ -27,8 +29,38 @@ pub fn rustc() -> String {
     first_line(&rustc, "--version")
 }
 
+/// The first thing in `text` that looks like a version: `12.2.0`.
+pub fn number_in(text: &str) -> Option<String> {
+    let version = Regex::new(r"\d+(\.\d+)+").expect("the pattern is sound");
+    version.find(text).map(|found| found.as_str().to_owned())
+}
+
 fn output(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|o| o.status.success())?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines().next().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_programs_say() {
+        let version = |text: &str| number_in(text).unwrap_or_default();
+        assert_eq!(
+            version("gcc (Debian 12.2.0-14) 12.2.0\nCopyright 2022"),
+            "12.2.0"
+        );
+        assert_eq!(
+            version("\nThis is perl 5, version 36 (v5.36.0) built"),
+            "5.36.0"
+        );
+        assert_eq!(version("bc 1.07.1\nCopyright 1991-1994"), "1.07.1");
+        assert_eq!(
+            version("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg)"),
+            "7.2.22"
+        );
+        assert_eq!(version("no number 5 here"), "");
+    }
 }

@@ -27,6 +27,7 @@ fn case(id: &str, verdict: Verdict) -> CaseResult {
         millis: Some(10),
         boot: Some(1),
         figures: Default::default(),
+        oracle: None,
         log: Vec::new(),
         console: Vec::new(),
     }

@@ -17,6 +17,7 @@ use crate::cli::{self, Bench};
 use crate::commands::{Tree, ensure, job};
 use crate::image::{Image, guest};
 use crate::machine::process::Machine;
+use crate::oracle::Wanted;
 use crate::plan::{self, Case, Filter};
 use crate::report::Events;
 use crate::run::{self, Job};
@@ -38,7 +39,7 @@ pub fn run(args: &Bench) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
     let (targets, _) = tree.select(&args.machine)?;
-    ensure(&targets, &args.machine)?;
+    ensure(&targets, &args.machine, Wanted::OFF)?;
     for target in &targets {
         let lab = lab(&tree, &args.machine, target)?;
         println!("## {}\n", target.name);
@@ -116,6 +117,7 @@ impl Lab<'_> {
             kernel: &built.image,
             dtb: built.dtb.as_deref(),
             image: &image,
+            oracle: None,
             limits: Limits::scaled(1.0),
         };
         let dir = tempfile::tempdir().context("make a directory for the boot")?;

@@ -12,6 +12,7 @@ use crate::boot::{INITRAMFS, plan_of};
 use crate::cli::Interactive;
 use crate::image::{Image, guest};
 use crate::machine::args::{self, Boot, Console, GDB};
+use crate::oracle::Wanted;
 use crate::plan::{self, Filter};
 use crate::setup::accel;
 use crate::{guard, kernel, paths, run};
@@ -45,6 +46,7 @@ pub fn run(args: &Interactive, kind: Kind) -> Result<u8> {
             initrd: Path::new(INITRAMFS),
             console: Console::Terminal,
             gdb,
+            oracle: None,
         };
         let args = args::qemu(&qemu, &boot);
         (args::to_paste(dir, &qemu.binary, &args), args)
@@ -57,7 +59,7 @@ pub fn run(args: &Interactive, kind: Kind) -> Result<u8> {
         return Ok(0);
     }
 
-    ensure(&targets, &args.machine)?;
+    ensure(&targets, &args.machine, Wanted::OFF)?;
     let run_dir = paths::new_run(&tree.checkout, false)?;
     let dir = run_dir.join(&target.name);
     fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;

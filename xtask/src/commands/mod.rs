@@ -3,6 +3,7 @@
 
 mod interactive;
 mod list;
+mod oracle;
 mod queue;
 mod report;
 mod test;
@@ -15,6 +16,7 @@ use indicatif::HumanBytes;
 use crate::cli::{Cli, Command, Machine};
 use crate::flavour::{self, Flavour};
 use crate::kernel::{Built, Source};
+use crate::oracle::Wanted;
 use crate::report::term;
 use crate::run::{Job, KernelFrom};
 use crate::setup::accel::Accel;
@@ -38,6 +40,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Doctor { json } => setup::doctor::run(&Tree::load()?.targets, json),
         Command::Bench(args) => bench::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Oracle(args) => oracle::run(&args),
         Command::CiMatrix { format } => ci_matrix(format),
         Command::Queue(args) => queue::run(&args),
         Command::Clean { older_than } => clean(older_than),
@@ -110,6 +113,7 @@ pub fn job(
         queue: !machine.no_queue,
         patches: machine.patch.clone(),
         accel,
+        oracle: Wanted::OFF,
         scale: scale * flavour.time,
         flavour,
         jobs: machine.jobs.unwrap_or(cores),
@@ -117,25 +121,26 @@ pub fn job(
     })
 }
 
-/// Installs what is missing, or says it.
+/// Installs what is missing, or says it; also what the oracle needs where it is `wanted`.
 ///
 /// # Errors
 /// Something is missing and was not installed.
-pub fn ensure(targets: &[Target], machine: &Machine) -> Result<()> {
+pub fn ensure(targets: &[Target], machine: &Machine, wanted: Wanted) -> Result<()> {
     let mode = match machine.no_setup {
         true => SetupMode::Forbidden,
         false => SetupMode::Allowed,
     };
     let targets: Vec<&Target> = targets.iter().collect();
     let kernel = machine.kernel_image.is_none();
-    setup::ensure(&targets, kernel, mode, &mut |line| eprintln!("{line}"))
+    let mut say = |line: &str| eprintln!("{line}");
+    setup::ensure(&targets, kernel, wanted, mode, &mut say)
 }
 
 fn build(machine: &Machine) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
     let (targets, flavour) = tree.select(machine)?;
-    ensure(&targets, machine)?;
+    ensure(&targets, machine, Wanted::OFF)?;
     let job = job(&tree, machine, flavour, Accel::Auto, 1.0, PathBuf::new())?;
     for target in &targets {
         let built = build_with_bar(&job, target)?;

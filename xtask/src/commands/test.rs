@@ -10,6 +10,7 @@ use crate::boot::INITRAMFS;
 use crate::cli::Test;
 use crate::interrupt;
 use crate::machine::args::{self, Boot, Console};
+use crate::oracle::{Depth, Wanted, Wish, choice, plugin, qemu::Qemu};
 use crate::plan::{self, Case, Filter, Setting};
 use crate::report::{self, Events, Style};
 use crate::target::Target;
@@ -27,9 +28,13 @@ pub fn run(args: &Test) -> Result<u8> {
         shard: args.shard,
         with: args.with.clone(),
     };
-    let scale = args.timeout_scale * flavour.time;
+    let wanted = Wanted {
+        wish: args.oracle,
+        depth: args.oracle_depth,
+    };
     let mut plans = Vec::new();
     for target in targets.iter().cloned() {
+        let scale = args.timeout_scale * flavour.time * wanted.time(&target.cache);
         let cases = plan::compile(&tree.suites, &target, &filter, scale)?;
         plans.push((target, cases));
     }
@@ -37,7 +42,8 @@ pub fn run(args: &Test) -> Result<u8> {
         print!("{}", dry_run(&tree, args, &plans)?);
         return Ok(0);
     }
-    ensure(&targets, &args.machine)?;
+    ensure(&targets, &args.machine, wanted)?;
+    choice::check(wanted, &targets, args.accel, |program| Qemu::ask(program))?;
     let run_dir = paths::new_run(&tree.checkout, args.keep)?;
     let mut job = job(
         &tree,
@@ -48,6 +54,7 @@ pub fn run(args: &Test) -> Result<u8> {
         run_dir,
     )?;
     job.keep = args.keep;
+    job.oracle = wanted;
 
     let style = Style::new(args.verbose, args.quiet).again(again(args));
     let events = Events::to_terminal(style);
@@ -88,6 +95,12 @@ fn again(args: &Test) -> String {
     if machine.no_queue {
         words.push("--no-queue".into());
     }
+    if args.oracle != Wish::Auto {
+        words.push(format!("--oracle {}", args.oracle.word()));
+    }
+    if args.oracle_depth != Depth::User {
+        words.push(format!("--oracle-depth {}", args.oracle_depth.word()));
+    }
     if args.timeout_scale != 1.0 {
         words.push(format!("--timeout-scale {}", args.timeout_scale));
     }
@@ -115,6 +128,8 @@ fn dry_run(tree: &Tree, args: &Test, plans: &[(Target, Vec<Case>)]) -> Result<St
         }
         let (image, dtb) = kernel::planned(&paths::cache()?, &target.kernel);
         let qemu = run::scaled(&target.qemu, &flavour);
+        let plugin = plugin::planned(&tree.checkout);
+        let watched = args.oracle == Wish::On && target.cache.aliases();
         let boot = Boot {
             accel: args.accel.planned(),
             kernel: &image,
@@ -122,6 +137,8 @@ fn dry_run(tree: &Tree, args: &Test, plans: &[(Target, Vec<Case>)]) -> Result<St
             initrd: Path::new(INITRAMFS),
             console: Console::Log,
             gdb: false,
+            // `auto` may yet turn out to be on: it depends on QEMU, and nothing is started here.
+            oracle: watched.then_some(plugin.as_path()),
         };
         let dir = tree
             .checkout

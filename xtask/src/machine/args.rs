@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::oracle::CONFIG;
 use crate::target::{Ends, QemuSpec};
 
 /// Console log of a boot, in its directory.
@@ -36,6 +37,8 @@ pub struct Boot<'a> {
     pub console: Console,
     /// Start stopped, with a gdb stub on [`GDB`].
     pub gdb: bool,
+    /// The oracle's plugin, which reads [`CONFIG`]; none where it does not watch.
+    pub oracle: Option<&'a Path>,
 }
 
 /// The arguments of QEMU, without the program. Relative paths are relative to the directory of the boot.
@@ -72,6 +75,11 @@ pub fn qemu(spec: &QemuSpec, boot: &Boot) -> Vec<String> {
         args.pair("-gdb", "chardev:gdb");
         args.0.push("-S".into());
     }
+    if let Some(plugin) = boot.oracle {
+        // A comma would end the path.
+        let plugin = plugin.display().to_string().replace(',', ",,");
+        args.pair("-plugin", format!("{plugin},config={CONFIG}"));
+    }
     args.pair("-kernel", boot.kernel.display());
     if let Some(dtb) = boot.dtb {
         args.pair("-dtb", dtb.display());
@@ -93,6 +101,10 @@ fn kernel_command_line(spec: &QemuSpec, boot: &Boot) -> String {
         words.push("nokaslr".into());
     }
     words.push(format!("dmmap.records={}", spec.records));
+    if boot.oracle.is_some() {
+        // The guest marks which accesses are whose.
+        words.push("dmmap.oracle=1".into());
+    }
     words.extend(spec.append.iter().cloned());
     words.join(" ")
 }
@@ -134,6 +146,10 @@ mod tests {
     use super::*;
 
     fn text(console: Console, gdb: bool) -> String {
+        watched(console, gdb, None)
+    }
+
+    fn watched(console: Console, gdb: bool, oracle: Option<&Path>) -> String {
         let boot = Boot {
             accel: "tcg",
             kernel: Path::new("/cache/kernels/1f/bzImage"),
@@ -141,6 +157,7 @@ mod tests {
             initrd: Path::new("initramfs.cpio"),
             console,
             gdb,
+            oracle,
         };
         let spec = crate::target::tests::x86_64().qemu;
         to_paste(
@@ -171,6 +188,19 @@ mod tests {
           -kernel /cache/kernels/1f/bzImage \
           -initrd initramfs.cpio \
           -append 'console=ttyS0,115200 oops=panic panic=-1 dmmap.records=/dev/ttyS1'
+        ");
+    }
+
+    #[test]
+    fn a_boot_under_the_oracle() {
+        let plugin = Path::new("/check,out/liboracle.so");
+        let text = watched(Console::Log, false, Some(plugin));
+        let without = self::text(Console::Log, false);
+        let more = text.lines().filter(|line| !without.contains(line));
+        let more: Vec<_> = more.collect();
+        insta::assert_snapshot!(more.join("\n"), @r"
+        -plugin /check,,out/liboracle.so,config=oracle.json \
+        -append 'console=ttyS0,115200 oops=panic panic=-1 dmmap.records=/dev/ttyS1 dmmap.oracle=1'
         ");
     }
 

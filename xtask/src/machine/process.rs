@@ -2,7 +2,7 @@
 //! QEMU as a process: started in the directory of its boot, read through the files it writes there.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 
 use super::args::{CONSOLE, RECORDS};
 use crate::guard;
+use crate::oracle::FINDINGS;
 
 /// QEMU's own messages, in the directory of the boot.
 const STDERR: &str = "qemu.log";
@@ -26,6 +27,7 @@ pub struct Machine {
     child: Child,
     console: Tail,
     records: Tail,
+    findings: Tail,
 }
 
 /// How QEMU ended.
@@ -63,8 +65,9 @@ impl Machine {
                 format!("start {binary}; `cargo xtask doctor` says what is missing")
             })?;
         Ok(Self {
-            console: Tail::open(&dir.join(CONSOLE))?,
-            records: Tail::open(&dir.join(RECORDS))?,
+            console: Tail::of(dir.join(CONSOLE)),
+            records: Tail::of(dir.join(RECORDS)),
+            findings: Tail::of(dir.join(FINDINGS)),
             dir: dir.to_owned(),
             child,
         })
@@ -84,6 +87,14 @@ impl Machine {
     /// The file cannot be read.
     pub fn records(&mut self) -> Result<Vec<u8>> {
         self.records.more()
+    }
+
+    /// Bytes that the oracle wrote since the last call.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn findings(&mut self) -> Result<Vec<u8>> {
+        self.findings.more()
     }
 
     /// How QEMU ended; `None` while it runs.
@@ -117,24 +128,29 @@ impl Drop for Machine {
     }
 }
 
-/// A file that somebody else appends to.
+/// A file that somebody else makes and appends to.
 #[derive(Debug)]
 struct Tail {
-    file: File,
     path: PathBuf,
+    /// None as long as the file is not there.
+    file: Option<File>,
 }
 
 impl Tail {
-    fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
-        let path = path.to_owned();
-        Ok(Self { file, path })
+    fn of(path: PathBuf) -> Self {
+        Self { path, file: None }
     }
 
     fn more(&mut self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        self.file
-            .read_to_end(&mut bytes)
+        if self.file.is_none() {
+            self.file = match File::open(&self.path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(bytes),
+                opened => Some(opened.with_context(|| format!("open {}", self.path.display()))?),
+            };
+        }
+        let file = self.file.as_mut().expect("it was opened above");
+        file.read_to_end(&mut bytes)
             .with_context(|| format!("read {}", self.path.display()))?;
         Ok(bytes)
     }

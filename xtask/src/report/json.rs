@@ -44,11 +44,10 @@ mod tests {
     #[test]
     fn the_document_names_exactly_the_fields_there_are() {
         let mut written = BTreeSet::new();
-        fields(
-            &serde_json::to_value(samples::mixed()).unwrap(),
-            "",
-            &mut written,
-        );
+        for sample in [samples::mixed(), samples::watched()] {
+            let sample = serde_json::to_value(sample).unwrap();
+            fields(&sample, "", &mut written);
+        }
         let document = include_str!("../../../docs/results.md");
         let (_, layout) = document.split_once("## `results.json`").unwrap();
         let rows = layout.lines().filter_map(|line| line.strip_prefix("| `"));
@@ -76,6 +75,37 @@ mod tests {
     }
 
     #[test]
+    fn a_case_that_was_watched() {
+        let case = serde_json::to_string_pretty(&samples::stale().oracle).unwrap();
+        insta::assert_snapshot!(case, @r#"
+        {
+          "accesses": 12345,
+          "distinct": 2,
+          "findings": [
+            {
+              "id": "armv6/coherency/ping-pong.fuse/1",
+              "kind": "dirty-elsewhere",
+              "page": "0x4c3f000",
+              "repeats": 1,
+              "text": "dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only",
+              "window": 16,
+              "number": 1
+            },
+            {
+              "id": "armv6/coherency/ping-pong.fuse/2",
+              "kind": "dirty-elsewhere",
+              "page": "0x4c3f000",
+              "repeats": 1,
+              "text": "dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only",
+              "window": 16,
+              "number": 2
+            }
+          ]
+        }
+        "#);
+    }
+
+    #[test]
     fn a_case_in_full() {
         let mut result = samples::mixed();
         result.targets.truncate(1);
@@ -84,7 +114,7 @@ mod tests {
             .retain(|case| case.verdict.word() == "crash");
         insta::assert_snapshot!(render(&result), @r#"
         {
-          "schema": 1,
+          "schema": 2,
           "tool": "0.1.0 (850347e)",
           "started": "2025-11-22T19:33:00Z",
           "seconds": 131.07,
@@ -102,7 +132,9 @@ mod tests {
                 "rustc": "rustc 1.85.0",
                 "qemu": "QEMU emulator version 7.2.19",
                 "accel": "tcg",
-                "accel_reason": "/dev/kvm opens, but no guest ran within 3 s"
+                "accel_reason": "/dev/kvm opens, but no guest ran within 3 s",
+                "oracle": "off",
+                "oracle_reason": "data caches do not alias"
               },
               "failure": null,
               "boots": 3,
@@ -130,6 +162,7 @@ mod tests {
                   "millis": null,
                   "boot": 1,
                   "figures": {},
+                  "oracle": null,
                   "log": [],
                   "console": [
                     "[    2.310552] init: case 4/7 coherency/ping-pong.fuse",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
 use crate::report::words::{duration, lines, one_line};
-use crate::report::{suites, untested};
+use crate::report::{findings, suites, untested};
 use crate::verdict::{CaseResult, RunResult, TargetResult, Verdict};
 
 /// The whole result.
@@ -49,6 +49,7 @@ fn suite_of(run: &RunResult, target: &TargetResult, name: &str, cases: Vec<TestC
         ("rustc", &ran.rustc),
         ("qemu", &ran.qemu),
         ("accel", &ran.accel),
+        ("oracle", &ran.oracle),
     ];
     let known = properties
         .into_iter()
@@ -92,7 +93,11 @@ fn status_of(case: &CaseResult) -> TestCaseStatus {
     status.set_message(one_line(&detail));
     if !matches!(verdict, Verdict::Skip { .. }) {
         status.set_type(verdict.word());
-        status.set_description(format!("{}\n{}", case.about, element(&detail)));
+        let mut description = format!("{}\n{}", case.about, element(&detail));
+        for found in findings(case) {
+            description += &format!("\n{}", element(&found));
+        }
+        status.set_description(description);
     }
     status
 }
@@ -124,6 +129,7 @@ mod tests {
                     <property name="rustc" value="rustc 1.85.0"/>
                     <property name="qemu" value="QEMU emulator version 7.2.19"/>
                     <property name="accel" value="tcg"/>
+                    <property name="oracle" value="off"/>
                 </properties>
                 <testcase name="boot" classname="x86_64.smoke" time="1.240">
                     <properties>
@@ -154,6 +160,7 @@ mod tests {
                     <property name="rustc" value="rustc 1.85.0"/>
                     <property name="qemu" value="QEMU emulator version 7.2.19"/>
                     <property name="accel" value="tcg"/>
+                    <property name="oracle" value="off"/>
                 </properties>
                 <testcase name="ping-pong.fuse" classname="x86_64.coherency">
                     <error message="[    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008" type="crash">What coherency/ping-pong.fuse promises.
@@ -181,6 +188,7 @@ mod tests {
                     <property name="rustc" value="rustc 1.85.0"/>
                     <property name="qemu" value="QEMU emulator version 7.2.19"/>
                     <property name="accel" value="tcg"/>
+                    <property name="oracle" value="off"/>
                 </properties>
                 <testcase name="limit.cuse" classname="x86_64.drain" time="1.240">
                     <error message="a record of this case did not arrive whole: truncated" type="infra">What drain/limit.cuse promises.
@@ -203,6 +211,7 @@ mod tests {
                     <property name="rustc" value="rustc 1.85.0"/>
                     <property name="qemu" value="QEMU emulator version 7.2.19"/>
                     <property name="accel" value="kvm"/>
+                    <property name="oracle" value="off"/>
                 </properties>
                 <testcase name="boot" classname="arm64.smoke" time="1.240">
                 </testcase>
@@ -230,6 +239,7 @@ mod tests {
                     <property name="rustc" value="rustc 1.85.0"/>
                     <property name="qemu" value="QEMU emulator version 7.2.19"/>
                     <property name="accel" value="tcg"/>
+                    <property name="oracle" value="off"/>
                 </properties>
                 <testcase name="boot" classname="x86_64.smoke" time="1.240">
                 </testcase>
@@ -254,6 +264,7 @@ mod tests {
                     <property name="rustc" value="rustc 1.85.0"/>
                     <property name="qemu" value="QEMU emulator version 7.2.19"/>
                     <property name="accel" value="tcg"/>
+                    <property name="oracle" value="off"/>
                 </properties>
                 <testcase name="limit.fuse" classname="x86_64.drain">
                     <error message="interrupted before it ran" type="infra">What drain/limit.fuse promises.
@@ -318,6 +329,7 @@ mod tests {
                     <property name="rustc" value="rustc 1.85.0"/>
                     <property name="qemu" value="QEMU emulator version 7.2.19"/>
                     <property name="accel" value="tcg"/>
+                    <property name="oracle" value="off"/>
                 </properties>
                 <testcase name="target">
                     <error message="it had no case to run" type="infra">it had no case to run</error>
@@ -335,5 +347,18 @@ mod tests {
         let text = render(&result);
         let out = text.lines().find(|line| line.contains("end</system-out>"));
         insta::assert_snapshot!(out.unwrap().trim(), @"<system-out>]]&gt; &lt;b&gt;&amp;amp; end</system-out>");
+    }
+
+    #[test]
+    fn what_the_oracle_found_stands_below_the_reason() {
+        let text = render(&samples::watched());
+        let id = "armv6/coherency/ping-pong.fuse";
+        for words in [
+            "<property name=\"oracle\" value=\"user\"/>",
+            &format!("\n{id}/1 (once): dirty-elsewhere in physical page 0x4c3f000"),
+            &format!("\n{id}/2 (once): "),
+        ] {
+            assert!(text.contains(words), "{words} in {text}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! The format is that of Documentation/dev-tools/ktap.rst, version 1.
 
 use crate::report::words::{one_line, printable};
-use crate::report::{suites, untested};
+use crate::report::{findings, suites, untested};
 use crate::verdict::{CaseResult, RunResult, TargetResult, Verdict};
 
 /// The whole result.
@@ -104,7 +104,15 @@ fn diagnostics(case: &CaseResult) -> Vec<String> {
         .map(|line| format!("# log: {}", printable(line)));
     let console = case.console.iter();
     let console = console.map(|line| format!("# console: {}", printable(line)));
-    std::iter::once(about).chain(log).chain(console).collect()
+    let oracle = findings(case);
+    let oracle = oracle
+        .iter()
+        .map(|found| format!("# oracle: {}", one_line(found)));
+    std::iter::once(about)
+        .chain(oracle)
+        .chain(log)
+        .chain(console)
+        .collect()
 }
 
 #[cfg(test)]
@@ -211,6 +219,31 @@ mod tests {
             not ok 1 drain/limit.fuse # ERROR infra: 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit
           not ok 2 drain
         not ok 1 x86_64 # ERROR 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit
+        ");
+    }
+
+    #[test]
+    fn a_run_under_the_oracle() {
+        insta::assert_snapshot!(render(&samples::watched()), @"
+        KTAP version 1
+        1..1
+          KTAP version 1
+          # Subtest: armv6
+          1..2
+            KTAP version 1
+            # Subtest: smoke
+            1..1
+            ok 1 smoke/boot
+          ok 1 smoke
+            KTAP version 1
+            # Subtest: coherency
+            1..1
+            # checks: What coherency/ping-pong.fuse promises.
+            # oracle: armv6/coherency/ping-pong.fuse/1 (once): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
+            # oracle: armv6/coherency/ping-pong.fuse/2 (once): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
+            not ok 1 coherency/ping-pong.fuse # may be stale on hardware: what the oracle found
+          not ok 2 coherency
+        not ok 1 armv6
         ");
     }
 

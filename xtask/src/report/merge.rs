@@ -174,6 +174,8 @@ fn join_provenance(ours: &mut Provenance, other: &Provenance) {
         qemu,
         accel,
         accel_reason,
+        oracle,
+        oracle_reason,
     } = other;
     agree(&mut ours.kernel_version, kernel_version);
     agree(&mut ours.kernel_hash, kernel_hash);
@@ -183,7 +185,14 @@ fn join_provenance(ours: &mut Provenance, other: &Provenance) {
     agree(&mut ours.rustc, rustc);
     agree(&mut ours.qemu, qemu);
     agree(&mut ours.accel, accel);
-    match (&mut ours.accel_reason, accel_reason) {
+    agree(&mut ours.oracle, oracle);
+    agree_if_any(&mut ours.accel_reason, accel_reason);
+    agree_if_any(&mut ours.oracle_reason, oracle_reason);
+}
+
+/// As [`agree`], of what need not be said.
+fn agree_if_any(ours: &mut Option<String>, other: &Option<String>) {
+    match (ours, other) {
         (Some(ours), Some(other)) => agree(ours, other),
         (ours, other) => *ours = ours.take().or_else(|| other.clone()),
     }

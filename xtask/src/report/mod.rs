@@ -23,7 +23,7 @@ pub use term::Style;
 
 use crate::event::{Event, Reporter};
 use crate::paths::write_whole;
-use crate::verdict::{CaseResult, RunResult, TargetResult};
+use crate::verdict::{CaseResult, Found, RunResult, TargetResult};
 
 /// The report for programs, in the directory of a run and in that of `--report-dir`.
 pub const RESULTS: &str = "results.json";
@@ -80,6 +80,19 @@ fn suites(target: &TargetResult) -> Vec<(&str, Vec<&CaseResult>)> {
         }
     }
     suites
+}
+
+/// What the oracle found in a case, a line each.
+fn findings(case: &CaseResult) -> Vec<String> {
+    let findings = case.oracle.iter().flat_map(|watched| &watched.findings);
+    findings
+        .map(|found| {
+            let Found {
+                id, text, repeats, ..
+            } = found;
+            format!("{id} ({}): {text}", words::times(*repeats))
+        })
+        .collect()
 }
 
 /// Why a target could not be tested. One without any case has tested nothing, which must not look like success.

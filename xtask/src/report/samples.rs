@@ -3,7 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::verdict::{CaseResult, Phase, Provenance, RunResult, SCHEMA, TargetResult, Verdict};
+use crate::oracle::line::tests::finding;
+use crate::oracle::listener::Window;
+use crate::oracle::story::found;
+use crate::verdict::{
+    CaseResult, Phase, Provenance, RunResult, SCHEMA, TargetResult, Verdict, Watched,
+};
 
 /// Two targets; the first has a case of every verdict, the second only passed.
 pub fn mixed() -> RunResult {
@@ -86,6 +91,40 @@ pub fn failed() -> CaseResult {
             },
         )
     }
+}
+
+/// A case of armv6 in which the oracle found something.
+pub fn stale() -> CaseResult {
+    let id = "coherency/ping-pong.fuse";
+    let window = Window {
+        page: 4096,
+        ..Window::default()
+    };
+    let found = |number| found(&finding(16, number), &window, "armv6", id);
+    let reason = "may be stale on hardware: what the oracle found".into();
+    CaseResult {
+        oracle: Some(Watched {
+            accesses: 12345,
+            distinct: 2,
+            findings: vec![found(1), found(2)],
+        }),
+        ..case(id, Verdict::Fail { reason })
+    }
+}
+
+/// A run under the oracle.
+pub fn watched() -> RunResult {
+    let mut quiet = pass("smoke/boot");
+    quiet.oracle = Some(Watched {
+        accesses: 678,
+        distinct: 0,
+        findings: Vec::new(),
+    });
+    let mut armv6 = target("armv6", vec![quiet, stale()]);
+    armv6.provenance.oracle = "user".into();
+    armv6.provenance.oracle_reason = None;
+    armv6.provenance.accel_reason = None;
+    run(vec![armv6])
 }
 
 /// A kernel that went down.
@@ -175,6 +214,7 @@ fn case(id: &str, verdict: Verdict) -> CaseResult {
         millis: Some(1240),
         boot: Some(1),
         figures: BTreeMap::new(),
+        oracle: None,
         log: Vec::new(),
         console: Vec::new(),
     }
@@ -202,6 +242,8 @@ fn target(name: &str, cases: Vec<CaseResult>) -> TargetResult {
             qemu: "QEMU emulator version 7.2.19".into(),
             accel: "tcg".into(),
             accel_reason: Some("/dev/kvm opens, but no guest ran within 3 s".into()),
+            oracle: "off".into(),
+            oracle_reason: Some("data caches do not alias".into()),
         },
         failure: None,
         boots: 1,

@@ -2,7 +2,7 @@
 //! The table of targets in the README: what each is, and how it did in a run.
 
 use crate::report::untested;
-use crate::report::words::{Counts, one_line};
+use crate::report::words::{Counts, bytes, one_line};
 use crate::target::{CacheKind, CacheSpec, Target};
 use crate::verdict::{CaseResult, RunResult, TargetResult};
 
@@ -109,9 +109,7 @@ fn kind(cache: &CacheSpec) -> String {
 fn period(cache: &CacheSpec) -> String {
     match (cache.kind, cache.period) {
         (CacheKind::Vivt, _) => "none".into(),
-        (_, bytes) if bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
-        (_, bytes) if bytes % (1 << 10) == 0 => format!("{} KiB", bytes >> 10),
-        (_, bytes) => format!("{bytes} B"),
+        (_, period) => bytes(period),
     }
 }
 

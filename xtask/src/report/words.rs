@@ -84,11 +84,28 @@ impl Counts {
     }
 }
 
+/// `once`, `2 times`.
+pub fn times(count: u64) -> String {
+    match count {
+        1 => "once".into(),
+        count => format!("{count} times"),
+    }
+}
+
 /// `1 case`, `2 cases`.
 pub fn cases(count: usize) -> String {
     match count {
         1 => "1 case".into(),
         count => format!("{count} cases"),
+    }
+}
+
+/// A round number of bytes: `4 MiB`, `16 KiB`, `32 bytes`.
+pub fn bytes(bytes: u64) -> String {
+    match bytes {
+        bytes if bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
+        bytes if bytes % (1 << 10) == 0 => format!("{} KiB", bytes >> 10),
+        bytes => format!("{bytes} bytes"),
     }
 }
 

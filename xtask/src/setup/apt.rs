@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ pub struct Apt {
     program: PathBuf,
     sudo: Option<PathBuf>,
     log: PathBuf,
+    /// More options of apt.conf(5), as `NAME=VALUE`.
+    options: Vec<String>,
 }
 
 /// How a call of apt-get ended.
@@ -47,7 +49,32 @@ impl Apt {
     /// The log cannot be written.
     pub fn new(program: PathBuf, sudo: Option<PathBuf>, log: PathBuf) -> Result<Self> {
         File::create(&log).with_context(|| format!("write {}", log.display()))?;
-        Ok(Self { program, sudo, log })
+        Ok(Self {
+            program,
+            sudo,
+            log,
+            options: Vec::new(),
+        })
+    }
+
+    /// Reads these files in place of /etc/apt/sources.list and /etc/apt/preferences.
+    pub fn reading(mut self, sources: &Path, preferences: &Path) -> Self {
+        self.options = vec![
+            format!("Dir::Etc::SourceList={}", sources.display()),
+            format!("Dir::Etc::Preferences={}", preferences.display()),
+        ];
+        self
+    }
+
+    /// Fetches package lists.
+    ///
+    /// # Errors
+    /// apt-get failed: as [`Apt::install`].
+    pub fn update(&self, say: &mut dyn FnMut(&str)) -> Result<()> {
+        match self.run(&["update"], say)? {
+            true => Ok(()),
+            false => bail!(self.could_not("fetch lists of packages")),
+        }
     }
 
     /// Installs `packages`, with newer package lists if the ones here will not do.
@@ -65,12 +92,29 @@ impl Apt {
         if self.run(&["update"], say)? && self.run(&install, say)? {
             return Ok(());
         }
-        bail!(
-            "apt-get could not install {}. The end of {}:\n{}",
-            packages.join(" "),
-            self.log.display(),
+        bail!(self.could_not(&format!("install {}", packages.join(" "))));
+    }
+
+    /// Installs `packages`, newer ones in place of those that are there, with new package lists. Removes nothing for it.
+    ///
+    /// # Errors
+    /// As [`Apt::install`].
+    pub fn renew(&self, packages: &[String], say: &mut dyn FnMut(&str)) -> Result<()> {
+        let mut install = vec!["install", "--no-install-recommends", "--no-remove"];
+        install.extend(packages.iter().map(String::as_str));
+        self.update(say)?;
+        match self.run(&install, say)? {
+            true => Ok(()),
+            false => bail!(self.could_not(&format!("install {}", packages.join(" ")))),
+        }
+    }
+
+    fn could_not(&self, what: &str) -> String {
+        let log = self.log.display();
+        format!(
+            "apt-get could not {what}. The end of {log}:\n{}",
             self.end_of_log()
-        );
+        )
     }
 
     /// Runs apt-get until no lock is in its way; whether it succeeded.
@@ -148,7 +192,9 @@ impl Apt {
         command.arg(&self.program).arg("--yes");
         // The dpkg lock is the one that apt-get can wait for.
         command.arg(format!("-oDPkg::Lock::Timeout={}", PATIENCE.as_secs()));
-        command.arg("-oAcquire::Retries=3").args(args);
+        command.arg("-oAcquire::Retries=3");
+        command.args(self.options.iter().map(|option| format!("-o{option}")));
+        command.args(args);
         command
     }
 

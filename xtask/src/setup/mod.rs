@@ -4,10 +4,11 @@
 pub mod accel;
 mod apt;
 pub mod doctor;
+pub mod newer_qemu;
 pub mod others;
 pub mod packages;
 pub mod std_source;
-mod table;
+pub mod table;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -22,6 +23,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use self::apt::Apt;
 use self::packages::{Distribution, Program, explain, find_program, needed};
+use crate::oracle::Wanted;
 use crate::target::Target;
 use crate::{interrupt, paths};
 
@@ -71,8 +73,9 @@ impl Host {
     }
 }
 
-/// Makes sure that everything `targets` need is on this machine, to build their kernels too if `kernel`: installs what
-/// is missing where that is possible and allowed. `say` gets lines for a person.
+/// Makes sure that everything `targets` need is on this machine, to build their kernels too if `kernel`, to run them
+/// under the oracle where it is `wanted`: installs what is missing where that is possible and allowed. `say` gets lines
+/// for a person.
 ///
 /// # Errors
 /// Something is missing and was not installed: names each program, its packages, and the command to paste. Or the
@@ -80,10 +83,12 @@ impl Host {
 pub fn ensure(
     targets: &[&Target],
     kernel: bool,
+    wanted: Wanted,
     mode: SetupMode,
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let host = Host::here()?;
+    newer_qemu::ensure(&host, targets, wanted, mode, say)?;
     ensure_on(&host, &needed(targets, kernel)?, mode, say)?;
     std_source::ensure(&host, targets, mode, say)
 }

@@ -4,9 +4,10 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::packages::needed;
+use super::packages::{find_program, needed};
 use super::std_source::{self, Toolchain};
 use super::{Host, table::columns};
+use crate::oracle::qemu::Qemu;
 use crate::target::Target;
 
 /// A target and what it lacks here.
@@ -16,6 +17,8 @@ pub struct Other {
     pub name: String,
     /// What is missing, by name.
     pub missing: Vec<String>,
+    /// Why the oracle cannot watch it, where it would.
+    pub unwatched: Option<String>,
 }
 
 /// Looks what `targets` lack, each by itself.
@@ -31,10 +34,21 @@ pub fn look(host: &Host, targets: &[&Target]) -> Result<Vec<Other>> {
         if !source && std_source::is_needed(&toolchain, &target.rust) {
             missing.push("rust-src".into());
         }
-        let name = target.name.clone();
-        Ok(Other { name, missing })
+        Ok(Other {
+            name: target.name.clone(),
+            missing,
+            unwatched: unwatched(host, target)?,
+        })
     };
     targets.iter().map(lacks).collect()
+}
+
+/// Why the oracle cannot watch `target`, if its cache aliases and its QEMU is here.
+fn unwatched(host: &Host, target: &Target) -> Result<Option<String>> {
+    match find_program(&target.qemu.binary, &host.path) {
+        Some(path) if target.cache.aliases() => Ok(Qemu::ask(path)?.unfit()),
+        _ => Ok(None),
+    }
 }
 
 /// A line for each.
@@ -42,9 +56,10 @@ pub fn text(others: &[Other]) -> String {
     let rows: Vec<[String; 2]> = others
         .iter()
         .map(|other| {
-            let state = match other.missing.as_slice() {
-                [] => "ready".into(),
-                missing => format!("lacks {}", missing.join(", ")),
+            let state = match (other.missing.as_slice(), &other.unwatched) {
+                ([], None) => "ready".into(),
+                ([], Some(why)) => format!("ready, but without the oracle: {why}"),
+                (missing, _) => format!("lacks {}", missing.join(", ")),
             };
             [other.name.clone(), state]
         })
@@ -65,13 +80,20 @@ mod tests {
         let other = |name: &str, missing: &[&str]| Other {
             name: name.into(),
             missing: missing.iter().map(|name| name.to_string()).collect(),
+            unwatched: None,
+        };
+        let old = Other {
+            unwatched: Some("QEMU 7.2.22 is too old for it".into()),
+            ..other("armv6", &[])
         };
         let others = [
             other("arm64", &[]),
+            old,
             other("parisc", &["hppa-linux-gnu-gcc", "rust-src"]),
         ];
         insta::assert_snapshot!(text(&others), @"
         arm64   ready
+        armv6   ready, but without the oracle: QEMU 7.2.22 is too old for it
         parisc  lacks hppa-linux-gnu-gcc, rust-src
         ");
     }

@@ -160,32 +160,11 @@ fn from_debian(toolchain: &Toolchain, cache: &Path) -> Result<()> {
 
 /// Downloads a package from an archive of Debian that the machine need not know, but whose mirror and keys it does.
 fn download(package: &str, suite: &str, scratch: &Path) -> Result<PathBuf> {
-    let mirror = mirror()?;
+    let mirror = debian::mirror(Path::new("apt-get"))?;
     let dir = scratch.join(suite);
     fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
-    let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    let sources = format!("deb [signed-by={keys}] {mirror} {suite} main\n");
+    let sources = format!("deb [signed-by={}] {mirror} {suite} main\n", debian::KEYS);
     debian::Lists::new(&dir, Some(&sources))?.download(package, &dir)
-}
-
-/// Where this machine gets Debian's packages from.
-fn mirror() -> Result<String> {
-    let mut command = Command::new("apt-get");
-    command.args([
-        "indextargets",
-        "--format",
-        "$(CREATED_BY) $(LABEL) $(REPO_URI)",
-    ]);
-    let output = command
-        .output()
-        .with_context(|| format!("run {command:?}"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let found = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Packages Debian "));
-    found.map(str::to_owned).context(
-        "this machine's apt knows no archive of Debian (or has no lists yet: apt-get update)",
-    )
 }
 
 /// Unpacks the library from the package of the version `version` into the new directory `into`.

@@ -21,6 +21,8 @@ use protocol::frame::{Decoder, FrameError, Item};
 use protocol::record::{Outcome, Record};
 
 use crate::machine::process::End;
+use crate::oracle::Config;
+use crate::oracle::listener::{Heard, Listener};
 use crate::verdict::Phase;
 use clock::{Clocks, Limits};
 use files::Files;
@@ -50,6 +52,8 @@ pub enum BootEnd {
     Qemu(End),
     /// The kernel says of its caches something else than the target's YAML; what it says.
     WrongCache(String),
+    /// The oracle cannot be trusted; why.
+    Oracle(String),
     /// The person at the keyboard, or CI, wants no more.
     Interrupted,
 }
@@ -67,6 +71,8 @@ pub struct Observation {
     pub broken: Vec<FrameError>,
     /// Console trouble while it ran.
     pub hits: Vec<Hit>,
+    /// What the oracle has to say of it; `None` where it does not watch.
+    pub oracle: Option<Heard>,
     /// What its processes printed.
     pub log: VecDeque<String>,
     /// The last console lines of it.
@@ -132,6 +138,8 @@ pub struct Watch {
     proof: Option<String>,
     /// What it says instead.
     disproof: Option<String>,
+    /// Hears the oracle, where it watches.
+    oracle: Option<Listener>,
     seen: Vec<Seen>,
 }
 
@@ -161,6 +169,7 @@ impl Watch {
             crash: None,
             proof: None,
             disproof: None,
+            oracle: None,
             seen: Vec::new(),
         }
     }
@@ -168,6 +177,18 @@ impl Watch {
     /// Ends the boot unless `words` are in one of the lines that the kernel has to say of its caches.
     pub fn demand(&mut self, words: Option<String>) {
         self.proof = words;
+    }
+
+    /// The oracle watches, and was told `config`. Ends the boot where it cannot be trusted.
+    pub fn listen(&mut self, config: Config) {
+        self.oracle = Some(Listener::new(config, self.plan.len()));
+    }
+
+    /// Takes bytes that the oracle wrote. Those that it wrote before a record or a console line have to come before it.
+    pub fn findings(&mut self, bytes: &[u8]) {
+        if let Some(oracle) = &mut self.oracle {
+            oracle.push(bytes);
+        }
     }
 
     /// Takes console bytes that arrived at `now`, counted from the start of the boot.
@@ -201,6 +222,9 @@ impl Watch {
         }
         if let Some(said) = &self.disproof {
             return Some(BootEnd::WrongCache(said.clone()));
+        }
+        if let Some(why) = self.distrust() {
+            return Some(BootEnd::Oracle(why));
         }
         self.clocks.expired(now)
     }
@@ -249,7 +273,16 @@ impl Watch {
             }
             self.over(at, observation);
         }
-        end
+        // The last case may have shown it, and there may be cases that never started.
+        match (&end, self.distrust()) {
+            (BootEnd::Goodbye, Some(why)) => BootEnd::Oracle(why),
+            _ => end,
+        }
+    }
+
+    fn distrust(&self) -> Option<String> {
+        let oracle = self.oracle.as_ref()?;
+        oracle.distrust().map(str::to_owned)
     }
 
     /// Which case answers for the end of the boot: the one that was running. A crash just after a case, before the
@@ -361,6 +394,9 @@ impl Watch {
         };
         // A case whose end never arrived: without a whole record it has not passed.
         self.ended.extend(self.open.take());
+        if let Some(oracle) = &mut self.oracle {
+            oracle.check_controls();
+        }
         self.clocks.case_start(self.plan[at].1, now);
         self.open = Some((at, Observation::of(case.clone())));
         self.seen.push(Seen::Started(case));
@@ -408,6 +444,9 @@ impl Watch {
         let part = self.console.remove(&at).unwrap_or_default();
         observation.hits = part.hits;
         observation.console = part.lines;
+        let cut_short = observation.boot_end.is_some();
+        let oracle = self.oracle.as_mut();
+        observation.oracle = oracle.map(|oracle| oracle.of_case(at, cut_short));
         self.seen.push(Seen::Over(Box::new(observation)));
     }
 
@@ -425,6 +464,7 @@ impl Observation {
             boot_end: None,
             broken: Vec::new(),
             hits: Vec::new(),
+            oracle: None,
             log: VecDeque::new(),
             console: VecDeque::new(),
         }

@@ -3,6 +3,8 @@
 
 use super::*;
 use crate::judge::judge;
+use crate::oracle::config::tests::armv6;
+use crate::oracle::line::tests::{KNOWN, ended, found, opened, quiet, trusted};
 use protocol::frame::Encoder;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -84,7 +86,7 @@ impl Fake {
     /// `case verdict` of all that is over.
     fn verdicts(&mut self) -> Vec<String> {
         let over = self.watch.seen().into_iter().filter_map(|seen| match seen {
-            Seen::Over(seen) => Some(format!("{} {}", seen.case, judge(&seen).word())),
+            Seen::Over(seen) => Some(format!("{} {}", seen.case, judge(&seen, "x86_64").word())),
             _ => None,
         });
         over.collect()
@@ -307,4 +309,89 @@ fn a_file_is_told_of_when_it_is_whole() {
         "not all bytes arrived of dev.gcda (1 of 3)",
     ];
     assert_eq!(fake.watch.seen(), odd.map(|text| Seen::Odd(text.into())));
+}
+
+/// A guest that came up under an oracle that has written `text` so far.
+fn watched(text: &str) -> Fake {
+    let mut fake = Fake::up();
+    fake.watch.listen(armv6());
+    fake.watch.findings(text.as_bytes());
+    fake
+}
+
+fn lines(lines: &[String]) -> Vec<u8> {
+    (lines.join("\n") + "\n").into_bytes()
+}
+
+#[test]
+fn a_finding_fails_the_case_of_its_window() {
+    let mut fake = watched(&trusted());
+    fake.watch.findings(&lines(&[quiet(16)]));
+    fake.pass(1, "smoke/boot");
+    fake.watch
+        .findings(&lines(&[opened(17), found(17, 1), ended(17, 17)]));
+    fake.pass(2, "smoke/redirect.fuse");
+    fake.watch.findings(&lines(&[quiet(18)]));
+    fake.pass(3, "smoke/redirect.cuse");
+    fake.record(Record::Goodbye);
+    assert_eq!(fake.watch.verdict(fake.now), None);
+    assert_eq!(fake.watch.close(BootEnd::Qemu(End::Exit)), BootEnd::Goodbye);
+    assert_eq!(
+        fake.verdicts(),
+        [
+            "smoke/boot pass",
+            "smoke/redirect.fuse fail",
+            "smoke/redirect.cuse pass"
+        ]
+    );
+}
+
+#[test]
+fn an_oracle_that_missed_a_control_ends_the_boot_at_its_first_case() {
+    let mut fake = watched(&trusted().replace(KNOWN, "{\"window\":{\"id\":0}}"));
+    assert_eq!(
+        fake.watch.verdict(fake.now),
+        None,
+        "there may be more to come"
+    );
+    fake.start(1, "smoke/boot");
+    let end = fake.watch.verdict(fake.now).expect("now it is too late");
+    let why = "it was shown no address whose page is known";
+    assert_eq!(end, BootEnd::Oracle(why.into()));
+    assert_eq!(fake.watch.close(end.clone()), end);
+    assert_eq!(fake.verdicts(), ["smoke/boot infra"]);
+}
+
+#[test]
+fn an_oracle_that_gives_up_takes_the_case_with_it_however_fast_the_guest_was() {
+    let mut fake = watched(&trusted());
+    fake.watch.findings(&lines(&[quiet(16)]));
+    fake.pass(1, "smoke/boot");
+    let refused = r#"{"refused":{"why":"TTBR0 does not read back"}}"#.to_owned();
+    fake.watch.findings(&lines(&[opened(17), refused]));
+    fake.pass(2, "smoke/redirect.fuse");
+    fake.pass(3, "smoke/redirect.cuse");
+    fake.record(Record::Goodbye);
+    let end = fake.watch.close(BootEnd::Qemu(End::Exit));
+    assert_eq!(
+        end,
+        BootEnd::Oracle("it does not trust itself: TTBR0 does not read back".into())
+    );
+    let verdicts = [
+        "smoke/boot infra",
+        "smoke/redirect.fuse infra",
+        "smoke/redirect.cuse infra",
+    ];
+    assert_eq!(fake.verdicts()[1..], verdicts[1..]);
+}
+
+#[test]
+fn a_crash_is_the_kernels_also_where_the_window_has_no_end() {
+    let mut fake = watched(&trusted());
+    fake.start(1, "smoke/boot");
+    fake.watch.findings(&lines(&[opened(16), found(16, 1)]));
+    fake.console("[    2.0] Kernel panic - not syncing: sysrq triggered crash");
+    let end = fake.watch.close(BootEnd::Qemu(End::Exit));
+    assert!(matches!(end, BootEnd::Crash(_)), "{end:?}");
+    assert_eq!(fake.verdicts(), ["smoke/boot crash"]);
 }

@@ -179,8 +179,8 @@ fn what_is_no_result_says_what_was_expected() {
     let error = |text: &str| format!("{:#}", parse(text).unwrap_err());
     insta::assert_snapshot!(error("<testsuites/>"), @"no result of a run; expected results.json as `cargo xtask test` writes it (docs/results.md): expected value at line 1 column 1");
     insta::assert_snapshot!(error("[]"), @"no result of a run; expected results.json as `cargo xtask test` writes it (docs/results.md): it has no number `schema`");
-    insta::assert_snapshot!(error(r#"{ "schema": 2 }"#), @"the result has layout 2; this lab reads layout 1");
-    insta::assert_snapshot!(error(r#"{ "schema": 1, "tool": "" }"#), @"no result of a run; expected results.json as `cargo xtask test` writes it (docs/results.md): missing field `started`");
+    insta::assert_snapshot!(error(r#"{ "schema": 3 }"#), @"the result has layout 3; this lab reads layout 2");
+    insta::assert_snapshot!(error(r#"{ "schema": 2, "tool": "" }"#), @"no result of a run; expected results.json as `cargo xtask test` writes it (docs/results.md): missing field `started`");
 }
 
 #[test]

@@ -6,12 +6,16 @@ use std::path::Path;
 
 use console::Style;
 
+use crate::oracle::choice::{NO_ALIASES, NOT_WANTED};
 use crate::report::words::{Counts, VERDICTS, cases, lines, one_line, printable, took_seconds};
-use crate::report::{boot_dir, untested};
-use crate::verdict::{CaseResult, Phase, RunResult, TargetResult, Verdict};
+use crate::report::{boot_dir, findings, untested};
+use crate::verdict::{CaseResult, Phase, RunResult, TargetResult, Verdict, Watched};
 
 /// Log lines shown of a case that did not pass; all of them are in the reports.
 const LOG_SHOWN: usize = 30;
+
+/// Reasons for which the oracle is off that are no news.
+const QUIET: [&str; 2] = [NOT_WANTED, NO_ALIASES];
 
 /// Console lines shown of a case that did not pass.
 const CONSOLE_SHOWN: usize = 30;
@@ -120,6 +124,7 @@ pub fn failure(
     };
     field("checks", &[printable(&case.about)]);
     field("reason", &lines(&case.verdict.detail().unwrap_or_default()));
+    field("oracle", &findings(case));
     field("log", &last(&case.log, LOG_SHOWN));
     field("console", &last(&case.console, CONSOLE_SHOWN));
     if let Some((run_dir, boot)) = boot {
@@ -226,6 +231,7 @@ fn about_target(target: &TargetResult, run_dir: Option<&Path>, paint: Paint) -> 
     if let Some(reason) = &target.provenance.accel_reason {
         rows.push(("not KVM", one_line(reason)));
     }
+    rows.extend(watched(target));
     let phases = PHASES.iter().map(Phase::to_string);
     let phases = phases.filter_map(|name| {
         let seconds = target.seconds.get(&name)?;
@@ -246,6 +252,25 @@ fn about_target(target: &TargetResult, run_dir: Option<&Path>, paint: Paint) -> 
         let _ = writeln!(out, "  {} {text}", paint.faint(&format!("{name:10}")));
     }
     out
+}
+
+/// Whether the oracle watched; nothing where it was not to, or has nothing to see.
+fn watched(target: &TargetResult) -> Option<(&'static str, String)> {
+    let ran = &target.provenance;
+    match (ran.oracle.as_str(), &ran.oracle_reason) {
+        ("", _) => None,
+        ("off", Some(why)) if QUIET.contains(&why.as_str()) => None,
+        ("off", why) => Some(("no oracle", one_line(why.as_deref().unwrap_or_default()))),
+        (depth, _) => {
+            let seen: Vec<&Watched> = target.cases.iter().flat_map(|case| &case.oracle).collect();
+            let found: u64 = seen.iter().map(|watched| watched.distinct).sum();
+            let text = match seen.len() {
+                0 => format!("{depth}, and no case was watched to its end"),
+                count => format!("{depth}, watched {}; findings: {found}", cases(count)),
+            };
+            Some(("oracle", text))
+        }
+    }
 }
 
 /// What of an error stands before its details.

@@ -215,3 +215,48 @@ fn a_line_for_each_kind_of_progress() {
     insta::assert_snapshot!(case_line(&samples::pass("smoke/boot"), PLAIN), @"pass smoke/boot (1.24 s)");
     insta::assert_snapshot!(case_line(&samples::skipped(), PLAIN), @"skip smoke/redirect.cuse: no CUSE on this target");
 }
+
+#[test]
+fn what_the_oracle_found_is_named_with_the_case() {
+    insta::assert_snapshot!(block(&samples::stale()), @"
+    FAIL x86_64 coherency/ping-pong.fuse after 1.24 s in boot 1
+      checks   What coherency/ping-pong.fuse promises.
+      reason   may be stale on hardware: what the oracle found
+      oracle   armv6/coherency/ping-pong.fuse/1 (once): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
+               armv6/coherency/ping-pong.fuse/2 (once): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
+      files    target/lab/latest/x86_64/boot-1
+      again    cargo xtask test --flavour debug --arch x86_64 --case coherency/ping-pong.fuse
+    ");
+}
+
+#[test]
+fn a_summary_says_whether_the_oracle_watched() {
+    let mut run = samples::watched();
+    insta::assert_snapshot!(end(&run), @"
+
+    target  pass  fail  skip  crash  timeout  boot-fail  infra  kernel    accel
+    armv6      1     1     -      -        -          -      -  6.12.117  tcg
+
+    armv6
+      oracle     user, watched 2 cases; findings: 2
+      time       1 min 48 s: setup 0.10 s, kernel 1 min 34 s, image 0.02 s, boot 2.40 s, test 11.8 s, shutdown 0.30 s
+      files      target/lab/2025-11-22T193300/armv6
+
+    did not pass:
+      fail      armv6 coherency/ping-pong.fuse: may be stale on hardware: what the oracle found
+
+    done after 2 min 11 s
+    1 passed, 1 failed, 0 skipped
+    ");
+    run.targets[0].cases.truncate(1);
+    run.targets[0].cases[0].oracle = None;
+    let text = end(&run);
+    let row = text.lines().find(|line| line.contains("oracle"));
+    insta::assert_snapshot!(row.unwrap(), @"  oracle     user, and no case was watched to its end");
+    let ran = &mut run.targets[0].provenance;
+    ran.oracle = "off".into();
+    ran.oracle_reason = Some("QEMU 7.2.22 is too old for it".into());
+    let text = end(&run);
+    let row = text.lines().find(|line| line.contains("no oracle"));
+    insta::assert_snapshot!(row.unwrap(), @"  no oracle  QEMU 7.2.22 is too old for it");
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask oracle`: what the oracle found in a run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::cli::Oracle;
+use crate::oracle::line::{Finding, Line};
+use crate::oracle::{CONFIG, Config, FINDINGS, story};
+use crate::paths::checkout;
+use crate::report::{boot_dir, merge, words};
+use crate::setup::table::columns;
+use crate::verdict::{CaseResult, Found, RunResult};
+
+/// Does what the command line says; returns the exit code.
+///
+/// # Errors
+/// There are no results; no such finding; the files of its boot are gone.
+pub fn run(args: &Oracle) -> Result<u8> {
+    let text = match args {
+        Oracle::List { results } => list(&read(results.as_deref())?.0),
+        Oracle::Explain { finding, results } => {
+            let (result, dir) = read(results.as_deref())?;
+            explain(finding, &result, &dir)?
+        }
+    };
+    print!("{text}");
+    Ok(0)
+}
+
+/// The results of a run, the newest one unless another is named, and the directory of the run.
+fn read(results: Option<&Path>) -> Result<(RunResult, PathBuf)> {
+    let latest = checkout().join("target/lab/latest");
+    let path = results.unwrap_or(&latest);
+    let dir = match path.is_dir() {
+        true => path,
+        false => path.parent().unwrap_or(path),
+    };
+    Ok((merge::read(path)?, dir.to_owned()))
+}
+
+/// All findings of a run: the target, the case, and what was found.
+fn findings(result: &RunResult) -> impl Iterator<Item = (&str, &CaseResult, &Found)> {
+    result.targets.iter().flat_map(|target| {
+        target.cases.iter().flat_map(move |case| {
+            let found = case.oracle.iter().flat_map(|watched| &watched.findings);
+            found.map(move |found| (target.target.as_str(), case, found))
+        })
+    })
+}
+
+/// A line for each finding; where there is none, one for each target.
+fn list(result: &RunResult) -> String {
+    let rows: Vec<[String; 4]> = findings(result)
+        .map(|(_, _, found)| {
+            [
+                found.id.clone(),
+                found.kind.clone(),
+                words::times(found.repeats),
+                format!("page {}", found.page),
+            ]
+        })
+        .collect();
+    if !rows.is_empty() {
+        let rows = rows.iter().map(|row| row.each_ref().map(String::as_str));
+        return columns(&rows.collect::<Vec<_>>());
+    }
+    let said = result.targets.iter().map(|target| {
+        let ran = &target.provenance;
+        match (ran.oracle.as_str(), &ran.oracle_reason) {
+            ("off" | "", why) => {
+                let why = why.as_deref().unwrap_or("it was not reached");
+                format!("{}: no oracle: {why}\n", target.target)
+            }
+            (depth, _) => format!("{}: nothing found, depth {depth}\n", target.target),
+        }
+    });
+    said.collect()
+}
+
+/// The story of the finding called `id`, from the files of the run in `dir`.
+fn explain(id: &str, result: &RunResult, dir: &Path) -> Result<String> {
+    let Some((target, case, found)) = findings(result).find(|(_, _, found)| found.id == id) else {
+        bail!(
+            "no finding {id:?} in {}; `cargo xtask oracle list` shows what there is",
+            dir.display()
+        );
+    };
+    let boot = case.boot.context("a case that never ran has no finding")?;
+    let dir = boot_dir(dir, target, boot);
+    let config = dir.join(CONFIG);
+    let text = fs::read_to_string(&config).with_context(|| {
+        format!(
+            "read {}: the story is in the files of the boot, on the machine of the run",
+            config.display()
+        )
+    })?;
+    let config: Config =
+        serde_json::from_str(&text).with_context(|| format!("read {}", config.display()))?;
+    let finding = look_up(&dir.join(FINDINGS), found)?;
+    Ok(story::explain(found, &case.id, boot, &finding, &config))
+}
+
+/// The whole of a finding, from the file that the plugin wrote.
+fn look_up(file: &Path, found: &Found) -> Result<Finding> {
+    let name = file.display();
+    let text = fs::read_to_string(file).with_context(|| {
+        format!("read {name}: the story is in the files of the boot, on the machine of the run")
+    })?;
+    let findings = text
+        .lines()
+        .filter_map(|line| match serde_json::from_str(line) {
+            Ok(Line::Finding(finding)) => Some(*finding),
+            _ => None,
+        });
+    let wanted = (found.window, found.number);
+    findings
+        .into_iter()
+        .find(|finding| (finding.window, finding.number) == wanted)
+        .with_context(|| format!("{name} has no finding {} in window {}", wanted.1, wanted.0))
+}

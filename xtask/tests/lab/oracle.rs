@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Runs under an oracle that only writes what the plugin would.
+
+use std::fs;
+
+use protocol::record::Outcome;
+use xtask::verdict::RunResult;
+
+use super::world::{ALL, Guest, Lab, assert_code, text};
+
+/// A target of which a checkout of its own is needed: x86_64, as if its cache did alias.
+const ALIASES: &str = "\
+cache:
+  kind: vipt
+  period: 16384
+  line: 32
+  model: { arch: arm, page: 4096, write: back }
+";
+
+const HELLO: &str = r#"{"hello":{"version":"0.1.0","api":4,"arch":"arm","cache":{"kind":"vipt","period":16384,"line":32,"write":"back"},"depth":"user"}}"#;
+const KNOWN: &str =
+    r#"{"known":{"virtual":"0xb6ff1000","physical":"0x4c3f000","said":"0x4c3f000"}}"#;
+
+fn window(id: u32, findings: u32) -> String {
+    let access = |at: u32, op: &str, address: &str, colour: u32| {
+        format!(
+            r#"{{"at":{at},"op":"{op}","by":"process","space":null,"virtual":"{address}","physical":"0x4c3f020","size":4,"colour":{colour},"pc":"0x10a34","symbol":null}}"#
+        )
+    };
+    let (earlier, later) = (
+        access(7, "store", "0x40013020", 3),
+        access(9, "load", "0x40012020", 2),
+    );
+    let mut lines = format!("{{\"window\":{{\"id\":{id}}}}}\n");
+    for number in 1..=findings {
+        lines += &format!(
+            r#"{{"finding":{{"window":{id},"number":{number},"kind":"dirty-elsewhere","line":"0x4c3f020","earlier":{earlier},"later":{later},"story":[{earlier},{later}]}}}}"#
+        );
+        lines += "\n";
+    }
+    let repeats = vec!["3"; findings as usize].join(",");
+    lines
+        + &format!(
+            r#"{{"end":{{"window":{id},"findings":{},"distinct":{findings},"repeats":[{repeats}],"accesses":99}}}}"#,
+            3 * findings
+        )
+        + "\n"
+}
+
+/// What is written before the first case.
+fn controls() -> String {
+    format!("{HELLO}\n{KNOWN}\n{}{}", window(1, 0), window(2, 1))
+}
+
+/// A lab whose one target aliases and has a QEMU that can load the oracle.
+fn lab() -> Lab {
+    let lab = Lab::new();
+    let configs = lab.path("checkout/kernel-configs");
+    let yaml = fs::read_to_string(configs.join("x86_64.yaml")).unwrap();
+    let (before, rest) = yaml.split_once("cache:\n").unwrap();
+    let (_, after) = rest.split_once("\n\n").unwrap();
+    fs::remove_file(&configs).unwrap();
+    fs::create_dir_all(configs.join("flavours")).unwrap();
+    fs::write(
+        configs.join("x86_64.yaml"),
+        format!("{before}{ALIASES}\n{after}"),
+    )
+    .unwrap();
+    let flavour = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../kernel-configs/flavours/default.yaml"
+    );
+    fs::copy(flavour, configs.join("flavours/default.yaml")).unwrap();
+    lab.qemu_version("10.0.2");
+    lab
+}
+
+/// A guest in which all cases pass, and an oracle that writes `oracle`.
+fn guest(lab: &Lab, oracle: String) {
+    let mut guest = Guest::up(3);
+    guest.pass(&ALL).goodbye();
+    guest.oracle = oracle;
+    lab.guest("1", &guest, "exit 0");
+}
+
+fn oracle_of(results: &RunResult) -> (&str, Option<&str>) {
+    let ran = &results.targets[0].provenance;
+    (&ran.oracle, ran.oracle_reason.as_deref())
+}
+
+#[test]
+fn nothing_is_found() {
+    let lab = lab();
+    guest(
+        &lab,
+        controls() + &window(16, 0) + &window(17, 0) + &window(18, 0),
+    );
+    let output = lab.test(&[]);
+    assert_code(&output, 0);
+    let results = lab.results();
+    assert_eq!(oracle_of(&results), ("user", None));
+    let accesses = results.targets[0].cases.iter();
+    let accesses: Vec<u64> = accesses
+        .map(|case| case.oracle.as_ref().unwrap().accesses)
+        .collect();
+    assert_eq!(accesses, [99; 3]);
+    let said = text(&output);
+    assert!(
+        said.contains("user, watched 3 cases; findings: 0"),
+        "{said}"
+    );
+    // What QEMU was told.
+    let boot = lab.path("checkout/target/lab/latest/x86_64/boot-1");
+    let command = fs::read_to_string(boot.join("qemu.sh")).unwrap();
+    assert!(
+        command.contains("-plugin /x/liboracle.so,config=oracle.json"),
+        "{command}"
+    );
+    assert!(command.contains("dmmap.oracle=1"), "{command}");
+    let config = fs::read_to_string(boot.join("oracle.json")).unwrap();
+    assert!(config.contains(r#""findings": "oracle.jsonl""#), "{config}");
+}
+
+#[test]
+fn a_finding_fails_its_case_and_is_explained() {
+    let lab = lab();
+    guest(
+        &lab,
+        controls() + &window(16, 0) + &window(17, 2) + &window(18, 0),
+    );
+    let output = lab.test(&[]);
+    assert_code(&output, 1);
+    assert_eq!(
+        lab.verdicts(),
+        ["smoke/one pass", "smoke/two fail", "smoke/three pass"]
+    );
+    let said = text(&output);
+    let id = "x86_64/smoke/two/2";
+    assert!(
+        said.contains("cargo xtask oracle explain x86_64/smoke/two/1"),
+        "{said}"
+    );
+    assert!(said.contains(id), "{said}");
+
+    let list = lab.command(&["oracle", "list"]).output().unwrap();
+    assert_code(&list, 0);
+    insta::assert_snapshot!(text(&list), @"
+    x86_64/smoke/two/1  dirty-elsewhere  3 times  page 0x4c3f000
+    x86_64/smoke/two/2  dirty-elsewhere  3 times  page 0x4c3f000
+    ");
+    let explain = lab.command(&["oracle", "explain", id]).output().unwrap();
+    assert_code(&explain, 0);
+    insta::assert_snapshot!(text(&explain), @"
+    x86_64/smoke/two/2: 3 times, in smoke/two, boot 1
+    dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
+    This may be stale on hardware: QEMU itself has no cache and got it right.
+
+    The line of 32 bytes at physical 0x4c3f020 (addresses agree that are a multiple of 16 KiB apart), the last accesses to it:
+
+         at  who      what   bytes  address     colour  space  where
+      >  7   process  store  4      0x40013020  3       -      0x10a34
+      >  9   process  load   4      0x40012020  2       -      0x10a34
+
+    > the two that do not go together
+    ");
+    let other = lab
+        .command(&["oracle", "explain", "x86_64/smoke/one/1"])
+        .output()
+        .unwrap();
+    assert_code(&other, 2);
+    let said = text(&other).replace(lab.path("checkout").to_str().unwrap(), "CHECKOUT");
+    insta::assert_snapshot!(said, @r#"error: no finding "x86_64/smoke/one/1" in CHECKOUT/target/lab/latest; `cargo xtask oracle list` shows what there is"#);
+    // The story is in the files of the boot.
+    fs::remove_file(lab.path("checkout/target/lab/latest/x86_64/boot-1/oracle.jsonl")).unwrap();
+    let gone = lab.command(&["oracle", "explain", id]).output().unwrap();
+    assert_code(&gone, 2);
+    let said = text(&gone).replace(lab.path("checkout").to_str().unwrap(), "CHECKOUT");
+    insta::assert_snapshot!(said, @"error: read CHECKOUT/target/lab/latest/x86_64/boot-1/oracle.jsonl: the story is in the files of the boot, on the machine of the run: No such file or directory (os error 2)");
+}
+
+#[test]
+fn an_oracle_that_misses_what_was_planted_says_nothing_of_any_case() {
+    let lab = lab();
+    let blind = controls().replace(&window(2, 1), &window(2, 0));
+    guest(
+        &lab,
+        blind + &window(16, 0) + &window(17, 0) + &window(18, 0),
+    );
+    let output = lab.test(&[]);
+    assert_code(&output, 2);
+    assert_eq!(
+        lab.verdicts(),
+        ["smoke/one infra", "smoke/two infra", "smoke/three infra"]
+    );
+    let said = text(&output);
+    let why = "the oracle cannot be trusted: it did not find the fault that was planted";
+    assert!(said.contains(why), "{said}");
+    assert_eq!(
+        lab.results().targets[0].boots,
+        1,
+        "it would see no more next time"
+    );
+    assert!(
+        lab.results().targets[0]
+            .cases
+            .iter()
+            .all(|case| case.oracle.is_none())
+    );
+}
+
+#[test]
+fn an_oracle_that_gives_up_costs_the_cases_from_there_on() {
+    let lab = lab();
+    let refused = "{\"refused\":{\"why\":\"TTBR0 does not read back\"}}\n";
+    guest(&lab, controls() + &window(16, 0) + refused);
+    let output = lab.test(&[]);
+    assert_code(&output, 2);
+    let said = text(&output);
+    assert!(
+        said.contains("it does not trust itself: TTBR0 does not read back"),
+        "{said}"
+    );
+    assert!(
+        lab.verdicts().contains(&"smoke/two infra".into()),
+        "{:?}",
+        lab.verdicts()
+    );
+}
+
+#[test]
+fn what_was_cut_short_is_not_believed() {
+    for (end, cut) in [(false, 0), (true, 20)] {
+        let lab = lab();
+        let last = window(18, 0);
+        let mut oracle = controls() + &window(16, 0) + &window(17, 0) + &last;
+        match end {
+            // The whole of the last window, or the end of its last line.
+            false => oracle.truncate(oracle.len() - last.len()),
+            true => oracle.truncate(oracle.len() - cut),
+        }
+        guest(&lab, oracle);
+        assert_code(&lab.test(&[]), 2);
+        assert_eq!(
+            lab.verdicts(),
+            ["smoke/one pass", "smoke/two pass", "smoke/three infra"]
+        );
+    }
+}
+
+#[test]
+fn a_crash_in_a_case_that_was_watched_is_a_crash_and_the_next_boot_is_watched_again() {
+    let lab = lab();
+    let mut first = Guest::up(3);
+    first.pass(&["one"]).start("two");
+    first.say("[    2.0] Kernel panic - not syncing: sysrq triggered crash");
+    first.oracle = controls() + &window(16, 0) + "{\"window\":{\"id\":17}}\n";
+    lab.guest("1", &first, "exec sleep 600");
+    let mut second = Guest::up(1);
+    second.pass(&["three"]).goodbye();
+    // The plan of this boot begins with it.
+    second.oracle = controls() + &window(16, 1);
+    lab.guest("2", &second, "exit 0");
+    assert_code(&lab.test(&[]), 1);
+    assert_eq!(
+        lab.verdicts(),
+        ["smoke/one pass", "smoke/two crash", "smoke/three fail"]
+    );
+}
+
+#[test]
+fn a_qemu_that_refuses_the_plugin_is_quoted() {
+    let lab = lab();
+    let says = "echo 'oracle: oracle.json: missing field `page`' >&2; exit 1";
+    lab.guest("last", &Guest::default(), says);
+    let output = lab.test(&[]);
+    assert_code(&output, 2);
+    let said = text(&output);
+    assert!(
+        said.contains("oracle: oracle.json: missing field `page`"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_plugin_that_does_not_build_is_said_clearly() {
+    let lab = lab();
+    let init = lab.path("init");
+    let cargo = format!(
+        "#!/bin/sh\ncase \" $* \" in *\" oracle \"*) echo 'error[E0425]: cannot find value' >&2; exit 101;; esac\n\
+         echo '{{\"reason\":\"compiler-artifact\",\"executable\":\"{}\"}}'\n",
+        init.display()
+    );
+    lab.program("cargo", &cargo);
+    let output = lab.test(&[]);
+    assert_code(&output, 2);
+    let said = text(&output);
+    for words in [
+        "build the oracle (`--oracle off` runs without it)",
+        "error[E0425]",
+    ] {
+        assert!(said.contains(words), "{words} in {said}");
+    }
+}
+
+#[test]
+fn with_an_old_qemu_the_run_goes_on_without_and_says_so() {
+    let lab = lab();
+    lab.qemu_version("7.2.22");
+    let mut guest = Guest::up(3);
+    guest.pass(&ALL).goodbye();
+    lab.guest("1", &guest, "exit 0");
+    let output = lab.test(&[]);
+    assert_code(&output, 0);
+    let why = "QEMU 7.2.22 is too old for it, 9.2 is the first that is not";
+    assert_eq!(oracle_of(&lab.results()), ("off", Some(why)));
+    assert!(text(&output).contains(why), "{}", text(&output));
+    let boot = lab.path("checkout/target/lab/latest/x86_64/boot-1");
+    assert!(!boot.join("oracle.json").exists() && !boot.join("oracle.jsonl").exists());
+
+    let output = lab.test(&["--oracle", "on"]);
+    assert_code(&output, 2);
+    let said = text(&output);
+    assert!(
+        said.contains(&format!(
+            "--oracle on: x86_64 cannot run under the oracle: {why}"
+        )),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_case_that_has_to_fail_says_how_to_run_it_again_under_the_same_oracle() {
+    let lab = lab();
+    let reason = "it did not hold".into();
+    let mut guest = Guest::up(1);
+    guest
+        .start("two")
+        .end("two", Outcome::Fail { reason })
+        .goodbye();
+    lab.guest("1", &guest, "exit 0");
+    let output = lab.test(&[
+        "--case",
+        "smoke/two",
+        "--oracle",
+        "off",
+        "--oracle-depth",
+        "full",
+    ]);
+    assert_code(&output, 1);
+    let said = text(&output);
+    assert!(
+        said.contains("--oracle off --oracle-depth full --arch x86_64 --case smoke/two"),
+        "{said}"
+    );
+    assert_eq!(oracle_of(&lab.results()), ("off", Some("not wanted")));
+}

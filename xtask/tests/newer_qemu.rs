@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A QEMU that can load the oracle, on a machine whose own is too old. `PATH` is a directory with scripts that play QEMU
+//! and apt-get.
+
+mod scripts;
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use xtask::oracle::{Depth, Wanted, Wish};
+use xtask::setup::{Host, SetupMode, newer_qemu};
+use xtask::target::{self, Target};
+
+/// apt-get with a QEMU 10 in the archive bookworm-backports, of which it knows where it is told so.
+const APT: &str = r#"
+here=$(dirname "$0")
+echo "$*" >>"$here/calls"
+case " $* " in
+*" indextargets "*) [ -e "$here/lists" ] && echo 'Packages Debian http://deb.example/debian/'; exit 0;;
+*" update "*) touch "$here/lists"; exit 0;;
+esac
+sources=$(echo "$*" | sed -n 's/.*-oDir::Etc::SourceList=\([^ ]*\).*/\1/p')
+[ "${sources%.list}" != "$sources" ] || { echo 'E: malformed stanza' >&2; exit 100; }
+prefs=$(echo "$*" | sed -n 's/.*-oDir::Etc::Preferences=\([^ ]*\).*/\1/p')
+grep -q 'Pin: release n=bookworm-backports' "$prefs" || { echo 'E: no preferences' >&2; exit 100; }
+grep -q 'http://deb.example/debian/ bookworm-backports main' "$sources" || { echo 'E: no such release' >&2; exit 100; }
+for word; do
+    case $word in qemu-system-arm)
+        printf '#!/bin/sh\ncase $1 in --help) echo "-plugin [file=]";; *) echo version 10.0.2;; esac\n' >"$here/$word"
+        chmod 755 "$here/$word";;
+    esac
+done
+"#;
+
+/// QEMU of Debian 12.
+const OLD: &str = "case $1 in --help) echo '-plugin [file=]';; *) echo 'version 7.2.22';; esac";
+
+struct Machine {
+    dir: TempDir,
+    host: Host,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host {
+            path: dir.path().into(),
+            os_release: "ID=debian\nVERSION_CODENAME=bookworm\n".into(),
+            root: true,
+            terminal: false,
+            cache: dir.path().join("cache"),
+        };
+        Self { dir, host }
+    }
+
+    fn with(self, program: &str, script: &str) -> Self {
+        scripts::write(&self.path(program), script);
+        self
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// What was said for the target of this name.
+    fn ensure(&self, target: &str, wish: Wish, mode: SetupMode) -> String {
+        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs");
+        let targets = target::load_all(&configs).unwrap();
+        let chosen: Vec<&Target> = targets.iter().filter(|each| each.name == target).collect();
+        let depth = Depth::User;
+        let mut said = Vec::new();
+        let mut say = |line: &str| said.push(line.to_owned());
+        newer_qemu::ensure(&self.host, &chosen, Wanted { wish, depth }, mode, &mut say).unwrap();
+        said.join("\n")
+            .replace(self.dir.path().to_str().unwrap(), "DIR")
+    }
+
+    fn calls(&self) -> String {
+        let calls = std::fs::read_to_string(self.path("calls")).unwrap_or_default();
+        calls.replace(self.dir.path().to_str().unwrap(), "DIR")
+    }
+}
+
+#[test]
+fn an_old_one_gives_way_to_that_of_the_backports_and_the_sources_of_apt_stay_as_they_are() {
+    let query = "printf 'ii  qemu-system-x86\\nrc  qemu-system-mips\\nii  qemu-system-arm\\n'";
+    let machine = Machine::new()
+        .with("apt-get", APT)
+        .with("dpkg-query", query);
+    let machine = machine.with("qemu-system-arm", OLD);
+    insta::assert_snapshot!(machine.ensure("armv6", Wish::Auto, SetupMode::Allowed), @"
+    the oracle cannot watch armv6: QEMU 7.2.22 is too old for it, 9.2 is the first that is not
+    apt-get will install from bookworm-backports: qemu-system-arm qemu-system-x86
+    installed
+    ");
+    insta::assert_snapshot!(machine.calls(), @"
+    indextargets --format $(CREATED_BY) $(LABEL) $(REPO_URI)
+    --yes -oDPkg::Lock::Timeout=600 -oAcquire::Retries=3 update
+    indextargets --format $(CREATED_BY) $(LABEL) $(REPO_URI)
+    --yes -oDPkg::Lock::Timeout=600 -oAcquire::Retries=3 -oDir::Etc::SourceList=DIR/cache/setup.list -oDir::Etc::Preferences=DIR/cache/setup.preferences update
+    --yes -oDPkg::Lock::Timeout=600 -oAcquire::Retries=3 -oDir::Etc::SourceList=DIR/cache/setup.list -oDir::Etc::Preferences=DIR/cache/setup.preferences install --no-install-recommends --no-remove qemu-system-arm qemu-system-x86
+    ");
+    // And that was that.
+    assert_eq!(machine.ensure("armv6", Wish::Auto, SetupMode::Allowed), "");
+}
+
+#[test]
+fn a_missing_one_comes_from_the_backports_whatever_the_target() {
+    let machine = Machine::new().with("apt-get", APT);
+    insta::assert_snapshot!(machine.ensure("armv7", Wish::Off, SetupMode::Allowed), @"
+    apt-get will install from bookworm-backports: qemu-system-arm
+    installed
+    ");
+}
+
+#[test]
+fn an_old_one_is_left_alone_where_the_oracle_has_nothing_to_do() {
+    let machine = Machine::new()
+        .with("apt-get", APT)
+        .with("qemu-system-arm", OLD);
+    assert_eq!(machine.ensure("armv7", Wish::Auto, SetupMode::Allowed), "");
+    assert_eq!(machine.ensure("armv6", Wish::Off, SetupMode::Allowed), "");
+    assert_eq!(machine.calls(), "");
+}
+
+#[test]
+fn another_release_is_left_alone() {
+    let mut machine = Machine::new()
+        .with("apt-get", APT)
+        .with("qemu-system-arm", OLD);
+    for other in [
+        "ID=debian\nVERSION_CODENAME=trixie\n",
+        "ID=ubuntu\nID_LIKE=debian\n",
+        "",
+    ] {
+        machine.host.os_release = other.into();
+        assert_eq!(machine.ensure("armv6", Wish::On, SetupMode::Allowed), "");
+    }
+    assert_eq!(machine.calls(), "");
+}
+
+#[test]
+fn where_it_may_not_be_installed_the_command_is_said_and_the_lab_goes_on() {
+    let machine = Machine::new()
+        .with("apt-get", APT)
+        .with("qemu-system-arm", OLD);
+    insta::assert_snapshot!(machine.ensure("armv6", Wish::Auto, SetupMode::Forbidden), @"
+    the oracle cannot watch armv6: QEMU 7.2.22 is too old for it, 9.2 is the first that is not
+    no newer QEMU: --no-setup forbids to install anything
+    going on without it; `apt-get install -t bookworm-backports qemu-system-arm`, with bookworm-backports in apt's sources, brings one
+    ");
+    let mut user = machine;
+    user.host.root = false;
+    insta::assert_snapshot!(user.ensure("armv6", Wish::Auto, SetupMode::Allowed), @"
+    the oracle cannot watch armv6: QEMU 7.2.22 is too old for it, 9.2 is the first that is not
+    apt-get will install from bookworm-backports: qemu-system-arm
+    no newer QEMU: installing needs root, or sudo that asks no password
+    going on without it; `apt-get install -t bookworm-backports qemu-system-arm`, with bookworm-backports in apt's sources, brings one
+    ");
+    assert_eq!(user.calls(), "");
+    // What is missing altogether is for others to tell.
+    let bare = Machine::new().with("apt-get", APT);
+    assert_eq!(bare.ensure("armv6", Wish::Auto, SetupMode::Forbidden), "");
+}
+
+#[test]
+fn an_archive_that_cannot_be_had_does_not_stop_the_lab() {
+    let fails = format!(
+        "case \" $* \" in *\" install \"*) echo 'E: cannot fetch' >&2; exit 100;; esac\n{APT}"
+    );
+    let machine = Machine::new()
+        .with("apt-get", &fails)
+        .with("qemu-system-arm", OLD);
+    insta::assert_snapshot!(machine.ensure("armv6", Wish::Auto, SetupMode::Allowed), @"
+    the oracle cannot watch armv6: QEMU 7.2.22 is too old for it, 9.2 is the first that is not
+    apt-get will install from bookworm-backports: qemu-system-arm
+    no newer QEMU: apt-get could not install qemu-system-arm. The end of DIR/cache/setup.log:
+        E: cannot fetch
+    going on without it; `apt-get install -t bookworm-backports qemu-system-arm`, with bookworm-backports in apt's sources, brings one
+    ");
+    let empty = Machine::new().with("apt-get", "case \" $* \" in *\" indextargets \"*) echo 'Packages Debian http://deb.example/debian/';; esac");
+    let empty = empty.with("qemu-system-arm", OLD);
+    insta::assert_snapshot!(empty.ensure("armv6", Wish::Auto, SetupMode::Allowed), @"
+    the oracle cannot watch armv6: QEMU 7.2.22 is too old for it, 9.2 is the first that is not
+    apt-get will install from bookworm-backports: qemu-system-arm
+    no newer QEMU: apt-get succeeded, and yet the oracle cannot watch armv6: QEMU 7.2.22 is too old for it, 9.2 is the first that is not
+    going on without it; `apt-get install -t bookworm-backports qemu-system-arm`, with bookworm-backports in apt's sources, brings one
+    ");
+}
