@@ -4,7 +4,7 @@
 //!
 //! [`choice`] says whether a target can run under it, [`plugin`] builds it, [`config`] tells it what to model. What it
 //! writes is read as [`line`]s, a [`Listener`](listener::Listener) decides whether that can be trusted and whose it is,
-//! and [`story`] tells it to a person.
+//! and [`story`] tells it to a person. [`selftest`] breaks what it watches, to see that it notices.
 
 pub mod choice;
 pub mod config;
@@ -12,6 +12,7 @@ pub mod line;
 pub mod listener;
 pub mod plugin;
 pub mod qemu;
+pub mod selftest;
 pub mod story;
 
 pub use choice::{Choice, Depth, Wanted, Wish, choose};
