@@ -64,7 +64,7 @@ pub enum Command {
     /// Make one report of several, or a table of targets for the README.
     #[command(subcommand)]
     Report(Report),
-    /// Say what the model of the cache found in a run.
+    /// Say what the model of the cache found in a run, or try the model itself.
     #[command(subcommand)]
     Oracle(Oracle),
     /// Print the definition of CI jobs, made from the targets; committed as ci/github.yml and ci/gitlab.yml.
@@ -245,6 +245,32 @@ pub enum Oracle {
         /// The results.json of a run, in its directory, or the directory; target/lab/latest where left out.
         results: Option<PathBuf>,
     },
+    /// Break what the oracle watches, one thing at a time, and see that it notices. Builds kernels for minutes.
+    ///
+    /// Each trial of mutants/oracle.yaml breaks the kernel, which QEMU alone does not notice, or makes the oracle deaf to
+    /// one of the ways in which the kernel flushes. Prints a Markdown table.
+    Selftest(Selftest),
+}
+
+/// `cargo xtask oracle selftest`.
+#[derive(Clone, Debug, Args)]
+pub struct Selftest {
+    /// Trials to make; all where left out.
+    pub trials: Vec<String>,
+    /// Targets or groups of them whose caches alias.
+    #[arg(
+        long,
+        value_name = "TARGET",
+        value_delimiter = ',',
+        default_value = "aliasing"
+    )]
+    pub arch: Vec<String>,
+    /// Processes `make` may run at once; as many as there are cores.
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Install nothing; say what is missing instead.
+    #[arg(long)]
+    pub no_setup: bool,
 }
 
 /// `cargo xtask queue`.

@@ -206,7 +206,10 @@ fn oracle(
     let symbols = built.dir.join("System.map");
     Ok(Some(Oracle {
         plugin: oracle::plugin::build(&job.checkout)?,
-        config: oracle::Config::new(&target.cache, model, *depth, &symbols),
+        config: oracle::Config {
+            deaf: job.oracle.deaf,
+            ..oracle::Config::new(&target.cache, model, *depth, &symbols)
+        },
     }))
 }
 

@@ -1,18 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask oracle`: what the oracle found in a run.
+//! `cargo xtask oracle`: what the oracle found in a run, and whether it would have.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::cli::Oracle;
+use super::{Tree, ensure, job};
+use crate::cli::{Machine, Oracle, Selftest};
+use crate::event::{Event, Reporter};
 use crate::oracle::line::{Finding, Line};
-use crate::oracle::{CONFIG, Config, FINDINGS, story};
-use crate::paths::checkout;
-use crate::report::{boot_dir, merge, words};
+use crate::oracle::qemu::Qemu;
+use crate::oracle::selftest::{self, Trial};
+use crate::oracle::{CONFIG, Config, FINDINGS, Wanted, Wish, choice, story};
+use crate::paths::{self, checkout};
+use crate::plan::{self, Filter};
+use crate::report::{self, Events, boot_dir, merge, words};
+use crate::setup::accel::Accel;
 use crate::setup::table::columns;
+use crate::target::Target;
 use crate::verdict::{CaseResult, Found, RunResult};
+use crate::{interrupt, run};
 
 /// Does what the command line says; returns the exit code.
 ///
@@ -20,6 +28,7 @@ use crate::verdict::{CaseResult, Found, RunResult};
 /// There are no results; no such finding; the files of its boot are gone.
 pub fn run(args: &Oracle) -> Result<u8> {
     let text = match args {
+        Oracle::Selftest(args) => return try_it(args),
         Oracle::List { results } => list(&read(results.as_deref())?.0),
         Oracle::Explain { finding, results } => {
             let (result, dir) = read(results.as_deref())?;
@@ -28,6 +37,114 @@ pub fn run(args: &Oracle) -> Result<u8> {
     };
     print!("{text}");
     Ok(0)
+}
+
+/// Makes the trials, and prints what came of each; whether the oracle noticed all decides the exit code.
+fn try_it(args: &Selftest) -> Result<u8> {
+    interrupt::install()?;
+    let tree = Tree::load()?;
+    let machine = Machine {
+        arch: args.arch.clone(),
+        flavour: "default".into(),
+        kernel_src: None,
+        no_queue: false,
+        patch: Vec::new(),
+        kernel_image: None,
+        jobs: args.jobs,
+        no_setup: args.no_setup,
+    };
+    let (targets, _) = tree.select(&machine)?;
+    let mutants = tree.checkout.join("mutants");
+    let trials = selftest::select(selftest::load(&mutants)?, &args.trials)?;
+    let wanted = Wanted {
+        wish: Wish::On,
+        ..Wanted::OFF
+    };
+    ensure(&targets, &machine, wanted)?;
+    choice::check(wanted, &targets, Accel::Tcg, |program| Qemu::ask(program))?;
+
+    let mut outcomes = Vec::new();
+    for trial in &trials {
+        let on: Vec<&Target> = targets
+            .iter()
+            .filter(|target| trial.skipped(target).is_none())
+            .collect();
+        let patch = trial.patch.iter().map(|name| mutants.join(name));
+        let machine = Machine {
+            patch: patch.collect(),
+            ..machine.clone()
+        };
+        let deaf = trial.patch.is_none();
+        let watch = |wanted| run_trial(&tree, &machine, trial, &on, wanted);
+        let plain = match deaf {
+            true => None,
+            false => Some(watch(Wanted::OFF)?),
+        };
+        let watched = watch(Wanted {
+            depth: trial.depth,
+            deaf,
+            ..wanted
+        })?;
+        for (at, watched) in watched.targets.iter().enumerate() {
+            let plain = plain.as_ref().map(|plain| &plain.targets[at]);
+            outcomes.push(selftest::judge(trial, plain, watched));
+        }
+        if interrupt::requested() {
+            break;
+        }
+    }
+    print!("{}", selftest::table(&outcomes));
+    Ok(match outcomes.iter().all(|outcome| outcome.noticed) {
+        true if interrupt::requested() => 2,
+        true => 0,
+        false => 1,
+    })
+}
+
+/// Says on standard error what is being done; the table alone is on standard output.
+struct Steps;
+
+impl Reporter for Steps {
+    fn event(&mut self, event: &Event) {
+        if let Event::Phase { target, phase, .. } = event {
+            eprintln!("  {target}: {phase}");
+        }
+    }
+}
+
+/// Runs the cases of a trial on the targets where it can be noticed.
+fn run_trial(
+    tree: &Tree,
+    machine: &Machine,
+    trial: &Trial,
+    targets: &[&Target],
+    oracle: Wanted,
+) -> Result<RunResult> {
+    let (_, flavour) = tree.select(machine)?;
+    let filter = Filter {
+        pattern: Some(trial.cases.clone()),
+        ..Filter::default()
+    };
+    let mut plans = Vec::new();
+    for target in targets.iter().copied() {
+        let scale = flavour.time * oracle.time(&target.cache);
+        plans.push((
+            target.clone(),
+            plan::compile(&tree.suites, target, &filter, scale)?,
+        ));
+    }
+    let run_dir = paths::new_run(&tree.checkout, false)?;
+    let mut job = job(tree, machine, flavour, Accel::Tcg, 1.0, run_dir)?;
+    job.oracle = oracle;
+    let how = match oracle.wish {
+        Wish::Off => "without the oracle",
+        _ => "under the oracle",
+    };
+    eprintln!("{}, {how}: {}", trial.name, trial.breaks);
+    let result = run::all(&job, &plans, &Events::new(vec![Box::new(Steps)]));
+    report::write_all(&job.run_dir, &result)?;
+    run::tidy(&job.run_dir);
+    Ok(result)
 }
 
 /// The results of a run, the newest one unless another is named, and the directory of the run.

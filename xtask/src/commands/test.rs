@@ -31,6 +31,7 @@ pub fn run(args: &Test) -> Result<u8> {
     let wanted = Wanted {
         wish: args.oracle,
         depth: args.oracle_depth,
+        deaf: false,
     };
     let mut plans = Vec::new();
     for target in targets.iter().cloned() {

@@ -213,7 +213,7 @@ mod tests {
             ),
             ("debug.config", "CONFIG_B=18\n# CONFIG_C is not set\n"),
         ]);
-        assert_snapshot!(text(&wishes), @r"
+        assert_snapshot!(text(&wishes), @"
         CONFIG_A=y
         CONFIG_B=18
         # CONFIG_C is not set
@@ -239,7 +239,7 @@ mod tests {
                 "arch/x86/Kconfig:1005".to_owned(),
             ),
         ]);
-        assert_snapshot!(complaint(&dropped, &defined).unwrap(), @r"
+        assert_snapshot!(complaint(&dropped, &defined).unwrap(), @"
         the kernel's configuration does not keep what the fragments ask for:
           kernel-configs/common.config:2: CONFIG_FUSE_DMMAP: wanted y, got n; this kernel has no such option
           kernel-configs/common.config:3: CONFIG_SMP: wanted n, got y; what it depends on is in arch/x86/Kconfig:423
@@ -252,7 +252,7 @@ mod tests {
     fn a_line_that_is_none_is_named() {
         let file = Path::new("kernel-configs/common.config");
         let error = parse(file, "CONFIG_A=y\nCONFIG-B=y\n").unwrap_err();
-        assert_snapshot!(error, @r"
+        assert_snapshot!(error, @"
         kernel-configs/common.config:2: expected `CONFIG_NAME=value`, `# CONFIG_NAME is not set` or a comment
             CONFIG-B=y
         ");

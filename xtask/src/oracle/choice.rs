@@ -64,6 +64,8 @@ pub struct Wanted {
     pub wish: Wish,
     /// How deep.
     pub depth: Depth,
+    /// Whether it is to be deaf to one of the ways in which the kernel flushes: a trial of [`super::selftest`].
+    pub deaf: bool,
 }
 
 impl Wanted {
@@ -71,6 +73,7 @@ impl Wanted {
     pub const OFF: Self = Self {
         wish: Wish::Off,
         depth: Depth::User,
+        deaf: false,
     };
 
     /// Whether it is wanted for a machine with this cache.
@@ -193,7 +196,11 @@ mod tests {
 
     fn wanted(wish: Wish) -> Wanted {
         let depth = Depth::User;
-        Wanted { wish, depth }
+        Wanted {
+            wish,
+            depth,
+            deaf: false,
+        }
     }
 
     fn off(wish: Wish, target: &Target, accel: Accel, qemu: &Qemu) -> String {
@@ -210,6 +217,7 @@ mod tests {
         let full = Wanted {
             wish: Wish::Auto,
             depth: Depth::Full,
+            deaf: false,
         };
         let choice = choose(full, &aliasing(), Accel::Auto, &new).unwrap();
         assert_eq!(choice, Choice::On(Depth::Full));
@@ -272,6 +280,7 @@ mod tests {
         let full = Wanted {
             wish: Wish::Auto,
             depth: Depth::Full,
+            deaf: false,
         };
         assert_eq!(full.time(&x86_64.cache), 1.0);
         assert_eq!(full.time(&aliasing().cache), 4.0);

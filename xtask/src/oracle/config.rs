@@ -19,6 +19,8 @@ pub struct Config {
     pub page: u64,
     /// Whose accesses.
     pub depth: Depth,
+    /// Whether it does not hear of one of the ways in which the kernel flushes: a trial of [`super::selftest`].
+    pub deaf: bool,
     /// The kernel's System.map, where there is one: names for the kernel's code, and the places of its flushes.
     pub symbols: Option<PathBuf>,
     /// What the plugin writes, relative to the directory of the boot.
@@ -51,6 +53,7 @@ impl Config {
             },
             page: model.page,
             depth,
+            deaf: false,
             symbols: symbols.is_file().then(|| symbols.to_owned()),
             findings: FINDINGS.into(),
         }
@@ -100,6 +103,7 @@ pub(crate) mod tests {
           },
           "page": 4096,
           "depth": "user",
+          "deaf": false,
           "symbols": null,
           "findings": "oracle.jsonl"
         }

@@ -4,7 +4,7 @@
 //!
 //! [`choice`] says whether a target can run under it, [`plugin`] builds it, [`config`] tells it what to model. It
 //! answers with [lines of JSON](mod@line), a [`Listener`](listener::Listener) decides whether they can be trusted and whose
-//! each finding is, and [`story`] tells one to a person.
+//! each finding is, and [`story`] tells one to a person. [`selftest`] breaks what it watches, to see that it notices.
 
 pub mod choice;
 pub mod config;
@@ -12,6 +12,7 @@ pub mod line;
 pub mod listener;
 pub mod plugin;
 pub mod qemu;
+pub mod selftest;
 pub mod story;
 
 pub use choice::{Choice, Depth, Wanted, Wish, choose};

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Selftest: breaks what the oracle watches, and sees that it notices.
+//!
+//! An oracle that finds nothing says something only if it would have found it. So each trial breaks one thing: the
+//! kernel, by a patch of `mutants/` with which the cases still pass on QEMU alone, or the oracle's hearing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use regex::Regex;
+use serde::{Deserialize, Deserializer, de};
+
+use super::Depth;
+use crate::report::words;
+use crate::target::{CacheKind, Target};
+use crate::verdict::{TargetResult, Verdict};
+
+/// Where the trials are, in `mutants/`.
+pub const TRIALS: &str = "oracle.yaml";
+
+/// One thing that is broken.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trial {
+    /// Name, as in `cargo xtask oracle selftest NAME`.
+    pub name: String,
+    /// What is broken, in a sentence.
+    pub breaks: String,
+    /// The patch of `mutants/` that does it; without one the oracle is deaf to one of the ways to flush.
+    #[serde(default)]
+    pub patch: Option<String>,
+    /// Kinds of cache on which it can be noticed.
+    pub caches: Vec<CacheKind>,
+    /// What the oracle has to model for it.
+    pub depth: Depth,
+    /// Which cases go that way.
+    #[serde(deserialize_with = "regex")]
+    pub cases: Regex,
+    /// Why it cannot be noticed on a target, by the target's name.
+    #[serde(default)]
+    pub skip: BTreeMap<String, String>,
+}
+
+fn regex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Regex, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Regex::new(&text).map_err(de::Error::custom)
+}
+
+impl Trial {
+    /// Why it is not made on `target`, if so.
+    pub fn skipped<'t>(&'t self, target: &Target) -> Option<&'t str> {
+        let of_cache = self.caches.contains(&target.cache.kind);
+        let word = self.skip.get(&target.name).map(String::as_str);
+        word.or((!of_cache).then_some("nothing to notice on its kind of cache"))
+    }
+}
+
+/// All trials of the checkout's `mutants`.
+///
+/// # Errors
+/// The file does not parse, a patch is not there: names it.
+pub fn load(mutants: &Path) -> Result<Vec<Trial>> {
+    let path = mutants.join(TRIALS);
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let trials: Vec<Trial> = crate::yaml::parse(&text, &path)?;
+    for trial in &trials {
+        let patch = trial.patch.iter().map(|name| mutants.join(name));
+        if let Some(missing) = patch.into_iter().find(|patch| !patch.is_file()) {
+            bail!(
+                "{}: {}: there is no {}",
+                path.display(),
+                trial.name,
+                missing.display()
+            );
+        }
+    }
+    Ok(trials)
+}
+
+/// The trials called `names`, or all.
+///
+/// # Errors
+/// One that does not exist: says which there are.
+pub fn select(trials: Vec<Trial>, names: &[String]) -> Result<Vec<Trial>> {
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| trials.iter().all(|trial| trial.name != **name))
+    {
+        let known: Vec<&str> = trials.iter().map(|trial| trial.name.as_str()).collect();
+        bail!(
+            "no trial is called {unknown:?}; there are: {}",
+            known.join(", ")
+        );
+    }
+    let wanted = |trial: &Trial| names.is_empty() || names.contains(&trial.name);
+    Ok(trials.into_iter().filter(wanted).collect())
+}
+
+/// What a trial came to on a target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Name of the trial.
+    pub trial: String,
+    /// Name of the target.
+    pub target: String,
+    /// Whether the oracle noticed, and nothing else did.
+    pub noticed: bool,
+    /// For a person.
+    pub text: String,
+}
+
+/// Judges a trial by what became of its cases under the oracle, and without it where the kernel was broken.
+pub fn judge(trial: &Trial, plain: Option<&TargetResult>, watched: &TargetResult) -> Outcome {
+    let (noticed, text) = match told(plain, watched) {
+        Ok(text) => (true, text),
+        Err(text) => (false, text),
+    };
+    Outcome {
+        trial: trial.name.clone(),
+        target: watched.target.clone(),
+        noticed,
+        text,
+    }
+}
+
+fn told(plain: Option<&TargetResult>, watched: &TargetResult) -> Result<String, String> {
+    for result in plain.into_iter().chain([watched]) {
+        if let Some(failure) = &result.failure {
+            return Err(failure.clone());
+        }
+    }
+    if let Some(why) = &watched.provenance.oracle_reason {
+        return Err(format!("not under the oracle: {why}"));
+    }
+    let mut text = String::new();
+    if let Some(plain) = plain {
+        let odd = plain
+            .cases
+            .iter()
+            .find(|case| !matches!(case.verdict, Verdict::Pass | Verdict::Skip { .. }));
+        if let Some(case) = odd {
+            let why = case.verdict.detail().unwrap_or_default();
+            return Err(format!(
+                "fails without the oracle too: {}: {}: {why}",
+                case.id,
+                case.verdict.word()
+            ));
+        }
+        text = format!("{} on QEMU alone; ", passed(plain.cases.len()));
+    }
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut failed = 0;
+    for case in &watched.cases {
+        let found = case.oracle.as_ref().map_or(0, |seen| seen.distinct);
+        match (&case.verdict, found) {
+            (Verdict::Pass | Verdict::Skip { .. }, _) => {}
+            (Verdict::Fail { .. }, 1..) => failed += 1,
+            (other, _) => {
+                let why = other.detail().unwrap_or_default();
+                return Err(format!("{}: {}: {why}", case.id, other.word()));
+            }
+        }
+        for found in case.oracle.iter().flat_map(|seen| &seen.findings) {
+            *kinds.entry(&found.kind).or_default() += 1;
+        }
+    }
+    if failed == 0 {
+        return Err(format!(
+            "{text}nothing was found in {}",
+            words::cases(watched.cases.len())
+        ));
+    }
+    let kinds = kinds.iter().map(|(kind, count)| format!("{count} {kind}"));
+    let kinds = kinds.collect::<Vec<_>>().join(", ");
+    let of = watched.cases.len();
+    Ok(format!("{text}findings in {failed} of {of}: {kinds}"))
+}
+
+fn passed(count: usize) -> String {
+    format!("{} passed", words::cases(count))
+}
+
+/// The outcomes as a Markdown table.
+pub fn table(outcomes: &[Outcome]) -> String {
+    let mut text = "| trial | target | noticed | what was seen |\n|---|---|---|---|\n".to_owned();
+    for outcome in outcomes {
+        let noticed = match outcome.noticed {
+            true => "yes",
+            false => "**no**",
+        };
+        let Outcome {
+            trial,
+            target,
+            text: seen,
+            ..
+        } = outcome;
+        let seen = seen.replace('\n', "; ");
+        let _ = writeln!(text, "| {trial} | {target} | {noticed} | {seen} |");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+    use crate::verdict::CaseResult;
+
+    fn trial() -> Trial {
+        let text = "{name: load, breaks: x, caches: [vipt], depth: full, cases: ^by-id/, skip: {armv6: not there}}";
+        crate::yaml::parse(text, Path::new("trial.yaml")).unwrap()
+    }
+
+    fn result(cases: Vec<CaseResult>) -> TargetResult {
+        let mut result = samples::watched().targets.remove(0);
+        result.cases = cases;
+        result
+    }
+
+    fn judged(plain: Option<Vec<CaseResult>>, watched: Vec<CaseResult>) -> Outcome {
+        judge(&trial(), plain.map(result).as_ref(), &result(watched))
+    }
+
+    #[test]
+    fn it_is_noticed_where_the_oracle_alone_finds_something() {
+        let good = || samples::pass("by-id/load.fuse");
+        let outcomes = [
+            judged(Some(vec![good()]), vec![good(), samples::stale()]),
+            judged(None, vec![samples::stale()]),
+            judged(Some(vec![good()]), vec![good()]),
+            judged(
+                Some(vec![good(), samples::failed()]),
+                vec![samples::stale()],
+            ),
+            judged(
+                Some(vec![good()]),
+                vec![samples::stale(), samples::timed_out()],
+            ),
+        ];
+        insta::assert_snapshot!(table(&outcomes), @"
+        | trial | target | noticed | what was seen |
+        |---|---|---|---|
+        | load | armv6 | yes | 1 case passed on QEMU alone; findings in 1 of 2: 2 dirty-elsewhere |
+        | load | armv6 | yes | findings in 1 of 1: 2 dirty-elsewhere |
+        | load | armv6 | **no** | 1 case passed on QEMU alone; nothing was found in 1 case |
+        | load | armv6 | **no** | fails without the oracle too: smoke/redirect.fuse: fail: client 1 stored 0x5a at offset 4096; the server read 0x00 |
+        | load | armv6 | **no** | coherency/seqlock.fuse: timeout: in phase test |
+        ");
+    }
+
+    #[test]
+    fn a_target_that_did_not_run_under_it_has_noticed_nothing() {
+        let mut watched = result(vec![samples::stale()]);
+        watched.provenance.oracle_reason = Some("QEMU 7.2.22 is too old for it".into());
+        let outcome = judge(&trial(), None, &watched);
+        assert!(!outcome.noticed);
+        insta::assert_snapshot!(outcome.text, @"not under the oracle: QEMU 7.2.22 is too old for it");
+        watched.failure = Some("the kernel does not build".into());
+        insta::assert_snapshot!(judge(&trial(), None, &watched).text, @"the kernel does not build");
+    }
+
+    #[test]
+    fn the_trials_of_the_checkout_are_sound() {
+        let mutants = crate::paths::checkout().join("mutants");
+        let trials = load(&mutants).unwrap();
+        let known = trials
+            .iter()
+            .map(|trial| trial.name.clone())
+            .collect::<Vec<_>>();
+        let chosen = select(trials.clone(), &known[..1]).unwrap();
+        assert_eq!(chosen[0].name, known[0]);
+        assert_eq!(select(trials.clone(), &[]).unwrap().len(), known.len());
+        let error = select(trials, &["nothing".into()]).unwrap_err().to_string();
+        assert!(error.contains(&known.join(", ")), "{error}");
+    }
+
+    #[test]
+    fn a_patch_that_is_not_there_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let text =
+            "[{name: load, breaks: x, patch: lost.patch, caches: [vipt], depth: full, cases: x}]";
+        std::fs::write(dir.path().join(TRIALS), text).unwrap();
+        let error = load(dir.path()).unwrap_err().to_string();
+        let error = error.replace(&*dir.path().to_string_lossy(), "DIR");
+        insta::assert_snapshot!(error, @"DIR/oracle.yaml: load: there is no DIR/lost.patch");
+    }
+
+    #[test]
+    fn a_trial_is_made_where_it_can_be_noticed() {
+        let mut target = crate::target::tests::x86_64();
+        let why = |target: &Target| trial().skipped(target).map(str::to_owned);
+        assert!(why(&target).is_some());
+        target.cache.kind = CacheKind::Vipt;
+        assert_eq!(why(&target), None);
+        target.name = "armv6".into();
+        assert_eq!(why(&target).as_deref(), Some("not there"));
+    }
+}
