@@ -8,6 +8,7 @@ mod boot;
 mod case;
 mod cleanup;
 mod logs;
+mod oracle;
 mod records;
 mod run;
 mod shell;

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! What differs between instruction sets: the words a guest says to the plugin, and who an address belongs to.
+
+mod arm;
+mod hppa;
+mod sparc64;
+
+use crate::config::Arch;
+use crate::symbols::Symbols;
+
+/// A word from the guest: an instruction that does nothing, with a number in it that no compiler has a reason to put
+/// there. What it is about is stored right behind it. `suites/sys/src/oracle.rs` is the guest's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marker {
+    /// A window opens; one store follows, its number in 32 bits.
+    Open,
+    /// The window is over.
+    Close,
+    /// An address pair the guest knows; four stores of 32 bits follow, one behind the other in memory: the virtual
+    /// address of the first, then what the guest takes for its physical address, upper halves first.
+    Known,
+}
+
+impl Marker {
+    /// The marker with the number that every instruction set has in its instruction.
+    fn from_number(number: u32) -> Option<Marker> {
+        match number {
+            1 => Some(Marker::Open),
+            2 => Some(Marker::Close),
+            3 => Some(Marker::Known),
+            _ => None,
+        }
+    }
+
+    /// How many stores follow it.
+    pub fn payload(self) -> usize {
+        match self {
+            Marker::Open => 1,
+            Marker::Close => 0,
+            Marker::Known => 4,
+        }
+    }
+}
+
+/// Who made an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A program.
+    Process,
+    /// The kernel, maybe in the name of a program.
+    Kernel,
+}
+
+/// What there is to know of an instruction set, and of the kernel that runs on it.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    arch: Arch,
+    /// The kernel's image; empty where it is not known.
+    image: std::ops::Range<u64>,
+}
+
+impl Machine {
+    /// Of a kernel with these symbols.
+    pub fn new(arch: Arch, symbols: &Symbols) -> Machine {
+        Machine {
+            arch,
+            image: symbols.image().unwrap_or(0..0),
+        }
+    }
+
+    /// The instruction in four bytes of the guest's memory.
+    pub fn instruction(&self, bytes: [u8; 4]) -> u32 {
+        match self.arch {
+            Arch::Arm | Arch::None => u32::from_le_bytes(bytes),
+            Arch::Hppa | Arch::Sparc64 => u32::from_be_bytes(bytes),
+        }
+    }
+
+    /// The marker that an instruction is.
+    pub fn marker(&self, instruction: u32) -> Option<Marker> {
+        let number = match self.arch {
+            Arch::Arm => arm::marker(instruction),
+            Arch::Hppa => hppa::marker(instruction),
+            Arch::Sparc64 => sparc64::marker(instruction),
+            Arch::None => None,
+        };
+        Marker::from_number(number?)
+    }
+
+    /// Who runs the code at `pc`.
+    pub fn by(&self, pc: u64) -> By {
+        let of_kernel = match self.arch {
+            Arch::Arm => arm::is_kernel(pc),
+            Arch::Hppa => hppa::is_kernel(pc),
+            Arch::Sparc64 => sparc64::is_kernel(pc, &self.image),
+            Arch::None => false,
+        };
+        match of_kernel {
+            true => By::Kernel,
+            false => By::Process,
+        }
+    }
+
+    /// Whether an address belongs to a process. Where it may be either's, it is its who makes the access.
+    pub fn is_of_process(&self, address: u64, by: By) -> bool {
+        match self.arch {
+            Arch::Arm => !arm::is_kernel(address),
+            Arch::Hppa => !hppa::is_kernel(address),
+            Arch::Sparc64 => by == By::Process || sparc64::is_mapping(address),
+            Arch::None => true,
+        }
+    }
+
+    /// The address space that an address is in, where the address says so.
+    pub fn space(&self, address: u64) -> Option<u64> {
+        (self.arch == Arch::Hppa).then(|| hppa::space(address))
+    }
+
+    /// The address as the guest's programs know it.
+    pub fn plain(&self, address: u64) -> u64 {
+        match self.arch {
+            Arch::Hppa => hppa::offset(address),
+            _ => address,
+        }
+    }
+}

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! One life of the guest: windows that open and close, the check that addresses are what they seem, and the findings of
+//! each window. Knows nothing of QEMU: it is told what the guest does and answers what to listen to.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io::Write;
+
+use crate::arch::{Machine, Marker};
+use crate::config::{Config, Depth};
+use crate::model::{self, Finding, Kind, Model, Op, Place, place};
+use crate::record::{self, Record};
+use crate::symbols::Symbols;
+
+/// Of QEMU's interface for plugins: `include/qemu/qemu-plugin.h`, QEMU_PLUGIN_VERSION. 4 came with QEMU 9.2, and brought
+/// the values of accesses.
+pub const API: i32 = 4;
+
+/// Findings a window that are written; more are counted.
+const WRITTEN: usize = 300;
+
+/// The window in which the guest names an address pair.
+const SELF_CHECK: u32 = 0;
+
+/// What to listen to from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// As before.
+    AsBefore,
+    /// To markers, and to every access.
+    Accesses,
+    /// To markers alone.
+    Markers,
+    /// To nothing.
+    Nothing,
+}
+
+/// An access as QEMU tells it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// The instruction that makes it.
+    pub pc: u64,
+    /// Virtual address of the first byte.
+    pub address: u64,
+    /// True for a store, false for a load.
+    pub store: bool,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// One life of the guest.
+pub struct Session<W> {
+    config: Config,
+    machine: Machine,
+    symbols: Symbols,
+    out: W,
+    awaited: Option<Awaited>,
+    known: bool,
+    refused: bool,
+    window: Option<Window>,
+}
+
+/// Stores that have to follow a marker.
+struct Awaited {
+    marker: Marker,
+    values: Vec<u64>,
+    /// Where the first went.
+    first: Option<(u64, u64)>,
+}
+
+/// A window that is open.
+struct Window {
+    id: u32,
+    model: Model,
+    accesses: u64,
+    findings: u64,
+    /// The number of each finding that is not like another, from 0.
+    distinct: HashMap<Like, usize>,
+    /// How often there was one like each.
+    repeats: Vec<u64>,
+}
+
+/// Findings are like each other if all of this is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Like {
+    kind: Kind,
+    pcs: [u64; 2],
+    ops: [bool; 2],
+    colours: [Option<Place>; 2],
+}
+
+impl<W: Write> Session<W> {
+    /// Begins to write to `out`.
+    pub fn new(config: Config, symbols: Symbols, out: W) -> Self {
+        let mut session = Session {
+            machine: Machine::new(config.arch, &symbols),
+            symbols,
+            out,
+            awaited: None,
+            known: false,
+            refused: false,
+            window: None,
+            config,
+        };
+        session.write(&Record::Hello {
+            version: env!("CARGO_PKG_VERSION"),
+            api: API,
+            arch: session.config.arch,
+            cache: session.config.cache,
+            depth: session.config.depth,
+        });
+        session
+    }
+
+    /// What there is to know of the instruction set.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// What to listen to at the start.
+    pub fn start(&self) -> Listen {
+        match self.config.aliases() {
+            true => Listen::Markers,
+            false => Listen::Nothing,
+        }
+    }
+
+    /// Whether a window is open.
+    pub fn is_open(&self) -> bool {
+        self.window.is_some()
+    }
+
+    /// The guest runs a marker.
+    pub fn marker(&mut self, marker: Marker) -> Listen {
+        if self.refused {
+            return Listen::Nothing;
+        }
+        if let Some(awaited) = self.awaited.take() {
+            return self.refuse(format!(
+                "{marker:?} came before all of {:?} had: only {} of its {} stores were seen",
+                awaited.marker,
+                awaited.values.len(),
+                awaited.marker.payload()
+            ));
+        }
+        if marker == Marker::Close {
+            return self.close();
+        }
+        self.awaited = Some(Awaited {
+            marker,
+            values: Vec::new(),
+            first: None,
+        });
+        Listen::AsBefore
+    }
+
+    /// A store that follows a marker puts `value` at an address.
+    pub fn payload(&mut self, address: u64, physical: Option<u64>, value: u64) -> Listen {
+        let Some(awaited) = &mut self.awaited else {
+            return Listen::AsBefore;
+        };
+        awaited.values.push(value);
+        let address = self.machine.plain(address);
+        let first = *awaited
+            .first
+            .get_or_insert((address, physical.unwrap_or(u64::MAX)));
+        if awaited.values.len() < awaited.marker.payload() {
+            return Listen::AsBefore;
+        }
+        let values = self.awaited.take().map_or(Vec::new(), |done| done.values);
+        match values[..] {
+            [id] => self.open(id as u32),
+            [high, low, said_high, said_low] => {
+                self.know(first, high << 32 | low, said_high << 32 | said_low)
+            }
+            _ => Listen::AsBefore,
+        }
+    }
+
+    fn open(&mut self, id: u32) -> Listen {
+        let listen = self.close();
+        if id != SELF_CHECK && !self.known {
+            return self.refuse(format!(
+                "window {id} opens before the guest has named an address whose physical address it knows"
+            ));
+        }
+        self.write(&Record::Window { id });
+        self.window = Some(Window {
+            id,
+            model: Model::new(&self.config.cache, self.config.page),
+            accesses: 0,
+            findings: 0,
+            distinct: HashMap::new(),
+            repeats: Vec::new(),
+        });
+        match listen {
+            Listen::Nothing => Listen::Nothing,
+            _ => Listen::Accesses,
+        }
+    }
+
+    fn close(&mut self) -> Listen {
+        let Some(mut window) = self.window.take() else {
+            return Listen::AsBefore;
+        };
+        let distinct = window.repeats.len() as u64;
+        window.repeats.truncate(WRITTEN);
+        self.write(&Record::End {
+            window: window.id,
+            findings: window.findings,
+            distinct,
+            repeats: window.repeats,
+            accesses: window.accesses,
+        });
+        Listen::Markers
+    }
+
+    /// The guest stored `address` and `said` from `place` on, which is a virtual and a physical address as QEMU has it.
+    fn know(&mut self, place: (u64, u64), address: u64, said: u64) -> Listen {
+        let (seen, physical) = place;
+        self.write(&Record::Known {
+            address,
+            physical,
+            said,
+        });
+        if seen != address || physical != said {
+            return self.refuse(format!(
+                "the guest takes {address:#x} to be {said:#x} in memory, and QEMU {seen:#x} to be {physical:#x}: the \
+                 plugin and this QEMU do not fit each other"
+            ));
+        }
+        self.known = true;
+        Listen::AsBefore
+    }
+
+    /// Gives up.
+    pub fn refuse(&mut self, why: String) -> Listen {
+        self.write(&Record::Refused { why });
+        self.refused = true;
+        self.window = None;
+        Listen::Nothing
+    }
+
+    /// The guest makes an access. `physical` finds its physical address, which takes QEMU a while; it is `None` for a
+    /// device.
+    pub fn access(&mut self, seen: Seen, physical: impl FnOnce() -> Option<u64>) {
+        let Some(window) = &mut self.window else {
+            return;
+        };
+        let by = self.machine.by(seen.pc);
+        let judged = match self.config.depth {
+            Depth::Full => true,
+            Depth::User => self.machine.is_of_process(seen.address, by),
+        };
+        if !judged && !seen.store {
+            return;
+        }
+        let Some(physical) = physical() else {
+            return;
+        };
+        window.accesses += 1;
+        if !judged {
+            return window.model.start_anew(physical);
+        }
+        let access = model::Access {
+            at: window.accesses,
+            op: if seen.store { Op::Store } else { Op::Load },
+            by,
+            space: self.machine.space(seen.address),
+            address: seen.address,
+            physical,
+            size: seen.size,
+            place: Some(place(&self.config.cache, self.config.page, seen.address)),
+            pc: seen.pc,
+        };
+        let mut found = Vec::new();
+        window.model.access(access, |finding| found.push(finding));
+        for finding in found {
+            self.note(finding);
+        }
+    }
+
+    /// Counts a finding, and writes it if there was none like it.
+    fn note(&mut self, finding: Finding) {
+        let Some(window) = &mut self.window else {
+            return;
+        };
+        window.findings += 1;
+        let both = [&finding.earlier, &finding.later];
+        let colours = match self.config.cache.kind {
+            crate::config::Kind::Vipt => both.map(|access| access.place),
+            _ => [None; 2],
+        };
+        let like = Like {
+            kind: finding.kind,
+            pcs: both.map(|access| access.pc),
+            ops: both.map(|access| access.op == Op::Store),
+            colours,
+        };
+        let index = match window.distinct.entry(like) {
+            Entry::Occupied(known) => {
+                window.repeats[*known.get()] += 1;
+                return;
+            }
+            Entry::Vacant(new) => *new.insert(window.repeats.len()),
+        };
+        window.repeats.push(1);
+        if index >= WRITTEN {
+            return;
+        }
+        let access = |access: &model::Access| {
+            let plain = |address| self.machine.plain(address);
+            let name = |pc| self.symbols.name(self.machine.plain(pc));
+            record::Access::new(access, &self.config.cache, plain, name)
+        };
+        let record = Record::finding(window.id, index + 1, &finding, access);
+        self.write(&record);
+    }
+
+    /// A line at a time, at once: QEMU is killed, not ended.
+    fn write(&mut self, record: &Record) {
+        let line = record.line();
+        let written = self
+            .out
+            .write_all(line.as_bytes())
+            .and_then(|()| self.out.flush());
+        if let Err(error) = written {
+            // Findings that nobody can read are no findings; without the file the host sees that something is missing.
+            eprintln!("oracle: write a finding: {error}; make room where the findings go");
+            std::process::abort();
+        }
+    }
+}
