@@ -1,18 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Between QEMU and the session: which instructions to listen to, and what is heard.
 
+mod arm;
+
+use std::collections::HashMap;
 use std::fs::File;
 
-use crate::arch::Marker;
-use crate::config::{Arch, Config};
-use crate::session::{Listen, Seen, Session};
+use crate::arch::{Marker, Upkeep};
+use crate::config::{Arch, Config, Kind};
+use crate::model::Op;
+use crate::session::{Listen, Seen, Session, Where};
 use crate::symbols::Symbols;
-use crate::sys::{Block, Info, Instruction, Memory};
+use crate::sys::{Block, Info, Memory};
+use arm::Arm;
 
 /// The plugin, while QEMU runs.
 pub struct Plugin {
+    arch: Arch,
+    /// The cache has virtual tags: pages may be mapped round it, and it is flushed for each address space.
+    virtual_tags: bool,
     session: Session<File>,
     listen: Listen,
+    /// What instructions do to the cache, by their address.
+    upkeep: HashMap<u64, Upkeep>,
+    arm: Arm,
 }
 
 impl Plugin {
@@ -33,10 +44,15 @@ impl Plugin {
         };
         let out = File::create(&config.findings)
             .map_err(|error| format!("create {}: {error}", config.findings.display()))?;
+        let (arch, virtual_tags) = (config.arch, config.cache.kind == Kind::Vivt);
         let session = Session::new(config, symbols, out);
         Ok(Plugin {
+            arch,
+            virtual_tags,
             listen: session.start(),
             session,
+            upkeep: HashMap::new(),
+            arm: Arm::default(),
         })
     }
 
@@ -46,33 +62,50 @@ impl Plugin {
     }
 
     /// QEMU translates a block of the guest's code.
-    pub fn translate(&self, block: &Block) {
+    pub fn translate(&mut self, block: &Block) {
         let mut payload = 0;
         for instruction in block.instructions() {
+            if self.arch == Arch::Arm {
+                self.arm.find_ram(&instruction);
+            }
             if payload > 0 {
                 payload -= 1;
                 instruction.on_payload();
             }
-            let marker = self.marker(&instruction);
-            if let Some(marker) = marker {
+            let Some(word) = instruction.bytes() else {
+                continue;
+            };
+            let machine = self.session.machine();
+            let word = machine.instruction(word);
+            if let Some(marker) = machine.marker(word) {
                 payload = marker.payload();
                 instruction.on_marker(marker);
             }
             if self.listen == Listen::Accesses {
+                if let Some(upkeep) = machine.upkeep(word) {
+                    self.upkeep.insert(instruction.address(), upkeep);
+                    instruction.on_upkeep();
+                }
                 instruction.on_access();
             }
         }
     }
 
-    fn marker(&self, instruction: &Instruction) -> Option<Marker> {
-        let machine = self.session.machine();
-        machine.marker(machine.instruction(instruction.bytes()?))
-    }
-
     /// The guest runs a marker. True if blocks have to be translated anew.
     pub fn marked(&mut self, marker: Marker) -> bool {
-        let listen = self.session.marker(marker);
+        let listen = match self.start() {
+            Ok(()) => self.session.marker(marker),
+            Err(why) => self.session.refuse(why),
+        };
         self.follow(listen)
+    }
+
+    /// Learns what can be known only while the guest runs.
+    fn start(&mut self) -> Result<(), String> {
+        match self.arch {
+            Arch::Arm => self.arm.start(),
+            _ => Ok(()),
+        }
     }
 
     /// The guest makes a store that follows a marker. True if blocks have to be translated anew.
@@ -80,8 +113,15 @@ impl Plugin {
         if !memory.store() {
             return false;
         }
-        let (address, physical) = (memory.address(), memory.physical());
-        let listen = self.session.payload(address, physical, memory.value());
+        let (address, physical, value) = (memory.address(), memory.physical(), memory.value());
+        let checked = match (self.arch, physical) {
+            (Arch::Arm, Some(physical)) => self.arm.check(address, physical, value),
+            _ => Ok(()),
+        };
+        let listen = match checked {
+            Ok(()) => self.session.payload(address, physical, value),
+            Err(why) => self.session.refuse(why),
+        };
         self.follow(listen)
     }
 
@@ -95,15 +135,73 @@ impl Plugin {
 
     /// The guest makes an access.
     pub fn accessed(&mut self, pc: u64, memory: &Memory) {
+        let address = memory.address();
         let seen = Seen {
             pc,
-            address: memory.address(),
+            address,
             store: memory.store(),
             size: memory.size(),
+            space: self.arm.space(address),
         };
-        self.session.access(seen, || memory.physical());
+        let cached =
+            || !self.virtual_tags || self.arm.translate(address).is_none_or(|at| at.cached);
+        self.session.access(seen, || {
+            let physical = memory.physical()?;
+            let cached = cached();
+            Some(Where { physical, cached })
+        });
+    }
+
+    /// The guest is about to do something to its cache. True if blocks have to be translated anew.
+    pub fn upkeep(&mut self, pc: u64) -> bool {
+        let Some(&upkeep) = self.upkeep.get(&pc) else {
+            return false;
+        };
+        let listen = match self.keep(pc, upkeep) {
+            Ok(()) => Listen::AsBefore,
+            Err(why) => self.session.refuse(why),
+        };
+        self.follow(listen)
+    }
+
+    fn keep(&mut self, pc: u64, upkeep: Upkeep) -> Result<(), String> {
+        match upkeep {
+            Upkeep::All(op) => self.session.maintain_all(pc, op),
+            Upkeep::Space { table } => {
+                self.arm.switch(self.register(table)?);
+                self.session.switch(pc);
+            }
+            Upkeep::Line { op, address } => self.lines(pc, op, self.register(address)?, 1),
+            Upkeep::Range { op, first, last } => {
+                let (first, last) = (self.register(first)?, self.register(last)?);
+                self.lines(pc, op, first, last.saturating_sub(first) + 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// `size` bytes from a virtual address on, page by page.
+    fn lines(&mut self, pc: u64, op: Op, address: u64, size: u64) {
+        let end = address + size;
+        let mut at = address;
+        while at < end {
+            let next = end.min((at | (PAGE - 1)) + 1);
+            if let Some(found) = self.arm.translate(at) {
+                self.session
+                    .maintain(pc, op, (at, found.physical), next - at);
+            }
+            at = next;
+        }
+    }
+
+    fn register(&self, number: u8) -> Result<u64, String> {
+        let value = self.arm.register(number);
+        value.ok_or_else(|| format!("register {number} cannot be read of this QEMU"))
     }
 }
+
+/// The smallest page of the machines whose instructions work on ranges.
+const PAGE: u64 = 4096;
 
 /// Whether the configuration is of the machine that this QEMU emulates.
 fn fits(arch: Arch, info: &Info) -> Result<(), String> {

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io::Write;
 
-use crate::arch::{Machine, Marker};
-use crate::config::{Config, Depth};
-use crate::model::{self, Finding, Kind, Model, Op, Place, place};
+use crate::arch::{By, Machine, Marker};
+use crate::config::{Config, Depth, Kind};
+use crate::model::{self, Finding, Model, Op, Place, place};
 use crate::record::{self, Record};
 use crate::symbols::Symbols;
 
@@ -49,6 +49,17 @@ pub struct Seen {
     pub store: bool,
     /// Bytes.
     pub size: u64,
+    /// The address space, where that is known.
+    pub space: Option<u64>,
+}
+
+/// Where an access goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Where {
+    /// Physical address of the first byte.
+    pub physical: u64,
+    /// False if it goes round the cache.
+    pub cached: bool,
 }
 
 /// One life of the guest.
@@ -86,7 +97,7 @@ struct Window {
 /// Findings are like each other if all of this is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Like {
-    kind: Kind,
+    kind: model::Kind,
     pcs: [u64; 2],
     ops: [bool; 2],
     colours: [Option<Place>; 2],
@@ -244,9 +255,8 @@ impl<W: Write> Session<W> {
         Listen::Nothing
     }
 
-    /// The guest makes an access. `physical` finds its physical address, which takes QEMU a while; it is `None` for a
-    /// device.
-    pub fn access(&mut self, seen: Seen, physical: impl FnOnce() -> Option<u64>) {
+    /// The guest makes an access. `find` finds where it goes, which takes a while; `None` for a device.
+    pub fn access(&mut self, seen: Seen, find: impl FnOnce() -> Option<Where>) {
         let Some(window) = &mut self.window else {
             return;
         };
@@ -258,28 +268,86 @@ impl<W: Write> Session<W> {
         if !judged && !seen.store {
             return;
         }
-        let Some(physical) = physical() else {
+        let Some(Where { physical, cached }) = find() else {
             return;
         };
         window.accesses += 1;
         if !judged {
             return window.model.start_anew(physical);
         }
+        let place = place(&self.config.cache, self.config.page, seen.address);
         let access = model::Access {
             at: window.accesses,
             op: if seen.store { Op::Store } else { Op::Load },
             by,
-            space: self.machine.space(seen.address),
+            space: seen.space.or(self.machine.space(seen.address)),
             address: seen.address,
             physical,
             size: seen.size,
-            place: Some(place(&self.config.cache, self.config.page, seen.address)),
+            place: cached.then_some(place),
             pc: seen.pc,
         };
         let mut found = Vec::new();
         window.model.access(access, |finding| found.push(finding));
         for finding in found {
             self.note(finding);
+        }
+    }
+
+    /// The kernel does `op` to the lines that hold `size` bytes from a virtual address on, all in one page.
+    pub fn maintain(&mut self, pc: u64, op: Op, (address, physical): (u64, u64), size: u64) {
+        let place = place(&self.config.cache, self.config.page, address);
+        let access = self.of_kernel(pc, op, address);
+        if let (Some(window), Depth::Full) = (&mut self.window, self.config.depth) {
+            let access = model::Access {
+                physical,
+                size,
+                place: Some(place),
+                ..access
+            };
+            window.model.access(access, |_| {});
+        }
+    }
+
+    /// The kernel does `op` to all lines.
+    pub fn maintain_all(&mut self, pc: u64, op: Op) {
+        if self.config.depth == Depth::Full {
+            self.all(pc, op);
+        }
+    }
+
+    /// Virtual addresses are another process's from here on. A cache with virtual tags is flushed for that; in depth
+    /// `user` the kernel is trusted to have done it.
+    pub fn switch(&mut self, pc: u64) {
+        if self.config.depth == Depth::User && self.config.cache.kind == Kind::Vivt {
+            self.all(pc, Op::Flush);
+        }
+    }
+
+    fn all(&mut self, pc: u64, op: Op) {
+        let access = self.of_kernel(pc, op, 0);
+        let Some(window) = &mut self.window else {
+            return;
+        };
+        match op {
+            Op::Clean => window.model.clean_all(),
+            // Of dirty data the kernel drops all only where there is nothing yet.
+            _ => window.model.flush_all(access),
+        }
+    }
+
+    /// Something the kernel does to the cache.
+    fn of_kernel(&self, pc: u64, op: Op, address: u64) -> model::Access {
+        model::Access {
+            at: self.window.as_ref().map_or(0, |window| window.accesses),
+            op,
+            by: By::Kernel,
+            space: None,
+            address,
+            physical: 0,
+            size: 0,
+            place: None,
+            pc,
         }
     }
 
@@ -291,7 +359,7 @@ impl<W: Write> Session<W> {
         window.findings += 1;
         let both = [&finding.earlier, &finding.later];
         let colours = match self.config.cache.kind {
-            crate::config::Kind::Vipt => both.map(|access| access.place),
+            Kind::Vipt => both.map(|access| access.place),
             _ => [None; 2],
         };
         let like = Like {

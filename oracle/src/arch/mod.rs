@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! What differs between instruction sets: the words a guest says to the plugin, and who an address belongs to.
 
-mod arm;
+pub mod arm;
 mod hppa;
 mod sparc64;
 
 use crate::config::Arch;
+use crate::model::Op;
 use crate::symbols::Symbols;
 
 /// A word from the guest: an instruction that does nothing, with a number in it that no compiler has a reason to put
@@ -40,6 +41,35 @@ impl Marker {
             Marker::Known => 4,
         }
     }
+}
+
+/// What an instruction, or a function that begins with it, does to the data cache. Registers have the numbers that the
+/// instruction set has for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upkeep {
+    /// To the line at a virtual address.
+    Line {
+        /// What.
+        op: Op,
+        /// The register with the address.
+        address: u8,
+    },
+    /// To the lines from one virtual address to another.
+    Range {
+        /// What.
+        op: Op,
+        /// The register with the address of the first byte.
+        first: u8,
+        /// The register with the address of the last byte, or of another in the last line.
+        last: u8,
+    },
+    /// To all lines.
+    All(Op),
+    /// Nothing, but from here on virtual addresses are another process's.
+    Space {
+        /// The register with the physical address of its page tables.
+        table: u8,
+    },
 }
 
 /// Who made an access.
@@ -85,6 +115,14 @@ impl Machine {
             Arch::None => None,
         };
         Marker::from_number(number?)
+    }
+
+    /// What an instruction does to the data cache.
+    pub fn upkeep(&self, instruction: u32) -> Option<Upkeep> {
+        match self.arch {
+            Arch::Arm => arm::upkeep(instruction),
+            Arch::Hppa | Arch::Sparc64 | Arch::None => None,
+        }
     }
 
     /// Who runs the code at `pc`.

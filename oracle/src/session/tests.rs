@@ -46,8 +46,11 @@ fn access(session: &mut Test, pc: u64, address: u64, store: bool) {
         address,
         store,
         size: 4,
+        space: None,
     };
-    session.access(seen, || Some(0x7000 + address % 4096));
+    let physical = 0x7000 + address % 4096;
+    let cached = true;
+    session.access(seen, || Some(Where { physical, cached }));
 }
 
 /// A session in window 16.

@@ -93,9 +93,10 @@ fn physical(mapping: &Mapping) -> sys::Result<u64> {
 fn use_twice(period: u64, apart: u64, sharing: Sharing) -> sys::Result<()> {
     let page = sys::page_size();
     let file = sys::memfd("oracle", page as u64)?;
-    let place = |residue: u64| (residue % period, period);
-    let writer = Mapping::of_at(&file, 0, page, Prot::ReadWrite, Sharing::Shared, place(0))?;
-    let reader = Mapping::of_at(&file, 0, page, Prot::Read, sharing, place(apart))?;
+    // PA-RISC has a colour for each file, and takes no other for what is shared.
+    let writer = Mapping::of(&file, 0, page, Prot::ReadWrite, Sharing::Shared)?;
+    let place = ((writer.address() + apart) % period, period);
+    let reader = Mapping::of_at(&file, 0, page, Prot::Read, sharing, place)?;
     for value in 1..=2u32 {
         let _: u32 = reader.load(0);
         writer.store(0, value);
