@@ -40,6 +40,8 @@ pub struct Access {
     pub size: u64,
     /// Where in the cache it looks; `None` where it goes round it.
     pub place: Option<Place>,
+    /// Whether a load brings in what is not there.
+    pub brings_in: bool,
     /// The instruction that made it.
     pub pc: u64,
 }
@@ -302,7 +304,7 @@ impl Line {
         }
         if let Some(earlier) = self.dirty_elsewhere(access.place) {
             self.story.push(*access);
-            if let Some(place) = access.place {
+            if let (Some(place), true) = (access.place, access.brings_in) {
                 // What came in may be what memory had before.
                 self.put(place, State::Stale(Bytes::MAX), earlier);
             }
@@ -316,6 +318,7 @@ impl Line {
                 Some((Kind::StaleCopy, earlier))
             }
             Some(_) => None,
+            None if !access.brings_in => None,
             None => {
                 self.story.push(*access);
                 self.put(place, State::Clean, *access);

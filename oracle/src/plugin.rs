@@ -2,28 +2,35 @@
 //! Between QEMU and the session: which instructions to listen to, and what is heard.
 
 mod arm;
+mod registers;
 
 use std::collections::HashMap;
 use std::fs::File;
 
-use crate::arch::{Marker, Upkeep};
-use crate::config::{Arch, Config, Kind};
+use crate::arch::{Marker, Upkeep, Way};
+use crate::config::{Arch, Config, Depth, Kind};
 use crate::model::Op;
 use crate::session::{Listen, Seen, Session, Where};
 use crate::symbols::Symbols;
-use crate::sys::{Block, Info, Memory};
+use crate::sys::{Block, Info, Memory, Processor};
 use arm::Arm;
+use registers::General;
 
 /// The plugin, while QEMU runs.
 pub struct Plugin {
     arch: Arch,
     /// The cache has virtual tags: pages may be mapped round it, and it is flushed for each address space.
     virtual_tags: bool,
+    page: u64,
     session: Session<File>,
     listen: Listen,
     /// What instructions do to the cache, by their address.
     upkeep: HashMap<u64, Upkeep>,
     arm: Arm,
+    /// Of machines whose registers QEMU does not show.
+    general: General,
+    /// Whether what the kernel does to the cache is followed, for which registers have to be read.
+    full: bool,
 }
 
 impl Plugin {
@@ -45,14 +52,18 @@ impl Plugin {
         let out = File::create(&config.findings)
             .map_err(|error| format!("create {}: {error}", config.findings.display()))?;
         let (arch, virtual_tags) = (config.arch, config.cache.kind == Kind::Vivt);
+        let (full, page) = (config.depth == Depth::Full, config.page);
         let session = Session::new(config, symbols, out);
         Ok(Plugin {
             arch,
             virtual_tags,
+            page,
             listen: session.start(),
             session,
             upkeep: HashMap::new(),
             arm: Arm::default(),
+            general: General::new(arch),
+            full,
         })
     }
 
@@ -82,17 +93,18 @@ impl Plugin {
                 instruction.on_marker(marker);
             }
             if self.listen == Listen::Accesses {
-                if let Some(upkeep) = machine.upkeep(word) {
+                if let Some(upkeep) = machine.upkeep(instruction.address(), word) {
                     self.upkeep.insert(instruction.address(), upkeep);
                     instruction.on_upkeep();
                 }
-                instruction.on_access();
+                instruction.on_access(machine.way(word));
             }
         }
     }
 
     /// The guest runs a marker. True if blocks have to be translated anew.
-    pub fn marked(&mut self, marker: Marker) -> bool {
+    pub fn marked(&mut self, marker: Marker, processor: Processor) -> bool {
+        self.general.look(processor);
         let listen = match self.start() {
             Ok(()) => self.session.marker(marker),
             Err(why) => self.session.refuse(why),
@@ -122,6 +134,19 @@ impl Plugin {
             Ok(()) => self.session.payload(address, physical, value),
             Err(why) => self.session.refuse(why),
         };
+        let follow = self.follow(listen);
+        match self.session.known() {
+            Some(pair) if self.full && self.arch != Arch::Arm => follow | self.find_registers(pair),
+            _ => follow,
+        }
+    }
+
+    /// Finds the registers by what the guest has in them, now that it has said it.
+    fn find_registers(&mut self, (address, physical): (u64, u64)) -> bool {
+        let listen = match self.general.find(address, physical) {
+            Ok(()) => Listen::AsBefore,
+            Err(why) => self.session.refuse(why),
+        };
         self.follow(listen)
     }
 
@@ -134,7 +159,7 @@ impl Plugin {
     }
 
     /// The guest makes an access.
-    pub fn accessed(&mut self, pc: u64, memory: &Memory) {
+    pub fn accessed(&mut self, pc: u64, memory: &Memory, way: Way) {
         let address = memory.address();
         let seen = Seen {
             pc,
@@ -143,12 +168,12 @@ impl Plugin {
             size: memory.size(),
             space: self.arm.space(address),
         };
-        let cached =
-            || !self.virtual_tags || self.arm.translate(address).is_none_or(|at| at.cached);
+        let round =
+            || self.virtual_tags && self.arm.translate(address).is_some_and(|at| !at.cached);
         self.session.access(seen, || {
             let physical = memory.physical()?;
-            let cached = cached();
-            Some(Where { physical, cached })
+            let way = if round() { Way::Round } else { way };
+            Some(Where { physical, way })
         });
     }
 
@@ -165,17 +190,47 @@ impl Plugin {
     }
 
     fn keep(&mut self, pc: u64, upkeep: Upkeep) -> Result<(), String> {
+        if let Upkeep::Space { table } = upkeep {
+            self.arm.switch(self.register(table)?);
+            self.session.switch(pc);
+            return Ok(());
+        }
+        // Before the guest has named an address, some machines' registers are not found, and nothing is judged.
+        if !self.full || self.session.known().is_none() {
+            return Ok(());
+        }
         match upkeep {
             Upkeep::All(op) => self.session.maintain_all(pc, op),
-            Upkeep::Space { table } => {
-                self.arm.switch(self.register(table)?);
-                self.session.switch(pc);
-            }
             Upkeep::Line { op, address } => self.lines(pc, op, self.register(address)?, 1),
             Upkeep::Range { op, first, last } => {
                 let (first, last) = (self.register(first)?, self.register(last)?);
                 self.lines(pc, op, first, last.saturating_sub(first) + 1);
             }
+            Upkeep::Page {
+                op,
+                physical,
+                address,
+            } => {
+                let (physical, address) = (self.register(physical)?, self.register(address)?);
+                let start = |address: u64| address & !(self.page - 1);
+                let page = (start(address), start(physical));
+                self.session.maintain(pc, op, page, self.page);
+            }
+            Upkeep::Linear { op, first, end } => {
+                let first = self.register(first)?;
+                let size = match end {
+                    Some(end) => self.register(end)?.saturating_sub(first),
+                    None => self.page,
+                };
+                self.lines(pc, op, first, size);
+            }
+            Upkeep::EveryColour { op, address } => {
+                let address = self.register(address)?;
+                if let Some(physical) = self.session.machine().linear(address) {
+                    self.session.maintain_every_colour(pc, op, physical);
+                }
+            }
+            Upkeep::Space { .. } => {}
         }
         Ok(())
     }
@@ -185,23 +240,30 @@ impl Plugin {
         let end = address + size;
         let mut at = address;
         while at < end {
-            let next = end.min((at | (PAGE - 1)) + 1);
-            if let Some(found) = self.arm.translate(at) {
-                self.session
-                    .maintain(pc, op, (at, found.physical), next - at);
+            let next = end.min((at | (self.page - 1)) + 1);
+            if let Some(physical) = self.physical(at) {
+                self.session.maintain(pc, op, (at, physical), next - at);
             }
             at = next;
         }
     }
 
+    /// Where an address is that the kernel uses.
+    fn physical(&self, address: u64) -> Option<u64> {
+        match self.arch {
+            Arch::Arm => self.arm.translate(address).map(|found| found.physical),
+            _ => self.session.machine().linear(address),
+        }
+    }
+
     fn register(&self, number: u8) -> Result<u64, String> {
-        let value = self.arm.register(number);
+        let value = match self.arch {
+            Arch::Arm => self.arm.register(number),
+            _ => self.general.read(number),
+        };
         value.ok_or_else(|| format!("register {number} cannot be read of this QEMU"))
     }
 }
-
-/// The smallest page of the machines whose instructions work on ranges.
-const PAGE: u64 = 4096;
 
 /// Whether the configuration is of the machine that this QEMU emulates.
 fn fits(arch: Arch, info: &Info) -> Result<(), String> {

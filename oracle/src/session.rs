@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io::Write;
 
-use crate::arch::{By, Machine, Marker};
+use crate::arch::{By, Machine, Marker, Way};
 use crate::config::{Config, Depth, Kind};
 use crate::model::{self, Finding, Model, Op, Place, place};
 use crate::record::{self, Record};
@@ -58,8 +58,8 @@ pub struct Seen {
 pub struct Where {
     /// Physical address of the first byte.
     pub physical: u64,
-    /// False if it goes round the cache.
-    pub cached: bool,
+    /// How it uses the cache.
+    pub way: Way,
 }
 
 /// One life of the guest.
@@ -69,7 +69,7 @@ pub struct Session<W> {
     symbols: Symbols,
     out: W,
     awaited: Option<Awaited>,
-    known: bool,
+    known: Option<(u64, u64)>,
     refused: bool,
     window: Option<Window>,
 }
@@ -111,7 +111,7 @@ impl<W: Write> Session<W> {
             symbols,
             out,
             awaited: None,
-            known: false,
+            known: None,
             refused: false,
             window: None,
             config,
@@ -139,9 +139,9 @@ impl<W: Write> Session<W> {
         }
     }
 
-    /// Whether a window is open.
-    pub fn is_open(&self) -> bool {
-        self.window.is_some()
+    /// The address pair that the guest named, virtual and physical, once QEMU agreed.
+    pub fn known(&self) -> Option<(u64, u64)> {
+        self.known
     }
 
     /// The guest runs a marker.
@@ -193,7 +193,7 @@ impl<W: Write> Session<W> {
 
     fn open(&mut self, id: u32) -> Listen {
         let listen = self.close();
-        if id != SELF_CHECK && !self.known {
+        if id != SELF_CHECK && self.known.is_none() {
             return self.refuse(format!(
                 "window {id} opens before the guest has named an address whose physical address it knows"
             ));
@@ -243,7 +243,7 @@ impl<W: Write> Session<W> {
                  plugin and this QEMU do not fit each other"
             ));
         }
-        self.known = true;
+        self.known = Some((address, physical));
         Listen::AsBefore
     }
 
@@ -257,7 +257,8 @@ impl<W: Write> Session<W> {
 
     /// The guest makes an access. `find` finds where it goes, which takes a while; `None` for a device.
     pub fn access(&mut self, seen: Seen, find: impl FnOnce() -> Option<Where>) {
-        let Some(window) = &mut self.window else {
+        // Before the guest has named an address nothing is judged: what the kernel does to the cache is not seen yet.
+        let (Some(window), Some(_)) = (&mut self.window, self.known) else {
             return;
         };
         let by = self.machine.by(seen.pc);
@@ -268,7 +269,7 @@ impl<W: Write> Session<W> {
         if !judged && !seen.store {
             return;
         }
-        let Some(Where { physical, cached }) = find() else {
+        let Some(Where { physical, way }) = find() else {
             return;
         };
         window.accesses += 1;
@@ -284,7 +285,8 @@ impl<W: Write> Session<W> {
             address: seen.address,
             physical,
             size: seen.size,
-            place: cached.then_some(place),
+            place: (way != Way::Round).then_some(place),
+            brings_in: way == Way::Cached,
             pc: seen.pc,
         };
         let mut found = Vec::new();
@@ -306,6 +308,15 @@ impl<W: Write> Session<W> {
                 ..access
             };
             window.model.access(access, |_| {});
+        }
+    }
+
+    /// The kernel does `op` to a page of memory in every colour.
+    pub fn maintain_every_colour(&mut self, pc: u64, op: Op, physical: u64) {
+        let page = self.config.page;
+        let physical = physical & !(page - 1);
+        for colour in 0..self.config.cache.period / page {
+            self.maintain(pc, op, (colour * page, physical), page);
         }
     }
 
@@ -347,6 +358,7 @@ impl<W: Write> Session<W> {
             physical: 0,
             size: 0,
             place: None,
+            brings_in: false,
             pc,
         }
     }

@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use crate::arch::Marker;
+use crate::arch::{Marker, Way};
 use crate::plugin::Plugin;
 use crate::session::API;
 
@@ -208,13 +208,48 @@ extern "C" fn on_block(_: Id, block: *const RawBlock) {
     with(|_, plugin| plugin.translate(&block));
 }
 
-extern "C" fn on_marker(_: c_uint, data: *mut c_void) {
+/// Called by `oracle_on_marker` with what QEMU's translated code keeps in a register of the host throughout: the
+/// address of its record of the guest's processor. Null on a host of which that is not known.
+extern "C" fn on_marker(_: c_uint, data: *mut c_void, record: *const u64) {
     let marker = match data as usize {
         0 => Marker::Open,
         1 => Marker::Close,
         _ => Marker::Known,
     };
-    with(|id, plugin| translate_anew(id, plugin.marked(marker)));
+    let processor = Processor { record };
+    with(|id, plugin| translate_anew(id, plugin.marked(marker, processor)));
+}
+
+// TCG_AREG0 in QEMU's tcg/x86_64/tcg-target.h is rbp: the third argument of a call goes in rdx.
+#[cfg(target_arch = "x86_64")]
+std::arch::global_asm!(
+    ".globl oracle_on_marker",
+    ".hidden oracle_on_marker",
+    "oracle_on_marker:",
+    "mov rdx, rbp",
+    "jmp {on_marker}",
+    on_marker = sym on_marker,
+);
+
+// TCG_AREG0 in QEMU's tcg/aarch64/tcg-target.h is x19: the third argument of a call goes in x2.
+#[cfg(target_arch = "aarch64")]
+std::arch::global_asm!(
+    ".globl oracle_on_marker",
+    ".hidden oracle_on_marker",
+    "oracle_on_marker:",
+    "mov x2, x19",
+    "b {on_marker}",
+    on_marker = sym on_marker,
+);
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+unsafe extern "C" {
+    safe fn oracle_on_marker(cpu: c_uint, data: *mut c_void);
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+extern "C" fn oracle_on_marker(cpu: c_uint, data: *mut c_void) {
+    on_marker(cpu, data, std::ptr::null());
 }
 
 extern "C" fn on_upkeep(_: c_uint, pc: *mut c_void) {
@@ -227,8 +262,20 @@ extern "C" fn on_payload(_: c_uint, raw: u32, address: u64, _: *mut c_void) {
 }
 
 extern "C" fn on_access(_: c_uint, raw: u32, address: u64, pc: *mut c_void) {
+    access(raw, address, pc, Way::Cached);
+}
+
+extern "C" fn on_access_of_block(_: c_uint, raw: u32, address: u64, pc: *mut c_void) {
+    access(raw, address, pc, Way::NotBroughtIn);
+}
+
+extern "C" fn on_access_round(_: c_uint, raw: u32, address: u64, pc: *mut c_void) {
+    access(raw, address, pc, Way::Round);
+}
+
+fn access(raw: u32, address: u64, pc: *mut c_void, way: Way) {
     let memory = Memory { raw, address };
-    with(|_, plugin| plugin.accessed(pc as u64, &memory));
+    with(|_, plugin| plugin.accessed(pc as u64, &memory, way));
 }
 
 /// A block of code that QEMU translates now.
@@ -284,7 +331,9 @@ impl Instruction<'_> {
         };
         let data = number as *mut c_void;
         // SAFETY: as above; the data is a number.
-        unsafe { qemu_plugin_register_vcpu_insn_exec_cb(self.raw, on_marker, REGISTERS, data) }
+        unsafe {
+            qemu_plugin_register_vcpu_insn_exec_cb(self.raw, oracle_on_marker, REGISTERS, data)
+        }
     }
 
     /// Have [`Plugin::upkeep`] called before it runs.
@@ -311,8 +360,13 @@ impl Instruction<'_> {
     }
 
     /// Have [`Plugin::accessed`] called for its loads and stores.
-    pub fn on_access(&self) {
-        self.on_memory(on_access, READS_AND_WRITES, self.address());
+    pub fn on_access(&self, way: Way) {
+        let callback = match way {
+            Way::Cached => on_access,
+            Way::NotBroughtIn => on_access_of_block,
+            Way::Round => on_access_round,
+        };
+        self.on_memory(callback, READS_AND_WRITES, self.address());
     }
 
     fn on_memory(&self, callback: OnMemory, accesses: c_int, data: u64) {
@@ -451,5 +505,39 @@ impl Registers {
                 .fold(0, |sum, &byte| sum << 8 | u64::from(byte))
         };
         matches!(bytes.len(), 4 | 8).then(|| of_64(bytes))
+    }
+}
+
+/// QEMU's record of the guest's processor, by words of 64 bits.
+#[derive(Clone, Copy, Debug)]
+pub struct Processor {
+    record: *const u64,
+}
+
+/// How much of the record is looked at. On all machines it is longer, and general registers are near its start.
+const LOOKED_AT: usize = 128;
+
+impl Processor {
+    /// Its beginning; nothing on a host of which it is not known where the record is. From a callback.
+    pub fn record(&self) -> &[u64] {
+        match self.record.is_null() {
+            true => &[],
+            // SAFETY: translated code has the record's address where the trampoline took it from, the guest has one
+            // processor, whose record stays, and stands still during a callback.
+            false => unsafe { std::slice::from_raw_parts(self.record, LOOKED_AT) },
+        }
+    }
+
+    /// The two words behind a pointer in the record, if what is at `index` is one into the record itself.
+    pub fn behind(&self, index: usize) -> Option<[u64; 2]> {
+        let place = *self.record().get(index)? as usize;
+        let start = self.record as usize;
+        // The record of the one machine that has windows is larger than a page.
+        let inside = place > start && place < start + 4096 - 16;
+        if !inside || place % align_of::<u64>() != 0 {
+            return None;
+        }
+        // SAFETY: inside the record; see above.
+        Some(unsafe { *(place as *const [u64; 2]) })
     }
 }

@@ -22,9 +22,9 @@ pub fn is_kernel(address: u64) -> bool {
     address >= KERNEL
 }
 
-/// What an instruction does to the data cache: writes to register 7 of the system control coprocessor (B6.6.5), the
-/// instructions of ARM926 that do it until nothing is dirty (DDI 0198, 2.3.8), and those of ARMv6 for ranges (B6.8.1).
-/// Or the write to register 2, with which another address space begins (B4.9.4).
+/// What an instruction does to the data cache: writes to register 7 of the system control coprocessor (part B, on caches
+/// and write buffers), the reads of it with which ARM926 works until nothing is dirty (its manual, DDI 0198, on
+/// register c7), and those of ARMv6 for ranges. Or the write to register 2, with which another address space begins.
 ///
 /// Only what is always executed: the kernel has conditional ones for transfers by devices alone. What works by set and
 /// way is left out; the kernel has none for these machines.
@@ -71,7 +71,7 @@ pub struct Translation {
 /// Looks `address` up in the page tables at `table`, register 2 of the system control coprocessor; `read` gives the word
 /// at a physical address. `None`: nothing is mapped there.
 ///
-/// Both formats of tables (B4.7) agree in what is looked at here. Linux has no second table for the kernel's half.
+/// Both formats of tables (part B, on the virtual memory system) agree in what is looked at here. Linux has no second table for the kernel's half.
 pub fn translate(
     table: u64,
     address: u64,

@@ -8,6 +8,7 @@ mod sparc64;
 use crate::config::Arch;
 use crate::model::Op;
 use crate::symbols::Symbols;
+use std::collections::HashMap;
 
 /// A word from the guest: an instruction that does nothing, with a number in it that no compiler has a reason to put
 /// there. What it is about is stored right behind it. `suites/sys/src/oracle.rs` is the guest's side.
@@ -63,6 +64,31 @@ pub enum Upkeep {
         /// The register with the address of the last byte, or of another in the last line.
         last: u8,
     },
+    /// To the page of memory at a physical address.
+    Page {
+        /// What.
+        op: Op,
+        /// The register with the physical address.
+        physical: u8,
+        /// The register with a virtual address of the colour in which the page is looked for.
+        address: u8,
+    },
+    /// To the lines from one address of the kernel's own view of memory to another.
+    Linear {
+        /// What.
+        op: Op,
+        /// The register with the address of the first byte.
+        first: u8,
+        /// The register with the address behind the last byte; `None`: to the end of the page.
+        end: Option<u8>,
+    },
+    /// To a page of the kernel's own view of memory, in every colour.
+    EveryColour {
+        /// What.
+        op: Op,
+        /// The register with the address of the page.
+        address: u8,
+    },
     /// To all lines.
     All(Op),
     /// Nothing, but from here on virtual addresses are another process's.
@@ -70,6 +96,17 @@ pub enum Upkeep {
         /// The register with the physical address of its page tables.
         table: u8,
     },
+}
+
+/// How an access uses the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// What is not there is brought in.
+    Cached,
+    /// What is there is used; what is not is not brought in.
+    NotBroughtIn,
+    /// It goes round the cache.
+    Round,
 }
 
 /// Who made an access.
@@ -87,14 +124,25 @@ pub struct Machine {
     arch: Arch,
     /// The kernel's image; empty where it is not known.
     image: std::ops::Range<u64>,
+    /// Functions of the kernel that do something to the cache, by address.
+    functions: HashMap<u64, Upkeep>,
 }
 
 impl Machine {
     /// Of a kernel with these symbols.
     pub fn new(arch: Arch, symbols: &Symbols) -> Machine {
+        let functions: &[(&str, Upkeep)] = match arch {
+            Arch::Hppa => &hppa::FUNCTIONS,
+            Arch::Sparc64 => &sparc64::FUNCTIONS,
+            Arch::Arm | Arch::None => &[],
+        };
+        let known = functions
+            .iter()
+            .filter_map(|&(name, upkeep)| Some((symbols.address(name)?, upkeep)));
         Machine {
             arch,
             image: symbols.image().unwrap_or(0..0),
+            functions: known.collect(),
         }
     }
 
@@ -117,11 +165,29 @@ impl Machine {
         Marker::from_number(number?)
     }
 
-    /// What an instruction does to the data cache.
-    pub fn upkeep(&self, instruction: u32) -> Option<Upkeep> {
+    /// What is done to the data cache by an instruction, or by the function that begins with it.
+    pub fn upkeep(&self, pc: u64, instruction: u32) -> Option<Upkeep> {
         match self.arch {
             Arch::Arm => arm::upkeep(instruction),
-            Arch::Hppa | Arch::Sparc64 | Arch::None => None,
+            Arch::Hppa | Arch::Sparc64 => self.functions.get(&pc).copied(),
+            Arch::None => None,
+        }
+    }
+
+    /// How the accesses of an instruction use the cache.
+    pub fn way(&self, instruction: u32) -> Way {
+        match self.arch {
+            Arch::Sparc64 => sparc64::way(instruction),
+            _ => Way::Cached,
+        }
+    }
+
+    /// The physical address of an address in the kernel's own view of memory.
+    pub fn linear(&self, address: u64) -> Option<u64> {
+        match self.arch {
+            Arch::Hppa => hppa::linear(address),
+            Arch::Sparc64 => sparc64::linear(address),
+            Arch::Arm | Arch::None => None,
         }
     }
 

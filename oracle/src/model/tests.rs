@@ -49,6 +49,7 @@ impl Bench {
             physical,
             size,
             place,
+            brings_in: true,
             pc: 0x100 + self.at,
         };
         let before = self.findings.len();

@@ -49,8 +49,8 @@ fn access(session: &mut Test, pc: u64, address: u64, store: bool) {
         space: None,
     };
     let physical = 0x7000 + address % 4096;
-    let cached = true;
-    session.access(seen, || Some(Where { physical, cached }));
+    let way = Way::Cached;
+    session.access(seen, || Some(Where { physical, way }));
 }
 
 /// A session in window 16.

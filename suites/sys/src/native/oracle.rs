@@ -26,7 +26,7 @@ mod words {
 
 #[cfg(target_arch = "sparc64")]
 mod words {
-    /// `sethi 0x2a5a00+n, %g0`: a constant for the register that stays 0 (SPARC Architecture Manual, Version 9, A.48).
+    /// `sethi 0x2a5a00+n, %g0`: a constant for the register that stays 0 (SPARC Architecture Manual, Version 9: SETHI).
     macro_rules! word {
         (open) => {
             ".word 0x012a5a01"
