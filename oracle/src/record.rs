@@ -61,9 +61,9 @@ pub enum Record {
         #[serde(serialize_with = "hex")]
         line: u64,
         /// The store that `later` may miss, or destroy.
-        earlier: Access,
+        earlier: Box<Access>,
         /// The access.
-        later: Access,
+        later: Box<Access>,
         /// What was done to the line, in order, the last ones.
         story: Vec<Access>,
     },
@@ -145,8 +145,8 @@ impl Record {
             number,
             kind: finding.kind,
             line: finding.line,
-            earlier: access(&finding.earlier),
-            later: access(&finding.later),
+            earlier: access(&finding.earlier).into(),
+            later: access(&finding.later).into(),
             story: finding.story.iter().map(access).collect(),
         }
     }

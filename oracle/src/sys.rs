@@ -4,14 +4,16 @@
 //! A guest with one processor has one thread that runs its code, and all callbacks come from it. The plugin is installed
 //! before that thread starts. So its state needs no lock.
 
+mod inside;
+
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::marker::PhantomData;
-use std::ops::Range;
 
 use crate::arch::{Marker, Way};
 use crate::plugin::Plugin;
 use crate::session::API;
+pub use inside::{Processor, Ram, Registers};
 
 /// Which version of the interface this plugin was made for: QEMU looks for it.
 #[unsafe(no_mangle)]
@@ -99,26 +101,6 @@ unsafe extern "C" {
     fn qemu_plugin_hwaddr_phys_addr(physical: *const RawPhysical) -> u64;
     fn qemu_plugin_reset(id: Id, callback: extern "C" fn(Id));
     fn qemu_plugin_insn_haddr(instruction: *const RawInstruction) -> *const c_void;
-    fn qemu_plugin_get_registers() -> *const RawArray<RawRegister>;
-    fn qemu_plugin_read_register(register: *mut c_void, into: *mut RawArray<u8>) -> c_int;
-    /// Of GLib, which QEMU brings.
-    fn g_byte_array_new() -> *mut RawArray<u8>;
-    fn g_byte_array_set_size(array: *mut RawArray<u8>, length: c_uint);
-}
-
-/// GLib's `GArray` and `GByteArray`.
-#[repr(C)]
-struct RawArray<T> {
-    data: *const T,
-    length: c_uint,
-}
-
-/// `qemu_plugin_reg_descriptor`.
-#[repr(C)]
-struct RawRegister {
-    handle: *mut c_void,
-    name: *const c_char,
-    feature: *const c_char,
 }
 
 /// What QEMU says of itself.
@@ -216,7 +198,8 @@ extern "C" fn on_marker(_: c_uint, data: *mut c_void, record: *const u64) {
         1 => Marker::Close,
         _ => Marker::Known,
     };
-    let processor = Processor { record };
+    // SAFETY: the trampoline's promise.
+    let processor = unsafe { Processor::at(record) };
     with(|id, plugin| translate_anew(id, plugin.marked(marker, processor)));
 }
 
@@ -347,11 +330,7 @@ impl Instruction<'_> {
     pub fn ram(&self, physical: u64) -> Option<Ram> {
         // SAFETY: as above.
         let here = unsafe { qemu_plugin_insn_haddr(self.raw) } as usize;
-        let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
-        let mapped = maps.lines().filter_map(readable);
-        let mapped = mapped.into_iter().find(|mapped| mapped.contains(&here))?;
-        let zero = here.wrapping_sub(physical as usize);
-        Some(Ram { zero, mapped })
+        Ram::around(here, physical)
     }
 
     /// Have [`Plugin::payload`] called for its stores.
@@ -421,123 +400,5 @@ impl Memory {
                 _ => data.quad[0],
             }
         }
-    }
-}
-
-/// The guest's memory as QEMU has it: one piece of QEMU's own, with one offset between the two.
-#[derive(Clone, Debug)]
-pub struct Ram {
-    /// Where the byte with physical address 0 is, or would be.
-    zero: usize,
-    /// QEMU's own addresses of the piece.
-    mapped: Range<usize>,
-}
-
-impl Ram {
-    /// The little-endian word at a physical address, as the guest has it now; `None` where there is no memory.
-    pub fn word(&self, physical: u64) -> Option<u32> {
-        let place = self.zero.wrapping_add(physical as usize);
-        let inside = place >= self.mapped.start && place < self.mapped.end - size_of::<u32>();
-        if !inside || place % align_of::<u32>() != 0 {
-            return None;
-        }
-        // SAFETY: it is mapped and aligned; QEMU keeps the guest's memory for as long as it runs, and the guest's
-        // processor stands still during a callback.
-        Some(u32::from_le(unsafe {
-            (place as *const u32).read_volatile()
-        }))
-    }
-}
-
-/// The addresses in a line of `/proc/self/maps`, if they can be read.
-fn readable(line: &str) -> Option<Range<usize>> {
-    let (addresses, rest) = line.split_once(' ')?;
-    let (start, end) = addresses.split_once('-')?;
-    let number = |text| usize::from_str_radix(text, 16).ok();
-    rest.starts_with('r')
-        .then_some(number(start)?..number(end)?)
-}
-
-/// Registers of the guest's processor, of those that QEMU shows to plugins.
-pub struct Registers {
-    handles: Vec<*mut c_void>,
-    buffer: *mut RawArray<u8>,
-}
-
-impl Registers {
-    /// Those with the names; `None` if one is missing. To be called from a callback.
-    pub fn find(names: &[&str]) -> Option<Registers> {
-        // SAFETY: a callback is under way, as QEMU asks for. The list is ours and stays; a text for each is in it.
-        let known = unsafe {
-            let list = qemu_plugin_get_registers();
-            if list.is_null() || (*list).data.is_null() {
-                return None;
-            }
-            std::slice::from_raw_parts((*list).data, (*list).length as usize)
-        };
-        let handle = |name: &&str| {
-            // SAFETY: as above.
-            let of_name = |one: &&RawRegister| {
-                unsafe { CStr::from_ptr(one.name) }.to_bytes() == name.as_bytes()
-            };
-            known.iter().find(of_name).map(|one| one.handle)
-        };
-        Some(Registers {
-            handles: names.iter().map(handle).collect::<Option<_>>()?,
-            // SAFETY: nothing is passed.
-            buffer: unsafe { g_byte_array_new() },
-        })
-    }
-
-    /// The little-endian content of the register that was named at `index`, from a callback that may look at registers.
-    pub fn read(&self, index: usize) -> Option<u64> {
-        let handle = *self.handles.get(index)?;
-        // SAFETY: the handle is QEMU's own, the buffer GLib's; QEMU appends to it.
-        let bytes = unsafe {
-            g_byte_array_set_size(self.buffer, 0);
-            qemu_plugin_read_register(handle, self.buffer);
-            std::slice::from_raw_parts((*self.buffer).data, (*self.buffer).length as usize)
-        };
-        let of_64 = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .rev()
-                .fold(0, |sum, &byte| sum << 8 | u64::from(byte))
-        };
-        matches!(bytes.len(), 4 | 8).then(|| of_64(bytes))
-    }
-}
-
-/// QEMU's record of the guest's processor, by words of 64 bits.
-#[derive(Clone, Copy, Debug)]
-pub struct Processor {
-    record: *const u64,
-}
-
-/// How much of the record is looked at. On all machines it is longer, and general registers are near its start.
-const LOOKED_AT: usize = 128;
-
-impl Processor {
-    /// Its beginning; nothing on a host of which it is not known where the record is. From a callback.
-    pub fn record(&self) -> &[u64] {
-        match self.record.is_null() {
-            true => &[],
-            // SAFETY: translated code has the record's address where the trampoline took it from, the guest has one
-            // processor, whose record stays, and stands still during a callback.
-            false => unsafe { std::slice::from_raw_parts(self.record, LOOKED_AT) },
-        }
-    }
-
-    /// The two words behind a pointer in the record, if what is at `index` is one into the record itself.
-    pub fn behind(&self, index: usize) -> Option<[u64; 2]> {
-        let place = *self.record().get(index)? as usize;
-        let start = self.record as usize;
-        // The record of the one machine that has windows is larger than a page.
-        let inside = place > start && place < start + 4096 - 16;
-        if !inside || place % align_of::<u64>() != 0 {
-            return None;
-        }
-        // SAFETY: inside the record; see above.
-        Some(unsafe { *(place as *const [u64; 2]) })
     }
 }

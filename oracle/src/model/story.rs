@@ -16,14 +16,26 @@ pub struct Story {
 }
 
 impl Story {
-    /// Adds an access; the oldest goes if there is no room.
+    /// Adds an access; the oldest goes if there is no room. One like the last, by the same instruction in the same place,
+    /// takes its place: a loop over a line is not all there is to tell of it.
     pub fn push(&mut self, access: Access) {
+        if let Some(last) = self.last() {
+            if (last.op, last.place, last.pc) == (access.op, access.place, access.pc) {
+                *last = access;
+                return;
+            }
+        }
         let index = self.number as usize % KEPT;
         match self.ring.get_mut(index) {
             Some(old) => *old = access,
             None => self.ring.push(access),
         }
         self.number = self.number.wrapping_add(1);
+    }
+
+    fn last(&mut self) -> Option<&mut Access> {
+        let newest = (self.number as usize).checked_sub(1)? % KEPT;
+        self.ring.get_mut(newest)
     }
 
     /// Adds an access if there is one.

@@ -199,6 +199,19 @@ fn a_finding_tells_the_last_store_and_how_it_came() {
 }
 
 #[test]
+fn a_loop_over_a_line_is_one_step_of_its_story() {
+    let mut bench = Bench::new(Write::Back);
+    bench.step(Store, Some(1));
+    for word in 0..8 {
+        bench.at = 100;
+        bench.word(Load, Some(2), word);
+    }
+    let last = bench.findings.last().unwrap();
+    assert_eq!((bench.findings.len(), last.story.len()), (8, 2));
+    assert_eq!(last.story[1].physical, LINE + 28);
+}
+
+#[test]
 fn places_are_colours_or_addresses() {
     let mut cache = config::tests::sample().cache;
     assert_eq!(place(&cache, 4096, 0xbeef_7123), 3);

@@ -162,3 +162,55 @@ fn a_store_of_the_kernel_has_the_line_start_anew_unless_it_is_judged() {
     assert_eq!(steps(Depth::User), 0);
     assert_eq!(steps(Depth::Full), 3);
 }
+
+/// What is found of a load in another colour after a store and whatever `between` does.
+fn found_after(change: impl FnOnce(&mut Config), between: impl FnOnce(&mut Test)) -> u64 {
+    let mut session = opened(change);
+    access(&mut session, PROGRAM_PC, 0x4000_1008, true);
+    between(&mut session);
+    access(&mut session, PROGRAM_PC, 0x4000_2008, false);
+    session.window.unwrap().findings
+}
+
+#[test]
+fn what_the_kernel_does_to_the_cache_counts_where_it_is_judged() {
+    let full = |config: &mut Config| config.depth = Depth::Full;
+    let colour = |address: u64| {
+        move |session: &mut Test| {
+            session.maintain(KERNEL_PC, Op::Flush, (address, 0x7000), 4096);
+        }
+    };
+    assert_eq!(found_after(full, |_| {}), 1);
+    assert_eq!(found_after(full, colour(0xffff_5000)), 0);
+    assert_eq!(found_after(full, colour(0xffff_6000)), 1);
+    assert_eq!(
+        found_after(full, |session| session.maintain_all(KERNEL_PC, Op::Flush)),
+        0
+    );
+    let every = |session: &mut Test| session.maintain_every_colour(KERNEL_PC, Op::Flush, 0x7123);
+    assert_eq!(found_after(full, every), 0);
+    assert_eq!(found_after(|_| {}, colour(0xffff_5000)), 1);
+}
+
+#[test]
+fn a_switch_flushes_virtual_tags_where_the_kernel_is_trusted_to() {
+    let switch = |session: &mut Test| session.switch(KERNEL_PC);
+    let tags = |depth| {
+        move |config: &mut Config| {
+            config.cache.kind = Kind::Vivt;
+            config.depth = depth;
+        }
+    };
+    assert_eq!(found_after(tags(Depth::User), switch), 0);
+    assert_eq!(found_after(tags(Depth::Full), switch), 1);
+    assert_eq!(found_after(|_| {}, switch), 1);
+}
+
+#[test]
+fn nothing_is_judged_before_the_check() {
+    let mut session = session(|_| {});
+    open(&mut session, 0);
+    access(&mut session, PROGRAM_PC, 0x4000_1008, true);
+    access(&mut session, PROGRAM_PC, 0x4000_2008, false);
+    assert_eq!(session.window.unwrap().accesses, 0);
+}
