@@ -368,6 +368,12 @@ impl<W: Write> Session<W> {
         let Some(window) = &mut self.window else {
             return;
         };
+        let of_kernel = finding.earlier.by == By::Kernel;
+        let name = |pc| self.symbols.function(self.machine.plain(pc));
+        let function = of_kernel.then(|| name(finding.earlier.pc)).flatten();
+        if function.is_some_and(|(name, _)| self.machine.is_excused(name)) {
+            return;
+        }
         window.findings += 1;
         let both = [&finding.earlier, &finding.later];
         let colours = match self.config.cache.kind {

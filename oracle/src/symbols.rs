@@ -41,6 +41,15 @@ impl Symbols {
 
     /// The last symbol at or before `address` and how far behind it that is, as `clear_page+0x10`.
     pub fn name(&self, address: u64) -> Option<String> {
+        let (name, offset) = self.function(address)?;
+        Some(match offset {
+            0 => name.to_owned(),
+            offset => format!("{name}+{offset:#x}"),
+        })
+    }
+
+    /// The last symbol at or before `address`, and how far behind it that is.
+    pub fn function(&self, address: u64) -> Option<(&str, u64)> {
         if !self.image()?.contains(&address) {
             return None;
         }
@@ -48,10 +57,7 @@ impl Symbols {
             .by_address
             .partition_point(|(start, _)| *start <= address);
         let (start, name) = self.by_address.get(behind.checked_sub(1)?)?;
-        Some(match address - start {
-            0 => name.clone(),
-            offset => format!("{name}+{offset:#x}"),
-        })
+        Some((name, address - start))
     }
 }
 

@@ -174,6 +174,14 @@ impl Machine {
         }
     }
 
+    /// Whether stores of the kernel's function are known to be seen late by others, and are not held against them.
+    pub fn is_excused(&self, function: &str) -> bool {
+        match self.arch {
+            Arch::Sparc64 => sparc64::EXCUSED.contains(&function),
+            _ => false,
+        }
+    }
+
     /// How the accesses of an instruction use the cache.
     pub fn way(&self, instruction: u32) -> Way {
         match self.arch {

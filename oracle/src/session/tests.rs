@@ -214,3 +214,21 @@ fn nothing_is_judged_before_the_check() {
     access(&mut session, PROGRAM_PC, 0x4000_2008, false);
     assert_eq!(session.window.unwrap().accesses, 0);
 }
+
+#[test]
+fn what_is_known_to_be_seen_late_is_no_finding() {
+    let found = |function: &str| {
+        let mut config = config::tests::sample();
+        config.arch = crate::config::Arch::Sparc64;
+        config.depth = Depth::Full;
+        let map = format!("400000 T _text\n404000 T {function}\n404100 T next\n800000 B _end\n");
+        let mut session = Session::new(config, Symbols::parse(&map), Vec::new());
+        say(&mut session, 0x1_0000_5000);
+        open(&mut session, 16);
+        access(&mut session, 0x40_4010, 0xffff_f800_0000_1008, true);
+        access(&mut session, PROGRAM_PC, 0xffff_f801_0000_2008, false);
+        session.window.unwrap().findings
+    };
+    assert_eq!(found("update_vsyscall"), 0);
+    assert_eq!(found("clear_page"), 1);
+}
