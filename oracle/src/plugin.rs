@@ -7,7 +7,7 @@ mod registers;
 use std::collections::HashMap;
 use std::fs::File;
 
-use crate::arch::{Marker, Upkeep, Way};
+use crate::arch::{Machine, Marker, Upkeep, Way};
 use crate::config::{Arch, Config, Depth, Kind};
 use crate::model::Op;
 use crate::session::{Listen, Seen, Session, Where};
@@ -49,6 +49,9 @@ impl Plugin {
                 Symbols::parse(&text)
             }
         };
+        if config.depth == Depth::Full {
+            knows_flushes(&config, &symbols)?;
+        }
         let out = File::create(&config.findings)
             .map_err(|error| format!("create {}: {error}", config.findings.display()))?;
         let (arch, virtual_tags) = (config.arch, config.cache.kind == Kind::Vivt);
@@ -262,6 +265,23 @@ impl Plugin {
             _ => self.general.read(number),
         };
         value.ok_or_else(|| format!("register {number} cannot be read of this QEMU"))
+    }
+}
+
+/// Whether what the kernel does to the cache can be seen.
+fn knows_flushes(config: &Config, symbols: &Symbols) -> Result<(), String> {
+    let unknown = Machine::new(config.arch, symbols).unknown(symbols);
+    match &unknown[..] {
+        [] => Ok(()),
+        names => Err(format!(
+            "depth `full` has to know where the kernel flushes, and {} has no {}: name the System.map of this kernel as \
+             `symbols`, or use depth `user`",
+            config
+                .symbols
+                .as_ref()
+                .map_or("`symbols`: null".into(), |path| path.display().to_string()),
+            names.join(", ")
+        )),
     }
 }
 

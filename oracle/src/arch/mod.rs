@@ -5,10 +5,11 @@ pub mod arm;
 mod hppa;
 mod sparc64;
 
+use std::collections::HashMap;
+
 use crate::config::Arch;
 use crate::model::Op;
 use crate::symbols::Symbols;
-use std::collections::HashMap;
 
 /// A word from the guest: an instruction that does nothing, with a number in it that no compiler has a reason to put
 /// there. What it is about is stored right behind it. `suites/sys/src/oracle.rs` is the guest's side.
@@ -118,6 +119,15 @@ pub enum By {
     Kernel,
 }
 
+/// Functions of the kernel that do something to the cache, where their instructions do not tell what.
+fn functions(arch: Arch) -> &'static [(&'static str, Upkeep)] {
+    match arch {
+        Arch::Hppa => &hppa::FUNCTIONS,
+        Arch::Sparc64 => &sparc64::FUNCTIONS,
+        Arch::Arm | Arch::None => &[],
+    }
+}
+
 /// What there is to know of an instruction set, and of the kernel that runs on it.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -131,12 +141,7 @@ pub struct Machine {
 impl Machine {
     /// Of a kernel with these symbols.
     pub fn new(arch: Arch, symbols: &Symbols) -> Machine {
-        let functions: &[(&str, Upkeep)] = match arch {
-            Arch::Hppa => &hppa::FUNCTIONS,
-            Arch::Sparc64 => &sparc64::FUNCTIONS,
-            Arch::Arm | Arch::None => &[],
-        };
-        let known = functions
+        let known = functions(arch)
             .iter()
             .filter_map(|&(name, upkeep)| Some((symbols.address(name)?, upkeep)));
         Machine {
@@ -144,6 +149,14 @@ impl Machine {
             image: symbols.image().unwrap_or(0..0),
             functions: known.collect(),
         }
+    }
+
+    /// The functions that do something to the cache and have no symbol: what they do would not be seen.
+    pub fn unknown(&self, symbols: &Symbols) -> Vec<&'static str> {
+        let names = functions(self.arch).iter().map(|(name, _)| *name);
+        names
+            .filter(|name| symbols.address(name).is_none())
+            .collect()
     }
 
     /// The instruction in four bytes of the guest's memory.
@@ -234,5 +247,40 @@ impl Machine {
             Arch::Hppa => hppa::offset(address),
             _ => address,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_known_by_their_symbols() {
+        let symbols =
+            Symbols::parse("400000 T _text\n404000 T __flush_dcache_page\n800000 B _end\n");
+        let machine = Machine::new(Arch::Sparc64, &symbols);
+        assert!(machine.unknown(&symbols).is_empty());
+        let here = machine.upkeep(0x40_4000, 0);
+        assert!(matches!(here, Some(Upkeep::EveryColour { .. })));
+        assert_eq!(machine.upkeep(0x40_4004, 0), None);
+        assert_eq!(
+            machine.unknown(&Symbols::default()),
+            ["__flush_dcache_page"]
+        );
+    }
+
+    #[test]
+    fn addresses_belong_to_who_uses_them() {
+        let symbols = Symbols::parse("400000 T _text\n800000 B _end\n");
+        let machine = Machine::new(Arch::Sparc64, &symbols);
+        assert_eq!(machine.by(0x40_4000), By::Kernel);
+        assert_eq!(machine.by(0x10_7110), By::Process);
+        // Programs' data and the kernel's image have the same addresses.
+        assert!(machine.is_of_process(0x4e_f5f8, By::Process));
+        assert!(!machine.is_of_process(0x4e_f5f8, By::Kernel));
+        let machine = Machine::new(Arch::Hppa, &symbols);
+        assert_eq!(machine.space(0x4a00_1000_0000), Some(0x4a00));
+        assert_eq!(machine.plain(0x4a00_1000_0000), 0x1000_0000);
+        assert_eq!(machine.linear(0x1000_3000), Some(0x3000));
     }
 }
