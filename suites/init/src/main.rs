@@ -9,6 +9,7 @@ mod case;
 mod cleanup;
 mod coverage;
 mod logs;
+mod oracle;
 mod records;
 mod run;
 mod shell;

@@ -9,6 +9,7 @@ use crate::audit::Snapshot;
 use crate::boot;
 use crate::cleanup::{self, Cleaned};
 use crate::coverage;
+use crate::oracle::Oracle;
 use crate::records::Port;
 use crate::supervise::{self, Finished};
 
@@ -22,10 +23,11 @@ pub fn run(plan: &Plan) -> Result<(), String> {
         .ok_or("dmmap.records=DEVICE is missing on the kernel command line")?;
     let mut port = Port::open(&path)?;
     port.send(&hello(plan)?);
+    let oracle = Oracle::start(plan)?;
     for (index, planned) in plan.cases.iter().enumerate() {
         let (number, of) = (index + 1, plan.cases.len());
         boot::announce(&format!("case {number}/{of} {}", planned.id));
-        let stuck = run_case(planned, &mut |record| port.send(&record));
+        let stuck = run_case(index, planned, oracle, &mut |record| port.send(&record));
         if stuck {
             port.drain();
             return Err(format!("a process of {} cannot be killed", planned.id));
@@ -62,14 +64,22 @@ fn caches() -> Vec<String> {
     about.map(str::to_owned).take(CACHE_LINES).collect()
 }
 
-/// Runs one case with all the checks around it, and tells `send` about it. True if a process of it is left.
-pub fn run_case(planned: &PlannedCase, send: &mut dyn FnMut(Record)) -> bool {
+/// Runs the plan's case `index` with all the checks around it, and tells `send` about it. True if a process of it is
+/// left.
+pub fn run_case(
+    index: usize,
+    planned: &PlannedCase,
+    oracle: Oracle,
+    send: &mut dyn FnMut(Record),
+) -> bool {
     let case = || planned.id.clone();
     send(Record::CaseStart { case: case() });
     let start = Instant::now();
     let before = Snapshot::take();
-    let supervised = supervise::supervise(planned, send);
-    let cleaned = cleanup::kill_and_reap();
+    let (supervised, cleaned) = oracle.around(index, || {
+        let supervised = supervise::supervise(planned, send);
+        (supervised, cleanup::kill_and_reap())
+    });
     let Finished {
         outcome,
         mut figures,

@@ -5,6 +5,7 @@ use protocol::plan::Plan;
 use protocol::record::Record;
 use sys::{Fd, Forked, OpenFlags, list_dir, print_line, read_text};
 
+use crate::oracle::Oracle;
 use crate::run::run_case;
 
 const BUSYBOX: &str = "/bin/busybox";
@@ -77,10 +78,11 @@ fn obey(plan: &Plan, line: &str) -> String {
 }
 
 fn run(plan: &Plan, id: &str) -> String {
-    let Some(planned) = plan.cases.iter().find(|case| case.id == id) else {
+    let mut cases = plan.cases.iter().enumerate();
+    let Some((index, planned)) = cases.find(|(_, case)| case.id == id) else {
         return format!("{id}: no such case; `cases` lists them");
     };
-    run_case(planned, &mut |record| match record {
+    run_case(index, planned, Oracle::OFF, &mut |record| match record {
         Record::Log { line, .. } => say(&line),
         Record::CaseEnd {
             outcome,

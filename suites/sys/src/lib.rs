@@ -7,6 +7,9 @@
 //! the same reason nothing here has threads (programs fork), no closure outlives its call, and no libc type or constant
 //! shows in a signature.
 
+// Inline assembly for SPARC is not stable yet.
+#![cfg_attr(target_arch = "sparc64", feature(asm_experimental_arch))]
+
 mod errno;
 mod file;
 mod fs;
@@ -16,6 +19,7 @@ mod memory;
 #[allow(unsafe_code)]
 mod native;
 mod numbers;
+pub mod oracle;
 mod peer;
 mod process;
 mod time;

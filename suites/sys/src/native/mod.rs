@@ -8,6 +8,7 @@ pub(crate) mod file;
 pub(crate) mod fs;
 pub(crate) mod machine;
 pub(crate) mod memory;
+pub(crate) mod oracle;
 pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod time;

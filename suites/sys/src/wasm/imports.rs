@@ -85,6 +85,11 @@ unsafe extern "C" {
     pub(super) fn futex_requeue(at: u64, to: u64, count: u32) -> i64;
     pub(super) fn robust_list(entry: u64, to_futex: usize) -> i64;
 
+    /// Words to a cache oracle: `crate::oracle`.
+    pub(super) safe fn oracle_open(id: u32);
+    pub(super) safe fn oracle_close();
+    pub(super) fn oracle_known(at: u64, physical: u64);
+
     /// How many bytes were read or written, of a process that is not this one.
     pub(super) fn read_memory(pid: i32, at: u64, into: *mut u8, room: usize) -> i64;
     pub(super) fn write_memory(pid: i32, at: u64, bytes: *const u8, len: usize) -> i64;

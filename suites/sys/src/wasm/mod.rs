@@ -12,6 +12,7 @@ pub(crate) mod fs;
 mod imports;
 pub(crate) mod machine;
 pub(crate) mod memory;
+pub(crate) mod oracle;
 pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod time;

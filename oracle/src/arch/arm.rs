@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! ARMv5 and ARMv6: the ARM Architecture Reference Manual, DDI 0100I.
+
+use super::Upkeep;
+use crate::model::Op;
+
+/// `bic r10, r10, #0, 2n`: clears no bit of r10. The immediate is 0 rotated by 2n, for which compilers have no use
+/// (A4.1.6 BIC, A5.1.3 immediate operands). Always; flags stay as they are.
+pub fn marker(instruction: u32) -> Option<u32> {
+    match instruction & !0xf00 {
+        0xe3ca_a000 => Some(instruction >> 8 & 0xf),
+        _ => None,
+    }
+}
+
+/// Modules lie 16 MiB below the kernel's memory, and processes end there: TASK_SIZE in
+/// arch/arm/include/asm/memory.h, with memory split 3 to 1 (CONFIG_VMSPLIT_3G).
+const KERNEL: u64 = 0xbf00_0000;
+
+/// Whether the address is one of the kernel's.
+pub fn is_kernel(address: u64) -> bool {
+    address >= KERNEL
+}
+
+/// What an instruction does to the data cache: writes to register 7 of the system control coprocessor (part B, on caches
+/// and write buffers), the reads of it with which ARM926 works until nothing is dirty (its manual, DDI 0198, on
+/// register c7), and those of ARMv6 for ranges. Or the write to register 2, with which another address space begins.
+///
+/// Only what is always executed: the kernel has conditional ones for transfers by devices alone. What works by set and
+/// way is left out; the kernel has none for these machines.
+pub fn upkeep(instruction: u32) -> Option<Upkeep> {
+    let register = |shift: u32| (instruction >> shift & 0xf) as u8;
+    match instruction & 0xffff_0fff {
+        0xee02_0f10 => Some(Upkeep::Space {
+            table: register(12),
+        }),
+        0xee07_0f16 | 0xee07_0f17 => Some(Upkeep::All(Op::Invalidate)),
+        0xee07_0f1a | 0xee07_0f1b => Some(Upkeep::All(Op::Clean)),
+        0xee07_0f1e | 0xee07_0f1f => Some(Upkeep::All(Op::Flush)),
+        0xee07_0f36 | 0xee07_0f37 => line(Op::Invalidate, register(12)),
+        0xee07_0f3a | 0xee07_0f3b => line(Op::Clean, register(12)),
+        0xee07_0f3e | 0xee07_0f3f => line(Op::Flush, register(12)),
+        0xee17_0f7a => Some(Upkeep::All(Op::Clean)),
+        0xee17_0f7e => Some(Upkeep::All(Op::Flush)),
+        _ => match instruction & 0xfff0_0fff {
+            0xec40_0f06 => range(Op::Invalidate, register(16), register(12)),
+            0xec40_0f0c => range(Op::Clean, register(16), register(12)),
+            0xec40_0f0e => range(Op::Flush, register(16), register(12)),
+            _ => None,
+        },
+    }
+}
+
+fn line(op: Op, address: u8) -> Option<Upkeep> {
+    Some(Upkeep::Line { op, address })
+}
+
+fn range(op: Op, first: u8, last: u8) -> Option<Upkeep> {
+    Some(Upkeep::Range { op, first, last })
+}
+
+/// Where a virtual address is in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// The physical address.
+    pub physical: u64,
+    /// Whether the cache takes part: bit C.
+    pub cached: bool,
+}
+
+/// Looks `address` up in the page tables at `table`, register 2 of the system control coprocessor; `read` gives the word
+/// at a physical address. `None`: nothing is mapped there.
+///
+/// Both formats of tables (part B, on the virtual memory system) agree in what is looked at here. Linux has no second table for the kernel's half.
+pub fn translate(
+    table: u64,
+    address: u64,
+    read: impl Fn(u64) -> Option<u32>,
+) -> Option<Translation> {
+    let address = address & 0xffff_ffff;
+    let found = |entry: u32, size: u64| {
+        let base = u64::from(entry) & !(size - 1) & 0xffff_ffff;
+        Some(Translation {
+            physical: base | address & (size - 1),
+            cached: entry & 0b1000 != 0,
+        })
+    };
+    let first = read(table & !0x3fff | address >> 20 << 2)?;
+    match first & 0b11 {
+        0b01 => {
+            let second = read(u64::from(first) & !0x3ff | (address >> 12 & 0xff) << 2)?;
+            match second & 0b11 {
+                0b00 => None,
+                0b01 => found(second, 64 << 10),
+                _ => found(second, 4 << 10),
+            }
+        }
+        0b10 => found(first, 1 << 20),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markers_are_known() {
+        // arm-linux-gnueabi-as: bic r10, r10, #0, 2
+        assert_eq!(marker(0xe3ca_a100), Some(1));
+        assert_eq!(marker(0xe3ca_a300), Some(3));
+        // bic r10, r10, #1
+        assert_eq!(marker(0xe3ca_a001), None);
+        // bics r10, r10, #0, 2; bic r9, r10, #0, 2
+        assert_eq!((marker(0xe3da_a100), marker(0xe3ca_9100)), (None, None));
+    }
+
+    #[test]
+    fn what_is_done_to_the_cache_is_known() {
+        // arm-linux-gnueabi-as -march=armv6, in order: mcr p15, 0, r0, c7, c6, 1; mcr p15, 0, r3, c7, c10, 1;
+        // mcr p15, 0, r0, c7, c14, 1
+        assert_eq!(upkeep(0xee07_0f36), line(Op::Invalidate, 0));
+        assert_eq!(upkeep(0xee07_3f3a), line(Op::Clean, 3));
+        assert_eq!(upkeep(0xee07_0f3e), line(Op::Flush, 0));
+        // mcr p15, 0, r0, c7, c14, 0; mcr p15, 0, r0, c7, c6, 0; mrc p15, 0, r15, c7, c14, 3; mrc p15, 0, r15, c7, c10, 3
+        assert_eq!(upkeep(0xee07_0f1e), Some(Upkeep::All(Op::Flush)));
+        assert_eq!(upkeep(0xee07_0f16), Some(Upkeep::All(Op::Invalidate)));
+        assert_eq!(upkeep(0xee17_ff7e), Some(Upkeep::All(Op::Flush)));
+        assert_eq!(upkeep(0xee17_ff7a), Some(Upkeep::All(Op::Clean)));
+        // mcrr p15, 0, r1, r2, c14; mcrr p15, 0, r1, r2, c6: r2 is where the range begins, r1 in it the last byte.
+        assert_eq!(upkeep(0xec42_1f0e), range(Op::Flush, 2, 1));
+        assert_eq!(upkeep(0xec42_1f06), range(Op::Invalidate, 2, 1));
+        // mcr p15, 0, r0, c2, c0, 0
+        assert_eq!(upkeep(0xee02_0f10), Some(Upkeep::Space { table: 0 }));
+        // mcr p15, 0, r0, c7, c10, 4 waits; mcr p15, 0, r0, c7, c5, 1 is of instructions; mcrne p15, 0, r1, c7, c10, 1
+        for other in [0xee07_0f9a, 0xee07_0f35, 0x1e07_1f3a] {
+            assert_eq!(upkeep(other), None);
+        }
+    }
+
+    #[test]
+    fn page_tables_are_walked() {
+        let table = 0x4000;
+        let read = |physical: u64| match physical {
+            // A section for 0xc00xxxxx, cached; a table of small pages for 0x400xxxxx.
+            0x7000 => Some(0x0000_0c1e),
+            0x5000 => Some(0x0000_8011),
+            0x8004 => Some(0x0123_4aae),
+            0x8008 => Some(0x0123_5aa6),
+            0x800c => Some(0),
+            _ => None,
+        };
+        let found = |address| {
+            let found = translate(table, address, read)?;
+            Some((found.physical, found.cached))
+        };
+        assert_eq!(found(0xc001_2345), Some((0x1_2345, true)));
+        assert_eq!(found(0x4000_1010), Some((0x0123_4010, true)));
+        assert_eq!(found(0x4000_2010), Some((0x0123_5010, false)));
+        assert_eq!((found(0x4000_3010), found(0x1000)), (None, None));
+    }
+}

@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The model: which copies of each line of memory a virtually indexed cache may hold.
+//!
+//! The cache is infinite, so that no eviction ever hides a flush that is missing; and a dirty copy may be written back at
+//! any time. So a finding says "may be stale", not "was". What is dirty is a whole line, whichever byte was stored: no
+//! correct kernel leaves a line dirty in one place while it is used in another. What is old in a copy is told by byte.
+//!
+//! The copies of a line are told apart by their [`Place`]. With physical tags that is the colour of the virtual address,
+//! with virtual tags the address itself. An access without a place goes round the cache.
+
+#[cfg(test)]
+mod reference;
+mod story;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::arch::By;
+use crate::config::{Cache, Kind as Tags, Write};
+pub use story::Story;
+
+/// One access of the guest, or one thing done to its cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Its number among those the model was told of.
+    pub at: u64,
+    /// What it does.
+    pub op: Op,
+    /// Who made it.
+    pub by: By,
+    /// The address space it is in, where that is known.
+    pub space: Option<u64>,
+    /// The virtual address of its first byte.
+    pub address: u64,
+    /// The physical address of its first byte.
+    pub physical: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Where in the cache it looks; `None` where it goes round it.
+    pub place: Option<Place>,
+    /// Whether a load brings in what is not there.
+    pub brings_in: bool,
+    /// The instruction that made it.
+    pub pc: u64,
+}
+
+/// What an access does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Reads.
+    Load,
+    /// Writes.
+    Store,
+    /// Writes a dirty copy to memory and keeps it.
+    Clean,
+    /// Drops a copy, dirty or not.
+    Invalidate,
+    /// Writes a dirty copy to memory and drops it.
+    Flush,
+}
+
+/// What tells the copies of a line apart.
+pub type Place = u64;
+
+/// Where in the cache an access to `address` looks.
+pub fn place(cache: &Cache, page: u64, address: u64) -> Place {
+    match cache.kind {
+        Tags::Vipt => address % cache.period / page,
+        Tags::Vivt => address & !(cache.line - 1),
+        Tags::Physical => 0,
+    }
+}
+
+/// What is wrong with an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// The line is dirty in another place: memory may not have it yet.
+    DirtyElsewhere,
+    /// A store to a line that is dirty in another place, or whose copy here is old: of two copies that are written
+    /// back, the later one destroys what the other had. Or a load of what was dirty and got dropped.
+    LostWrite,
+    /// The copy here is older than a store elsewhere.
+    StaleCopy,
+}
+
+/// An access that hardware may answer with stale data, or with which it may lose a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What is wrong.
+    pub kind: Kind,
+    /// The physical address of the line.
+    pub line: u64,
+    /// The store that `later` may miss, or destroy.
+    pub earlier: Access,
+    /// The access.
+    pub later: Access,
+    /// What was done to the line, up to `later`.
+    pub story: Vec<Access>,
+}
+
+/// What a cache may hold of all of memory.
+#[derive(Debug)]
+pub struct Model {
+    write: Write,
+    line: u64,
+    page: u64,
+    /// Lines by page; a page that nobody touched is not there.
+    pages: HashMap<u64, Box<[Line]>, BuildHasherDefault<PageHasher>>,
+    /// How often the whole cache was flushed, and the last time.
+    flushes: u32,
+    flushed: Option<Access>,
+}
+
+/// What a cache may hold of one line.
+#[derive(Clone, Debug, Default)]
+struct Line {
+    copies: Vec<Copy>,
+    /// The store that was dropped before memory had it.
+    dropped: Option<Box<Access>>,
+    /// [`Model::flushes`] when `copies` were right.
+    flushes: u32,
+    story: Story,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Copy {
+    place: Place,
+    state: State,
+    /// Dirty: the last store to it. Stale: the last store elsewhere. Clean: who brought it in.
+    cause: Access,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// As memory.
+    Clean,
+    /// Newer than memory.
+    Dirty,
+    /// Some bytes may be older than memory.
+    Stale(Bytes),
+}
+
+/// Some of the bytes of a line: bit n for byte n.
+type Bytes = u64;
+
+/// The longest line that [`Bytes`] has room for.
+pub const LONGEST_LINE: u64 = Bytes::BITS as u64;
+
+impl Model {
+    /// An empty cache.
+    pub fn new(cache: &Cache, page: u64) -> Model {
+        Model {
+            write: cache.write,
+            line: cache.line,
+            page,
+            pages: HashMap::default(),
+            flushes: 0,
+            flushed: None,
+        }
+    }
+
+    /// Does `access`, and hands each finding it makes to `found`: one a line that it touches at most. What of it lies
+    /// beyond the page is left out: its physical address is not known.
+    pub fn access(&mut self, access: Access, mut found: impl FnMut(Finding)) {
+        let first = access.physical & !(self.line - 1);
+        let end = access.physical + access.size.max(1);
+        let end = end.min((access.physical & !(self.page - 1)) + self.page);
+        let mut at = first;
+        while at < end {
+            self.line_access(at, &access, &mut found);
+            at += self.line;
+        }
+    }
+
+    fn line_access(&mut self, at: u64, access: &Access, found: &mut impl FnMut(Finding)) {
+        let (page, index) = (at / self.page, at % self.page / self.line);
+        let lines = (self.page / self.line) as usize;
+        let lines = self
+            .pages
+            .entry(page)
+            .or_insert_with(|| vec![Line::default(); lines].into());
+        let line = &mut lines[index as usize];
+        if line.flushes != self.flushes {
+            line.catch_up(self.flushes, self.flushed);
+        }
+        let bytes = bytes(at, self.line, access);
+        let Some((kind, earlier)) = line.apply(access, bytes, self.write) else {
+            return;
+        };
+        found(Finding {
+            kind,
+            line: at,
+            earlier,
+            later: *access,
+            story: line.story.accesses(),
+        });
+    }
+
+    /// The line at a physical address starts anew: whatever was in the cache of it is of no meaning any more.
+    pub fn start_anew(&mut self, physical: u64) {
+        if let Some(lines) = self.pages.get_mut(&(physical / self.page)) {
+            lines[(physical % self.page / self.line) as usize] = Line {
+                flushes: self.flushes,
+                ..Line::default()
+            };
+        }
+    }
+
+    /// All dirty copies are written to memory, and all copies dropped.
+    pub fn flush_all(&mut self, access: Access) {
+        self.flushes = self.flushes.wrapping_add(1);
+        self.flushed = Some(access);
+    }
+
+    /// All dirty copies are written to memory.
+    pub fn clean_all(&mut self) {
+        let flushes = self.flushes;
+        let lines = self.pages.values_mut().flatten();
+        for line in lines.filter(|line| line.flushes == flushes) {
+            for copy in &mut line.copies {
+                copy.clean();
+            }
+        }
+    }
+}
+
+/// The bytes that `access` touches of the line at `at`.
+fn bytes(at: u64, line: u64, access: &Access) -> Bytes {
+    let start = access.physical.max(at) - at;
+    let end = (access.physical + access.size.max(1)).min(at + line) - at;
+    Bytes::MAX >> (LONGEST_LINE - (end - start)) << start
+}
+
+impl State {
+    /// Whether one of the bytes may be old.
+    fn is_old(self, bytes: Bytes) -> bool {
+        matches!(self, State::Stale(old) if old & bytes != 0)
+    }
+}
+
+impl Copy {
+    fn clean(&mut self) {
+        if self.state == State::Dirty {
+            self.state = State::Clean;
+        }
+    }
+
+    /// The bytes were stored here.
+    fn renew(&mut self, bytes: Bytes) {
+        if let State::Stale(old) = self.state {
+            self.state = match old & !bytes {
+                0 => State::Clean,
+                old => State::Stale(old),
+            };
+        }
+    }
+
+    /// The bytes were stored elsewhere, by `access`.
+    fn outdate(&mut self, bytes: Bytes, access: &Access) {
+        let old = match self.state {
+            State::Dirty => return,
+            State::Clean => 0,
+            State::Stale(old) => old,
+        };
+        self.state = State::Stale(old | bytes);
+        self.cause = *access;
+    }
+}
+
+impl Line {
+    /// The whole cache was flushed since the line was looked at.
+    fn catch_up(&mut self, flushes: u32, flushed: Option<Access>) {
+        self.flushes = flushes;
+        if !self.copies.is_empty() {
+            self.copies.clear();
+            self.story.extend(flushed);
+        }
+    }
+
+    fn apply(&mut self, access: &Access, bytes: Bytes, write: Write) -> Option<(Kind, Access)> {
+        match access.op {
+            Op::Load => self.load(access, bytes),
+            Op::Store => self.store(access, bytes, write),
+            Op::Clean | Op::Invalidate | Op::Flush => {
+                self.maintain(access);
+                None
+            }
+        }
+    }
+
+    fn load(&mut self, access: &Access, bytes: Bytes) -> Option<(Kind, Access)> {
+        if let Some(dropped) = &self.dropped {
+            let earlier = **dropped;
+            self.story.push(*access);
+            return Some((Kind::LostWrite, earlier));
+        }
+        // By far the most frequent, and nothing changes.
+        if let [only] = &self.copies[..] {
+            if access.place == Some(only.place) && !only.state.is_old(bytes) {
+                return None;
+            }
+        }
+        if let Some(earlier) = self.dirty_elsewhere(access.place) {
+            self.story.push(*access);
+            if let (Some(place), true) = (access.place, access.brings_in) {
+                // What came in may be what memory had before.
+                self.put(place, State::Stale(Bytes::MAX), earlier);
+            }
+            return Some((Kind::DirtyElsewhere, earlier));
+        }
+        let place = access.place?;
+        match self.copy(place) {
+            Some(copy) if copy.state.is_old(bytes) => {
+                let earlier = copy.cause;
+                self.story.push(*access);
+                Some((Kind::StaleCopy, earlier))
+            }
+            Some(_) => None,
+            None if !access.brings_in => None,
+            None => {
+                self.story.push(*access);
+                self.put(place, State::Clean, *access);
+                None
+            }
+        }
+    }
+
+    fn store(&mut self, access: &Access, bytes: Bytes, write: Write) -> Option<(Kind, Access)> {
+        self.dropped = None;
+        // By far the most frequent, and nothing changes but who was last.
+        if let [only] = &mut self.copies[..] {
+            let here = access.place == Some(only.place);
+            if here && only.state == State::Dirty {
+                only.cause = *access;
+                return None;
+            }
+            if here && only.state == State::Clean && write == Write::Through {
+                return None;
+            }
+        }
+        self.story.push(*access);
+        let mut lost = self.dirty_elsewhere(access.place);
+        for copy in &mut self.copies {
+            if Some(copy.place) == access.place {
+                copy.renew(bytes);
+                // What is left of old data will be written back over what is newer.
+                if write == Write::Back && matches!(copy.state, State::Stale(_)) {
+                    lost = lost.or(Some(copy.cause));
+                }
+            } else {
+                copy.outdate(bytes, access);
+            }
+        }
+        if let (Some(place), Write::Back) = (access.place, write) {
+            self.put(place, State::Dirty, *access);
+        }
+        lost.map(|earlier| (Kind::LostWrite, earlier))
+    }
+
+    /// Cleans, drops or both the copy at the access's place.
+    fn maintain(&mut self, access: &Access) {
+        let here = |copy: &Copy| Some(copy.place) == access.place;
+        let Some(index) = self.copies.iter().position(here) else {
+            return;
+        };
+        self.story.push(*access);
+        let copy = &mut self.copies[index];
+        if access.op == Op::Clean {
+            return copy.clean();
+        }
+        let copy = self.copies.swap_remove(index);
+        if access.op == Op::Invalidate && copy.state == State::Dirty {
+            self.dropped = Some(Box::new(copy.cause));
+        }
+    }
+
+    fn copy(&self, place: Place) -> Option<&Copy> {
+        self.copies.iter().find(|copy| copy.place == place)
+    }
+
+    /// The last store to a dirty copy in another place.
+    fn dirty_elsewhere(&self, place: Option<Place>) -> Option<Access> {
+        let mut copies = self.copies.iter();
+        let copy = copies.find(|copy| copy.state == State::Dirty && Some(copy.place) != place)?;
+        Some(copy.cause)
+    }
+
+    fn put(&mut self, place: Place, state: State, cause: Access) {
+        let copy = Copy {
+            place,
+            state,
+            cause,
+        };
+        match self.copies.iter_mut().find(|copy| copy.place == place) {
+            Some(old) => *old = copy,
+            None => self.copies.push(copy),
+        }
+    }
+}
+
+/// Spreads page numbers over a table: there are millions of look-ups, and nobody chooses the numbers to do harm.
+#[derive(Default)]
+struct PageHasher(u64);
+
+impl Hasher for PageHasher {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("page numbers are hashed, and nothing else");
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The golden ratio, as in Fibonacci hashing: Knuth, The Art of Computer Programming, volume 3, 6.4.
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! A cache with data in it, for one line of two words: slow, and too simple to be wrong. It keeps every state that the
+//! hardware may be in, as any copy may be evicted at any time.
+
+use std::collections::BTreeSet;
+
+use crate::config::Write;
+
+/// Places in the cache.
+pub const PLACES: usize = 3;
+/// Words in the line.
+pub const WORDS: usize = 2;
+
+/// What a word holds: the number of the store that wrote it.
+type Words = [u8; WORDS];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct State {
+    memory: Words,
+    /// Content, and whether it is dirty.
+    copies: [Option<(Words, bool)>; PLACES],
+}
+
+/// All states the hardware may be in, and what a correct machine would hold.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    write: Write,
+    states: BTreeSet<State>,
+    latest: Words,
+}
+
+impl Reference {
+    /// An empty cache.
+    pub fn new(write: Write) -> Reference {
+        let empty = State {
+            memory: [0; WORDS],
+            copies: [None; PLACES],
+        };
+        Reference {
+            write,
+            states: [empty].into(),
+            latest: [0; WORDS],
+        }
+    }
+
+    /// Whether a load of the word may bring an old value. `None`: it goes round the cache.
+    pub fn load(&mut self, place: Option<usize>, word: usize) -> bool {
+        let latest = self.latest[word];
+        let mut stale = false;
+        self.each(|state| {
+            let value = match place {
+                None => state.memory[word],
+                Some(place) => state.fill(place)[word],
+            };
+            stale |= value != latest;
+        });
+        stale
+    }
+
+    /// Writes a new value to the word.
+    pub fn store(&mut self, place: Option<usize>, word: usize) {
+        self.latest[word] += 1;
+        let (value, write) = (self.latest[word], self.write);
+        self.each(|state| {
+            let copy = match (place, write) {
+                (None, _) => None,
+                (Some(place), Write::Through) => state.copies[place].as_mut(),
+                (Some(place), Write::Back) => {
+                    state.fill(place);
+                    state.copies[place].as_mut()
+                }
+            };
+            if let Some((words, dirty)) = copy {
+                words[word] = value;
+                *dirty = write == Write::Back;
+            }
+            if place.is_none() || write == Write::Through {
+                state.memory[word] = value;
+            }
+        });
+    }
+
+    /// Writes a dirty copy back.
+    pub fn clean(&mut self, place: usize) {
+        self.each(|state| state.write_back(place));
+    }
+
+    /// Writes a dirty copy back and drops it.
+    pub fn flush(&mut self, place: usize) {
+        self.each(|state| state.evict(place));
+    }
+
+    /// Whether some load would now bring an old value.
+    pub fn is_incoherent(&self) -> bool {
+        let probe = |place, word| self.clone().load(place, word);
+        let places = (0..PLACES).map(Some).chain([None]);
+        places
+            .into_iter()
+            .any(|place| (0..WORDS).any(|word| probe(place, word)))
+    }
+
+    /// Does `change` to every state, each as it is and after any evictions.
+    fn each(&mut self, mut change: impl FnMut(&mut State)) {
+        let mut reached = BTreeSet::new();
+        let mut open: Vec<State> = self.states.iter().copied().collect();
+        while let Some(state) = open.pop() {
+            if reached.insert(state) {
+                for place in (0..PLACES).filter(|&place| state.copies[place].is_some()) {
+                    let mut evicted = state;
+                    evicted.evict(place);
+                    open.push(evicted);
+                }
+            }
+        }
+        let changed = reached.into_iter().map(|mut state| {
+            change(&mut state);
+            state
+        });
+        self.states = changed.collect();
+    }
+}
+
+impl State {
+    /// The copy's content, which is brought in if it is not there.
+    fn fill(&mut self, place: usize) -> Words {
+        let memory = self.memory;
+        self.copies[place].get_or_insert((memory, false)).0
+    }
+
+    fn write_back(&mut self, place: usize) {
+        if let Some((words, dirty)) = &mut self.copies[place] {
+            if *dirty {
+                self.memory = *words;
+                *dirty = false;
+            }
+        }
+    }
+
+    fn evict(&mut self, place: usize) {
+        self.write_back(place);
+        self.copies[place] = None;
+    }
+}

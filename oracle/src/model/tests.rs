@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+use proptest::prelude::*;
+
+use super::reference::{PLACES, Reference, WORDS};
+use super::*;
+use crate::config;
+
+const LINE: u64 = 0x8000;
+
+/// A model of a cache with four colours, and what it found.
+struct Bench {
+    model: Model,
+    at: u64,
+    findings: Vec<Finding>,
+}
+
+impl Bench {
+    fn new(write: Write) -> Bench {
+        let config = config::tests::sample();
+        let cache = Cache {
+            write,
+            ..config.cache
+        };
+        Bench {
+            model: Model::new(&cache, config.page),
+            at: 0,
+            findings: Vec::new(),
+        }
+    }
+
+    /// Does one thing to the line, and says what it is if it is a finding.
+    fn step(&mut self, op: Op, place: Option<Place>) -> Option<Kind> {
+        self.access(op, place, LINE, 4)
+    }
+
+    /// [`Bench::step`] with a word of the line.
+    fn word(&mut self, op: Op, place: Option<Place>, word: usize) -> Option<Kind> {
+        self.access(op, place, LINE + 4 * word as u64, 4)
+    }
+
+    fn access(&mut self, op: Op, place: Option<Place>, physical: u64, size: u64) -> Option<Kind> {
+        self.at += 1;
+        let access = Access {
+            at: self.at,
+            op,
+            by: By::Process,
+            space: None,
+            address: 0,
+            physical,
+            size,
+            place,
+            brings_in: true,
+            pc: 0x100 + self.at,
+        };
+        let before = self.findings.len();
+        let findings = &mut self.findings;
+        self.model.access(access, |finding| findings.push(finding));
+        self.findings.get(before).map(|finding| finding.kind)
+    }
+}
+
+/// What is found in a sequence of steps, a word each.
+fn found(write: Write, steps: &[(Op, Place)]) -> Vec<Option<Kind>> {
+    let mut bench = Bench::new(write);
+    let found = steps.iter().map(|&(op, place)| bench.step(op, Some(place)));
+    found.collect()
+}
+
+use Kind::{DirtyElsewhere, LostWrite, StaleCopy};
+use Op::{Clean, Flush, Invalidate, Load, Store};
+
+#[test]
+fn one_colour_is_never_stale() {
+    let steps = [(Store, 1), (Load, 1), (Store, 1), (Load, 1)];
+    assert_eq!(found(Write::Back, &steps), [None; 4]);
+    assert_eq!(found(Write::Through, &steps), [None; 4]);
+}
+
+#[test]
+fn a_load_beside_a_dirty_copy_is_found() {
+    let steps = [(Store, 1), (Load, 2)];
+    assert_eq!(found(Write::Back, &steps), [None, Some(DirtyElsewhere)]);
+    assert_eq!(found(Write::Through, &steps), [None, None]);
+}
+
+#[test]
+fn a_copy_older_than_a_store_elsewhere_is_found() {
+    let steps = [(Load, 2), (Store, 1), (Clean, 1), (Load, 2)];
+    assert_eq!(found(Write::Back, &steps)[3], Some(StaleCopy));
+    assert_eq!(found(Write::Through, &steps)[3], Some(StaleCopy));
+}
+
+#[test]
+fn a_second_dirty_copy_is_found() {
+    let steps = [(Store, 1), (Store, 2)];
+    assert_eq!(found(Write::Back, &steps), [None, Some(LostWrite)]);
+    let steps = [(Load, 2), (Store, 1), (Flush, 1), (Store, 2)];
+    assert_eq!(found(Write::Through, &steps)[3], None);
+}
+
+#[test]
+fn a_store_beside_old_bytes_is_found() {
+    let mut bench = Bench::new(Write::Back);
+    bench.word(Load, Some(2), 0);
+    bench.word(Store, Some(1), 0);
+    bench.word(Flush, Some(1), 0);
+    assert_eq!(bench.word(Load, Some(2), 1), None);
+    let before = bench.findings.len();
+    assert_eq!(bench.word(Store, Some(2), 1), Some(LostWrite));
+    assert_eq!(bench.findings[before].earlier.at, 2);
+}
+
+#[test]
+fn old_bytes_that_are_stored_anew_are_new() {
+    let steps = [(Load, 2), (Store, 1), (Flush, 1), (Store, 2), (Load, 2)];
+    assert_eq!(found(Write::Back, &steps), [None; 5]);
+    assert_eq!(found(Write::Through, &steps), [None; 5]);
+}
+
+#[test]
+fn who_flushes_both_sides_sees_what_was_stored() {
+    let steps = [
+        (Load, 2),
+        (Store, 1),
+        (Clean, 1),
+        (Invalidate, 2),
+        (Load, 2),
+    ];
+    assert_eq!(found(Write::Back, &steps), [None; 5]);
+}
+
+#[test]
+fn dirty_data_that_is_dropped_is_found_by_a_load() {
+    let steps = [(Store, 1), (Invalidate, 1), (Load, 1)];
+    assert_eq!(found(Write::Back, &steps)[2], Some(LostWrite));
+    let steps = [(Store, 1), (Invalidate, 1), (Store, 1), (Load, 1)];
+    assert_eq!(found(Write::Back, &steps), [None; 4]);
+}
+
+#[test]
+fn an_access_round_the_cache_meets_memory() {
+    let mut bench = Bench::new(Write::Back);
+    bench.step(Store, Some(1));
+    assert_eq!(bench.step(Load, None), Some(DirtyElsewhere));
+    bench.step(Flush, Some(1));
+    assert_eq!(bench.step(Load, None), None);
+    bench.step(Load, Some(1));
+    assert_eq!(bench.step(Store, None), None);
+    assert_eq!(bench.step(Load, Some(1)), Some(StaleCopy));
+}
+
+#[test]
+fn a_flush_of_everything_and_a_new_start_forget() {
+    let mut bench = Bench::new(Write::Back);
+    bench.step(Store, Some(1));
+    let flush = bench.model.pages[&(LINE / 4096)][0].copies[0].cause;
+    bench.model.flush_all(Access { op: Flush, ..flush });
+    assert_eq!(bench.step(Load, Some(2)), None);
+    bench.step(Store, Some(2));
+    bench.model.start_anew(LINE + 4);
+    assert_eq!(bench.step(Load, Some(3)), None);
+    bench.step(Store, Some(3));
+    bench.model.clean_all();
+    assert_eq!(bench.step(Load, Some(1)), None);
+}
+
+#[test]
+fn an_access_is_of_each_line_it_touches_up_to_the_end_of_the_page() {
+    let mut bench = Bench::new(Write::Back);
+    bench.access(Store, Some(1), LINE + 28, 8);
+    bench.access(Load, Some(2), LINE, 64);
+    let lines: Vec<u64> = bench.findings.iter().map(|found| found.line).collect();
+    assert_eq!(lines, [LINE, LINE + 32]);
+    bench.access(Store, Some(1), LINE + 4092, 8);
+    assert_eq!(bench.access(Load, Some(2), LINE + 4096, 4), None);
+    assert_eq!(
+        bench.access(Load, Some(2), LINE + 4064, 4),
+        Some(DirtyElsewhere)
+    );
+}
+
+#[test]
+fn a_finding_tells_the_last_store_and_how_it_came() {
+    let mut bench = Bench::new(Write::Back);
+    for (op, place) in [(Load, 1), (Store, 1), (Store, 1), (Load, 1), (Load, 2)] {
+        bench.step(op, Some(place));
+    }
+    let finding = &bench.findings[0];
+    assert_eq!((finding.earlier.at, finding.later.at), (3, 5));
+    let story: Vec<u64> = finding.story.iter().map(|access| access.at).collect();
+    assert_eq!(story, [1, 2, 5]);
+    // The ring turns: eight are kept.
+    for place in (0..4).cycle().take(20) {
+        bench.step(Load, Some(place));
+    }
+    let story = &bench.findings.last().unwrap().story;
+    assert_eq!(story.len(), 8);
+    assert!(story.is_sorted_by_key(|access| access.at));
+}
+
+#[test]
+fn a_loop_over_a_line_is_one_step_of_its_story() {
+    let mut bench = Bench::new(Write::Back);
+    bench.step(Store, Some(1));
+    for word in 0..8 {
+        bench.at = 100;
+        bench.word(Load, Some(2), word);
+    }
+    let last = bench.findings.last().unwrap();
+    assert_eq!((bench.findings.len(), last.story.len()), (8, 2));
+    assert_eq!(last.story[1].physical, LINE + 28);
+}
+
+#[test]
+fn places_are_colours_or_addresses() {
+    let mut cache = config::tests::sample().cache;
+    assert_eq!(place(&cache, 4096, 0xbeef_7123), 3);
+    cache.kind = Tags::Vivt;
+    assert_eq!(place(&cache, 4096, 0xbeef_7123), 0xbeef_7120);
+    cache.kind = Tags::Physical;
+    assert_eq!(place(&cache, 4096, 0xbeef_7123), 0);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Load(Option<usize>, usize),
+    Store(Option<usize>, usize),
+    Clean(usize),
+    Flush(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let place = || 0..PLACES;
+    let maybe = || prop_oneof![5 => place().prop_map(Some), 1 => Just(None)];
+    let word = || 0..WORDS;
+    prop_oneof![
+        4 => (maybe(), word()).prop_map(|(place, word)| Step::Load(place, word)),
+        4 => (maybe(), word()).prop_map(|(place, word)| Step::Store(place, word)),
+        2 => place().prop_map(Step::Clean),
+        2 => place().prop_map(Step::Flush),
+    ]
+}
+
+fn write() -> impl Strategy<Value = Write> {
+    prop_oneof![Just(Write::Back), Just(Write::Through)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1000, ..ProptestConfig::default() })]
+
+    /// Where hardware may answer a load with old data, the model has found something of the line by then; and where
+    /// the model finds something, hardware may now answer some load with old data.
+    #[test]
+    fn findings_are_what_hardware_may_do(write in write(), steps in prop::collection::vec(step(), 1..12)) {
+        let mut hardware = Reference::new(write);
+        let mut bench = Bench::new(write);
+        for step in steps {
+            let place = |place: Option<usize>| place.map(|place| place as Place);
+            let mut stale = false;
+            let found = match step {
+                Step::Load(at, word) => {
+                    stale = hardware.load(at, word);
+                    bench.word(Load, place(at), word)
+                }
+                Step::Store(at, word) => {
+                    hardware.store(at, word);
+                    bench.word(Store, place(at), word)
+                }
+                Step::Clean(at) => {
+                    hardware.clean(at);
+                    bench.step(Clean, place(Some(at)))
+                }
+                Step::Flush(at) => {
+                    hardware.flush(at);
+                    bench.step(Flush, place(Some(at)))
+                }
+            };
+            prop_assert!(!stale || !bench.findings.is_empty(), "{step:?} may bring old data, and nothing was found");
+            prop_assert!(found.is_none() || hardware.is_incoherent(), "{step:?} is {found:?}, and nothing is wrong");
+            if found.is_some() {
+                break;
+            }
+        }
+    }
+}
