@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::LONGEST_LINE;
 
-/// Everything the plugin has to know of the guest. Every field has to be there, and no other.
+/// Everything the plugin has to know of the guest. Every field but `deaf` has to be there, and no other.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -19,6 +19,9 @@ pub struct Config {
     pub page: u64,
     /// What is judged.
     pub depth: Depth,
+    /// Whether it does not hear of what the kernel does to one line or one page, so that there is something to find.
+    #[serde(default)]
+    pub deaf: bool,
     /// The kernel's `System.map`, to name places in the kernel. `null`: they stay numbers.
     #[serde(deserialize_with = "present")]
     pub symbols: Option<PathBuf>,
@@ -180,6 +183,7 @@ pub(crate) mod tests {
             },
             page: 4096,
             depth: Depth::User,
+            deaf: false,
             symbols: None,
             findings: "findings".into(),
         }
@@ -202,13 +206,13 @@ pub(crate) mod tests {
 
     #[test]
     fn a_configuration_is_read() {
-        insta::assert_snapshot!(read(GOOD), @r#"Config { arch: Sparc64, cache: Cache { kind: Vipt, period: 16384, line: 32, write: Through }, page: 8192, depth: Full, symbols: None, findings: "/run/oracle.jsonl" }"#);
+        insta::assert_snapshot!(read(GOOD), @r#"Config { arch: Sparc64, cache: Cache { kind: Vipt, period: 16384, line: 32, write: Through }, page: 8192, depth: Full, deaf: false, symbols: None, findings: "/run/oracle.jsonl" }"#);
     }
 
     #[test]
     fn a_field_too_many_or_too_few_is_named() {
         insta::assert_snapshot!(read(&GOOD.replace("\"symbols\":null,", "")), @"the configuration FILE: missing field `symbols` at line 2 column 66");
-        insta::assert_snapshot!(read(&GOOD.replace("\"page\"", "\"pages\"")), @"the configuration FILE: unknown field `pages`, expected one of `arch`, `cache`, `page`, `depth`, `symbols`, `findings` at line 2 column 15");
+        insta::assert_snapshot!(read(&GOOD.replace("\"page\"", "\"pages\"")), @"the configuration FILE: unknown field `pages`, expected one of `arch`, `cache`, `page`, `depth`, `deaf`, `symbols`, `findings` at line 2 column 15");
         insta::assert_snapshot!(read(&GOOD.replace("sparc64", "vax")), @"the configuration FILE: unknown variant `vax`, expected one of `arm`, `hppa`, `sparc64`, `none` at line 1 column 13");
     }
 

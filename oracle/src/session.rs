@@ -107,7 +107,7 @@ impl<W: Write> Session<W> {
     /// Begins to write to `out`.
     pub fn new(config: Config, symbols: Symbols, out: W) -> Self {
         let mut session = Session {
-            machine: Machine::new(config.arch, &symbols),
+            machine: Machine::new(config.arch, &symbols).deaf(config.deaf),
             symbols,
             out,
             awaited: None,

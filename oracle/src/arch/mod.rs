@@ -99,6 +99,16 @@ pub enum Upkeep {
     },
 }
 
+impl Upkeep {
+    /// Whether it is about one line or one page.
+    fn is_of_one(&self) -> bool {
+        matches!(
+            self,
+            Upkeep::Line { .. } | Upkeep::Page { .. } | Upkeep::EveryColour { .. }
+        )
+    }
+}
+
 /// How an access uses the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -136,6 +146,7 @@ pub struct Machine {
     image: std::ops::Range<u64>,
     /// Functions of the kernel that do something to the cache, by address.
     functions: HashMap<u64, Upkeep>,
+    deaf: bool,
 }
 
 impl Machine {
@@ -148,7 +159,13 @@ impl Machine {
             arch,
             image: symbols.image().unwrap_or(0..0),
             functions: known.collect(),
+            deaf: false,
         }
+    }
+
+    /// The same, but what is done to one line or one page is not heard of if `deaf`.
+    pub fn deaf(self, deaf: bool) -> Machine {
+        Machine { deaf, ..self }
     }
 
     /// The functions that do something to the cache and have no symbol: what they do would not be seen.
@@ -180,11 +197,12 @@ impl Machine {
 
     /// What is done to the data cache by an instruction, or by the function that begins with it.
     pub fn upkeep(&self, pc: u64, instruction: u32) -> Option<Upkeep> {
-        match self.arch {
+        let upkeep = match self.arch {
             Arch::Arm => arm::upkeep(instruction),
             Arch::Hppa | Arch::Sparc64 => self.functions.get(&pc).copied(),
             Arch::None => None,
-        }
+        };
+        upkeep.filter(|upkeep| !self.deaf || !upkeep.is_of_one())
     }
 
     /// Whether stores of the kernel's function are known to be seen late by others, and are not held against them.
@@ -263,6 +281,7 @@ mod tests {
         let here = machine.upkeep(0x40_4000, 0);
         assert!(matches!(here, Some(Upkeep::EveryColour { .. })));
         assert_eq!(machine.upkeep(0x40_4004, 0), None);
+        assert_eq!(machine.clone().deaf(true).upkeep(0x40_4000, 0), None);
         assert_eq!(
             machine.unknown(&Symbols::default()),
             ["__flush_dcache_page"]
