@@ -145,7 +145,7 @@ enum State {
 /// Some of the bytes of a line: bit n for byte n.
 type Bytes = u64;
 
-/// The longest line that [`Bytes`] has room for.
+/// Bytes in the longest line that can be modelled.
 pub const LONGEST_LINE: u64 = Bytes::BITS as u64;
 
 impl Model {

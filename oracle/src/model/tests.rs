@@ -246,7 +246,7 @@ fn write() -> impl Strategy<Value = Write> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 20_000, ..ProptestConfig::default() })]
 
     /// Where hardware may answer a load with old data, the model has found something of the line by then; and where
     /// the model finds something, hardware may now answer some load with old data.
