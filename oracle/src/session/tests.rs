@@ -78,7 +78,7 @@ fn a_machine_that_does_not_alias_is_not_listened_to() {
 #[test]
 fn windows_open_and_close() {
     let mut session = opened(|_| {});
-    assert_eq!(session.marker(Marker::Close), Listen::Markers);
+    assert_eq!(session.marker(Marker::Close), Listen::AsBefore);
     assert_eq!(session.marker(Marker::Close), Listen::AsBefore);
     insta::assert_snapshot!(written(&session), @r#"
     {"window":{"id":0}}
