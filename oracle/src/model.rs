@@ -8,6 +8,7 @@
 //! The copies of a line are told apart by their [`Place`]. With physical tags that is the colour of the virtual address,
 //! with virtual tags the address itself. An access without a place goes round the cache.
 
+mod recent;
 #[cfg(test)]
 mod reference;
 mod story;
@@ -19,6 +20,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::arch::By;
 use crate::config::{Cache, Kind as Tags, Write};
+use recent::Recent;
 pub use story::Story;
 
 /// One access of the guest, or one thing done to its cache.
@@ -111,6 +113,7 @@ pub struct Model {
     /// How often the whole cache was flushed, and the last time.
     flushes: u32,
     flushed: Option<Access>,
+    recent: Recent,
 }
 
 /// What a cache may hold of one line.
@@ -158,7 +161,18 @@ impl Model {
             pages: HashMap::default(),
             flushes: 0,
             flushed: None,
+            recent: Recent::default(),
         }
+    }
+
+    /// Whether a load, or a store by the instruction at `store`, finds nothing and changes nothing: it is like the last
+    /// one of its line. Most accesses of a guest are, and this is quicker than [`Model::access`].
+    pub fn is_old_news(&self, store: Option<u64>, physical: u64, size: u64, place: Place) -> bool {
+        let line = physical & !(self.line - 1);
+        physical + size <= line + self.line
+            && self
+                .recent
+                .has(line / self.line, place, self.flushes, store)
     }
 
     /// Does `access`, and hands each finding it makes to `found`: one a line that it touches at most. What of it lies
@@ -186,7 +200,12 @@ impl Model {
             line.catch_up(self.flushes, self.flushed);
         }
         let bytes = bytes(at, self.line, access);
-        let Some((kind, earlier)) = line.apply(access, bytes, self.write) else {
+        let found_now = line.apply(access, bytes, self.write);
+        let (loads, stores) = line.settled(access, self.write);
+        let store = stores.then_some(access.pc);
+        let place = access.place.filter(|_| loads);
+        self.recent.put(at / self.line, place, self.flushes, store);
+        let Some((kind, earlier)) = found_now else {
             return;
         };
         found(Finding {
@@ -200,6 +219,8 @@ impl Model {
 
     /// The line at a physical address starts anew: whatever was in the cache of it is of no meaning any more.
     pub fn start_anew(&mut self, physical: u64) {
+        self.recent
+            .put(physical / self.line, None, self.flushes, None);
         if let Some(lines) = self.pages.get_mut(&(physical / self.page)) {
             lines[(physical % self.page / self.line) as usize] = Line {
                 flushes: self.flushes,
@@ -216,6 +237,7 @@ impl Model {
 
     /// All dirty copies are written to memory.
     pub fn clean_all(&mut self) {
+        self.recent = Recent::default();
         let flushes = self.flushes;
         let lines = self.pages.values_mut().flatten();
         for line in lines.filter(|line| line.flushes == flushes) {
@@ -277,6 +299,20 @@ impl Line {
             self.copies.clear();
             self.story.extend(flushed);
         }
+    }
+
+    /// Whether loads from the place of `access` change nothing from now on; and whether one more store like `access` does.
+    fn settled(&self, access: &Access, write: Write) -> (bool, bool) {
+        let only = match &self.copies[..] {
+            [only] if access.place == Some(only.place) && self.dropped.is_none() => only.state,
+            _ => return (false, false),
+        };
+        let by_store = match only {
+            State::Dirty => true,
+            State::Clean => write == Write::Through,
+            State::Stale(_) => return (false, false),
+        };
+        (true, by_store && access.op == Op::Store)
     }
 
     fn apply(&mut self, access: &Access, bytes: Bytes, write: Write) -> Option<(Kind, Access)> {

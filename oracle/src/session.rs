@@ -275,6 +275,10 @@ impl<W: Write> Session<W> {
             return window.model.start_anew(physical);
         }
         let place = place(&self.config.cache, self.config.page, seen.address);
+        let store = seen.store.then_some(seen.pc);
+        if way != Way::Round && window.model.is_old_news(store, physical, seen.size, place) {
+            return;
+        }
         let access = model::Access {
             at: window.accesses,
             op: if seen.store { Op::Store } else { Op::Load },
