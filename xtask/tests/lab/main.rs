@@ -25,7 +25,7 @@ fn all_is_well() {
         lab.verdicts(),
         ["smoke/one pass", "smoke/two pass", "smoke/three pass"]
     );
-    for report in ["results.json", "junit.xml", "ktap.txt"] {
+    for report in ["results.json", "report.html", "junit.xml", "ktap.txt"] {
         let text = fs::read_to_string(reports.join(report)).unwrap();
         assert!(text.contains("smoke"), "{report}: {text}");
     }
