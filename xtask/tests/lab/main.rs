@@ -10,7 +10,7 @@ use std::process::Child;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use protocol::record::Outcome;
+use protocol::record::{Outcome, Record};
 
 use world::{ALL, Guest, Lab, QUICK, SUITE, assert_code, text, wait_until};
 
