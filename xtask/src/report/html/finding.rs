@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the oracle found in a case, page by page: each finding in a sentence, drawn, and as the text of `oracle explain`.
+//! What the oracle found in a case, page by page: each finding in a sentence, drawn, and as the text of `oracle
+//! explain`.
 
 use maud::{Markup, html};
 
 use super::Told;
-use super::lane::Palette;
+use super::lane::{Lane, Palette};
 use super::{drawing, page_map};
 use crate::oracle::FINDINGS;
 use crate::oracle::files::Story;
@@ -40,7 +41,7 @@ pub fn all(watched: &Watched, case: &CaseResult, anchor: &str, told: &Told) -> M
     html! {
         @if !watched.findings.is_empty() {
             h4 { "What the oracle found" }
-            @if !scene.palette.lanes().is_empty() { (key()) }
+            @if !scene.palette.lanes().is_empty() { (key(&scene.palette)) }
             @for page in pages(&watched.findings) { (one_page(&page, &scene)) }
             @if left_out > 0 {
                 p { (left_out) " more are in " code { (FINDINGS) } " of the boot." }
@@ -120,12 +121,20 @@ fn one(found: &Found, scene: &Scene) -> Markup {
 }
 
 /// How to read the drawings.
-fn key() -> Markup {
+fn key(palette: &Palette) -> Markup {
+    let pages = palette
+        .lanes()
+        .iter()
+        .any(|lane| matches!(lane, Lane::Page(_)));
+    let lane = match pages {
+        true => "A lane is a page of virtual addresses, as the tags of the cache are virtual.",
+        false => "A lane is a colour of the cache.",
+    };
     html! {
         p class="key" {
-            "From left to right: accesses in order, by their number. A lane is a colour of the cache. Circles are processes', "
-            "squares the kernel's. S is a store, L a load, C a clean, I an invalidate, F a flush. The dashed line joins the "
-            "two accesses that do not go together."
+            "From left to right: accesses in order, by their number. " (lane) " A circle is an access of a process, "
+            "a square one of the kernel. L is a load, S a store, C a clean, I an invalidate, F a flush. The dashed "
+            "line joins the two that do not go together."
         }
     }
 }

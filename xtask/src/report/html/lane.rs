@@ -6,10 +6,11 @@ use std::fmt;
 use crate::oracle::Config;
 use crate::oracle::files::Story;
 use crate::oracle::line::{Access, By, Hex, Op};
+use crate::report::words::bytes;
 use crate::target::CacheKind;
 
-/// Colours that people with any kind of sight tell apart, by their number in `style.css`: those of Okabe and Ito ("Color
-/// Universal Design", 2008) without black. More lanes than that share some; each has its name beside it.
+/// Colours that people with any kind of sight tell apart, by their number in `style.css`: those of Okabe and Ito
+/// ("Color Universal Design", 2008) without black. More lanes than that share some; each has its name beside it.
 const HUES: usize = 7;
 
 /// Where in the cache an access goes.
@@ -19,7 +20,7 @@ pub enum Lane {
     Colour(u64),
     /// Copies of this virtual page: where tags are virtual, no two addresses agree.
     Page(Hex),
-    /// Past the cache.
+    /// Round the cache.
     Around,
 }
 
@@ -41,7 +42,7 @@ impl fmt::Display for Lane {
         match self {
             Self::Colour(colour) => write!(f, "colour {colour}"),
             Self::Page(page) => write!(f, "page {page}"),
-            Self::Around => f.write_str("uncached"),
+            Self::Around => f.write_str("round the cache"),
         }
     }
 }
@@ -76,7 +77,7 @@ impl Palette {
     }
 }
 
-/// What is told of an access besides its place in a drawing: `1302: a load of 4 bytes by process, ...`.
+/// All there is to an access, for whoever points at its mark: `1302: load by process, 4 bytes at 0x40012020 ...`.
 pub fn tooltip(access: &Access, lane: Lane) -> String {
     let Access {
         at,
@@ -91,7 +92,8 @@ pub fn tooltip(access: &Access, lane: Lane) -> String {
         Some(symbol) => format!("pc {pc}, {symbol}"),
         None => format!("pc {pc}"),
     };
-    format!("{at}: {op} by {by}, {size} bytes at {address} (physical {physical}), {lane}, {place}")
+    let size = bytes(*size);
+    format!("{at}: {op} by {by}, {size} at {address} (physical {physical}), {lane}, {place}")
 }
 
 /// The letter inside a mark.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The map of a page in which more than one line was found: a row for each line, accesses from left to right, painted by
-//! colour, with an arc from the earlier to the later access of each finding.
+//! The map of a page with more than one finding: a row for each line, accesses from left to right, painted by colour,
+//! with an arc from the earlier to the later access of each finding.
 
 use std::collections::BTreeMap;
 
@@ -46,13 +46,15 @@ pub fn draw(page: &str, stories: &[&Story], palette: &Palette, id: &str) -> Mark
                 @let (earlier, later) = (x(story.finding.earlier.at), x(story.finding.later.at));
                 @let y = y(story.finding.line);
                 @let top = y - ROW / 2;
-                path class="pair" d={ "M" (earlier) " " (y) " Q" ((earlier + later) / 2) " " (top) " " (later) " " (y) } {}
-                text class="name" text-anchor="middle" x=((earlier + later) / 2) y=(y - ROW / 4 - 4) {
-                    (story.finding.number)
-                }
+                @let middle = (earlier + later) / 2;
+                path class="pair" d={ "M" (earlier) " " (y) " Q" (middle) " " (top) " " (later) " " (y) } {}
             }
             @for ((at, line), (access, lane)) in &accesses {
                 (mark(access, *lane, palette, (x(*at), y(*line)), RADIUS))
+            }
+            @for story in stories {
+                @let (x, y) = (x(story.finding.later.at), y(story.finding.line));
+                text class="name" text-anchor="middle" x=(x) y=(y - RADIUS - 5) { (story.finding.number) }
             }
         }
     }

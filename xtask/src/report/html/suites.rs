@@ -9,6 +9,11 @@ use crate::report::suites;
 use crate::report::words::{Counts, one_line};
 use crate::verdict::{CaseResult, RunResult, TargetResult, Verdict, Watched};
 
+/// What a row says.
+const COLUMNS: [&str; 8] = [
+    "verdict", "case", "checks", "promises", "time", "boot", "figures", "oracle",
+];
+
 /// A table for each suite of each target, closed until somebody opens it.
 pub fn section(run: &RunResult) -> Markup {
     html! {
@@ -26,16 +31,15 @@ pub fn section(run: &RunResult) -> Markup {
 fn suite(at: usize, target: &TargetResult, name: &str, cases: &[&CaseResult]) -> Markup {
     let mut counts = Counts::default();
     cases.iter().for_each(|case| counts.add(&case.verdict));
+    let label = format!("{} on {}", one_line(name), one_line(&target.target));
     html! {
         details {
             summary { (one_line(name)) ": " (counts.brief()) }
-            div class="wide" tabindex="0" role="region" aria-label={ (one_line(name)) " on " (one_line(&target.target)) } {
+            div class="wide" tabindex="0" role="region" aria-label=(label) {
                 table {
                     thead {
                         tr {
-                            @for name in ["verdict", "case", "checks", "promises", "time", "boot", "figures", "oracle"] {
-                                th scope="col" { (name) }
-                            }
+                            @for name in COLUMNS { th scope="col" { (name) } }
                         }
                     }
                     tbody { @for case in cases { (row(at, target, case)) } }
