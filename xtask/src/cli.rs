@@ -163,7 +163,7 @@ pub struct Test {
     /// Multiply every deadline and clock, on a slow machine.
     #[arg(long, value_name = "FACTOR", value_parser = positive, default_value = "1")]
     pub timeout_scale: f64,
-    /// Where results.json, junit.xml and ktap.txt go, besides the run directory.
+    /// Where results.json, report.html, junit.xml and ktap.txt go, besides the run directory.
     #[arg(long, value_name = "DIR")]
     pub report_dir: Option<PathBuf>,
     /// Never remove this run's directory, initramfs included.
@@ -216,7 +216,7 @@ pub enum Report {
         /// results.json files, or directories that have some in them.
         #[arg(required = true, value_name = "DIR|FILE")]
         results: Vec<PathBuf>,
-        /// Where results.json, junit.xml and ktap.txt go.
+        /// Where results.json, report.html, junit.xml and ktap.txt go.
         #[arg(long, value_name = "DIR")]
         report_dir: PathBuf,
     },

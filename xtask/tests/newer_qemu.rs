@@ -70,7 +70,18 @@ impl Machine {
         let depth = Depth::User;
         let mut said = Vec::new();
         let mut say = |line: &str| said.push(line.to_owned());
-        newer_qemu::ensure(&self.host, &chosen, Wanted { wish, depth }, mode, &mut say).unwrap();
+        newer_qemu::ensure(
+            &self.host,
+            &chosen,
+            Wanted {
+                wish,
+                depth,
+                deaf: false,
+            },
+            mode,
+            &mut say,
+        )
+        .unwrap();
         said.join("\n")
             .replace(self.dir.path().to_str().unwrap(), "DIR")
     }

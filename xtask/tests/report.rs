@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use xtask::report::write_all;
+use xtask::report::{Origin, write_all};
 use xtask::verdict::{CaseResult, Provenance, RunResult, SCHEMA, TargetResult, Verdict};
 
 fn report(dir: &Path, args: &[&str]) -> Output {
@@ -55,7 +55,7 @@ fn write(dir: &Path, case: CaseResult) {
         interrupted: false,
         targets: vec![target],
     };
-    write_all(dir, &run).unwrap();
+    write_all(dir, &run, Origin::Elsewhere).unwrap();
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn merging_writes_all_reports_and_exits_as_one_run_would() {
     let merged: RunResult = serde_json::from_str(&merged).unwrap();
     let ids: Vec<_> = merged.targets[0].cases.iter().map(|c| &c.id).collect();
     assert_eq!(ids, ["smoke/boot", "smoke/redirect.fuse"]);
-    for name in ["junit.xml", "ktap.txt"] {
+    for name in ["report.html", "junit.xml", "ktap.txt"] {
         assert!(dir.path().join("merged").join(name).is_file(), "{name}");
     }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask oracle`: what the oracle found in a run, and whether it would have.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -9,17 +8,17 @@ use anyhow::{Context, Result, bail};
 use super::{Tree, ensure, job};
 use crate::cli::{Machine, Oracle, Selftest};
 use crate::event::{Event, Reporter};
-use crate::oracle::line::{Finding, Line};
+use crate::oracle::files::{self, Story, findings};
 use crate::oracle::qemu::Qemu;
 use crate::oracle::selftest::{self, Trial};
-use crate::oracle::{CONFIG, Config, FINDINGS, Wanted, Wish, choice, story};
+use crate::oracle::{Wanted, Wish, choice, story};
 use crate::paths::{self, checkout};
 use crate::plan::{self, Filter};
-use crate::report::{self, Events, boot_dir, merge, words};
+use crate::report::{self, Events, Origin, merge, words};
 use crate::setup::accel::Accel;
 use crate::setup::table::columns;
 use crate::target::Target;
-use crate::verdict::{CaseResult, Found, RunResult};
+use crate::verdict::RunResult;
 use crate::{interrupt, run};
 
 /// Does what the command line says; returns the exit code.
@@ -142,7 +141,11 @@ fn run_trial(
     };
     eprintln!("{}, {how}: {}", trial.name, trial.breaks);
     let result = run::all(&job, &plans, &Events::new(vec![Box::new(Steps)]));
-    report::write_all(&job.run_dir, &result)?;
+    let origin = Origin::Run {
+        dir: &job.run_dir,
+        again: "cargo xtask test",
+    };
+    report::write_all(&job.run_dir, &result, origin)?;
     run::tidy(&job.run_dir);
     Ok(result)
 }
@@ -156,16 +159,6 @@ fn read(results: Option<&Path>) -> Result<(RunResult, PathBuf)> {
         false => path.parent().unwrap_or(path),
     };
     Ok((merge::read(path)?, dir.to_owned()))
-}
-
-/// All findings of a run: the target, the case, and what was found.
-fn findings(result: &RunResult) -> impl Iterator<Item = (&str, &CaseResult, &Found)> {
-    result.targets.iter().flat_map(|target| {
-        target.cases.iter().flat_map(move |case| {
-            let found = case.oracle.iter().flat_map(|watched| &watched.findings);
-            found.map(move |found| (target.target.as_str(), case, found))
-        })
-    })
 }
 
 /// A line for each finding; where there is none, one for each target.
@@ -206,35 +199,6 @@ fn explain(id: &str, result: &RunResult, dir: &Path) -> Result<String> {
         );
     };
     let boot = case.boot.context("a case that never ran has no finding")?;
-    let dir = boot_dir(dir, target, boot);
-    let config = dir.join(CONFIG);
-    let text = fs::read_to_string(&config).with_context(|| {
-        format!(
-            "read {}: the story is in the files of the boot, on the machine of the run",
-            config.display()
-        )
-    })?;
-    let config: Config =
-        serde_json::from_str(&text).with_context(|| format!("read {}", config.display()))?;
-    let finding = look_up(&dir.join(FINDINGS), found)?;
+    let Story { finding, config } = files::story(dir, target, case, found)?;
     Ok(story::explain(found, &case.id, boot, &finding, &config))
-}
-
-/// The whole of a finding, from the file that the plugin wrote.
-fn look_up(file: &Path, found: &Found) -> Result<Finding> {
-    let name = file.display();
-    let text = fs::read_to_string(file).with_context(|| {
-        format!("read {name}: the story is in the files of the boot, on the machine of the run")
-    })?;
-    let findings = text
-        .lines()
-        .filter_map(|line| match serde_json::from_str(line) {
-            Ok(Line::Finding(finding)) => Some(*finding),
-            _ => None,
-        });
-    let wanted = (found.window, found.number);
-    findings
-        .into_iter()
-        .find(|finding| (finding.window, finding.number) == wanted)
-        .with_context(|| format!("{name} has no finding {} in window {}", wanted.1, wanted.0))
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::cli::Report;
 use crate::paths::{checkout, write_whole};
-use crate::report::{merge, targets, term, write_all};
+use crate::report::{Origin, merge, targets, term, write_all};
 use crate::{suite, target};
 
 /// Does what the command line says; returns the exit code.
@@ -28,7 +28,7 @@ fn merge_into(dir: &Path, paths: &[PathBuf]) -> Result<u8> {
     let parts = merge::read_all(paths)?;
     let files = parts.len();
     let result = merge::merge(parts, &plan()?)?;
-    write_all(dir, &result)?;
+    write_all(dir, &result, Origin::Elsewhere)?;
     println!("results merged into {}: {files}", dir.display());
     term::print_summary(&result);
     Ok(result.exit_code())

@@ -12,7 +12,7 @@ use crate::interrupt;
 use crate::machine::args::{self, Boot, Console};
 use crate::oracle::{Depth, Wanted, Wish, choice, plugin, qemu::Qemu};
 use crate::plan::{self, Case, Filter, Setting};
-use crate::report::{self, Events, Style};
+use crate::report::{self, Events, Origin, Style};
 use crate::target::Target;
 use crate::{kernel, paths, run};
 
@@ -57,12 +57,17 @@ pub fn run(args: &Test) -> Result<u8> {
     job.keep = args.keep;
     job.oracle = wanted;
 
-    let style = Style::new(args.verbose, args.quiet).again(again(args));
+    let again = again(args);
+    let style = Style::new(args.verbose, args.quiet).again(&again);
     let events = Events::to_terminal(style);
     let result = run::all(&job, &plans, &events);
-    report::write_all(&job.run_dir, &result)?;
+    let origin = Origin::Run {
+        dir: &job.run_dir,
+        again: &again,
+    };
+    report::write_all(&job.run_dir, &result, origin)?;
     if let Some(dir) = &args.report_dir {
-        report::write_all(dir, &result)?;
+        report::write_all(dir, &result, origin)?;
     }
     if result.exit_code() == 0 && !job.keep {
         run::tidy(&job.run_dir);

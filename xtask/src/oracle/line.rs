@@ -77,6 +77,15 @@ pub struct Finding {
     pub story: Vec<Access>,
 }
 
+impl Finding {
+    /// The story, with the earlier access before it where that is older than the story.
+    pub fn accesses(&self) -> impl Iterator<Item = &Access> {
+        let told = self.story.iter().any(|access| access.at == self.earlier.at);
+        let first = (!told).then_some(&self.earlier);
+        first.into_iter().chain(&self.story)
+    }
+}
+
 /// What may go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

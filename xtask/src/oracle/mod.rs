@@ -4,10 +4,11 @@
 //!
 //! [`choice`] says whether a target can run under it, [`plugin`] builds it, [`config`] tells it what to model. It
 //! answers with [lines of JSON](mod@line), a [`Listener`](listener::Listener) decides whether they can be trusted and whose
-//! each finding is, and [`story`] tells one to a person. [`selftest`] breaks what it watches, to see that it notices.
+//! each finding is, and [`story`] tells one to a person. [`files`] finds it again after the run. [`selftest`] breaks what it watches, to see that it notices.
 
 pub mod choice;
 pub mod config;
+pub mod files;
 pub mod line;
 pub mod listener;
 pub mod plugin;

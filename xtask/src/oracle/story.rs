@@ -105,18 +105,14 @@ pub fn explain(
         sentence(finding, config.page),
         bytes(cache.line),
         finding.line,
-        accesses(finding),
+        table(finding),
     )
 }
 
-fn accesses(finding: &Finding) -> String {
+fn table(finding: &Finding) -> String {
     let pair = [finding.earlier.at, finding.later.at];
-    // What is older than the story is still a part of it.
-    let told = finding.story.iter().any(|access| access.at == pair[0]);
-    let first = (!told).then_some(&finding.earlier);
-    let rows: Vec<[String; 9]> = first
-        .into_iter()
-        .chain(&finding.story)
+    let rows: Vec<[String; 9]> = finding
+        .accesses()
         .map(|access| {
             let mark = if pair.contains(&access.at) { ">" } else { "" };
             let space = access.space.map_or("-".into(), |space| space.to_string());

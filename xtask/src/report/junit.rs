@@ -6,7 +6,7 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
 use crate::report::words::{duration, lines, one_line};
-use crate::report::{findings, suites, untested};
+use crate::report::{findings, rows, suites, untested};
 use crate::verdict::{CaseResult, RunResult, TargetResult, Verdict};
 
 /// The whole result.
@@ -37,23 +37,7 @@ fn suite_of(run: &RunResult, target: &TargetResult, name: &str, cases: Vec<TestC
     suite
         .extra
         .insert("timestamp".into(), (&run.started).into());
-    let ran = &target.provenance;
-    let properties = [
-        ("tool", &run.tool),
-        ("flavour", &target.flavour),
-        ("kernel", &ran.kernel_version),
-        ("kernel-hash", &ran.kernel_hash),
-        ("config-hash", &ran.config_hash),
-        ("image-hash", &ran.image_hash),
-        ("compiler", &ran.compiler),
-        ("rustc", &ran.rustc),
-        ("qemu", &ran.qemu),
-        ("accel", &ran.accel),
-        ("oracle", &ran.oracle),
-    ];
-    let known = properties
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty());
+    let known = rows::provenance(run, target);
     suite.add_properties(known.map(|(name, value)| Property::new(name, value)));
     suite.add_test_cases(cases);
     suite

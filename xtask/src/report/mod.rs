@@ -4,10 +4,12 @@
 //! While a run goes on, [`Events`] passes each event to the reporters, of which [`term::Term`] is the one a person
 //! sees. When it is over, [`write_all`] writes its result for programs.
 
+pub mod html;
 pub mod json;
 pub mod junit;
 pub mod ktap;
 pub mod merge;
+pub mod rows;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod targets;
@@ -19,14 +21,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
+use html::Told;
 pub use term::Style;
 
 use crate::event::{Event, Reporter};
+use crate::oracle::files::{self, Stories};
 use crate::paths::write_whole;
 use crate::verdict::{CaseResult, Found, RunResult, TargetResult};
 
 /// The report for programs, in the directory of a run and in that of `--report-dir`.
 pub const RESULTS: &str = "results.json";
+
+/// Where what a result tells of took place, as far as its reports say so.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin<'a> {
+    /// On this machine.
+    Run {
+        /// The directory of the run, with the files of its boots.
+        dir: &'a Path,
+        /// The command that runs it again, without what chooses targets and cases.
+        again: &'a str,
+    },
+    /// Elsewhere, and the files of the boots have stayed there.
+    Elsewhere,
+}
 
 /// Where events go. Clones are cheap and lead to the same reporters.
 #[derive(Clone)]
@@ -101,19 +119,29 @@ fn untested(target: &TargetResult) -> Option<&str> {
     target.failure.as_deref().or(nothing)
 }
 
-/// Writes `results.json`, `junit.xml` and `ktap.txt` into `dir`, each whole or not at all.
+/// Writes `results.json`, `report.html`, `junit.xml` and `ktap.txt` into `dir`, each whole or not at all.
 ///
 /// # Errors
 /// The directory cannot be made or written to: names the file. Files that were there before are then still whole.
-pub fn write_all(dir: &Path, result: &RunResult) -> Result<()> {
+pub fn write_all(dir: &Path, result: &RunResult, origin: Origin) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| {
         format!(
             "make {}; choose another place with --report-dir",
             dir.display()
         )
     })?;
+    let stories = match origin {
+        Origin::Run { dir, .. } => files::stories(dir, result),
+        Origin::Elsewhere => Stories::new(),
+    };
+    let told = Told {
+        origin,
+        stories,
+        beside: matches!(origin, Origin::Run { dir: run_dir, .. } if run_dir == dir),
+    };
     let files = [
         (RESULTS, json::render(result)),
+        ("report.html", html::render(result, &told)),
         ("junit.xml", junit::render(result)),
         ("ktap.txt", ktap::render(result)),
     ];
@@ -168,13 +196,16 @@ mod tests {
     fn reports_are_written_side_by_side_and_nothing_else_is() {
         let dir = tempfile::tempdir().unwrap();
         let reports = dir.path().join("some/reports");
-        write_all(&reports, &samples::mixed()).unwrap();
+        write_all(&reports, &samples::mixed(), Origin::Elsewhere).unwrap();
         let mut names: Vec<String> = std::fs::read_dir(&reports)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
-        assert_eq!(names, ["junit.xml", "ktap.txt", "results.json"]);
+        assert_eq!(
+            names,
+            ["junit.xml", "ktap.txt", "report.html", "results.json"]
+        );
         let json = std::fs::read_to_string(reports.join("results.json")).unwrap();
         let read: RunResult = serde_json::from_str(&json).unwrap();
         assert_eq!(read, samples::mixed());
@@ -185,7 +216,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let error = write_all(&file.join("reports"), &samples::mixed()).unwrap_err();
+        let error =
+            write_all(&file.join("reports"), &samples::mixed(), Origin::Elsewhere).unwrap_err();
         let error = format!("{error:#}").replace(&*dir.path().to_string_lossy(), "DIR");
         insta::assert_snapshot!(error, @"make DIR/file/reports; choose another place with --report-dir: Not a directory (os error 20)");
     }

@@ -100,9 +100,10 @@ pub fn cases(count: usize) -> String {
     }
 }
 
-/// A round number of bytes: `4 MiB`, `16 KiB`, `32 bytes`.
+/// A round number of bytes: `4 MiB`, `16 KiB`, `32 bytes`, `1 byte`.
 pub fn bytes(bytes: u64) -> String {
     match bytes {
+        1 => "1 byte".into(),
         bytes if bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
         bytes if bytes % (1 << 10) == 0 => format!("{} KiB", bytes >> 10),
         bytes => format!("{bytes} bytes"),
@@ -171,6 +172,12 @@ mod tests {
         assert_eq!(took_seconds(f64::NAN), "0.00 s");
         let clocks = [7, 754, 3723].map(|s| clock(Duration::from_secs(s)));
         assert_eq!(clocks, ["0:07", "12:34", "1:02:03"]);
+    }
+
+    #[test]
+    fn bytes_have_the_largest_unit_that_fits() {
+        let said = [4 << 20, 16 << 10, 4097, 32, 1].map(bytes).join(" | ");
+        insta::assert_snapshot!(said, @"4 MiB | 16 KiB | 4097 bytes | 32 bytes | 1 byte");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::process::Child;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use protocol::record::Outcome;
+use protocol::record::{Outcome, Record};
 
 use world::{ALL, Guest, Lab, QUICK, SUITE, assert_code, text, wait_until};
 
@@ -25,7 +25,7 @@ fn all_is_well() {
         lab.verdicts(),
         ["smoke/one pass", "smoke/two pass", "smoke/three pass"]
     );
-    for report in ["results.json", "junit.xml", "ktap.txt"] {
+    for report in ["results.json", "report.html", "junit.xml", "ktap.txt"] {
         let text = fs::read_to_string(reports.join(report)).unwrap();
         assert!(text.contains("smoke"), "{report}: {text}");
     }

@@ -163,6 +163,21 @@ fn a_finding_fails_its_case_and_is_explained() {
 
     > the two that do not go together
     ");
+    // The page has what these two say, and draws it.
+    let page = lab.path("checkout/target/lab/latest/report.html");
+    let page = fs::read_to_string(page).unwrap();
+    let drawings = page.matches("<svg").count();
+    assert_eq!(drawings, 3, "two findings, and the map of their page");
+    assert!(page.contains("9: load by process, 4 bytes at 0x40012020"));
+    assert!(page.contains("(addresses agree that are a multiple of 16 KiB apart)"));
+    assert!(page.contains("href=\"x86_64/boot-1/\""));
+    let (run, merged) = (lab.path("checkout/target/lab/latest"), lab.path("merged"));
+    let mut merge = lab.command(&["report", "merge"]);
+    merge.arg(run).arg("--report-dir").arg(&merged);
+    assert_code(&merge.output().unwrap(), 1);
+    let merged = fs::read_to_string(merged.join("report.html")).unwrap();
+    assert!(!merged.contains("<svg") && merged.contains("in the report of the run itself"));
+
     let other = lab
         .command(&["oracle", "explain", "x86_64/smoke/one/1"])
         .output()

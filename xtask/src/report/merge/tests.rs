@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 use super::*;
-use crate::report::samples;
+use crate::report::{Origin, samples, write_all};
 use crate::verdict::Verdict;
 
 const PLAN: [&str; 5] = [
@@ -199,7 +199,7 @@ fn a_directory_stands_for_the_results_in_it() {
     };
     std::fs::create_dir_all(at("empty")).unwrap();
     for target in ["reports/x86_64", "reports/arm64/again", "reports/arm64"] {
-        crate::report::write_all(&at(target), &samples::mixed()).unwrap();
+        write_all(&at(target), &samples::mixed(), Origin::Elsewhere).unwrap();
     }
     insta::assert_snapshot!(names("reports"), @"
     DIR/reports/arm64/again/results.json

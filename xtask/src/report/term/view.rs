@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::text::{self, Again, Paint};
+use super::text::{self, Paint};
 use super::{Style, Verbosity};
 use crate::event::Event;
+use crate::report::rows::Again;
 use crate::report::words::{Counts, cases, clock, lines, took};
 use crate::verdict::{CaseResult, Phase, TargetResult, Verdict};
 
@@ -172,7 +173,7 @@ impl View {
                 command: &self.style.again,
                 target,
             };
-            out += &text::failure(target, result, again, boot, self.paint);
+            out += &text::failure(result, again, boot, self.paint);
             let never_ran = boot.is_none();
             let known = self.target(target);
             known.spoke = now;

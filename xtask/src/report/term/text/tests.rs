@@ -15,7 +15,7 @@ const AGAIN: Again = Again {
 fn block(case: &CaseResult) -> String {
     let run_dir = PathBuf::from("target/lab/latest");
     let boot = case.boot.map(|boot| (run_dir.as_path(), boot));
-    failure("x86_64", case, AGAIN, boot, PLAIN)
+    failure(case, AGAIN, boot, PLAIN)
 }
 
 fn end(run: &RunResult) -> String {

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Files: the stories of a run's findings, from what the boots have left.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::line::{Finding, Line};
+use super::{CONFIG, Config, FINDINGS};
+use crate::report::boot_dir;
+use crate::verdict::{CaseResult, Found, RunResult};
+
+/// A finding, and what was modelled when it was found.
+#[derive(Clone, Debug)]
+pub struct Story {
+    /// The whole of the finding.
+    pub finding: Finding,
+    /// What the plugin was told.
+    pub config: Config,
+}
+
+/// The stories of a run by the names of their findings; for one that is not to be had, why.
+pub type Stories = BTreeMap<String, Result<Story, String>>;
+
+/// All findings of a run: the target, the case, and what was found.
+pub fn findings(result: &RunResult) -> impl Iterator<Item = (&str, &CaseResult, &Found)> {
+    result.targets.iter().flat_map(|target| {
+        target.cases.iter().flat_map(move |case| {
+            let found = case.oracle.iter().flat_map(|watched| &watched.findings);
+            found.map(move |found| (target.target.as_str(), case, found))
+        })
+    })
+}
+
+/// The story of what was `found` in a `case` of the run in `run_dir`.
+///
+/// # Errors
+/// The files of its boot are gone or not what they were, or the case never ran: names the file.
+pub fn story(run_dir: &Path, target: &str, case: &CaseResult, found: &Found) -> Result<Story> {
+    Boot::read(&dir_of(run_dir, target, case)?)?.story(found)
+}
+
+/// The stories of all findings of the run in `run_dir`.
+pub fn stories(run_dir: &Path, result: &RunResult) -> Stories {
+    // A file has the findings of a whole boot, and is read once.
+    let mut boots: BTreeMap<PathBuf, Result<Boot, String>> = BTreeMap::new();
+    let mut stories = Stories::new();
+    for (target, case, found) in findings(result) {
+        let story = dir_of(run_dir, target, case).and_then(|dir| {
+            let read = |dir: &PathBuf| Boot::read(dir).map_err(|error| format!("{error:#}"));
+            let boot = boots.entry(dir).or_insert_with_key(read);
+            boot.as_ref()
+                .map_err(|error| anyhow::anyhow!("{error}"))?
+                .story(found)
+        });
+        stories.insert(
+            found.id.clone(),
+            story.map_err(|error| format!("{error:#}")),
+        );
+    }
+    stories
+}
+
+fn dir_of(run_dir: &Path, target: &str, case: &CaseResult) -> Result<PathBuf> {
+    let boot = case.boot.context("a case that never ran has no finding")?;
+    Ok(boot_dir(run_dir, target, boot))
+}
+
+/// What the oracle was told in a boot, and what it found.
+struct Boot {
+    config: Config,
+    file: PathBuf,
+    findings: BTreeMap<(u32, u32), Finding>,
+}
+
+impl Boot {
+    fn read(dir: &Path) -> Result<Self> {
+        let config = dir.join(CONFIG);
+        let config = serde_json::from_str(&text(&config)?)
+            .with_context(|| format!("read {}", config.display()))?;
+        let file = dir.join(FINDINGS);
+        let text = text(&file)?;
+        let findings = text
+            .lines()
+            .filter_map(|line| match serde_json::from_str(line) {
+                Ok(Line::Finding(finding)) => Some(((finding.window, finding.number), *finding)),
+                _ => None,
+            });
+        Ok(Self {
+            config,
+            findings: findings.collect(),
+            file,
+        })
+    }
+
+    fn story(&self, found: &Found) -> Result<Story> {
+        let finding = self.findings.get(&(found.window, found.number));
+        let finding = finding.with_context(|| {
+            let (file, number, window) = (self.file.display(), found.number, found.window);
+            format!("{file} has no finding {number} in window {window}")
+        })?;
+        Ok(Story {
+            finding: finding.clone(),
+            config: self.config.clone(),
+        })
+    }
+}
+
+fn text(file: &Path) -> Result<String> {
+    fs::read_to_string(file).with_context(|| {
+        format!(
+            "read {}: the story is in the files of the boot, on the machine of the run",
+            file.display()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::tests::armv6;
+    use super::super::line::tests;
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn stories_are_read_from_the_files_of_the_boots() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = samples::watched();
+        let told = |said: &Stories| -> Vec<String> {
+            let said = said.values().map(|story| match story {
+                Ok(story) => format!("number {}", story.finding.number),
+                Err(why) => why.replace(&*dir.path().to_string_lossy(), "RUN"),
+            });
+            said.collect()
+        };
+        let gone = told(&stories(dir.path(), &run));
+        insta::assert_snapshot!(gone[0], @"read RUN/armv6/boot-1/oracle.json: the story is in the files of the boot, on the machine of the run: No such file or directory (os error 2)");
+        assert_eq!(gone[0], gone[1]);
+
+        let boot = boot_dir(dir.path(), "armv6", 1);
+        fs::create_dir_all(&boot).unwrap();
+        fs::write(boot.join(CONFIG), armv6().render()).unwrap();
+        let lines = [tests::trusted(), tests::found(16, 2), tests::found(17, 1)].join("\n");
+        fs::write(boot.join(FINDINGS), lines).unwrap();
+        insta::assert_snapshot!(told(&stories(dir.path(), &run)).join("\n"), @"
+        RUN/armv6/boot-1/oracle.jsonl has no finding 1 in window 16
+        number 2
+        ");
+
+        let (target, case, found) = findings(&run).nth(1).unwrap();
+        let one = story(dir.path(), target, case, found).unwrap();
+        assert_eq!((one.finding.window, one.finding.number), (16, 2));
+        assert_eq!(one.config, armv6());
+    }
+}

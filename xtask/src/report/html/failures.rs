@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What did not pass, with all that helps to find out why.
+
+use std::path::Path;
+
+use maud::{Markup, html};
+
+use super::{Told, anchor, badge, finding};
+use crate::report::rows::{self, Again};
+use crate::report::words::{lines, one_line};
+use crate::report::{Origin, untested};
+use crate::verdict::{CaseResult, RunResult, TargetResult};
+
+/// Every case that did not pass; those that never ran stand together under their reason.
+pub fn section(run: &RunResult, told: &Told) -> Markup {
+    let all_well = run.targets.iter().all(|target| target.exit_code() == 0);
+    html! {
+        section id="failures" {
+            h2 { "What did not pass" }
+            @if all_well { p { "Nothing: every case passed or was skipped." } }
+            @for (at, target) in run.targets.iter().enumerate() {
+                @if let Some(why) = untested(target) {
+                    article {
+                        h3 { span class="badge bad" { "not tested" } " " (one_line(&target.target)) }
+                        pre { (lines(why).join("\n")) }
+                    }
+                }
+                @for group in rows::failures(target) { (failure(at, target, &group, told)) }
+            }
+        }
+    }
+}
+
+fn failure(at: usize, target: &TargetResult, group: &[&CaseResult], told: &Told) -> Markup {
+    let case = group[0];
+    let anchor = anchor(at, target, case);
+    let when = rows::when(case);
+    let command = command(target, told.origin);
+    let again = Again {
+        command: &command,
+        target: &target.target,
+    };
+    let boot = match told.origin {
+        Origin::Run { dir, .. } => case.boot.map(|boot| (dir, boot)),
+        Origin::Elsewhere => None,
+    };
+    html! {
+        article id=(anchor) {
+            h3 {
+                (badge(&case.verdict)) " " (one_line(&target.target)) " " (one_line(&rows::named(group)))
+                @if !when.is_empty() { " " small { (when) } }
+            }
+            @if group.len() > 1 { (rest(at, target, group)) }
+            dl {
+                @for (name, lines) in rows::failure(case, again, boot, usize::MAX) {
+                    @match name {
+                        // Said of the target, in full.
+                        "reason" if target.failure.is_some() && case.verdict.detail() == target.failure => {
+                            dt { (name) }
+                            dd { "not tested" }
+                        }
+                        // Drawn below, where there is more room.
+                        "oracle" => {}
+                        _ => (field(name, &lines, link(told, target, case, name))),
+                    }
+                }
+            }
+            @if let Some(watched) = &case.oracle { (finding::all(watched, case, &anchor, told)) }
+        }
+    }
+}
+
+/// The cases of a group after its first, each with its anchor.
+fn rest(at: usize, target: &TargetResult, group: &[&CaseResult]) -> Markup {
+    html! {
+        details {
+            summary { "The others, for the same reason" }
+            ul {
+                @for case in &group[1..] {
+                    li id=(anchor(at, target, case)) { (one_line(&case.id)) }
+                }
+            }
+        }
+    }
+}
+
+/// A name with its lines, of which there may be none.
+fn field(name: &str, lines: &[String], link: Option<String>) -> Markup {
+    let lines: Vec<String> = lines.iter().map(|line| one_line(line)).collect();
+    html! {
+        @if !lines.is_empty() {
+            dt { (name) }
+            dd {
+                @match (name, link) {
+                    (_, Some(link)) => a href=(link) { (lines.join("\n")) },
+                    ("checks", _) => (lines.join(" ")),
+                    _ => pre { (lines.join("\n")) },
+                }
+            }
+        }
+    }
+}
+
+/// Where the files of a case's boot are, seen from the page.
+fn link(told: &Told, target: &TargetResult, case: &CaseResult, name: &str) -> Option<String> {
+    let boot = case.boot.filter(|_| told.beside && name == "files")?;
+    let dir = crate::report::boot_dir(Path::new(""), &target.target, boot);
+    Some(format!("{}/", one_line(&dir.display().to_string())))
+}
+
+/// The command that runs a case of a target again, without the target and the case.
+fn command(target: &TargetResult, origin: Origin) -> String {
+    match origin {
+        Origin::Run { again, .. } => again.to_owned(),
+        Origin::Elsewhere => match target.flavour.as_str() {
+            "default" => "cargo xtask test".into(),
+            flavour => format!("cargo xtask test --flavour {flavour}"),
+        },
+    }
+}

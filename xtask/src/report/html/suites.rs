@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! All cases, by target and suite.
+
+use maud::{Markup, html};
+
+use super::{anchor, badge};
+use crate::report::rows::took_millis;
+use crate::report::suites;
+use crate::report::words::{Counts, one_line};
+use crate::verdict::{CaseResult, RunResult, TargetResult, Verdict, Watched};
+
+/// What a row says.
+const COLUMNS: [&str; 8] = [
+    "verdict", "case", "checks", "promises", "time", "boot", "figures", "oracle",
+];
+
+/// A table for each suite of each target, closed until somebody opens it.
+pub fn section(run: &RunResult) -> Markup {
+    html! {
+        section id="cases" {
+            h2 { "All cases" }
+            @for (at, target) in run.targets.iter().enumerate() {
+                h3 { (one_line(&target.target)) }
+                @if target.cases.is_empty() { p { "It had no case to run." } }
+                @for (name, cases) in suites(target) { (suite(at, target, name, &cases)) }
+            }
+        }
+    }
+}
+
+fn suite(at: usize, target: &TargetResult, name: &str, cases: &[&CaseResult]) -> Markup {
+    let mut counts = Counts::default();
+    cases.iter().for_each(|case| counts.add(&case.verdict));
+    let label = format!("{} on {}", one_line(name), one_line(&target.target));
+    html! {
+        details {
+            summary { (one_line(name)) ": " (counts.brief()) }
+            div class="wide" tabindex="0" role="region" aria-label=(label) {
+                table {
+                    thead {
+                        tr {
+                            @for name in COLUMNS { th scope="col" { (name) } }
+                        }
+                    }
+                    tbody { @for case in cases { (row(at, target, case)) } }
+                }
+            }
+        }
+    }
+}
+
+fn row(at: usize, target: &TargetResult, case: &CaseResult) -> Markup {
+    let held = case.verdict.exit_code() == 0;
+    let id = one_line(&case.id);
+    let promises = case.promises.iter().map(u8::to_string);
+    html! {
+        tr {
+            td { (badge(&case.verdict)) }
+            th scope="row" {
+                @match held {
+                    true => (id),
+                    false => a href={ "#" (anchor(at, target, case)) } { (id) },
+                }
+            }
+            td {
+                (one_line(&case.about))
+                @if let Verdict::Skip { reason } = &case.verdict { p { "skipped: " (one_line(reason)) } }
+            }
+            td { (promises.collect::<Vec<_>>().join(", ")) }
+            td class="count" { @if let Some(millis) = case.millis { (took_millis(millis)) } }
+            td class="count" { @if let Some(boot) = case.boot { (boot) } }
+            td {
+                @if !case.figures.is_empty() {
+                    ul { @for (name, figure) in &case.figures { li { (one_line(name)) " " (figure) } } }
+                }
+            }
+            td { @if let Some(watched) = &case.oracle { (seen(watched)) } }
+        }
+    }
+}
+
+/// `12345 accesses; findings: 2`.
+fn seen(watched: &Watched) -> String {
+    let Watched {
+        accesses, distinct, ..
+    } = watched;
+    format!("{accesses} accesses; findings: {distinct}")
+}

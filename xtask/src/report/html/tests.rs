@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+mod finding;
+mod markup;
+
+use std::path::Path;
+
+use super::*;
+use crate::oracle::config::tests::armv6;
+use crate::oracle::files::Story;
+use crate::oracle::line::{Hex, tests};
+use crate::oracle::story::id;
+use crate::report::samples;
+
+/// What is told of a run on this machine.
+fn told(stories: Stories) -> Told<'static> {
+    let origin = Origin::Run {
+        dir: Path::new("/lab/run"),
+        again: "cargo xtask test --oracle on",
+    };
+    Told {
+        origin,
+        stories,
+        beside: true,
+    }
+}
+
+/// What the page says when the files of the boot are there: two lines of a page.
+fn stories() -> Stories {
+    let story = |number| {
+        let mut finding = tests::finding(16, number);
+        if number == 2 {
+            finding.line = Hex(0x4c3f040);
+            finding.story[0].colour = None;
+        }
+        let config = armv6();
+        Ok(Story { finding, config })
+    };
+    let name = |number| id("armv6", "coherency/ping-pong.fuse", number);
+    [1, 2].map(|number| (name(number), story(number))).into()
+}
+
+/// The page without its style, whose rules are no words.
+fn page(run: &RunResult, told: &Told) -> String {
+    render(run, told).replace(STYLE, "")
+}
+
+/// The section of the page with this anchor.
+fn section(page: &str, anchor: &str) -> String {
+    let (_, rest) = page
+        .split_once(&format!("<section id=\"{anchor}\">"))
+        .unwrap();
+    let (section, _) = rest.split_once("</section>").unwrap();
+    section.to_owned()
+}
+
+/// What a person reads of a piece of the page, without its drawings.
+fn words(html: &str) -> String {
+    let drawing = regex::Regex::new("(?s)<svg.*?</svg>").unwrap();
+    let mut text = drawing.replace_all(html, "[drawing]\n").into_owned();
+    for (tag, with) in [
+        ("</tr>", "\n"),
+        ("</th>", " | "),
+        ("</td>", " | "),
+        ("</dt>", ": "),
+        ("</dd>", "\n"),
+        ("</h1>", "\n"),
+        ("</h2>", "\n"),
+        ("</h3>", "\n"),
+        ("</h4>", "\n"),
+        ("</h5>", "\n"),
+        ("</p>", "\n"),
+        ("</li>", "\n"),
+        ("</figcaption>", "\n"),
+        ("</summary>", "\n"),
+        ("</pre>", "\n"),
+    ] {
+        text = text.replace(tag, with);
+    }
+    let tag = regex::Regex::new("<[^>]*>").unwrap();
+    let text = tag.replace_all(&text, "");
+    let lines = text.lines().map(str::trim_end);
+    lines
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Every result there is a sample of.
+fn samples_of_all() -> [RunResult; 5] {
+    [
+        samples::mixed(),
+        samples::watched(),
+        samples::untested(),
+        samples::interrupted(),
+        samples::empty(),
+    ]
+}
+
+#[test]
+fn the_top_says_what_came_of_it() {
+    let tops = samples_of_all().map(|run| {
+        let page = page(&run, &told(Stories::new()));
+        let (_, rest) = page.split_once("<header>").unwrap();
+        words(rest.split_once("<nav").unwrap().0)
+    });
+    insta::assert_snapshot!(tops.join("\n"), @"
+    Did not pass: 3 passed, 5 failed, 1 skipped
+    done after 2 min 11 s, started 2025-11-22T19:33:00Z; dmmap-lab 0.1.0 (850347e); exit code 2
+    Did not pass: 1 passed, 1 failed, 0 skipped
+    done after 2 min 11 s, started 2025-11-22T19:33:00Z; dmmap-lab 0.1.0 (850347e); exit code 1
+    Did not pass: 0 passed, 2 failed, 0 skipped
+    done after 2 min 11 s, started 2025-11-22T19:33:00Z; dmmap-lab 0.1.0 (850347e); exit code 2
+    Interrupted: 1 passed, 3 failed, 0 skipped
+    interrupted after 2 min 11 s, started 2025-11-22T19:33:00Z; dmmap-lab 0.1.0 (850347e); exit code 2
+    Did not pass: 0 passed, 1 failed, 0 skipped
+    done after 2 min 11 s, started 2025-11-22T19:33:00Z; dmmap-lab 0.1.0 (850347e); exit code 2
+    ");
+}
+
+#[test]
+fn the_targets_and_what_ran_there() {
+    let page = page(&samples::mixed(), &told(Stories::new()));
+    insta::assert_snapshot!(words(&section(&page, "targets")), @"
+    Targets
+    target | pass | fail | skip | crash | timeout | boot-fail | infra | kernel | QEMU | accel | oracle |
+    x86_64 | 1 | 1 | 1 | 1 | 1 | 1 | 1 | 6.12.117 | QEMU emulator version 7.2.19 | tcg: /dev/kvm opens, but no guest ran within 3 s | off: data caches do not alias |
+    arm64 | 2 | - | - | - | - | - | - | 6.12.117 | QEMU emulator version 7.2.19 | kvm | off: data caches do not alias |
+    What ran on x86_64
+    tool: 0.1.0 (850347e)
+    flavour: default
+    kernel: 6.12.117
+    kernel-hash: 4f1c
+    config-hash: a0b1
+    image-hash: 77aa
+    compiler: gcc (Debian 12.2.0-14+deb12u1) 12.2.0
+    rustc: rustc 1.85.0
+    qemu: QEMU emulator version 7.2.19
+    accel: tcg
+    oracle: off
+    boots: 3
+    time: 1 min 48 s: setup 0.10 s, kernel 1 min 34 s, image 0.02 s, boot 2.40 s, test 11.8 s, shutdown 0.30 s
+    skipped: 1 case: no CUSE on this target
+    What ran on arm64
+    tool: 0.1.0 (850347e)
+    flavour: default
+    kernel: 6.12.117
+    kernel-hash: 4f1c
+    config-hash: a0b1
+    image-hash: 77aa
+    compiler: gcc (Debian 12.2.0-14+deb12u1) 12.2.0
+    rustc: rustc 1.85.0
+    qemu: QEMU emulator version 7.2.19
+    accel: kvm
+    oracle: off
+    boots: 1
+    time: 1 min 48 s: setup 0.10 s, kernel 1 min 34 s, image 0.02 s, boot 2.40 s, test 11.8 s, shutdown 0.30 s
+    ");
+}
+
+#[test]
+fn the_markup_of_a_table() {
+    let mut run = samples::mixed();
+    run.targets.remove(0);
+    let section = section(&page(&run, &told(Stories::new())), "targets");
+    let (table, _) = section.split_once("<details>").unwrap();
+    insta::assert_snapshot!(table.replace("><", ">\n<"), @r#"
+    <h2>Targets</h2>
+    <div class="wide" tabindex="0" role="region" aria-label="Targets">
+    <table>
+    <thead>
+    <tr>
+    <th scope="col">target</th>
+    <th scope="col" class="count">pass</th>
+    <th scope="col" class="count">fail</th>
+    <th scope="col" class="count">skip</th>
+    <th scope="col" class="count">crash</th>
+    <th scope="col" class="count">timeout</th>
+    <th scope="col" class="count">boot-fail</th>
+    <th scope="col" class="count">infra</th>
+    <th scope="col">kernel</th>
+    <th scope="col">QEMU</th>
+    <th scope="col">accel</th>
+    <th scope="col">oracle</th>
+    </tr>
+    </thead>
+    <tbody>
+    <tr>
+    <th scope="row">arm64</th>
+    <td class="count good">2</td>
+    <td class="count none">-</td>
+    <td class="count none">-</td>
+    <td class="count none">-</td>
+    <td class="count none">-</td>
+    <td class="count none">-</td>
+    <td class="count none">-</td>
+    <td>6.12.117</td>
+    <td>QEMU emulator version 7.2.19</td>
+    <td>kvm</td>
+    <td>off: data caches do not alias</td>
+    </tr>
+    </tbody>
+    </table>
+    </div>
+    "#);
+}
+
+#[test]
+fn what_did_not_pass_says_all_that_helps() {
+    let page = page(&samples::mixed(), &told(Stories::new()));
+    insta::assert_snapshot!(words(&section(&page, "failures")), @"
+    What did not pass
+    fail x86_64 smoke/redirect.fuse after 1.24 s in boot 1
+    checks: What smoke/redirect.fuse promises.
+    reason: client 1 stored 0x5a at offset 4096
+    the server read 0x00
+    log: server: page 7 is mapped
+    client 1: stored 0x5a
+    console: [    1.214001] init: case 2/7 smoke/redirect.fuse
+    files: /lab/run/x86_64/boot-1
+    again: cargo xtask test --oracle on --arch x86_64 --case smoke/redirect.fuse
+    crash x86_64 coherency/ping-pong.fuse in boot 1
+    checks: What coherency/ping-pong.fuse promises.
+    reason: [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
+    console: [    2.310552] init: case 4/7 coherency/ping-pong.fuse
+    [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
+    [    2.514871] Oops: Oops: 0002 [#1] SMP
+    [    2.519114] Kernel panic - not syncing: Fatal exception
+    files: /lab/run/x86_64/boot-1
+    again: cargo xtask test --oracle on --arch x86_64 --case coherency/ping-pong.fuse
+    timeout x86_64 coherency/seqlock.fuse after 1.24 s in boot 2
+    checks: What coherency/seqlock.fuse promises.
+    reason: in phase test
+    log: client 2: waits for turn 3
+    files: /lab/run/x86_64/boot-2
+    again: cargo xtask test --oracle on --arch x86_64 --case coherency/seqlock.fuse
+    infra x86_64 drain/limit.cuse after 1.24 s in boot 2
+    checks: What drain/limit.cuse promises.
+    reason: a record of this case did not arrive whole: truncated
+    files: /lab/run/x86_64/boot-2
+    again: cargo xtask test --oracle on --arch x86_64 --case drain/limit.cuse
+    boot-fail x86_64 drain/exit.fuse
+    checks: What drain/exit.fuse promises.
+    reason: no first record from the guest: the kernel crashed: No working init found.
+    again: cargo xtask test --oracle on --arch x86_64 --case drain/exit.fuse
+    ");
+}
+
+#[test]
+fn what_never_ran_stands_together() {
+    let failures = |run: &RunResult| words(&section(&page(run, &told(Stories::new())), "failures"));
+    insta::assert_snapshot!(failures(&samples::interrupted()), @"
+    What did not pass
+    infra x86_64 smoke/redirect.fuse and 2 more
+    The others, for the same reason
+    smoke/redirect.cuse
+    drain/limit.fuse
+    checks: What smoke/redirect.fuse promises.
+    reason: interrupted before it ran
+    again: cargo xtask test --oracle on --arch x86_64 --case smoke/redirect.fuse
+    ");
+    insta::assert_snapshot!(failures(&samples::untested()), @"
+    What did not pass
+    not tested x86_64
+    0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112
+    take it out of kernel-patches/6.12/series or make it fit
+    infra x86_64 smoke/boot and 1 more
+    The others, for the same reason
+    drain/limit.fuse
+    checks: What smoke/boot promises.
+    reason: not tested
+    again: cargo xtask test --oracle on --arch x86_64 --case smoke/boot
+    ");
+    insta::assert_snapshot!(failures(&samples::empty()), @"
+    What did not pass
+    not tested x86_64
+    it had no case to run
+    ");
+}
+
+#[test]
+fn all_cases_by_suite() {
+    let cases = |run: &RunResult| words(&section(&page(run, &told(Stories::new())), "cases"));
+    insta::assert_snapshot!(cases(&samples::mixed()), @"
+    All cases
+    x86_64
+    smoke: 1 passed, 1 failed, 1 skipped
+    verdict | case | checks | promises | time | boot | figures | oracle |
+    pass | smoke/boot | What smoke/boot promises. | 1, 2 | 1.24 s | 1 | free_kib 870412
+     |  |
+    fail | smoke/redirect.fuse | What smoke/redirect.fuse promises. | 1, 2 | 1.24 s | 1 |  |  |
+    skip | smoke/redirect.cuse | What smoke/redirect.cuse promises.skipped: no CUSE on this target
+     | 1, 2 |  |  |  |  |
+    coherency: 2 failed
+    verdict | case | checks | promises | time | boot | figures | oracle |
+    crash | coherency/ping-pong.fuse | What coherency/ping-pong.fuse promises. | 1, 2 |  | 1 |  |  |
+    timeout | coherency/seqlock.fuse | What coherency/seqlock.fuse promises. | 1, 2 | 1.24 s | 2 |  |  |
+    drain: 2 failed
+    verdict | case | checks | promises | time | boot | figures | oracle |
+    infra | drain/limit.cuse | What drain/limit.cuse promises. | 1, 2 | 1.24 s | 2 |  |  |
+    boot-fail | drain/exit.fuse | What drain/exit.fuse promises. | 1, 2 |  |  |  |  |
+    arm64
+    smoke: 2 passed
+    verdict | case | checks | promises | time | boot | figures | oracle |
+    pass | smoke/boot | What smoke/boot promises. | 1, 2 | 1.24 s | 1 |  |  |
+    pass | smoke/redirect.fuse | What smoke/redirect.fuse promises. | 1, 2 | 1.24 s | 1 |  |  |
+    ");
+    insta::assert_snapshot!(cases(&samples::watched()), @"
+    All cases
+    armv6
+    smoke: 1 passed
+    verdict | case | checks | promises | time | boot | figures | oracle |
+    pass | smoke/boot | What smoke/boot promises. | 1, 2 | 1.24 s | 1 |  | 678 accesses; findings: 0 |
+    coherency: 1 failed
+    verdict | case | checks | promises | time | boot | figures | oracle |
+    fail | coherency/ping-pong.fuse | What coherency/ping-pong.fuse promises. | 1, 2 | 1.24 s | 1 |  | 12345 accesses; findings: 2 |
+    ");
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The page as a machine sees it: well-formed, whole, and without anything that was not put there.
+
+use std::collections::BTreeSet;
+
+use roxmltree::{Document, ParsingOptions};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::*;
+
+/// The page as a tree. Elements that HTML does not close are closed first: they are all in the head.
+fn with_tree(page: &str, look: impl Fn(&Document)) {
+    let meta = regex::Regex::new("<meta ([^>]*)>").unwrap();
+    let page = meta.replace_all(page, "<meta $1/>");
+    let options = ParsingOptions {
+        allow_dtd: true,
+        ..ParsingOptions::default()
+    };
+    look(&Document::parse_with_options(&page, options).unwrap());
+}
+
+#[test]
+fn the_page_is_well_formed_and_can_be_read_by_all() {
+    for run in samples_of_all() {
+        with_tree(&render(&run, &told(stories())), |tree| {
+            let mut ids = BTreeSet::new();
+            for node in tree.descendants().filter(|node| node.is_element()) {
+                if let Some(id) = node.attribute("id") {
+                    assert!(ids.insert(id), "{id} is there twice");
+                }
+            }
+            for node in tree.descendants() {
+                let name = node.tag_name().name();
+                let link = node
+                    .attribute("href")
+                    .and_then(|link| link.strip_prefix('#'));
+                for wanted in link.into_iter().chain(node.attribute("aria-labelledby")) {
+                    assert!(ids.contains(wanted), "nothing is called {wanted}");
+                }
+                if name == "th" {
+                    assert!(node.has_attribute("scope"), "{node:?}");
+                }
+                if name == "svg" {
+                    assert!(node.has_attribute("aria-labelledby"), "{node:?}");
+                }
+                if name == "details" {
+                    assert!(node.first_element_child().unwrap().has_tag_name("summary"));
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_else() {
+    for run in samples_of_all() {
+        with_tree(&render(&run, &told(stories())), |tree| {
+            for node in tree.descendants().filter(|node| node.is_element()) {
+                let name = node.tag_name().name();
+                assert!(!["script", "link", "img", "iframe", "object"].contains(&name));
+                for attribute in node.attributes() {
+                    let name = attribute.name();
+                    assert!(!name.starts_with("on") && name != "src", "{attribute:?}");
+                    assert!(
+                        !attribute.value().contains(':') || name != "href",
+                        "{attribute:?}"
+                    );
+                }
+            }
+        });
+        assert!(!STYLE.contains("url(") && !STYLE.contains("@import"));
+    }
+}
+
+/// What a guest may print to get out of where it is put: an element, an attribute, a control sequence.
+const EVIL: &str = "<script>alert(1)</script>&\"'--><b onclick=\"x\">\u{1b}[31m\u{0}\u{ffff}]]>";
+
+/// Puts [`EVIL`] behind every text of a value and every name of a figure.
+fn spoil(value: &mut Value, key: &str) {
+    // These are words of the lab's own, which do not parse otherwise.
+    const WORDS: [&str; 7] = ["is", "phase", "op", "by", "kind", "started", "arch"];
+    match value {
+        Value::String(text) if !WORDS.contains(&key) && !text.starts_with("0x") => *text += EVIL,
+        Value::String(text) if key == "page" => *text += EVIL,
+        Value::Array(list) => list.iter_mut().for_each(|value| spoil(value, key)),
+        Value::Object(map) => {
+            map.iter_mut().for_each(|(key, value)| spoil(value, key));
+            if key == "figures" {
+                let figures = std::mem::take(map).into_iter();
+                *map = figures.map(|(name, value)| (name + EVIL, value)).collect();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn spoilt<T: Serialize + DeserializeOwned>(value: &T) -> T {
+    let mut value = serde_json::to_value(value).unwrap();
+    spoil(&mut value, "");
+    serde_json::from_value(value).unwrap()
+}
+
+#[test]
+fn nothing_gets_through_unescaped() {
+    let command = format!("cargo xtask test {EVIL}");
+    let elsewhere = Origin::Elsewhere;
+    let here = Origin::Run {
+        dir: Path::new(EVIL),
+        again: &command,
+    };
+    for run in samples_of_all() {
+        let plain = page(&run, &told(stories()));
+        let run = spoilt(&run);
+        let stories = stories().into_iter().map(|(name, story)| {
+            let mut story = story.unwrap();
+            story.finding = spoilt(&story.finding);
+            story.finding.story[0].symbol = Some(EVIL.into());
+            (name + EVIL, Ok(story))
+        });
+        let stories: Stories = stories.collect();
+        let why = stories
+            .keys()
+            .map(|name| (name.clone(), Err(EVIL.to_owned())));
+        for (origin, stories) in [
+            (here, stories.clone()),
+            (here, why.collect()),
+            (elsewhere, Stories::new()),
+        ] {
+            let told = Told {
+                origin,
+                stories,
+                beside: true,
+            };
+            let page = page(&run, &told);
+            assert!(page.len() > plain.len() / 2, "nothing is said");
+            assert!(page.contains("&lt;script&gt;"));
+            for bad in ["<script", "<b", "\"x\"", "\u{1b}", "\u{0}", "\u{ffff}"] {
+                // The body is an element of the page.
+                let page = page.replace("<body>", "");
+                assert!(!page.contains(bad), "{bad:?} is in {page}");
+            }
+            with_tree(&page, |tree| {
+                let told = tree.root_element().descendants();
+                assert!(told.clone().all(|node| !node.has_attribute("onclick")));
+                assert!(
+                    told.clone()
+                        .any(|node| node.text().is_some_and(|text| text.contains("&\"'")))
+                );
+            });
+        }
+    }
+}
