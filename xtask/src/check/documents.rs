@@ -106,12 +106,14 @@ impl Examined {
     }
 }
 
-/// Whether the script runs the command, on whichever targets.
+/// Whether the script runs the command, on whichever targets, under the oracle or not.
 fn runs(script: &str, command: &str) -> bool {
     let bare = |line: &str| {
         let mut words: Vec<_> = line.split_whitespace().collect();
-        if let Some(at) = words.iter().position(|word| *word == "--arch") {
-            words.drain(at..words.len().min(at + 2));
+        for option in ["--arch", "--oracle"] {
+            if let Some(at) = words.iter().position(|word| *word == option) {
+                words.drain(at..words.len().min(at + 2));
+            }
         }
         words.join(" ")
     };
