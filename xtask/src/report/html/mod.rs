@@ -55,7 +55,7 @@ pub fn render(run: &RunResult, told: &Told) -> String {
                     h1 class=(class_of_run(run)) { (title) }
                     p {
                         (rows::end(run)) ", started " time { (one_line(&run.started)) }
-                        "; dmmap-lab " (one_line(&run.tool)) "; exit code " (run.exit_code())
+                        "; " (one_line(&run.tool)) "; exit code " (run.exit_code())
                     }
                     nav aria-label="Sections" {
                         ul {

@@ -106,15 +106,15 @@ fn the_top_says_what_came_of_it() {
     });
     insta::assert_snapshot!(tops.join("\n"), @"
     Did not pass: 3 passed, 5 failed, 1 skipped
-    done after 2 min 11 s, started 2025-11-22T19:33:00Z; dmmap-lab 0.1.0 (850347e); exit code 2
+    done after 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 2
     Did not pass: 1 passed, 1 failed, 0 skipped
-    done after 2 min 11 s, started 2025-11-22T19:33:00Z; dmmap-lab 0.1.0 (850347e); exit code 1
+    done after 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 1
     Did not pass: 0 passed, 2 failed, 0 skipped
-    done after 2 min 11 s, started 2025-11-22T19:33:00Z; dmmap-lab 0.1.0 (850347e); exit code 2
+    done after 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 2
     Interrupted: 1 passed, 3 failed, 0 skipped
-    interrupted after 2 min 11 s, started 2025-11-22T19:33:00Z; dmmap-lab 0.1.0 (850347e); exit code 2
+    interrupted after 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 2
     Did not pass: 0 passed, 1 failed, 0 skipped
-    done after 2 min 11 s, started 2025-11-22T19:33:00Z; dmmap-lab 0.1.0 (850347e); exit code 2
+    done after 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 2
     ");
 }
 
