@@ -13,6 +13,7 @@ use regex::Regex;
 use serde::{Deserialize, Deserializer, de};
 
 use super::Depth;
+use crate::judge::DISTRUST;
 use crate::report::words;
 use crate::target::{CacheKind, Target};
 use crate::verdict::{TargetResult, Verdict};
@@ -158,6 +159,10 @@ fn told(plain: Option<&TargetResult>, watched: &TargetResult) -> Result<String, 
         match (&case.verdict, found) {
             (Verdict::Pass | Verdict::Skip { .. }, _) => {}
             (Verdict::Fail { .. }, 1..) => failed += 1,
+            // A deaf oracle finds something where nothing is wrong, and is not believed.
+            (Verdict::Infra { reason }, _) if plain.is_none() && reason.starts_with(DISTRUST) => {
+                return Ok(reason.clone());
+            }
             (other, _) => {
                 let why = other.detail().unwrap_or_default();
                 return Err(format!("{}: {}: {why}", case.id, other.word()));
@@ -249,6 +254,20 @@ mod tests {
         | load | armv6 | **no** | fails without the oracle too: smoke/redirect.fuse: fail: client 1 stored 0x5a at offset 4096; the server read 0x00 |
         | load | armv6 | **no** | coherency/seqlock.fuse: timeout: in phase test |
         ");
+    }
+
+    #[test]
+    fn a_deaf_oracle_that_is_not_believed_has_been_noticed() {
+        let infra = |reason: &str| {
+            let reason = reason.into();
+            vec![samples::never_ran("smoke/boot", Verdict::Infra { reason })]
+        };
+        let reason = format!("{DISTRUST}it found a fault where there is none");
+        let outcome = judged(None, infra(&reason));
+        assert_eq!((outcome.noticed, &outcome.text), (true, &reason));
+        let good = samples::pass("smoke/boot");
+        assert!(!judged(Some(vec![good]), infra(&reason)).noticed);
+        assert!(!judged(None, infra("QEMU was killed")).noticed);
     }
 
     #[test]
