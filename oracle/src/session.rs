@@ -271,7 +271,9 @@ impl<W: Write> Session<W> {
             return;
         };
         window.accesses += 1;
-        if !judged {
+        // Before it maps a page round the cache the kernel flushes it, which depth `user` takes on trust.
+        let trusted = self.config.depth == Depth::User && self.config.cache.kind == Kind::Vivt;
+        if !judged || trusted && way == Way::Round {
             return window.model.start_anew(physical);
         }
         let place = place(&self.config.cache, self.config.page, seen.address);

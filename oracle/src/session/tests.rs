@@ -41,6 +41,10 @@ fn open(session: &mut Test, id: u64) -> Listen {
 }
 
 fn access(session: &mut Test, pc: u64, address: u64, store: bool) {
+    access_by(session, pc, address, store, Way::Cached);
+}
+
+fn access_by(session: &mut Test, pc: u64, address: u64, store: bool, way: Way) {
     let seen = Seen {
         pc,
         address,
@@ -49,7 +53,6 @@ fn access(session: &mut Test, pc: u64, address: u64, store: bool) {
         space: None,
     };
     let physical = 0x7000 + address % 4096;
-    let way = Way::Cached;
     session.access(seen, || Some(Where { physical, way }));
 }
 
@@ -147,6 +150,22 @@ fn more_than_can_be_read_are_counted() {
     let text = written(&session);
     assert_eq!(text.matches("{\"finding\"").count(), WRITTEN);
     assert!(text.contains(r#""findings":1000,"distinct":1000,"repeats":[1,1,"#));
+}
+
+#[test]
+fn a_page_with_virtual_tags_that_is_used_round_the_cache_was_flushed_unless_that_is_judged() {
+    let steps = |depth, way| {
+        let mut session = opened(|config| {
+            config.depth = depth;
+            config.cache.kind = Kind::Vivt;
+        });
+        access(&mut session, PROGRAM_PC, 0x4000_1008, true);
+        access_by(&mut session, PROGRAM_PC, 0x4000_2008, false, way);
+        session.window.unwrap().findings
+    };
+    assert_eq!(steps(Depth::User, Way::Round), 0);
+    assert_eq!(steps(Depth::User, Way::Cached), 1);
+    assert_eq!(steps(Depth::Full, Way::Round), 1);
 }
 
 #[test]
