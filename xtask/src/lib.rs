@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod boot;
+pub mod cargo;
 pub mod check;
 pub mod ci;
 pub mod cli;

@@ -2,11 +2,12 @@
 //! Builds the guest's program: static, for the target, by the cargo that runs this tool.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::wasm;
+use crate::cargo;
 use crate::setup::std_source::{self, Toolchain};
 use crate::target::{Backend, RustSpec};
 
@@ -48,41 +49,16 @@ fn compile(
     std: Option<&Path>,
     target_dir: &Path,
 ) -> Result<PathBuf> {
-    let mut command = command(rust, std, target_dir);
-    let output = command
-        .current_dir(checkout)
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("start {command:?}"))?;
-    if !output.status.success() {
-        bail!(
-            "build the guest's program for {}: {}\n{}",
-            rust.target,
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        );
-    }
-    executable(&String::from_utf8_lossy(&output.stdout))
-        .with_context(|| format!("{command:?} named no executable"))
+    let what = format!("the guest's program for {}", rust.target);
+    let command = command(rust, std, target_dir);
+    cargo::run(command, checkout, (&what, "executable"), executable)
 }
 
 /// The cargo command for it; `std` is the source of the standard library where that has to be built as well.
 fn command(rust: &RustSpec, std: Option<&Path>, target_dir: &Path) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let args = ["--profile", "guest", "--target", &rust.target];
+    let mut command = cargo::build("init", &args, target_dir);
     command
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "init",
-            "--profile",
-            "guest",
-        ])
-        .args(["--target", &rust.target])
-        .args(["--message-format", "json-render-diagnostics"])
-        .arg("--target-dir")
-        .arg(target_dir)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         // -Z is for nightly toolchains; the standard library is built with what a stable one is, too. Set for every
         // target: where it changes, cargo builds anew what all of them share, and all that depends on it.
@@ -105,13 +81,9 @@ fn command(rust: &RustSpec, std: Option<&Path>, target_dir: &Path) -> Command {
     command
 }
 
-/// The executable that cargo's messages name.
-fn executable(messages: &str) -> Option<PathBuf> {
-    let mut paths = messages.lines().filter_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        Some(PathBuf::from(message.get("executable")?.as_str()?))
-    });
-    paths.next_back()
+/// The executable that a message of cargo's names.
+fn executable(message: &serde_json::Value) -> Option<PathBuf> {
+    Some(PathBuf::from(message.get("executable")?.as_str()?))
 }
 
 #[cfg(test)]
@@ -172,7 +144,10 @@ mod tests {
             "\n",
             r#"{"reason":"build-finished","success":true}"#,
         );
-        assert_eq!(executable(messages), Some(PathBuf::from("/t/init")));
-        assert_eq!(executable("{}"), None);
+        assert_eq!(
+            cargo::last(messages, executable),
+            Some(PathBuf::from("/t/init"))
+        );
+        assert_eq!(cargo::last("{}", executable), None);
     }
 }

@@ -2,30 +2,24 @@
 //! Builds the plugin, by the cargo that runs this tool.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
+
+use crate::cargo;
 
 /// Builds `oracle/` for the host and returns the path of the plugin.
 ///
 /// # Errors
 /// The build fails: carries what the compiler said.
 pub fn build(checkout: &Path) -> Result<PathBuf> {
-    let mut command = command(checkout);
-    let output = command
-        .current_dir(checkout)
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("start {command:?}"))?;
-    if !output.status.success() {
-        bail!(
-            "build the oracle (`--oracle off` runs without it): {}\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        );
-    }
-    library(&String::from_utf8_lossy(&output.stdout))
-        .with_context(|| format!("{command:?} named no shared library"))
+    let what = "the oracle (`--oracle off` runs without it)";
+    cargo::run(
+        command(checkout),
+        checkout,
+        (what, "shared library"),
+        library,
+    )
 }
 
 /// Where the plugin will be, for a reader.
@@ -33,33 +27,21 @@ pub fn planned(checkout: &Path) -> PathBuf {
     target_dir(checkout).join("release/liboracle.so")
 }
 
-/// A directory of its own, so that no build waits for another or throws it away.
 fn target_dir(checkout: &Path) -> PathBuf {
     checkout.join("target/oracle")
 }
 
 fn command(checkout: &Path) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command
-        .args(["build", "--quiet", "--package", "oracle", "--release"])
-        .args(["--message-format", "json-render-diagnostics"])
-        .arg("--target-dir")
-        .arg(target_dir(checkout));
-    command
+    cargo::build("oracle", &["--release"], &target_dir(checkout))
 }
 
-/// The shared library that cargo's messages name.
-fn library(messages: &str) -> Option<PathBuf> {
-    let mut libraries = messages.lines().filter_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let files = message.get("filenames")?.as_array()?;
-        let mut files = files.iter().filter_map(|file| file.as_str());
-        // Macros that the compiler loads are shared libraries, too.
-        let name = |path: &Path| path.file_name().is_some_and(|name| name == "liboracle.so");
-        files.find(|file| name(Path::new(file))).map(PathBuf::from)
-    });
-    libraries.next_back()
+/// The shared library that a message of cargo's names.
+fn library(message: &serde_json::Value) -> Option<PathBuf> {
+    let files = message.get("filenames")?.as_array()?;
+    let mut files = files.iter().filter_map(|file| file.as_str());
+    // Macros that the compiler loads are shared libraries, too.
+    let name = |path: &Path| path.file_name().is_some_and(|name| name == "liboracle.so");
+    files.find(|file| name(Path::new(file))).map(PathBuf::from)
 }
 
 #[cfg(test)]
@@ -85,7 +67,11 @@ mod tests {
             "\n",
             r#"{"reason":"build-finished","success":true}"#,
         );
-        assert_eq!(library(messages), Some(PathBuf::from("/t/liboracle.so")));
-        assert_eq!(library(r#"{"filenames":["/t/libserde_derive.so"]}"#), None);
+        assert_eq!(
+            cargo::last(messages, library),
+            Some(PathBuf::from("/t/liboracle.so"))
+        );
+        let other = r#"{"filenames":["/t/libserde_derive.so"]}"#;
+        assert_eq!(cargo::last(other, library), None);
     }
 }
