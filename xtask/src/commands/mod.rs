@@ -17,6 +17,7 @@ use crate::cli::{Cli, Command, Machine};
 use crate::flavour::{self, Flavour};
 use crate::kernel::{Built, Source};
 use crate::oracle::Wanted;
+use crate::plan::{self, Case, Filter};
 use crate::report::term;
 use crate::run::{Job, KernelFrom};
 use crate::setup::accel::Accel;
@@ -119,6 +120,26 @@ pub fn job(
         jobs: machine.jobs.unwrap_or(cores),
         keep: false,
     })
+}
+
+/// The cases of each target that `filter` leaves; `scale` is what deadlines are multiplied by, besides what the oracle costs
+/// where it is `wanted`.
+///
+/// # Errors
+/// As [`plan::compile`].
+pub fn plans(
+    tree: &Tree,
+    targets: &[Target],
+    filter: &Filter,
+    scale: f64,
+    wanted: Wanted,
+) -> Result<Vec<(Target, Vec<Case>)>> {
+    let plan = |target: &Target| {
+        let scale = scale * wanted.time(&target.cache);
+        let cases = plan::compile(&tree.suites, target, filter, scale)?;
+        Ok((target.clone(), cases))
+    };
+    targets.iter().map(plan).collect()
 }
 
 /// Installs what is missing, or says it; also what the oracle needs where it is `wanted`.

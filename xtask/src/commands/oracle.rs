@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Tree, ensure, job};
+use super::{Tree, ensure, job, plans};
 use crate::cli::{Machine, Oracle, Selftest};
 use crate::event::{Event, Reporter};
 use crate::oracle::files::{self, Story, findings};
@@ -13,7 +13,7 @@ use crate::oracle::qemu::Qemu;
 use crate::oracle::selftest::{self, Trial};
 use crate::oracle::{Wanted, Wish, choice, story};
 use crate::paths::{self, checkout};
-use crate::plan::{self, Filter};
+use crate::plan::Filter;
 use crate::report::{self, Events, Origin, merge, words};
 use crate::setup::accel::Accel;
 use crate::setup::table::columns;
@@ -64,9 +64,10 @@ fn try_it(args: &Selftest) -> Result<u8> {
 
     let mut outcomes = Vec::new();
     for trial in &trials {
-        let on: Vec<&Target> = targets
+        let on: Vec<Target> = targets
             .iter()
             .filter(|target| trial.skipped(target).is_none())
+            .cloned()
             .collect();
         let patch = trial.patch.iter().map(|name| mutants.join(name));
         let machine = Machine {
@@ -116,7 +117,7 @@ fn run_trial(
     tree: &Tree,
     machine: &Machine,
     trial: &Trial,
-    targets: &[&Target],
+    targets: &[Target],
     oracle: Wanted,
 ) -> Result<RunResult> {
     let (_, flavour) = tree.select(machine)?;
@@ -124,14 +125,7 @@ fn run_trial(
         pattern: Some(trial.cases.clone()),
         ..Filter::default()
     };
-    let mut plans = Vec::new();
-    for target in targets.iter().copied() {
-        let scale = flavour.time * oracle.time(&target.cache);
-        plans.push((
-            target.clone(),
-            plan::compile(&tree.suites, target, &filter, scale)?,
-        ));
-    }
+    let plans = plans(tree, targets, &filter, flavour.time, oracle)?;
     let run_dir = paths::new_run(&tree.checkout, false)?;
     let mut job = job(tree, machine, flavour, Accel::Tcg, 1.0, run_dir)?;
     job.oracle = oracle;

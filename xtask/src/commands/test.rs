@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{Tree, ensure, job};
+use super::{Tree, ensure, job, plans};
 use crate::boot::INITRAMFS;
 use crate::cli::Test;
 use crate::interrupt;
 use crate::machine::args::{self, Boot, Console};
 use crate::oracle::{Depth, Wanted, Wish, choice, plugin, qemu::Qemu};
-use crate::plan::{self, Case, Filter, Setting};
+use crate::plan::{Case, Filter, Setting};
 use crate::report::{self, Events, Origin, Style};
 use crate::target::Target;
 use crate::{kernel, paths, run};
@@ -33,12 +33,8 @@ pub fn run(args: &Test) -> Result<u8> {
         depth: args.oracle_depth,
         deaf: false,
     };
-    let mut plans = Vec::new();
-    for target in targets.iter().cloned() {
-        let scale = args.timeout_scale * flavour.time * wanted.time(&target.cache);
-        let cases = plan::compile(&tree.suites, &target, &filter, scale)?;
-        plans.push((target, cases));
-    }
+    let scale = args.timeout_scale * flavour.time;
+    let plans = plans(&tree, &targets, &filter, scale, wanted)?;
     if args.dry_run {
         print!("{}", dry_run(&tree, args, &plans)?);
         return Ok(0);
