@@ -158,7 +158,8 @@ impl<W: Write> Session<W> {
             ));
         }
         if marker == Marker::Close {
-            return self.close();
+            self.close();
+            return Listen::AsBefore;
         }
         self.awaited = Some(Awaited {
             marker,
@@ -211,9 +212,9 @@ impl<W: Write> Session<W> {
     }
 
     /// Accesses are still heard, and of no interest: to translate the guest anew for each window takes longer.
-    fn close(&mut self) -> Listen {
+    fn close(&mut self) {
         let Some(mut window) = self.window.take() else {
-            return Listen::AsBefore;
+            return;
         };
         let distinct = window.repeats.len() as u64;
         window.repeats.truncate(WRITTEN);
@@ -224,7 +225,6 @@ impl<W: Write> Session<W> {
             repeats: window.repeats,
             accesses: window.accesses,
         });
-        Listen::AsBefore
     }
 
     /// The guest stored `address` and `said` from `place` on, which is a virtual and a physical address as QEMU has it.
