@@ -41,11 +41,8 @@ fn expect_refusal(
 /// The file can be mapped and used.
 fn expect_usable(server: &mut Server, client: &mut Process, value: u64) -> Result<(), Failure> {
     let map = client.map(0, page_size())?;
-    let here = server.map_pages(server.page_id(0)?, 1)?;
-    client.store(map, 0, value)?;
-    expect("a store afterwards", server.load(here, 0)?, value)?;
-    client.unmap(map)?;
-    server.unmap(here)
+    server.expect_store("a store afterwards", client, map, value)?;
+    client.unmap(map)
 }
 
 /// Only root may map the channel.

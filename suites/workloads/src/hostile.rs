@@ -87,14 +87,7 @@ fn mmap_killed(case: &mut Case) -> Result<(), Failure> {
 
         let mut client = case.client("next client", &server)?;
         let map = client.map(0, page)?;
-        let here = server.map_pages(server.page_id(0)?, 1)?;
-        client.store(map, 0, round)?;
-        expect(
-            "a store, loaded by the server",
-            server.load(here, 0)?,
-            round,
-        )?;
-        server.unmap(here)?;
+        server.expect_store("a store, loaded by the server", &mut client, map, round)?;
         client.quit()?;
         unmapped += 1;
         server.await_munmaps(unmapped)?;

@@ -285,9 +285,8 @@ impl Process {
 
     /// Maps as [`Process::map`] does, with MAP_FIXED, over a mapping of this length.
     pub(crate) fn map_over(&mut self, map: Map, offset: u64, len: usize) -> Result<Map, Failure> {
-        let command = Command::MapOver(map, shared(offset, len));
-        let answer = self.party.ask_good(&command)?;
-        self.expect_map(answer)
+        self.start_map_over(map, offset, len)?;
+        self.finish_map()
     }
 
     /// Writes `len` bytes from byte `at` of a mapping to byte `offset` of the file.

@@ -290,6 +290,21 @@ impl Server {
         counters::read(&format!("{}/dmmap_{name}", self.counters))
     }
 
+    /// What a client stores at the start of `map`, which shows the start of its file, is what the server loads there; `what`
+    /// is expected.
+    pub(crate) fn expect_store(
+        &mut self,
+        what: &str,
+        client: &mut Process,
+        map: Map,
+        word: u64,
+    ) -> Result<(), Failure> {
+        let here = self.map_pages(self.page_id(0)?, 1)?;
+        client.store(map, 0, word)?;
+        expect(what, self.load(here, 0)?, word)?;
+        self.unmap(here)
+    }
+
     /// How long it takes to write and to read `size` bytes by page ID, `rounds` times, from the page at its file's start on.
     pub fn time_by_id(&mut self, size: usize, rounds: u32) -> Result<[Duration; 2], Failure> {
         let page_id = self.page_id(0)?;

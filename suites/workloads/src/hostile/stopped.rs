@@ -29,14 +29,7 @@ fn stopped_client(case: &Case, server: &mut Server, name: &str) -> Result<Proces
 fn expect_maps(server: &mut Server, client: &mut Process, word: u64) -> Result<(), Failure> {
     client.signal(Signal::Continue)?;
     let map = client.finish_map()?;
-    let here = server.map_pages(server.page_id(0)?, 2)?;
-    client.store(map, 0, word)?;
-    expect(
-        "its store, loaded by the server",
-        server.load(here, 0)?,
-        word,
-    )?;
-    server.unmap(here)
+    server.expect_store("its store, loaded by the server", client, map, word)
 }
 
 /// The answer that comes while a client is stopped is the one it finds. If it is killed instead, the answer is taken back.
