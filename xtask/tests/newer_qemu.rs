@@ -2,13 +2,14 @@
 //! A QEMU that can load the oracle, on a machine whose own is too old. `PATH` is a directory with scripts that play QEMU
 //! and apt-get.
 
+mod machine;
 mod scripts;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use tempfile::TempDir;
+use machine::Machine;
 use xtask::oracle::{Depth, Wanted, Wish};
-use xtask::setup::{Host, SetupMode, newer_qemu};
+use xtask::setup::{SetupMode, newer_qemu};
 use xtask::target::{self, Target};
 
 /// apt-get with a QEMU 10 in the archive bookworm-backports, of which it knows where it is told so.
@@ -35,33 +36,11 @@ done
 /// QEMU of Debian 12.
 const OLD: &str = "case $1 in --help) echo '-plugin [file=]';; *) echo 'version 7.2.22';; esac";
 
-struct Machine {
-    dir: TempDir,
-    host: Host,
+fn bookworm() -> Machine {
+    Machine::new("ID=debian\nVERSION_CODENAME=bookworm\n")
 }
 
 impl Machine {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let host = Host {
-            path: dir.path().into(),
-            os_release: "ID=debian\nVERSION_CODENAME=bookworm\n".into(),
-            root: true,
-            terminal: false,
-            cache: dir.path().join("cache"),
-        };
-        Self { dir, host }
-    }
-
-    fn with(self, program: &str, script: &str) -> Self {
-        scripts::write(&self.path(program), script);
-        self
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
     /// What was said for the target of this name.
     fn ensure(&self, target: &str, wish: Wish, mode: SetupMode) -> String {
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs");
@@ -82,22 +61,14 @@ impl Machine {
             &mut say,
         )
         .unwrap();
-        said.join("\n")
-            .replace(self.dir.path().to_str().unwrap(), "DIR")
-    }
-
-    fn calls(&self) -> String {
-        let calls = std::fs::read_to_string(self.path("calls")).unwrap_or_default();
-        calls.replace(self.dir.path().to_str().unwrap(), "DIR")
+        self.plain(&said.join("\n"))
     }
 }
 
 #[test]
 fn an_old_one_gives_way_to_that_of_the_backports_and_the_sources_of_apt_stay_as_they_are() {
     let query = "printf 'ii  qemu-system-x86\\nrc  qemu-system-mips\\nii  qemu-system-arm\\n'";
-    let machine = Machine::new()
-        .with("apt-get", APT)
-        .with("dpkg-query", query);
+    let machine = bookworm().with("apt-get", APT).with("dpkg-query", query);
     let machine = machine.with("qemu-system-arm", OLD);
     insta::assert_snapshot!(machine.ensure("armv6", Wish::Auto, SetupMode::Allowed), @"
     the oracle cannot watch armv6: QEMU 7.2.22 is too old for it, 9.2 is the first that is not
@@ -117,7 +88,7 @@ fn an_old_one_gives_way_to_that_of_the_backports_and_the_sources_of_apt_stay_as_
 
 #[test]
 fn a_missing_one_comes_from_the_backports_whatever_the_target() {
-    let machine = Machine::new().with("apt-get", APT);
+    let machine = bookworm().with("apt-get", APT);
     insta::assert_snapshot!(machine.ensure("armv7", Wish::Off, SetupMode::Allowed), @"
     apt-get will install from bookworm-backports: qemu-system-arm
     installed
@@ -126,9 +97,7 @@ fn a_missing_one_comes_from_the_backports_whatever_the_target() {
 
 #[test]
 fn an_old_one_is_left_alone_where_the_oracle_has_nothing_to_do() {
-    let machine = Machine::new()
-        .with("apt-get", APT)
-        .with("qemu-system-arm", OLD);
+    let machine = bookworm().with("apt-get", APT).with("qemu-system-arm", OLD);
     assert_eq!(machine.ensure("armv7", Wish::Auto, SetupMode::Allowed), "");
     assert_eq!(machine.ensure("armv6", Wish::Off, SetupMode::Allowed), "");
     assert_eq!(machine.calls(), "");
@@ -136,9 +105,7 @@ fn an_old_one_is_left_alone_where_the_oracle_has_nothing_to_do() {
 
 #[test]
 fn another_release_is_left_alone() {
-    let mut machine = Machine::new()
-        .with("apt-get", APT)
-        .with("qemu-system-arm", OLD);
+    let mut machine = bookworm().with("apt-get", APT).with("qemu-system-arm", OLD);
     for other in [
         "ID=debian\nVERSION_CODENAME=trixie\n",
         "ID=ubuntu\nID_LIKE=debian\n",
@@ -152,9 +119,7 @@ fn another_release_is_left_alone() {
 
 #[test]
 fn where_it_may_not_be_installed_the_command_is_said_and_the_lab_goes_on() {
-    let machine = Machine::new()
-        .with("apt-get", APT)
-        .with("qemu-system-arm", OLD);
+    let machine = bookworm().with("apt-get", APT).with("qemu-system-arm", OLD);
     insta::assert_snapshot!(machine.ensure("armv6", Wish::Auto, SetupMode::Forbidden), @"
     the oracle cannot watch armv6: QEMU 7.2.22 is too old for it, 9.2 is the first that is not
     no newer QEMU: --no-setup forbids to install anything
@@ -170,7 +135,7 @@ fn where_it_may_not_be_installed_the_command_is_said_and_the_lab_goes_on() {
     ");
     assert_eq!(user.calls(), "");
     // What is missing altogether is for others to tell.
-    let bare = Machine::new().with("apt-get", APT);
+    let bare = bookworm().with("apt-get", APT);
     assert_eq!(bare.ensure("armv6", Wish::Auto, SetupMode::Forbidden), "");
 }
 
@@ -179,7 +144,7 @@ fn an_archive_that_cannot_be_had_does_not_stop_the_lab() {
     let fails = format!(
         "case \" $* \" in *\" install \"*) echo 'E: cannot fetch' >&2; exit 100;; esac\n{APT}"
     );
-    let machine = Machine::new()
+    let machine = bookworm()
         .with("apt-get", &fails)
         .with("qemu-system-arm", OLD);
     insta::assert_snapshot!(machine.ensure("armv6", Wish::Auto, SetupMode::Allowed), @"
@@ -189,7 +154,7 @@ fn an_archive_that_cannot_be_had_does_not_stop_the_lab() {
         E: cannot fetch
     going on without it; `apt-get install -t bookworm-backports qemu-system-arm`, with bookworm-backports in apt's sources, brings one
     ");
-    let empty = Machine::new().with("apt-get", "case \" $* \" in *\" indextargets \"*) echo 'Packages Debian http://deb.example/debian/';; esac");
+    let empty = bookworm().with("apt-get", "case \" $* \" in *\" indextargets \"*) echo 'Packages Debian http://deb.example/debian/';; esac");
     let empty = empty.with("qemu-system-arm", OLD);
     insta::assert_snapshot!(empty.ensure("armv6", Wish::Auto, SetupMode::Allowed), @"
     the oracle cannot watch armv6: QEMU 7.2.22 is too old for it, 9.2 is the first that is not

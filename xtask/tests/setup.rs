@@ -2,15 +2,16 @@
 //! Setting up a machine. `PATH` is a directory with scripts that play apt-get and sudo; what the fake apt-get
 //! installs, it puts there.
 
+mod machine;
 mod scripts;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tempfile::TempDir;
+use machine::Machine;
 use xtask::setup::packages::Program;
-use xtask::setup::{Host, SetupMode, ensure_on};
+use xtask::setup::{SetupMode, ensure_on};
 
 /// apt-get that knows the packages flex and bison, and says in `calls` how it was called.
 const APT: &str = r#"
@@ -24,33 +25,11 @@ for word; do
 done
 "#;
 
-struct Machine {
-    dir: TempDir,
-    host: Host,
+fn debian() -> Machine {
+    Machine::new("ID=debian\n")
 }
 
 impl Machine {
-    fn debian() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let host = Host {
-            path: dir.path().into(),
-            os_release: "ID=debian\n".into(),
-            root: true,
-            terminal: false,
-            cache: dir.path().join("cache"),
-        };
-        Self { dir, host }
-    }
-
-    fn with(self, program: &str, script: &str) -> Self {
-        scripts::write(&self.path(program), script);
-        self
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
     /// What was said, and the error where there was one.
     fn ensure(&self, mode: SetupMode) -> (Vec<String>, Result<(), String>) {
         let mut said = Vec::new();
@@ -58,15 +37,8 @@ impl Machine {
         let ended = ensure_on(&self.host, &needed, mode, &mut |line| {
             said.push(line.to_owned());
         });
-        let ended = ended.map_err(|error| {
-            let text = format!("{error:#}");
-            text.replace(self.dir.path().to_str().unwrap(), "DIR")
-        });
+        let ended = ended.map_err(|error| self.plain(&format!("{error:#}")));
         (said, ended)
-    }
-
-    fn calls(&self) -> String {
-        std::fs::read_to_string(self.path("calls")).unwrap_or_default()
     }
 }
 
@@ -83,7 +55,7 @@ fn program(name: &str) -> Program {
 
 #[test]
 fn what_is_there_is_left_alone() {
-    let machine = Machine::debian();
+    let machine = debian();
     let machine = ["flex", "bison", "apt-get"]
         .iter()
         .fold(machine, |machine, name| machine.with(name, ""));
@@ -94,7 +66,7 @@ fn what_is_there_is_left_alone() {
 
 #[test]
 fn what_is_missing_is_announced_and_installed_without_a_question() {
-    let machine = Machine::debian().with("apt-get", APT).with("bison", "");
+    let machine = debian().with("apt-get", APT).with("bison", "");
     let (said, ended) = machine.ensure(SetupMode::Allowed);
     assert_eq!(ended, Ok(()));
     insta::assert_snapshot!(said.join("\n"), @"
@@ -111,7 +83,7 @@ fn old_package_lists_are_renewed() {
         r#"case " $* " in *" install "*) [ -e "$(dirname "$0")/lists" ] || {{ echo 'E: Unable to locate package flex'; exit 100; }};; esac
         {APT}"#
     );
-    let machine = Machine::debian().with("apt-get", &needs_lists);
+    let machine = debian().with("apt-get", &needs_lists);
     let (said, ended) = machine.ensure(SetupMode::Allowed);
     assert_eq!(ended, Ok(()));
     insta::assert_snapshot!(said.join("\n"), @"
@@ -125,7 +97,7 @@ fn old_package_lists_are_renewed() {
 #[test]
 fn a_failure_shows_the_end_of_the_log() {
     let fails = "for i in 1 2 3 4 5 6 7; do echo \"line $i of $*\" | cut -c1-20; done; echo 'E: no space left' >&2; exit 100";
-    let machine = Machine::debian().with("apt-get", fails);
+    let machine = debian().with("apt-get", fails);
     let (_, ended) = machine.ensure(SetupMode::Allowed);
     insta::assert_snapshot!(ended.unwrap_err(), @"
     apt-get could not install bison flex. The end of DIR/cache/setup.log:
@@ -146,7 +118,7 @@ fn a_failure_shows_the_end_of_the_log() {
 
 #[test]
 fn success_that_brings_nothing_is_a_failure() {
-    let machine = Machine::debian().with("apt-get", "").with("flex", "");
+    let machine = debian().with("apt-get", "").with("flex", "");
     let (_, ended) = machine.ensure(SetupMode::Allowed);
     insta::assert_snapshot!(ended.unwrap_err(), @"
     bison is missing, and apt-get succeeded without bringing what was asked for (DIR/cache/setup.log). The packages that have them:
@@ -161,7 +133,7 @@ fn success_that_brings_nothing_is_a_failure() {
 
 #[test]
 fn no_setup_forbids() {
-    let machine = Machine::debian().with("apt-get", APT);
+    let machine = debian().with("apt-get", APT);
     let (said, ended) = machine.ensure(SetupMode::Forbidden);
     assert!(said.is_empty());
     assert_eq!(machine.calls(), "");
@@ -179,7 +151,7 @@ fn no_setup_forbids() {
 
 #[test]
 fn another_distribution_gets_one_clear_error() {
-    let mut machine = Machine::debian().with("apt-get", APT);
+    let mut machine = debian().with("apt-get", APT);
     machine.host.os_release = "ID=fedora\n".into();
     let (said, ended) = machine.ensure(SetupMode::Allowed);
     assert!(said.is_empty());
@@ -200,7 +172,7 @@ fn another_distribution_gets_one_clear_error() {
 #[test]
 fn a_user_goes_through_sudo() {
     let sudo = r#"echo "sudo $*" >>"$(dirname "$0")/sudo-calls"; [ "$1" = -n ] && { shift; exec "$@"; }; true"#;
-    let mut machine = Machine::debian().with("apt-get", APT).with("sudo", sudo);
+    let mut machine = debian().with("apt-get", APT).with("sudo", sudo);
     machine.host.root = false;
     let (_, ended) = machine.ensure(SetupMode::Allowed);
     assert_eq!(ended, Ok(()));
@@ -214,9 +186,7 @@ fn a_user_goes_through_sudo() {
 
 #[test]
 fn a_user_without_rights_is_told() {
-    let mut machine = Machine::debian()
-        .with("apt-get", APT)
-        .with("sudo", "exit 1");
+    let mut machine = debian().with("apt-get", APT).with("sudo", "exit 1");
     machine.host.root = false;
     let (_, ended) = machine.ensure(SetupMode::Allowed);
     let first = ended.unwrap_err().lines().next().unwrap().to_owned();
@@ -232,7 +202,7 @@ fn a_lock_held_by_another_program_is_waited_for() {
         echo 'Waiting for cache lock: Could not get lock /var/lib/dpkg/lock-frontend.'; sleep 0.3
         {APT}"#
     );
-    let machine = Machine::debian().with("apt-get", &locked_once);
+    let machine = debian().with("apt-get", &locked_once);
     let (said, ended) = machine.ensure(SetupMode::Allowed);
     assert_eq!(ended, Ok(()));
     insta::assert_snapshot!(said.join("\n"), @"
@@ -247,7 +217,7 @@ fn a_lock_held_by_another_program_is_waited_for() {
 #[test]
 fn of_two_runs_one_installs_and_the_other_waits() {
     let slow = format!("sleep 1\n{APT}");
-    let machine = Machine::debian().with("apt-get", &slow);
+    let machine = debian().with("apt-get", &slow);
     let (one, other) = std::thread::scope(|scope| {
         let one = scope.spawn(|| machine.ensure(SetupMode::Allowed));
         let lock = machine.host.cache.join("setup.log");
@@ -269,7 +239,7 @@ fn of_two_runs_one_installs_and_the_other_waits() {
 #[test]
 fn apt_is_not_killed_with_the_lab() {
     let slow = format!("touch \"$(dirname \"$0\")/begun\"; sleep 1\n{APT}");
-    let machine = Machine::debian().with("apt-get", &slow);
+    let machine = debian().with("apt-get", &slow);
     let mut lab = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "a_lab_that_sets_up"])
         .env("SETUP_TEST_DIR", machine.dir.path())
@@ -298,7 +268,7 @@ fn a_lab_that_sets_up() {
     let Some(dir) = std::env::var_os("SETUP_TEST_DIR") else {
         return;
     };
-    let mut machine = Machine::debian();
+    let mut machine = debian();
     machine.host.path = dir.clone();
     machine.host.cache = PathBuf::from(dir).join("cache");
     machine.ensure(SetupMode::Allowed).1.unwrap();
