@@ -11,6 +11,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("load-pages", load_pages),
     ("save-pages", save_pages),
     ("load-save-rounds", load_save_rounds),
+    ("load-save-at-once", load_save_at_once),
     ("load-compact", load_compact),
     ("load-refused", load_refused),
 ];
@@ -119,6 +120,27 @@ fn load_save_rounds(case: &mut Case) -> Result<(), Failure> {
     }
     client.quit()?;
     looker.quit()?;
+    server.quit()
+}
+
+/// The server writes and reads by ID what it has mapped itself, with nobody else running in between: where a cache is
+/// flushed for each process, nothing but the kernel's own care makes it right.
+fn load_save_at_once(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let mut server = case.serve()?;
+    let id = server.page_id(0)?;
+    let mut client = case.client("client", &server)?;
+    let there = client.map(0, 3 * page)?;
+    let here = server.map_pages(id, 3)?;
+    for round in 0..case.param::<u64>("rounds")? {
+        let seeds = (2 * round + 1, 2 * round + 2);
+        // A word, the border of two pages, all there is.
+        for (at, len) in [(8, 8), (page - 50, 100), (0, 3 * page)] {
+            server.load_and_save((id, here), at, len, seeds)?;
+            client.verify(there, at, len, seeds.1)?;
+        }
+    }
+    client.quit()?;
     server.quit()
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A client's own side: opens the file, maps it, and does as it is told.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use sys::{Ended, Errno, Fd, Forked, Instant, Mapping, OpenFlags, Prot, Sharing, Signal, Target};
@@ -8,7 +9,7 @@ use sys::{Ended, Errno, Fd, Forked, Instant, Mapping, OpenFlags, Prot, Sharing, 
 use crate::command::{Answer, Command};
 use crate::injection;
 use crate::maps::Maps;
-use crate::party::{Control, answer_forked, fork_with_pipes};
+use crate::party::{Control, answer_forked, fork_with_pipes, obey_each};
 use crate::pattern;
 
 /// What a client maps.
@@ -85,6 +86,10 @@ impl ClientProcess<'_> {
             Command::Memory(map, command) => self.maps.act(map, command),
             Command::Failing { nth, command } => {
                 injection::failing(nth, || self.obey(control, *command))
+            }
+            Command::AtOnce(commands) => {
+                let obeyed = obey_each(commands, |command| Ok(self.obey(control, command)));
+                obeyed.unwrap_or_else(|never: Infallible| match never {})
             }
             Command::Segfault => {
                 match Mapping::anonymous(sys::page_size(), Prot::None) {

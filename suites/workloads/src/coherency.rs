@@ -10,6 +10,7 @@ use crate::{Case, Failure, Workload, expect, expect_that, pattern};
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("ping-pong", ping_pong),
     ("ring", ring),
+    ("twice", twice),
     ("page-borders", page_borders),
     ("two-ids", two_ids),
     ("unrelated-id", unrelated_id),
@@ -102,6 +103,33 @@ fn ring(case: &mut Case) -> Result<(), Failure> {
     }
     a.quit()?;
     b.quit()?;
+    server.quit()
+}
+
+/// What a process stores by one of its mappings of a page it loads by the other: a cache with virtual tags has it twice.
+fn twice(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let pages: usize = case.param("pages")?;
+    let len = pages * page;
+    let mut server = case.serve()?;
+    let mut client = case.client("client", &server)?;
+    let there = client.map(0, len)?;
+    client.fill(there, 0, len, 0)?;
+    let there_too = client.map(0, len)?;
+    client.verify(there_too, 0, len, 0)?;
+    let here = server.map_pages(server.page_id(0)?, pages)?;
+    server.verify(here, 0, len, 0)?;
+    let here_too = server.map_pages(server.page_id(0)?, pages)?;
+    for round in 0..case.param("rounds")? {
+        let seed = 4 * round;
+        client.fill_and_verify((there, there_too), 0, len, seed + 1)?;
+        server.verify(here, 0, len, seed + 1)?;
+        server.fill_and_verify((here_too, here), 0, len, seed + 2)?;
+        client.fill_and_verify((there_too, there), 0, len, seed + 3)?;
+        server.verify(here_too, 0, len, seed + 3)?;
+        server.fill_and_verify((here, here_too), 0, len, seed + 4)?;
+    }
+    client.quit()?;
     server.quit()
 }
 

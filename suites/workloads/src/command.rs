@@ -115,6 +115,9 @@ pub(crate) enum Command {
     BecomeNobody,
     /// Does something with the `nth` allocation on the way failing.
     Failing { nth: u32, command: Box<Command> },
+    /// Does one thing after the other, up to the first that does not go well, and answers once: no other process has to run
+    /// in between.
+    AtOnce(Vec<Command>),
     /// Ends the process.
     Quit,
 }
@@ -216,6 +219,8 @@ pub(crate) enum Answer {
         failed: bool,
         answer: Box<Answer>,
     },
+    /// What came of each of several things.
+    Each(Vec<Answer>),
     /// The operating system refused; `errno` is its number on this machine.
     Refused {
         what: String,
@@ -223,6 +228,13 @@ pub(crate) enum Answer {
     },
     /// Something did not hold.
     Failed(String),
+}
+
+impl Answer {
+    /// Whether it did not go well.
+    pub(crate) fn is_bad(&self) -> bool {
+        matches!(self, Answer::Refused { .. } | Answer::Failed(_))
+    }
 }
 
 /// A line of `/proc/PID/maps`.

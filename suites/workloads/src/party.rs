@@ -98,9 +98,7 @@ impl Party {
     /// Its next answer, which must be no refusal and no failure.
     pub(crate) fn hear_good(&mut self) -> Result<Answer, Failure> {
         match self.hear()? {
-            bad @ (Answer::Refused { .. } | Answer::Failed(_)) => {
-                Err(Failure::new(format!("{}: {}", self.name, bad.describe())))
-            }
+            bad if bad.is_bad() => Err(Failure::new(format!("{}: {}", self.name, bad.describe()))),
             good => Ok(good),
         }
     }
@@ -124,6 +122,14 @@ impl Party {
     pub(crate) fn ask_good(&mut self, command: &Command) -> Result<Answer, Failure> {
         self.tell(command)?;
         self.hear_good()
+    }
+
+    /// Tells it several things, which must go well, and takes what came of each when all are done.
+    pub(crate) fn ask_at_once(&mut self, commands: Vec<Command>) -> Result<Vec<Answer>, Failure> {
+        match self.ask_good(&Command::AtOnce(commands))? {
+            Answer::Each(answers) => Ok(answers),
+            other => Err(self.strange(&other)),
+        }
     }
 
     /// An answer of the wrong kind: a mistake in the case.
@@ -187,6 +193,22 @@ impl Party {
         let why = why.map_or(String::new(), |why| format!(": {}", why.describe()));
         Failure::new(format!("{} {ended}{why}", self.name))
     }
+}
+
+/// Has each of `commands` obeyed, up to the first that does not go well.
+pub(crate) fn obey_each<E>(
+    commands: Vec<Command>,
+    mut obey: impl FnMut(Command) -> Result<Answer, E>,
+) -> Result<Answer, E> {
+    let mut answers = Vec::new();
+    for command in commands {
+        let answer = obey(command)?;
+        if answer.is_bad() {
+            return Ok(answer);
+        }
+        answers.push(answer);
+    }
+    Ok(Answer::Each(answers))
 }
 
 /// Forks; the child runs `body` with its end of the pipes and exits. The child, where to speak to it and where it answers.

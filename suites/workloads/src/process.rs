@@ -142,6 +142,19 @@ impl Process {
             .map(drop)
     }
 
+    /// Does [`Process::fill`] in one mapping and [`Process::verify`] in another, with no other process in between.
+    pub fn fill_and_verify(
+        &mut self,
+        (map, other): (Map, Map),
+        at: usize,
+        len: usize,
+        seed: u64,
+    ) -> Result<(), Failure> {
+        let fill = Command::Memory(map, MemoryCommand::Fill { at, len, seed });
+        let verify = Command::Memory(other, MemoryCommand::Verify { at, len, seed });
+        self.party.ask_at_once(vec![fill, verify]).map(drop)
+    }
+
     /// There is nothing but zeros in `len` bytes from byte `at`.
     pub fn verify_zero(&mut self, map: Map, at: usize, len: usize) -> Result<(), Failure> {
         self.memory(map, MemoryCommand::VerifyZero { at, len })

@@ -8,12 +8,12 @@ use protocol::plan::Device;
 use server::{Behaviour, Flow, Message, Seen, ServerError, Session};
 use sys::{Errno, Fd, Instant, page_size, poll};
 
-use crate::command::{Answer, Command, Map};
+use crate::command::{Answer, Command, Map, MemoryCommand};
 use crate::counters;
-use crate::failure::{Failure, expect};
+use crate::failure::{Failure, expect, expect_that};
 use crate::injection;
 use crate::maps::Maps;
-use crate::party::{Control, Party, answer_forked, fork_with_pipes};
+use crate::party::{Control, Party, answer_forked, fork_with_pipes, obey_each};
 use crate::pattern;
 use crate::process::Process;
 
@@ -192,6 +192,52 @@ impl Server {
             Answer::Refused { errno, .. } => Ok(Err(Errno::from_raw(errno))),
             other => Err(Failure::new(format!("the server: {}", other.describe()))),
         }
+    }
+
+    /// Writes `len` bytes of the pattern of `first` from byte `at` of page `page_id` without mapping it and reads them so,
+    /// having verified them in `map`, which shows the page; then fills `map` with the pattern of `second`, which it reads
+    /// without mapping. No other process runs in between.
+    pub fn load_and_save(
+        &mut self,
+        (page_id, map): (u64, Map),
+        at: usize,
+        len: usize,
+        (first, second): (u64, u64),
+    ) -> Result<(), Failure> {
+        let memory = |command| Command::Memory(map, command);
+        let save = |seed| Command::SavePages {
+            page_id,
+            at,
+            len,
+            seed,
+        };
+        let commands = vec![
+            Command::LoadPages {
+                page_id,
+                at,
+                len,
+                seed: first,
+            },
+            memory(MemoryCommand::Verify {
+                at,
+                len,
+                seed: first,
+            }),
+            save(first),
+            memory(MemoryCommand::Fill {
+                at,
+                len,
+                seed: second,
+            }),
+            save(second),
+        ];
+        let done = Answer::Done;
+        let saved = Answer::Number(len as u64);
+        let expected = [&done, &done, &saved, &done, &saved];
+        let answers = self.process.party.ask_at_once(commands)?;
+        expect_that(answers.iter().eq(expected), || {
+            format!("the server answered {answers:?}")
+        })
     }
 
     /// Reads the word of 8 bytes at byte `at` of each of `pages` pages, without mapping them; those that came, or the
@@ -417,6 +463,7 @@ fn obey(session: &mut Session, maps: &mut Maps, command: Command) -> Result<Answ
             });
             done.map_or(Ok(answer), Err)?
         }
+        Command::AtOnce(commands) => obey_each(commands, |command| obey(session, maps, command))?,
         Command::Seen => Answer::Seen(Box::new(session.seen.clone())),
         Command::Counted => Answer::Words(vec![session.seen.mmaps, session.seen.munmaps]),
         Command::AwaitMunmaps { count, millis } => await_munmaps(session, count, millis)?,
