@@ -10,7 +10,7 @@ use crate::cli::{Machine, Oracle, Selftest};
 use crate::event::{Event, Reporter};
 use crate::oracle::files::{self, Story, findings};
 use crate::oracle::qemu::Qemu;
-use crate::oracle::selftest::{self, Trial};
+use crate::oracle::selftest::{self, Outcome, Trial};
 use crate::oracle::{Wanted, Wish, choice, story};
 use crate::paths::{self, checkout};
 use crate::plan::Filter;
@@ -64,11 +64,16 @@ fn try_it(args: &Selftest) -> Result<u8> {
 
     let mut outcomes = Vec::new();
     for trial in &trials {
-        let on: Vec<Target> = targets
-            .iter()
-            .filter(|target| trial.skipped(target).is_none())
-            .cloned()
-            .collect();
+        let mut on = Vec::new();
+        for target in &targets {
+            match trial.skipped(target) {
+                None => on.push(target.clone()),
+                Some(why) => outcomes.push(Outcome::not_tried(trial, target, why)),
+            }
+        }
+        if on.is_empty() {
+            continue;
+        }
         let patch = trial.patch.iter().map(|name| mutants.join(name));
         let machine = Machine {
             patch: patch.collect(),
@@ -94,7 +99,16 @@ fn try_it(args: &Selftest) -> Result<u8> {
         }
     }
     print!("{}", selftest::table(&outcomes));
-    Ok(match outcomes.iter().all(|outcome| outcome.noticed) {
+    let noticed: Vec<bool> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.noticed)
+        .collect();
+    if noticed.is_empty() && !interrupt::requested() {
+        bail!(
+            "nothing was tried: the table says why; `--arch aliasing` has the targets where something can be noticed"
+        );
+    }
+    Ok(match noticed.iter().all(|noticed| *noticed) {
         true if interrupt::requested() => 2,
         true => 0,
         false => 1,

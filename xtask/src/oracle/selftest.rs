@@ -107,23 +107,32 @@ pub struct Outcome {
     pub trial: String,
     /// Name of the target.
     pub target: String,
-    /// Whether the oracle noticed, and nothing else did.
-    pub noticed: bool,
+    /// Whether the oracle noticed, and nothing else did; `None` where it was not tried.
+    pub noticed: Option<bool>,
     /// For a person.
     pub text: String,
 }
 
+impl Outcome {
+    /// That a trial was not made on a target.
+    pub fn not_tried(trial: &Trial, target: &Target, why: &str) -> Outcome {
+        Outcome {
+            trial: trial.name.clone(),
+            target: target.name.clone(),
+            noticed: None,
+            text: format!("not tried: {why}"),
+        }
+    }
+}
+
 /// Judges a trial by what became of its cases under the oracle, and without it where the kernel was broken.
 pub fn judge(trial: &Trial, plain: Option<&TargetResult>, watched: &TargetResult) -> Outcome {
-    let (noticed, text) = match told(plain, watched) {
-        Ok(text) => (true, text),
-        Err(text) => (false, text),
-    };
+    let told = told(plain, watched);
     Outcome {
         trial: trial.name.clone(),
         target: watched.target.clone(),
-        noticed,
-        text,
+        noticed: Some(told.is_ok()),
+        text: told.unwrap_or_else(|why| why),
     }
 }
 
@@ -193,8 +202,9 @@ pub fn table(outcomes: &[Outcome]) -> String {
     let mut text = "| trial | target | noticed | what was seen |\n|---|---|---|---|\n".to_owned();
     for outcome in outcomes {
         let noticed = match outcome.noticed {
-            true => "yes",
-            false => "**no**",
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "-",
         };
         let Outcome {
             trial,
@@ -244,6 +254,7 @@ mod tests {
                 Some(vec![good()]),
                 vec![samples::stale(), samples::timed_out()],
             ),
+            Outcome::not_tried(&trial(), &crate::target::tests::x86_64(), "nothing aliases"),
         ];
         insta::assert_snapshot!(table(&outcomes), @"
         | trial | target | noticed | what was seen |
@@ -253,6 +264,7 @@ mod tests {
         | load | armv6 | **no** | 1 case passed on QEMU alone; nothing was found in 1 case |
         | load | armv6 | **no** | fails without the oracle too: smoke/redirect.fuse: fail: client 1 stored 0x5a at offset 4096; the server read 0x00 |
         | load | armv6 | **no** | coherency/seqlock.fuse: timeout: in phase test |
+        | load | x86_64 | - | not tried: nothing aliases |
         ");
     }
 
@@ -264,10 +276,17 @@ mod tests {
         };
         let reason = format!("{DISTRUST}it found a fault where there is none");
         let outcome = judged(None, infra(&reason));
-        assert_eq!((outcome.noticed, &outcome.text), (true, &reason));
+        assert_eq!((outcome.noticed, &outcome.text), (Some(true), &reason));
         let good = samples::pass("smoke/boot");
-        assert!(!judged(Some(vec![good]), infra(&reason)).noticed);
-        assert!(!judged(None, infra("QEMU was killed")).noticed);
+        let not_noticed = [
+            judged(Some(vec![good]), infra(&reason)),
+            judged(None, infra("QEMU was killed")),
+        ];
+        assert!(
+            not_noticed
+                .iter()
+                .all(|outcome| outcome.noticed == Some(false))
+        );
     }
 
     #[test]
@@ -275,7 +294,7 @@ mod tests {
         let mut watched = result(vec![samples::stale()]);
         watched.provenance.oracle_reason = Some("QEMU 7.2.22 is too old for it".into());
         let outcome = judge(&trial(), None, &watched);
-        assert!(!outcome.noticed);
+        assert_eq!(outcome.noticed, Some(false));
         insta::assert_snapshot!(outcome.text, @"not under the oracle: QEMU 7.2.22 is too old for it");
         watched.failure = Some("the kernel does not build".into());
         insta::assert_snapshot!(judge(&trial(), None, &watched).text, @"the kernel does not build");
