@@ -20,7 +20,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::arch::By;
 use crate::config::{Cache, Kind as Tags, Write};
-use recent::Recent;
+use recent::{Recent, Stores};
 pub use story::Story;
 
 /// One access of the guest, or one thing done to its cache.
@@ -66,12 +66,63 @@ pub enum Op {
 /// What tells the copies of a line apart.
 pub type Place = u64;
 
-/// Where in the cache an access to `address` looks.
-pub fn place(cache: &Cache, page: u64, address: u64) -> Place {
-    match cache.kind {
-        Tags::Vipt => address % cache.period / page,
-        Tags::Vivt => address & !(cache.line - 1),
-        Tags::Physical => 0,
+/// Where in a cache accesses look.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// The bits of an address that matter,
+    mask: u64,
+    /// and how far the lowest of them is up.
+    shift: u32,
+}
+
+impl Places {
+    /// Of a cache, and pages of `page` bytes.
+    pub fn new(cache: &Cache, page: u64) -> Places {
+        let (mask, shift) = match cache.kind {
+            Tags::Vipt => (cache.period - 1, page.trailing_zeros()),
+            Tags::Vivt => (!(cache.line - 1), 0),
+            Tags::Physical => (0, 0),
+        };
+        Places { mask, shift }
+    }
+
+    /// Where an access to `address` looks.
+    pub fn of(self, address: u64) -> Place {
+        (address & self.mask) >> self.shift
+    }
+}
+
+/// What memory is divided into: pieces of a power of two of bytes. To divide by a number that is known to be one is much
+/// quicker, and there are billions of accesses.
+#[derive(Clone, Copy, Debug)]
+struct Pieces {
+    shift: u32,
+}
+
+impl Pieces {
+    fn of(bytes: u64) -> Pieces {
+        Pieces {
+            shift: bytes.trailing_zeros(),
+        }
+    }
+
+    fn bytes(self) -> u64 {
+        1 << self.shift
+    }
+
+    /// The number of the piece that an address is in.
+    fn number(self, address: u64) -> u64 {
+        address >> self.shift
+    }
+
+    /// How far an address is from the start of its piece.
+    fn offset(self, address: u64) -> u64 {
+        address & (self.bytes() - 1)
+    }
+
+    /// The address behind the piece that an address is in.
+    fn end(self, address: u64) -> u64 {
+        address - self.offset(address) + self.bytes()
     }
 }
 
@@ -106,10 +157,11 @@ pub struct Finding {
 #[derive(Debug)]
 pub struct Model {
     write: Write,
-    line: u64,
-    page: u64,
+    line: Pieces,
+    page: Pieces,
     /// Lines by page; a page that nobody touched is not there.
     pages: HashMap<u64, Box<[Line]>, BuildHasherDefault<PageHasher>>,
+    touched: Touched,
     /// How often the whole cache was flushed, and the last time.
     flushes: u32,
     flushed: Option<Access>,
@@ -148,6 +200,9 @@ enum State {
 /// Some of the bytes of a line: bit n for byte n.
 type Bytes = u64;
 
+/// Bytes of the longest access that QEMU tells of as one: `QEMU_PLUGIN_MEM_VALUE_U128` of its header is the last.
+const LONGEST_ACCESS: u64 = 16;
+
 /// Bytes in the longest line that can be modelled.
 pub const LONGEST_LINE: u64 = Bytes::BITS as u64;
 
@@ -156,9 +211,10 @@ impl Model {
     pub fn new(cache: &Cache, page: u64) -> Model {
         Model {
             write: cache.write,
-            line: cache.line,
-            page,
+            line: Pieces::of(cache.line),
+            page: Pieces::of(page),
             pages: HashMap::default(),
+            touched: Touched::default(),
             flushes: 0,
             flushed: None,
             recent: Recent::default(),
@@ -166,45 +222,51 @@ impl Model {
     }
 
     /// Whether a load, or a store by the instruction at `store`, finds nothing and changes nothing: it is like the last
-    /// one of its line. Most accesses of a guest are, and this is quicker than [`Model::access`].
-    pub fn is_old_news(&self, store: Option<u64>, physical: u64, size: u64, place: Place) -> bool {
-        let line = physical & !(self.line - 1);
-        physical + size <= line + self.line
-            && self
-                .recent
-                .has(line / self.line, place, self.flushes, store)
+    /// one of its line. Most accesses of a guest are, and this is quicker than [`Model::access`]. `size` is asked for the
+    /// bytes where it matters.
+    pub fn is_old_news(
+        &self,
+        store: Option<u64>,
+        physical: u64,
+        size: impl FnOnce() -> u64,
+        place: Place,
+    ) -> bool {
+        let left = self.line.end(physical) - physical;
+        self.recent.has(self.line.number(physical), place, store)
+            && (left >= LONGEST_ACCESS || left >= size())
     }
 
     /// Does `access`, and hands each finding it makes to `found`: one a line that it touches at most. What of it lies
     /// beyond the page is left out: its physical address is not known.
     pub fn access(&mut self, access: Access, mut found: impl FnMut(Finding)) {
-        let first = access.physical & !(self.line - 1);
+        let first = access.physical - self.line.offset(access.physical);
         let end = access.physical + access.size.max(1);
-        let end = end.min((access.physical & !(self.page - 1)) + self.page);
+        let end = end.min(self.page.end(access.physical));
         let mut at = first;
         while at < end {
             self.line_access(at, &access, &mut found);
-            at += self.line;
+            at = self.line.end(at);
         }
     }
 
     fn line_access(&mut self, at: u64, access: &Access, found: &mut impl FnMut(Finding)) {
-        let (page, index) = (at / self.page, at % self.page / self.line);
-        let lines = (self.page / self.line) as usize;
-        let lines = self
-            .pages
-            .entry(page)
-            .or_insert_with(|| vec![Line::default(); lines].into());
+        let page = self.page.number(at);
+        let index = self.line.number(self.page.offset(at));
+        let lines = self.line.number(self.page.bytes()) as usize;
+        let lines = self.pages.entry(page).or_insert_with(|| {
+            self.touched.put(page);
+            vec![Line::default(); lines].into()
+        });
         let line = &mut lines[index as usize];
         if line.flushes != self.flushes {
             line.catch_up(self.flushes, self.flushed);
         }
-        let bytes = bytes(at, self.line, access);
+        let bytes = bytes(at, self.line.bytes(), access);
         let found_now = line.apply(access, bytes, self.write);
-        let (loads, stores) = line.settled(access, self.write);
-        let store = stores.then_some(access.pc);
-        let place = access.place.filter(|_| loads);
-        self.recent.put(at / self.line, place, self.flushes, store);
+        let settled = line.settled(access, self.write);
+        let place = access.place.filter(|_| settled.is_some());
+        let stores = settled.unwrap_or(Stores::None);
+        self.recent.put(self.line.number(at), place, stores);
         let Some((kind, earlier)) = found_now else {
             return;
         };
@@ -219,10 +281,15 @@ impl Model {
 
     /// The line at a physical address starts anew: whatever was in the cache of it is of no meaning any more.
     pub fn start_anew(&mut self, physical: u64) {
+        let page = self.page.number(physical);
+        if !self.touched.may_have(page) {
+            return;
+        }
         self.recent
-            .put(physical / self.line, None, self.flushes, None);
-        if let Some(lines) = self.pages.get_mut(&(physical / self.page)) {
-            lines[(physical % self.page / self.line) as usize] = Line {
+            .put(self.line.number(physical), None, Stores::None);
+        if let Some(lines) = self.pages.get_mut(&page) {
+            let index = self.line.number(self.page.offset(physical));
+            lines[index as usize] = Line {
                 flushes: self.flushes,
                 ..Line::default()
             };
@@ -231,13 +298,14 @@ impl Model {
 
     /// All dirty copies are written to memory, and all copies dropped.
     pub fn flush_all(&mut self, access: Access) {
+        self.recent.clear();
         self.flushes = self.flushes.wrapping_add(1);
         self.flushed = Some(access);
     }
 
     /// All dirty copies are written to memory.
     pub fn clean_all(&mut self) {
-        self.recent = Recent::default();
+        self.recent.clear();
         let flushes = self.flushes;
         let lines = self.pages.values_mut().flatten();
         for line in lines.filter(|line| line.flushes == flushes) {
@@ -301,18 +369,19 @@ impl Line {
         }
     }
 
-    /// Whether loads from the place of `access` change nothing from now on; and whether one more store like `access` does.
-    fn settled(&self, access: &Access, write: Write) -> (bool, bool) {
+    /// Whether loads from the place of `access` change nothing from now on; if so, which stores do not.
+    fn settled(&self, access: &Access, write: Write) -> Option<Stores> {
         let only = match &self.copies[..] {
             [only] if access.place == Some(only.place) && self.dropped.is_none() => only.state,
-            _ => return (false, false),
+            _ => return None,
         };
-        let by_store = match only {
-            State::Dirty => true,
-            State::Clean => write == Write::Through,
-            State::Stale(_) => return (false, false),
-        };
-        (true, by_store && access.op == Op::Store)
+        match only {
+            State::Stale(_) => None,
+            State::Clean if write == Write::Through => Some(Stores::All),
+            // Who was last is told.
+            State::Dirty if access.op == Op::Store => Some(Stores::By(access.pc)),
+            State::Dirty | State::Clean => Some(Stores::None),
+        }
     }
 
     fn apply(&mut self, access: &Access, bytes: Bytes, write: Write) -> Option<(Kind, Access)> {
@@ -433,6 +502,34 @@ impl Line {
             Some(old) => *old = copy,
             None => self.copies.push(copy),
         }
+    }
+}
+
+/// Which pages somebody touched: says of some that nobody did. Most of what the kernel stores goes to such pages, and to
+/// look here is quicker than to look for them.
+#[derive(Debug)]
+struct Touched(Box<[u64; 1 << 10]>);
+
+impl Default for Touched {
+    fn default() -> Touched {
+        Touched(Box::new([0; 1 << 10]))
+    }
+}
+
+impl Touched {
+    fn put(&mut self, page: u64) {
+        let (index, bit) = Touched::bit(page);
+        self.0[index] |= bit;
+    }
+
+    fn may_have(&self, page: u64) -> bool {
+        let (index, bit) = Touched::bit(page);
+        self.0[index] & bit != 0
+    }
+
+    /// Pages that are a multiple of 65536 apart share a bit.
+    fn bit(page: u64) -> (usize, u64) {
+        (page as usize / 64 % (1 << 10), 1 << (page % 64))
     }
 }
 

@@ -7,7 +7,7 @@ mod registers;
 use std::collections::HashMap;
 use std::fs::File;
 
-use crate::arch::{Machine, Marker, Upkeep, Way};
+use crate::arch::{Heard, Machine, Marker, Upkeep, Way};
 use crate::config::{Arch, Config, Depth, Kind};
 use crate::model::Op;
 use crate::session::{Listen, Seen, Session, Where};
@@ -100,7 +100,11 @@ impl Plugin {
                     self.upkeep.insert(instruction.address(), upkeep);
                     instruction.on_upkeep();
                 }
-                instruction.on_access(machine.way(word));
+                let heard = match self.full {
+                    true => Heard::All,
+                    false => machine.heard(instruction.address(), word),
+                };
+                instruction.on_access(machine.way(word), heard);
             }
         }
     }
@@ -162,22 +166,22 @@ impl Plugin {
     }
 
     /// The guest makes an access.
-    pub fn accessed(&mut self, pc: u64, memory: &Memory, way: Way) {
+    pub fn accessed(&mut self, pc: u64, memory: &Memory, store: bool, way: Way) {
         let address = memory.address();
         let seen = Seen {
             pc,
             address,
-            store: memory.store(),
-            size: memory.size(),
+            store,
             space: self.arm.space(address),
         };
         let round =
             || self.virtual_tags && self.arm.translate(address).is_some_and(|at| !at.cached);
-        self.session.access(seen, || {
+        let find = || {
             let physical = memory.physical()?;
             let way = if round() { Way::Round } else { way };
             Some(Where { physical, way })
-        });
+        };
+        self.session.access(seen, || memory.size(), find);
     }
 
     /// The guest is about to do something to its cache. True if blocks have to be translated anew.

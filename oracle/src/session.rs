@@ -11,7 +11,7 @@ use std::io::Write;
 
 use crate::arch::{By, Machine, Marker, Way};
 use crate::config::{Config, Depth, Kind};
-use crate::model::{self, Finding, Model, Op, Place, place};
+use crate::model::{self, Finding, Model, Op, Place, Places};
 use crate::record::{self, Record};
 use crate::symbols::Symbols;
 
@@ -47,8 +47,6 @@ pub struct Seen {
     pub address: u64,
     /// True for a store, false for a load.
     pub store: bool,
-    /// Bytes.
-    pub size: u64,
     /// The address space, where that is known.
     pub space: Option<u64>,
 }
@@ -65,6 +63,7 @@ pub struct Where {
 /// One life of the guest.
 pub struct Session<W> {
     config: Config,
+    places: Places,
     machine: Machine,
     symbols: Symbols,
     out: W,
@@ -107,6 +106,7 @@ impl<W: Write> Session<W> {
     /// Begins to write to `out`.
     pub fn new(config: Config, symbols: Symbols, out: W) -> Self {
         let mut session = Session {
+            places: Places::new(&config.cache, config.page),
             machine: Machine::new(config.arch, &symbols).deaf(config.deaf),
             symbols,
             out,
@@ -253,8 +253,14 @@ impl<W: Write> Session<W> {
         Listen::Nothing
     }
 
-    /// The guest makes an access. `find` finds where it goes, which takes a while; `None` for a device.
-    pub fn access(&mut self, seen: Seen, find: impl FnOnce() -> Option<Where>) {
+    /// The guest makes an access. What takes a while is asked for where it matters: `size` tells its bytes, `find` where it
+    /// goes; `None` for a device.
+    pub fn access(
+        &mut self,
+        seen: Seen,
+        size: impl Fn() -> u64,
+        find: impl FnOnce() -> Option<Where>,
+    ) {
         // Before the guest has named an address nothing is judged: what the kernel does to the cache is not seen yet.
         let (Some(window), Some(_)) = (&mut self.window, self.known) else {
             return;
@@ -276,9 +282,9 @@ impl<W: Write> Session<W> {
         if !judged || trusted && way == Way::Round {
             return window.model.start_anew(physical);
         }
-        let place = place(&self.config.cache, self.config.page, seen.address);
+        let place = self.places.of(seen.address);
         let store = seen.store.then_some(seen.pc);
-        if way != Way::Round && window.model.is_old_news(store, physical, seen.size, place) {
+        if way != Way::Round && window.model.is_old_news(store, physical, &size, place) {
             return;
         }
         let access = model::Access {
@@ -288,7 +294,7 @@ impl<W: Write> Session<W> {
             space: seen.space.or(self.machine.space(seen.address)),
             address: seen.address,
             physical,
-            size: seen.size,
+            size: size(),
             place: (way != Way::Round).then_some(place),
             brings_in: way == Way::Cached,
             pc: seen.pc,
@@ -302,7 +308,7 @@ impl<W: Write> Session<W> {
 
     /// The kernel does `op` to the lines that hold `size` bytes from a virtual address on, all in one page.
     pub fn maintain(&mut self, pc: u64, op: Op, (address, physical): (u64, u64), size: u64) {
-        let place = place(&self.config.cache, self.config.page, address);
+        let place = self.places.of(address);
         let access = self.of_kernel(pc, op, address);
         if let (Some(window), Depth::Full) = (&mut self.window, self.config.depth) {
             let access = model::Access {

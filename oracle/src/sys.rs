@@ -10,7 +10,7 @@ use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::marker::PhantomData;
 
-use crate::arch::{Marker, Way};
+use crate::arch::{Heard, Marker, Way};
 use crate::plugin::Plugin;
 use crate::session::API;
 pub use inside::{Processor, Ram, Registers};
@@ -62,8 +62,8 @@ union RawData {
 const NO_REGISTERS: c_int = 0;
 const REGISTERS: c_int = 1;
 /// `enum qemu_plugin_mem_rw`.
+const READS: c_int = 1;
 const WRITES: c_int = 2;
-const READS_AND_WRITES: c_int = 3;
 
 type OnBlock = extern "C" fn(Id, *const RawBlock);
 type OnRun = extern "C" fn(c_uint, *mut c_void);
@@ -244,22 +244,18 @@ extern "C" fn on_payload(_: c_uint, raw: u32, address: u64, _: *mut c_void) {
     with(|id, plugin| translate_anew(id, plugin.payload(&memory)));
 }
 
-extern "C" fn on_access(_: c_uint, raw: u32, address: u64, pc: *mut c_void) {
-    access(raw, address, pc, Way::Cached);
-}
-
-extern "C" fn on_access_of_block(_: c_uint, raw: u32, address: u64, pc: *mut c_void) {
-    access(raw, address, pc, Way::NotBroughtIn);
-}
-
-extern "C" fn on_access_round(_: c_uint, raw: u32, address: u64, pc: *mut c_void) {
-    access(raw, address, pc, Way::Round);
-}
-
-fn access(raw: u32, address: u64, pc: *mut c_void, way: Way) {
+extern "C" fn on_access<const STORE: bool, const WAY: usize>(
+    _: c_uint,
+    raw: u32,
+    address: u64,
+    pc: *mut c_void,
+) {
     let memory = Memory { raw, address };
-    with(|_, plugin| plugin.accessed(pc as u64, &memory, way));
+    with(|_, plugin| plugin.accessed(pc as u64, &memory, STORE, WAYS[WAY]));
 }
+
+/// Ways, by the number that [`on_access`] has for them.
+const WAYS: [Way; 3] = [Way::Cached, Way::NotBroughtIn, Way::Round];
 
 /// A block of code that QEMU translates now.
 pub struct Block<'t> {
@@ -338,14 +334,19 @@ impl Instruction<'_> {
         self.on_memory(on_payload, WRITES, 0);
     }
 
-    /// Have [`Plugin::accessed`] called for its loads and stores.
-    pub fn on_access(&self, way: Way) {
-        let callback = match way {
-            Way::Cached => on_access,
-            Way::NotBroughtIn => on_access_of_block,
-            Way::Round => on_access_round,
+    /// Have [`Plugin::accessed`] called for those of its loads and stores that are `heard`.
+    pub fn on_access(&self, way: Way, heard: Heard) {
+        let (on_load, on_store): (OnMemory, OnMemory) = match way {
+            Way::Cached => (on_access::<false, 0>, on_access::<true, 0>),
+            Way::NotBroughtIn => (on_access::<false, 1>, on_access::<true, 1>),
+            Way::Round => (on_access::<false, 2>, on_access::<true, 2>),
         };
-        self.on_memory(callback, READS_AND_WRITES, self.address());
+        if heard == Heard::All {
+            self.on_memory(on_load, READS, self.address());
+        }
+        if heard != Heard::Nothing {
+            self.on_memory(on_store, WRITES, self.address());
+        }
     }
 
     fn on_memory(&self, callback: OnMemory, accesses: c_int, data: u64) {

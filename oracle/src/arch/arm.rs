@@ -51,6 +51,18 @@ pub fn upkeep(instruction: u32) -> Option<Upkeep> {
     }
 }
 
+/// Whether what an instruction loads or stores is found by the stack pointer, r13 (A5.2 to A5.5: load and store word or
+/// byte, miscellaneous, multiple, coprocessor).
+pub fn is_of_stack(instruction: u32) -> bool {
+    let miscellaneous = instruction & 0x90 == 0x90 && instruction & 0x60 != 0;
+    let loads_or_stores = match instruction >> 25 & 7 {
+        0b000 => miscellaneous,
+        0b010 | 0b011 | 0b100 | 0b110 => true,
+        _ => false,
+    };
+    loads_or_stores && instruction >> 16 & 0xf == 13
+}
+
 fn line(op: Op, address: u8) -> Option<Upkeep> {
     Some(Upkeep::Line { op, address })
 }
@@ -135,6 +147,25 @@ mod tests {
         // mcr p15, 0, r0, c7, c10, 4 waits; mcr p15, 0, r0, c7, c5, 1 is of instructions; mcrne p15, 0, r1, c7, c10, 1
         for other in [0xee07_0f9a, 0xee07_0f35, 0x1e07_1f3a] {
             assert_eq!(upkeep(other), None);
+        }
+    }
+
+    #[test]
+    fn accesses_of_the_stack_are_known() {
+        // str r0, [sp, #4]; ldr r1, [sp, r2]; push {r4, lr}; strd r2, [sp, #8]; ldrh r0, [sp]; vpush {d8}
+        for stack in [
+            0xe58d_0004,
+            0xe79d_1002,
+            0xe92d_4010,
+            0xe1cd_20f8,
+            0xe1dd_00b0,
+            0xed2d_8b02,
+        ] {
+            assert!(is_of_stack(stack), "{stack:#x}");
+        }
+        // str sp, [r0]; ldm r0, {r1, sp}; strd r2, [r1]; swp r0, r1, [sp]
+        for other in [0xe580_d000, 0xe890_2002, 0xe1c1_20f0, 0xe10d_0091] {
+            assert!(!is_of_stack(other), "{other:#x}");
         }
     }
 

@@ -61,6 +61,23 @@ pub fn marker(instruction: u32) -> Option<u32> {
     }
 }
 
+/// Whether an instruction loads or stores: major opcodes of indexed and short loads and stores, of coprocessors, and of
+/// those with a displacement (PA-RISC 1.1 Architecture and Instruction Set Reference, appendix C).
+fn loads_or_stores(instruction: u32) -> bool {
+    matches!(instruction >> 26, 0x03 | 0x09 | 0x0b | 0x10..=0x13 | 0x18..=0x1b)
+}
+
+/// Whether what an instruction loads or stores is found by the stack pointer, r30.
+pub fn is_of_stack(instruction: u32) -> bool {
+    loads_or_stores(instruction) && instruction >> 21 & 0x1f == 30
+}
+
+/// Whether an instruction names the space register to be used. Else it is one of those that are the kernel's own while
+/// the kernel runs (arch/parisc/include/asm/assembly.h, which calls them sr4 to sr7).
+pub fn names_space(instruction: u32) -> bool {
+    loads_or_stores(instruction) && instruction >> 14 & 3 != 0
+}
+
 /// The space of an address.
 pub fn space(address: u64) -> u64 {
     address >> 32
@@ -87,6 +104,22 @@ mod tests {
         assert_eq!(marker(0x3400_3406), Some(3));
         // ldo 0x1a01(%r0), %r1; ldo -0x1a01(%r0), %r0
         assert_eq!((marker(0x3401_3402), marker(0x3400_0bff)), (None, None));
+    }
+
+    #[test]
+    fn ways_of_the_stack_and_of_processes_are_known() {
+        // hppa-linux-gnu-as: ldw -20(%r30), %r2; stw,ma %r3, 64(%r30); stb %r0, 0(%r30)
+        for stack in [0x4bc2_3fd9, 0x6fc3_0080, 0x0fc0_1200] {
+            assert!(is_of_stack(stack), "{stack:#x}");
+            assert!(!names_space(stack), "{stack:#x}");
+        }
+        // ldw 0(%sr3, %r26), %r28; ldb,ma 1(%sr1, %r25), %r1
+        for process in [0x0f40_d09c, 0x0f22_5021] {
+            assert!(names_space(process), "{process:#x}");
+            assert!(!is_of_stack(process), "{process:#x}");
+        }
+        // ldo 64(%r30), %r30 loads nothing.
+        assert!(!is_of_stack(0x37de_0080));
     }
 
     #[test]

@@ -120,6 +120,17 @@ pub enum Way {
     Round,
 }
 
+/// Which accesses of an instruction are listened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// None.
+    Nothing,
+    /// Stores alone.
+    Stores,
+    /// All.
+    All,
+}
+
 /// Who made an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
@@ -218,6 +229,28 @@ impl Machine {
         match self.arch {
             Arch::Sparc64 => sparc64::way(instruction),
             _ => Way::Cached,
+        }
+    }
+
+    /// Which accesses of an instruction matter where those of processes alone are judged. Nobody shares a stack, and
+    /// pages that become stacks are cleared by the kernel before.
+    pub fn heard(&self, pc: u64, instruction: u32) -> Heard {
+        let (of_stack, of_process) = match self.arch {
+            Arch::Arm => (arm::is_of_stack(instruction), true),
+            Arch::Hppa => (
+                hppa::is_of_stack(instruction),
+                hppa::names_space(instruction),
+            ),
+            Arch::Sparc64 => (
+                sparc64::is_of_stack(instruction),
+                sparc64::is_alternate(instruction),
+            ),
+            Arch::None => return Heard::Nothing,
+        };
+        match self.by(pc) {
+            _ if of_stack => Heard::Nothing,
+            By::Kernel if !of_process => Heard::Stores,
+            _ => Heard::All,
         }
     }
 

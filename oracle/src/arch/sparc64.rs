@@ -22,12 +22,27 @@ pub const FUNCTIONS: [(&str, Upkeep); 1] = [(
 /// (arch/sparc/vdso/vma.c): a process may read a time that is a little old. So it is on every such machine, always.
 pub const EXCUSED: [&str; 1] = ["update_vsyscall"];
 
-/// The address space that a load or store from an alternate space names, if it is in the instruction: op is 3, the
-/// highest bit but one of op3 is set, i is 0 (The SPARC Architecture Manual, Version 9, appendix A and E.2).
+/// Whether an instruction loads or stores: op is 3 (The SPARC Architecture Manual, Version 9, appendix A and E.2, as all
+/// that follows).
+fn loads_or_stores(instruction: u32) -> bool {
+    instruction >> 30 == 3
+}
+
+/// Whether an instruction loads from or stores to an alternate address space, as the kernel does to reach a process's: the
+/// highest bit but one of op3 is set.
+pub fn is_alternate(instruction: u32) -> bool {
+    loads_or_stores(instruction) && instruction & 1 << 23 != 0
+}
+
+/// The alternate space, if its number is in the instruction: i is 0.
 fn alternate_space(instruction: u32) -> Option<u32> {
-    let alternate = instruction >> 30 == 3 && instruction & 1 << 23 != 0;
     let in_register = instruction & 1 << 13 != 0;
-    (alternate && !in_register).then_some(instruction >> 5 & 0xff)
+    (is_alternate(instruction) && !in_register).then_some(instruction >> 5 & 0xff)
+}
+
+/// Whether what an instruction loads or stores is found by the stack pointer, r14, or the frame pointer, r30.
+pub fn is_of_stack(instruction: u32) -> bool {
+    loads_or_stores(instruction) && matches!(instruction >> 14 & 0x1f, 14 | 30)
 }
 
 /// How the accesses of an instruction use the data cache. Those by physical address go to the second cache at once, and
@@ -100,6 +115,23 @@ mod tests {
         assert!(!is_mapping(0xffff_f800_1012_3000));
         assert!(is_kernel(0x40_4000, &(0x40_4000..0xc0_0000)));
         assert!(!is_kernel(0x10_7110, &(0x40_4000..0xc0_0000)));
+    }
+
+    #[test]
+    fn ways_of_the_stack_and_of_processes_are_known() {
+        // stx %l0, [%sp + 2047]; ldx [%fp - 8], %o0
+        for stack in [0xe073_a7ff, 0xd05f_bff8] {
+            assert!(is_of_stack(stack) && !is_alternate(stack), "{stack:#x}");
+        }
+        // lduba [%g1] 0x11, %g2; ldda [%o1] %asi, %f0
+        for process in [0xc488_4220, 0xc19a_6000] {
+            assert!(
+                is_alternate(process) && !is_of_stack(process),
+                "{process:#x}"
+            );
+        }
+        // add %sp, 8, %o0
+        assert!(!is_of_stack(0x9003_a008));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use super::Place;
 
-/// How many lines are remembered; a power of two.
-const KEPT: usize = 1 << 14;
+/// How many lines are remembered; a power of two. The table fits the host's second cache.
+const KEPT: usize = 1 << 13;
 
 /// A table in which lines that are a multiple of [`KEPT`] apart push each other out.
 #[derive(Debug)]
@@ -18,49 +18,64 @@ struct Slot {
     line: u64,
     /// Where its one copy is.
     place: Place,
-    /// How often the whole cache was flushed by then.
-    flushes: u32,
-    /// The instruction that made the last store, if one more changes nothing.
-    store: Option<u64>,
+    stores: Stores,
 }
+
+/// Which stores to a line from the place of its one copy change nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stores {
+    /// Each may.
+    None,
+    /// Those of the instruction that made the last.
+    By(u64),
+    /// None does.
+    All,
+}
+
+const NOTHING: Slot = Slot {
+    line: u64::MAX,
+    place: 0,
+    stores: Stores::None,
+};
 
 impl Default for Recent {
     fn default() -> Self {
-        let nothing = Slot {
-            line: u64::MAX,
-            place: 0,
-            flushes: 0,
-            store: None,
-        };
         Recent {
-            slots: vec![nothing; KEPT].into(),
+            slots: vec![NOTHING; KEPT].into(),
         }
     }
 }
 
 impl Recent {
     /// Whether loads of the line from `place` are known to change nothing, or stores of the instruction at `store`.
-    pub fn has(&self, line: u64, place: Place, flushes: u32, store: Option<u64>) -> bool {
+    pub fn has(&self, line: u64, place: Place, store: Option<u64>) -> bool {
         let slot = &self.slots[line as usize % KEPT];
-        (slot.line, slot.place, slot.flushes) == (line, place, flushes)
-            && (store.is_none() || store == slot.store)
+        let stored = || match (slot.stores, store) {
+            (_, None) | (Stores::All, _) => true,
+            (Stores::By(last), Some(pc)) => last == pc,
+            (Stores::None, Some(_)) => false,
+        };
+        slot.line == line && slot.place == place && stored()
     }
 
-    /// From now on loads of the line from `place` change nothing, and stores of the instruction at `store`; without a place
-    /// nothing is known of it.
-    pub fn put(&mut self, line: u64, place: Option<Place>, flushes: u32, store: Option<u64>) {
+    /// From now on loads of the line from `place` change nothing, and such `stores`; without a place nothing is known of it.
+    pub fn put(&mut self, line: u64, place: Option<Place>, stores: Stores) {
         let slot = &mut self.slots[line as usize % KEPT];
         match place {
             Some(place) => {
                 *slot = Slot {
                     line,
                     place,
-                    flushes,
-                    store,
+                    stores,
                 }
             }
-            None if slot.line == line => slot.line = u64::MAX,
+            None if slot.line == line => *slot = NOTHING,
             None => {}
         }
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.slots.fill(NOTHING);
     }
 }

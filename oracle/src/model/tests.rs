@@ -56,7 +56,7 @@ impl Bench {
             pc: self.pc.unwrap_or(0x100 + self.at),
         };
         let store = (op == Store).then_some(access.pc);
-        let old_news = |place| self.model.is_old_news(store, physical, size, place);
+        let old_news = |place| self.model.is_old_news(store, physical, || size, place);
         if matches!(op, Load | Store) && place.is_some_and(old_news) {
             return None;
         }
@@ -222,11 +222,11 @@ fn a_loop_over_a_line_is_one_step_of_its_story() {
 #[test]
 fn places_are_colours_or_addresses() {
     let mut cache = config::tests::sample().cache;
-    assert_eq!(place(&cache, 4096, 0xbeef_7123), 3);
+    assert_eq!(Places::new(&cache, 4096).of(0xbeef_7123), 3);
     cache.kind = Tags::Vivt;
-    assert_eq!(place(&cache, 4096, 0xbeef_7123), 0xbeef_7120);
+    assert_eq!(Places::new(&cache, 4096).of(0xbeef_7123), 0xbeef_7120);
     cache.kind = Tags::Physical;
-    assert_eq!(place(&cache, 4096, 0xbeef_7123), 0);
+    assert_eq!(Places::new(&cache, 4096).of(0xbeef_7123), 0);
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -49,11 +49,10 @@ fn access_by(session: &mut Test, pc: u64, address: u64, store: bool, way: Way) {
         pc,
         address,
         store,
-        size: 4,
         space: None,
     };
     let physical = 0x7000 + address % 4096;
-    session.access(seen, || Some(Where { physical, way }));
+    session.access(seen, || 4, || Some(Where { physical, way }));
 }
 
 /// A session in window 16.
