@@ -115,6 +115,11 @@ impl Pieces {
         address >> self.shift
     }
 
+    /// The address where a piece begins.
+    fn start(self, number: u64) -> u64 {
+        number << self.shift
+    }
+
     /// How far an address is from the start of its piece.
     fn offset(self, address: u64) -> u64 {
         address & (self.bytes() - 1)
@@ -221,19 +226,24 @@ impl Model {
         }
     }
 
-    /// Whether a load, or a store by the instruction at `store`, finds nothing and changes nothing: it is like the last
-    /// one of its line. Most accesses of a guest are, and this is quicker than [`Model::access`]. `size` is asked for the
-    /// bytes where it matters.
+    /// Whether a load finds nothing and changes nothing, or a store no more than who was last, which is remembered. Most
+    /// accesses of a guest are such, and this is quicker than [`Model::access`]. `access` is asked for where it matters.
     pub fn is_old_news(
-        &self,
-        store: Option<u64>,
+        &mut self,
+        store: bool,
         physical: u64,
-        size: impl FnOnce() -> u64,
         place: Place,
+        access: impl Fn() -> Access,
     ) -> bool {
+        let line = self.line.number(physical);
         let left = self.line.end(physical) - physical;
-        self.recent.has(self.line.number(physical), place, store)
-            && (left >= LONGEST_ACCESS || left >= size())
+        if left < LONGEST_ACCESS && left < access().size {
+            return false;
+        }
+        match store {
+            true => self.recent.stores(line, place, access),
+            false => self.recent.loads(line, place),
+        }
     }
 
     /// Does `access`, and hands each finding it makes to `found`: one a line that it touches at most. What of it lies
@@ -250,23 +260,24 @@ impl Model {
     }
 
     fn line_access(&mut self, at: u64, access: &Access, found: &mut impl FnMut(Finding)) {
-        let page = self.page.number(at);
-        let index = self.line.number(self.page.offset(at));
-        let lines = self.line.number(self.page.bytes()) as usize;
-        let lines = self.pages.entry(page).or_insert_with(|| {
-            self.touched.put(page);
-            vec![Line::default(); lines].into()
-        });
-        let line = &mut lines[index as usize];
-        if line.flushes != self.flushes {
-            line.catch_up(self.flushes, self.flushed);
+        let number = self.line.number(at);
+        let untold = self.recent.take(number);
+        let (bytes, write) = (bytes(at, self.line.bytes(), access), self.write);
+        let (flushes, flushed) = (self.flushes, self.flushed);
+        let line = self.line_at(at);
+        if line.flushes != flushes {
+            line.catch_up(flushes, flushed);
         }
-        let bytes = bytes(at, self.line.bytes(), access);
-        let found_now = line.apply(access, bytes, self.write);
-        let settled = line.settled(access, self.write);
-        let place = access.place.filter(|_| settled.is_some());
-        let stores = settled.unwrap_or(Stores::None);
-        self.recent.put(self.line.number(at), place, stores);
+        line.tell(untold);
+        let found_now = line.apply(access, bytes, write);
+        let settled = line.settled(access, write);
+        if let (Some(stores), Some(place)) = (settled, access.place) {
+            if let Some((other, last)) = self.recent.put(number, place, stores) {
+                let other = self.line_at(self.line.start(other));
+                other.tell(Some(last));
+            }
+        }
+        let line = self.line_at(at);
         let Some((kind, earlier)) = found_now else {
             return;
         };
@@ -279,14 +290,25 @@ impl Model {
         });
     }
 
+    /// The line at a physical address.
+    fn line_at(&mut self, physical: u64) -> &mut Line {
+        let page = self.page.number(physical);
+        let index = self.line.number(self.page.offset(physical));
+        let lines = self.pages.entry(page).or_insert_with(|| {
+            self.touched.put(page);
+            let lines = self.line.number(self.page.bytes());
+            vec![Line::default(); lines as usize].into()
+        });
+        &mut lines[index as usize]
+    }
+
     /// The line at a physical address starts anew: whatever was in the cache of it is of no meaning any more.
     pub fn start_anew(&mut self, physical: u64) {
         let page = self.page.number(physical);
         if !self.touched.may_have(page) {
             return;
         }
-        self.recent
-            .put(self.line.number(physical), None, Stores::None);
+        self.recent.take(self.line.number(physical));
         if let Some(lines) = self.pages.get_mut(&page) {
             let index = self.line.number(self.page.offset(physical));
             lines[index as usize] = Line {
@@ -369,7 +391,14 @@ impl Line {
         }
     }
 
-    /// Whether loads from the place of `access` change nothing from now on; if so, which stores do not.
+    /// The last store to the one copy there is, which was not told at once.
+    fn tell(&mut self, untold: Option<Access>) {
+        if let (Some(last), [only]) = (untold, &mut self.copies[..]) {
+            only.cause = last;
+        }
+    }
+
+    /// Whether loads from the place of `access` change nothing from now on; if so, what stores do.
     fn settled(&self, access: &Access, write: Write) -> Option<Stores> {
         let only = match &self.copies[..] {
             [only] if access.place == Some(only.place) && self.dropped.is_none() => only.state,
@@ -377,10 +406,9 @@ impl Line {
         };
         match only {
             State::Stale(_) => None,
-            State::Clean if write == Write::Through => Some(Stores::All),
-            // Who was last is told.
-            State::Dirty if access.op == Op::Store => Some(Stores::By(access.pc)),
-            State::Dirty | State::Clean => Some(Stores::None),
+            State::Clean if write == Write::Through => Some(Stores::Nothing),
+            State::Dirty => Some(Stores::Last),
+            State::Clean => Some(Stores::More),
         }
     }
 

@@ -253,7 +253,7 @@ impl<W: Write> Session<W> {
         Listen::Nothing
     }
 
-    /// The guest makes an access. What takes a while is asked for where it matters: `size` tells its bytes, `find` where it
+    /// The guest makes an access. What takes a while is asked for where it matters: `size` tells how many bytes, `find` where it
     /// goes; `None` for a device.
     pub fn access(
         &mut self,
@@ -283,15 +283,12 @@ impl<W: Write> Session<W> {
             return window.model.start_anew(physical);
         }
         let place = self.places.of(seen.address);
-        let store = seen.store.then_some(seen.pc);
-        if way != Way::Round && window.model.is_old_news(store, physical, &size, place) {
-            return;
-        }
-        let access = model::Access {
-            at: window.accesses,
+        let (at, machine) = (window.accesses, &self.machine);
+        let access = || model::Access {
+            at,
             op: if seen.store { Op::Store } else { Op::Load },
             by,
-            space: seen.space.or(self.machine.space(seen.address)),
+            space: seen.space.or(machine.space(seen.address)),
             address: seen.address,
             physical,
             size: size(),
@@ -299,8 +296,12 @@ impl<W: Write> Session<W> {
             brings_in: way == Way::Cached,
             pc: seen.pc,
         };
+        let model = &mut window.model;
+        if way != Way::Round && model.is_old_news(seen.store, physical, place, access) {
+            return;
+        }
         let mut found = Vec::new();
-        window.model.access(access, |finding| found.push(finding));
+        model.access(access(), |finding| found.push(finding));
         for finding in found {
             self.note(finding);
         }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Lines of which the next access most likely changes nothing.
+//! Lines of which the next access most likely changes nothing, or only who stored last.
 
-use super::Place;
+use super::{Access, Place};
 
-/// How many lines are remembered; a power of two. The table fits the host's second cache.
-const KEPT: usize = 1 << 13;
+/// How many lines are remembered; a power of two.
+pub const KEPT: usize = 1 << 13;
 
 /// A table in which lines that are a multiple of [`KEPT`] apart push each other out.
 #[derive(Debug)]
@@ -19,23 +19,29 @@ struct Slot {
     /// Where its one copy is.
     place: Place,
     stores: Stores,
+    /// The last store, if the line does not know of it yet.
+    last: Option<Access>,
 }
 
-/// Which stores to a line from the place of its one copy change nothing.
+/// What stores to a line from the place of its one copy change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stores {
-    /// Each may.
-    None,
-    /// Those of the instruction that made the last.
-    By(u64),
-    /// None does.
-    All,
+    /// Something.
+    More,
+    /// Who was last.
+    Last,
+    /// Nothing.
+    Nothing,
 }
+
+/// A store that a line has to be told of, and the line's number.
+pub type Untold = (u64, Access);
 
 const NOTHING: Slot = Slot {
     line: u64::MAX,
     place: 0,
-    stores: Stores::None,
+    stores: Stores::More,
+    last: None,
 };
 
 impl Default for Recent {
@@ -47,34 +53,45 @@ impl Default for Recent {
 }
 
 impl Recent {
-    /// Whether loads of the line from `place` are known to change nothing, or stores of the instruction at `store`.
-    pub fn has(&self, line: u64, place: Place, store: Option<u64>) -> bool {
+    /// Whether a load of the line from `place` is known to change nothing.
+    pub fn loads(&self, line: u64, place: Place) -> bool {
         let slot = &self.slots[line as usize % KEPT];
-        let stored = || match (slot.stores, store) {
-            (_, None) | (Stores::All, _) => true,
-            (Stores::By(last), Some(pc)) => last == pc,
-            (Stores::None, Some(_)) => false,
-        };
-        slot.line == line && slot.place == place && stored()
+        slot.line == line && slot.place == place
     }
 
-    /// From now on loads of the line from `place` change nothing, and such `stores`; without a place nothing is known of it.
-    pub fn put(&mut self, line: u64, place: Option<Place>, stores: Stores) {
+    /// Whether a store to the line from `place` is known to change nothing, or it is enough to remember it, as is done.
+    pub fn stores(&mut self, line: u64, place: Place, access: impl FnOnce() -> Access) -> bool {
         let slot = &mut self.slots[line as usize % KEPT];
-        match place {
-            Some(place) => {
-                *slot = Slot {
-                    line,
-                    place,
-                    stores,
-                }
-            }
-            None if slot.line == line => *slot = NOTHING,
-            None => {}
+        let known = slot.line == line && slot.place == place && slot.stores != Stores::More;
+        if known && slot.stores == Stores::Last {
+            slot.last = Some(access());
+        }
+        known
+    }
+
+    /// From now on loads of the line from `place` change nothing, and stores what is said. What the line that had to go has
+    /// to be told.
+    pub fn put(&mut self, line: u64, place: Place, stores: Stores) -> Option<Untold> {
+        let new = Slot {
+            line,
+            place,
+            stores,
+            last: None,
+        };
+        let old = std::mem::replace(&mut self.slots[line as usize % KEPT], new);
+        Some((old.line, old.last?))
+    }
+
+    /// Forgets the line; the last store to it, if the line does not know of it.
+    pub fn take(&mut self, line: u64) -> Option<Access> {
+        let slot = &mut self.slots[line as usize % KEPT];
+        match slot.line == line {
+            true => std::mem::replace(slot, NOTHING).last,
+            false => None,
         }
     }
 
-    /// Forgets all.
+    /// Forgets all lines.
     pub fn clear(&mut self) {
         self.slots.fill(NOTHING);
     }

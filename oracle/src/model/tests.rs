@@ -11,8 +11,6 @@ const LINE: u64 = 0x8000;
 struct Bench {
     model: Model,
     at: u64,
-    /// The instruction of every access; a new one each where there is none.
-    pc: Option<u64>,
     findings: Vec<Finding>,
 }
 
@@ -26,7 +24,6 @@ impl Bench {
         Bench {
             model: Model::new(&cache, config.page),
             at: 0,
-            pc: None,
             findings: Vec::new(),
         }
     }
@@ -53,11 +50,13 @@ impl Bench {
             size,
             place,
             brings_in: true,
-            pc: self.pc.unwrap_or(0x100 + self.at),
+            pc: 0x100 + self.at,
         };
-        let store = (op == Store).then_some(access.pc);
-        let old_news = |place| self.model.is_old_news(store, physical, || size, place);
-        if matches!(op, Load | Store) && place.is_some_and(old_news) {
+        let mut old_news = |place| {
+            self.model
+                .is_old_news(op == Store, physical, place, || access)
+        };
+        if matches!(op, Load | Store) && place.is_some_and(&mut old_news) {
             return None;
         }
         let before = self.findings.len();
@@ -207,6 +206,27 @@ fn a_finding_tells_the_last_store_and_how_it_came() {
 }
 
 #[test]
+fn a_line_that_another_pushes_out_of_the_short_cut_knows_its_last_store() {
+    let mut bench = Bench::new(Write::Back);
+    bench.step(Store, Some(1));
+    bench.step(Store, Some(1));
+    let other = LINE + recent::KEPT as u64 * 32;
+    bench.access(Load, Some(1), other, 4);
+    bench.step(Load, Some(2));
+    assert_eq!(bench.findings[0].earlier.at, 2);
+}
+
+#[test]
+fn a_line_that_starts_anew_is_in_no_short_cut() {
+    let mut bench = Bench::new(Write::Back);
+    bench.step(Store, Some(1));
+    bench.model.start_anew(LINE);
+    bench.step(Store, Some(1));
+    assert_eq!(bench.step(Load, Some(2)), Some(DirtyElsewhere));
+    assert_eq!(bench.findings[0].earlier.at, 2);
+}
+
+#[test]
 fn a_loop_over_a_line_is_one_step_of_its_story() {
     let mut bench = Bench::new(Write::Back);
     bench.step(Store, Some(1));
@@ -262,8 +282,6 @@ proptest! {
     fn findings_are_what_hardware_may_do(write in write(), steps in prop::collection::vec(step(), 1..12)) {
         let mut hardware = Reference::new(write);
         let mut bench = Bench::new(write);
-        // One instruction in a loop is what the model takes short cuts for.
-        bench.pc = Some(0x100);
         for step in steps {
             let place = |place: Option<usize>| place.map(|place| place as Place);
             let mut stale = false;
