@@ -78,11 +78,18 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// The story, with the earlier access before it where that is older than the story.
-    pub fn accesses(&self) -> impl Iterator<Item = &Access> {
-        let told = self.story.iter().any(|access| access.at == self.earlier.at);
-        let first = (!told).then_some(&self.earlier);
-        first.into_iter().chain(&self.story)
+    /// The story, with the earlier access in its place where the story leaves it out: it may be older than all that is
+    /// kept, or one more store to a dirty line.
+    pub fn accesses(&self) -> Vec<&Access> {
+        let mut accesses: Vec<&Access> = self.story.iter().collect();
+        let place = accesses.partition_point(|access| access.at < self.earlier.at);
+        let told = accesses
+            .get(place)
+            .is_some_and(|access| access.at == self.earlier.at);
+        if !told {
+            accesses.insert(place, &self.earlier);
+        }
+        accesses
     }
 }
 
@@ -322,6 +329,22 @@ pub(crate) mod tests {
         assert_eq!((finding.window, finding.number), (18, 2));
         assert_eq!(finding.line, Hex(0x4c3f020));
         assert_eq!(finding.later, finding.story[3]);
+    }
+
+    #[test]
+    fn the_earlier_access_stands_where_it_was() {
+        let mut finding = finding(18, 2);
+        let at = |finding: &Finding| -> Vec<u64> {
+            let accesses = finding.accesses();
+            accesses.iter().map(|access| access.at).collect()
+        };
+        let told = at(&finding);
+        assert!(told.is_sorted(), "{told:?}");
+        let left_out = finding.story.remove(2);
+        assert_eq!(left_out, finding.earlier);
+        assert_eq!(at(&finding), told);
+        finding.earlier.at = 1;
+        assert_eq!(at(&finding)[0], 1);
     }
 
     #[test]

@@ -113,6 +113,7 @@ fn table(finding: &Finding) -> String {
     let pair = [finding.earlier.at, finding.later.at];
     let rows: Vec<[String; 9]> = finding
         .accesses()
+        .into_iter()
         .map(|access| {
             let mark = if pair.contains(&access.at) { ">" } else { "" };
             let space = access.space.map_or("-".into(), |space| space.to_string());

@@ -23,7 +23,7 @@ pub fn draw(story: &Story, palette: &Palette, id: &str) -> Markup {
     let own = Palette::of([story]);
     let lanes = own.lanes();
     let finding = &story.finding;
-    let accesses: Vec<&Access> = finding.accesses().collect();
+    let accesses = finding.accesses();
     let width = LEFT + COLUMN * accesses.len();
     let height = TOP + LANE * lanes.len() + BOTTOM;
     let lane_of = |access: &Access| Lane::of(access, &story.config);

@@ -55,7 +55,9 @@ impl Palette {
     pub fn of<'a>(stories: impl IntoIterator<Item = &'a Story>) -> Self {
         let lanes = stories.into_iter().flat_map(|story| {
             let accesses = story.finding.accesses();
-            accesses.map(|access| Lane::of(access, &story.config))
+            accesses
+                .into_iter()
+                .map(|access| Lane::of(access, &story.config))
         });
         let mut lanes: Vec<Lane> = lanes.collect();
         lanes.sort();

@@ -64,7 +64,7 @@ pub fn draw(page: &str, stories: &[&Story], palette: &Palette, id: &str) -> Mark
 fn accesses<'a>(stories: &[&'a Story]) -> BTreeMap<(u64, Hex), (&'a Access, Lane)> {
     let told = stories.iter().flat_map(|story| {
         let accesses = story.finding.accesses();
-        accesses.map(|access| {
+        accesses.into_iter().map(|access| {
             let lane = Lane::of(access, &story.config);
             ((access.at, story.finding.line), (access, lane))
         })
