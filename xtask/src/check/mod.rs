@@ -3,7 +3,9 @@
 
 mod documents;
 mod licences;
+mod links;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -226,18 +228,24 @@ fn documents(checkout: &Path) -> Result<Outcome> {
     let by_ci = read(&checkout.join(".ci/run"))?;
     let mut problems = Vec::new();
     let mut count = 0;
-    for name in tracked(checkout)?.iter().filter(|name| is_document(name)) {
-        let found = documents::examine(name, &read(&checkout.join(name))?, &by_ci);
+    let names = tracked(checkout)?.into_iter().filter(is_document);
+    let texts = names.map(|name| Ok((name.clone(), read(&checkout.join(name))?)));
+    let texts: BTreeMap<String, String> = texts.collect::<Result<_>>()?;
+    for (name, text) in &texts {
+        let found = documents::examine(name, text, &by_ci);
         count += found.commands;
         problems.extend(found.problems);
         for run in &found.to_run {
             problems.extend(failure(checkout, run)?);
         }
     }
-    let readme = read(&checkout.join(README))?;
     let targets = target::load_all(&checkout.join("kernel-configs"))?;
-    problems.extend(documents::target_rows(README, &readme, &targets));
-    Ok(Outcome::of_problems(count, "commands", &problems))
+    let readme = texts.get(README).map_or("", String::as_str);
+    problems.extend(documents::target_rows(README, readme, &targets));
+    let (links, dead) = links::dead(&texts, |path| checkout.join(path).exists());
+    problems.extend(dead);
+    let what = format!("commands, {links} links");
+    Ok(Outcome::of_problems(count, &what, &problems))
 }
 
 /// Runs a command of a document; what is wrong, if it fails. By cargo, as the reader does: the tests may have put another

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Links in the documents that lead to files of the checkout, or to headings in them, lead somewhere.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use pulldown_cmark::{Event, Parser, Tag, TagEnd};
+
+/// Links of the documents, by file name, that lead nowhere: file, line, and what is not there. `exists` is asked for files
+/// and directories. How many links were looked at comes first; those to other places are not.
+pub fn dead(
+    documents: &BTreeMap<String, String>,
+    exists: impl Fn(&Path) -> bool,
+) -> (usize, Vec<String>) {
+    let mut count = 0;
+    let mut dead = Vec::new();
+    for (name, text) in documents {
+        for (target, line) in links(text) {
+            count += 1;
+            if let Some(problem) = problem(name, &target, documents, &exists) {
+                dead.push(format!("{name}:{line}: a link to {target}: {problem}"));
+            }
+        }
+    }
+    (count, dead)
+}
+
+fn problem(
+    name: &str,
+    target: &str,
+    documents: &BTreeMap<String, String>,
+    exists: impl Fn(&Path) -> bool,
+) -> Option<String> {
+    let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+    let path = match file {
+        "" => PathBuf::from(name),
+        file => beside(name, file),
+    };
+    if !exists(&path) {
+        return Some(format!("there is no {}", path.display()));
+    }
+    if heading.is_empty() {
+        return None;
+    }
+    match documents.get(&*path.to_string_lossy()) {
+        None => Some(format!("{} is no document", path.display())),
+        Some(text) if headings(text).iter().any(|slug| slug == heading) => None,
+        Some(_) => Some(format!("{} has no such heading", path.display())),
+    }
+}
+
+/// The path of a file that the document `name` links to.
+fn beside(name: &str, file: &str) -> PathBuf {
+    let mut path = Path::new(name).parent().unwrap_or(Path::new("")).to_owned();
+    for part in Path::new(file).components() {
+        match part {
+            Component::ParentDir => {
+                path.pop();
+            }
+            part => path.push(part),
+        }
+    }
+    path
+}
+
+/// Where links lead that lead to the checkout, and the lines they are in.
+fn links(text: &str) -> Vec<(String, usize)> {
+    let events = Parser::new(text).into_offset_iter();
+    let link = events.filter_map(|(event, at)| match event {
+        Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. })
+            if !dest_url.contains("://") =>
+        {
+            let line = text[..at.start].matches('\n').count() + 1;
+            Some((dest_url.into_string(), line))
+        }
+        _ => None,
+    });
+    link.collect()
+}
+
+/// What links call the headings of a document: in lower case, spaces as `-`, other marks left out.
+fn headings(text: &str) -> Vec<String> {
+    let mut slugs = Vec::new();
+    let mut heading: Option<String> = None;
+    for event in Parser::new(text) {
+        match (event, &mut heading) {
+            (Event::Start(Tag::Heading { .. }), _) => heading = Some(String::new()),
+            (Event::End(TagEnd::Heading(_)), _) => slugs.extend(heading.take()),
+            (Event::Text(words) | Event::Code(words), Some(slug)) => {
+                let kept = words.chars().filter_map(|letter| match letter {
+                    ' ' => Some('-'),
+                    '-' | '_' => Some(letter),
+                    letter => letter.is_alphanumeric().then_some(letter),
+                });
+                slug.extend(kept.flat_map(char::to_lowercase));
+            }
+            _ => {}
+        }
+    }
+    slugs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dead_links(text: &str) -> String {
+        let guide = "# The guide\n\n## Which `cargo`?\n";
+        let documents = [("docs/a.md", text), ("docs/guide.md", guide)];
+        let documents = documents.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let files = ["docs/a.md", "docs/guide.md", "oracle", "oracle/src/lib.rs"];
+        let exists = |path: &Path| files.iter().any(|file| Path::new(file) == path);
+        dead(&documents.into(), exists).1.join("\n")
+    }
+
+    #[test]
+    fn links_that_lead_somewhere_pass() {
+        let good = "# Title\n[a](guide.md) [b](../oracle) [c](guide.md#which-cargo) [d](#title)\n\
+            [e](../oracle/src/lib.rs) [f](https://example.org/x) `[g](x)`\n```\n[h](y)\n```\n";
+        assert_eq!(dead_links(good), "");
+    }
+
+    #[test]
+    fn links_that_lead_nowhere_are_reported_with_their_line() {
+        let bad = "# Title\n[a](guides.md)\n\n[b](guide.md#cargo) [c](oracle) [d](#text)\n[e](../oracle/src/lib.rs#L4)\n";
+        insta::assert_snapshot!(dead_links(bad), @"
+        docs/a.md:2: a link to guides.md: there is no docs/guides.md
+        docs/a.md:4: a link to guide.md#cargo: docs/guide.md has no such heading
+        docs/a.md:4: a link to oracle: there is no docs/oracle
+        docs/a.md:4: a link to #text: docs/a.md has no such heading
+        docs/a.md:5: a link to ../oracle/src/lib.rs#L4: oracle/src/lib.rs is no document
+        ");
+    }
+}
