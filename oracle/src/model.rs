@@ -277,7 +277,6 @@ impl Model {
                 other.tell(Some(last));
             }
         }
-        let line = self.line_at(at);
         let Some((kind, earlier)) = found_now else {
             return;
         };
@@ -286,7 +285,7 @@ impl Model {
             line: at,
             earlier,
             later: *access,
-            story: line.story.accesses(),
+            story: self.line_at(at).story.accesses(),
         });
     }
 
