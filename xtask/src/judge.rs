@@ -4,6 +4,8 @@
 //! QEMU's exit status means nothing here. A case passes when a whole record says so, no frame of it was broken,
 //! the kernel neither warned nor got tainted while it ran, and the oracle, where it watches, found nothing.
 
+use std::time::Duration;
+
 use protocol::record::Outcome;
 
 use crate::machine::process::End;
@@ -39,6 +41,17 @@ pub fn judge(seen: &Observation, target: &str) -> Verdict {
     let against: Vec<String> = trouble(seen, report).into_iter().chain(found).collect();
     let against = (!against.is_empty()).then(|| against.join("; "));
     match (&report.outcome, against) {
+        (Outcome::Timeout | Outcome::Fail { .. }, _) if runs_wild(report) => Verdict::Infra {
+            reason: format!(
+                "the guest's clock cannot be trusted: {} ms of it passed in {} ms, and then the case ended with {}",
+                report.millis,
+                report.here.as_millis(),
+                match &report.outcome {
+                    Outcome::Fail { reason } => reason,
+                    _ => "its deadline",
+                }
+            ),
+        },
         (Outcome::Timeout, _) => Verdict::Timeout { phase: Phase::Test },
         (Outcome::Fail { reason }, None) => Verdict::Fail {
             reason: reason.clone(),
@@ -52,6 +65,14 @@ pub fn judge(seen: &Observation, target: &str) -> Verdict {
         },
         (Outcome::Pass, None) => Verdict::Pass,
     }
+}
+
+/// Whether the guest's clock went much faster than the host's: on a machine that is itself virtual, QEMU's counter of
+/// processor cycles may stand still while the guest measures how fast it is. Then every patience is at its end too soon.
+fn runs_wild(report: &Report) -> bool {
+    let guest = Duration::from_millis(report.millis);
+    // The host may have come late to the record of the start.
+    guest > 4 * report.here + Duration::from_secs(2)
 }
 
 /// The verdict on a case that is to get the verdict `expect`: a pass if it did. What the lab or the machine failed at
@@ -190,6 +211,7 @@ mod tests {
         seen.report = Some(Report {
             outcome,
             millis: 1,
+            here: Duration::from_millis(1),
             taint: 0,
             figures: Default::default(),
         });
@@ -270,6 +292,32 @@ mod tests {
             judged(Outcome::Timeout, Ok(window(&[1]))),
             "timeout: in phase test"
         );
+    }
+
+    #[test]
+    fn what_a_wild_clock_brought_about_is_not_held_against_the_kernel() {
+        let judged = |outcome, millis| {
+            let mut seen = seen(outcome);
+            seen.report = seen.report.map(|report| Report {
+                millis,
+                here: Duration::from_millis(900),
+                ..report
+            });
+            let verdict = judge(&seen, "x86_64");
+            format!(
+                "{}: {}",
+                verdict.word(),
+                verdict.detail().unwrap_or_default()
+            )
+        };
+        insta::assert_snapshot!(judged(Outcome::Timeout, 20_000), @"infra: the guest's clock cannot be trusted: 20000 ms of it passed in 900 ms, and then the case ended with its deadline");
+        let reason = "server: expected 1 FUSE_MUNMAPs, found 0 after 5000 ms";
+        let failed = || Outcome::Fail {
+            reason: reason.into(),
+        };
+        insta::assert_snapshot!(judged(failed(), 6_000), @"infra: the guest's clock cannot be trusted: 6000 ms of it passed in 900 ms, and then the case ended with server: expected 1 FUSE_MUNMAPs, found 0 after 5000 ms");
+        assert_eq!(judged(failed(), 5_000), format!("fail: {reason}"));
+        assert_eq!(judged(Outcome::Pass, 20_000), "pass: ");
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub enum BootEnd {
 pub struct Observation {
     /// Name of the case.
     pub case: String,
+    /// When the record of its start came, since QEMU started.
+    pub started: Duration,
     /// The record of its end; `None` where none arrived whole.
     pub report: Option<Report>,
     /// Why there is no more to come; `None` where the boot went on after the case.
@@ -86,6 +88,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// Milliseconds by the guest's clock.
     pub millis: u64,
+    /// How long it took by the host's, from one record to the other.
+    pub here: Duration,
     /// Taint bits the case added.
     pub taint: u64,
     /// Figures by name.
@@ -345,26 +349,24 @@ impl Watch {
                 millis,
                 taint,
                 figures,
-            } => {
-                let report = Report {
-                    outcome,
-                    millis,
-                    taint,
-                    figures,
-                };
-                match self.open.take() {
-                    Some((at, mut open)) if open.case == case => {
-                        open.report = Some(report);
-                        self.ended.push_back((at, open));
-                        self.clocks.case_end(now);
-                        self.release();
-                    }
-                    open => {
-                        self.open = open;
-                        self.odd(format!("{case} ended without having started"));
-                    }
+            } => match self.open.take() {
+                Some((at, mut open)) if open.case == case => {
+                    open.report = Some(Report {
+                        outcome,
+                        millis,
+                        here: now.saturating_sub(open.started),
+                        taint,
+                        figures,
+                    });
+                    self.ended.push_back((at, open));
+                    self.clocks.case_end(now);
+                    self.release();
                 }
-            }
+                open => {
+                    self.open = open;
+                    self.odd(format!("{case} ended without having started"));
+                }
+            },
             Record::File { name, size, part } => {
                 self.clocks.case_end(now);
                 match self.files.part(&name, size, &part) {
@@ -398,7 +400,11 @@ impl Watch {
             oracle.check_controls();
         }
         self.clocks.case_start(self.plan[at].1, now);
-        self.open = Some((at, Observation::of(case.clone())));
+        let open = Observation {
+            started: now,
+            ..Observation::of(case.clone())
+        };
+        self.open = Some((at, open));
         self.seen.push(Seen::Started(case));
         self.release();
     }
@@ -460,6 +466,7 @@ impl Observation {
     pub fn of(case: String) -> Self {
         Self {
             case,
+            started: Duration::ZERO,
             report: None,
             boot_end: None,
             broken: Vec::new(),
