@@ -41,7 +41,7 @@ pub fn judge(seen: &Observation, target: &str) -> Verdict {
     let against: Vec<String> = trouble(seen, report).into_iter().chain(found).collect();
     let against = (!against.is_empty()).then(|| against.join("; "));
     match (&report.outcome, against) {
-        (Outcome::Timeout | Outcome::Fail { .. }, _) if runs_wild(report) => Verdict::Infra {
+        (Outcome::Timeout | Outcome::Fail { .. }, None) if runs_wild(report) => Verdict::Infra {
             reason: format!(
                 "the guest's clock cannot be trusted: {} ms of it passed in {} ms, and then the case ended with {}",
                 report.millis,
