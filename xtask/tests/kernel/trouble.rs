@@ -54,7 +54,7 @@ fn two_runs_at_once_build_once() {
     until("the first is under way", || world.path("started").exists());
     let second = world.start(&world.job());
     until("the second waits", || {
-        world.read("steps").contains("waiting")
+        world.steps(&second).contains("waiting")
     });
     world.write("gate", "");
     let (first, second) = (finish(first).good(), finish(second).good());

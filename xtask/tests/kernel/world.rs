@@ -183,6 +183,11 @@ impl World {
         source.join("toy-default")
     }
 
+    /// The steps so far of a lab that runs.
+    pub fn steps(&self, lab: &Child) -> String {
+        fs::read_to_string(self.path(&steps_file(lab.id()))).unwrap_or_default()
+    }
+
     /// How often make was started to build.
     pub fn builds(&self) -> usize {
         self.read("made")
@@ -236,6 +241,10 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+fn steps_file(pid: u32) -> String {
+    format!("steps.{pid}")
+}
+
 /// Plays the lab, if this is the process that should.
 pub fn act() {
     let Ok(job) = std::env::var(JOB) else {
@@ -263,8 +272,9 @@ pub fn act() {
             (_, None) => format!("{done} {what}"),
             (_, Some(of)) => format!("{done}/{of} {what}"),
         });
-        // For those who watch while it runs.
-        fs::write(job.dir.join("steps"), outcome.steps.join("\n")).unwrap();
+        // For those who watch while it runs, each in a file of its own.
+        let file = steps_file(std::process::id());
+        fs::write(job.dir.join(file), outcome.steps.join("\n")).unwrap();
     });
     match built {
         Ok(built) => {
