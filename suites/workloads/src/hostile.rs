@@ -13,11 +13,12 @@ pub(crate) mod stopped;
 use server::{Behaviour, Message, OnMmap};
 use sys::{Errno, Instant, Signal, page_size};
 
-use crate::lazy::{await_seen, holding};
-use crate::{Case, Failure, Process, Server, Workload, expect};
+use crate::lazy::{PATIENCE, await_seen, holding};
+use crate::{Case, Failure, Process, Server, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("mmap-killed", mmap_killed),
+    ("mmap-unanswered", mmap_unanswered),
     ("mmap-server-dies", mmap_server_dies),
     ("mmap-signals", mmap_signals),
     ("fault-signals", fault_signals),
@@ -92,6 +93,36 @@ fn mmap_killed(case: &mut Case) -> Result<(), Failure> {
         unmapped += 1;
         server.await_munmaps(unmapped)?;
     }
+    server.quit()
+}
+
+/// Clients that were killed leave behind what they had asked for, and with a server that answers none of it that piles up:
+/// up to a limit, and then mmap fails at once. When all is answered, there is room again.
+fn mmap_unanswered(case: &mut Case) -> Result<(), Failure> {
+    let (page, limit) = (page_size(), case.param::<u64>("limit")?);
+    let mut server = case.serve_as(held())?;
+    for asked in 1..=limit {
+        let mut client = case.client("client", &server)?;
+        client.start_map(0, page)?;
+        let start = Instant::now();
+        while server.counted()?.0 < asked {
+            expect_that(start.elapsed() < PATIENCE, || {
+                format!("FUSE_MMAP {asked}: not within {PATIENCE:?}")
+            })?;
+        }
+        client.kill()?;
+    }
+    let mut client = case.client("one more client", &server)?;
+    let refused = client.try_map(0, page)?.err();
+    expect("one more mmap", refused, Some(Errno::ENOMEM))?;
+    expect("FUSE_MMAPs", server.counted()?.0, limit)?;
+
+    server.behave(Behaviour::default())?;
+    server.await_munmaps(limit)?;
+    let map = client.map(0, page)?;
+    server.expect_store("a store, loaded by the server", &mut client, map, 1)?;
+    client.quit()?;
+    server.await_munmaps(limit + 1)?;
     server.quit()
 }
 
