@@ -13,8 +13,8 @@ pub(crate) mod stopped;
 use server::{Behaviour, Message, OnMmap};
 use sys::{Errno, Instant, Signal, page_size};
 
-use crate::lazy::{PATIENCE, await_seen, holding};
-use crate::{Case, Failure, Process, Server, Workload, expect, expect_that};
+use crate::lazy::{await_seen, holding};
+use crate::{Case, Failure, Process, Server, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("mmap-killed", mmap_killed),
@@ -62,6 +62,20 @@ fn id_end() -> u64 {
     bytes / page_size() as u64
 }
 
+/// A client that waits in mmap of the first `len` bytes: the server has read the request, and holds it.
+fn waiting_client(
+    case: &Case,
+    server: &mut Server,
+    name: &str,
+    len: usize,
+) -> Result<Process, Failure> {
+    let before = server.counted()?.0;
+    let mut client = case.client(name, server)?;
+    client.start_map(0, len)?;
+    await_seen(server, "a FUSE_MMAP", |seen| seen.mmaps > before)?;
+    Ok(client)
+}
+
 /// A client that waits in mmap can be killed, although the server has read the request. What the server answers then is
 /// taken back by FUSE_MUNMAP; others map as if nothing had been.
 fn mmap_killed(case: &mut Case) -> Result<(), Failure> {
@@ -71,9 +85,7 @@ fn mmap_killed(case: &mut Case) -> Result<(), Failure> {
     for round in 1..=case.param::<u64>("rounds")? {
         server.behave(held())?;
         let mmaps = server.seen()?.mmaps;
-        let mut client = case.client("client", &server)?;
-        client.start_map(0, 2 * page)?;
-        await_seen(&mut server, "a FUSE_MMAP", |seen| seen.mmaps > mmaps)?;
+        let client = waiting_client(case, &mut server, "client", 2 * page)?;
         let start = Instant::now();
         client.kill()?;
         case.figure("kill_us", start.elapsed().as_micros() as f64);
@@ -101,16 +113,8 @@ fn mmap_killed(case: &mut Case) -> Result<(), Failure> {
 fn mmap_unanswered(case: &mut Case) -> Result<(), Failure> {
     let (page, limit) = (page_size(), case.param::<u64>("limit")?);
     let mut server = case.serve_as(held())?;
-    for asked in 1..=limit {
-        let mut client = case.client("client", &server)?;
-        client.start_map(0, page)?;
-        let start = Instant::now();
-        while server.counted()?.0 < asked {
-            expect_that(start.elapsed() < PATIENCE, || {
-                format!("FUSE_MMAP {asked}: not within {PATIENCE:?}")
-            })?;
-        }
-        client.kill()?;
+    for _ in 0..limit {
+        waiting_client(case, &mut server, "client", page)?.kill()?;
     }
     let mut client = case.client("one more client", &server)?;
     let refused = client.try_map(0, page)?.err();

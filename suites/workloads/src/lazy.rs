@@ -30,7 +30,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
 pub(crate) const HOLD: OnFault = OnFault::Hold { below: u64::MAX };
 
 /// How long something may take that has been set off already; there to say what is missing before the deadline does.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A moment in which something that must not happen would.
 pub(crate) const MOMENT: Duration = Duration::from_millis(50);

@@ -3,8 +3,7 @@
 
 use sys::{Errno, Signal, page_size};
 
-use super::held;
-use crate::lazy::await_seen;
+use super::{held, waiting_client};
 use crate::{Case, Failure, Process, Server, Workload, expect};
 use server::{Behaviour, OnMmap};
 
@@ -16,10 +15,7 @@ const MAX_KEPT: u64 = 64;
 
 /// A client that waits for the answer to its FUSE_MMAP and is stopped.
 fn stopped_client(case: &Case, server: &mut Server, name: &str) -> Result<Process, Failure> {
-    let before = server.counted()?.0;
-    let mut client = case.client(name, server)?;
-    client.start_map(0, 2 * page_size())?;
-    await_seen(server, "a FUSE_MMAP", |seen| seen.mmaps > before)?;
+    let client = waiting_client(case, server, name, 2 * page_size())?;
     client.signal(Signal::Stop)?;
     client.await_stopped()?;
     Ok(client)
