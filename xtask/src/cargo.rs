@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Builds packages of the checkout, by the cargo that runs this tool.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+/// The cargo that runs this tool.
+pub fn program() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
 /// A build of `package`, chosen further by `args`, that tells in JSON what came of it. It has a `target_dir` of its own,
 /// so that no build waits for another or throws it away.
 pub fn build(package: &str, args: &[&str], target_dir: &Path) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = Command::new(program());
     command
         .args(["build", "--quiet", "--package", package])
         .args(args)

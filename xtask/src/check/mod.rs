@@ -17,7 +17,7 @@ use nix::sys::signal::Signal;
 use regex::Regex;
 
 use crate::ci::Format;
-use crate::{ci as jobs, guard, interrupt, target};
+use crate::{cargo, ci as jobs, guard, interrupt, target};
 
 /// A check: its name, and the function that makes it.
 type Check = (&'static str, fn(&Path) -> Result<Outcome>);
@@ -116,10 +116,9 @@ fn cargo(checkout: &Path, args: &[&str]) -> Result<Outcome> {
     command(checkout, &mut cargo_command(args))
 }
 
-/// The cargo that runs this tool.
+/// The cargo that runs this tool, which ends with it.
 fn cargo_command(args: &[&str]) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = guard::command(cargo);
+    let mut command = guard::command(cargo::program());
     command.args(args);
     command
 }
