@@ -1,20 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Bytes inside a record: a text in base64 (RFC 4648), as JSON has nothing shorter for them.
+//! Serialises the bytes inside a record as base64 (RFC 4648), the most compact form that JSON allows.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// For `#[serde(with)]`.
-pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&STANDARD.encode(bytes))
 }
 
-/// For `#[serde(with)]`.
-///
-/// # Errors
-/// It is no base64.
-pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     let text = String::deserialize(deserializer)?;
     STANDARD.decode(text).map_err(serde::de::Error::custom)
 }
@@ -32,7 +27,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_every_value_come_through() {
+    fn every_byte_value_survives_a_round_trip() {
         let record = part((0..=255).collect());
         let text = serde_json::to_string(&record).unwrap();
         assert!(text.contains(r#""part":"AAECAwQF"#), "{text}");
@@ -42,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_fits_into_a_line() {
+    fn the_largest_part_fits_into_a_line() {
         let frame = crate::frame::Encoder::default().encode(&part(vec![255; FILE_PART]));
         assert!(frame.len() < crate::frame::LINE_MAX / 2, "{}", frame.len());
     }

@@ -1,37 +1,39 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Frames: one record a line, numbered, with length and checksum.
+//! Frames: one record per line, with a sequence number, a length and a checksum.
 //!
 //! ```text
 //! =dmmap= 7 61 1c291ca3 {"kind":"case-start","case":"smoke/boot"}
 //! |       | |  |        payload: JSON, no newline inside
 //! |       | |  CRC-32 (IEEE) of the payload, eight hex digits
 //! |       | payload length in bytes
-//! |       sequence number, from 0, one up each frame of a boot
+//! |       sequence number, counting from 0 in each boot
 //! marker
 //! ```
-//! Lines that do not start with the marker belong to somebody else and are handed back as [`Item::Noise`].
+//! Lines without the marker do not belong to this protocol; the decoder returns them as [`Item::Noise`].
 
 use crate::record::Record;
 
 /// First word of every frame.
 pub const MARKER: &str = "=dmmap=";
 
-/// Longest line a decoder keeps before it calls it corrupt, in bytes.
+/// Longest line in bytes that a decoder accepts. It reports a longer line as [`FrameError::TooLong`].
 pub const LINE_MAX: usize = 64 * 1024;
 
-/// Writes records as frames.
+/// Turns records into frames and numbers them.
 #[derive(Debug, Default)]
 pub struct Encoder {
     next: u64,
 }
 
 impl Encoder {
-    /// The frame of `record`, newline included. Nothing in it looks like the time stamp that a line of the kernel's log
-    /// begins with, `[    1.234567] `: such lines can be taken out of a frame that they fell into.
+    /// Returns the frame of `record`, including its newline.
+    ///
+    /// The frame contains no text that looks like the time stamp of a kernel log line, `[    1.234567] `. A reader can
+    /// therefore remove a kernel log line that was printed in the middle of a frame.
     pub fn encode(&mut self, record: &Record) -> String {
         let payload = serde_json::to_string(record).expect("a record is plain data");
-        // A stamp has a space behind its bracket and JSON without blanks has none but in strings, where a bracket may as
-        // well be written by number.
+        // A time stamp has a space after its opening bracket. Compact JSON has a space only inside strings, where the
+        // bracket can be escaped.
         let payload = payload.replace("[ ", "\\u005b ");
         let line = format!(
             "{MARKER} {} {} {:08x} {payload}\n",
@@ -44,68 +46,68 @@ impl Encoder {
     }
 }
 
-/// What a decoder found in the stream.
+/// Item that a decoder found in the stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
-    /// A record that arrived whole.
+    /// A record from an intact frame.
     Record(Record),
-    /// A line that is no frame.
+    /// A line that is not a frame.
     Noise(String),
-    /// A frame that did not arrive whole.
+    /// A damaged or missing frame.
     Broken(FrameError),
 }
 
-/// Why a frame is not believed.
+/// Reason for which a decoder rejects a frame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// The line is no frame although it starts like one.
+    /// The line starts with the marker but has no valid header. Holds the start of the line.
     #[error("malformed frame header in {0:?}")]
     Header(String),
-    /// Fewer or more bytes than the header says.
-    #[error("frame {seq} has {found} bytes of payload, its header says {said}")]
+    /// The payload is shorter or longer than the header declares.
+    #[error("frame {seq} has {found} bytes of payload, but its header declares {declared}")]
     Length {
         /// Sequence number in the header.
         seq: u64,
-        /// Length in the header.
-        said: usize,
-        /// Length found.
+        /// Length in the header, in bytes.
+        declared: usize,
+        /// Length of the payload, in bytes.
         found: usize,
     },
-    /// Payload and checksum disagree.
-    #[error("frame {seq} has checksum {found:08x}, its header says {said:08x}")]
+    /// The checksum of the payload differs from the header's.
+    #[error("frame {seq} has checksum {found:08x}, but its header declares {declared:08x}")]
     Checksum {
         /// Sequence number in the header.
         seq: u64,
         /// CRC-32 in the header.
-        said: u32,
+        declared: u32,
         /// CRC-32 of the payload.
         found: u32,
     },
     /// One or more frames are missing.
-    #[error("frame {found} arrived where frame {expected} was due")]
+    #[error("expected frame {expected}, but frame {found} arrived")]
     Gap {
-        /// Next number in order.
+        /// Sequence number that follows the previous frame's.
         expected: u64,
-        /// Number that came.
+        /// Sequence number of the frame that arrived.
         found: u64,
     },
-    /// The payload is whole but is no record this host knows.
-    #[error("frame {seq} holds no known record: {why}")]
+    /// The payload is intact but is not a record that this host knows.
+    #[error("frame {seq} does not contain a known record: {error}")]
     Payload {
         /// Sequence number in the header.
         seq: u64,
-        /// The parser's words.
-        why: String,
+        /// Message of the JSON parser.
+        error: String,
     },
-    /// The stream ended inside a line.
+    /// The stream ended inside a frame. Holds the start of the frame.
     #[error("the stream ended inside a frame, after {0:?}")]
     Truncated(String),
-    /// A line grew past [`LINE_MAX`].
-    #[error("a line of more than {LINE_MAX} bytes")]
+    /// A line exceeds [`LINE_MAX`].
+    #[error("a line is longer than {LINE_MAX} bytes")]
     TooLong,
 }
 
-/// Reads frames from a stream that arrives in pieces.
+/// Extracts frames from a stream that arrives in pieces.
 #[derive(Debug, Default)]
 pub struct Decoder {
     line: Vec<u8>,
@@ -114,7 +116,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Takes the next bytes of the stream and returns what they complete.
+    /// Adds the next bytes of the stream and returns the items that they complete.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<Item> {
         let mut items = Vec::new();
         for &byte in bytes {
@@ -128,7 +130,7 @@ impl Decoder {
         items
     }
 
-    /// The stream is over: whatever is unfinished is broken.
+    /// Ends the stream. An unfinished frame is returned as [`FrameError::Truncated`].
     pub fn finish(&mut self) -> Option<Item> {
         let rest = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
         match rest.is_empty() {
@@ -170,47 +172,47 @@ impl Decoder {
     }
 }
 
-/// Whether `line` is a frame that arrived whole.
+/// Returns true if `line` is an intact frame.
 pub fn is_whole(line: &[u8]) -> bool {
     let line = String::from_utf8_lossy(line);
     let parsed = line.strip_prefix(MARKER).map(|frame| parse(frame, &line));
-    // A payload that nobody understands has arrived whole as well.
+    // An unknown payload can be intact.
     matches!(parsed, Some(Ok(_) | Err(FrameError::Payload { .. })))
 }
 
-/// Checks what follows the marker: ` SEQ LEN CRC PAYLOAD`.
+/// Checks and decodes the text after the marker: ` SEQ LEN CRC PAYLOAD`.
 fn parse(frame: &str, line: &str) -> Result<(u64, Record), FrameError> {
     let header = || FrameError::Header(head(line));
     let mut words = frame.strip_prefix(' ').ok_or_else(header)?.splitn(4, ' ');
     let mut word = || words.next().ok_or_else(header);
     let seq: u64 = word()?.parse().map_err(|_| header())?;
-    let said_len: usize = word()?.parse().map_err(|_| header())?;
-    let said_crc = u32::from_str_radix(word()?, 16).map_err(|_| header())?;
+    let declared_len: usize = word()?.parse().map_err(|_| header())?;
+    let declared_crc = u32::from_str_radix(word()?, 16).map_err(|_| header())?;
     let payload = word()?;
 
-    if payload.len() != said_len {
+    if payload.len() != declared_len {
         return Err(FrameError::Length {
             seq,
-            said: said_len,
+            declared: declared_len,
             found: payload.len(),
         });
     }
     let crc = crc32fast::hash(payload.as_bytes());
-    if crc != said_crc {
+    if crc != declared_crc {
         return Err(FrameError::Checksum {
             seq,
-            said: said_crc,
+            declared: declared_crc,
             found: crc,
         });
     }
     let record = serde_json::from_str(payload).map_err(|error| FrameError::Payload {
         seq,
-        why: error.to_string(),
+        error: error.to_string(),
     })?;
     Ok((seq, record))
 }
 
-/// Enough of a broken line to recognise it by.
+/// Start of a broken line, enough to recognise it in an error message.
 fn head(line: &str) -> String {
     line.chars().take(60).collect()
 }
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_survive_being_cut_anywhere() {
+    fn frames_may_arrive_in_pieces() {
         let stream = two_frames();
         for cut in 0..stream.len() {
             let mut decoder = Decoder::default();
@@ -248,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn every_single_byte_flip_is_noticed() {
+    fn a_flipped_bit_is_noticed_in_every_byte() {
         let stream = two_frames();
         let whole = Decoder::default().push(stream.as_bytes());
         for at in 0..stream.len() {

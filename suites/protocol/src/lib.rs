@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What host and guest say to each other.
+//! Protocol between the host and the guest.
 //!
-//! The host gives the guest a [`plan`]; the guest answers with [`record`]s, framed by [`frame`].
-//! Everything is text, so neither byte order nor word size of the target matters.
+//! The host puts a [`plan`] into the guest's initramfs. The guest sends back [`record`]s, each wrapped in a [`frame`].
+//! Both are text, so the target's byte order and word size do not matter.
 
 mod bytes;
 pub mod frame;

@@ -1,41 +1,41 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The plan: the cases of one boot, compiled by the host and read by `init` from [`PATH`].
+//! The plan: the cases of one boot. The host compiles it; `init` reads it from [`PATH`].
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Where the plan lies in the guest's initramfs.
+/// Path of the plan in the guest's initramfs.
 pub const PATH: &str = "/plan.json";
 
-/// Layout version of [`Plan`]; a guest refuses any other.
+/// Version of the layout of [`Plan`]. A guest rejects a plan of any other version.
 pub const VERSION: u32 = 1;
 
-/// Everything one boot has to do.
+/// Work for one boot of the guest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// Always [`VERSION`].
     pub version: u32,
-    /// What the guest does once it is up.
+    /// Task of the guest after it has booted.
     pub mode: Mode,
-    /// The cases, in the order they run.
+    /// The cases, in the order in which they run.
     pub cases: Vec<PlannedCase>,
 }
 
-/// What the guest does once it is up.
+/// Task of the guest after it has booted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// Run the cases, send records, end the machine.
+    /// Run the cases, send records, and restart the machine.
     Run,
-    /// Give a person a shell on the console.
+    /// Open an interactive shell on the console.
     Shell,
-    /// End the machine at once: the raw boot that runs are measured against.
+    /// Restart the machine immediately. The duration of this bare boot is the baseline for timing runs.
     Halt,
 }
 
-/// One case with everything a guest needs to run it.
+/// One case, with everything that the guest needs to run it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedCase {
@@ -43,18 +43,19 @@ pub struct PlannedCase {
     pub id: String,
     /// Name of the function in the `workloads` crate.
     pub run: String,
-    /// What the server serves; `None` for a case that needs no server.
+    /// Kind of file that the server offers; `None` for a case without a server.
     pub device: Option<Device>,
-    /// Parameters of the function, as the suite's YAML gives them.
+    /// Parameters of the function, as written in the suite's YAML.
     #[serde(default)]
     pub with: BTreeMap<String, serde_json::Value>,
-    /// Bytes after which the colours of the machine's data cache repeat; a page where nothing aliases.
+    /// Distance in bytes after which the colours of the machine's data cache repeat; one page if the cache does not
+    /// alias.
     pub period: u64,
-    /// Milliseconds after which the guest kills the case; already scaled for accelerator and flavour.
+    /// Time in milliseconds after which the guest kills the case, already scaled for the accelerator and the flavour.
     pub deadline_ms: u64,
 }
 
-/// How a server offers its file.
+/// Kind of file that a server offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Device {
@@ -65,7 +66,7 @@ pub enum Device {
 }
 
 impl Device {
-    /// The word used in YAML and in case names.
+    /// Returns the device's name in YAML and in case names.
     pub fn word(self) -> &'static str {
         match self {
             Device::Fuse => "fuse",

@@ -1,95 +1,97 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Records: what the guest reports, one frame each.
+//! Records: the messages that the guest sends to the host, one in each frame.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// How often `init` says that it is alive while a case runs, in milliseconds: what tells a long case from a dead guest.
+/// Interval in milliseconds at which `init` sends [`Record::Alive`] while a case runs. It lets the host distinguish a
+/// long case from a dead guest.
 pub const ALIVE_EVERY_MS: u64 = 2_000;
 
-/// Bytes of a file in one record, so that its frame is well below [`LINE_MAX`](crate::frame::LINE_MAX).
+/// Maximum number of bytes of a file in one record. It keeps the frame well below
+/// [`LINE_MAX`](crate::frame::LINE_MAX).
 pub const FILE_PART: usize = 12 * 1024;
 
-/// One message from guest to host.
+/// One message from the guest to the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Record {
-    /// The first record: `init` is up, and this is the machine it found.
+    /// First record of a boot: `init` is running on a machine with these properties.
     Hello {
         /// `uname -r`.
         release: String,
         /// `uname -m`.
         machine: String,
-        /// Bytes in a page.
+        /// Page size in bytes.
         page_size: u64,
-        /// Bytes of memory the kernel manages (MemTotal).
+        /// Memory that the kernel manages (`MemTotal` of `/proc/meminfo`), in bytes.
         memory: u64,
-        /// Value of `/proc/sys/kernel/tainted` before any case ran.
+        /// Value of `/proc/sys/kernel/tainted` before the first case.
         taint: u64,
-        /// Number of cases found in the plan.
+        /// Number of cases in the plan.
         cases: usize,
-        /// What the kernel says of its caches: the lines of its log and of `/proc/cpuinfo` that speak of one.
+        /// Lines of the kernel log and of `/proc/cpuinfo` that mention a cache.
         caches: Vec<String>,
     },
-    /// A case begins. Whatever happens before its [`Record::CaseEnd`] is charged to it.
+    /// A case begins. Every event until its [`Record::CaseEnd`] counts against the case.
     CaseStart {
-        /// Name of the case.
+        /// ID of the case.
         case: String,
     },
-    /// A line that a process of the case printed.
+    /// A process of the case printed a line.
     Log {
-        /// Name of the case.
+        /// ID of the case.
         case: String,
-        /// The line, without its end.
+        /// The line, without its newline.
         line: String,
     },
-    /// Nothing new, but `init` is alive; sent every [`ALIVE_EVERY_MS`] while a case runs.
+    /// `init` is alive. Sent every [`ALIVE_EVERY_MS`] while a case runs.
     Alive,
-    /// A case is over and its processes are gone.
+    /// A case has ended and its processes are gone.
     CaseEnd {
-        /// Name of the case.
+        /// ID of the case.
         case: String,
-        /// What the guest makes of it; the host may still find worse in the console.
+        /// Outcome as seen by the guest. The host may still find an error on the console.
         outcome: Outcome,
-        /// Milliseconds from start to end, by the guest's clock.
+        /// Duration of the case in milliseconds, by the guest's clock.
         millis: u64,
         /// Bits of `/proc/sys/kernel/tainted` that the case added.
         taint: u64,
-        /// Figures the case or the checks around it took, by name. Units are in the names: `_pages`, `_kib`, `_us`.
+        /// Figures measured by the case and by the checks around it, by name. The name ends in the unit: `_pages`,
+        /// `_kib`, `_us`.
         figures: BTreeMap<String, f64>,
     },
-    /// The next part of a file that the guest has for the host, after its last case. A kernel that counts which of its
-    /// lines run has some.
+    /// Next part of a file that the guest sends to the host after the last case. A kernel with gcov has such files.
     File {
-        /// Its name, without a directory.
+        /// Name of the file, without its directory.
         name: String,
-        /// Bytes of the whole file.
+        /// Size of the whole file in bytes.
         size: usize,
-        /// The part: at most [`FILE_PART`] bytes, in base64.
+        /// This part, at most [`FILE_PART`] bytes; base64 on the wire.
         #[serde(with = "crate::bytes")]
         part: Vec<u8>,
     },
-    /// All cases of the plan were run; the machine ends now.
+    /// Last record of a boot: all cases of the plan have run, and the machine restarts.
     Goodbye,
 }
 
-/// What became of a case, as far as the guest can tell.
+/// Outcome of a case, as far as the guest can see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Outcome {
-    /// Everything the case checks held.
+    /// Every check succeeded.
     Pass,
-    /// A check did not hold, a process died, or something leaked.
+    /// A check failed, a process died, or a resource leaked.
     Fail {
-        /// What was expected and what was found, for a person.
+        /// The expected and the actual result, in plain text.
         reason: String,
     },
-    /// The case cannot hold on this machine.
+    /// The case does not apply to this machine.
     Skip {
-        /// Why.
+        /// Property of the machine that rules the case out, in plain text.
         reason: String,
     },
-    /// The deadline passed; the processes of the case were killed.
+    /// The case missed its deadline, and its processes were killed.
     Timeout,
 }
