@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where the mappings of a page may lie, on machines whose cache tells them apart by address.
+
+use server::{Behaviour, OnMmap};
+use sys::{Errno, Fd, Mapping, Prot, Sharing, memfd, page_size};
+
+use crate::stage::{Case, Failure, Workload, expect};
+
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
+    ("reference", reference),
+    ("addresses", addresses),
+    ("placed-again", placed_again),
+];
+
+/// A page of a file in memory, mapped again and again, lies where the architecture lets it: what direct mmap is held
+/// against. Where the kernel chooses, all addresses agree modulo the period; where the program does, the period is the
+/// shortest distance that is allowed.
+fn reference(case: &mut Case) -> Result<(), Failure> {
+    let (page, period) = (page_size(), case.period());
+    let file = memfd("reference", page as u64)?;
+    let map = || Mapping::of(&file, 0, page, Prot::ReadWrite, Sharing::Shared);
+    let first = map()?;
+    let mut others = Vec::new();
+    for value in 1..=4u64 {
+        // Something between them, so that the next free address is not the next page.
+        let other = (map()?, Mapping::anonymous(page, Prot::Read)?);
+        let apart = other.0.address().abs_diff(first.address());
+        expect("distance modulo the period", apart % period, 0)?;
+        other.0.store(0, value);
+        expect("a store, loaded at the first address", first.load(0), value)?;
+        others.push(other);
+    }
+    let allowed = shortest_distance(&file, &first, period)?;
+    case.figure("period_bytes", allowed as f64);
+    expect("the shortest distance allowed", allowed, period)
+}
+
+/// The shortest power of two of pages that `file` can be mapped from `first` at, up to `most` bytes.
+fn shortest_distance(file: &Fd, first: &Mapping, most: u64) -> Result<u64, Failure> {
+    let page = page_size() as u64;
+    let mut distance = page;
+    while distance < most {
+        // Enough to have a place in it that agrees with the first, and one `distance` behind that.
+        let room = Mapping::anonymous((3 * most) as usize, Prot::None)?;
+        let behind = (first.address() + distance).wrapping_sub(room.address()) % most;
+        let (_, place) = room.split(behind as usize);
+        let (place, _) = place.split(page as usize);
+        match place.replace(file, 0, Prot::ReadWrite, Sharing::Shared) {
+            Ok(_) => return Ok(distance),
+            Err(error) if error.errno == Errno::EINVAL => distance *= 2,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(distance)
+}
+
+/// All mappings of a page, of whichever process and at whichever offset, agree modulo the period.
+fn addresses(case: &mut Case) -> Result<(), Failure> {
+    let (page, period) = (page_size(), case.period());
+    let mut server = case.serve()?;
+    let mut first = case.client("first", &server)?;
+    let mut second = case.client("second", &server)?;
+    for offset in [0, page as u64, 7 * page as u64] {
+        let id = server.page_id(offset)?;
+        let mut starts = Vec::new();
+        for _ in 0..2 {
+            for client in [&mut first, &mut second] {
+                let map = client.map(offset, page)?;
+                starts.push(client.area(map)?.start);
+            }
+            let map = server.map_pages(id, 1)?;
+            starts.push(server.area(map)?.start);
+        }
+        for start in &starts {
+            let apart = start.abs_diff(starts[0]);
+            expect("distance modulo the period", apart % period, 0)?;
+        }
+    }
+    first.quit()?;
+    second.quit()?;
+    server.quit()
+}
+
+/// The server answers with an ID of another colour than the address the client has: the client is placed again, and
+/// notices as little as the server does.
+fn placed_again(case: &mut Case) -> Result<(), Failure> {
+    let (page, period) = (page_size(), case.period());
+    let rounds: u64 = case.param("rounds")?;
+    let mut server = case.serve()?;
+    let mut client = case.client("client", &server)?;
+    let mut round = 0;
+    for page_id in case.param::<Vec<u64>>("page_ids")? {
+        server.behave(Behaviour {
+            mmap: OnMmap::Fixed { page_id },
+            ..Behaviour::default()
+        })?;
+        let here = server.map_pages(page_id, 1)?;
+        for _ in 0..rounds {
+            round += 1;
+            let there = client.map(0, page)?;
+            let colour = client.area(there)?.start % period;
+            expect("colour", colour, page_id * page as u64 % period)?;
+            client.store(there, 0, round)?;
+            expect(
+                "a store, loaded by the server",
+                server.load(here, 0)?,
+                round,
+            )?;
+            client.unmap(there)?;
+            let seen = server.await_munmaps(round)?;
+            expect("FUSE_MMAPs", seen.mmaps, round)?;
+            expect("FUSE_MUNMAPs", seen.munmaps, round)?;
+        }
+    }
+    client.quit()?;
+    server.quit()
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Servers that do not answer, or answer nonsense: their clients get an error or can be killed, and nothing is left over.
+
+pub(crate) mod answers;
+pub(crate) mod deaf;
+pub(crate) mod ends;
+pub(crate) mod init;
+pub(crate) mod meanwhile;
+mod messages;
+pub(crate) mod notifications;
+pub(crate) mod repeated;
+pub(crate) mod stopped;
+
+use server::Behaviour;
+use sys::{Errno, Instant, Signal, page_size};
+
+use crate::stage::waiting::{await_seen, held, holding, waiting_client};
+use crate::stage::{Case, Failure, Process, Workload, expect};
+
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
+    ("mmap-killed", mmap_killed),
+    ("mmap-server-dies", mmap_server_dies),
+    ("mmap-signals", mmap_signals),
+    ("fault-signals", fault_signals),
+];
+
+/// A client that waits in mmap can be killed, although the server has read the request. What the server answers then is
+/// taken back by FUSE_MUNMAP; others map as if nothing had been.
+fn mmap_killed(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let mut server = case.serve()?;
+    let mut unmapped = 0;
+    for round in 1..=case.param::<u64>("rounds")? {
+        server.behave(held())?;
+        let mmaps = server.seen()?.mmaps;
+        let client = waiting_client(case, &mut server, "client", 2 * page)?;
+        let start = Instant::now();
+        client.kill()?;
+        case.figure("kill_us", start.elapsed().as_micros() as f64);
+        expect("FUSE_MMAPs", server.seen()?.mmaps, mmaps + 1)?;
+
+        server.behave(Behaviour::default())?;
+        unmapped += 1;
+        let seen = server.await_munmaps(unmapped)?;
+        let last = seen.last_munmaps.last().map(|last| last.length);
+        expect("its length", last, Some(2 * page as u64))?;
+        expect("mappings", server.counter("maps")?, 0)?;
+
+        let mut client = case.client("next client", &server)?;
+        let map = client.map(0, page)?;
+        server.expect_store("a store, loaded by the server", &mut client, map, round)?;
+        client.quit()?;
+        unmapped += 1;
+        server.await_munmaps(unmapped)?;
+    }
+    server.quit()
+}
+
+/// The server dies with a FUSE_MMAP that it has not answered: an error, at once.
+fn mmap_server_dies(case: &mut Case) -> Result<(), Failure> {
+    let mut server = case.serve_as(held())?;
+    let mut client = case.client("client", &server)?;
+    client.start_map(0, page_size())?;
+    await_seen(&mut server, "a FUSE_MMAP", |seen| seen.mmaps == 1)?;
+    server.kill()?;
+    let errno = client.finish_try_map()?.err();
+    expect("the mmap", errno, Some(Errno::ECONNABORTED))?;
+    client.quit()
+}
+
+/// Stops a process and lets it go on, `times` times. It has to stop, whatever it waits for.
+fn stop_and_go(process: &Process, times: u32) -> Result<(), Failure> {
+    for _ in 0..times {
+        process.signal(Signal::Stop)?;
+        process.await_stopped()?;
+        process.signal(Signal::Continue)?;
+    }
+    Ok(())
+}
+
+/// A signal does not wait for the server: mmap goes on after it, and the server is asked once.
+fn mmap_signals(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let mut server = case.serve_as(held())?;
+    let mut client = case.client("client", &server)?;
+    client.start_map(0, page)?;
+    await_seen(&mut server, "a FUSE_MMAP", |seen| seen.mmaps == 1)?;
+    stop_and_go(&client, case.param("times")?)?;
+    server.behave(Behaviour::default())?;
+    let map = client.finish_map()?;
+    let here = server.map_pages(server.page_id(0)?, 1)?;
+    client.store(map, 0, 3)?;
+    expect("a store, loaded by the server", server.load(here, 0)?, 3)?;
+    let seen = server.seen()?;
+    expect("FUSE_MMAPs", seen.mmaps, 1)?;
+    expect("FUSE_MUNMAPs", seen.munmaps, 0)?;
+    client.quit()?;
+    server.await_munmaps(1)?;
+    server.quit()
+}
+
+/// The same for a touch of a page that the server has to fill.
+fn fault_signals(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let mut server = case.serve_as(holding())?;
+    let mut client = case.client("client", &server)?;
+    client.write_read(0, page, 4)?;
+    let map = client.map(0, page)?;
+    client.start_load(map, 0)?;
+    await_seen(&mut server, "a FUSE_DMMAP_FAULT", |seen| seen.faults == 1)?;
+    stop_and_go(&client, case.param("times")?)?;
+    server.behave(Behaviour::lazy())?;
+    client.finish_load()?;
+    client.verify(map, 0, page, 4)?;
+    expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, 1)?;
+    client.quit()?;
+    server.await_munmaps(1)?;
+    server.quit()
+}

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Answers that are wrong in one field: what write(2) says to the server, and what the client gets.
+
+use std::time::Duration;
+
+use server::abi::{MMAP_LAZY, op};
+use server::{Behaviour, Message, OnFault, OnReclaim};
+use sys::{Errno, page_size};
+
+use super::messages::{
+    AGAIN, Asked, INTERRUPT, UNKNOWN, expect_said, id_end, mmap_out, start_to_fail, touch_second,
+};
+use crate::stage::command::{Map, Touched};
+use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
+use crate::stage::waiting::{HOLD, MOMENT, await_request, behaviour, held};
+use crate::stage::{Case, Failure, Process, Server, Workload, expect, expect_that};
+
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
+    ("answers", answers),
+    ("fault-answers", fault_answers),
+    ("reclaim-answers", reclaim_answers),
+];
+
+const INVALID: Result<(), Errno> = Err(Errno::EINVAL);
+
+/// What is no answer to a request, whatever it is about, and what write(2) says to it: the request waits on.
+fn no_answers(unique: u64, body: &[u8]) -> Vec<(&'static str, Message, Result<(), Errno>)> {
+    let error = |error| Message::refusal(unique, error);
+    let long = |len_off| Message {
+        len_off,
+        ..Message::answer(unique, body)
+    };
+    let interrupt = |error| Message::refusal(unique | INTERRUPT, error);
+    vec![
+        ("an error above 0", error(1), INVALID),
+        ("the highest error", error(i32::MAX), INVALID),
+        ("an error below all numbers", error(-512), INVALID),
+        ("the lowest error", error(i32::MIN), INVALID),
+        ("a length of 1 too many", long(1), INVALID),
+        ("a length of 1 too few", long(-1), INVALID),
+        ("a length of 2^31 too many", long(i32::MIN), INVALID),
+        ("the length of the body", long(-16), INVALID),
+        ("another unique", Message::answer(unique + 2, body), UNKNOWN),
+        (
+            "unique 2^63 higher",
+            Message::answer(unique | AGAIN, body),
+            UNKNOWN,
+        ),
+        ("an answer to no FUSE_INTERRUPT", interrupt(0), Ok(())),
+        (
+            "EAGAIN to no FUSE_INTERRUPT",
+            interrupt(-Errno::EAGAIN.raw()),
+            INVALID,
+        ),
+        (
+            "ENOSYS to no FUSE_INTERRUPT",
+            interrupt(-Errno::ENOSYS.raw()),
+            Ok(()),
+        ),
+        (
+            "a FUSE_INTERRUPT answered with a body",
+            Message::answer(unique | INTERRUPT, &[0]),
+            INVALID,
+        ),
+    ]
+}
+
+/// What ends a request, as if it were EIO, and is refused by write(2): bodies beside an error, and of these lengths.
+fn bad_bodies(unique: u64, lengths: &[usize]) -> Vec<(String, Message)> {
+    let mut all = vec![(
+        "an error with a body".to_owned(),
+        Message {
+            error: -Errno::EACCES.raw(),
+            ..Message::answer(unique, &[0])
+        },
+    )];
+    for &len in lengths {
+        let message = Message::answer(unique, &vec![0; len]);
+        all.push((format!("a body of {len} bytes"), message));
+    }
+    all
+}
+
+/// The pages of a mapping are those with these IDs, for the server as well.
+fn expect_shows(
+    server: &mut Server,
+    client: &mut Process,
+    map: Map,
+    page_id: u64,
+    seed: u64,
+) -> Result<(), Failure> {
+    let page = page_size();
+    let loaded = server.load_pages(page_id, page, page, seed)?;
+    expect("a load into its second page", loaded, Ok(()))?;
+    client.verify(map, page, page, seed)?;
+    client.fill(map, 0, page, seed + 1)?;
+    let here = server.map_pages(page_id, 2)?;
+    server.verify(here, 0, page, seed + 1)?;
+    server.verify(here, page, page, seed)?;
+    server.unmap(here)
+}
+
+/// FUSE_MMAP. Each answer that is one is followed by a FUSE_MUNMAP, right or wrong, and none of the others is.
+fn answers(case: &mut Case) -> Result<(), Failure> {
+    let mut server = case.serve_as(held())?;
+    let mut client = case.client("client", &server)?;
+    let mut munmaps = 0;
+
+    let asked = Asked::new(&mut server, &mut client)?;
+    let good = mmap_out(7, 0, 0);
+    for (what, message, said) in no_answers(asked.unique, &good) {
+        expect_said(asked.server, what, message, said)?;
+    }
+    expect_that(!asked.client.is_done_within(MOMENT)?, || {
+        "mmap has returned, and was not answered".into()
+    })?;
+    let map = asked.answer("the answer after all", &good, None)?;
+    expect_shows(&mut server, &mut client, map.expect("no errno"), 7, 1)?;
+    client.unmap(map.expect("no errno"))?;
+    munmaps += 1;
+
+    for index in 0..bad_bodies(0, BODIES).len() {
+        let asked = Asked::new(&mut server, &mut client)?;
+        let unique = asked.unique;
+        let (what, message) = bad_bodies(unique, BODIES).swap_remove(index);
+        expect_said(&mut server, &what, message, INVALID)?;
+        let errno = client.finish_try_map()?.err();
+        expect(&format!("mmap after {what}"), errno, Some(Errno::EIO))?;
+        let late = Message::answer(unique, &good);
+        expect_said(&mut server, "the answer after that", late, UNKNOWN)?;
+    }
+
+    for errno in [Errno::Other(511), Errno::EINTR, Errno::EAGAIN, Errno::EIO] {
+        let asked = Asked::new(&mut server, &mut client)?;
+        let message = Message::refusal(asked.unique, -errno.raw());
+        expect_said(&mut server, "an error", message, Ok(()))?;
+        let found = client.finish_try_map()?.err();
+        expect("mmap after an error", found, Some(errno))?;
+    }
+
+    let mut bad = vec![
+        ("one page behind the last ID".into(), id_end() - 1, 0),
+        ("a page ID behind all".into(), id_end(), 0),
+        ("a page ID that is negative".into(), (1 << 63) + 1, 0),
+        ("the last number".into(), u64::MAX, 0),
+        ("the last number but one".into(), u64::MAX - 1, 0),
+        (
+            "page IDs that overflow as bytes".into(),
+            u64::MAX / page_size() as u64,
+            0,
+        ),
+    ];
+    bad.extend((0..u32::BITS).filter_map(|bit| {
+        let flag = 1 << bit;
+        (flag != MMAP_LAZY).then(|| (format!("flag {flag:#x}"), 5, flag))
+    }));
+    bad.push(("a flag beside FUSE_MMAP_LAZY".into(), 5, MMAP_LAZY | 1 << 1));
+    for (what, page_id, flags) in bad {
+        let asked = Asked::new(&mut server, &mut client)?;
+        asked.answer(&what, &mmap_out(page_id, flags, 0), Some(Errno::EIO))?;
+        munmaps += 1;
+        let seen = server.await_munmaps(munmaps)?;
+        let last = seen.last_munmaps.last().map(|munmap| munmap.page_id);
+        expect(&format!("FUSE_MUNMAP after {what}"), last, Some(page_id))?;
+    }
+
+    for (what, page_id, padding) in [
+        ("page ID 0", 0, 0),
+        ("the last page IDs", id_end() - 2, 0),
+        ("padding that is not 0", 9, u32::MAX),
+    ] {
+        let asked = Asked::new(&mut server, &mut client)?;
+        let map = asked.answer(what, &mmap_out(page_id, 0, padding), None)?;
+        let map = map.expect("no errno");
+        expect_shows(&mut server, &mut client, map, page_id, 3)?;
+        client.unmap(map)?;
+        munmaps += 1;
+    }
+    server.await_munmaps(munmaps)?;
+    expect("mappings at the end", server.counter("maps")?, 0)?;
+    expect("pages at the end", server.pages()?, 0)?;
+    client.quit()?;
+    server.quit()
+}
+
+/// Lengths that the answer to FUSE_MMAP does not have: it is 16 bytes.
+const BODIES: &[usize] = &[0, 1, 8, 15, 17, 24, 4096];
+
+/// Lengths that an answer without a body does not have.
+const NO_BODIES: &[usize] = &[1, 16, 4096];
+
+/// A server that holds FUSE_DMMAP_FAULT, with the pattern of 1 in its file, and a client that maps two pages of it.
+fn lazy_pair(case: &mut Case, how: Behaviour) -> Result<(Server, Process, Map), Failure> {
+    let server = case.serve_as(how)?;
+    let mut client = case.client("client", &server)?;
+    client.write_read(0, 2 * page_size(), 1)?;
+    let map = client.map(0, 2 * page_size())?;
+    Ok((server, client, map))
+}
+
+/// Its touch has failed.
+fn expect_failed(after: &str, mut toucher: Process) -> Result<(), Failure> {
+    let touched = toucher.finish_touch()?;
+    expect(&format!("the touch after {after}"), touched, Touched::Fault)?;
+    toucher.quit()
+}
+
+/// FUSE_DMMAP_FAULT, while the page is half filled: nobody sees it like that.
+fn fault_answers(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let (mut server, mut client, map) = lazy_pair(case, behaviour(HOLD, OnReclaim::Save))?;
+    let mut looker = case.client("client that looks on", &server)?;
+    let there = looker.map(0, 2 * page)?;
+    let id = server.page_id(0)?;
+
+    let mut bad = bad_bodies(0, NO_BODIES);
+    for errno in [
+        1,
+        Errno::ENOSYS.raw(),
+        Errno::ENOMEM.raw(),
+        Errno::EAGAIN.raw(),
+        Errno::EINTR.raw(),
+        511,
+    ] {
+        bad.push((format!("error {errno}"), Message::refusal(0, -errno)));
+    }
+    for (what, message) in bad {
+        let before = server.seen()?.unique(op::DMMAP_FAULT);
+        let toucher = start_to_fail(&mut client, map, page)?;
+        let unique = await_request(&mut server, op::DMMAP_FAULT, before)?;
+        expect(
+            "half a load",
+            server.load_pages(id, page, page / 2, 8)?,
+            Ok(()),
+        )?;
+        let said = if message.body.is_empty() {
+            Ok(())
+        } else {
+            INVALID
+        };
+        let message = Message { unique, ..message };
+        expect_said(&mut server, &what, message, said)?;
+        expect_failed(&what, toucher)?;
+        let left = server.save_pages(id, page, page, 8)?;
+        expect("bytes left of half a load", left, Ok(0))?;
+        let late = Message::answer(unique, &[]);
+        expect_said(&mut server, "the answer after that", late, UNKNOWN)?;
+    }
+    expect("pages", server.pages()?, 0)?;
+
+    let unique = touch_second(&mut server, &mut client, map)?;
+    looker.start_probe(there, page)?;
+    expect(
+        "half a load",
+        server.load_pages(id, page, page / 2, 8)?,
+        Ok(()),
+    )?;
+    for (what, message, said) in no_answers(unique, &[]) {
+        expect_said(&mut server, what, message, said)?;
+    }
+    let done = client.is_done_within(MOMENT)? || looker.is_done_within(Duration::ZERO)?;
+    expect_that(!done, || "a page that is half filled could be had".into())?;
+    expect("a load", server.load_pages(id, page, page, 9)?, Ok(()))?;
+    let answer = Message::answer(unique, &[]);
+    expect_said(&mut server, "the answer after all", answer, Ok(()))?;
+    expect("the touch", client.finish_touch()?, Touched::Well)?;
+    expect("the other touch", looker.finish_touch()?, Touched::Well)?;
+    client.verify(map, page, page, 9)?;
+    looker.verify(there, page, page, 9)?;
+
+    // With a good server all is well.
+    server.behave(Behaviour::lazy())?;
+    client.verify(map, 0, page, 1)?;
+    client.quit()?;
+    looker.quit()?;
+    server.await_munmaps(2)?;
+    server.quit()
+}
+
+/// FUSE_DMMAP_RECLAIM: what is no agreement leaves the pages where they are, and the touch that needed room fails.
+fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
+    let (page, limit) = (page_size(), 4);
+    let full = limit * page;
+    let mut server = case.serve_as(behaviour(OnFault::Fill, OnReclaim::Hold))?;
+    let mut client = case.client("client", &server)?;
+    client.write_read(0, full + page, 1)?;
+    let map = client.map(0, full + page)?;
+    counters::set(LIMIT_PER_CONNECTION, limit as u64)?;
+    client.fill(map, 0, full, 2)?;
+    let id = server.page_id(0)?;
+    let ask = |server: &mut Server, client: &mut Process| {
+        let before = server.seen()?.unique(op::DMMAP_RECLAIM);
+        let toucher = start_to_fail(client, map, full)?;
+        let unique = await_request(server, op::DMMAP_RECLAIM, before)?;
+        Ok::<_, Failure>((toucher, unique))
+    };
+    let expect_kept = |after: &str, server: &Server, client: &mut Process| {
+        let what = format!("pages after {after}");
+        expect(&what, server.pages()?, limit as u64)?;
+        client.verify(map, 0, full, 2)
+    };
+
+    for index in 0..bad_bodies(0, NO_BODIES).len() {
+        let (toucher, unique) = ask(&mut server, &mut client)?;
+        let (what, message) = bad_bodies(unique, NO_BODIES).swap_remove(index);
+        expect_said(&mut server, &what, message, INVALID)?;
+        expect_failed(&what, toucher)?;
+        expect_kept(&what, &server, &mut client)?;
+        let late = Message::answer(unique, &[]);
+        expect_said(&mut server, "the answer after that", late, UNKNOWN)?;
+    }
+    for errno in [1, 511] {
+        let (toucher, unique) = ask(&mut server, &mut client)?;
+        let message = Message::refusal(unique, -errno);
+        expect_said(&mut server, "an error", message, Ok(()))?;
+        expect_failed("an error", toucher)?;
+        expect_kept("an error", &server, &mut client)?;
+    }
+
+    let (mut toucher, unique) = ask(&mut server, &mut client)?;
+    for (what, message, said) in no_answers(unique, &[]) {
+        expect_said(&mut server, what, message, said)?;
+    }
+    expect_that(!toucher.is_done_within(MOMENT)?, || {
+        "the client has room, and nobody agreed".into()
+    })?;
+    expect("pages", server.pages()?, limit as u64)?;
+    let saved = server.save_pages(id, 0, full, 2)?;
+    expect("bytes saved", saved, Ok(full))?;
+    let answer = Message::answer(unique, &[]);
+    expect_said(&mut server, "the answer after all", answer, Ok(()))?;
+    expect("the touch", toucher.finish_touch()?, Touched::Well)?;
+    toucher.quit()?;
+    client.verify(map, full, page, 1)?;
+    expect("pages", server.pages()?, 1)?;
+
+    // What the server has not written to its file is gone now, and it is filled from there.
+    client.verify(map, 0, full - page, 1)?;
+    client.fill(map, 0, full - page, 3)?;
+    let before = server.seen()?.unique(op::DMMAP_RECLAIM);
+    let toucher = start_to_fail(&mut client, map, full - page)?;
+    let unique = await_request(&mut server, op::DMMAP_RECLAIM, before)?;
+    let message = Message::refusal(unique, -Errno::ENOSYS.raw());
+    expect_said(&mut server, "ENOSYS", message, Ok(()))?;
+    expect_failed("ENOSYS", toucher)?;
+    let reclaims = server.seen()?.reclaims;
+    let toucher = start_to_fail(&mut client, map, full - page)?;
+    expect_failed("that", toucher)?;
+    let asked = server.seen()?.reclaims - reclaims;
+    expect("FUSE_DMMAP_RECLAIMs after ENOSYS", asked, 0)?;
+    client.verify(map, 0, full - page, 3)?;
+    server.behave(Behaviour::lazy())?;
+    client.quit()?;
+    server.await_munmaps(1)?;
+    expect("pages at the end", server.pages()?, 0)?;
+    server.quit()
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What happens to pages while a request about them is under way.
+
+use server::abi::op;
+use server::{Behaviour, Message, OnFault, OnMmap, OnReclaim};
+use sys::{Errno, page_size, sleep};
+
+use super::messages::{load, mmap_out, start_to_fail};
+use crate::stage::command::Touched;
+use crate::stage::waiting::{MOMENT, await_request, await_seen, behaviour, holding, shrink_until};
+use crate::stage::{Case, Failure, Workload, expect, expect_that};
+
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
+    ("refused-together", refused_together),
+    ("fault-mended", fault_mended),
+    ("reclaim-late", reclaim_late),
+];
+
+/// A refusal is for all who wait, and for nobody who comes later: those who try again meanwhile have the server asked anew.
+fn refused_together(case: &mut Case) -> Result<(), Failure> {
+    let (page, count) = (page_size(), case.param::<u64>("clients")?);
+    let errno = Errno::EACCES.raw();
+    let mut server = case.serve_as(holding())?;
+    let mut clients = Vec::new();
+    for number in 0..count {
+        let mut client = case.client(&format!("client {number}"), &server)?;
+        client.write_read(0, page, 1)?;
+        let map = client.map(0, page)?;
+        clients.push((client, map));
+    }
+    for round in 1..=case.param::<u64>("rounds")? {
+        let before = server.seen()?.faults;
+        for (client, map) in &mut clients {
+            client.start_touch(*map, 0, true)?;
+        }
+        await_seen(&mut server, "a FUSE_DMMAP_FAULT", |seen| {
+            seen.faults > before
+        })?;
+        sleep(MOMENT);
+        expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, before + 1)?;
+        server.behave(behaviour(OnFault::Refuse { errno }, OnReclaim::Save))?;
+        for (client, _) in &mut clients {
+            expect("the touch", client.finish_touch()?, Touched::Bus)?;
+        }
+        // The Rust runtime lets each try once more before it dies.
+        let asked = server.seen()?.faults - before;
+        expect_that(asked <= 1 + 2 * count, || {
+            format!("the server was asked {asked} times for {count} touches, in round {round}")
+        })?;
+        expect("pages", server.pages()?, 0)?;
+        server.behave(holding())?;
+    }
+    server.behave(Behaviour::lazy())?;
+    for (client, map) in &mut clients {
+        client.verify(*map, 0, page, 1)?;
+    }
+    for (client, _) in clients {
+        client.quit()?;
+    }
+    server.await_munmaps(count)?;
+    server.quit()
+}
+
+/// A page that the server refuses and loads in the same breath: who waited gets the error or the page, nobody anything
+/// else, and the server is not asked again.
+fn fault_mended(case: &mut Case) -> Result<(), Failure> {
+    let (page, rounds) = (page_size(), case.param::<u64>("rounds")?);
+    let mut server = case.serve_as(holding())?;
+    let mut client = case.client("client", &server)?;
+    client.write_read(0, page, 1)?;
+    let id = server.page_id(0)?;
+    let mut unheard = 0;
+    for round in 1..=rounds {
+        let map = client.map(0, page)?;
+        let before = server.seen()?.unique(op::DMMAP_FAULT);
+        let mut toucher = start_to_fail(&mut client, map, 0)?;
+        let unique = await_request(&mut server, op::DMMAP_FAULT, before)?;
+        let said = server.write_all(vec![
+            Message::refusal(unique, -Errno::EACCES.raw()),
+            // All zeros, as the file is not.
+            load(id, 0, page as u32, page),
+        ])?;
+        expect("a refusal, and a load", said, vec![Ok(()), Ok(())])?;
+        let touched = toucher.finish_touch()?;
+        expect_that(matches!(touched, Touched::Well | Touched::Fault), || {
+            format!("a touch ended as {touched:?}")
+        })?;
+        unheard += u64::from(touched == Touched::Well);
+        client.verify_zero(map, 0, page)?;
+        toucher.quit()?;
+        client.unmap(map)?;
+        expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, round)?;
+        server.await_munmaps(round)?;
+    }
+    case.figure("errors_made_good", unheard as f64);
+    client.quit()?;
+    server.quit()
+}
+
+/// What is asked back of a mapping that is gone by now is not what its page IDs show since: the new pages stay.
+fn reclaim_late(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let deaf_to_reclaim = behaviour(OnFault::Fill, OnReclaim::Hold);
+    let mut server = case.serve_as(deaf_to_reclaim)?;
+    let mut client = case.client("client", &server)?;
+    let id = server.page_id(0)?;
+    let map = client.map(0, 2 * page)?;
+    client.fill(map, 0, 2 * page, 1)?;
+    shrink_until(|| Ok(server.seen()?.reclaims == 1))?;
+    let reclaim = await_request(&mut server, op::DMMAP_RECLAIM, None)?;
+    client.unmap(map)?;
+    server.await_munmaps(1)?;
+    expect("pages after the munmap", server.pages()?, 0)?;
+
+    // The same page IDs again, this time left to the kernel.
+    server.behave(Behaviour {
+        mmap: OnMmap::Hold,
+        ..deaf_to_reclaim
+    })?;
+    let before = server.seen()?.unique(op::MMAP);
+    client.start_map(0, 2 * page)?;
+    let mmap = await_request(&mut server, op::MMAP, before)?;
+    let answer = Message::answer(mmap, &mmap_out(id, 0, 0));
+    expect("the answer to mmap", server.write(answer)?, Ok(()))?;
+    let map = client.finish_map()?;
+    client.fill(map, 0, 2 * page, 2)?;
+
+    let agreed = Message::answer(reclaim, &[]);
+    expect("the answer to reclaim", server.write(agreed)?, Ok(()))?;
+    expect("pages after it", server.pages()?, 2)?;
+    client.verify(map, 0, 2 * page, 2)?;
+    client.quit()?;
+    server.await_munmaps(2)?;
+    expect("pages at the end", server.pages()?, 0)?;
+    server.quit()
+}

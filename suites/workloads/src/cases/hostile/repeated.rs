@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Answers that come twice, or belong to nothing, and requests that come again.
+
+use server::abi::{MMAP_LAZY, op};
+use server::{Behaviour, Message, OnReclaim};
+use sys::{Errno, page_size};
+
+use super::messages::{AGAIN, Asked, INTERRUPT, UNKNOWN, expect_said, mmap_out, touch_second};
+use crate::stage::command::Touched;
+use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
+use crate::stage::waiting::{HOLD, await_request, behaviour, held};
+use crate::stage::{Case, Failure, Workload, expect};
+
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("repeated", repeated)];
+
+/// FUSE_NOTIFY_RESEND.
+const RESEND: i32 = 7;
+
+/// A request is answered once; what comes then, or belongs to nothing, is ENOENT and changes nothing.
+fn repeated(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let how = Behaviour {
+        mmap: held().mmap,
+        ..behaviour(HOLD, OnReclaim::Hold)
+    };
+    let mut server = case.serve_as(how)?;
+    let mut client = case.client("client", &server)?;
+    let lazy = mmap_out(7, MMAP_LAZY, 0);
+    let refusal = |unique| Message::refusal(unique, -Errno::EACCES.raw());
+
+    let asked = Asked::new(&mut server, &mut client)?;
+    let mmap = asked.unique;
+    let map = asked.answer("the answer", &lazy, None)?.expect("no errno");
+    let fault = touch_second(&mut server, &mut client, map)?;
+    expect("a load", server.load_pages(7, page, page, 4)?, Ok(()))?;
+    let answer = Message::answer(fault, &[]);
+    expect_said(&mut server, "the answer", answer, Ok(()))?;
+    expect("the touch", client.finish_touch()?, Touched::Well)?;
+
+    // A mapping that is gone, and its FUSE_MUNMAP.
+    let asked = Asked::new(&mut server, &mut client)?;
+    let gone = asked.answer("the answer", &mmap_out(90, 0, 0), None)?;
+    client.unmap(gone.expect("no errno"))?;
+    server.await_munmaps(1)?;
+    let munmap = await_request(&mut server, op::MUNMAP, None)?;
+
+    for (what, unique) in [
+        ("to FUSE_MMAP", mmap),
+        ("to FUSE_DMMAP_FAULT", fault),
+        ("to FUSE_MUNMAP", munmap),
+        ("to what was never asked", munmap + 1000),
+        ("to the last number", u64::MAX),
+        ("to the last number but one", u64::MAX - 1),
+        ("to FUSE_INTERRUPT of nothing", INTERRUPT),
+        ("to FUSE_INTERRUPT of FUSE_MMAP", mmap | INTERRUPT),
+    ] {
+        for message in [
+            Message::answer(unique, &[]),
+            Message::answer(unique, &lazy),
+            refusal(unique),
+        ] {
+            let what = format!("a second answer {what}");
+            expect_said(&mut server, &what, message, UNKNOWN)?;
+        }
+        client.verify(map, page, page, 4)?;
+        expect("pages", server.pages()?, 1)?;
+        expect("mappings", server.counter("maps")?, 1)?;
+    }
+
+    // The server has everything sent again that it has not answered: twice asked, and answered once.
+    let asked = Asked::new(&mut server, &mut client)?;
+    let first = asked.unique;
+    let mut other = case.client("other client", &server)?;
+    expect("FUSE_NOTIFY_RESEND", server.notify(RESEND, vec![])?, Ok(()))?;
+    let again = await_request(&mut server, op::MMAP, Some(first))?;
+    expect("unique of what comes again", again, first | AGAIN)?;
+    let late = Message::answer(first, &lazy);
+    expect_said(&mut server, "an answer to the first", late, UNKNOWN)?;
+    let answer = Message::answer(again, &lazy);
+    expect_said(&mut server, "an answer to the second", answer, Ok(()))?;
+    let twice = client.finish_map()?;
+    client.verify(twice, page, page, 4)?;
+
+    other.start_map(0, 2 * page)?;
+    let asked = await_request(&mut server, op::MMAP, Some(again))?;
+    let answer = Message::answer(asked, &lazy);
+    expect_said(&mut server, "the answer", answer, Ok(()))?;
+    let of_other = other.finish_map()?;
+    other.start_probe(of_other, 0)?;
+    let first = await_request(&mut server, op::DMMAP_FAULT, Some(fault))?;
+    expect("FUSE_NOTIFY_RESEND", server.notify(RESEND, vec![])?, Ok(()))?;
+    let again = await_request(&mut server, op::DMMAP_FAULT, Some(first))?;
+    expect_said(
+        &mut server,
+        "an error for the first",
+        refusal(first),
+        UNKNOWN,
+    )?;
+    expect("a load", server.load_pages(7, 0, page, 5)?, Ok(()))?;
+    let answer = Message::answer(again, &[]);
+    expect_said(&mut server, "an answer to the second", answer, Ok(()))?;
+    expect("the touch", other.finish_touch()?, Touched::Well)?;
+    other.verify(of_other, 0, page, 5)?;
+
+    let faults = server.seen()?.faults;
+    counters::set(LIMIT_PER_CONNECTION, 2)?;
+    let long = Asked::new(&mut server, &mut client)?;
+    let more = long.answer("the answer", &mmap_out(50, MMAP_LAZY, 0), None)?;
+    let more = more.expect("no errno");
+    client.start_probe(more, 0)?;
+    let reclaim = await_request(&mut server, op::DMMAP_RECLAIM, None)?;
+    expect_said(&mut server, "an error", refusal(reclaim), Ok(()))?;
+    expect("the touch", client.finish_touch()?, Touched::Fault)?;
+    let late = Message::answer(reclaim, &[]);
+    expect_said(&mut server, "agreement after an error", late, UNKNOWN)?;
+    client.verify(map, 0, page, 5)?;
+    client.verify(map, page, page, 4)?;
+    expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, faults)?;
+
+    client.quit()?;
+    other.quit()?;
+    server.await_munmaps(5)?;
+    expect("pages at the end", server.pages()?, 0)?;
+    server.quit()
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Clients that are stopped while they wait in mmap: the kernel keeps what they have asked for until they come back.
+
+use sys::{Errno, Signal, page_size};
+
+use crate::stage::waiting::{held, waiting_client};
+use crate::stage::{Case, Failure, Process, Server, Workload, expect};
+use server::{Behaviour, OnMmap};
+
+pub(crate) const WORKLOADS: &[(&str, Workload)] =
+    &[("mmap-stopped", mmap_stopped), ("mmap-kept", mmap_kept)];
+
+/// Mappings of clients that did not come back yet that the kernel keeps for a connection (fs/fuse/dmmap_place.c, MAX_KEPT).
+const MAX_KEPT: u64 = 64;
+
+/// A client that waits for the answer to its FUSE_MMAP and is stopped.
+fn stopped_client(case: &Case, server: &mut Server, name: &str) -> Result<Process, Failure> {
+    let client = waiting_client(case, server, name, 2 * page_size())?;
+    client.signal(Signal::Stop)?;
+    client.await_stopped()?;
+    Ok(client)
+}
+
+/// A client that goes on gets its mapping, and sees what the server sees.
+fn expect_maps(server: &mut Server, client: &mut Process, word: u64) -> Result<(), Failure> {
+    client.signal(Signal::Continue)?;
+    let map = client.finish_map()?;
+    server.expect_store("its store, loaded by the server", client, map, word)
+}
+
+/// The answer that comes while a client is stopped is the one it finds. If it is killed instead, the answer is taken back.
+fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
+    let mut server = case.serve_as(held())?;
+    let mut client = stopped_client(case, &mut server, "client")?;
+    server.behave(Behaviour::default())?;
+    expect_maps(&mut server, &mut client, 1)?;
+    expect("FUSE_MMAPs and FUSE_MUNMAPs", server.counted()?, (1, 0))?;
+    client.quit()?;
+    server.await_munmaps(1)?;
+
+    server.behave(held())?;
+    let mut client = stopped_client(case, &mut server, "refused client")?;
+    server.behave(Behaviour {
+        mmap: OnMmap::Refuse {
+            errno: Errno::EACCES.raw(),
+        },
+        ..Behaviour::default()
+    })?;
+    client.signal(Signal::Continue)?;
+    let errno = client.finish_try_map()?.err();
+    expect("its mmap", errno, Some(Errno::EACCES))?;
+    expect("FUSE_MMAPs and FUSE_MUNMAPs", server.counted()?, (2, 1))?;
+    client.quit()?;
+
+    // Killed before the answer, and after it.
+    let mut munmaps = 1;
+    for answered in [false, true] {
+        server.behave(held())?;
+        let client = stopped_client(case, &mut server, "killed client")?;
+        if answered {
+            server.behave(Behaviour::default())?;
+            expect("FUSE_MUNMAPs", server.counted()?.1, munmaps)?;
+        }
+        client.kill()?;
+        server.behave(Behaviour::default())?;
+        munmaps += 1;
+        server.await_munmaps(munmaps)?;
+        expect("mappings", server.counter("maps")?, 0)?;
+    }
+    expect("FUSE_MMAPs in all", server.counted()?.0, 4)?;
+    server.quit()
+}
+
+/// Of more clients than the kernel keeps mappings for, those that wait the longest ask again when they go on, and the
+/// server hears that their first mappings are gone.
+fn mmap_kept(case: &mut Case) -> Result<(), Failure> {
+    let mut server = case.serve_as(held())?;
+    let mut clients = Vec::new();
+    for number in 0..MAX_KEPT + 2 {
+        let name = format!("client {number}");
+        clients.push(stopped_client(case, &mut server, &name)?);
+    }
+    // Those of the first two were given up unanswered.
+    server.behave(Behaviour::default())?;
+    server.await_munmaps(2)?;
+
+    // Two more, and of those that are answered two go.
+    server.behave(held())?;
+    for number in 0..2 {
+        let name = format!("late client {number}");
+        clients.push(stopped_client(case, &mut server, &name)?);
+        server.await_munmaps(3 + number)?;
+    }
+    let all = clients.len() as u64;
+    expect("FUSE_MMAPs and FUSE_MUNMAPs", server.counted()?, (all, 4))?;
+
+    server.behave(Behaviour::default())?;
+    for (client, word) in clients.iter_mut().zip(1..) {
+        expect_maps(&mut server, client, word)?;
+    }
+    expect(
+        "FUSE_MMAPs and FUSE_MUNMAPs",
+        server.counted()?,
+        (all + 4, 4),
+    )?;
+    for client in clients {
+        client.quit()?;
+    }
+    server.await_munmaps(all + 4)?;
+    expect("mappings at the end", server.counter("maps")?, 0)?;
+    server.quit()
+}

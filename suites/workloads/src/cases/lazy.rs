@@ -1,0 +1,529 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Pages that the server fills when they are touched, and gives back when they are asked for.
+
+use server::{Behaviour, OnFault, OnReclaim};
+use sys::{Errno, Instant, page_size, sleep, write_file};
+
+use crate::stage::command::Touched;
+use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
+use crate::stage::waiting::{HOLD, MOMENT, await_seen, behaviour, holding, shrink_until};
+use crate::stage::{Case, Failure, Workload, expect, expect_that};
+
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
+    ("filled", filled),
+    ("saved-at-munmap", saved_at_munmap),
+    ("one-request", one_request),
+    ("fault-refused", fault_refused),
+    ("fault-killed", fault_killed),
+    ("fault-server-dies", fault_server_dies),
+    ("only-its-own", only_its_own),
+    ("server-touch", server_touch),
+    ("freed", freed),
+    ("reclaim-limit", reclaim_limit),
+    ("reclaim-pressure", reclaim_pressure),
+    ("reclaim-refused", reclaim_refused),
+    ("reclaim-held", reclaim_held),
+    ("reclaim-in-use", reclaim_in_use),
+    ("room-after-fill", room_after_fill),
+];
+
+/// Each page that is touched is asked for once, whoever touches it, and is what read(2) shows.
+fn filled(case: &mut Case) -> Result<(), Failure> {
+    let pages: usize = case.param("pages")?;
+    let mut server = case.serve_as(Behaviour::lazy())?;
+    let mut a = case.client("client a", &server)?;
+    let mut b = case.client("client b", &server)?;
+    let page = page_size();
+    a.write_read(0, pages * page, 1)?;
+    let of_a = a.map(0, pages * page)?;
+    let of_b = b.map(0, pages * page)?;
+    expect("FUSE_DMMAP_FAULTs before a touch", server.seen()?.faults, 0)?;
+    expect("pages before a touch", server.pages()?, 0)?;
+
+    // Backwards, and not the last.
+    for index in (0..pages - 1).rev() {
+        a.verify(of_a, index * page, page, 1)?;
+        b.verify(of_b, index * page, page, 1)?;
+        let seen = server.seen()?;
+        expect("FUSE_DMMAP_FAULTs", seen.faults, (pages - 1 - index) as u64)?;
+        let id = server.page_id((index * page) as u64)?;
+        expect("the last of them", seen.last_faults.last(), Some(&id))?;
+    }
+    expect("pages", server.pages()?, pages as u64 - 1)?;
+
+    // Afterwards it is memory like any other.
+    a.store(of_a, 0, 7)?;
+    expect("a store of a, loaded by b", b.load(of_b, 0)?, 7)?;
+    let last = server.page_id(((pages - 1) * page) as u64)?;
+    server.behave(behaviour(OnFault::LeaveZeros, OnReclaim::Save))?;
+    b.verify_zero(of_b, (pages - 1) * page, page)?;
+    expect(
+        "the last page ID asked for",
+        server.seen()?.last_faults.last(),
+        Some(&last),
+    )?;
+    let faults = server.seen()?.faults;
+    expect(
+        "faults as the kernel counts them",
+        server.counter("faults")?,
+        faults,
+    )?;
+    a.quit()?;
+    b.quit()?;
+    server.await_munmaps(2)?;
+    expect("pages at the end", server.pages()?, 0)?;
+    server.quit()
+}
+
+/// The pages are there until FUSE_MUNMAP is answered: what clients stored is in the file afterwards.
+fn saved_at_munmap(case: &mut Case) -> Result<(), Failure> {
+    let (page, pages) = (page_size(), case.param::<usize>("pages")?);
+    let mut server = case.serve_as(Behaviour::lazy())?;
+    let mut client = case.client("client", &server)?;
+    for round in 1..=3 {
+        let map = client.map(0, pages * page)?;
+        // Not the first page: it is not there to be saved.
+        client.fill(map, page, (pages - 1) * page, round)?;
+        client.unmap(map)?;
+        server.await_munmaps(2 * round - 1)?;
+        expect("pages after the munmap", server.pages()?, 0)?;
+        let map = client.map(0, pages * page)?;
+        client.verify_zero(map, 0, page)?;
+        client.verify(map, page, (pages - 1) * page, round)?;
+        client.unmap(map)?;
+        server.await_munmaps(2 * round)?;
+    }
+    client.quit()?;
+    server.quit()
+}
+
+/// However many touch a page at once, the server is asked once, and all get it.
+fn one_request(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let count: usize = case.param("clients")?;
+    let mut server = case.serve_as(behaviour(HOLD, OnReclaim::Save))?;
+    let mut clients = Vec::new();
+    for number in 0..count {
+        let mut client = case.client(&format!("client {number}"), &server)?;
+        client.write_read(0, page, 5)?;
+        let map = client.map(0, 2 * page)?;
+        clients.push((client, map));
+    }
+    for (client, map) in &mut clients {
+        client.start_load(*map, 8)?;
+    }
+    await_seen(&mut server, "a FUSE_DMMAP_FAULT", |seen| seen.faults > 0)?;
+    sleep(MOMENT);
+    expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, 1)?;
+    server.behave(Behaviour::lazy())?;
+    for (client, map) in &mut clients {
+        let word = client.finish_load()?;
+        client.verify(*map, 0, page, 5)?;
+        expect("the word it waited for", client.load(*map, 8)?, word)?;
+    }
+    expect("FUSE_DMMAP_FAULTs in all", server.seen()?.faults, 1)?;
+    for (client, _) in clients {
+        client.quit()?;
+    }
+    server.await_munmaps(count as u64)?;
+    server.quit()
+}
+
+/// An error is SIGBUS for whoever touches the page, EFAULT for a system call, and nothing that stays.
+fn fault_refused(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let errno = Errno::EACCES.raw();
+    let mut server = case.serve_as(behaviour(OnFault::Refuse { errno }, OnReclaim::Save))?;
+    let mut client = case.client("client", &server)?;
+    client.write_read(0, page, 3)?;
+    let map = client.map(0, 2 * page)?;
+    for store in [false, true] {
+        let before = server.seen()?.faults;
+        expect("a touch", client.touch(map, 0, store)?, Touched::Bus)?;
+        // The Rust runtime lets a thread of control that got SIGBUS try once more before it dies.
+        let asked = server.seen()?.faults - before;
+        expect_that((1..=2).contains(&asked), || {
+            format!("the server was asked {asked} times for one touch")
+        })?;
+    }
+    let before = server.seen()?.faults;
+    expect("the kernel's touch", client.probe(map, 0)?, Touched::Fault)?;
+    expect(
+        "FUSE_DMMAP_FAULTs for it",
+        server.seen()?.faults - before,
+        1,
+    )?;
+    expect("pages", server.pages()?, 0)?;
+    server.behave(Behaviour::lazy())?;
+    client.verify(map, 0, page, 3)?;
+    client.quit()?;
+    server.quit()
+}
+
+/// A client that waits for the server can be killed; the answer that comes afterwards harms nothing.
+fn fault_killed(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let mut server = case.serve_as(behaviour(HOLD, OnReclaim::Save))?;
+    for round in 1..=case.param::<u64>("rounds")? {
+        let mut client = case.client("client", &server)?;
+        client.write_read(0, page, round)?;
+        let map = client.map(0, 4 * page)?;
+        client.start_load(map, page)?;
+        await_seen(&mut server, "a FUSE_DMMAP_FAULT", |seen| {
+            seen.faults == 2 * round - 1
+        })?;
+        let start = Instant::now();
+        client.kill()?;
+        case.figure("kill_us", start.elapsed().as_micros() as f64);
+        // Before the answer in one round, after it in the next.
+        if round % 2 == 0 {
+            server.await_munmaps(2 * round - 1)?;
+        }
+        server.behave(Behaviour::lazy())?;
+        server.await_munmaps(2 * round - 1)?;
+        expect("pages after the end of the client", server.pages()?, 0)?;
+
+        let mut client = case.client("next client", &server)?;
+        let map = client.map(0, 4 * page)?;
+        client.verify(map, 0, page, round)?;
+        client.quit()?;
+        server.await_munmaps(2 * round)?;
+        server.behave(behaviour(HOLD, OnReclaim::Save))?;
+    }
+    server.quit()
+}
+
+/// A server that dies while a client waits for it: SIGBUS.
+fn fault_server_dies(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let mut server = case.serve_as(Behaviour::lazy())?;
+    let mut client = case.client("client", &server)?;
+    client.write_read(0, page, 2)?;
+    let map = client.map(0, 2 * page)?;
+    client.verify(map, 0, page, 2)?;
+    server.behave(behaviour(HOLD, OnReclaim::Save))?;
+    client.start_touch(map, page, true)?;
+    await_seen(&mut server, "a FUSE_DMMAP_FAULT", |seen| seen.faults == 2)?;
+    server.kill()?;
+    expect("the touch", client.finish_touch()?, Touched::Bus)?;
+    client.verify(map, 0, page, 2)?;
+    expect(
+        "another touch",
+        client.touch(map, page, false)?,
+        Touched::Bus,
+    )?;
+    client.quit()?;
+    expect("pages at the end", counters::read(PAGES_TOTAL)?, 0)
+}
+
+/// Pages that are never answered for hold up nobody but those who touch them, however many they are.
+fn only_its_own(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let count: usize = case.param("clients")?;
+    let beyond = (count * page) as u64;
+    let mut server = case.serve()?;
+    let below = server.page_id(beyond)?;
+    server.behave(behaviour(OnFault::Hold { below }, OnReclaim::Save))?;
+    let mut stuck = Vec::new();
+    for number in 0..count {
+        let mut client = case.client(&format!("stuck client {number}"), &server)?;
+        let map = client.map(0, count * page)?;
+        client.start_load(map, number * page)?;
+        stuck.push(client);
+    }
+    await_seen(&mut server, "a FUSE_DMMAP_FAULT each", |seen| {
+        seen.faults == count as u64
+    })?;
+
+    let mut client = case.client("client", &server)?;
+    client.write_read(0, (count + 1) * page, 4)?;
+    let map = client.map(0, (count + 1) * page)?;
+    client.verify(map, count * page, page, 4)?;
+    expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, count as u64 + 1)?;
+    client.unmap(map)?;
+    client.quit()?;
+    for client in stuck {
+        client.kill()?;
+    }
+    server.behave(Behaviour::lazy())?;
+    server.await_munmaps(count as u64 + 1)?;
+    expect("pages at the end", server.pages()?, 0)?;
+    server.quit()
+}
+
+/// The server never waits for itself: a page that it has to fill is SIGBUS and EFAULT for it until it has.
+fn server_touch(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let mut server = case.serve_as(Behaviour::lazy())?;
+    let mut client = case.client("client", &server)?;
+    client.write_read(0, page, 6)?;
+    let map = client.map(0, 2 * page)?;
+    let id = server.page_id(0)?;
+    let here = server.map_pages(id, 2)?;
+    expect(
+        "a load by the server",
+        server.touch(here, 0, false)?,
+        Touched::Bus,
+    )?;
+    expect(
+        "a store by the server",
+        server.touch(here, page, true)?,
+        Touched::Bus,
+    )?;
+    expect(
+        "by the kernel for it",
+        server.probe(here, 0)?,
+        Touched::Fault,
+    )?;
+    expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, 0)?;
+    client.verify(map, 0, page, 6)?;
+    server.verify(here, 0, page, 6)?;
+    expect(
+        "its second page",
+        server.touch(here, page, false)?,
+        Touched::Bus,
+    )?;
+    server
+        .load_pages(id + 1, 0, 16, 8)?
+        .map_err(|errno| Failure::new(format!("the server loads a page: {errno}")))?;
+    server.verify(here, page, 0, 8)?;
+    expect(
+        "its second page",
+        server.touch(here, page, true)?,
+        Touched::Well,
+    )?;
+    client.quit()?;
+    server.quit()
+}
+
+/// What the server lets go of is asked for again.
+fn freed(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let mut server = case.serve_as(Behaviour::lazy())?;
+    let mut client = case.client("client", &server)?;
+    client.write_read(0, 3 * page, 1)?;
+    let map = client.map(0, 3 * page)?;
+    let id = server.page_id(0)?;
+    let here = server.map_pages(id, 3)?;
+    client.fill(map, 0, 3 * page, 50)?;
+    let ok = |freed: Result<(), Errno>| {
+        freed.map_err(|errno| Failure::new(format!("the server frees pages: {errno}")))
+    };
+    ok(server.free_pages(id + 1, 1)?)?;
+    expect("pages", server.pages()?, 2)?;
+    expect(
+        "a load by the server",
+        server.touch(here, page, false)?,
+        Touched::Bus,
+    )?;
+    client.verify(map, page, page, 1)?;
+    client.verify(map, 0, page, 50)?;
+    client.verify(map, 2 * page, page, 50)?;
+    expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, 4)?;
+    ok(server.free_pages(0, u64::from(u32::MAX >> 13))?)?;
+    expect("pages", server.pages()?, 0)?;
+    client.verify(map, 0, 3 * page, 1)?;
+    client.quit()?;
+    server.quit()
+}
+
+/// A limit is met with what the server gives back: a client works on more pages than there may be.
+fn reclaim_limit(case: &mut Case) -> Result<(), Failure> {
+    let (page, limit) = (page_size(), case.param::<usize>("limit")?);
+    let pages = 3 * limit;
+    counters::set(LIMIT_PER_CONNECTION, pages as u64)?;
+    let mut server = case.serve_as(Behaviour::lazy())?;
+    let mut a = case.client("client a", &server)?;
+    let mut b = case.client("client b", &server)?;
+    let of_a = a.map(0, pages * page)?;
+    let of_b = b.map(0, pages * page)?;
+    counters::set(LIMIT_PER_CONNECTION, limit as u64)?;
+    for round in 1..=case.param::<u64>("rounds")? {
+        for index in 0..pages {
+            a.fill(of_a, index * page, page, round)?;
+            let there = server.pages()?;
+            expect_that(there <= limit as u64, || {
+                format!("{there} pages of {limit} allowed")
+            })?;
+        }
+        b.verify(of_b, 0, pages * page, round)?;
+    }
+    let seen = server.seen()?;
+    expect_that(seen.reclaimed >= 2 * limit as u64, || {
+        format!("only {} pages were asked back", seen.reclaimed)
+    })?;
+    case.figure("reclaims", seen.reclaims as f64);
+    let reclaimed = server.counter("reclaimed")?;
+    expect(
+        "pages given back, as the kernel counts them",
+        reclaimed,
+        seen.reclaimed,
+    )?;
+    expect("refused", server.counter("refused")?, 0)?;
+    a.quit()?;
+    b.quit()?;
+    server.await_munmaps(2)?;
+    expect("pages at the end", server.pages()?, 0)?;
+    server.quit()
+}
+
+/// Short of memory the kernel asks for pages, and what was stored survives.
+fn reclaim_pressure(case: &mut Case) -> Result<(), Failure> {
+    let (page, pages) = (page_size(), case.param::<usize>("pages")?);
+    let mut server = case.serve_as(Behaviour::lazy())?;
+    let mut client = case.client("client", &server)?;
+    let map = client.map(0, pages * page)?;
+    for round in 1..=case.param::<u64>("rounds")? {
+        client.fill(map, 0, pages * page, round)?;
+        expect("pages", server.pages()?, pages as u64)?;
+        shrink_until(|| Ok(server.pages()? == 0))?;
+        expect(
+            "pages asked back",
+            server.seen()?.reclaimed,
+            round * pages as u64,
+        )?;
+        client.verify(map, 0, pages * page, round)?;
+    }
+    client.quit()?;
+    server.quit()
+}
+
+/// Where the server keeps its pages, the limit is SIGBUS, and nothing is lost.
+fn reclaim_refused(case: &mut Case) -> Result<(), Failure> {
+    let (page, limit) = (page_size(), 4);
+    let errno = Errno::EBUSY.raw();
+    let mut server = case.serve_as(behaviour(OnFault::Fill, OnReclaim::Refuse { errno }))?;
+    let mut client = case.client("client", &server)?;
+    let map = client.map(0, (limit + 2) * page)?;
+    counters::set(LIMIT_PER_CONNECTION, limit as u64)?;
+    client.fill(map, 0, limit * page, 1)?;
+    for store in [false, true] {
+        let touched = client.touch(map, limit * page, store)?;
+        expect("a touch over the limit", touched, Touched::Bus)?;
+    }
+    let before = server.seen()?.reclaims;
+    expect_that(before >= 2, || format!("{before} FUSE_DMMAP_RECLAIMs"))?;
+    let probed = client.probe(map, limit * page)?;
+    expect("the kernel's touch over the limit", probed, Touched::Fault)?;
+    let asked = server.seen()?.reclaims - before;
+    expect("FUSE_DMMAP_RECLAIMs for it", asked, 1)?;
+    let refused = server.counter("refused")?;
+    expect(
+        "touches refused, as the kernel counts them",
+        refused,
+        before + 1,
+    )?;
+    client.verify(map, 0, limit * page, 1)?;
+    // It thinks better of it, and forgets what was stored.
+    server.behave(behaviour(OnFault::Fill, OnReclaim::Discard))?;
+    client.verify_zero(map, limit * page, 2 * page)?;
+    client.verify_zero(map, 0, limit * page)?;
+    client.quit()?;
+    server.quit()
+}
+
+/// Pages that were asked back are out of reach until the server has answered; if it dies they stay.
+fn reclaim_held(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let mut server = case.serve_as(behaviour(OnFault::Fill, OnReclaim::Hold))?;
+    let mut client = case.client("client", &server)?;
+    let mut other = case.client("other client", &server)?;
+    let map = client.map(0, 4 * page)?;
+    let there = other.map(0, 4 * page)?;
+    for answers in [true, false] {
+        client.fill(map, 0, 4 * page, 1)?;
+        let reclaims = server.seen()?.reclaims;
+        shrink_until(|| Ok(server.seen()?.reclaims != reclaims))?;
+        expect("pages while the server thinks", server.pages()?, 4)?;
+        // Who had touched the page loses it like who has not.
+        other.start_load(there, page)?;
+        client.start_load(map, page)?;
+        expect_that(
+            !other.is_done_within(MOMENT)? && !client.is_done_within(MOMENT)?,
+            || "a page that was asked back could be loaded".into(),
+        )?;
+        if answers {
+            server.behave(Behaviour::lazy())?;
+            other.finish_load()?;
+            client.finish_load()?;
+            client.verify(map, 0, 4 * page, 1)?;
+            server.behave(behaviour(OnFault::Fill, OnReclaim::Hold))?;
+        }
+    }
+    server.kill()?;
+    other.finish_load()?;
+    client.finish_load()?;
+    other.verify(there, 0, 4 * page, 1)?;
+    client.verify(map, 0, 4 * page, 1)?;
+    client.quit()?;
+    other.quit()
+}
+
+/// A page that the kernel itself uses, as the buffer of a write that the server has not read, is not asked back.
+fn reclaim_in_use(case: &mut Case) -> Result<(), Failure> {
+    let (page, elsewhere) = (page_size(), 9 * page_size() as u64);
+    let mut server = case.serve_as(Behaviour::lazy())?;
+    let mut client = case.client("client", &server)?;
+    let map = client.map(0, 2 * page)?;
+    client.fill(map, 0, 2 * page, 1)?;
+    server.behave(Behaviour {
+        deaf: true,
+        ..Behaviour::lazy()
+    })?;
+    client.start_write_mapped(map, 0, page, elsewhere)?;
+    expect_that(!client.is_done_within(MOMENT)?, || {
+        "a write that the server has not read has ended".into()
+    })?;
+    // 2: caches that can give something back.
+    write_file("/proc/sys/vm/drop_caches", b"2")?;
+    sleep(MOMENT);
+    server.behave(Behaviour::lazy())?;
+    client.finish_write()?;
+    let seen = await_seen(&mut server, "a FUSE_DMMAP_RECLAIM", |seen| {
+        seen.reclaims > 0
+    })?;
+    expect("pages asked back", seen.reclaimed, 1)?;
+    expect("pages", server.pages()?, 1)?;
+    let saved = server.save_pages(server.page_id(0)?, 0, 2 * page, 1)?;
+    expect("bytes of the page that stayed", saved, Ok(page))?;
+    client.verify(map, 0, 2 * page, 1)?;
+    // And it is what was written.
+    client.fill(map, 0, page, 2)?;
+    client.read_mapped(map, 0, page, elsewhere)?;
+    client.verify(map, 0, page, 1)?;
+    client.quit()?;
+    server.quit()
+}
+
+/// Where all pages that there may be are being filled, who needs another waits until one is filled, and gets its room.
+fn room_after_fill(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let mut server = case.serve_as(holding())?;
+    let mut a = case.client("client a", &server)?;
+    let mut b = case.client("client b", &server)?;
+    a.write_read(0, 2 * page, 3)?;
+    let of_a = a.map(0, 2 * page)?;
+    let of_b = b.map(0, 2 * page)?;
+    counters::set(LIMIT_PER_CONNECTION, 1)?;
+    a.start_load(of_a, 0)?;
+    await_seen(&mut server, "a FUSE_DMMAP_FAULT", |seen| seen.faults == 1)?;
+    b.start_load(of_b, page)?;
+    expect_that(!b.is_done_within(MOMENT)?, || {
+        "a page over the limit could be loaded".into()
+    })?;
+    let seen = server.seen()?;
+    expect("requests", (seen.faults, seen.reclaims), (1, 0))?;
+    server.behave(Behaviour::lazy())?;
+    a.finish_load()?;
+    b.finish_load()?;
+    b.verify(of_b, page, page, 3)?;
+    a.verify(of_a, 0, page, 3)?;
+    expect("touches refused", server.counter("refused")?, 0)?;
+    expect_that(server.seen()?.reclaimed >= 1, || {
+        "no page was asked back".into()
+    })?;
+    a.quit()?;
+    b.quit()?;
+    server.await_munmaps(2)?;
+    server.quit()
+}

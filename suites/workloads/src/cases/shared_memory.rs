@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Direct-mapped pages are shared memory, and work as that does.
+
+pub(crate) mod advice;
+pub(crate) mod buffers;
+pub(crate) mod fixed;
+pub(crate) mod moves;
+pub(crate) mod processes;
+
+use sys::{Errno, page_size, read_text};
+
+use crate::stage::command::Map;
+use crate::stage::{Case, Failure, Process, Server, expect, pattern};
+
+/// A server and a client that map the same pages, from byte `offset` of the file.
+struct Pair {
+    server: Server,
+    /// The server's mapping.
+    here: Map,
+    client: Process,
+    /// The client's.
+    there: Map,
+    /// Bytes of both.
+    len: usize,
+}
+
+impl Pair {
+    /// Starts both.
+    fn new(case: &mut Case, offset: u64, pages: usize) -> Result<Pair, Failure> {
+        let len = pages * page_size();
+        let mut server = case.serve()?;
+        let mut client = case.client("client", &server)?;
+        let there = client.map(offset, len)?;
+        let here = server.map_pages(server.page_id(offset)?, pages)?;
+        Ok(Pair {
+            server,
+            here,
+            client,
+            there,
+            len,
+        })
+    }
+
+    /// The pages are the same memory: what each side stores now, the other loads.
+    fn agree(&mut self, seed: u64) -> Result<(), Failure> {
+        self.client.fill(self.there, 0, self.len, seed)?;
+        self.server.verify(self.here, 0, self.len, seed)?;
+        self.server.fill(self.here, 0, self.len, seed + 1)?;
+        self.client.verify(self.there, 0, self.len, seed + 1)
+    }
+
+    /// The client's end of the mapping is the end of it: the server hears of it once, and of nothing else.
+    fn end(mut self, mmaps: u64) -> Result<(), Failure> {
+        expect(
+            "FUSE_MUNMAPs before the end",
+            self.server.seen()?.munmaps,
+            0,
+        )?;
+        self.client.quit()?;
+        let seen = self.server.await_munmaps(mmaps)?;
+        expect("FUSE_MMAPs", seen.mmaps, mmaps)?;
+        self.server.quit()
+    }
+}
+
+/// The words behind `VmFlags:` in `/proc/PID/smaps` (Documentation/filesystems/proc.rst).
+fn vm_flags(process: &mut Process, map: Map) -> Result<Vec<String>, Failure> {
+    let start = process.area(map)?.start;
+    let text = read_text(&format!("/proc/{}/smaps", process.pid()))?;
+    vm_flags_in(&text, start).ok_or_else(|| {
+        Failure::new(format!(
+            "/proc/PID/smaps shows no VmFlags of the mapping at {start:#x}"
+        ))
+    })
+}
+
+/// Behind the line `START-END ...` of a mapping come lines `Key: value`.
+fn vm_flags_in(smaps: &str, start: u64) -> Option<Vec<String>> {
+    let starts_there = |line: &str| {
+        let number = line.split('-').next();
+        number.and_then(|number| u64::from_str_radix(number, 16).ok()) == Some(start)
+    };
+    let mut lines = smaps.lines().skip_while(|line| !starts_there(line));
+    let flags = lines.find_map(|line| line.strip_prefix("VmFlags:"))?;
+    Some(flags.split_whitespace().map(str::to_owned).collect())
+}
+
+/// What the kernel says to an address one page off: there is no such colour where nothing aliases.
+fn off_colour<T>(period: u64, ok: T) -> Result<T, Errno> {
+    match period > page_size() as u64 {
+        true => Err(Errno::EINVAL),
+        false => Ok(ok),
+    }
+}
+
+/// Bytes `at..at + len` of the pattern of `seed`, where a process has it in a mapping.
+fn expect_pattern(what: &str, found: &[u8], at: usize, seed: u64) -> Result<(), Failure> {
+    let expected = pattern::bytes(seed, at, found.len());
+    match pattern::difference(at, found, &expected) {
+        None => Ok(()),
+        Some(difference) => Err(Failure::new(format!("{what}: {difference}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_those_of_the_mapping() {
+        let text = "b6f00000-b6f01000 r--p 00000000 00:01 2 /init\nSize: 4 kB\nVmFlags: rd mr\n\
+                    b6f01000-b6f03000 rw-s 00000000 00:1f 2 /mnt/file\nSize: 8 kB\nVmFlags: rd wr sh dd \n";
+        assert_eq!(
+            vm_flags_in(text, 0xb6f0_1000).unwrap(),
+            ["rd", "wr", "sh", "dd"]
+        );
+        assert_eq!(vm_flags_in(text, 0xb6f0_2000), None);
+    }
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The first things that must work; everything else builds on them.
+
+use sys::page_size;
+
+use crate::stage::counters::{self, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
+use crate::stage::{Case, Failure, Workload, expect, expect_that, pattern};
+
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
+    ("boot", boot),
+    ("open", open),
+    ("redirect", redirect),
+    ("period", period),
+    ("noise", noise),
+    ("both-sides", both_sides),
+    ("munmap", munmap),
+];
+
+const PROT_READ: u32 = 1;
+const PROT_WRITE: u32 = 2;
+const MAP_SHARED: u32 = 1;
+
+/// The kernel is up and has the feature.
+fn boot(_: &mut Case) -> Result<(), Failure> {
+    for path in ["/dev/fuse", "/dev/cuse"] {
+        expect_that(sys::is_there(path), || format!("{path} is missing"))?;
+    }
+    expect(PAGES_TOTAL, counters::read(PAGES_TOTAL)?, 0)?;
+    let limit = counters::read(LIMIT_PER_CONNECTION)?;
+    expect_that(limit > 0, || format!("{LIMIT_PER_CONNECTION} is 0"))?;
+    counters::read(LIMIT_TOTAL).map(drop)
+}
+
+/// read(2) and write(2) reach the server.
+fn open(case: &mut Case) -> Result<(), Failure> {
+    let mut server = case.serve()?;
+    let mut client = case.client("client", &server)?;
+    for seed in 1..=case.param("rounds")? {
+        client.write_read(seed * 100, 3000, seed)?;
+    }
+    expect("FUSE_OPENs", server.seen()?.opens, 1)?;
+    client.quit()?;
+    server.quit()
+}
+
+/// An mmap of the file is a FUSE_MMAP with everything the server has to know.
+fn redirect(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size() as u64;
+    let mut server = case.serve()?;
+    let mut client = case.client("client", &server)?;
+    let pages: u64 = case.param("pages")?;
+    for (index, offset) in [0, 5 * page].into_iter().enumerate() {
+        let map = client.map(offset, (pages * page) as usize)?;
+        let seen = server.seen()?;
+        expect("FUSE_MMAPs", seen.mmaps, index as u64 + 1)?;
+        let mmap = seen.last_mmaps[index];
+        expect("its process", mmap.pid, client.pid())?;
+        expect("its fh", mmap.fh, 1)?;
+        expect("its offset", mmap.offset, offset)?;
+        expect("its length", mmap.length, pages * page)?;
+        expect("its prot", mmap.prot, PROT_READ | PROT_WRITE)?;
+        expect("its flags", mmap.flags, MAP_SHARED)?;
+        expect("its period", mmap.period, seen.period)?;
+        let start = client.area(map)?.start;
+        let colour = start % u64::from(mmap.period);
+        expect("its colour", u64::from(mmap.colour), colour)?;
+    }
+    client.map_readonly(0, page as usize)?;
+    let seen = server.seen()?;
+    expect("FUSE_MMAPs", seen.mmaps, 3)?;
+    expect(
+        "prot of a mapping to read",
+        seen.last_mmaps[2].prot,
+        PROT_READ,
+    )?;
+    client.quit()?;
+    server.quit()
+}
+
+/// INIT offers direct mmap and tells a period that can be one.
+fn period(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size() as u32;
+    let mut server = case.serve()?;
+    let seen = server.seen()?;
+    let period = seen.period;
+    expect_that(period.is_power_of_two() && period >= page, || {
+        format!("period: expected a power of two of at least {page}, found {period}")
+    })?;
+    expect("the period", u64::from(period), case.period())?;
+    expect_that(seen.offered, || "INIT does not offer direct mmap".into())?;
+    case.figure("period_bytes", f64::from(period));
+    server.quit()
+}
+
+/// The kernel prints while the case does: both arrive.
+fn noise(case: &mut Case) -> Result<(), Failure> {
+    for line in 0..case.param::<u32>("lines")? {
+        case.log(&format!("line {line} of the case, [    1.234567] stamped"));
+        // <14>: user, info.
+        sys::append_file("/dev/kmsg", format!("<14>noise: line {line}\n").as_bytes())?;
+    }
+    Ok(())
+}
+
+/// A store on one side is seen by a load on the other, both ways, on every page.
+fn both_sides(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let pages: usize = case.param("pages")?;
+    let mut server = case.serve()?;
+    let mut client = case.client("client", &server)?;
+    let there = client.map(0, pages * page)?;
+    let here = server.map_pages(server.page_id(0)?, pages)?;
+    for round in 0..case.param("rounds")? {
+        for index in 0..pages {
+            let at = index * page + 8 * index;
+            let [to, fro] = [0, 1].map(|way| pattern::word(2 * round + way, index as u64));
+            client.store(there, at, to)?;
+            expect(
+                "the client's store, loaded by the server",
+                server.load(here, at)?,
+                to,
+            )?;
+            server.store(here, at, fro)?;
+            expect(
+                "the server's store, loaded by the client",
+                client.load(there, at)?,
+                fro,
+            )?;
+        }
+    }
+    client.quit()?;
+    server.quit()
+}
+
+/// The last unmap of a mapping reaches the server, once, and says which it was.
+fn munmap(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let mut server = case.serve()?;
+    let mut client = case.client("client", &server)?;
+    let offset = 3 * page as u64;
+    let first = client.map(offset, 2 * page)?;
+    client.store(first, page, 1)?;
+    let second = client.map(0, page)?;
+    expect("FUSE_MUNMAPs before any unmap", server.seen()?.munmaps, 0)?;
+
+    client.unmap(first)?;
+    let seen = server.await_munmaps(1)?;
+    let munmap = seen.last_munmaps[0];
+    expect("its fh", munmap.fh, 1)?;
+    expect("its page ID", munmap.page_id, server.page_id(offset)?)?;
+    expect("its offset", munmap.offset, offset)?;
+    expect("its length", munmap.length, 2 * page as u64)?;
+
+    client.unmap(second)?;
+    let seen = server.await_munmaps(2)?;
+    expect("offset of the second", seen.last_munmaps[1].offset, 0)?;
+    client.quit()?;
+    server.quit()
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What takes minutes to show.
+
+use server::Behaviour;
+use sys::{Errno, page_size};
+
+use crate::stage::waiting::{held, waiting_client};
+use crate::stage::{Case, Failure, Workload, expect};
+
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("mmap-unanswered", mmap_unanswered)];
+
+/// Clients that were killed leave behind what they had asked for, and with a server that answers none of it that piles up:
+/// up to a limit, and then mmap fails at once. When all is answered, there is room again.
+fn mmap_unanswered(case: &mut Case) -> Result<(), Failure> {
+    let (page, limit) = (page_size(), case.param::<u64>("limit")?);
+    let mut server = case.serve_as(held())?;
+    for _ in 0..limit {
+        waiting_client(case, &mut server, "client", page)?.kill()?;
+    }
+    let mut client = case.client("one more client", &server)?;
+    let refused = client.try_map(0, page)?.err();
+    expect("one more mmap", refused, Some(Errno::ENOMEM))?;
+    expect("FUSE_MMAPs", server.counted()?.0, limit)?;
+
+    server.behave(Behaviour::default())?;
+    server.await_munmaps(limit)?;
+    let map = client.map(0, page)?;
+    server.expect_store("a store, loaded by the server", &mut client, map, 1)?;
+    client.quit()?;
+    server.await_munmaps(limit + 1)?;
+    server.quit()
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Everything that can go wrong, on purpose: what the lab tests itself with.
+
+use std::time::Duration;
+
+use sys::{Mapping, Prot, append_file, page_size, sleep, write_file};
+
+use crate::stage::{Case, Failure, Workload, expect};
+
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
+    ("fail", fail),
+    ("skip", skip),
+    ("panic", panic),
+    ("silent-exit", silent_exit),
+    ("segfault", segfault),
+    ("stuck", stuck),
+    ("chatter", chatter),
+    ("kernel-panic", kernel_panic),
+    ("out-of-memory", out_of_memory),
+    ("warning", warning),
+    ("taint", taint),
+    ("leak", leak),
+];
+
+fn fail(_: &mut Case) -> Result<(), Failure> {
+    expect("one and one", 1 + 1, 3)
+}
+
+fn skip(_: &mut Case) -> Result<(), Failure> {
+    Err(Failure::Skip("this case never runs".into()))
+}
+
+/// The process of the case panics, half-way.
+fn panic(case: &mut Case) -> Result<(), Failure> {
+    case.log("a line before the panic");
+    panic!("on purpose");
+}
+
+/// The process of the case ends well and says nothing about the case.
+fn silent_exit(case: &mut Case) -> Result<(), Failure> {
+    case.log("a line before the end");
+    sys::exit(0)
+}
+
+/// A client dies.
+fn segfault(case: &mut Case) -> Result<(), Failure> {
+    let server = case.serve()?;
+    let mut client = case.client("client", &server)?;
+    client.segfault()
+}
+
+/// The case never ends.
+fn stuck(case: &mut Case) -> Result<(), Failure> {
+    case.log("a line before nothing more happens");
+    loop {
+        sleep(Duration::from_secs(3600));
+    }
+}
+
+/// The case prints more than anybody wants to read.
+fn chatter(case: &mut Case) -> Result<(), Failure> {
+    let lines: u32 = case.param("lines")?;
+    for number in 0..lines {
+        case.log(&format!("line {number}"));
+    }
+    case.log(&"long ".repeat(100_000));
+    Ok(())
+}
+
+/// The kernel crashes.
+fn kernel_panic(_: &mut Case) -> Result<(), Failure> {
+    write_file("/proc/sysrq-trigger", b"c")?;
+    Err(Failure::new("the kernel took sysrq c and went on"))
+}
+
+/// The case takes all memory there is.
+fn out_of_memory(_: &mut Case) -> Result<(), Failure> {
+    const STEP: usize = 16 << 20;
+    let mut all = Vec::new();
+    loop {
+        let memory = Mapping::anonymous(STEP, Prot::ReadWrite)?;
+        for at in (0..STEP).step_by(page_size()) {
+            memory.store::<u8>(at, 1);
+        }
+        all.push(memory);
+    }
+}
+
+/// The console shows what a kernel warning looks like.
+fn warning(_: &mut Case) -> Result<(), Failure> {
+    let line = "<4>WARNING: CPU: 0 PID: 1 at fs/fuse/dmmap.c:1 on_purpose+0x0/0x10\n";
+    Ok(append_file("/dev/kmsg", line.as_bytes())?)
+}
+
+/// The kernel is tainted, as a warning would.
+fn taint(_: &mut Case) -> Result<(), Failure> {
+    // Bit 9: "kernel issued warning" (Documentation/admin-guide/tainted-kernels.rst). Bits can be added by writing.
+    Ok(write_file("/proc/sys/kernel/tainted", b"512")?)
+}
+
+/// Memory is gone after the case, although all of its processes are.
+fn leak(case: &mut Case) -> Result<(), Failure> {
+    let mib: usize = case.param("mib")?;
+    Ok(write_file("/tmp/leak", &vec![1; mib << 20])?)
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a case's function is given.
+
+use std::collections::BTreeMap;
+
+use protocol::plan::PlannedCase;
+use serde::de::DeserializeOwned;
+use server::Behaviour;
+use sys::Fd;
+
+use crate::stage::client_party::{self, Source};
+use crate::stage::failure::Failure;
+use crate::stage::party::Party;
+use crate::stage::process::Process;
+use crate::stage::server_party::{Confines, Server};
+
+/// A case's function.
+pub type Workload = fn(&mut Case) -> Result<(), Failure>;
+
+/// What a case's function is given: its parameters, and the means to start a server and clients.
+#[derive(Debug)]
+pub struct Case {
+    planned: PlannedCase,
+    /// Figures the case takes, by name. Units are in the names: `_pages`, `_us`, `_mib_s`.
+    pub figures: BTreeMap<String, f64>,
+    servers: u32,
+}
+
+impl Case {
+    /// The case as planned.
+    pub fn new(planned: PlannedCase) -> Case {
+        Case {
+            planned,
+            figures: BTreeMap::new(),
+            servers: 0,
+        }
+    }
+
+    /// Name of the case's function.
+    pub fn function(&self) -> &str {
+        &self.planned.run
+    }
+
+    /// Bytes after which the colours of the machine's data cache repeat; a page where nothing aliases.
+    pub fn period(&self) -> u64 {
+        self.planned.period
+    }
+
+    /// The parameter `name` of the case's `with:`.
+    ///
+    /// # Errors
+    /// It is missing or of another kind.
+    pub fn param<T: DeserializeOwned>(&self, name: &str) -> Result<T, Failure> {
+        let value = self.planned.with.get(name).cloned();
+        let value = value.ok_or_else(|| {
+            Failure::new(format!(
+                "the case has no parameter {name:?}: add it to its `with:`"
+            ))
+        })?;
+        serde_json::from_value(value)
+            .map_err(|error| Failure::new(format!("parameter {name:?} of the case: {error}")))
+    }
+
+    /// Starts a server that does everything right.
+    pub fn serve(&mut self) -> Result<Server, Failure> {
+        self.serve_as(Behaviour::default())
+    }
+
+    /// Starts a server.
+    ///
+    /// # Errors
+    /// The case has no `devices:`, or the server could not start.
+    pub fn serve_as(&mut self, behaviour: Behaviour) -> Result<Server, Failure> {
+        self.start_server(behaviour, &Confines::default())
+    }
+
+    /// Starts a server that does everything right and is held to something.
+    pub(crate) fn serve_within(&mut self, confines: &Confines) -> Result<Server, Failure> {
+        self.start_server(Behaviour::default(), confines)
+    }
+
+    fn start_server(
+        &mut self,
+        behaviour: Behaviour,
+        confines: &Confines,
+    ) -> Result<Server, Failure> {
+        let device = self.planned.device.ok_or_else(|| {
+            Failure::new("the case needs a server: give it `devices: [fuse, cuse]`")
+        })?;
+        let name = format!("dmmap{}", self.servers);
+        self.servers += 1;
+        Server::start(device, &name, behaviour, confines)
+    }
+
+    /// The next server may have the name of the last one, of which nothing is left. Where there are many, one after the
+    /// other, they leave no directories behind.
+    pub(crate) fn reuse_server_name(&mut self) {
+        self.servers -= 1;
+    }
+
+    /// Starts a client of `server`, with the file open.
+    pub fn client(&self, name: &str, server: &Server) -> Result<Process, Failure> {
+        let mut client = self.client_to_be(name, server)?;
+        client.open()?;
+        Ok(client)
+    }
+
+    /// Starts a client of `server` that has not opened the file yet.
+    pub fn client_to_be(&self, name: &str, server: &Server) -> Result<Process, Failure> {
+        fork(name, &Source::Path(server.path.clone()))
+    }
+
+    /// Starts a process that maps `fd`.
+    pub fn client_of(&self, name: &str, fd: &Fd) -> Result<Process, Failure> {
+        fork(name, &Source::Descriptor(fd))
+    }
+
+    /// Notes a figure.
+    pub fn figure(&mut self, name: impl Into<String>, value: f64) {
+        self.figures.insert(name.into(), value);
+    }
+
+    /// Prints a line into the log of the case.
+    pub fn log(&self, line: &str) {
+        // A log that cannot be written changes nothing about what the case finds.
+        let _ = sys::print_line(line);
+    }
+}
+
+fn fork(name: &str, source: &Source<'_>) -> Result<Process, Failure> {
+    let party = Party::fork(name, |control| client_party::run(control, source))?;
+    Ok(Process { party })
+}

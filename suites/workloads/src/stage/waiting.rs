@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What cases wait for: a request that the server has read, a client that waits for its answer, pages that are asked back.
+
+use std::time::Duration;
+
+use server::{Behaviour, Lazy, OnFault, OnMmap, OnReclaim, Seen};
+use sys::{Instant, sleep, write_file};
+
+use super::{Case, Failure, Process, Server, expect_that};
+
+/// Holds every FUSE_DMMAP_FAULT.
+pub(crate) const HOLD: OnFault = OnFault::Hold { below: u64::MAX };
+
+/// How long something may take that has been set off already; there to say what is missing before the deadline does.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A moment in which something that must not happen would.
+pub(crate) const MOMENT: Duration = Duration::from_millis(50);
+
+/// A server that fills its pages and gives them back in these ways.
+pub(crate) fn behaviour(fault: OnFault, reclaim: OnReclaim) -> Behaviour {
+    Behaviour {
+        lazy: Some(Lazy { fault, reclaim }),
+        ..Behaviour::default()
+    }
+}
+
+/// A server that answers no FUSE_DMMAP_FAULT.
+pub(crate) fn holding() -> Behaviour {
+    behaviour(HOLD, OnReclaim::Save)
+}
+
+/// What the server was asked, once `enough` says so.
+pub(crate) fn await_seen(
+    server: &mut Server,
+    what: &str,
+    enough: impl Fn(&Seen) -> bool,
+) -> Result<Seen, Failure> {
+    let start = Instant::now();
+    loop {
+        let seen = server.seen()?;
+        if enough(&seen) {
+            return Ok(seen);
+        }
+        expect_that(start.elapsed() < PATIENCE, || {
+            format!("{what}: not within {PATIENCE:?}; the server has seen {seen:?}")
+        })?;
+        sleep(Duration::from_millis(5));
+    }
+}
+
+/// Has the kernel shrink its caches until it has asked for pages as `enough` says.
+pub(crate) fn shrink_until(
+    mut enough: impl FnMut() -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    let start = Instant::now();
+    while !enough()? {
+        // 2: caches that can give something back (Documentation/admin-guide/sysctl/vm.rst).
+        write_file("/proc/sys/vm/drop_caches", b"2")?;
+        expect_that(start.elapsed() < PATIENCE, || {
+            "the kernel does not ask for pages".into()
+        })?;
+        sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// A server that answers no FUSE_MMAP.
+pub(crate) fn held() -> Behaviour {
+    Behaviour {
+        mmap: OnMmap::Hold,
+        ..Behaviour::default()
+    }
+}
+
+/// `unique` of the next request with this opcode that is not `before`: the server has read it, and holds it.
+pub(crate) fn await_request(
+    server: &mut Server,
+    opcode: u32,
+    before: Option<u64>,
+) -> Result<u64, Failure> {
+    let fresh = |unique: &u64| Some(*unique) != before;
+    let what = format!("a request with opcode {opcode}");
+    let seen = await_seen(server, &what, |seen| {
+        seen.unique(opcode).as_ref().is_some_and(fresh)
+    })?;
+    seen.unique(opcode)
+        .ok_or_else(|| Failure::new("the server has forgotten a request"))
+}
+
+/// A client that waits in mmap of the first `len` bytes: the server has read the request, and holds it.
+pub(crate) fn waiting_client(
+    case: &Case,
+    server: &mut Server,
+    name: &str,
+    len: usize,
+) -> Result<Process, Failure> {
+    let before = server.counted()?.0;
+    let mut client = case.client(name, server)?;
+    client.start_map(0, len)?;
+    await_seen(server, "a FUSE_MMAP", |seen| seen.mmaps > before)?;
+    Ok(client)
+}
