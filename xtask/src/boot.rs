@@ -24,17 +24,17 @@ use crate::watch::{BootEnd, Seen, Watch};
 const LOOK: Duration = Duration::from_millis(5);
 
 /// The initramfs, in the directory of a boot.
-pub const INITRAMFS: &str = "initramfs.cpio";
+pub(crate) const INITRAMFS: &str = "initramfs.cpio";
 
 /// The command to paste, in the directory of a boot.
-pub const COMMAND: &str = "qemu.sh";
+pub(crate) const COMMAND: &str = "qemu.sh";
 
 /// What the guest had for the host, in the directory of a boot.
-pub const FILES: &str = "files";
+pub(crate) const FILES: &str = "files";
 
 /// What every boot of a target has in common.
 #[derive(Debug)]
-pub struct Setting<'a> {
+pub(crate) struct Setting<'a> {
     /// The machine.
     pub qemu: &'a QemuSpec,
     /// What its kernel is to say of its caches.
@@ -55,7 +55,7 @@ pub struct Setting<'a> {
 
 /// How a boot went.
 #[derive(Debug)]
-pub struct Booted {
+pub(crate) struct Booted {
     /// Why it came to its end.
     pub end: BootEnd,
     /// The last console lines.
@@ -66,7 +66,12 @@ pub struct Booted {
 ///
 /// # Errors
 /// The lab's own side failed: the directory cannot be written to, QEMU is not there.
-pub fn run(setting: &Setting, dir: &Path, cases: &[&Case], ledger: &mut Ledger) -> Result<Booted> {
+pub(crate) fn run(
+    setting: &Setting,
+    dir: &Path,
+    cases: &[&Case],
+    ledger: &mut Ledger,
+) -> Result<Booted> {
     let mut machine = start(setting, dir, &plan_of(Mode::Run, cases))?;
     let deadline = |case: &&Case| Duration::from_millis(case.planned.deadline_ms);
     let plan = cases
@@ -90,7 +95,7 @@ pub fn run(setting: &Setting, dir: &Path, cases: &[&Case], ledger: &mut Ledger) 
 }
 
 /// The plan of a boot.
-pub fn plan_of(mode: Mode, cases: &[&Case]) -> Plan {
+pub(crate) fn plan_of(mode: Mode, cases: &[&Case]) -> Plan {
     Plan {
         version: plan::VERSION,
         mode,
@@ -102,7 +107,7 @@ pub fn plan_of(mode: Mode, cases: &[&Case]) -> Plan {
 ///
 /// # Errors
 /// The directory cannot be written to, or QEMU is not there.
-pub fn start(setting: &Setting, dir: &Path, plan: &Plan) -> Result<Machine> {
+pub(crate) fn start(setting: &Setting, dir: &Path, plan: &Plan) -> Result<Machine> {
     fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
     setting.image.write(plan, dir.join(INITRAMFS))?;
     let boot = Boot {

@@ -8,13 +8,13 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 /// The cargo that runs this tool.
-pub fn program() -> OsString {
+pub(crate) fn program() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 /// A build of `package`, chosen further by `args`, that tells in JSON what came of it. It has a `target_dir` of its own,
 /// so that no build waits for another or throws it away.
-pub fn build(package: &str, args: &[&str], target_dir: &Path) -> Command {
+pub(crate) fn build(package: &str, args: &[&str], target_dir: &Path) -> Command {
     let mut command = Command::new(program());
     command
         .args(["build", "--quiet", "--package", package])
@@ -30,7 +30,7 @@ pub fn build(package: &str, args: &[&str], target_dir: &Path) -> Command {
 ///
 /// # Errors
 /// The build fails: carries what the compiler said. No message names such a file.
-pub fn run(
+pub(crate) fn run(
     mut command: Command,
     checkout: &Path,
     (what, kind): (&str, &str),
@@ -53,7 +53,7 @@ pub fn run(
 }
 
 /// What `named` finds in the last of cargo's `messages` that has it.
-pub fn last(
+pub(crate) fn last(
     messages: &str,
     named: impl Fn(&serde_json::Value) -> Option<PathBuf>,
 ) -> Option<PathBuf> {

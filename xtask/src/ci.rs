@@ -47,7 +47,7 @@ impl Format {
 }
 
 /// The jobs for `targets`.
-pub fn render(format: Format, targets: &[Target]) -> String {
+pub(crate) fn render(format: Format, targets: &[Target]) -> String {
     let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
     format
         .template()

@@ -20,13 +20,13 @@ const KEPT: u64 = 1000;
 const POLL: Duration = Duration::from_millis(20);
 
 /// The keys that Debian's archives are signed with.
-pub const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub(crate) const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Where this machine, whose apt-get this is, gets Debian's packages from.
 ///
 /// # Errors
 /// It gets none from Debian, or has no lists of packages yet.
-pub fn mirror(apt_get: &Path) -> Result<String> {
+pub(crate) fn mirror(apt_get: &Path) -> Result<String> {
     let mut command = Command::new(apt_get);
     command.args([
         "indextargets",
@@ -50,7 +50,7 @@ pub fn mirror(apt_get: &Path) -> Result<String> {
 ///
 /// # Errors
 /// No apt here, no package, no network, a signature that does not hold, a full disk.
-pub fn download(package: &str, dir: &Path) -> Result<PathBuf> {
+pub(crate) fn download(package: &str, dir: &Path) -> Result<PathBuf> {
     let first = apt_get(dir, &["download", package])?;
     if first.status.success() {
         return downloaded(package, dir);
@@ -59,7 +59,7 @@ pub fn download(package: &str, dir: &Path) -> Result<PathBuf> {
 }
 
 /// apt's lists of packages, apart from the machine's.
-pub struct Lists {
+pub(crate) struct Lists {
     options: Vec<String>,
     complaint: Option<String>,
 }
@@ -70,7 +70,7 @@ impl Lists {
     ///
     /// # Errors
     /// No apt here; a directory that cannot be written to.
-    pub fn new(dir: &Path, sources: Option<&str>) -> Result<Self> {
+    pub(crate) fn new(dir: &Path, sources: Option<&str>) -> Result<Self> {
         let (lists, cache) = (dir.join("lists"), dir.join("cache"));
         for dir in [&lists, &cache] {
             fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
@@ -98,7 +98,7 @@ impl Lists {
     ///
     /// # Errors
     /// As [`download`].
-    pub fn download(&self, package: &str, dir: &Path) -> Result<PathBuf> {
+    pub(crate) fn download(&self, package: &str, dir: &Path) -> Result<PathBuf> {
         let output = self.apt_get(dir, &["download", package])?;
         if output.status.success() {
             return downloaded(package, dir);
@@ -142,14 +142,14 @@ fn downloaded(package: &str, dir: &Path) -> Result<PathBuf> {
 }
 
 /// `NAME VERSION` from the name of a package's file, `NAME_VERSION_ARCH.deb`, in which a colon is `%3a`.
-pub fn name_in(package: &Path) -> Option<String> {
+pub(crate) fn name_in(package: &Path) -> Option<String> {
     let mut parts = package.file_stem()?.to_str()?.split('_');
     let (name, version) = (parts.next()?, parts.next()?);
     Some(format!("{name} {}", version.replace("%3a", ":")))
 }
 
 /// The command that writes what is in `package` to its standard output, as a tar archive.
-pub fn members(package: &Path) -> Command {
+pub(crate) fn members(package: &Path) -> Command {
     let mut members = guard::command("dpkg-deb");
     members.arg("--fsys-tarfile").arg(package);
     members
@@ -159,7 +159,7 @@ pub fn members(package: &Path) -> Command {
 ///
 /// # Errors
 /// One of them fails: carries its complaint. [`Interrupted`].
-pub fn pipe(commands: Vec<Command>) -> Result<()> {
+pub(crate) fn pipe(commands: Vec<Command>) -> Result<()> {
     let failed = run(commands)?
         .into_iter()
         .filter(|output| !output.status.success());

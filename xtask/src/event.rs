@@ -11,7 +11,7 @@ use crate::verdict::{CaseResult, Phase, RunResult, TargetResult};
 
 /// Something that happened in a run.
 #[derive(Clone, Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// The run begins.
     RunStart {
         /// Where everything about it is written.
@@ -70,10 +70,6 @@ pub enum Event {
         target: String,
         /// The case with its verdict.
         result: Box<CaseResult>,
-        /// Cases with a verdict so far, this one included.
-        done: usize,
-        /// Cases in the plan.
-        of: usize,
     },
     /// A target is done.
     TargetEnd {
@@ -88,7 +84,7 @@ pub enum Event {
 }
 
 /// Hears events. Called from several threads, one call at a time.
-pub trait Reporter: Send {
+pub(crate) trait Reporter: Send {
     /// Takes the next event.
     fn event(&mut self, event: &Event);
 }

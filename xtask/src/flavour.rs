@@ -9,7 +9,7 @@ use serde::Deserialize;
 /// A config overlay and what it costs. Its options are in the `.config` file of the same name.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Flavour {
+pub(crate) struct Flavour {
     /// Name, as in `--flavour`.
     pub name: String,
     /// One line for `cargo xtask list`.
@@ -31,7 +31,7 @@ pub struct Flavour {
 ///
 /// # Errors
 /// A file that cannot be read or does not parse: names file, line and what was expected.
-pub fn load_all(dir: &Path) -> Result<Vec<Flavour>> {
+pub(crate) fn load_all(dir: &Path) -> Result<Vec<Flavour>> {
     let mut flavours = Vec::new();
     for entry in std::fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
         let path = entry?.path();
@@ -49,7 +49,7 @@ pub fn load_all(dir: &Path) -> Result<Vec<Flavour>> {
 ///
 /// # Errors
 /// There is none: says which there are.
-pub fn find<'f>(flavours: &'f [Flavour], name: &str) -> Result<&'f Flavour> {
+pub(crate) fn find<'f>(flavours: &'f [Flavour], name: &str) -> Result<&'f Flavour> {
     match flavours.iter().find(|flavour| flavour.name == name) {
         Some(flavour) => Ok(flavour),
         None => {

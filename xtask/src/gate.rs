@@ -14,7 +14,7 @@ const OVERHEAD_MIB: u64 = 256;
 
 /// Admits guests.
 #[derive(Debug)]
-pub struct Gate {
+pub(crate) struct Gate {
     cores: usize,
     memory_mib: u64,
     inside: Mutex<Inside>,
@@ -29,14 +29,14 @@ struct Inside {
 
 /// A guest that was let in; dropped when it leaves.
 #[derive(Debug)]
-pub struct Pass<'a> {
+pub(crate) struct Pass<'a> {
     gate: &'a Gate,
     memory_mib: u64,
 }
 
 impl Gate {
     /// A gate for a machine with `cores` cores and `memory_mib` MiB to spare.
-    pub fn new(cores: usize, memory_mib: u64) -> Self {
+    pub(crate) fn new(cores: usize, memory_mib: u64) -> Self {
         Self {
             cores,
             memory_mib,
@@ -46,7 +46,7 @@ impl Gate {
     }
 
     /// The gate of this machine, whose memory is what the kernel calls available now.
-    pub fn of_this_machine() -> Self {
+    pub(crate) fn of_this_machine() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
         Self::new(cores, available_mib(&meminfo).unwrap_or(u64::MAX))
@@ -57,7 +57,11 @@ impl Gate {
     ///
     /// # Errors
     /// The lab is asked to stop.
-    pub fn enter(&self, memory_mib: u32, waits: impl FnOnce()) -> Result<Pass<'_>, Interrupted> {
+    pub(crate) fn enter(
+        &self,
+        memory_mib: u32,
+        waits: impl FnOnce(),
+    ) -> Result<Pass<'_>, Interrupted> {
         let memory_mib = u64::from(memory_mib) + OVERHEAD_MIB;
         let mut inside = self.lock();
         if !self.has_room(&inside, memory_mib) {

@@ -17,7 +17,7 @@ const ENDED_AT_ONCE: i32 = 2;
 /// Somebody asked the lab to stop, and it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("interrupted")]
-pub struct Interrupted;
+pub(crate) struct Interrupted;
 
 static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 

@@ -15,7 +15,7 @@ use crate::verdict::{Phase, Verdict};
 use crate::watch::{BootEnd, Observation, Report};
 
 /// The verdict on a case that started, on this target.
-pub fn judge(seen: &Observation, target: &str) -> Verdict {
+pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
     if let Some(end) = &seen.boot_end {
         return cut_short(end);
     }
@@ -77,7 +77,7 @@ fn runs_wild(report: &Report) -> bool {
 
 /// The verdict on a case that is to get the verdict `expect`: a pass if it did. What the lab or the machine failed at
 /// stays what it is.
-pub fn as_expected(verdict: Verdict, expect: Expect) -> Verdict {
+pub(crate) fn as_expected(verdict: Verdict, expect: Expect) -> Verdict {
     match (expect, &verdict) {
         (Expect::Pass, _) | (_, Verdict::Infra { .. } | Verdict::BootFail { .. }) => verdict,
         _ if verdict.word() == expect.word() => Verdict::Pass,
@@ -110,7 +110,7 @@ fn cut_short(end: &BootEnd) -> Verdict {
 }
 
 /// The verdict on a case that never started because its boot ended first.
-pub fn never_started(end: &BootEnd, up: bool) -> Verdict {
+pub(crate) fn never_started(end: &BootEnd, up: bool) -> Verdict {
     match (up, end) {
         (_, BootEnd::Interrupted) => Verdict::Infra {
             reason: "interrupted before it ran".into(),
@@ -133,7 +133,7 @@ pub fn never_started(end: &BootEnd, up: bool) -> Verdict {
 }
 
 /// The end of a boot in words.
-pub fn in_words(end: &BootEnd) -> String {
+pub(crate) fn in_words(end: &BootEnd) -> String {
     match end {
         BootEnd::Goodbye => "the guest said goodbye".into(),
         BootEnd::Crash(line) => format!("the kernel crashed: {line}"),
@@ -149,7 +149,7 @@ pub fn in_words(end: &BootEnd) -> String {
 }
 
 /// How the reason of a verdict begins that there is none for want of trust in the oracle.
-pub const DISTRUST: &str = "the oracle cannot be trusted: ";
+pub(crate) const DISTRUST: &str = "the oracle cannot be trusted: ";
 
 /// What an oracle that is not trusted means.
 fn distrust(why: &str) -> String {

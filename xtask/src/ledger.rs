@@ -17,7 +17,7 @@ use crate::watch::{BootEnd, Observation, Seen};
 const FINDINGS_KEPT: usize = 10;
 
 /// The books of one target's run.
-pub struct Ledger<'a> {
+pub(crate) struct Ledger<'a> {
     events: &'a Events,
     cases: &'a [Case],
     results: Vec<Option<CaseResult>>,
@@ -29,7 +29,7 @@ pub struct Ledger<'a> {
 
 impl<'a> Ledger<'a> {
     /// Opens the books; cases that cannot hold on the target are skipped at once.
-    pub fn open(target: &str, flavour: &str, cases: &'a [Case], events: &'a Events) -> Self {
+    pub(crate) fn open(target: &str, flavour: &str, cases: &'a [Case], events: &'a Events) -> Self {
         events.send(Event::TargetStart {
             target: target.into(),
         });
@@ -58,12 +58,12 @@ impl<'a> Ledger<'a> {
     }
 
     /// What ran; filled in as it becomes known.
-    pub fn provenance(&mut self) -> &mut Provenance {
+    pub(crate) fn provenance(&mut self) -> &mut Provenance {
         &mut self.result.provenance
     }
 
     /// The next boot runs this way; says so where it is not how the last one ran.
-    pub fn accel(&mut self, chosen: &Chosen) {
+    pub(crate) fn accel(&mut self, chosen: &Chosen) {
         let before = std::mem::replace(&mut self.result.provenance.accel, chosen.accel.into());
         self.result
             .provenance
@@ -76,7 +76,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// Whether the oracle watches.
-    pub fn oracle(&mut self, choice: &Choice) {
+    pub(crate) fn oracle(&mut self, choice: &Choice) {
         let provenance = &mut self.result.provenance;
         (provenance.oracle, provenance.oracle_reason) = match choice {
             Choice::On(depth) => (depth.word().into(), None),
@@ -85,12 +85,12 @@ impl<'a> Ledger<'a> {
     }
 
     /// Whether the present boot has reached its first record.
-    pub fn came_up(&self) -> bool {
+    pub(crate) fn came_up(&self) -> bool {
         self.up
     }
 
     /// A phase begins; the one before it ends.
-    pub fn phase(&mut self, phase: Phase, detail: impl Into<String>) {
+    pub(crate) fn phase(&mut self, phase: Phase, detail: impl Into<String>) {
         self.end_phase();
         self.phase = Some((phase, Instant::now()));
         self.events.send(Event::Phase {
@@ -101,13 +101,13 @@ impl<'a> Ledger<'a> {
     }
 
     /// The phase is over, and the next one waits.
-    pub fn waits(&mut self, what: &str) {
+    pub(crate) fn waits(&mut self, what: &str) {
         self.end_phase();
         self.progress(0, None, format!("waits {what}"));
     }
 
     /// Something moved inside the phase.
-    pub fn progress(&self, done: u64, of: Option<u64>, what: String) {
+    pub(crate) fn progress(&self, done: u64, of: Option<u64>, what: String) {
         let target = self.result.target.clone();
         self.events.send(Event::Progress {
             target,
@@ -118,14 +118,14 @@ impl<'a> Ledger<'a> {
     }
 
     /// The cases without a verdict, in plan order.
-    pub fn remaining(&self) -> Vec<&'a Case> {
+    pub(crate) fn remaining(&self) -> Vec<&'a Case> {
         let open = self.cases.iter().zip(&self.results);
         let open = open.filter(|(_, result)| result.is_none());
         open.map(|(case, _)| case).collect()
     }
 
     /// The machine starts once more; returns the number of this boot, from 1.
-    pub fn boot(&mut self) -> usize {
+    pub(crate) fn boot(&mut self) -> usize {
         self.result.boots += 1;
         self.up = false;
         let detail = match self.result.boots {
@@ -137,7 +137,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// Takes what the watch saw.
-    pub fn seen(&mut self, seen: Seen) {
+    pub(crate) fn seen(&mut self, seen: Seen) {
         match seen {
             Seen::Up { release } => {
                 self.up = true;
@@ -169,7 +169,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// The boot is over. A boot that took no case any further takes the next one down with it, so that the run ends.
-    pub fn boot_ended(&mut self, end: &BootEnd, before: usize, last_lines: Vec<String>) {
+    pub(crate) fn boot_ended(&mut self, end: &BootEnd, before: usize, last_lines: Vec<String>) {
         let remaining: Vec<usize> = self.open_places();
         let stuck = remaining.len() == before;
         // Next time it would come up no better.
@@ -199,7 +199,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// The target cannot be tested (any further).
-    pub fn fail(&mut self, reason: String) {
+    pub(crate) fn fail(&mut self, reason: String) {
         for at in self.open_places() {
             let reason = reason.clone();
             self.enter(at, None, Verdict::Infra { reason });
@@ -208,7 +208,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// Closes the books.
-    pub fn close(mut self) -> TargetResult {
+    pub(crate) fn close(mut self) -> TargetResult {
         self.end_phase();
         let results = std::mem::take(&mut self.results);
         self.result.cases = results.into_iter().flatten().collect();
@@ -220,7 +220,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// Says something that is no case's.
-    pub fn note(&self, text: String) {
+    pub(crate) fn note(&self, text: String) {
         let target = Some(self.result.target.clone());
         self.events.send(Event::Note { target, text });
     }
@@ -257,8 +257,6 @@ impl<'a> Ledger<'a> {
         self.events.send(Event::CaseEnd {
             target: self.result.target.clone(),
             result: Box::new(result),
-            done: self.results.iter().flatten().count(),
-            of: self.cases.len(),
         });
     }
 

@@ -15,7 +15,7 @@ const RUNS_KEPT: usize = 20;
 const KEEP_MARK: &str = "keep";
 
 /// The root of the checkout this tool was built from.
-pub fn checkout() -> PathBuf {
+pub(crate) fn checkout() -> PathBuf {
     let manifest =
         std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     let manifest = PathBuf::from(manifest);
@@ -26,7 +26,7 @@ pub fn checkout() -> PathBuf {
 ///
 /// # Errors
 /// Neither variable is set.
-pub fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let base = match (set("XDG_CACHE_HOME"), set("HOME")) {
         (Some(cache), _) => PathBuf::from(cache),
@@ -41,7 +41,7 @@ pub fn cache() -> Result<PathBuf> {
 ///
 /// # Errors
 /// The directory cannot be made.
-pub fn new_run(checkout: &Path, keep: bool) -> Result<PathBuf> {
+pub(crate) fn new_run(checkout: &Path, keep: bool) -> Result<PathBuf> {
     let lab = checkout.join("target/lab");
     fs::create_dir_all(&lab).with_context(|| format!("make {}", lab.display()))?;
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
@@ -104,7 +104,7 @@ fn prune(lab: &Path, current: &Path) {
 ///
 /// # Errors
 /// The directory cannot be written to, or the disk is full; the old content is then still there.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let save = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(dir)?;

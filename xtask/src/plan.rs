@@ -10,8 +10,8 @@ use anyhow::{Result, bail};
 use protocol::plan::PlannedCase;
 use regex::Regex;
 
-pub use setting::Setting;
-pub use shard::Shard;
+pub(crate) use setting::Setting;
+pub(crate) use shard::Shard;
 
 use crate::report::words;
 use crate::suite::{Expect, Suite};
@@ -19,7 +19,7 @@ use crate::target::Target;
 
 /// What a person asked for; everything left out means everything that runs by default.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub(crate) struct Filter {
     /// Names of suites.
     pub suites: Vec<String>,
     /// Names of cases: `suite/name.device`, or `suite/name` for all its devices.
@@ -61,7 +61,7 @@ impl Case {
 ///
 /// # Errors
 /// A suite, case or parameter that does not exist, filters that leave nothing, more shards than cases: says what there is.
-pub fn compile(
+pub(crate) fn compile(
     suites: &[Suite],
     target: &Target,
     filter: &Filter,

@@ -2,7 +2,7 @@
 //! Promises: what direct mmap promises, by number. `docs/interface.md` says them in full.
 
 /// A title for each, from promise 1 on.
-pub const TITLES: [&str; 11] = [
+pub(crate) const TITLES: [&str; 11] = [
     "Redirect",
     "Server side",
     "IDs",
@@ -17,7 +17,7 @@ pub const TITLES: [&str; 11] = [
 ];
 
 /// The title of promise `number`, if there is such a promise.
-pub fn title(number: u8) -> Option<&'static str> {
+pub(crate) fn title(number: u8) -> Option<&'static str> {
     let place = usize::from(number).checked_sub(1)?;
     TITLES.get(place).copied()
 }

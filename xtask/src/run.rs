@@ -25,7 +25,7 @@ use crate::{coverage, interrupt, version};
 
 /// What a run does, decided before anything is started.
 #[derive(Clone, Debug)]
-pub struct Job {
+pub(crate) struct Job {
     /// Root of the checkout.
     pub checkout: PathBuf,
     /// The lab's directory in the user's cache.
@@ -54,7 +54,7 @@ pub struct Job {
 
 /// Where a kernel is from.
 #[derive(Clone, Debug)]
-pub enum KernelFrom {
+pub(crate) enum KernelFrom {
     /// It is built.
     Source(Source),
     /// Somebody built it.
@@ -62,7 +62,7 @@ pub enum KernelFrom {
 }
 
 /// Tests each target with its cases, side by side as far as the machine allows, and returns what became of them.
-pub fn all(job: &Job, plans: &[(Target, Vec<Case>)], events: &Events) -> RunResult {
+pub(crate) fn all(job: &Job, plans: &[(Target, Vec<Case>)], events: &Events) -> RunResult {
     let (started, clock) = (SystemTime::now(), Instant::now());
     events.send(Event::RunStart {
         run_dir: job.run_dir.clone(),
@@ -218,7 +218,11 @@ impl Job {
     ///
     /// # Errors
     /// The build failed or was interrupted; the image is not there.
-    pub fn kernel(&self, target: &Target, progress: &mut dyn FnMut(Progress)) -> Result<Built> {
+    pub(crate) fn kernel(
+        &self,
+        target: &Target,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Built> {
         let source = match &self.source {
             KernelFrom::Image(image) => return Built::elsewhere(image, &target.kernel),
             KernelFrom::Source(source) => source.clone(),
@@ -240,7 +244,7 @@ impl Job {
 }
 
 /// The machine with the memory and the kernel command line that the flavour needs.
-pub fn scaled(qemu: &QemuSpec, flavour: &Flavour) -> QemuSpec {
+pub(crate) fn scaled(qemu: &QemuSpec, flavour: &Flavour) -> QemuSpec {
     QemuSpec {
         memory_mib: qemu.memory_mib * flavour.memory,
         append: [qemu.append.as_slice(), &flavour.append].concat(),
@@ -249,7 +253,7 @@ pub fn scaled(qemu: &QemuSpec, flavour: &Flavour) -> QemuSpec {
 }
 
 /// After a run in which all passed, the initramfs of each boot is only disk space.
-pub fn tidy(run_dir: &Path) {
+pub(crate) fn tidy(run_dir: &Path) {
     let dirs = |dir: &Path| {
         let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
         entries

@@ -11,14 +11,14 @@ use anyhow::{Context, Result, bail};
 use protocol::plan::Device;
 use serde::Deserialize;
 
-pub use skip::{Skips, check_skips};
+pub(crate) use skip::{Skips, check_skips};
 
 use crate::promise;
 
 /// One file under `suites/`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Suite {
+pub(crate) struct Suite {
     /// Name of the suite and of its file.
     pub suite: String,
     /// One line for `cargo xtask list`.
@@ -40,7 +40,7 @@ pub struct Suite {
 /// One entry of a suite; with `devices`, one case for each.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CaseSpec {
+pub(crate) struct CaseSpec {
     /// Name within the suite.
     pub name: String,
     /// What it checks, in a sentence.
@@ -99,7 +99,7 @@ impl Expect {
 
 impl CaseSpec {
     /// The devices to run it on; one `None` for a case without a server.
-    pub fn variants(&self) -> Vec<Option<Device>> {
+    pub(crate) fn variants(&self) -> Vec<Option<Device>> {
         match self.devices.is_empty() {
             true => vec![None],
             false => self.devices.iter().copied().map(Some).collect(),
@@ -107,7 +107,7 @@ impl CaseSpec {
     }
 
     /// Name of the case in the plan: `suite/name` or `suite/name.device`.
-    pub fn id(&self, suite: &str, device: Option<Device>) -> String {
+    pub(crate) fn id(&self, suite: &str, device: Option<Device>) -> String {
         match device {
             None => format!("{suite}/{}", self.name),
             Some(device) => format!("{suite}/{}.{}", self.name, device.word()),
@@ -123,7 +123,7 @@ fn yes() -> bool {
 ///
 /// # Errors
 /// A file that cannot be read, does not parse or names a case twice: names file, line and what was expected.
-pub fn load_all(dir: &Path) -> Result<Vec<Suite>> {
+pub(crate) fn load_all(dir: &Path) -> Result<Vec<Suite>> {
     let mut suites = Vec::new();
     for entry in std::fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
         let path = entry?.path();
@@ -141,7 +141,7 @@ pub fn load_all(dir: &Path) -> Result<Vec<Suite>> {
 ///
 /// # Errors
 /// As [`load_all`].
-pub fn parse(text: &str, path: &Path) -> Result<Suite> {
+pub(crate) fn parse(text: &str, path: &Path) -> Result<Suite> {
     let suite: Suite = crate::yaml::parse(text, path)?;
     if path.file_stem().is_none_or(|stem| *stem != *suite.suite) {
         let (file, name) = (path.display(), &suite.suite);

@@ -234,7 +234,7 @@ fn load(path: &Path) -> Result<Target> {
 ///
 /// # Errors
 /// A word that names nothing: lists what there is.
-pub fn select<'t>(targets: &'t [Target], words: &[String]) -> Result<Vec<&'t Target>> {
+pub(crate) fn select<'t>(targets: &'t [Target], words: &[String]) -> Result<Vec<&'t Target>> {
     let mut chosen: Vec<&Target> = Vec::new();
     for word in words {
         let named = targets

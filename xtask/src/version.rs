@@ -7,7 +7,7 @@ use std::process::Command;
 use regex::Regex;
 
 /// Version of this tool and, in a checkout, the commit.
-pub fn tool(checkout: &Path) -> String {
+pub(crate) fn tool(checkout: &Path) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let mut git = Command::new("git");
     git.arg("-C").arg(checkout);
@@ -19,18 +19,18 @@ pub fn tool(checkout: &Path) -> String {
 }
 
 /// First line that `program argument` prints; empty where it cannot be run.
-pub fn first_line(program: &str, argument: &str) -> String {
+pub(crate) fn first_line(program: &str, argument: &str) -> String {
     output(Command::new(program).arg(argument)).unwrap_or_default()
 }
 
 /// The compiler of the guest's programs.
-pub fn rustc() -> String {
+pub(crate) fn rustc() -> String {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
     first_line(&rustc, "--version")
 }
 
 /// The first thing in `text` that looks like a version: `12.2.0`.
-pub fn number_in(text: &str) -> Option<String> {
+pub(crate) fn number_in(text: &str) -> Option<String> {
     let version = Regex::new(r"\d+(\.\d+)+").expect("the pattern is sound");
     version.find(text).map(|found| found.as_str().to_owned())
 }

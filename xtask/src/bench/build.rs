@@ -15,7 +15,7 @@ use crate::run::{Job, KernelFrom};
 use crate::target::Target;
 
 /// From a changed line in fs/fuse/dmmap.c to the verdict of `cases`.
-pub fn edit(lab: &Lab, cases: Vec<Case>) -> Result<Duration> {
+pub(super) fn edit(lab: &Lab, cases: Vec<Case>) -> Result<Duration> {
     let dir = tempfile::tempdir().context("make a directory for the patch")?;
     let patch = dir.path().join("edit.patch");
     fs::write(&patch, edit_patch()).context("write the patch")?;
@@ -58,7 +58,7 @@ fn edit_patch() -> String {
 }
 
 /// A kernel from nothing but its unpacked source, by the lab and by plain make with the same config.
-pub fn table(job: &Job, target: &Target) -> Result<Figures> {
+pub(super) fn table(job: &Job, target: &Target) -> Result<Figures> {
     job.kernel(target, &mut |_| {})
         .context("fetch the source first")?;
     let beside = job.cache.parent().context("the cache has no parent")?;

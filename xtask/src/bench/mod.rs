@@ -35,7 +35,7 @@ const HALT_LIMIT: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// Something that should have worked did not: a figure of a broken run would mean nothing.
-pub fn run(args: &Bench) -> Result<u8> {
+pub(crate) fn run(args: &Bench) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
     let (targets, _) = tree.select(&args.machine)?;

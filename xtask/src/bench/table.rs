@@ -7,20 +7,20 @@ use std::time::Duration;
 
 /// Rows of a name and a value.
 #[derive(Debug)]
-pub struct Figures {
+pub(super) struct Figures {
     rows: Vec<[String; 2]>,
 }
 
 impl Figures {
     /// An empty table with these two headings.
-    pub fn new(what: &str, value: &str) -> Self {
+    pub(super) fn new(what: &str, value: &str) -> Self {
         Self {
             rows: vec![[what.into(), value.into()]],
         }
     }
 
     /// Adds a row.
-    pub fn add(&mut self, what: &str, value: String) {
+    pub(super) fn add(&mut self, what: &str, value: String) {
         self.rows.push([what.into(), value]);
     }
 }
@@ -38,7 +38,7 @@ impl fmt::Display for Figures {
 }
 
 /// Throughput by block size, of the figures that are called `dmmap_4k_mib_s` and the like.
-pub fn exchange(case: &str, figures: &BTreeMap<String, f64>) -> String {
+pub(super) fn exchange(case: &str, figures: &BTreeMap<String, f64>) -> String {
     let figure = |way: &str, kib: u32| figures.get(&format!("{way}_{kib}k_mib_s")).copied();
     let mut text = format!("| {case}, MiB/s | direct mmap | memfd | ratio | read, write |\n");
     text += "|---|--:|--:|--:|--:|\n";
@@ -54,7 +54,7 @@ pub fn exchange(case: &str, figures: &BTreeMap<String, f64>) -> String {
 }
 
 /// The figures of another case, one a row: those that are called `touch_us` or `load_4k_mib_s` and the like.
-pub fn plain(case: &str, figures: &BTreeMap<String, f64>) -> String {
+pub(super) fn plain(case: &str, figures: &BTreeMap<String, f64>) -> String {
     let mut table = Figures::new(case, "best");
     for (name, value) in figures {
         if let Some(what) = name.strip_suffix("_us") {
@@ -70,7 +70,7 @@ pub fn plain(case: &str, figures: &BTreeMap<String, f64>) -> String {
 ///
 /// # Panics
 /// Without any.
-pub fn median(mut times: Vec<Duration>) -> Duration {
+pub(super) fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times[times.len() / 2]
 }

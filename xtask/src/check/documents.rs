@@ -34,7 +34,7 @@ const WORDS: [(&str, Kind); 2] = [
 
 /// A command to run: one that only looks and prints.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ToRun {
+pub(super) struct ToRun {
     /// `FILE:LINE`.
     pub place: String,
     /// As it stands there.
@@ -45,7 +45,7 @@ pub struct ToRun {
 
 /// What a document holds.
 #[derive(Debug, Default)]
-pub struct Examined {
+pub(super) struct Examined {
     /// Commands that were looked at.
     pub commands: usize,
     /// Those that are to be run.
@@ -56,7 +56,7 @@ pub struct Examined {
 
 /// Looks at the shell blocks of the document `name`, whose text is `markdown`. CI runs the commands of the script
 /// `by_ci`.
-pub fn examine(name: &str, markdown: &str, by_ci: &str) -> Examined {
+pub(super) fn examine(name: &str, markdown: &str, by_ci: &str) -> Examined {
     let mut examined = Examined::default();
     let mut lines = markdown.lines().zip(1..);
     while let Some((fence, at)) = lines.next() {
@@ -204,7 +204,7 @@ fn only_prints(command: &Command) -> bool {
 }
 
 /// What is wrong with the rows of the table of targets in the document `name`.
-pub fn target_rows(name: &str, markdown: &str, all: &[Target]) -> Vec<String> {
+pub(super) fn target_rows(name: &str, markdown: &str, all: &[Target]) -> Vec<String> {
     let rows = match targets::rows(markdown) {
         Ok(rows) => rows,
         Err(problem) => return vec![format!("{name}: {problem}")],

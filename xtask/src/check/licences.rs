@@ -6,7 +6,7 @@
 //! is a change to somebody else's files and carries no line of its own, but the files it adds do.
 
 /// What is added to a file's name to name the file that holds its licence line.
-pub const SIDECAR: &str = ".license";
+pub(super) const SIDECAR: &str = ".license";
 
 const TAG: &str = "SPDX-License-Identifier:";
 
@@ -15,7 +15,7 @@ const OURS: &str = "MIT OR Apache-2.0";
 
 /// What is wrong with the licence of the file `name` (a path in the checkout), whose text, or whose sidecar's, is
 /// `text`.
-pub fn problems(name: &str, text: &str) -> Vec<String> {
+pub(super) fn problems(name: &str, text: &str) -> Vec<String> {
     if is_exempt(name) {
         Vec::new()
     } else if name.ends_with(".patch") {

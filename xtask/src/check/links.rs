@@ -8,7 +8,7 @@ use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 
 /// Links of the documents, by file name, that lead nowhere: file, line, and what is not there. `exists` is asked for files
 /// and directories. How many links were looked at comes first; those to other places are not.
-pub fn dead(
+pub(super) fn dead(
     documents: &BTreeMap<String, String>,
     exists: impl Fn(&Path) -> bool,
 ) -> (usize, Vec<String>) {

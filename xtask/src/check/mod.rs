@@ -65,7 +65,7 @@ impl Outcome {
 ///
 /// # Errors
 /// A check could not be made; the lab was interrupted.
-pub fn run(checkout: &Path) -> Result<u8> {
+pub(crate) fn run(checkout: &Path) -> Result<u8> {
     interrupt::install()?;
     let mut failed = Vec::new();
     let mut counted = String::new();

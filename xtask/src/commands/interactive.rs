@@ -19,7 +19,7 @@ use crate::{guard, kernel, paths, run};
 
 /// What the person wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// Look around.
     Shell,
     /// Look inside.
@@ -27,7 +27,7 @@ pub enum Kind {
 }
 
 /// Builds what is needed, then hands the terminal to QEMU.
-pub fn run(args: &Interactive, kind: Kind) -> Result<u8> {
+pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     let tree = Tree::load()?;
     let (targets, flavour) = tree.select(&args.machine)?;
     let [target] = targets.as_slice() else {

@@ -11,7 +11,7 @@ use super::Tree;
 use crate::suite::{CaseSpec, Suite};
 
 /// Prints what there is, or what proves each promise.
-pub fn run(tree: &Tree, by_promise: bool, as_json: bool) -> Result<u8> {
+pub(super) fn run(tree: &Tree, by_promise: bool, as_json: bool) -> Result<u8> {
     match (by_promise, as_json) {
         (false, true) => println!("{:#}", as_value(tree)),
         (false, false) => print!("{}", as_text(tree)),

@@ -49,7 +49,7 @@ pub fn run(cli: Cli) -> Result<u8> {
 }
 
 /// What the checkout's YAML says.
-pub struct Tree {
+pub(crate) struct Tree {
     /// Root of the checkout.
     pub checkout: PathBuf,
     /// All targets.
@@ -65,7 +65,7 @@ impl Tree {
     ///
     /// # Errors
     /// A file that does not parse, a skip of what does not exist: names file, line and what was expected.
-    pub fn load() -> Result<Self> {
+    pub(crate) fn load() -> Result<Self> {
         let checkout = paths::checkout();
         let (configs, cases) = (checkout.join("kernel-configs"), checkout.join("suites"));
         let tree = Self {
@@ -82,7 +82,7 @@ impl Tree {
     ///
     /// # Errors
     /// One of them does not exist.
-    pub fn select(&self, machine: &Machine) -> Result<(Vec<Target>, Flavour)> {
+    pub(crate) fn select(&self, machine: &Machine) -> Result<(Vec<Target>, Flavour)> {
         let targets = target::select(&self.targets, &machine.arch)?;
         let flavour = flavour::find(&self.flavours, &machine.flavour)?;
         Ok((targets.into_iter().cloned().collect(), flavour.clone()))
@@ -93,7 +93,7 @@ impl Tree {
 ///
 /// # Errors
 /// The user has no cache directory.
-pub fn job(
+pub(crate) fn job(
     tree: &Tree,
     machine: &Machine,
     flavour: Flavour,
@@ -127,7 +127,7 @@ pub fn job(
 ///
 /// # Errors
 /// As [`plan::compile`].
-pub fn plans(
+pub(crate) fn plans(
     tree: &Tree,
     targets: &[Target],
     filter: &Filter,
@@ -146,7 +146,7 @@ pub fn plans(
 ///
 /// # Errors
 /// Something is missing and was not installed.
-pub fn ensure(targets: &[Target], machine: &Machine, wanted: Wanted) -> Result<()> {
+pub(crate) fn ensure(targets: &[Target], machine: &Machine, wanted: Wanted) -> Result<()> {
     let mode = match machine.no_setup {
         true => SetupMode::Forbidden,
         false => SetupMode::Allowed,
@@ -180,7 +180,7 @@ fn build(machine: &Machine) -> Result<u8> {
 ///
 /// # Errors
 /// The build failed.
-pub fn build_with_bar(job: &Job, target: &Target) -> Result<Built> {
+pub(crate) fn build_with_bar(job: &Job, target: &Target) -> Result<Built> {
     let bar = term::build_bar(&target.name);
     let built = job.kernel(target, &mut |step| bar.step(step.done, step.of, &step.what));
     bar.finish();

@@ -25,7 +25,7 @@ use crate::{interrupt, run};
 ///
 /// # Errors
 /// There are no results; no such finding; the files of its boot are gone.
-pub fn run(args: &Oracle) -> Result<u8> {
+pub(super) fn run(args: &Oracle) -> Result<u8> {
     let text = match args {
         Oracle::Selftest(args) => return try_it(args),
         Oracle::List { results } => list(&read(results.as_deref())?.0),

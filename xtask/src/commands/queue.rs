@@ -13,7 +13,7 @@ use crate::paths;
 ///
 /// # Errors
 /// As [`edit::checkout`] and [`edit::export`].
-pub fn run(args: &Queue) -> Result<u8> {
+pub(super) fn run(args: &Queue) -> Result<u8> {
     match args {
         Queue::Checkout { dir, kernel_src } => checkout(dir, kernel_src.as_deref()),
         Queue::Export { dir } => export(dir),

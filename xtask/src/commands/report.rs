@@ -14,7 +14,7 @@ use crate::{suite, target};
 ///
 /// # Errors
 /// As [`merge::read_all`] and [`merge::merge`]; a file cannot be written or has no place for the table.
-pub fn run(args: &Report) -> Result<u8> {
+pub(super) fn run(args: &Report) -> Result<u8> {
     match args {
         Report::Merge {
             results,

@@ -17,7 +17,7 @@ use crate::target::Target;
 use crate::{kernel, paths, run};
 
 /// Plans, tests, reports.
-pub fn run(args: &Test) -> Result<u8> {
+pub(super) fn run(args: &Test) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
     let (targets, flavour) = tree.select(&args.machine)?;

@@ -14,14 +14,14 @@ use crate::kernel::counted;
 
 /// The sources with lines of the feature, by name.
 #[derive(Debug)]
-pub struct Feature {
+pub(super) struct Feature {
     dir: String,
     texts: BTreeMap<String, Text>,
 }
 
 /// A source.
 #[derive(Debug, Default)]
-pub struct Text {
+pub(super) struct Text {
     lines: Vec<String>,
     /// For each line the function it is in, or is nearest below.
     functions: Vec<String>,
@@ -34,7 +34,7 @@ impl Feature {
     ///
     /// # Errors
     /// Nothing is kept: the kernel was not built here, or it does not count.
-    pub fn read(dir: &str, kernel: &Path) -> Result<Self> {
+    pub(super) fn read(dir: &str, kernel: &Path) -> Result<Self> {
         let kept = kernel.join(counted::DIR);
         let read = || -> std::io::Result<BTreeMap<String, Text>> {
             let mut texts = BTreeMap::new();
@@ -66,7 +66,7 @@ impl Feature {
     }
 
     /// Name and text of the source at `path`, as the compiler was given it, if there are lines of the feature in it.
-    pub fn of(&self, path: &str) -> Option<(&str, &Text)> {
+    pub(super) fn of(&self, path: &str) -> Option<(&str, &Text)> {
         let (above, name) = path.rsplit_once('/')?;
         let found = self.texts.get_key_value(name)?;
         Path::new(above)
@@ -88,7 +88,7 @@ impl Feature {
 
 impl Text {
     /// A source, and where it differs from what it was without the feature.
-    pub fn new(text: &str, diff: Option<&str>) -> Self {
+    pub(super) fn new(text: &str, diff: Option<&str>) -> Self {
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         let mut function = String::new();
         let functions = lines.iter().map(|line| {
@@ -105,7 +105,7 @@ impl Text {
     }
 
     /// Function and words of line `number`, from 1, if it is the feature's.
-    pub fn line(&self, number: usize) -> Option<(&str, &str)> {
+    pub(super) fn line(&self, number: usize) -> Option<(&str, &str)> {
         let own = self.own.as_ref();
         if !own.is_none_or(|own| own.iter().any(|range| range.contains(&number))) {
             return None;

@@ -14,14 +14,14 @@ use crate::kernel::counted;
 
 /// What it says of one object: `gcov --json-format` (man gcov).
 #[derive(Debug, Deserialize)]
-pub struct Object {
+pub(super) struct Object {
     /// The sources that went into it.
     pub files: Vec<File>,
 }
 
 /// What it says of a source.
 #[derive(Debug, Deserialize)]
-pub struct File {
+pub(super) struct File {
     /// Path as the compiler was given it.
     pub file: String,
     /// Lines that can run; one that is in several functions more than once.
@@ -30,7 +30,7 @@ pub struct File {
 
 /// What it says of a line.
 #[derive(Debug, Deserialize)]
-pub struct Line {
+pub(super) struct Line {
     /// From 1.
     pub line_number: usize,
     /// The function that it was compiled into.
@@ -44,7 +44,7 @@ pub struct Line {
 
 /// What it says of a way out of a line.
 #[derive(Debug, Deserialize)]
-pub struct Branch {
+pub(super) struct Branch {
     /// How often it was taken.
     pub count: u64,
 }
@@ -54,7 +54,7 @@ pub struct Branch {
 ///
 /// # Errors
 /// It is not there, or the counts are not of this kernel.
-pub fn run(cross: &str, kernel: &Path, counts: &Path) -> Result<Vec<File>> {
+pub(super) fn run(cross: &str, kernel: &Path, counts: &Path) -> Result<Vec<File>> {
     let program = format!("{cross}gcov");
     // It wants notes and counts side by side.
     let dir = tempfile::tempdir().context("make a directory for gcov")?;
@@ -87,7 +87,7 @@ pub fn run(cross: &str, kernel: &Path, counts: &Path) -> Result<Vec<File>> {
 }
 
 /// One object after the other.
-pub fn parse(json: &[u8]) -> Result<Vec<File>> {
+pub(super) fn parse(json: &[u8]) -> Result<Vec<File>> {
     let objects = serde_json::Deserializer::from_slice(json).into_iter::<Object>();
     let objects: Vec<Object> = objects.collect::<Result<_, _>>()?;
     Ok(objects

@@ -21,11 +21,11 @@ use crate::kernel::Built;
 use feature::Feature;
 
 /// Name of the report, in the directory of a target's run.
-pub const REPORT: &str = "coverage.md";
+pub(crate) const REPORT: &str = "coverage.md";
 
 /// Whose counts, and where they are.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// Root of the checkout, where the reasons are.
     pub checkout: &'a Path,
     /// The kernel.
@@ -70,7 +70,7 @@ struct Line {
 ///
 /// # Errors
 /// There is nothing to report, gcov is not there or complains, or the reasons do not parse.
-pub fn write(request: &Request) -> Result<String> {
+pub(crate) fn write(request: &Request) -> Result<String> {
     let feature = Feature::read(request.dir, &request.built.dir)?;
     let coverage = collect(request.run, request.cross, &request.built.dir, &feature)?;
     let reasons = reasons::read(request.checkout, &request.built.version)?;

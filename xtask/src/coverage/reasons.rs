@@ -15,7 +15,7 @@ const FILE: &str = "unreached.yaml";
 /// A reason and the lines that have it.
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Reason {
+pub(super) struct Reason {
     /// Why none of the suites reaches them, in a sentence.
     pub why: String,
     /// By name of a function: a part of what the line says, so that it is found wherever it moves. `all` is every line
@@ -24,11 +24,11 @@ pub struct Reason {
 }
 
 /// A line that was not reached.
-pub type Unreached<'a> = (&'a str, usize, &'a Line);
+pub(super) type Unreached<'a> = (&'a str, usize, &'a Line);
 
 /// Lines that were not reached, by reason.
 #[derive(Debug, Default)]
-pub struct Joined<'a> {
+pub(super) struct Joined<'a> {
     /// Those without one.
     pub unknown: Vec<Unreached<'a>>,
     /// Those of each reason that has some, in the order of the file.
@@ -41,7 +41,7 @@ pub struct Joined<'a> {
 ///
 /// # Errors
 /// The file does not parse.
-pub fn read(checkout: &Path, version: &str) -> Result<Vec<Reason>> {
+pub(super) fn read(checkout: &Path, version: &str) -> Result<Vec<Reason>> {
     let series: Vec<&str> = version.split('.').take(2).collect();
     let path = checkout
         .join("kernel-patches")
@@ -57,7 +57,7 @@ pub fn read(checkout: &Path, version: &str) -> Result<Vec<Reason>> {
 }
 
 /// Finds the reason of each line that was not reached. The first that fits is it.
-pub fn join<'a>(coverage: &'a Coverage, reasons: &'a [Reason]) -> Joined<'a> {
+pub(super) fn join<'a>(coverage: &'a Coverage, reasons: &'a [Reason]) -> Joined<'a> {
     let mut joined = Joined::default();
     let mut lines: Vec<Unreached> = coverage.unreached().collect();
     for reason in reasons {

@@ -53,7 +53,7 @@ fn branches(source: &Source) -> Share {
 }
 
 /// For the terminal, in one line.
-pub fn summary(coverage: &Coverage, joined: &Joined) -> String {
+pub(super) fn summary(coverage: &Coverage, joined: &Joined) -> String {
     let lines: Share = coverage.sources.values().map(lines).sum();
     let branches: Share = coverage.sources.values().map(branches).sum();
     let mut text = format!(
@@ -75,7 +75,7 @@ pub fn summary(coverage: &Coverage, joined: &Joined) -> String {
 }
 
 /// The report.
-pub fn render(coverage: &Coverage, joined: &Joined) -> String {
+pub(super) fn render(coverage: &Coverage, joined: &Joined) -> String {
     let Coverage { boots, mute, .. } = coverage;
     let mut text = format!(
         "# Lines reached\n\nBoots that have counted: {boots}; that were cut short before they could tell: {mute}.\n\n"

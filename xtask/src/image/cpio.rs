@@ -9,29 +9,29 @@ const TYPE_FILE: u32 = 0o100_000;
 
 /// An archive under construction.
 #[derive(Debug, Default)]
-pub struct Archive {
+pub(crate) struct Archive {
     bytes: Vec<u8>,
     inodes: u32,
 }
 
 impl Archive {
     /// Adds a directory, mode 755. Parents must have been added before.
-    pub fn dir(&mut self, name: &str) {
+    pub(crate) fn dir(&mut self, name: &str) {
         self.entry(name, TYPE_DIR | 0o755, (0, 0), &[]);
     }
 
     /// Adds a character device, mode 600.
-    pub fn char_device(&mut self, name: &str, major: u32, minor: u32) {
+    pub(crate) fn char_device(&mut self, name: &str, major: u32, minor: u32) {
         self.entry(name, TYPE_CHAR | 0o600, (major, minor), &[]);
     }
 
     /// Adds a regular file with the given permission bits.
-    pub fn file(&mut self, name: &str, mode: u32, content: &[u8]) {
+    pub(crate) fn file(&mut self, name: &str, mode: u32, content: &[u8]) {
         self.entry(name, TYPE_FILE | mode, (0, 0), content);
     }
 
     /// The bytes of the archive.
-    pub fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.inodes = 0;
         self.entry("TRAILER!!!", 0, (0, 0), &[]);
         self.bytes

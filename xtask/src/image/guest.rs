@@ -16,7 +16,7 @@ use crate::target::{Backend, RustSpec};
 ///
 /// # Errors
 /// The build fails: carries what the compiler said.
-pub fn build(checkout: &Path, cache: &Path, rust: &RustSpec) -> Result<PathBuf> {
+pub(crate) fn build(checkout: &Path, cache: &Path, rust: &RustSpec) -> Result<PathBuf> {
     let toolchain = Toolchain::find()?;
     let source = || {
         toolchain.std_source(cache).with_context(|| {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Image: what the guest finds in its initramfs.
 
-pub mod cpio;
-pub mod guest;
-pub mod wasm;
+pub(crate) mod cpio;
+pub(crate) mod guest;
+pub(crate) mod wasm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 /// The initramfs of a target, but for the plan of a boot.
 #[derive(Clone, Debug)]
-pub struct Image {
+pub(crate) struct Image {
     init: Vec<u8>,
     /// SHA-256 of everything but the plan, in hex.
     pub hash: String,
@@ -25,7 +25,7 @@ impl Image {
     ///
     /// # Errors
     /// `init` cannot be read.
-    pub fn new(init: &Path) -> Result<Self> {
+    pub(crate) fn new(init: &Path) -> Result<Self> {
         let init = fs::read(init).with_context(|| format!("read {}", init.display()))?;
         let bare = archive(&init, None);
         let hash = format!("{:x}", Sha256::digest(&bare));
@@ -36,7 +36,7 @@ impl Image {
     ///
     /// # Errors
     /// The file cannot be written, for example because the disk is full.
-    pub fn write(&self, plan: &Plan, to: PathBuf) -> Result<PathBuf> {
+    pub(crate) fn write(&self, plan: &Plan, to: PathBuf) -> Result<PathBuf> {
         let plan = serde_json::to_vec_pretty(plan).expect("a plan is plain data");
         crate::paths::write_whole(&to, &archive(&self.init, Some(&plan)))?;
         Ok(to)

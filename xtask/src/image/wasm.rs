@@ -26,7 +26,7 @@ struct Step {
 ///
 /// # Errors
 /// A step fails: carries its command and what it said.
-pub fn build(checkout: &Path, cross: &str, guest: &Path, out: &Path) -> Result<PathBuf> {
+pub(crate) fn build(checkout: &Path, cross: &str, guest: &Path, out: &Path) -> Result<PathBuf> {
     fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;
     let runtime = checkout.join(RUNTIME);
     let files = files_in(&runtime)?;

@@ -36,40 +36,40 @@ const LEASE: &str = "lease";
 
 /// The lab's directory in the user's cache.
 #[derive(Clone, Copy, Debug)]
-pub struct Cache<'a>(pub &'a Path);
+pub(crate) struct Cache<'a>(pub &'a Path);
 
 impl Cache<'_> {
     /// Unpacked sources.
-    pub fn sources(self) -> PathBuf {
+    pub(crate) fn sources(self) -> PathBuf {
         self.0.join("sources")
     }
 
     /// Build directories.
-    pub fn slots(self) -> PathBuf {
+    pub(crate) fn slots(self) -> PathBuf {
         self.0.join("slots")
     }
 
     /// Finished kernels.
-    pub fn kernels(self) -> PathBuf {
+    pub(crate) fn kernels(self) -> PathBuf {
         self.0.join("kernels")
     }
 
     /// Sizes of builds from nothing.
-    pub fn estimates(self) -> PathBuf {
+    pub(crate) fn estimates(self) -> PathBuf {
         self.0.join("estimates")
     }
 }
 
 /// A held lock on a file. It ends when dropped, and with the process, however that ends.
 #[derive(Clone, Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held, not read")] Arc<Flock<File>>);
+pub(crate) struct Lock(#[expect(dead_code, reason = "held, not read")] Arc<Flock<File>>);
 
 /// Locks the file at `path` for this process alone; makes it if need be and marks it as used now.
 /// Another holder is waited for; `what` says in a few words what it does there.
 ///
 /// # Errors
 /// The file cannot be made; [`Interrupted`] while waiting.
-pub fn lock(path: &Path, what: &str, progress: &mut dyn FnMut(Progress)) -> Result<Lock> {
+pub(crate) fn lock(path: &Path, what: &str, progress: &mut dyn FnMut(Progress)) -> Result<Lock> {
     wait_for(path, FlockArg::LockExclusiveNonblock, what, progress)
 }
 
@@ -77,7 +77,11 @@ pub fn lock(path: &Path, what: &str, progress: &mut dyn FnMut(Progress)) -> Resu
 ///
 /// # Errors
 /// As [`lock`].
-pub fn lock_shared(path: &Path, what: &str, progress: &mut dyn FnMut(Progress)) -> Result<Lock> {
+pub(crate) fn lock_shared(
+    path: &Path,
+    what: &str,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Lock> {
     wait_for(path, FlockArg::LockSharedNonblock, what, progress)
 }
 
@@ -109,7 +113,7 @@ fn wait_for(
 }
 
 /// The lock, if nobody holds it against us; without waiting.
-pub fn try_lock(path: &Path) -> io::Result<Option<Lock>> {
+pub(crate) fn try_lock(path: &Path) -> io::Result<Option<Lock>> {
     take(path, FlockArg::LockExclusiveNonblock, false)
 }
 
@@ -140,7 +144,7 @@ fn take(path: &Path, how: FlockArg, use_now: bool) -> io::Result<Option<Lock>> {
 
 /// Keeps the finished kernel in `dir` from being cleaned away while the lock is held, and marks it as used now.
 /// `None`: there is no such kernel.
-pub fn lease(dir: &Path) -> Result<Option<Lock>> {
+pub(crate) fn lease(dir: &Path) -> Result<Option<Lock>> {
     let path = dir.join(LEASE);
     while path.exists() {
         match take(&path, FlockArg::LockSharedNonblock, true) {
@@ -156,7 +160,7 @@ pub fn lease(dir: &Path) -> Result<Option<Lock>> {
 
 /// Makes the finished directory `made` available as `dir`, which others may lease from then on.
 /// Another process may have been quicker; its result is as good.
-pub fn publish(made: &Path, dir: &Path) -> Result<()> {
+pub(crate) fn publish(made: &Path, dir: &Path) -> Result<()> {
     let put = || -> io::Result<()> {
         File::create(made.join(LEASE))?;
         fs::create_dir_all(dir.parent().expect("a kernel lies in a directory"))?;
@@ -204,12 +208,12 @@ pub fn clean(cache: &Path, older_than: Duration) -> Result<Vec<Removed>> {
 }
 
 /// `<dir>.lock`.
-pub fn lock_of(dir: &Path) -> PathBuf {
+pub(crate) fn lock_of(dir: &Path) -> PathBuf {
     beside(dir, ".lock")
 }
 
 /// `dir` with `ending` added to its name.
-pub fn beside(dir: &Path, ending: &str) -> PathBuf {
+pub(crate) fn beside(dir: &Path, ending: &str) -> PathBuf {
     let mut name = dir.as_os_str().to_owned();
     name.push(ending);
     name.into()
@@ -251,7 +255,7 @@ fn remove_if_old(dir: &Path, lock: &Path, older_than: Duration) -> Result<Option
 }
 
 /// Removes a directory with all it holds, if it is there.
-pub fn remove_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn remove_dir(dir: &Path) -> io::Result<()> {
     let start = Instant::now();
     loop {
         match fs::remove_dir_all(dir) {

@@ -16,7 +16,7 @@ const QUEUE: &str = "queue.config";
 
 /// What one line of a fragment asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub(crate) struct Wish {
     /// `CONFIG_FUSE_FS`.
     pub symbol: String,
     /// What follows the `=`; `n` for `is not set`.
@@ -34,7 +34,7 @@ pub struct Wish {
 ///
 /// # Errors
 /// A fragment cannot be read, or a line in it is not one: names file and line.
-pub fn read(checkout: &Path, target: &str, flavour: &str, queue: bool) -> Result<Vec<Wish>> {
+pub(crate) fn read(checkout: &Path, target: &str, flavour: &str, queue: bool) -> Result<Vec<Wish>> {
     let dir = Path::new("kernel-configs");
     let mut wishes = Vec::new();
     for (name, needed) in [
@@ -102,7 +102,7 @@ fn merge(wishes: Vec<Wish>) -> Vec<Wish> {
 }
 
 /// The merged fragment, in the form of a `.config`.
-pub fn text(wishes: &[Wish]) -> String {
+pub(crate) fn text(wishes: &[Wish]) -> String {
     let line = |wish: &Wish| match wish.value.as_str() {
         "n" => format!("# {} is not set\n", wish.symbol),
         value => format!("{}={value}\n", wish.symbol),
@@ -112,7 +112,7 @@ pub fn text(wishes: &[Wish]) -> String {
 
 /// A wish that did not come true.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Dropped<'a> {
+pub(crate) struct Dropped<'a> {
     /// The wish.
     pub wish: &'a Wish,
     /// What the `.config` has instead; `n` where it does not name the option.
@@ -120,7 +120,7 @@ pub struct Dropped<'a> {
 }
 
 /// Wishes that the finished `.config` does not fulfil, in the order of files and lines.
-pub fn dropped<'a>(wishes: &'a [Wish], dot_config: &str) -> Vec<Dropped<'a>> {
+pub(crate) fn dropped<'a>(wishes: &'a [Wish], dot_config: &str) -> Vec<Dropped<'a>> {
     let is: BTreeMap<&str, &str> = dot_config.lines().filter_map(setting).collect();
     let got = |wish: &Wish| {
         is.get(wish.symbol.as_str())
@@ -141,7 +141,7 @@ pub fn dropped<'a>(wishes: &'a [Wish], dot_config: &str) -> Vec<Dropped<'a>> {
 
 /// What to say of dropped wishes. `defined` says where the kernel defines an option, as `FILE:LINE`.
 /// `None`: nothing, all that is missing may be missing.
-pub fn complaint(dropped: &[Dropped], defined: &BTreeMap<String, String>) -> Option<String> {
+pub(crate) fn complaint(dropped: &[Dropped], defined: &BTreeMap<String, String>) -> Option<String> {
     let matters = |Dropped { wish, .. }: &&Dropped| {
         !wish.may_be_unknown || defined.contains_key(&wish.symbol)
     };
@@ -165,7 +165,7 @@ pub fn complaint(dropped: &[Dropped], defined: &BTreeMap<String, String>) -> Opt
 }
 
 /// Where below `tree` each of the options is defined; `kconfigs` are the paths of its Kconfig files.
-pub fn definitions<'a>(
+pub(crate) fn definitions<'a>(
     tree: &Path,
     kconfigs: impl Iterator<Item = &'a String>,
     dropped: &[Dropped],

@@ -17,10 +17,10 @@ use super::queue::{self, Overlay};
 use super::slot;
 
 /// Where it lies, in a kernel's directory.
-pub const DIR: &str = "counted";
+pub(crate) const DIR: &str = "counted";
 
 /// What the name of a file of differences ends in.
-pub const DIFF: &str = ".diff";
+pub(crate) const DIFF: &str = ".diff";
 
 /// What a kernel is built from.
 pub(super) struct Trees<'a> {

@@ -11,14 +11,14 @@ use super::Progress;
 use crate::{debian, guard};
 
 /// The package. Its version is whichever the machine's Debian has.
-pub const PACKAGE: &str = "linux-source-6.12";
+pub(super) const PACKAGE: &str = "linux-source-6.12";
 
 /// Downloads the package and unpacks the source it holds into the empty directory `into`.
 /// Returns the package's name and version.
 ///
 /// # Errors
 /// No apt here, no package, no network, a signature that does not hold, a full disk.
-pub fn fetch(into: &Path, progress: &mut dyn FnMut(Progress)) -> Result<String> {
+pub(super) fn fetch(into: &Path, progress: &mut dyn FnMut(Progress)) -> Result<String> {
     let scratch = into.with_file_name("download");
     fs::create_dir(&scratch).with_context(|| format!("make {}", scratch.display()))?;
     progress(Progress::step(format!("download Debian's {PACKAGE}")));
@@ -49,7 +49,7 @@ fn unpack_package(package: &Path, into: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Not a tarball; a full disk.
-pub fn unpack_tarball(tarball: &Path, into: &Path) -> Result<()> {
+pub(super) fn unpack_tarball(tarball: &Path, into: &Path) -> Result<()> {
     let mut command = untar("-x", into);
     command.arg("-f").arg(tarball);
     debian::pipe(vec![command]).with_context(|| format!("unpack {}", tarball.display()))

@@ -8,12 +8,12 @@ use sha2::{Digest, Sha256};
 use super::source::Listing;
 
 /// The digest of `bytes`.
-pub fn of(bytes: &[u8]) -> String {
+pub(super) fn of(bytes: &[u8]) -> String {
     hex(Sha256::new_with_prefix(bytes))
 }
 
 /// The digest of what `reader` has left.
-pub fn of_reader(mut reader: impl Read) -> io::Result<String> {
+pub(super) fn of_reader(mut reader: impl Read) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -25,7 +25,7 @@ pub fn of_reader(mut reader: impl Read) -> io::Result<String> {
 }
 
 /// The digest of a list of parts. No two different lists give the same bytes: each part follows its length.
-pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+pub(super) fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
@@ -35,7 +35,7 @@ pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
 }
 
 /// The digest of a tree's files.
-pub fn of_listing(listing: &Listing) -> String {
+pub(super) fn of_listing(listing: &Listing) -> String {
     let pairs = listing
         .iter()
         .flat_map(|(path, id)| [path.as_bytes(), id.as_bytes()]);

@@ -8,7 +8,7 @@ const SHOWN: usize = 24;
 const BEFORE: usize = 8;
 
 /// The step that kbuild announces in a line such as `  CC      fs/fuse/dev.o`.
-pub fn step(line: &str) -> Option<String> {
+pub(super) fn step(line: &str) -> Option<String> {
     let line = line.strip_prefix("  ")?;
     let (tag, object) = line.split_once(' ')?;
     // A digit in front is gcc's, which quotes source with the number of the line.
@@ -24,7 +24,7 @@ pub fn step(line: &str) -> Option<String> {
 ///
 /// Where nobody called it an error, make itself names the step that failed; where make was killed, the last lines are
 /// all there is.
-pub fn excerpt(log: &str) -> Vec<&str> {
+pub(super) fn excerpt(log: &str) -> Vec<&str> {
     let lines: Vec<&str> = log.lines().collect();
     let error = lines.iter().position(|line| is_error(line));
     let Some(at) = error.or_else(|| lines.iter().position(|line| is_failure(line))) else {

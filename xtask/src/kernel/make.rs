@@ -66,7 +66,7 @@ const FOREIGN: [&str; 22] = [
 
 /// A tree, where it is built, and how.
 #[derive(Debug)]
-pub struct Make<'a> {
+pub(super) struct Make<'a> {
     /// The source.
     pub tree: PathBuf,
     /// What make writes to.
@@ -88,7 +88,7 @@ impl Make<'_> {
     /// # Errors
     /// Make fails: shows the part of the log that says why. [`Interrupted`] when the lab is asked to stop; make
     /// has then ended too.
-    pub fn run(
+    pub(super) fn run(
         &self,
         targets: &[&str],
         variables: &[(&str, &Path)],
@@ -185,7 +185,7 @@ fn counting(dir: &str) -> String {
 const MARKER: &str = ".building";
 
 /// Whether a make was killed in this build directory.
-pub fn was_killed(obj: &Path) -> bool {
+pub(super) fn was_killed(obj: &Path) -> bool {
     obj.join(MARKER).exists()
 }
 

@@ -13,18 +13,18 @@
 //! | [`edit`] | the queue as a git tree, and back |
 //! | [`cache`] | where things lie, locks, cleaning |
 
-pub mod cache;
-pub mod config;
-pub mod counted;
+pub(crate) mod cache;
+pub(crate) mod config;
+pub(crate) mod counted;
 mod debian;
 mod digest;
 pub mod edit;
 mod log;
 mod make;
 mod own;
-pub mod queue;
+pub(crate) mod queue;
 mod slot;
-pub mod source;
+pub(crate) mod source;
 mod toolchain;
 mod tree;
 
@@ -41,8 +41,8 @@ use queue::Queue;
 use source::Base;
 use toolchain::Toolchain;
 
-pub use crate::interrupt::Interrupted;
-pub use cache::{Removed, clean};
+pub(crate) use crate::interrupt::Interrupted;
+pub use cache::clean;
 pub use source::Source;
 
 /// Counts up whenever the same input would give another kernel than before, because this module has changed.
@@ -139,7 +139,7 @@ impl Built {
 
 /// Where the image of a kernel and its device tree will be, for a reader: the hash is known only once its source is
 /// there.
-pub fn planned(cache: &Path, spec: &KernelSpec) -> (PathBuf, Option<PathBuf>) {
+pub(crate) fn planned(cache: &Path, spec: &KernelSpec) -> (PathBuf, Option<PathBuf>) {
     let dir = Cache(cache).kernels().join("HASH");
     let dtb = spec.dtb.as_deref().map(|dtb| dir.join(file_name(dtb)));
     (dir.join(file_name(&spec.image)), dtb)

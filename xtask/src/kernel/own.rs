@@ -25,7 +25,7 @@ const TICK: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// A file cannot be read.
-pub fn listing(root: &Path, index: &Path) -> Result<Listing> {
+pub(super) fn listing(root: &Path, index: &Path) -> Result<Listing> {
     let known = read_index(index);
     let settled = SystemTime::now() - TICK;
     let mut listing = Listing::new();
@@ -64,7 +64,7 @@ pub fn listing(root: &Path, index: &Path) -> Result<Listing> {
 
 /// What identifies the content of a file: a digest, with `x` before it if it is executable; of a symbolic link,
 /// where it points.
-pub fn identify(file: &Path) -> io::Result<String> {
+pub(super) fn identify(file: &Path) -> io::Result<String> {
     let meta = fs::symlink_metadata(file)?;
     if meta.is_symlink() {
         return Ok(format!("> {}", fs::read_link(file)?.display()));
@@ -140,7 +140,7 @@ fn git_files(root: &Path) -> Result<Option<Vec<String>>> {
 ///
 /// # Errors
 /// A directory cannot be read.
-pub fn walk(root: &Path) -> Result<Vec<String>> {
+pub(super) fn walk(root: &Path) -> Result<Vec<String>> {
     let mut files = Vec::new();
     let entries = WalkDir::new(root).into_iter();
     for entry in entries.filter_entry(|entry| entry.file_name() != ".git") {

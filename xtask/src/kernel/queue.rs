@@ -16,14 +16,14 @@ const DIR: &str = "kernel-patches";
 
 /// Patches in the order they apply.
 #[derive(Clone, Debug, Default)]
-pub struct Queue {
+pub(crate) struct Queue {
     /// The patches.
     pub patches: Vec<Patch>,
 }
 
 /// One patch.
 #[derive(Clone, Debug)]
-pub struct Patch {
+pub(crate) struct Patch {
     /// What a person calls it: `kernel-patches/6.12/0001-….patch`.
     pub name: String,
     /// Where it is.
@@ -36,13 +36,13 @@ pub struct Patch {
 
 /// What a queue makes of a source: for each path it touches the identity of the content and the file that has
 /// it, or `None` where it takes the file away.
-pub type Overlay = BTreeMap<String, Option<(String, PathBuf)>>;
+pub(crate) type Overlay = BTreeMap<String, Option<(String, PathBuf)>>;
 
 /// Reads the queue for kernels of the version `series` (`6.12`).
 ///
 /// # Errors
 /// There is none for this version, or a patch that it names is not there.
-pub fn read(checkout: &Path, series: &str) -> Result<Queue> {
+pub(crate) fn read(checkout: &Path, series: &str) -> Result<Queue> {
     let below = Path::new(DIR).join(series);
     let path = below.join("series");
     let text = match fs::read_to_string(checkout.join(&path)) {
@@ -79,7 +79,7 @@ pub fn read(checkout: &Path, series: &str) -> Result<Queue> {
 ///
 /// # Errors
 /// One is not there.
-pub fn fixes(checkout: &Path, series: &str, names: &[String]) -> Result<Queue> {
+pub(crate) fn fixes(checkout: &Path, series: &str, names: &[String]) -> Result<Queue> {
     let mut queue = Queue::default();
     for name in names {
         let name = Path::new(DIR).join(series).join("fixes").join(name);
@@ -95,7 +95,7 @@ pub fn fixes(checkout: &Path, series: &str, names: &[String]) -> Result<Queue> {
 }
 
 /// Names in a series file with their line numbers, as quilt reads it.
-pub fn names(series: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(crate) fn names(series: &str) -> impl Iterator<Item = (usize, &str)> {
     let words = series
         .lines()
         .map(|line| line.split('#').next().unwrap_or(line).trim());
@@ -135,7 +135,7 @@ impl Queue {
     ///
     /// # Errors
     /// One of them cannot be read.
-    pub fn add(&mut self, files: &[PathBuf]) -> Result<()> {
+    pub(crate) fn add(&mut self, files: &[PathBuf]) -> Result<()> {
         for file in files {
             let path = fs::canonicalize(file)
                 .with_context(|| format!("find the patch {}", file.display()))?;
@@ -155,7 +155,7 @@ impl Queue {
     ///
     /// # Errors
     /// A patch does not apply: names patch, file and line. The source has the queue already: says so.
-    pub fn apply(&self, root: &Path, scratch: &Path) -> Result<Overlay> {
+    pub(crate) fn apply(&self, root: &Path, scratch: &Path) -> Result<Overlay> {
         let touched: BTreeSet<String> = self
             .patches
             .iter()

@@ -27,7 +27,7 @@ use super::source::{Base, Listing};
 use super::{Inputs, LABEL, Label, Progress, Request, digest, file_name, tree};
 
 /// A slot that is ours alone.
-pub struct Slot<'a> {
+pub(super) struct Slot<'a> {
     request: &'a Request<'a>,
     dir: PathBuf,
     estimate: PathBuf,
@@ -36,7 +36,7 @@ pub struct Slot<'a> {
 
 impl<'a> Slot<'a> {
     /// The slot for the request, once nobody else builds in it.
-    pub fn lock(
+    pub(super) fn lock(
         cache: Cache,
         base: &Base,
         request: &'a Request,
@@ -55,7 +55,7 @@ impl<'a> Slot<'a> {
     }
 
     /// Builds the kernel and puts it into the directory `kernel`.
-    pub fn build(
+    pub(super) fn build(
         &self,
         inputs: &Inputs,
         hash: &str,

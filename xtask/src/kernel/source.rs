@@ -19,14 +19,14 @@ pub enum Source {
 }
 
 /// For each file of a tree, by its path below the root: what identifies the content, executable or not included.
-pub type Listing = std::collections::BTreeMap<String, String>;
+pub(crate) type Listing = std::collections::BTreeMap<String, String>;
 
 /// What stands for the content of a file in a source that never changes.
-pub const PRISTINE: &str = "=";
+pub(crate) const PRISTINE: &str = "=";
 
 /// A source that is there to be read.
 #[derive(Debug)]
-pub struct Base {
+pub(crate) struct Base {
     /// Tells it from any other, and fit for the name of a directory.
     pub id: String,
     /// What the hash of a kernel has of it: as `id`, but two trees with the same content share it.
@@ -45,12 +45,12 @@ pub struct Base {
 
 impl Base {
     /// Whether the files may be shared by hard links.
-    pub fn is_frozen(&self) -> bool {
+    pub(crate) fn is_frozen(&self) -> bool {
         self.listing.is_none()
     }
 
     /// The files of the source.
-    pub fn listing(&self) -> Result<Listing> {
+    pub(crate) fn listing(&self) -> Result<Listing> {
         match &self.listing {
             Some(listing) => Ok(listing.clone()),
             None => {
@@ -68,7 +68,11 @@ impl Base {
 ///
 /// # Errors
 /// It cannot be had, or is no kernel source.
-pub fn open(source: &Source, cache: Cache, progress: &mut dyn FnMut(Progress)) -> Result<Base> {
+pub(crate) fn open(
+    source: &Source,
+    cache: Cache,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Base> {
     match source {
         Source::Debian => open_unpacked(
             &cache.sources().join(debian::PACKAGE),
@@ -173,7 +177,7 @@ fn open_tree(path: &Path, cache: Cache, progress: &mut dyn FnMut(Progress)) -> R
 ///
 /// # Errors
 /// This is not the top of a kernel source.
-pub fn series(root: &Path) -> Result<String> {
+pub(crate) fn series(root: &Path) -> Result<String> {
     let makefile = root.join("Makefile");
     let text = fs::read_to_string(&makefile).with_context(|| {
         format!(

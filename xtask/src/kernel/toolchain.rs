@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 /// What the tools say of themselves, which is all that kbuild goes by as well.
 #[derive(Debug)]
-pub struct Toolchain {
+pub(super) struct Toolchain {
     /// First line of `gcc --version`.
     pub compiler: String,
     /// First line of `ld --version`.
@@ -20,7 +20,7 @@ impl Toolchain {
     ///
     /// # Errors
     /// One is missing.
-    pub fn find(cross: &str) -> Result<Self> {
+    pub(super) fn find(cross: &str) -> Result<Self> {
         Ok(Toolchain {
             compiler: version(&format!("{cross}gcc"))?,
             linker: version(&format!("{cross}ld"))?,

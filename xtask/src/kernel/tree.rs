@@ -24,7 +24,12 @@ const UNKNOWN: &str = "?";
 ///
 /// # Errors
 /// A file cannot be read or written; a user's file changed while it was copied.
-pub fn follow(base: &Base, overlay: &Overlay, tree: &Path, record: &Path) -> Result<Listing> {
+pub(super) fn follow(
+    base: &Base,
+    overlay: &Overlay,
+    tree: &Path,
+    record: &Path,
+) -> Result<Listing> {
     let mut wanted = base.listing()?;
     for (path, content) in overlay {
         match content {

@@ -7,15 +7,15 @@ use crate::oracle::CONFIG;
 use crate::target::{Ends, QemuSpec};
 
 /// Console log of a boot, in its directory.
-pub const CONSOLE: &str = "console.log";
+pub(crate) const CONSOLE: &str = "console.log";
 /// Records of a boot, in its directory.
-pub const RECORDS: &str = "records.log";
+pub(crate) const RECORDS: &str = "records.log";
 /// gdb stub of a boot, in its directory: a Unix socket.
-pub const GDB: &str = "gdb.sock";
+pub(crate) const GDB: &str = "gdb.sock";
 
 /// Whom the console belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Console {
+pub(crate) enum Console {
     /// The lab: it goes to [`CONSOLE`], and a crash ends the machine.
     Log,
     /// A person: it is the terminal QEMU was started from, with QEMU's monitor behind Ctrl-A c; a crash waits to be looked at.
@@ -24,7 +24,7 @@ pub enum Console {
 
 /// What is particular to one start of a machine.
 #[derive(Clone, Debug)]
-pub struct Boot<'a> {
+pub(crate) struct Boot<'a> {
     /// `kvm` or `tcg`.
     pub accel: &'a str,
     /// The kernel image.
@@ -42,7 +42,7 @@ pub struct Boot<'a> {
 }
 
 /// The arguments of QEMU, without the program. Relative paths are relative to the directory of the boot.
-pub fn qemu(spec: &QemuSpec, boot: &Boot) -> Vec<String> {
+pub(crate) fn qemu(spec: &QemuSpec, boot: &Boot) -> Vec<String> {
     let mut args = Args::default();
     args.pair("-machine", &spec.machine);
     args.pair("-accel", boot.accel);
@@ -119,7 +119,7 @@ impl Args {
 }
 
 /// The command as a person pastes it into a shell: one option a line, quoted where a shell asks for it.
-pub fn to_paste(dir: &Path, binary: &str, args: &[String]) -> String {
+pub(crate) fn to_paste(dir: &Path, binary: &str, args: &[String]) -> String {
     let mut text = format!(
         "cd {} &&\n{}",
         quote(&dir.display().to_string()),
@@ -133,7 +133,7 @@ pub fn to_paste(dir: &Path, binary: &str, args: &[String]) -> String {
 }
 
 /// `word` as a shell reads it back.
-pub fn quote(word: &str) -> String {
+pub(crate) fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     match !word.is_empty() && word.chars().all(plain) {
         true => word.to_owned(),

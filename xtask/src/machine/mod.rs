@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Machine: QEMU's arguments, and QEMU as a process that never outlives the lab.
 
-pub mod args;
-pub mod process;
+pub(crate) mod args;
+pub(crate) mod process;

@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// A machine that was started. Dropped, it is stopped.
 #[derive(Debug)]
-pub struct Machine {
+pub(crate) struct Machine {
     dir: PathBuf,
     child: Child,
     console: Tail,
@@ -32,7 +32,7 @@ pub struct Machine {
 
 /// How QEMU ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// By itself, without complaint. Says nothing about the guest.
     Exit,
     /// Killed by this signal.
@@ -46,7 +46,7 @@ impl Machine {
     ///
     /// # Errors
     /// The program is not there or the directory cannot be written to.
-    pub fn start(dir: &Path, binary: &str, args: &[String]) -> Result<Self> {
+    pub(crate) fn start(dir: &Path, binary: &str, args: &[String]) -> Result<Self> {
         let create = |name: &str| {
             let path = dir.join(name);
             File::create(&path).with_context(|| format!("make {}", path.display()))
@@ -77,7 +77,7 @@ impl Machine {
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn console(&mut self) -> Result<Vec<u8>> {
+    pub(crate) fn console(&mut self) -> Result<Vec<u8>> {
         self.console.more()
     }
 
@@ -85,7 +85,7 @@ impl Machine {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn records(&mut self) -> Result<Vec<u8>> {
+    pub(crate) fn records(&mut self) -> Result<Vec<u8>> {
         self.records.more()
     }
 
@@ -93,7 +93,7 @@ impl Machine {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn findings(&mut self) -> Result<Vec<u8>> {
+    pub(crate) fn findings(&mut self) -> Result<Vec<u8>> {
         self.findings.more()
     }
 
@@ -101,7 +101,7 @@ impl Machine {
     ///
     /// # Errors
     /// The process cannot be asked.
-    pub fn ended(&mut self) -> Result<Option<End>> {
+    pub(crate) fn ended(&mut self) -> Result<Option<End>> {
         let status = self.child.try_wait().context("wait for QEMU")?;
         Ok(status.map(|status| match (status.signal(), status.code()) {
             (Some(signal), _) => End::Signal(signal),
@@ -111,7 +111,7 @@ impl Machine {
     }
 
     /// Stops QEMU, gently if it lets itself be.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         // Nothing is left to be done about a process that even SIGKILL does not end.
         let _ = guard::stop(&mut self.child, GRACE);
     }

@@ -10,10 +10,10 @@ use crate::setup::accel::Accel;
 use crate::target::{CacheSpec, Target};
 
 /// Why it does not watch where nobody wants it.
-pub const NOT_WANTED: &str = "not wanted";
+pub(crate) const NOT_WANTED: &str = "not wanted";
 
 /// Why it does not watch where there is nothing to see.
-pub const NO_ALIASES: &str = "data caches do not alias";
+pub(crate) const NO_ALIASES: &str = "data caches do not alias";
 
 /// Whether to run under the oracle, as asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -94,7 +94,7 @@ impl Wanted {
 
 /// How a target runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Choice {
+pub(crate) enum Choice {
     /// Under the oracle.
     On(Depth),
     /// Without it, for this reason.
@@ -105,7 +105,7 @@ pub enum Choice {
 ///
 /// # Errors
 /// It was asked for by name, the target's cache aliases, and yet it cannot be: says what to do.
-pub fn choose(wanted: Wanted, target: &Target, accel: Accel, qemu: &Qemu) -> Result<Choice> {
+pub(crate) fn choose(wanted: Wanted, target: &Target, accel: Accel, qemu: &Qemu) -> Result<Choice> {
     let cache = &target.cache;
     if wanted.wish == Wish::Off {
         return Ok(Choice::Off(NOT_WANTED.into()));
@@ -148,7 +148,7 @@ fn obstacle(target: &Target, accel: Accel, qemu: &Qemu) -> Option<(String, Strin
 ///
 /// # Errors
 /// As [`choose`]; or no cache of `targets` aliases, so that there is nothing to see.
-pub fn check(
+pub(crate) fn check(
     wanted: Wanted,
     targets: &[Target],
     accel: Accel,

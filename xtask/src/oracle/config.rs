@@ -10,7 +10,7 @@ use crate::target::{CacheKind, CacheSpec, ModelArch, ModelSpec, WritePolicy};
 
 /// What the plugin is to model, and where it writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Config {
+pub(crate) struct Config {
     /// Its table of instructions.
     pub arch: ModelArch,
     /// The cache.
@@ -29,7 +29,7 @@ pub struct Config {
 
 /// A cache as the plugin knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cache {
+pub(crate) struct Cache {
     /// How it is indexed and tagged.
     pub kind: CacheKind,
     /// Bytes after which colours repeat.
@@ -42,7 +42,7 @@ pub struct Cache {
 
 impl Config {
     /// For the machine with this cache and `model`; `symbols` is left out where there is no such file.
-    pub fn new(cache: &CacheSpec, model: &ModelSpec, depth: Depth, symbols: &Path) -> Self {
+    pub(crate) fn new(cache: &CacheSpec, model: &ModelSpec, depth: Depth, symbols: &Path) -> Self {
         Self {
             arch: model.arch,
             cache: Cache {
@@ -60,7 +60,7 @@ impl Config {
     }
 
     /// The content of the file.
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let text = serde_json::to_string_pretty(self).expect("it is plain data");
         text + "\n"
     }

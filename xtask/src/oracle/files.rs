@@ -14,7 +14,7 @@ use crate::verdict::{CaseResult, Found, RunResult};
 
 /// A finding, and what was modelled when it was found.
 #[derive(Clone, Debug)]
-pub struct Story {
+pub(crate) struct Story {
     /// The whole of the finding.
     pub finding: Finding,
     /// What the plugin was told.
@@ -22,10 +22,10 @@ pub struct Story {
 }
 
 /// The stories of a run by the names of their findings; for one that is not to be had, why.
-pub type Stories = BTreeMap<String, Result<Story, String>>;
+pub(crate) type Stories = BTreeMap<String, Result<Story, String>>;
 
 /// All findings of a run: the target, the case, and what was found.
-pub fn findings(result: &RunResult) -> impl Iterator<Item = (&str, &CaseResult, &Found)> {
+pub(crate) fn findings(result: &RunResult) -> impl Iterator<Item = (&str, &CaseResult, &Found)> {
     result.targets.iter().flat_map(|target| {
         target.cases.iter().flat_map(move |case| {
             let found = case.oracle.iter().flat_map(|watched| &watched.findings);
@@ -38,12 +38,17 @@ pub fn findings(result: &RunResult) -> impl Iterator<Item = (&str, &CaseResult, 
 ///
 /// # Errors
 /// The files of its boot are gone or not what they were, or the case never ran: names the file.
-pub fn story(run_dir: &Path, target: &str, case: &CaseResult, found: &Found) -> Result<Story> {
+pub(crate) fn story(
+    run_dir: &Path,
+    target: &str,
+    case: &CaseResult,
+    found: &Found,
+) -> Result<Story> {
     Boot::read(&dir_of(run_dir, target, case)?)?.story(found)
 }
 
 /// The stories of all findings of the run in `run_dir`.
-pub fn stories(run_dir: &Path, result: &RunResult) -> Stories {
+pub(crate) fn stories(run_dir: &Path, result: &RunResult) -> Stories {
     // A file has the findings of a whole boot, and is read once.
     let mut boots: BTreeMap<PathBuf, Result<Boot, String>> = BTreeMap::new();
     let mut stories = Stories::new();

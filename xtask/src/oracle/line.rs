@@ -12,7 +12,7 @@ use crate::target::ModelArch;
 /// A line of [`FINDINGS`](super::FINDINGS).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Line {
+pub(crate) enum Line {
     /// The plugin is there.
     Hello(Hello),
     /// The plugin does not trust itself and has stopped.
@@ -35,7 +35,7 @@ pub enum Line {
 
 /// What the plugin says it models.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hello {
+pub(crate) struct Hello {
     /// Version of the plugin.
     pub version: String,
     /// The table of instructions.
@@ -48,7 +48,7 @@ pub struct Hello {
 
 /// An address whose page is known, to see whether the plugin gets the right one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known {
+pub(crate) struct Known {
     /// Virtual address.
     #[serde(rename = "virtual")]
     pub address: Hex,
@@ -60,7 +60,7 @@ pub struct Known {
 
 /// Two accesses to a line, of which the later may get, or leave, stale data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The window it is from.
     pub window: u32,
     /// Its number among those of the window.
@@ -80,7 +80,7 @@ pub struct Finding {
 impl Finding {
     /// The story, with the earlier access in its place where the story leaves it out: it may be older than all that is
     /// kept, or one more store to a dirty line.
-    pub fn accesses(&self) -> Vec<&Access> {
+    pub(crate) fn accesses(&self) -> Vec<&Access> {
         let mut accesses: Vec<&Access> = self.story.iter().collect();
         let place = accesses.partition_point(|access| access.at < self.earlier.at);
         let told = accesses
@@ -96,7 +96,7 @@ impl Finding {
 /// What may go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The line is dirty under another colour: what is there is not seen.
     DirtyElsewhere,
     /// The line is dirty under two colours: one is written back over the other.
@@ -117,7 +117,7 @@ impl fmt::Display for Kind {
 
 /// An access to a line, or something done to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Access {
+pub(crate) struct Access {
     /// Its place in the order of all accesses of the boot.
     pub at: u64,
     /// What it was.
@@ -144,7 +144,7 @@ pub struct Access {
 /// What an access does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Op {
+pub(crate) enum Op {
     /// Reads.
     Load,
     /// Writes.
@@ -159,7 +159,7 @@ pub enum Op {
 
 impl Op {
     /// `load`, as in a table.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Op::Load => "load",
             Op::Store => "store",
@@ -173,7 +173,7 @@ impl Op {
 /// Whose access it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum By {
+pub(crate) enum By {
     /// A process's.
     Process,
     /// The kernel's.
@@ -182,7 +182,7 @@ pub enum By {
 
 impl By {
     /// `process`, as in a table.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             By::Process => "process",
             By::Kernel => "kernel",
@@ -192,7 +192,7 @@ impl By {
 
 /// The end of a window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct End {
+pub(crate) struct End {
     /// Its number.
     pub window: u32,
     /// Findings, each as often as it was found.
@@ -207,7 +207,7 @@ pub struct End {
 
 /// A number that is written as `0x1f`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Hex(pub u64);
+pub(crate) struct Hex(pub u64);
 
 impl fmt::Display for Hex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -20,7 +20,7 @@ const FIRST_CASE: u32 = 16;
 
 /// What was found in a window.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Window {
+pub(crate) struct Window {
     /// The findings that were written, in order.
     pub findings: Vec<Finding>,
     /// Its end; none where the boot ended first.
@@ -31,13 +31,13 @@ pub struct Window {
 
 impl Window {
     /// How many findings differ, those that were not written included.
-    pub fn distinct(&self) -> u64 {
+    pub(crate) fn distinct(&self) -> u64 {
         let counted = self.end.as_ref().map_or(0, |end| end.distinct);
         counted.max(self.findings.len() as u64)
     }
 
     /// How often the finding of this number was found, as far as is known.
-    pub fn times(&self, number: u32) -> u64 {
+    pub(crate) fn times(&self, number: u32) -> u64 {
         let counts = self.end.iter().flat_map(|end| &end.repeats);
         let place = (number as usize).checked_sub(1);
         place
@@ -47,11 +47,11 @@ impl Window {
 }
 
 /// What the oracle has to say of a case: what was found, or why it cannot be trusted.
-pub type Heard = Result<Window, String>;
+pub(crate) type Heard = Result<Window, String>;
 
 /// Listens through one boot.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     /// What the plugin was told.
     config: Config,
     /// Cases of the boot.
@@ -66,7 +66,7 @@ pub struct Listener {
 
 impl Listener {
     /// Listens to a plugin that was told `config`, in a boot of so many cases.
-    pub fn new(config: Config, cases: usize) -> Self {
+    pub(crate) fn new(config: Config, cases: usize) -> Self {
         Self {
             config,
             cases,
@@ -79,7 +79,7 @@ impl Listener {
     }
 
     /// Takes what the plugin wrote since the last time.
-    pub fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             match byte {
                 b'\n' => {
@@ -92,12 +92,12 @@ impl Listener {
     }
 
     /// Why it cannot be trusted, if so.
-    pub fn distrust(&self) -> Option<&str> {
+    pub(crate) fn distrust(&self) -> Option<&str> {
         self.distrust.as_deref()
     }
 
     /// The first case starts: what had to be shown before has been shown.
-    pub fn check_controls(&mut self) {
+    pub(crate) fn check_controls(&mut self) {
         if let Some(why) = self.missed_control() {
             self.doubt(why);
         }
@@ -105,7 +105,7 @@ impl Listener {
 
     /// What it has to say of the case at place `at` of the boot's plan. One that was cut short has no end of its window
     /// to show.
-    pub fn of_case(&mut self, at: usize, cut_short: bool) -> Heard {
+    pub(crate) fn of_case(&mut self, at: usize, cut_short: bool) -> Heard {
         let window = self.windows.remove(&(FIRST_CASE + at as u32));
         let trouble = match (&window, cut_short) {
             (_, true) => None,

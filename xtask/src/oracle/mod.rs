@@ -6,30 +6,31 @@
 //! answers with [lines of JSON](mod@line), a [`Listener`](listener::Listener) decides whether they can be trusted and whose
 //! each finding is, and [`story`] tells one to a person. [`files`] finds it again after the run. [`selftest`] breaks what it watches, to see that it notices.
 
-pub mod choice;
-pub mod config;
-pub mod files;
-pub mod line;
-pub mod listener;
-pub mod plugin;
-pub mod qemu;
-pub mod selftest;
-pub mod story;
+pub(crate) mod choice;
+pub(crate) mod config;
+pub(crate) mod files;
+pub(crate) mod line;
+pub(crate) mod listener;
+pub(crate) mod plugin;
+pub(crate) mod qemu;
+pub(crate) mod selftest;
+pub(crate) mod story;
 
-pub use choice::{Choice, Depth, Wanted, Wish, choose};
-pub use config::Config;
+pub(crate) use choice::{Choice, choose};
+pub use choice::{Depth, Wanted, Wish};
+pub(crate) use config::Config;
 
 use std::path::PathBuf;
 
 /// What is written for the plugin, in the directory of a boot.
-pub const CONFIG: &str = "oracle.json";
+pub(crate) const CONFIG: &str = "oracle.json";
 
 /// What the plugin writes, in the directory of a boot.
-pub const FINDINGS: &str = "oracle.jsonl";
+pub(crate) const FINDINGS: &str = "oracle.jsonl";
 
 /// The oracle as a boot needs it.
 #[derive(Clone, Debug)]
-pub struct Oracle {
+pub(crate) struct Oracle {
     /// The plugin.
     pub plugin: PathBuf,
     /// What it is to model.

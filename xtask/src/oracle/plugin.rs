@@ -12,7 +12,7 @@ use crate::cargo;
 ///
 /// # Errors
 /// The build fails: carries what the compiler said.
-pub fn build(checkout: &Path) -> Result<PathBuf> {
+pub(crate) fn build(checkout: &Path) -> Result<PathBuf> {
     let what = "the oracle (`--oracle off` runs without it)";
     cargo::run(
         command(checkout),
@@ -23,7 +23,7 @@ pub fn build(checkout: &Path) -> Result<PathBuf> {
 }
 
 /// Where the plugin will be, for a reader.
-pub fn planned(checkout: &Path) -> PathBuf {
+pub(crate) fn planned(checkout: &Path) -> PathBuf {
     target_dir(checkout).join("release/liboracle.so")
 }
 

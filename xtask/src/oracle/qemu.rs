@@ -10,11 +10,11 @@ use crate::version::number_in;
 
 /// The first QEMU whose plugin interface is of version 4, which the oracle is built against (QEMU_PLUGIN_VERSION
 /// in include/qemu/qemu-plugin.h).
-pub const FIRST: (u32, u32) = (9, 2);
+pub(crate) const FIRST: (u32, u32) = (9, 2);
 
 /// What a QEMU says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Qemu {
+pub(crate) struct Qemu {
     /// `10.0.2`; empty where it does not say.
     pub version: String,
     /// Whether it was built to load plugins.
@@ -26,7 +26,7 @@ impl Qemu {
     ///
     /// # Errors
     /// It cannot be run.
-    pub fn ask(program: impl AsRef<Path>) -> Result<Self> {
+    pub(crate) fn ask(program: impl AsRef<Path>) -> Result<Self> {
         let program = program.as_ref();
         let output = |argument: &str| -> Result<String> {
             let mut command = Command::new(program);
@@ -49,7 +49,7 @@ impl Qemu {
     }
 
     /// Why it cannot load the oracle, if so.
-    pub fn unfit(&self) -> Option<String> {
+    pub(crate) fn unfit(&self) -> Option<String> {
         let (major, minor) = FIRST;
         let version = match self.version.as_str() {
             "" => "of unknown version",

@@ -19,12 +19,12 @@ use crate::target::{CacheKind, Target};
 use crate::verdict::{TargetResult, Verdict};
 
 /// Where the trials are, in `mutants/`.
-pub const TRIALS: &str = "oracle.yaml";
+pub(crate) const TRIALS: &str = "oracle.yaml";
 
 /// One thing that is broken.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Trial {
+pub(crate) struct Trial {
     /// Name, as in `cargo xtask oracle selftest NAME`.
     pub name: String,
     /// What is broken, in a sentence.
@@ -51,7 +51,7 @@ fn regex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Regex, D::Error> 
 
 impl Trial {
     /// Why it is not made on `target`, if so.
-    pub fn skipped<'t>(&'t self, target: &Target) -> Option<&'t str> {
+    pub(crate) fn skipped<'t>(&'t self, target: &Target) -> Option<&'t str> {
         let of_cache = self.caches.contains(&target.cache.kind);
         let word = self.skip.get(&target.name).map(String::as_str);
         word.or((!of_cache).then_some("nothing to notice on its kind of cache"))
@@ -62,7 +62,7 @@ impl Trial {
 ///
 /// # Errors
 /// The file does not parse, a patch is not there: names it.
-pub fn load(mutants: &Path) -> Result<Vec<Trial>> {
+pub(crate) fn load(mutants: &Path) -> Result<Vec<Trial>> {
     let path = mutants.join(TRIALS);
     let text =
         std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
@@ -85,7 +85,7 @@ pub fn load(mutants: &Path) -> Result<Vec<Trial>> {
 ///
 /// # Errors
 /// One that does not exist: says which there are.
-pub fn select(trials: Vec<Trial>, names: &[String]) -> Result<Vec<Trial>> {
+pub(crate) fn select(trials: Vec<Trial>, names: &[String]) -> Result<Vec<Trial>> {
     if let Some(unknown) = names
         .iter()
         .find(|name| trials.iter().all(|trial| trial.name != **name))
@@ -102,7 +102,7 @@ pub fn select(trials: Vec<Trial>, names: &[String]) -> Result<Vec<Trial>> {
 
 /// What a trial came to on a target.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Name of the trial.
     pub trial: String,
     /// Name of the target.
@@ -115,7 +115,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// That a trial was not made on a target.
-    pub fn not_tried(trial: &Trial, target: &Target, why: &str) -> Outcome {
+    pub(crate) fn not_tried(trial: &Trial, target: &Target, why: &str) -> Outcome {
         Outcome {
             trial: trial.name.clone(),
             target: target.name.clone(),
@@ -126,7 +126,11 @@ impl Outcome {
 }
 
 /// Judges a trial by what became of its cases under the oracle, and without it where the kernel was broken.
-pub fn judge(trial: &Trial, plain: Option<&TargetResult>, watched: &TargetResult) -> Outcome {
+pub(crate) fn judge(
+    trial: &Trial,
+    plain: Option<&TargetResult>,
+    watched: &TargetResult,
+) -> Outcome {
     let told = told(plain, watched);
     Outcome {
         trial: trial.name.clone(),
@@ -198,7 +202,7 @@ fn passed(count: usize) -> String {
 }
 
 /// The outcomes as a Markdown table.
-pub fn table(outcomes: &[Outcome]) -> String {
+pub(crate) fn table(outcomes: &[Outcome]) -> String {
     let mut text = "| trial | target | noticed | what was seen |\n|---|---|---|---|\n".to_owned();
     for outcome in outcomes {
         let noticed = match outcome.noticed {

@@ -10,12 +10,12 @@ use crate::target::CacheKind;
 use crate::verdict::Found;
 
 /// What a finding of `case` on `target` is called.
-pub fn id(target: &str, case: &str, number: u32) -> String {
+pub(crate) fn id(target: &str, case: &str, number: u32) -> String {
     format!("{target}/{case}/{number}")
 }
 
 /// A finding of a `window`, which is that of `case` on `target`, as the reports have it.
-pub fn found(finding: &Finding, window: &Window, target: &str, case: &str) -> Found {
+pub(crate) fn found(finding: &Finding, window: &Window, target: &str, case: &str) -> Found {
     let page = window.page;
     Found {
         id: id(target, case, finding.number),
@@ -34,7 +34,7 @@ fn page_of(finding: &Finding, page: u64) -> Hex {
 }
 
 /// What is found, in a sentence; `page` is the size of a page in bytes.
-pub fn sentence(finding: &Finding, page: u64) -> String {
+pub(crate) fn sentence(finding: &Finding, page: u64) -> String {
     let Finding {
         kind,
         earlier,
@@ -81,7 +81,7 @@ fn told(access: &Access) -> String {
 
 /// The story of a finding, which `found` is in the reports; `case` and `boot` are where it was found, `config` is what
 /// was modelled.
-pub fn explain(
+pub(crate) fn explain(
     found: &Found,
     case: &str,
     boot: usize,

@@ -4,7 +4,7 @@
 use crate::verdict::RunResult;
 
 /// The whole result, indented.
-pub fn render(result: &RunResult) -> String {
+pub(crate) fn render(result: &RunResult) -> String {
     let mut text = serde_json::to_string_pretty(result)
         .expect("a result is structs of strings and numbers, which JSON can say");
     text.push('\n');

@@ -10,7 +10,7 @@ use crate::report::{findings, rows, suites, untested};
 use crate::verdict::{CaseResult, RunResult, TargetResult, Verdict};
 
 /// The whole result.
-pub fn render(result: &RunResult) -> String {
+pub(crate) fn render(result: &RunResult) -> String {
     let mut report = Report::new("dmmap-lab");
     report.set_time(duration(result.seconds));
     for target in &result.targets {

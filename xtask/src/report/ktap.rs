@@ -8,7 +8,7 @@ use crate::report::{findings, suites, untested};
 use crate::verdict::{CaseResult, RunResult, TargetResult, Verdict};
 
 /// The whole result.
-pub fn render(result: &RunResult) -> String {
+pub(crate) fn render(result: &RunResult) -> String {
     let mut lines = block(result.targets.iter().map(target).collect());
     if result.interrupted {
         lines.push("# interrupted".into());

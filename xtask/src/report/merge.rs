@@ -16,7 +16,7 @@ use crate::verdict::{CaseResult, Provenance, RunResult, SCHEMA, TargetResult};
 
 /// A result, and the file it was read from.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub(crate) struct Part {
     /// The file, for what is said of it.
     pub file: PathBuf,
     /// What it holds.
@@ -28,7 +28,7 @@ pub struct Part {
 ///
 /// # Errors
 /// A target was tested with different kernels or flavours, or a case of it twice: names both files. There is no part.
-pub fn merge(parts: Vec<Part>, plan: &[String]) -> Result<RunResult> {
+pub(crate) fn merge(parts: Vec<Part>, plan: &[String]) -> Result<RunResult> {
     let run = frame(&parts)?;
     let mut targets: Vec<Joined> = Vec::new();
     for part in parts {
@@ -213,7 +213,7 @@ fn agree(ours: &mut String, other: &str) {
 /// # Errors
 /// One cannot be read, is no result, is of another layout, or a directory has none: names it and says what was
 /// expected.
-pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Part>> {
+pub(crate) fn read_all(paths: &[PathBuf]) -> Result<Vec<Part>> {
     let mut parts = Vec::new();
     for path in paths {
         for file in results_in(path)? {
@@ -230,7 +230,7 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Part>> {
 ///
 /// # Errors
 /// As [`read_all`].
-pub fn read(path: &Path) -> Result<RunResult> {
+pub(crate) fn read(path: &Path) -> Result<RunResult> {
     let file = match path.is_dir() {
         true => path.join(RESULTS),
         false => path.to_owned(),

@@ -4,17 +4,17 @@
 //! While a run goes on, [`Events`] passes each event to the reporters, of which [`term::Term`] is the one a person
 //! sees. When it is over, [`write_all`] writes its result for programs.
 
-pub mod html;
-pub mod json;
-pub mod junit;
-pub mod ktap;
-pub mod merge;
-pub mod rows;
+pub(crate) mod html;
+pub(crate) mod json;
+pub(crate) mod junit;
+pub(crate) mod ktap;
+pub(crate) mod merge;
+pub(crate) mod rows;
 #[cfg(test)]
 pub(crate) mod samples;
-pub mod targets;
-pub mod term;
-pub mod words;
+pub(crate) mod targets;
+pub(crate) mod term;
+pub(crate) mod words;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 
 use html::Told;
-pub use term::Style;
+pub(crate) use term::Style;
 
 use crate::event::{Event, Reporter};
 use crate::oracle::files::{self, Stories};
@@ -30,7 +30,7 @@ use crate::paths::write_whole;
 use crate::verdict::{CaseResult, Found, RunResult, TargetResult};
 
 /// The report for programs, in the directory of a run and in that of `--report-dir`.
-pub const RESULTS: &str = "results.json";
+pub(crate) const RESULTS: &str = "results.json";
 
 /// Where what a result tells of took place, as far as its reports say so.
 #[derive(Clone, Copy, Debug)]
@@ -48,30 +48,30 @@ pub enum Origin<'a> {
 
 /// Where events go. Clones are cheap and lead to the same reporters.
 #[derive(Clone)]
-pub struct Events {
+pub(crate) struct Events {
     reporters: Arc<Mutex<Vec<Box<dyn Reporter>>>>,
 }
 
 impl Events {
     /// Leads to `reporters`, each of which hears every event.
-    pub fn new(reporters: Vec<Box<dyn Reporter>>) -> Self {
+    pub(crate) fn new(reporters: Vec<Box<dyn Reporter>>) -> Self {
         Self {
             reporters: Arc::new(Mutex::new(reporters)),
         }
     }
 
     /// Leads to the terminal alone, or to what stands in its place.
-    pub fn to_terminal(style: Style) -> Self {
+    pub(crate) fn to_terminal(style: Style) -> Self {
         Self::new(vec![Box::new(term::Term::new(style))])
     }
 
     /// Leads nowhere.
-    pub fn silent() -> Self {
+    pub(crate) fn silent() -> Self {
         Self::new(Vec::new())
     }
 
     /// Passes an event on; returns when every reporter has heard it.
-    pub fn send(&self, event: Event) {
+    pub(crate) fn send(&self, event: Event) {
         // A reporter that panicked took its own thread down; the others still have a run to report.
         let mut reporters = self
             .reporters
@@ -84,7 +84,7 @@ impl Events {
 }
 
 /// The directory of a boot: its console log, its records, the QEMU command to paste.
-pub fn boot_dir(run_dir: &Path, target: &str, boot: usize) -> PathBuf {
+pub(crate) fn boot_dir(run_dir: &Path, target: &str, boot: usize) -> PathBuf {
     run_dir.join(target).join(format!("boot-{boot}"))
 }
 

@@ -24,7 +24,7 @@ const PHASES: [Phase; 6] = [
 
 /// How to run one case again.
 #[derive(Clone, Copy)]
-pub struct Again<'a> {
+pub(crate) struct Again<'a> {
     /// The command without its targets and cases.
     pub command: &'a str,
     /// The target.
@@ -33,7 +33,7 @@ pub struct Again<'a> {
 
 /// A case that did not pass, with all that helps: names, each with its lines, of which there may be none. Of its log and
 /// its console these are the last `shown` lines; `boot` is the run's directory and the boot it ran in.
-pub fn failure(
+pub(crate) fn failure(
     case: &CaseResult,
     again: Again,
     boot: Option<(&Path, usize)>,
@@ -56,7 +56,7 @@ pub fn failure(
 }
 
 /// When a case ended: `after 1.24 s in boot 1`; empty where it neither ended nor ran.
-pub fn when(case: &CaseResult) -> String {
+pub(crate) fn when(case: &CaseResult) -> String {
     let time = case
         .millis
         .map(|millis| format!("after {}", took_millis(millis)));
@@ -66,7 +66,7 @@ pub fn when(case: &CaseResult) -> String {
 }
 
 /// The cases of a target that did not pass, those that never ran and have the same verdict together.
-pub fn failures(target: &TargetResult) -> Vec<Vec<&CaseResult>> {
+pub(crate) fn failures(target: &TargetResult) -> Vec<Vec<&CaseResult>> {
     let failed = |case: &&CaseResult| case.verdict.exit_code() != 0;
     let failed: Vec<&CaseResult> = target.cases.iter().filter(failed).collect();
     let alike = |a: &&CaseResult, b: &&CaseResult| b.boot.is_none() && a.verdict == b.verdict;
@@ -74,7 +74,7 @@ pub fn failures(target: &TargetResult) -> Vec<Vec<&CaseResult>> {
 }
 
 /// What a group of [`failures`] is called after its target: `smoke/boot`, `smoke/boot and 2 more`.
-pub fn named(group: &[&CaseResult]) -> String {
+pub(crate) fn named(group: &[&CaseResult]) -> String {
     let first = group.first().map_or("", |case| &case.id);
     match group.len().saturating_sub(1) {
         0 => first.to_owned(),
@@ -84,7 +84,10 @@ pub fn named(group: &[&CaseResult]) -> String {
 
 /// What a table of targets has no room for; `run_dir` is where the files of its boots are, if they are here at all. If
 /// so, why it was not tested has been told before, and is not told in full again.
-pub fn about_target(target: &TargetResult, run_dir: Option<&Path>) -> Vec<(&'static str, String)> {
+pub(crate) fn about_target(
+    target: &TargetResult,
+    run_dir: Option<&Path>,
+) -> Vec<(&'static str, String)> {
     let mut rows: Vec<(&str, String)> = Vec::new();
     if let Some(failure) = untested(target) {
         let why = match run_dir {
@@ -112,7 +115,7 @@ pub fn about_target(target: &TargetResult, run_dir: Option<&Path>) -> Vec<(&'sta
 }
 
 /// How long a target took: `1 min 48 s: setup 0.10 s, kernel 1 min 34 s`.
-pub fn time(target: &TargetResult) -> String {
+pub(crate) fn time(target: &TargetResult) -> String {
     let phases = PHASES.iter().map(Phase::to_string);
     let phases = phases.filter_map(|name| {
         let seconds = target.seconds.get(&name)?;
@@ -133,7 +136,7 @@ fn watched(target: &TargetResult) -> Option<(&'static str, String)> {
 }
 
 /// What the oracle saw of a target: `user, watched 2 cases; findings: 2`. Nothing where it was not there.
-pub fn seen(target: &TargetResult) -> Option<String> {
+pub(crate) fn seen(target: &TargetResult) -> Option<String> {
     let depth = match target.provenance.oracle.as_str() {
         "" | "off" => return None,
         depth => depth,
@@ -153,7 +156,7 @@ fn headline(text: &str) -> String {
 }
 
 /// Why cases were skipped, each reason once.
-pub fn skips(target: &TargetResult) -> impl Iterator<Item = String> {
+pub(crate) fn skips(target: &TargetResult) -> impl Iterator<Item = String> {
     let mut reasons: Vec<(&str, usize)> = Vec::new();
     for case in &target.cases {
         if let Verdict::Skip { reason } = &case.verdict {
@@ -168,7 +171,7 @@ pub fn skips(target: &TargetResult) -> impl Iterator<Item = String> {
 }
 
 /// What ran on a target, and what it was made of: names and values, without what was not reached.
-pub fn provenance<'a>(
+pub(crate) fn provenance<'a>(
     run: &'a RunResult,
     target: &'a TargetResult,
 ) -> impl Iterator<Item = (&'static str, &'a str)> {
@@ -191,7 +194,7 @@ pub fn provenance<'a>(
 }
 
 /// How a run ended: `done after 2 min 11 s`.
-pub fn end(run: &RunResult) -> String {
+pub(crate) fn end(run: &RunResult) -> String {
     let end = match run.interrupted {
         true => "interrupted",
         false => "done",
@@ -200,12 +203,12 @@ pub fn end(run: &RunResult) -> String {
 }
 
 /// A text, or a dash where there is none.
-pub fn or_dash(text: &str) -> &str {
+pub(crate) fn or_dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
 }
 
 /// [`took_seconds`] for milliseconds.
-pub fn took_millis(millis: u64) -> String {
+pub(crate) fn took_millis(millis: u64) -> String {
     took_seconds(millis as f64 / 1000.0)
 }
 

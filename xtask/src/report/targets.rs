@@ -7,16 +7,16 @@ use crate::target::{CacheKind, CacheSpec, Target};
 use crate::verdict::{CaseResult, RunResult, TargetResult};
 
 /// The line of a document after which the table stands.
-pub const BEGIN: &str = "<!-- targets: begin -->";
+pub(crate) const BEGIN: &str = "<!-- targets: begin -->";
 
 /// The line of a document before which the table stands.
-pub const END: &str = "<!-- targets: end -->";
+pub(crate) const END: &str = "<!-- targets: end -->";
 
 /// Cases named where some did not pass; the rest are counted.
 const NAMED: usize = 3;
 
 /// A row for each target, as Markdown; those without a result in `run` were not run.
-pub fn table(targets: &[Target], run: &RunResult) -> String {
+pub(crate) fn table(targets: &[Target], run: &RunResult) -> String {
     let head = [
         "target", "machine", "cache", "period", "kernel", "passed", "failed", "skipped", "note",
     ];
@@ -117,7 +117,7 @@ fn period(cache: &CacheSpec) -> String {
 ///
 /// # Errors
 /// There is no place for it; says what would make one.
-pub fn put(document: &str, table: &str) -> Result<String, String> {
+pub(crate) fn put(document: &str, table: &str) -> Result<String, String> {
     let (before, _, after) = split(document)?;
     Ok(format!("{before}\n{table}{after}"))
 }
@@ -126,7 +126,7 @@ pub fn put(document: &str, table: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// As [`put`].
-pub fn rows(document: &str) -> Result<Vec<&str>, String> {
+pub(crate) fn rows(document: &str) -> Result<Vec<&str>, String> {
     let (_, table, _) = split(document)?;
     let rows = table.lines().filter_map(|line| {
         let (name, _) = line.strip_prefix("| ")?.split_once(" |")?;

@@ -24,7 +24,7 @@ use view::View;
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verbosity {
+pub(crate) enum Verbosity {
     /// Failures, notes and the summary.
     Quiet,
     /// What is being done, too.
@@ -36,14 +36,14 @@ pub enum Verbosity {
 
 /// How a run is shown.
 #[derive(Clone, Debug)]
-pub struct Style {
+pub(crate) struct Style {
     verbosity: Verbosity,
     again: String,
 }
 
 impl Style {
     /// As a person asked for on the command line.
-    pub fn new(verbose: bool, quiet: bool) -> Self {
+    pub(crate) fn new(verbose: bool, quiet: bool) -> Self {
         Self {
             verbosity: match (verbose, quiet) {
                 (_, true) => Verbosity::Quiet,
@@ -56,14 +56,14 @@ impl Style {
 
     /// With `command` as what runs this again, without what chooses targets and cases:
     /// `cargo xtask test --flavour debug`.
-    pub fn again(mut self, command: impl Into<String>) -> Self {
+    pub(crate) fn again(mut self, command: impl Into<String>) -> Self {
         self.again = command.into();
         self
     }
 }
 
 /// Shows a run on standard output.
-pub struct Term {
+pub(crate) struct Term {
     view: View,
     started: Instant,
     screen: Screen,
@@ -78,7 +78,7 @@ enum Screen {
 
 impl Term {
     /// Shows a run as standard output and the environment allow.
-    pub fn new(style: Style) -> Self {
+    pub(crate) fn new(style: Style) -> Self {
         let live = is_live();
         let screen = if live {
             let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
@@ -134,19 +134,19 @@ impl Reporter for Term {
 }
 
 /// Shows the end of a run whose files lie elsewhere.
-pub fn print_summary(result: &RunResult) {
+pub(crate) fn print_summary(result: &RunResult) {
     let live = is_live();
     print(&text::summary(result, None, Paint { colour: live }));
 }
 
 /// Shows the build of a kernel alone, with the terminal's usual manners.
-pub struct BuildBar {
+pub(crate) struct BuildBar {
     events: Events,
     target: String,
 }
 
 /// Begins to show the build of `target`'s kernel.
-pub fn build_bar(target: &str) -> BuildBar {
+pub(crate) fn build_bar(target: &str) -> BuildBar {
     let events = Events::to_terminal(Style::new(false, false));
     let target = target.to_owned();
     events.send(Event::TargetStart {
@@ -162,7 +162,7 @@ pub fn build_bar(target: &str) -> BuildBar {
 
 impl BuildBar {
     /// Something moved: `done` steps `of` so many, `what` right now.
-    pub fn step(&self, done: u64, of: Option<u64>, what: &str) {
+    pub(crate) fn step(&self, done: u64, of: Option<u64>, what: &str) {
         self.events.send(Event::Progress {
             target: self.target.clone(),
             done,
@@ -172,7 +172,7 @@ impl BuildBar {
     }
 
     /// The build is over.
-    pub fn finish(self) {}
+    pub(crate) fn finish(self) {}
 }
 
 /// A live line: the view's words, and how long the phase has been going on.

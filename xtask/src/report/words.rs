@@ -7,7 +7,7 @@ use super::untested;
 use crate::verdict::{RunResult, TargetResult, Verdict};
 
 /// The verdicts in the order of tables, as [`Verdict::word`] has them.
-pub const VERDICTS: [&str; 7] = [
+pub(crate) const VERDICTS: [&str; 7] = [
     "pass",
     "fail",
     "skip",
@@ -19,7 +19,7 @@ pub const VERDICTS: [&str; 7] = [
 
 /// Cases by how they count in the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Those that passed.
     pub passed: usize,
     /// Those that neither passed nor were skipped, whatever stopped them.
@@ -30,7 +30,7 @@ pub struct Counts {
 
 impl Counts {
     /// Counts one more case.
-    pub fn add(&mut self, verdict: &Verdict) {
+    pub(crate) fn add(&mut self, verdict: &Verdict) {
         match verdict {
             Verdict::Pass => self.passed += 1,
             Verdict::Skip { .. } => self.skipped += 1,
@@ -39,7 +39,7 @@ impl Counts {
     }
 
     /// The counts of a target.
-    pub fn of_target(target: &TargetResult) -> Self {
+    pub(crate) fn of_target(target: &TargetResult) -> Self {
         let mut counts = Self::default();
         target
             .cases
@@ -52,7 +52,7 @@ impl Counts {
     }
 
     /// The counts of a run.
-    pub fn of_run(run: &RunResult) -> Self {
+    pub(crate) fn of_run(run: &RunResult) -> Self {
         let targets = run.targets.iter().map(Self::of_target);
         targets.fold(Self::default(), |sum, counts| Self {
             passed: sum.passed + counts.passed,
@@ -62,7 +62,7 @@ impl Counts {
     }
 
     /// All of them: `18 passed, 2 failed, 1 skipped`.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         format!(
             "{} passed, {} failed, {} skipped",
             self.passed, self.failed, self.skipped
@@ -70,7 +70,7 @@ impl Counts {
     }
 
     /// Those that are not none: `18 passed, 2 failed`.
-    pub fn brief(&self) -> String {
+    pub(crate) fn brief(&self) -> String {
         let counts = [
             (self.passed, "passed"),
             (self.failed, "failed"),
@@ -85,7 +85,7 @@ impl Counts {
 }
 
 /// `once`, `2 times`.
-pub fn times(count: u64) -> String {
+pub(crate) fn times(count: u64) -> String {
     match count {
         1 => "once".into(),
         count => format!("{count} times"),
@@ -93,7 +93,7 @@ pub fn times(count: u64) -> String {
 }
 
 /// `1 case`, `2 cases`.
-pub fn cases(count: usize) -> String {
+pub(crate) fn cases(count: usize) -> String {
     match count {
         1 => "1 case".into(),
         count => format!("{count} cases"),
@@ -101,7 +101,7 @@ pub fn cases(count: usize) -> String {
 }
 
 /// A round number of bytes: `4 MiB`, `16 KiB`, `32 bytes`, `1 byte`.
-pub fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     match bytes {
         1 => "1 byte".into(),
         bytes if bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
@@ -111,7 +111,7 @@ pub fn bytes(bytes: u64) -> String {
 }
 
 /// How long something took: `0.42 s`, `12.3 s`, `2 min 05 s`, `1 h 02 min`.
-pub fn took(time: Duration) -> String {
+pub(crate) fn took(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0..10 => format!("{:.2} s", time.as_secs_f64()),
@@ -122,17 +122,17 @@ pub fn took(time: Duration) -> String {
 }
 
 /// [`took`] for seconds of a result.
-pub fn took_seconds(seconds: f64) -> String {
+pub(crate) fn took_seconds(seconds: f64) -> String {
     took(duration(seconds))
 }
 
 /// Seconds of a result; what is no time is none.
-pub fn duration(seconds: f64) -> Duration {
+pub(crate) fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
 /// A running clock: `0:07`, `12:34`, `1:02:03`.
-pub fn clock(time: Duration) -> String {
+pub(crate) fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     match hours {
@@ -142,7 +142,7 @@ pub fn clock(time: Duration) -> String {
 }
 
 /// A guest's line without what would move the cursor, change colours or break a file format.
-pub fn printable(line: &str) -> String {
+pub(crate) fn printable(line: &str) -> String {
     let line = console::strip_ansi_codes(line);
     let line = line.trim_end().replace('\t', "    ");
     // The two that are no characters are not allowed in XML.
@@ -151,12 +151,12 @@ pub fn printable(line: &str) -> String {
 }
 
 /// The lines of a text, each [`printable`].
-pub fn lines(text: &str) -> Vec<String> {
+pub(crate) fn lines(text: &str) -> Vec<String> {
     text.lines().map(printable).collect()
 }
 
 /// A text on one line.
-pub fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     lines(text).join("; ")
 }
 

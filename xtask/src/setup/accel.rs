@@ -40,7 +40,7 @@ impl Accel {
 
 /// How QEMU will run the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chosen {
+pub(crate) struct Chosen {
     /// Argument of `-accel`: `kvm` or `tcg`.
     pub accel: &'static str,
     /// Why KVM was not chosen, where nobody asked for TCG.
@@ -71,7 +71,7 @@ const REMEMBERED: &str = "kvm.json";
 ///
 /// # Errors
 /// KVM was asked for by name and does not work; QEMU is not there; the lab was interrupted meanwhile.
-pub fn probe(qemu: &str, arch: &str, wish: Accel, cache: &Path) -> Result<Chosen> {
+pub(crate) fn probe(qemu: &str, arch: &str, wish: Accel, cache: &Path) -> Result<Chosen> {
     if wish == Accel::Tcg {
         return Ok(Chosen {
             accel: "tcg",
@@ -101,7 +101,12 @@ pub fn probe(qemu: &str, arch: &str, wish: Accel, cache: &Path) -> Result<Chosen
 
 /// What to go on with after a boot that ended as `end` says: TCG where KVM was the lab's own choice and the guest fell
 /// silent before its first record. A small guest may run where a kernel hangs.
-pub fn fallback(chosen: &Chosen, wish: Accel, came_up: bool, end: &BootEnd) -> Option<Chosen> {
+pub(crate) fn fallback(
+    chosen: &Chosen,
+    wish: Accel,
+    came_up: bool,
+    end: &BootEnd,
+) -> Option<Chosen> {
     let silent = matches!(end, BootEnd::Silence(_) | BootEnd::Overtime(_));
     (chosen.accel == "kvm" && wish == Accel::Auto && !came_up && silent).then(|| Chosen {
         accel: "tcg",
@@ -110,7 +115,7 @@ pub fn fallback(chosen: &Chosen, wish: Accel, came_up: bool, end: &BootEnd) -> O
 }
 
 /// Remembers in `cache` that KVM is not to be trusted here, and hands back what to go on with.
-pub fn forsake_kvm(qemu: &str, cache: &Path, tcg: Chosen) -> Chosen {
+pub(crate) fn forsake_kvm(qemu: &str, cache: &Path, tcg: Chosen) -> Chosen {
     remember(qemu, cache, &Err(tcg.reason.clone().unwrap_or_default()));
     tcg
 }
@@ -119,7 +124,7 @@ pub fn forsake_kvm(qemu: &str, cache: &Path, tcg: Chosen) -> Chosen {
 ///
 /// # Errors
 /// QEMU cannot be run; the lab was interrupted meanwhile.
-pub fn ask(qemu: &str, arch: &str, cache: &Path) -> Result<Verdict> {
+pub(crate) fn ask(qemu: &str, arch: &str, cache: &Path) -> Result<Verdict> {
     if let Err(reason) = usable(arch) {
         return Ok(Err(reason));
     }

@@ -30,7 +30,7 @@ const GIB: u64 = 1 << 30;
 
 /// What was found. The layout of `cargo xtask doctor --json`.
 #[derive(Clone, Debug, Serialize)]
-pub struct Findings {
+pub(crate) struct Findings {
     /// Name of the operating system, as it calls itself.
     pub system: String,
     /// The host's architecture.
@@ -63,7 +63,7 @@ pub struct Findings {
 
 /// A program the lab needs.
 #[derive(Clone, Debug, Serialize)]
-pub struct Found {
+pub(crate) struct Found {
     /// The program and its packages.
     #[serde(flatten)]
     pub program: Program,
@@ -75,7 +75,7 @@ pub struct Found {
 
 impl Findings {
     /// Whether the lab can test x86_64 here as things are.
-    pub fn ready(&self) -> bool {
+    pub(crate) fn ready(&self) -> bool {
         self.rust_is_new_enough() && self.programs.iter().all(|found| found.path.is_some())
     }
 
@@ -92,7 +92,7 @@ impl Findings {
 ///
 /// # Errors
 /// There is no cache directory, or no target x86_64.
-pub fn run(targets: &[Target], json: bool) -> Result<u8> {
+pub(crate) fn run(targets: &[Target], json: bool) -> Result<u8> {
     let Some(target) = targets.iter().find(|target| target.name == TARGET) else {
         bail!("kernel-configs has no {TARGET}.yaml");
     };
@@ -213,7 +213,7 @@ fn gib(bytes: u64) -> String {
 }
 
 /// The findings for a person.
-pub fn text(found: &Findings) -> String {
+pub(crate) fn text(found: &Findings) -> String {
     let mut text = format!(
         "{} on {}, {} cores, {} of {} memory available\n\n",
         found.system,

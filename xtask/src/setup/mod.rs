@@ -3,12 +3,12 @@
 
 pub mod accel;
 mod apt;
-pub mod doctor;
+pub(crate) mod doctor;
 pub mod newer_qemu;
-pub mod others;
+pub(crate) mod others;
 pub mod packages;
-pub mod std_source;
-pub mod table;
+pub(crate) mod std_source;
+pub(crate) mod table;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -80,7 +80,7 @@ impl Host {
 /// # Errors
 /// Something is missing and was not installed: names each program, its packages, and the command to paste. Or the
 /// installation failed: names its log.
-pub fn ensure(
+pub(crate) fn ensure(
     targets: &[&Target],
     kernel: bool,
     wanted: Wanted,

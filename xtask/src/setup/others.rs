@@ -12,7 +12,7 @@ use crate::target::Target;
 
 /// A target and what it lacks here.
 #[derive(Clone, Debug, Serialize)]
-pub struct Other {
+pub(crate) struct Other {
     /// Its name.
     pub name: String,
     /// What is missing, by name.
@@ -25,7 +25,7 @@ pub struct Other {
 ///
 /// # Errors
 /// The list of programs does not parse; there is no rustc.
-pub fn look(host: &Host, targets: &[&Target]) -> Result<Vec<Other>> {
+pub(crate) fn look(host: &Host, targets: &[&Target]) -> Result<Vec<Other>> {
     let toolchain = Toolchain::find()?;
     let source = toolchain.std_source(&host.cache).is_some();
     let lacks = |target: &&Target| -> Result<Other> {
@@ -52,7 +52,7 @@ fn unwatched(host: &Host, target: &Target) -> Result<Option<String>> {
 }
 
 /// A line for each.
-pub fn text(others: &[Other]) -> String {
+pub(crate) fn text(others: &[Other]) -> String {
     let rows: Vec<[String; 2]> = others
         .iter()
         .map(|other| {

@@ -59,7 +59,7 @@ impl Program {
 }
 
 /// The program called `name` in the first directory of `path` (content of `PATH`) that has it.
-pub fn find_program(name: &str, path: &OsStr) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str, path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(path)
         .map(|dir| dir.join(name))
         .find(|file| {
@@ -81,7 +81,7 @@ pub fn common() -> Result<Vec<Program>> {
 ///
 /// # Errors
 /// As [`common`].
-pub fn needed(targets: &[&Target], kernel: bool) -> Result<Vec<Program>> {
+pub(crate) fn needed(targets: &[&Target], kernel: bool) -> Result<Vec<Program>> {
     let mut needed = common()?;
     for program in targets.iter().flat_map(|target| &target.programs) {
         if !needed.contains(program) {
@@ -97,7 +97,7 @@ const NONE: &str = "(none)";
 
 /// Families of Linux distributions whose packages the lab knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Distribution {
+pub(crate) enum Distribution {
     /// Debian, Ubuntu and other derivatives.
     Debian,
     /// Fedora and its relatives.
@@ -110,7 +110,7 @@ impl Distribution {
     const ALL: [Distribution; 3] = [Self::Debian, Self::Fedora, Self::Arch];
 
     /// The family that the content of /etc/os-release (os-release(5)) names; `None`: another one.
-    pub fn detect(os_release: &str) -> Option<Self> {
+    pub(crate) fn detect(os_release: &str) -> Option<Self> {
         let value = |key: &str| {
             let mut lines = os_release.lines();
             let found = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
@@ -126,7 +126,7 @@ impl Distribution {
     }
 
     /// The package of this family that has `program`.
-    pub fn package(self, program: &Program) -> &str {
+    pub(crate) fn package(self, program: &Program) -> &str {
         match self {
             Self::Debian => &program.debian,
             Self::Fedora => &program.fedora,
@@ -135,7 +135,7 @@ impl Distribution {
     }
 
     /// The packages that have `programs`, sorted, each once.
-    pub fn packages(self, programs: &[Program]) -> Vec<&str> {
+    pub(crate) fn packages(self, programs: &[Program]) -> Vec<&str> {
         let packages = programs.iter().map(|p| self.package(p));
         let mut packages: Vec<_> = packages.filter(|package| *package != NONE).collect();
         packages.sort_unstable();
@@ -144,7 +144,7 @@ impl Distribution {
     }
 
     /// The command line that installs what has `programs`.
-    pub fn command(self, programs: &[Program]) -> String {
+    pub(crate) fn command(self, programs: &[Program]) -> String {
         let install = match self {
             Self::Debian => "sudo apt-get install --no-install-recommends",
             Self::Fedora => "sudo dnf install",
@@ -155,7 +155,7 @@ impl Distribution {
 }
 
 /// What to tell a person for whom `missing` was not installed, and why it was not.
-pub fn explain(missing: &[Program], why: &str, here: Option<Distribution>) -> String {
+pub(crate) fn explain(missing: &[Program], why: &str, here: Option<Distribution>) -> String {
     let mut rows = vec![["program", "Debian", "Fedora", "Arch"]];
     rows.extend(missing.iter().map(|p| {
         let [debian, fedora, arch] = Distribution::ALL.map(|family| family.package(p));

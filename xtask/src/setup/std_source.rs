@@ -22,7 +22,7 @@ const SUITES: [&str; 4] = [
 
 /// The toolchain that builds the guest's programs.
 #[derive(Clone, Debug)]
-pub struct Toolchain {
+pub(crate) struct Toolchain {
     /// Its directory.
     pub sysroot: PathBuf,
     /// `1.95.0`.
@@ -34,7 +34,7 @@ impl Toolchain {
     ///
     /// # Errors
     /// There is none, or it says something else than rustc does.
-    pub fn find() -> Result<Self> {
+    pub(crate) fn find() -> Result<Self> {
         let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
         let ask = |argument: &[&str]| -> Result<String> {
             let mut command = Command::new(&rustc);
@@ -55,7 +55,7 @@ impl Toolchain {
     }
 
     /// Whether it has a standard library for the triple `target`.
-    pub fn has_std(&self, target: &str) -> bool {
+    pub(crate) fn has_std(&self, target: &str) -> bool {
         self.sysroot
             .join("lib/rustlib")
             .join(target)
@@ -64,7 +64,7 @@ impl Toolchain {
     }
 
     /// The source of its standard library, the directory `library`: its own, or the one in the lab's `cache`.
-    pub fn std_source(&self, cache: &Path) -> Option<PathBuf> {
+    pub(crate) fn std_source(&self, cache: &Path) -> Option<PathBuf> {
         let own = self.sysroot.join("lib/rustlib/src/rust/library");
         [own, self.kept(cache)]
             .into_iter()
@@ -78,7 +78,7 @@ impl Toolchain {
 
 /// Whether the standard library has to be built for the guest's programs: for WebAssembly always, since the one that
 /// comes with rustc uses instructions that `wasm2c` may not know.
-pub fn is_needed(toolchain: &Toolchain, rust: &RustSpec) -> bool {
+pub(crate) fn is_needed(toolchain: &Toolchain, rust: &RustSpec) -> bool {
     rust.backend == Backend::WasmC || !toolchain.has_std(&rust.target)
 }
 
@@ -87,7 +87,7 @@ pub fn is_needed(toolchain: &Toolchain, rust: &RustSpec) -> bool {
 ///
 /// # Errors
 /// It is not there and cannot be had, or may not: says what to do.
-pub fn ensure(
+pub(crate) fn ensure(
     host: &Host,
     targets: &[&Target],
     mode: SetupMode,

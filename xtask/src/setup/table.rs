@@ -2,7 +2,7 @@
 //! Columns of text.
 
 /// The rows with every column but the last padded to its widest cell, each row indented by two.
-pub fn columns<const N: usize>(rows: &[[&str; N]]) -> String {
+pub(crate) fn columns<const N: usize>(rows: &[[&str; N]]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.max().unwrap_or(0)

@@ -10,12 +10,12 @@ use super::{CaseSpec, Suite};
 use crate::target::Target;
 
 /// Reasons by the name of a target or of a group of targets.
-pub type Skips = BTreeMap<String, String>;
+pub(crate) type Skips = BTreeMap<String, String>;
 
 impl Suite {
     /// Why `case` of this suite cannot hold on `target`, if so. The case's own word beats the suite's, and a word
     /// about the target beats one about a group.
-    pub fn skip_on<'s>(&'s self, case: &'s CaseSpec, target: &Target) -> Option<&'s str> {
+    pub(crate) fn skip_on<'s>(&'s self, case: &'s CaseSpec, target: &Target) -> Option<&'s str> {
         reason_on(&case.skip, target).or_else(|| reason_on(&self.skip, target))
     }
 }
@@ -29,7 +29,7 @@ fn reason_on<'s>(skips: &'s Skips, target: &Target) -> Option<&'s str> {
 ///
 /// # Errors
 /// One is not: names file and line, and says what there is.
-pub fn check_skips(dir: &Path, suites: &[Suite], targets: &[Target]) -> Result<()> {
+pub(crate) fn check_skips(dir: &Path, suites: &[Suite], targets: &[Target]) -> Result<()> {
     let exists = |word: &str| {
         let named = |t: &Target| t.name == word || t.groups.iter().any(|group| group == word);
         targets.iter().any(named)

@@ -8,7 +8,7 @@ use crate::verdict::Phase;
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// From the start of QEMU to the first record.
     pub boot: Duration,
     /// Without a byte on either stream. The guest speaks at least every
@@ -22,7 +22,7 @@ pub struct Limits {
 
 impl Limits {
     /// The limits under TCG with the default flavour, multiplied by `scale`.
-    pub fn scaled(scale: f64) -> Self {
+    pub(crate) fn scaled(scale: f64) -> Self {
         let seconds = |seconds: u64| Duration::from_secs(seconds).mul_f64(scale);
         Self {
             boot: seconds(60),
@@ -35,7 +35,7 @@ impl Limits {
 
 /// The clocks of one boot. Times are counted from its start.
 #[derive(Debug)]
-pub struct Clocks {
+pub(crate) struct Clocks {
     limits: Limits,
     phase: Phase,
     /// When the phase, or what runs inside it, has taken too long.
@@ -45,7 +45,7 @@ pub struct Clocks {
 
 impl Clocks {
     /// Starts them.
-    pub fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
             phase: Phase::Boot,
@@ -55,17 +55,17 @@ impl Clocks {
     }
 
     /// The phase they are in.
-    pub fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         self.phase
     }
 
     /// A byte arrived.
-    pub fn heard(&mut self, now: Duration) {
+    pub(crate) fn heard(&mut self, now: Duration) {
         self.heard = now;
     }
 
     /// A phase begins.
-    pub fn enter(&mut self, phase: Phase, now: Duration) {
+    pub(crate) fn enter(&mut self, phase: Phase, now: Duration) {
         self.phase = phase;
         let limit = match phase {
             Phase::Shutdown => self.limits.shutdown,
@@ -75,17 +75,17 @@ impl Clocks {
     }
 
     /// A case with this deadline begins.
-    pub fn case_start(&mut self, deadline: Duration, now: Duration) {
+    pub(crate) fn case_start(&mut self, deadline: Duration, now: Duration) {
         self.total = now.saturating_add(deadline + self.limits.grace);
     }
 
     /// A case ended; the next one, or the goodbye, is due.
-    pub fn case_end(&mut self, now: Duration) {
+    pub(crate) fn case_end(&mut self, now: Duration) {
         self.total = now.saturating_add(self.limits.grace);
     }
 
     /// Which clock ran out, if one did.
-    pub fn expired(&self, now: Duration) -> Option<BootEnd> {
+    pub(crate) fn expired(&self, now: Duration) -> Option<BootEnd> {
         if now >= self.total {
             return Some(BootEnd::Overtime(self.phase));
         }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 /// Files of which parts have come and parts have not.
 #[derive(Debug, Default)]
-pub struct Files(BTreeMap<String, (usize, Vec<u8>)>);
+pub(super) struct Files(BTreeMap<String, (usize, Vec<u8>)>);
 
 impl Files {
     /// Takes the next part of the file `name` of `size` bytes; returns the file if this is its last.
     ///
     /// # Errors
     /// What is odd about it, for a person; the part is dropped.
-    pub fn part(
+    pub(super) fn part(
         &mut self,
         name: &str,
         size: usize,
@@ -32,7 +32,7 @@ impl Files {
     }
 
     /// What never became whole, for a person.
-    pub fn torn(&self) -> Option<String> {
+    pub(super) fn torn(&self) -> Option<String> {
         let torn = self.0.iter();
         let torn = torn.map(|(name, (size, bytes))| format!("{name} ({} of {size})", bytes.len()));
         let torn: Vec<String> = torn.collect();

@@ -3,7 +3,7 @@
 //!
 //! The table is [`table::MARKERS`]; [`Scanner`] holds the lines of one boot against it.
 
-pub mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +15,7 @@ use table::MARKERS;
 
 /// One kind of trouble.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Marker {
+pub(crate) struct Marker {
     /// What to call it, in a word or two.
     pub name: &'static str,
     /// Regular expression that finds a match in a line of this kind. Not anchored: a line may start with a
@@ -31,7 +31,7 @@ pub struct Marker {
 
 /// What a marker means for the boot it is seen in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// The kernel is gone, or no longer worth asking. The boot ends after a grace for the trace.
     Crash,
     /// There will be no `init`: kernel and initramfs do not go together. The boot ends likewise.
@@ -42,14 +42,14 @@ pub enum Severity {
 
 impl Severity {
     /// Whether waiting for more than the trace is useless.
-    pub fn ends_boot(self) -> bool {
+    pub(crate) fn ends_boot(self) -> bool {
         matches!(self, Severity::Crash | Severity::Boot)
     }
 }
 
 /// A line that gives trouble away.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hit {
+pub(crate) struct Hit {
     /// What it gives away.
     pub marker: &'static Marker,
     /// The line as it came.
@@ -58,7 +58,7 @@ pub struct Hit {
 
 /// Looks through the console of one boot, line by line.
 #[derive(Clone, Debug)]
-pub struct Scanner {
+pub(crate) struct Scanner {
     /// Lines seen of each marker, in the order of the table.
     seen: Vec<u32>,
 }
@@ -76,7 +76,7 @@ impl Scanner {
     /// its marker [allows](Marker::allowed).
     ///
     /// One trouble often shows on several lines (the page fault, the oops, the panic): the first of them names it best.
-    pub fn line(&mut self, line: &str) -> Option<Hit> {
+    pub(crate) fn line(&mut self, line: &str) -> Option<Hit> {
         let at = PATTERNS.matches(line).into_iter().next()?;
         let marker = &MARKERS[at];
         self.seen[at] += 1;

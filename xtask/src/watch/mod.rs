@@ -9,10 +9,10 @@
 //! console line belongs to is told by the lines `init: case N/M ID` in the console itself. So a case is over
 //! when its record arrived *and* the console has moved on to a later one, or the boot has ended.
 
-pub mod clock;
+pub(crate) mod clock;
 mod files;
-pub mod markers;
-pub mod shared;
+pub(crate) mod markers;
+pub(crate) mod shared;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -39,7 +39,7 @@ const TRACE_TIME: Duration = Duration::from_secs(1);
 
 /// Why a boot came to its end.
 #[derive(Clone, Debug, PartialEq)]
-pub enum BootEnd {
+pub(crate) enum BootEnd {
     /// The guest said goodbye.
     Goodbye,
     /// The kernel crashed; the console line that gave it away.
@@ -60,7 +60,7 @@ pub enum BootEnd {
 
 /// Everything seen of one case.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Observation {
+pub(crate) struct Observation {
     /// Name of the case.
     pub case: String,
     /// When the record of its start came, since QEMU started.
@@ -83,7 +83,7 @@ pub struct Observation {
 
 /// The record of a case's end.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Report {
+pub(crate) struct Report {
     /// What the guest makes of it.
     pub outcome: Outcome,
     /// Milliseconds by the guest's clock.
@@ -98,7 +98,7 @@ pub struct Report {
 
 /// Something to tell.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Seen {
+pub(crate) enum Seen {
     /// `init` is up.
     Up {
         /// `uname -r` of the guest.
@@ -121,7 +121,7 @@ pub enum Seen {
 
 /// Follows one boot.
 #[derive(Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     /// Names and deadlines of the planned cases, in order.
     plan: Vec<(String, Duration)>,
     clocks: Clocks,
@@ -158,7 +158,7 @@ const BOOTING: usize = usize::MAX;
 
 impl Watch {
     /// Follows a boot that runs `plan`: names and deadlines of its cases.
-    pub fn new(plan: Vec<(String, Duration)>, limits: Limits) -> Self {
+    pub(crate) fn new(plan: Vec<(String, Duration)>, limits: Limits) -> Self {
         Self {
             plan,
             clocks: Clocks::new(limits),
@@ -179,24 +179,24 @@ impl Watch {
     }
 
     /// Ends the boot unless `words` are in one of the lines that the kernel has to say of its caches.
-    pub fn demand(&mut self, words: Option<String>) {
+    pub(crate) fn demand(&mut self, words: Option<String>) {
         self.proof = words;
     }
 
     /// The oracle watches, and was told `config`. Ends the boot where it cannot be trusted.
-    pub fn listen(&mut self, config: Config) {
+    pub(crate) fn listen(&mut self, config: Config) {
         self.oracle = Some(Listener::new(config, self.plan.len()));
     }
 
     /// Takes bytes that the oracle wrote. Those that it wrote before a record or a console line have to come before it.
-    pub fn findings(&mut self, bytes: &[u8]) {
+    pub(crate) fn findings(&mut self, bytes: &[u8]) {
         if let Some(oracle) = &mut self.oracle {
             oracle.push(bytes);
         }
     }
 
     /// Takes console bytes that arrived at `now`, counted from the start of the boot.
-    pub fn console(&mut self, bytes: &[u8], now: Duration) {
+    pub(crate) fn console(&mut self, bytes: &[u8], now: Duration) {
         if !bytes.is_empty() {
             self.clocks.heard(now);
         }
@@ -210,7 +210,7 @@ impl Watch {
     }
 
     /// Takes record bytes that arrived at `now`.
-    pub fn records(&mut self, bytes: &[u8], now: Duration) {
+    pub(crate) fn records(&mut self, bytes: &[u8], now: Duration) {
         if !bytes.is_empty() {
             self.clocks.heard(now);
         }
@@ -220,7 +220,7 @@ impl Watch {
     }
 
     /// Why the boot should be stopped now, if it should.
-    pub fn verdict(&self, now: Duration) -> Option<BootEnd> {
+    pub(crate) fn verdict(&self, now: Duration) -> Option<BootEnd> {
         if let Some((line, at)) = &self.crash {
             return (now >= *at + TRACE_TIME).then(|| BootEnd::Crash(line.clone()));
         }
@@ -234,17 +234,17 @@ impl Watch {
     }
 
     /// What there is to tell since the last call.
-    pub fn seen(&mut self) -> Vec<Seen> {
+    pub(crate) fn seen(&mut self) -> Vec<Seen> {
         std::mem::take(&mut self.seen)
     }
 
     /// The phase the boot is in.
-    pub fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         self.clocks.phase()
     }
 
     /// The last console lines, whatever they belong to.
-    pub fn last_lines(&self) -> Vec<String> {
+    pub(crate) fn last_lines(&self) -> Vec<String> {
         let key = self.console_at.unwrap_or(BOOTING);
         let part = self.console.get(&key);
         part.map_or(Vec::new(), |part| part.lines.iter().cloned().collect())
@@ -252,7 +252,7 @@ impl Watch {
 
     /// The boot is over, for this reason as far as the caller can tell; returns the reason in the light of all that
     /// was seen, and leaves the last observations in [`Watch::seen`].
-    pub fn close(&mut self, end: BootEnd) -> BootEnd {
+    pub(crate) fn close(&mut self, end: BootEnd) -> BootEnd {
         if !self.console_line.is_empty() {
             self.console_line_ended(Duration::MAX);
         }
@@ -463,7 +463,7 @@ impl Watch {
 
 impl Observation {
     /// Nothing seen yet of `case`.
-    pub fn of(case: String) -> Self {
+    pub(crate) fn of(case: String) -> Self {
         Self {
             case,
             started: Duration::ZERO,

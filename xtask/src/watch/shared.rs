@@ -23,7 +23,7 @@ static STAMP: LazyLock<Regex> =
 
 /// What came out of a shared console.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Apart {
+pub(crate) struct Apart {
     /// What belongs to the records.
     pub records: Vec<u8>,
     /// What belongs to the console.
@@ -32,7 +32,7 @@ pub struct Apart {
 
 /// Takes the two streams apart again.
 #[derive(Debug, Default)]
-pub struct Splitter {
+pub(crate) struct Splitter {
     line: Vec<u8>,
     /// A frame that a line of the kernel's cut short.
     begun: Option<Vec<u8>>,
@@ -40,7 +40,7 @@ pub struct Splitter {
 
 impl Splitter {
     /// Takes the next bytes and returns what they complete.
-    pub fn push(&mut self, bytes: &[u8]) -> Apart {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Apart {
         let mut apart = Apart::default();
         for &byte in bytes {
             match byte {
@@ -53,7 +53,7 @@ impl Splitter {
     }
 
     /// The stream is over.
-    pub fn finish(&mut self) -> Apart {
+    pub(crate) fn finish(&mut self) -> Apart {
         let mut apart = Apart::default();
         let line = std::mem::take(&mut self.line);
         match self.begun.take() {

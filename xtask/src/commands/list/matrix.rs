@@ -7,14 +7,14 @@ use crate::suite::{CaseSpec, Suite};
 use crate::target::Target;
 
 /// Names of the targets that `case` runs on.
-pub fn runs<'t>(targets: &'t [Target], suite: &Suite, case: &CaseSpec) -> Vec<&'t str> {
+pub(super) fn runs<'t>(targets: &'t [Target], suite: &Suite, case: &CaseSpec) -> Vec<&'t str> {
     let runs = |target: &&Target| suite.skip_on(case, target).is_none();
     let targets = targets.iter().filter(runs);
     targets.map(|target| target.name.as_str()).collect()
 }
 
 /// Why `case` is skipped, by the name of each target that it is skipped on.
-pub fn skips<'s>(
+pub(super) fn skips<'s>(
     targets: &'s [Target],
     suite: &'s Suite,
     case: &'s CaseSpec,
@@ -26,7 +26,7 @@ pub fn skips<'s>(
 /// A row for each case and a column for each target; below, the reasons that the rows name by number.
 ///
 /// The names of the targets stand above their columns like stairs: they can be read, and need no width.
-pub fn as_text(targets: &[Target], suites: &[Suite]) -> String {
+pub(super) fn as_text(targets: &[Target], suites: &[Suite]) -> String {
     let reasons = reasons(targets, suites);
     let width = reasons.len().max(1).to_string().len();
     let mut text = String::from("Cases on targets: + runs, a number is why not.\n\n");

@@ -8,7 +8,7 @@ use crate::promise::TITLES;
 use crate::suite::{CaseSpec, Suite};
 
 /// For a person.
-pub fn as_text(suites: &[Suite]) -> String {
+pub(super) fn as_text(suites: &[Suite]) -> String {
     let mut text = String::from(
         "What direct mmap promises (docs/interface.md), and the cases that prove it.\n",
     );
@@ -28,7 +28,7 @@ pub fn as_text(suites: &[Suite]) -> String {
 }
 
 /// For a program.
-pub fn as_value(suites: &[Suite]) -> Value {
+pub(super) fn as_value(suites: &[Suite]) -> Value {
     let promise = |(number, title): (u8, &str)| {
         let proofs = proofs(suites, number).into_iter();
         let ids = proofs.flat_map(|(suite, case)| {

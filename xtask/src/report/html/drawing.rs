@@ -19,7 +19,7 @@ const BOTTOM: usize = 44;
 const RADIUS: usize = 11;
 
 /// The drawing of `story`, with the colours of `palette`. `id` is of the page's, for its title.
-pub fn draw(story: &Story, palette: &Palette, id: &str) -> Markup {
+pub(super) fn draw(story: &Story, palette: &Palette, id: &str) -> Markup {
     let own = Palette::of([story]);
     let lanes = own.lanes();
     let finding = &story.finding;
@@ -65,7 +65,7 @@ pub fn draw(story: &Story, palette: &Palette, id: &str) -> Markup {
 }
 
 /// An access: a circle for a process, a square for the kernel, with the letter of what it does.
-pub fn mark(
+pub(super) fn mark(
     access: &Access,
     lane: Lane,
     palette: &Palette,

@@ -12,7 +12,7 @@ use crate::report::{Origin, untested};
 use crate::verdict::{CaseResult, RunResult, TargetResult};
 
 /// Every case that did not pass; those that never ran stand together under their reason.
-pub fn section(run: &RunResult, told: &Told) -> Markup {
+pub(super) fn section(run: &RunResult, told: &Told) -> Markup {
     let all_well = run.targets.iter().all(|target| target.exit_code() == 0);
     html! {
         section id="failures" {

@@ -24,7 +24,7 @@ struct Scene<'a> {
 }
 
 /// All findings of a case that the result has; nothing where there is none.
-pub fn all(watched: &Watched, case: &CaseResult, anchor: &str, told: &Told) -> Markup {
+pub(super) fn all(watched: &Watched, case: &CaseResult, anchor: &str, told: &Told) -> Markup {
     let stories = watched
         .findings
         .iter()

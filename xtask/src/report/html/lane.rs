@@ -15,7 +15,7 @@ const HUES: usize = 7;
 
 /// Where in the cache an access goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lane {
+pub(super) enum Lane {
     /// Copies of this colour.
     Colour(u64),
     /// Copies of this virtual page: where tags are virtual, no two addresses agree.
@@ -26,7 +26,7 @@ pub enum Lane {
 
 impl Lane {
     /// The lane of an access, given what was modelled.
-    pub fn of(access: &Access, config: &Config) -> Self {
+    pub(super) fn of(access: &Access, config: &Config) -> Self {
         match (access.colour, config.cache.kind) {
             (Some(colour), _) => Self::Colour(colour),
             (None, CacheKind::Vivt) => {
@@ -48,11 +48,11 @@ impl fmt::Display for Lane {
 }
 
 /// The lanes of some stories, each with the class that paints it.
-pub struct Palette(Vec<Lane>);
+pub(super) struct Palette(Vec<Lane>);
 
 impl Palette {
     /// For everything in `stories`, so that a colour looks the same in all their drawings.
-    pub fn of<'a>(stories: impl IntoIterator<Item = &'a Story>) -> Self {
+    pub(super) fn of<'a>(stories: impl IntoIterator<Item = &'a Story>) -> Self {
         let lanes = stories.into_iter().flat_map(|story| {
             let accesses = story.finding.accesses();
             accesses
@@ -66,12 +66,12 @@ impl Palette {
     }
 
     /// The lanes, in order.
-    pub fn lanes(&self) -> &[Lane] {
+    pub(super) fn lanes(&self) -> &[Lane] {
         &self.0
     }
 
     /// The class that paints `lane`.
-    pub fn class(&self, lane: Lane) -> String {
+    pub(super) fn class(&self, lane: Lane) -> String {
         match (lane, self.0.iter().position(|known| *known == lane)) {
             (Lane::Around, _) | (_, None) => "lane around".into(),
             (_, Some(at)) => format!("lane hue{}", at % HUES),
@@ -80,7 +80,7 @@ impl Palette {
 }
 
 /// All there is to an access, for whoever points at its mark: `1302: load by process, 4 bytes at 0x40012020 ...`.
-pub fn tooltip(access: &Access, lane: Lane) -> String {
+pub(super) fn tooltip(access: &Access, lane: Lane) -> String {
     let Access {
         at,
         size,
@@ -99,7 +99,7 @@ pub fn tooltip(access: &Access, lane: Lane) -> String {
 }
 
 /// The letter inside a mark.
-pub fn letter(op: Op) -> char {
+pub(super) fn letter(op: Op) -> char {
     match op {
         Op::Load => 'L',
         Op::Store => 'S',
@@ -110,7 +110,7 @@ pub fn letter(op: Op) -> char {
 }
 
 /// The class of a mark by what it does: a store is filled.
-pub fn class_of_op(op: Op) -> &'static str {
+pub(super) fn class_of_op(op: Op) -> &'static str {
     match op {
         Op::Store => "mark filled",
         _ => "mark",
@@ -118,6 +118,6 @@ pub fn class_of_op(op: Op) -> &'static str {
 }
 
 /// Whether a mark is a circle, which is a process; the kernel's is a square.
-pub fn is_round(by: By) -> bool {
+pub(super) fn is_round(by: By) -> bool {
     by == By::Process
 }

@@ -28,7 +28,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 /// What the page says beyond the result.
 #[derive(Clone, Debug)]
-pub struct Told<'a> {
+pub(crate) struct Told<'a> {
     /// Where the run was.
     pub origin: Origin<'a>,
     /// The stories of its findings; none where the run was elsewhere.
@@ -38,7 +38,7 @@ pub struct Told<'a> {
 }
 
 /// The whole page.
-pub fn render(run: &RunResult, told: &Told) -> String {
+pub(crate) fn render(run: &RunResult, told: &Told) -> String {
     let title = title(run);
     let page = html! {
         (DOCTYPE)

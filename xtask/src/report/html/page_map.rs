@@ -21,7 +21,7 @@ const ROW: usize = 52;
 const RADIUS: usize = 9;
 
 /// The map of the page with `stories`, in the colours of `palette`. `id` is of the page's, for its title.
-pub fn draw(page: &str, stories: &[&Story], palette: &Palette, id: &str) -> Markup {
+pub(super) fn draw(page: &str, stories: &[&Story], palette: &Palette, id: &str) -> Markup {
     let accesses = accesses(stories);
     let mut lines: Vec<Hex> = accesses.keys().map(|(_, line)| *line).collect();
     lines.sort();

@@ -15,7 +15,7 @@ const COLUMNS: [&str; 8] = [
 ];
 
 /// A table for each suite of each target, closed until somebody opens it.
-pub fn section(run: &RunResult) -> Markup {
+pub(super) fn section(run: &RunResult) -> Markup {
     html! {
         section id="cases" {
             h2 { "All cases" }

@@ -9,7 +9,7 @@ use crate::report::words::{VERDICTS, one_line};
 use crate::verdict::{RunResult, TargetResult};
 
 /// A row for each target, and below it what ran there.
-pub fn section(run: &RunResult) -> Markup {
+pub(super) fn section(run: &RunResult) -> Markup {
     html! {
         section id="targets" {
             h2 { "Targets" }

@@ -15,7 +15,7 @@ const LINES_SHOWN: usize = 30;
 
 /// Colours, or none.
 #[derive(Clone, Copy)]
-pub struct Paint {
+pub(super) struct Paint {
     /// Whether to use them.
     pub colour: bool,
 }
@@ -26,7 +26,7 @@ impl Paint {
     }
 
     /// `text` in the colour of `verdict`.
-    pub fn verdict(self, verdict: &Verdict, text: &str) -> String {
+    pub(super) fn verdict(self, verdict: &Verdict, text: &str) -> String {
         match verdict {
             Verdict::Pass => self.with(Style::new().green(), text),
             Verdict::Skip { .. } => self.with(Style::new().yellow(), text),
@@ -40,7 +40,7 @@ impl Paint {
 }
 
 /// Progress inside a phase: `412 of 1030: CC fs/fuse/dmmap.o`.
-pub fn progress(done: u64, of: Option<u64>, what: &str) -> String {
+pub(super) fn progress(done: u64, of: Option<u64>, what: &str) -> String {
     let what = printable(what);
     match of {
         Some(of) => format!("{done} of {of}: {what}"),
@@ -50,7 +50,7 @@ pub fn progress(done: u64, of: Option<u64>, what: &str) -> String {
 }
 
 /// The case that runs: `case 3 of 21 (2 passed): smoke/redirect.fuse`.
-pub fn case_of(case: &str, index: usize, of: usize, counts: &str) -> String {
+pub(super) fn case_of(case: &str, index: usize, of: usize, counts: &str) -> String {
     match counts {
         "" => format!("case {index} of {of}: {case}"),
         counts => format!("case {index} of {of} ({counts}): {case}"),
@@ -58,7 +58,7 @@ pub fn case_of(case: &str, index: usize, of: usize, counts: &str) -> String {
 }
 
 /// A case that needs no more than a line.
-pub fn case_line(case: &CaseResult, paint: Paint) -> String {
+pub(super) fn case_line(case: &CaseResult, paint: Paint) -> String {
     let word = paint.verdict(&case.verdict, case.verdict.word());
     let detail = case
         .verdict
@@ -76,7 +76,7 @@ pub fn case_line(case: &CaseResult, paint: Paint) -> String {
 }
 
 /// A case that did not pass, with all that helps: `boot` is the run's directory and the boot it ran in.
-pub fn failure(
+pub(super) fn failure(
     case: &CaseResult,
     again: Again,
     boot: Option<(&Path, usize)>,
@@ -104,7 +104,7 @@ pub fn failure(
 
 /// The end of a run, whose files are in `run_dir` if they are here at all; if so, [`failure`] has told it as it went,
 /// and why a target was not tested is not told in full again. The last line is the counts, and nothing else.
-pub fn summary(run: &RunResult, run_dir: Option<&Path>, paint: Paint) -> String {
+pub(super) fn summary(run: &RunResult, run_dir: Option<&Path>, paint: Paint) -> String {
     let mut out = format!("\n{}", table(run, paint));
     for target in &run.targets {
         out.push('\n');

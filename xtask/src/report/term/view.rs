@@ -16,7 +16,7 @@ use crate::verdict::{CaseResult, Phase, TargetResult, Verdict};
 const QUIET_TIME: Duration = Duration::from_secs(10);
 
 /// A run as far as it has been seen.
-pub struct View {
+pub(super) struct View {
     style: Style,
     /// Whether [`View::live_line`] is shown, which makes lines of progress needless.
     live: bool,
@@ -44,7 +44,7 @@ struct Target {
 
 impl View {
     /// Has seen nothing yet.
-    pub fn new(style: Style, live: bool, paint: Paint) -> Self {
+    pub(super) fn new(style: Style, live: bool, paint: Paint) -> Self {
         Self {
             style,
             live,
@@ -55,7 +55,7 @@ impl View {
     }
 
     /// Takes an event that came `now`, counted from the start; returns what to print, as whole lines.
-    pub fn hear(&mut self, event: &Event, now: Duration) -> String {
+    pub(super) fn hear(&mut self, event: &Event, now: Duration) -> String {
         match event {
             Event::RunStart {
                 run_dir,
@@ -97,7 +97,7 @@ impl View {
     }
 
     /// What the target is doing, for a line that is written over and over.
-    pub fn live_line(&self, target: &str) -> String {
+    pub(super) fn live_line(&self, target: &str) -> String {
         let width = self.targets.keys().map(String::len).max().unwrap_or(0);
         let known = self.targets.get(target);
         let phase = known.and_then(|known| known.phase);

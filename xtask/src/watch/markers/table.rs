@@ -6,7 +6,7 @@
 use super::{Marker, Severity};
 
 /// Everything the lab takes for trouble. The order matters: the first match has the line.
-pub static MARKERS: &[Marker] = &[
+pub(crate) static MARKERS: &[Marker] = &[
     // The machine never gets to its init. A panic follows most of these; they say why.
     boot(
         "initramfs",

@@ -63,8 +63,6 @@ fn events(run: &RunResult) -> Vec<Option<Event>> {
         events.push(Some(Event::CaseEnd {
             target: target(),
             result: Box::new(case.clone()),
-            done: at + 1,
-            of,
         }));
     }
     events.push(Some(Event::TargetEnd {
