@@ -1,30 +1,31 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the machine looks like around a case, and what a case may not change.
+//! Compares the state of the machine before and after a case, and finds leaks.
 
 use std::time::Duration;
 
 use sys::{Instant, list_dir, read_text, sleep, write_file};
 use workloads::{LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
 
-/// How long things may take to come back once all processes are gone: connections end in the kernel's own threads.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Time within which resources must be released after all processes are gone. Kernel threads end the connections.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Memory that may be missing after a case, in KiB: free pages and kernel objects each.
+/// Tolerated loss after a case, in KiB. It applies to free memory and to kernel objects separately.
 ///
-/// Measured on armv7 and x86_64 under TCG, 71 cases in each of three boots: 152 KiB at most, and nothing that adds up over
-/// a hundred times the same case. The suite `drain` goes through thousands of pages in a case, so that one page lost a
-/// cycle is far above.
-const SLACK_KIB: i64 = 1024;
+/// Measured on armv7 and x86_64 under TCG, in three boots of 71 cases each: at most 152 KiB, and no growth over a
+/// hundred runs of the same case. A case of the suite `drain` uses thousands of pages, so the loss of one page in each
+/// cycle far exceeds the tolerance.
+const TOLERANCE_KIB: i64 = 1024;
 
-/// KASAN keeps freed objects in quarantine, up to this part of memory (mm/kasan/quarantine.c, QUARANTINE_FRACTION).
+/// KASAN keeps freed objects in a quarantine of up to 1/32 of memory (`QUARANTINE_FRACTION` of
+/// mm/kasan/quarantine.c).
 const QUARANTINE_FRACTION: u64 = 32;
 
 const LIMITS: [&str; 3] = [LIMIT_PER_CONNECTION, LIMIT_TOTAL, LIMIT_MAPS];
 
-/// The machine before a case.
-pub struct Snapshot {
+/// State of the machine before a case.
+pub(crate) struct Snapshot {
     taint: u64,
-    /// `None` on a kernel without the feature.
+    /// Direct-mapped pages; `None` on a kernel without the feature.
     pages: Option<u64>,
     connections: Vec<String>,
     devices: Vec<String>,
@@ -32,28 +33,26 @@ pub struct Snapshot {
     limits: [Option<String>; 3],
 }
 
-/// What a case has changed.
-pub struct Compared {
-    /// Taint bits it added.
-    pub taint: u64,
-    /// Memory it cost.
-    pub lost: Memory,
-    /// What it left behind, if anything, for a person.
-    pub complaint: Option<String>,
+/// Changes that a case has made to the machine.
+pub(crate) struct Changes {
+    /// Taint bits that the case added.
+    pub(crate) taint: u64,
+    pub(crate) lost: Memory,
+    /// Description of the first leak found, in plain text.
+    pub(crate) leak: Option<String>,
 }
 
-/// Memory, or a difference of it, in KiB.
+/// Amount or loss of memory, in KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Memory {
-    /// Free, or taken by the kernel's small objects, which are counted below. As a loss: positive where there is less.
-    pub free_kib: i64,
-    /// Taken by the kernel's small objects. As a loss: positive where there are more.
-    pub objects_kib: i64,
+pub(crate) struct Memory {
+    /// Free memory plus kernel objects, so that a growth of those counts only once. A loss is positive if less is free.
+    pub(crate) free_kib: i64,
+    /// Memory of kernel objects (slab). A loss is positive if the objects have grown.
+    pub(crate) objects_kib: i64,
 }
 
 impl Snapshot {
-    /// The machine as it is.
-    pub fn take() -> Result<Snapshot, String> {
+    pub(crate) fn take() -> Result<Snapshot, String> {
         Ok(Snapshot {
             taint: taint()?,
             pages: pages(),
@@ -64,8 +63,8 @@ impl Snapshot {
         })
     }
 
-    /// Puts the limits back, waits until the rest has come back by itself, and tells what has not.
-    pub fn compare(&self) -> Compared {
+    /// Restores the limits, waits until all other resources are released, and reports those that are not.
+    pub(crate) fn restore_and_compare(&self) -> Changes {
         for (path, value) in LIMITS.iter().zip(&self.limits) {
             if let Some(value) = value {
                 let _ = write_file(path, value.as_bytes());
@@ -73,15 +72,15 @@ impl Snapshot {
         }
         let start = Instant::now();
         loop {
-            let (lost, complaint) = match self.difference() {
-                Ok((lost, complaint)) => (lost, complaint),
-                Err(why) => (Memory::default(), Some(why)),
+            let (lost, leak) = match self.difference() {
+                Ok((lost, leak)) => (lost, leak),
+                Err(error) => (Memory::default(), Some(error)),
             };
-            if complaint.is_none() || start.elapsed() > PATIENCE {
-                return Compared {
+            if leak.is_none() || start.elapsed() > RELEASE_TIMEOUT {
+                return Changes {
                     taint: taint().unwrap_or(0) & !self.taint,
                     lost,
-                    complaint,
+                    leak,
                 };
             }
             shrink_slabs();
@@ -89,50 +88,51 @@ impl Snapshot {
         }
     }
 
-    /// Memory lost, and what is not as it was.
+    /// Returns the memory lost, and a description of the first leak.
     fn difference(&self) -> Result<(Memory, Option<String>), String> {
         let lost = self.memory.minus(Memory::now()?);
         let (connections, devices) = (names("/sys/fs/fuse/connections"), names("/sys/class/cuse"));
-        let changed = |what: &str, before: String, after: String| {
-            (before != after)
-                .then(|| format!("leak: {what} before the case: {before}, after: {after}"))
-        };
-        let show = |pages: Option<u64>| pages.map_or("none".into(), |pages| pages.to_string());
-        let complaint = changed("direct-mapped pages", show(self.pages), show(pages()))
-            .or_else(|| {
-                changed(
-                    "FUSE connections",
-                    self.connections.join(" "),
-                    connections.join(" "),
-                )
-            })
-            .or_else(|| changed("CUSE devices", self.devices.join(" "), devices.join(" ")))
-            .or_else(|| lost.complaint(quarantine_kib));
-        Ok((lost, complaint))
+        let show = |pages: Option<u64>| Vec::from_iter(pages.map(|pages| pages.to_string()));
+        let leak = changed("direct-mapped pages", &show(self.pages), &show(pages()))
+            .or_else(|| changed("FUSE connections", &self.connections, &connections))
+            .or_else(|| changed("CUSE devices", &self.devices, &devices))
+            .or_else(|| lost.leak(quarantine_kib));
+        Ok((lost, leak))
     }
 }
 
+fn changed(resource: &str, before: &[String], after: &[String]) -> Option<String> {
+    let list = |names: &[String]| match names {
+        [] => "none".into(),
+        names => names.join(" "),
+    };
+    (before != after).then(|| {
+        let (before, after) = (list(before), list(after));
+        format!("leak: {resource} before the case: {before}; after it: {after}")
+    })
+}
+
 impl Memory {
-    /// As it is once everything the kernel merely keeps for later is given back.
+    /// Measures memory after the kernel has dropped its caches.
     fn now() -> Result<Memory, String> {
         // 3: page cache, dentries and inodes.
         write_file("/proc/sys/vm/drop_caches", b"3").map_err(|error| error.to_string())?;
-        // Each processor counts, and keeps freed pages, by itself: have it add its counts to the sums that can be read.
-        // A kernel for one processor has no such file.
+        // Each processor has counters and lists of free pages of its own. Reading this file adds the counters to the
+        // totals. A kernel for one processor does not have the file.
         let _ = read_text("/proc/sys/vm/stat_refresh");
-        // Of a zone, free pages and those in the lists are told under its lock: none is on the way from one to the
-        // other (mm/vmstat.c, walk_zones_in_node). MemFree, read by itself, would count such pages twice, or never.
+        // The kernel prints the free pages of a zone and those in its per-processor lists under the zone's lock, so no
+        // page moves between them meanwhile (mm/vmstat.c, walk_zones_in_node). MemFree, read on its own, could count a
+        // page that moves twice or not at all.
         let zones = read_text("/proc/zoneinfo").map_err(|error| error.to_string())?;
         let free = free_pages_in(&zones) * (sys::page_size() as u64 / 1024);
         let slab = meminfo("Slab")?;
         Ok(Memory {
-            // With the objects, so that a growth of those is not told twice.
             free_kib: (free + slab) as i64,
             objects_kib: slab as i64,
         })
     }
 
-    /// What is gone between `self`, before, and `after`.
+    /// Returns the loss from `self` (before) to `after`.
     fn minus(self, after: Memory) -> Memory {
         Memory {
             free_kib: self.free_kib - after.free_kib,
@@ -140,19 +140,19 @@ impl Memory {
         }
     }
 
-    /// What there is to say about a loss; `quarantine_kib` is asked only where it matters.
-    fn complaint(self, quarantine_kib: impl Fn() -> i64) -> Option<String> {
-        if self.free_kib > SLACK_KIB {
+    /// Describes a loss beyond the tolerance. Calls `quarantine_kib` only if the kernel objects have grown too much.
+    fn leak(self, quarantine_kib: impl Fn() -> i64) -> Option<String> {
+        if self.free_kib > TOLERANCE_KIB {
             return Some(format!(
-                "leak: {} KiB less memory is free than before the case; {SLACK_KIB} are tolerated",
+                "leak: {} KiB less memory is free than before the case; the tolerance is {TOLERANCE_KIB} KiB",
                 self.free_kib
             ));
         }
-        if self.objects_kib > SLACK_KIB {
-            let tolerated = SLACK_KIB + quarantine_kib();
-            return (self.objects_kib > tolerated).then(|| {
+        if self.objects_kib > TOLERANCE_KIB {
+            let tolerance = TOLERANCE_KIB + quarantine_kib();
+            return (self.objects_kib > tolerance).then(|| {
                 format!(
-                    "leak: {} KiB more kernel objects than before the case; {tolerated} are tolerated",
+                    "leak: kernel objects take {} KiB more than before the case; the tolerance is {tolerance} KiB",
                     self.objects_kib
                 )
             });
@@ -161,17 +161,17 @@ impl Memory {
     }
 }
 
-/// Has each of the kernel's caches of objects give back the memory in which it has none at present
-/// (Documentation/ABI/testing/sysfs-kernel-slab): 68 processes at once leave 1.1 MiB of that on sparc64, the first time.
+/// Makes each slab cache free its empty slabs (Documentation/ABI/testing/sysfs-kernel-slab). On sparc64, the first 68
+/// processes that run simultaneously leave 1.1 MiB of empty slabs.
 fn shrink_slabs() {
     const CACHES: &str = "/sys/kernel/slab";
     for cache in names(CACHES) {
-        // Best effort: what is not given back is complained of.
+        // Errors are ignored: memory that stays allocated is reported as a leak.
         let _ = write_file(&format!("{CACHES}/{cache}/shrink"), b"1");
     }
 }
 
-/// What a kernel with KASAN may keep of freed objects; 0 without.
+/// Returns the maximum size of KASAN's quarantine, or 0 if the kernel has no KASAN.
 fn quarantine_kib() -> i64 {
     let symbols = read_text("/proc/kallsyms").unwrap_or_default();
     match symbols.contains(" kasan_quarantine_put") {
@@ -180,8 +180,7 @@ fn quarantine_kib() -> i64 {
     }
 }
 
-/// `/proc/sys/kernel/tainted`.
-pub fn taint() -> Result<u64, String> {
+pub(crate) fn taint() -> Result<u64, String> {
     number("/proc/sys/kernel/tainted")
 }
 
@@ -193,7 +192,7 @@ fn names(dir: &str) -> Vec<String> {
     list_dir(dir).unwrap_or_default()
 }
 
-/// The pages nobody uses: `pages free` of each zone, and those in the lists of each processor, `count:` below its `cpu:`.
+/// Sums the free pages: `pages free` of each zone, and the `count:` that follows each `cpu:` for the processor's list.
 fn free_pages_in(zoneinfo: &str) -> u64 {
     let counts = zoneinfo.lines().filter_map(|line| {
         let line = line.trim_start();
@@ -205,8 +204,8 @@ fn free_pages_in(zoneinfo: &str) -> u64 {
         .sum()
 }
 
-/// A line of `/proc/meminfo`, in KiB.
-pub fn meminfo(key: &str) -> Result<u64, String> {
+/// Returns the value of `key` in `/proc/meminfo`, in KiB.
+pub(crate) fn meminfo(key: &str) -> Result<u64, String> {
     let text = read_text("/proc/meminfo").map_err(|error| error.to_string())?;
     meminfo_in(&text, key).ok_or_else(|| format!("/proc/meminfo has no {key}"))
 }
@@ -230,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn free_pages_are_those_of_zones_and_of_lists() {
+    fn free_pages_of_zones_and_processor_lists_are_added() {
         let text = "Node 0, zone   Normal\n  per-node stats\n      nr_free_cma 9\n  pages free     12\n        boost    3\n\
                     \x20 pagesets\n    cpu: 0\n              count:    52\n              high:     1\n    cpu: 1\n\
                     \x20             count:    1\nNode 0, zone  Movable\n  pages free     100\n";
@@ -238,22 +237,50 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_beyond_the_slack_is_a_leak() {
+    fn a_changed_resource_is_a_leak() {
+        let names = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| name.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            changed("CUSE devices", &names(&["a"]), &names(&["a"])),
+            None
+        );
+        insta::assert_snapshot!(
+            changed("FUSE connections", &[], &names(&["40", "41"])).unwrap(),
+            @"leak: FUSE connections before the case: none; after it: 40 41"
+        );
+        insta::assert_snapshot!(
+            changed("direct-mapped pages", &names(&["0"]), &names(&["3"])).unwrap(),
+            @"leak: direct-mapped pages before the case: 0; after it: 3"
+        );
+    }
+
+    #[test]
+    fn a_loss_beyond_the_tolerance_is_a_leak() {
         let lost = |free_kib, objects_kib| Memory {
             free_kib,
             objects_kib,
         };
         let plain = || 0;
         let quarantine = || 32 << 10;
-        assert_eq!(lost(SLACK_KIB, SLACK_KIB).complaint(plain), None);
-        assert!(lost(SLACK_KIB + 1, 0).complaint(quarantine).is_some());
-        assert!(lost(0, SLACK_KIB + 1).complaint(plain).is_some());
-        assert_eq!(lost(0, 32 << 10).complaint(quarantine), None);
-        assert!(lost(0, 34 << 10).complaint(quarantine).is_some());
+        assert_eq!(lost(TOLERANCE_KIB, TOLERANCE_KIB).leak(plain), None);
+        assert!(lost(0, TOLERANCE_KIB + 1).leak(plain).is_some());
+        assert_eq!(lost(0, 32 << 10).leak(quarantine), None);
+        insta::assert_snapshot!(
+            lost(TOLERANCE_KIB + 1, 0).leak(quarantine).unwrap(),
+            @"leak: 1025 KiB less memory is free than before the case; the tolerance is 1024 KiB"
+        );
+        insta::assert_snapshot!(
+            lost(0, 34 << 10).leak(quarantine).unwrap(),
+            @"leak: kernel objects take 34816 KiB more than before the case; the tolerance is 33792 KiB"
+        );
     }
 
     #[test]
-    fn a_difference_is_positive_where_something_is_gone() {
+    fn a_loss_is_positive() {
         let before = Memory {
             free_kib: 100,
             objects_kib: 10,

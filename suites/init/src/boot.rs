@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! From a bare root filesystem to one that cases can run in.
+//! Prepares the root filesystem and the kernel settings for the cases.
 
 use sys::{Fd, MountFlags, OpenFlags};
 use workloads::GROUPS;
 
-/// Source, place and kind of every mount, in order.
+/// Source, mount point and filesystem type of every mount, in order.
 const MOUNTS: [(&str, &str, &str); 6] = [
     ("proc", "/proc", "proc"),
     ("sysfs", "/sys", "sysfs"),
@@ -14,16 +14,16 @@ const MOUNTS: [(&str, &str, &str); 6] = [
     ("fusectl", "/sys/fs/fuse/connections", "fusectl"),
 ];
 
-/// Mounts everything, and moves this process's standard descriptors to the console.
-pub fn mount_all() -> Result<(), String> {
+/// Mounts all filesystems, and connects the standard descriptors of this process to the console.
+pub(crate) fn mount_all() -> Result<(), String> {
     for (source, place, kind) in MOUNTS {
-        // sysfs has the place for fusectl, and nothing can be made in it.
+        // sysfs provides the mount point of fusectl; directories cannot be created there.
         if !sys::is_there(place) {
             sys::make_dir(place).map_err(|error| error.to_string())?;
         }
         let mounted = sys::mount(source, place, kind, MountFlags::default(), "");
         match mounted {
-            // The kernel may have mounted devtmpfs by itself.
+            // The kernel may have mounted devtmpfs already.
             Err(error) if error.errno != sys::Errno::EBUSY => return Err(error.to_string()),
             _ => {}
         }
@@ -34,7 +34,7 @@ pub fn mount_all() -> Result<(), String> {
     sys::replace_stdio(&[&console, &console, &console]).map_err(|error| error.to_string())
 }
 
-/// Control groups, with those for memory, where the kernel has them: few cases need them.
+/// Mounts cgroup2 and enables the memory controller, if the kernel has them. Few cases need them.
 fn mount_groups() -> Result<(), String> {
     if !sys::is_there(GROUPS) {
         return Ok(());
@@ -42,19 +42,19 @@ fn mount_groups() -> Result<(), String> {
     sys::mount("cgroup2", GROUPS, "cgroup2", MountFlags::default(), "")
         .map_err(|error| error.to_string())?;
     let controllers = format!("{GROUPS}/cgroup.subtree_control");
-    // Without memory cgroups there is nothing of the name.
+    // Fails on a kernel without memory cgroups.
     let _ = sys::write_file(&controllers, b"+memory");
     Ok(())
 }
 
-/// Settings that the cases rely on.
-pub fn settle() -> Result<(), String> {
+/// Applies the kernel settings that the cases rely on.
+pub(crate) fn apply_settings() -> Result<(), String> {
     let settings = [
-        // Out-of-memory is a case's trouble and never PID 1's.
+        // The OOM killer must never choose PID 1.
         ("/proc/self/oom_score_adj", "-1000"),
-        // Without this the kernel drops all but ten lines in five seconds of what `announce` writes. It insists on the newline.
+        // By default the kernel accepts only ten lines in five seconds from `log_to_kernel`. The newline is required.
         ("/proc/sys/kernel/printk_devkmsg", "on\n"),
-        // 4: from now on the kernel does not log each drop of its caches, of which every case has some.
+        // 4: do not log each drop of the caches. Every case drops them several times.
         ("/proc/sys/vm/drop_caches", "4"),
     ];
     for (path, value) in settings {
@@ -63,19 +63,19 @@ pub fn settle() -> Result<(), String> {
     Ok(())
 }
 
-/// One line to the kernel's log, so that a console log can be read without the records.
-pub fn announce(line: &str) {
-    // <14>: user, info. The line is a courtesy; nothing depends on it.
+/// Writes a line to the kernel log, so that the console log can be read without the records.
+pub(crate) fn log_to_kernel(line: &str) {
+    // <14>: facility user, level info. Errors are ignored because nothing depends on the line.
     let _ = sys::append_file("/dev/kmsg", format!("<14>init: {line}\n").as_bytes());
 }
 
-/// The kernel's log so far, a record a line: Documentation/ABI/testing/dev-kmsg.
-pub fn kernel_log() -> String {
+/// Returns the kernel log, one record per line (Documentation/ABI/testing/dev-kmsg).
+pub(crate) fn kernel_log() -> String {
     let flags = OpenFlags::READ | OpenFlags::NONBLOCK;
     let mut text = Vec::new();
     if let Ok(log) = Fd::open("/dev/kmsg", flags) {
         let mut record = [0; 8192];
-        // The end of the log is EAGAIN.
+        // EAGAIN marks the end of the log.
         while let Ok(length) = log.read(&mut record) {
             text.extend_from_slice(&record[..length]);
         }
@@ -83,8 +83,8 @@ pub fn kernel_log() -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The value of `key=` on the kernel's command line.
-pub fn parameter(key: &str) -> Option<String> {
+/// Returns the value of `key=` on the kernel command line.
+pub(crate) fn parameter(key: &str) -> Option<String> {
     let cmdline = sys::read_text("/proc/cmdline").ok()?;
     parameter_in(&cmdline, key).map(str::to_owned)
 }

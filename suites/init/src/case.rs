@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `/init case`: the process of one case. Its plan comes in on descriptor 0, what it prints goes to 1 and 2, and its
-//! report, one line of JSON, to 3.
+//! `/init case`: the process of one case. It reads its plan from descriptor 0, prints to descriptors 1 and 2, and writes
+//! its report, one line of JSON, to descriptor 3.
 
 use protocol::plan::PlannedCase;
 use protocol::record::Outcome;
 use sys::Fd;
 use workloads::Case;
 
-/// The word that makes this program the process of a case.
-pub const WORD: &str = "case";
+/// First argument of a process that runs a case.
+pub(crate) const SUBCOMMAND: &str = "case";
 
-/// Runs the case and reports. A report that cannot be made is noticed as its absence.
-pub fn main() {
+/// Runs the case and writes the report. The parent treats a missing report as a failure.
+pub(crate) fn main() {
     let report = Fd::inherited(3);
     sys::name_process("case");
     let line = match planned() {
@@ -23,7 +23,7 @@ pub fn main() {
         }
     };
     if let Err(error) = report.write_all(line.as_bytes()) {
-        let _ = sys::print_line(&format!("the report of the case: {error}"));
+        let _ = sys::print_line(&format!("cannot send the report of the case: {error}"));
     }
 }
 
@@ -31,14 +31,15 @@ fn planned() -> Result<PlannedCase, String> {
     let text = Fd::inherited(0)
         .read_to_end()
         .map_err(|error| error.to_string())?;
-    serde_json::from_slice(&text).map_err(|error| format!("the plan of the case: {error}"))
+    serde_json::from_slice(&text)
+        .map_err(|error| format!("cannot parse the plan of the case: {error}"))
 }
 
 fn run(case: &mut Case) -> Outcome {
     let name = case.function().to_owned();
     match workloads::find(&name) {
         None => Outcome::Fail {
-            reason: format!("there is no case function {name:?} in the workloads"),
+            reason: format!("the workloads crate has no case function {name:?}"),
         },
         Some(workload) => match workload(case) {
             Ok(()) => Outcome::Pass,

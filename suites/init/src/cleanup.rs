@@ -1,77 +1,74 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! After a case: no process of it, no mount and no group of it.
+//! Removes the processes, mounts and control groups that a case has left.
 
 use std::time::Duration;
 
 use sys::{Errno, Instant, Signal, Target, list_dir, read_text, sleep};
 use workloads::GROUPS;
 
-/// How long a killed process may take to be gone. Freeing what a case holds takes milliseconds; a process that is
-/// still there after this waits for something that will not come.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time within which a killed process must end. Releasing the resources of a case takes milliseconds; a process that
+/// takes this long waits for an event that never comes.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Whether everything is gone.
-pub enum Cleaned {
-    /// It is.
+pub(crate) enum Killed {
     All,
-    /// These are left, for a person.
+    /// Some processes are left; describes them in plain text.
     Stuck(String),
 }
 
-/// Kills every process but this one, and waits until all are gone.
-pub fn kill_and_reap() -> Cleaned {
+/// Kills every process except this one, and waits until all have ended.
+pub(crate) fn kill_and_reap() -> Killed {
     let start = Instant::now();
     let mut pause = Duration::from_micros(100);
     loop {
-        // Again and again: a process that was being forked may have been missed.
+        // Repeated in each round, because kill(2) can miss a process that is being forked.
         let _ = sys::kill(Target::Everyone, Signal::Kill);
         loop {
             match sys::wait_any() {
                 Ok(Some(_)) => {}
                 Ok(None) => break,
-                Err(error) if error.errno == Errno::ECHILD => return Cleaned::All,
-                Err(error) => return Cleaned::Stuck(error.to_string()),
+                Err(error) if error.errno == Errno::ECHILD => return Killed::All,
+                Err(error) => return Killed::Stuck(error.to_string()),
             }
         }
-        if start.elapsed() > PATIENCE {
-            return Cleaned::Stuck(describe_processes());
+        if start.elapsed() > KILL_TIMEOUT {
+            return Killed::Stuck(describe_processes());
         }
         sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
     }
 }
 
-/// Unmounts what a case has left mounted.
-pub fn unmount_leftovers() {
+pub(crate) fn unmount_leftovers() {
     let mounts = read_text("/proc/mounts").unwrap_or_default();
     for place in places_below(&mounts, "/run/dmmap/") {
-        // If it fails, the connection is still there, and the comparison after the case says so.
+        // If this fails, the connection remains, and the comparison after the case reports a leak.
         let _ = sys::unmount(place);
     }
 }
 
-/// Removes the groups a case has left.
-pub fn remove_groups() {
+/// Removes the control groups that a case has left.
+pub(crate) fn remove_groups() {
     for name in list_dir(GROUPS).unwrap_or_default() {
-        // What the kernel has put there are files.
+        // Fails for the kernel's own entries, which are files.
         let _ = sys::remove_dir(&format!("{GROUPS}/{name}"));
     }
 }
 
-/// The second word of each line is the place. The last mounted comes first.
-fn places_below<'t>(mounts: &'t str, above: &str) -> Vec<&'t str> {
+/// Returns the mount points below `dir`, the last one mounted first. `mounts` has the format of `/proc/mounts`.
+fn places_below<'t>(mounts: &'t str, dir: &str) -> Vec<&'t str> {
     let places = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-    let mut places: Vec<_> = places.filter(|place| place.starts_with(above)).collect();
+    let mut places: Vec<_> = places.filter(|place| place.starts_with(dir)).collect();
     places.reverse();
     places
 }
 
-/// Every process that is neither this one nor the kernel's, with its state and what it waits in.
-pub fn describe_processes() -> String {
+/// Describes every process except this one and kernel threads: ID, name, state and the kernel function it waits in.
+pub(crate) fn describe_processes() -> String {
     let mut found = Vec::new();
     for pid in list_dir("/proc").unwrap_or_default() {
         let number = pid.parse::<u32>().unwrap_or(0);
-        // 2 is kthreadd, parent of all kernel threads.
+        // PID 2 is kthreadd, the parent of all kernel threads.
         if number <= 2 {
             continue;
         }
@@ -84,16 +81,16 @@ pub fn describe_processes() -> String {
         }
         let waits_in = read_text(&format!("/proc/{pid}/wchan")).unwrap_or_default();
         found.push(format!(
-            "process {pid} ({name}), state {state}, in {waits_in}"
+            "process {pid} ({name}), state {state}, waiting in {waits_in}"
         ));
     }
     match found.is_empty() {
-        true => "a child that /proc does not show".into(),
+        true => "a child process that /proc does not list".into(),
         false => found.join("; "),
     }
 }
 
-/// Name, state and parent from `PID (NAME) STATE PARENT ...`; the name may hold anything.
+/// Returns name, state and parent from `PID (NAME) STATE PARENT ...`. The name may contain any character.
 fn parse_stat(stat: &str) -> Option<(&str, &str, u32)> {
     let (head, tail) = stat.rsplit_once(')')?;
     let name = head.split_once('(')?.1;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a kernel with CONFIG_GCOV_KERNEL has counted of itself (Documentation/dev-tools/gcov.rst), for the host.
+//! Sends the coverage counts of a kernel with CONFIG_GCOV_KERNEL to the host (Documentation/dev-tools/gcov.rst).
 
 use protocol::record::{FILE_PART, Record};
 use sys::{MountFlags, is_there, list_dir};
 
-/// Where debugfs belongs (Documentation/filesystems/debugfs.rst).
+/// Mount point of debugfs (Documentation/filesystems/debugfs.rst).
 const DEBUG: &str = "/sys/kernel/debug";
 
-/// Sends each file of counts. A kernel that does not count has none.
-pub fn send(send: &mut dyn FnMut(Record)) {
+/// Sends every file of counts. A kernel without gcov has none.
+pub(crate) fn send(send: &mut dyn FnMut(Record)) {
     let mounted = is_there(DEBUG)
         && sys::mount("debugfs", DEBUG, "debugfs", MountFlags::default(), "").is_ok();
     if mounted {
@@ -17,9 +17,9 @@ pub fn send(send: &mut dyn FnMut(Record)) {
     }
 }
 
-/// The files lie in directories named as those where the kernel was built.
+/// Sends the files of counts in `dir` and below. The directories are named like those of the kernel's build.
 fn send_below(dir: &str, send: &mut dyn FnMut(Record)) {
-    // What is no directory has no names in it.
+    // list_dir fails for a file, which then counts as an empty directory.
     for name in list_dir(dir).unwrap_or_default() {
         let path = format!("{dir}/{name}");
         match name.ends_with(".gcda") {
@@ -32,8 +32,8 @@ fn send_below(dir: &str, send: &mut dyn FnMut(Record)) {
 fn send_file(path: &str, name: &str, send: &mut dyn FnMut(Record)) {
     let bytes = match sys::read_file(path) {
         Ok(bytes) => bytes,
-        // The host misses it and says so.
-        Err(error) => return crate::boot::announce(&error.to_string()),
+        // The host reports the missing file.
+        Err(error) => return crate::boot::log_to_kernel(&error.to_string()),
     };
     for part in bytes.chunks(FILE_PART) {
         send(Record::File {

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the processes of a case print: lines, and not too many of them.
+//! Passes the output of a case's processes on, line by line and up to a limit.
 
 use protocol::record::Record;
 use sys::Fd;
 
-/// Lines of one case that are passed on.
-const LINES: usize = 200;
+/// Number of lines of one case that are passed on.
+const LINES_MAX: usize = 200;
 
-/// Bytes of a line that are passed on. A frame holds 64 KiB, and a byte can become six in JSON.
-const LINE: usize = 2000;
+/// Number of bytes of a line that are passed on. A frame holds 64 KiB, and JSON can encode a byte as six.
+const LINE_LEN_MAX: usize = 2000;
 
-/// What one case has printed.
-pub struct Logs {
+/// Output of one case.
+pub(crate) struct Logs {
     case: String,
     line: Vec<u8>,
     cut: usize,
@@ -20,8 +20,7 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Nothing yet.
-    pub fn new(case: &str) -> Logs {
+    pub(crate) fn new(case: &str) -> Logs {
         Logs {
             case: case.to_owned(),
             line: Vec::new(),
@@ -31,8 +30,8 @@ impl Logs {
         }
     }
 
-    /// Reads what is in the pipe and passes on whole lines.
-    pub fn read(&mut self, pipe: &Fd, send: &mut dyn FnMut(Record)) {
+    /// Reads from the pipe once and passes complete lines on.
+    pub(crate) fn read(&mut self, pipe: &Fd, send: &mut dyn FnMut(Record)) {
         let mut piece = [0; 4096];
         let got = pipe.read(&mut piece).unwrap_or(0);
         self.push(&piece[..got], send);
@@ -42,7 +41,7 @@ impl Logs {
         for &byte in bytes {
             match byte {
                 b'\n' => self.end_line(send),
-                _ if self.line.len() < LINE => self.line.push(byte),
+                _ if self.line.len() < LINE_LEN_MAX => self.line.push(byte),
                 _ => self.cut += 1,
             }
         }
@@ -51,30 +50,30 @@ impl Logs {
     fn end_line(&mut self, send: &mut dyn FnMut(Record)) {
         let line = std::mem::take(&mut self.line);
         let cut = std::mem::take(&mut self.cut);
-        if self.passed == LINES {
+        if self.passed == LINES_MAX {
             self.dropped += 1;
             return;
         }
         self.passed += 1;
         let mut line = String::from_utf8_lossy(&line).into_owned();
         if cut > 0 {
-            line += &format!(" ... and {cut} more bytes");
+            line += &format!(" ... {cut} more bytes");
         }
         self.send(line, send);
     }
 
-    /// There is no more: passes on what has no line end, and says what was left out.
-    pub fn finish(&mut self, send: &mut dyn FnMut(Record)) {
+    /// Ends the output: passes an unfinished line on, and reports how many lines were dropped.
+    pub(crate) fn finish(&mut self, send: &mut dyn FnMut(Record)) {
         if !self.line.is_empty() {
             self.end_line(send);
         }
         if self.dropped > 0 {
-            self.send(format!("... and {} more lines", self.dropped), send);
+            self.send(format!("... {} more lines", self.dropped), send);
         }
     }
 
-    /// Adds a line of this program's own.
-    pub fn note(&self, line: &str, send: &mut dyn FnMut(Record)) {
+    /// Adds a line written by init.
+    pub(crate) fn note(&self, line: &str, send: &mut dyn FnMut(Record)) {
         self.send(line.to_owned(), send);
     }
 
@@ -113,11 +112,11 @@ mod tests {
     }
 
     #[test]
-    fn too_much_is_cut_and_says_so() {
-        let many = lines(&"x\n".repeat(LINES + 3));
-        assert_eq!(many.len(), LINES + 1);
-        assert_eq!(many[LINES], "... and 3 more lines");
-        let long = lines(&"x".repeat(LINE + 5));
-        assert!(long[0].ends_with("x ... and 5 more bytes"));
+    fn excess_output_is_cut_and_counted() {
+        let many = lines(&"x\n".repeat(LINES_MAX + 3));
+        assert_eq!(many.len(), LINES_MAX + 1);
+        assert_eq!(many[LINES_MAX], "... 3 more lines");
+        let long = lines(&"x".repeat(LINE_LEN_MAX + 5));
+        assert!(long[0].ends_with("x ... 5 more bytes"));
     }
 }

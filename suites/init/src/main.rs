@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! PID 1 of the guest: finds the plan, runs each case in processes of its own, reports, and ends the machine.
+//! PID 1 of the guest. It reads the plan, runs each case in a process of its own, reports the outcome, and restarts the
+//! machine.
 //!
-//! The same program is started again as `/init case` for each case: see [`case`].
+//! For each case it executes itself as `/init case`: see [`case`].
 
 mod audit;
 mod boot;
@@ -18,25 +19,28 @@ mod supervise;
 use protocol::plan::{Mode, PATH, Plan, VERSION};
 
 fn main() {
-    // What std would print goes to a descriptor it knows; ours must work on machines std does not know as well.
+    // std's own panic hook prints nothing where the guest is built through WebAssembly.
     std::panic::set_hook(Box::new(|info| {
         let _ = sys::print_line(&info.to_string());
     }));
     if let Err(error) = sys::let_data_be_data() {
         let _ = sys::print_line(&format!("init: {error}"));
     }
-    if sys::args().get(1).is_some_and(|word| word == case::WORD) {
+    if sys::args()
+        .get(1)
+        .is_some_and(|word| word == case::SUBCOMMAND)
+    {
         return case::main();
     }
     if sys::own_pid() != sys::Pid(1) {
-        let _ = sys::print_line("this is the first program of a guest and does nothing elsewhere");
+        let _ = sys::print_line("init: must be started as PID 1 of a guest");
         sys::exit(2);
     }
-    if let Err(why) = live() {
-        let _ = sys::print_line(&format!("init: {why}"));
+    if let Err(error) = run_guest() {
+        let _ = sys::print_line(&format!("init: {error}"));
     }
     if let Err(error) = sys::restart() {
-        // PID 1 may not end; the kernel would panic, and that would look like something else.
+        // The kernel panics when PID 1 ends, and the host would report that panic instead of this error.
         let _ = sys::print_line(&format!("init: {error}"));
         loop {
             sys::sleep(std::time::Duration::from_secs(3600));
@@ -44,14 +48,13 @@ fn main() {
     }
 }
 
-/// Everything between the start and the end of the machine.
-fn live() -> Result<(), String> {
+fn run_guest() -> Result<(), String> {
     let plan = read_plan()?;
     if plan.mode == Mode::Halt {
         return Ok(());
     }
     boot::mount_all()?;
-    boot::settle()?;
+    boot::apply_settings()?;
     match plan.mode {
         Mode::Halt => Ok(()),
         Mode::Run => run::run(&plan),
@@ -62,11 +65,12 @@ fn live() -> Result<(), String> {
 fn read_plan() -> Result<Plan, String> {
     let text = sys::read_text(PATH).map_err(|error| error.to_string())?;
     let plan: Plan = serde_json::from_str(&text)
-        .map_err(|error| format!("{PATH} is no plan this guest understands: {error}"))?;
+        .map_err(|error| format!("cannot parse the plan {PATH}: {error}"))?;
     match plan.version {
         VERSION => Ok(plan),
         other => Err(format!(
-            "{PATH} has version {other}; this guest understands {VERSION}: build both from one checkout"
+            "the plan {PATH} has version {other}, but this guest needs version {VERSION}; build xtask and the guest from \
+             the same checkout"
         )),
     }
 }

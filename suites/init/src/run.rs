@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A whole run: hello, every case, goodbye.
+//! Runs all cases of the plan and reports to the host.
 
 use protocol::plan::{Plan, PlannedCase};
 use protocol::record::{Outcome, Record};
@@ -7,30 +7,30 @@ use sys::Instant;
 
 use crate::audit::Snapshot;
 use crate::boot;
-use crate::cleanup::{self, Cleaned};
+use crate::cleanup::{self, Killed};
 use crate::coverage;
 use crate::oracle::Oracle;
 use crate::records::Port;
-use crate::supervise::{self, Finished};
+use crate::supervise::{self, Report};
 
-/// Lines that a machine may have to say of its caches: some say it once a processor.
-const CACHE_LINES: usize = 40;
+/// Maximum number of lines about caches that are sent to the host. Some kernels print them for each processor.
+const CACHE_LINES_MAX: usize = 40;
 
-/// Runs every case of the plan and reports. Returns early, without a goodbye, where a process is beyond killing: the
-/// host starts the machine again for the cases that are left.
-pub fn run(plan: &Plan) -> Result<(), String> {
+/// Runs every case of the plan and reports to the host. Returns early, without [`Record::Goodbye`], if a process cannot
+/// be killed: the host then boots again for the remaining cases.
+pub(crate) fn run(plan: &Plan) -> Result<(), String> {
     let path = boot::parameter("dmmap.records")
-        .ok_or("dmmap.records=DEVICE is missing on the kernel command line")?;
+        .ok_or("the kernel command line lacks dmmap.records=DEVICE")?;
     let mut port = Port::open(&path)?;
     port.send(&hello(plan)?);
     let oracle = Oracle::start(plan)?;
     for (index, planned) in plan.cases.iter().enumerate() {
-        let (number, of) = (index + 1, plan.cases.len());
-        boot::announce(&format!("case {number}/{of} {}", planned.id));
+        let (number, total) = (index + 1, plan.cases.len());
+        boot::log_to_kernel(&format!("case {number}/{total} {}", planned.id));
         let stuck = run_case(index, planned, oracle, &mut |record| port.send(&record));
         if stuck {
             port.drain();
-            return Err(format!("a process of {} cannot be killed", planned.id));
+            return Err(format!("cannot kill a process of case {}", planned.id));
         }
     }
     coverage::send(&mut |record| port.send(&record));
@@ -53,20 +53,20 @@ fn hello(plan: &Plan) -> Result<Record, String> {
     })
 }
 
-/// What the kernel says of its caches.
+/// Returns the lines of the kernel log and of `/proc/cpuinfo` that mention a cache.
 fn caches() -> Vec<String> {
     let texts = [
         boot::kernel_log(),
         sys::read_text("/proc/cpuinfo").unwrap_or_default(),
     ];
     let lines = texts.iter().flat_map(|text| text.lines());
-    let about = lines.filter(|line| line.to_lowercase().contains("cache"));
-    about.map(str::to_owned).take(CACHE_LINES).collect()
+    let caches = lines.filter(|line| line.to_lowercase().contains("cache"));
+    caches.map(str::to_owned).take(CACHE_LINES_MAX).collect()
 }
 
-/// Runs the plan's case `index` with all the checks around it, and tells `send` about it. True if a process of it is
-/// left.
-pub fn run_case(
+/// Runs case `index` of the plan, checks the machine afterwards, and passes the records to `send`. Returns true if a
+/// process of the case cannot be killed.
+pub(crate) fn run_case(
     index: usize,
     planned: &PlannedCase,
     oracle: Oracle,
@@ -76,33 +76,33 @@ pub fn run_case(
     send(Record::CaseStart { case: case() });
     let start = Instant::now();
     let before = Snapshot::take();
-    let (supervised, cleaned) = oracle.around(index, || {
-        let supervised = supervise::supervise(planned, send);
-        (supervised, cleanup::kill_and_reap())
+    let (ended, killed) = oracle.around(index, || {
+        let ended = supervise::supervise(planned, send);
+        (ended, cleanup::kill_and_reap())
     });
-    let Finished {
+    let Report {
         outcome,
         mut figures,
-    } = supervised.into_verdict(&planned.id, send);
+    } = ended.into_report(send);
 
-    let (outcome, taint, stuck) = match (&cleaned, before) {
-        (Cleaned::Stuck(processes), _) => {
-            let reason = format!("stuck: after SIGKILL there is still {processes}");
+    let (outcome, taint, stuck) = match (killed, before) {
+        (Killed::Stuck(processes), _) => {
+            let reason = format!("stuck: still there after SIGKILL: {processes}");
             (Outcome::Fail { reason }, 0, true)
         }
-        (Cleaned::All, Err(why)) => (Outcome::Fail { reason: why }, 0, false),
-        (Cleaned::All, Ok(before)) => {
+        (Killed::All, Err(reason)) => (Outcome::Fail { reason }, 0, false),
+        (Killed::All, Ok(before)) => {
             cleanup::unmount_leftovers();
             cleanup::remove_groups();
-            let after = before.compare();
-            figures.insert("free_lost_kib".into(), after.lost.free_kib as f64);
-            figures.insert("objects_grown_kib".into(), after.lost.objects_kib as f64);
-            let outcome = match (outcome, after.complaint) {
-                // What the case itself found comes first; a leak is then most likely a consequence.
+            let changes = before.restore_and_compare();
+            figures.insert("free_lost_kib".into(), changes.lost.free_kib as f64);
+            figures.insert("objects_grown_kib".into(), changes.lost.objects_kib as f64);
+            let outcome = match (outcome, changes.leak) {
+                // A failure found by the case takes precedence; a leak is then most likely a consequence of it.
                 (Outcome::Pass | Outcome::Skip { .. }, Some(reason)) => Outcome::Fail { reason },
                 (outcome, _) => outcome,
             };
-            (outcome, after.taint, false)
+            (outcome, changes.taint, false)
         }
     };
     send(Record::CaseEnd {

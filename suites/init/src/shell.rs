@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A person at the console: busybox if the image has it, else a few words that are enough to look around.
+//! Interactive shell on the console: busybox if the image has it, otherwise a few built-in commands.
 
 use protocol::plan::Plan;
 use protocol::record::Record;
@@ -11,19 +11,21 @@ use crate::run::run_case;
 const BUSYBOX: &str = "/bin/busybox";
 
 const HELP: &str = "\
-cases                 the cases of the plan
-run CASE              runs one of them
-cat FILE              ls DIR
-write FILE TEXT       as echo TEXT > FILE
-mount                 dmesg
-exit                  ends the machine";
+cases                 list the cases of the plan
+run CASE              run one case
+cat FILE              print a file
+ls [DIR]              list a directory
+write FILE TEXT       write TEXT to a file
+mount                 list the mounts
+dmesg                 print the kernel log
+exit                  restart the machine, which ends QEMU";
 
-/// Lets a person work until they have had enough.
-pub fn shell(plan: &Plan) -> Result<(), String> {
+/// Runs the shell until the user leaves it.
+pub(crate) fn shell(plan: &Plan) -> Result<(), String> {
     if sys::is_there(BUSYBOX) {
         return busybox().map_err(|error| error.to_string());
     }
-    say("No busybox in this image; `help` says what there is.");
+    print("This image has no busybox; `help` lists the commands.");
     let input = Fd::inherited(0);
     let mut typed = Vec::new();
     loop {
@@ -43,19 +45,19 @@ pub fn shell(plan: &Plan) -> Result<(), String> {
         if line.trim() == "exit" {
             return Ok(());
         }
-        for line in obey(plan, line.trim()).lines() {
-            say(line);
+        for line in execute(plan, line.trim()).lines() {
+            print(line);
         }
     }
 }
 
-fn say(line: &str) {
+fn print(line: &str) {
     let _ = print_line(line);
 }
 
-fn obey(plan: &Plan, line: &str) -> String {
-    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-    let answer = match word {
+fn execute(plan: &Plan, line: &str) -> String {
+    let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let output = match command {
         "" => Ok(String::new()),
         "help" => Ok(HELP.into()),
         "cases" => Ok(plan
@@ -72,9 +74,11 @@ fn obey(plan: &Plan, line: &str) -> String {
             let (file, text) = rest.split_once(' ').unwrap_or((rest, ""));
             sys::write_file(file, text.as_bytes()).map(|()| String::new())
         }
-        _ => Ok(format!("{word}: not known; `help` says what is")),
+        _ => Ok(format!(
+            "{command}: unknown command; `help` lists the commands"
+        )),
     };
-    answer.unwrap_or_else(|error| error.to_string())
+    output.unwrap_or_else(|error| error.to_string())
 }
 
 fn run(plan: &Plan, id: &str) -> String {
@@ -83,19 +87,20 @@ fn run(plan: &Plan, id: &str) -> String {
         return format!("{id}: no such case; `cases` lists them");
     };
     run_case(index, planned, Oracle::OFF, &mut |record| match record {
-        Record::Log { line, .. } => say(&line),
+        Record::Log { line, .. } => print(&line),
         Record::CaseEnd {
             outcome,
             millis,
             figures,
             ..
-        } => say(&format!("{outcome:?} after {millis} ms {figures:?}")),
+        } => print(&format!("{outcome:?} after {millis} ms {figures:?}")),
         _ => {}
     });
     String::new()
 }
 
-/// Each read of `/dev/kmsg` gives one record, `HEADER;TEXT`, with continuation lines behind.
+/// Returns the text of the kernel log. Each read of `/dev/kmsg` returns one record, `HEADER;TEXT`, followed by its
+/// continuation lines.
 fn dmesg() -> sys::Result<String> {
     let log = Fd::open("/dev/kmsg", OpenFlags::READ | OpenFlags::NONBLOCK)?;
     let mut text = String::new();
@@ -107,7 +112,7 @@ fn dmesg() -> sys::Result<String> {
     Ok(text)
 }
 
-/// A busybox shell on the real terminal behind the console, so that it can interrupt what it runs.
+/// Runs a busybox shell on the terminal behind the console, so that Ctrl-C interrupts a command.
 fn busybox() -> sys::Result<()> {
     let active = read_text("/sys/class/tty/console/active")?;
     let name = active.split_whitespace().last().unwrap_or("console");
@@ -116,14 +121,14 @@ fn busybox() -> sys::Result<()> {
         Forked::Child => {
             let become_shell = || {
                 sys::new_session()?;
-                // The first terminal that a session's leader opens becomes its own.
+                // The first terminal that a session leader opens becomes its controlling terminal.
                 let flags = OpenFlags::READ | OpenFlags::WRITE;
                 let terminal = Fd::open(&format!("/dev/{name}"), flags)?;
                 sys::replace_stdio(&[&terminal, &terminal, &terminal])?;
                 sys::exec(BUSYBOX, &["sh"])
             };
             if let Err(error) = become_shell() {
-                say(&error.to_string());
+                print(&error.to_string());
             }
             sys::exit(127)
         }

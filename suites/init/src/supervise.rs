@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Starts the process of a case, listens to it, and gives up on it when its time is over.
+//! Starts the process of a case and waits for its report, its end or its deadline.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,40 +12,38 @@ use crate::case;
 use crate::cleanup::describe_processes;
 use crate::logs::Logs;
 
-/// Name of the case function that stops this very program: the lab tests with it that it notices a dead guest.
+/// Name of the case function that hangs init itself. It tests that the lab notices a dead guest.
 const HANG: &str = "hang";
 
-/// How often to look whether the case's process has ended without a word. Only a case in trouble waits for it.
-const GLANCE: Duration = Duration::from_millis(50);
+/// Interval at which to check for a process that ended without a report. Only a failing case has to wait for it.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The process of a case has ended, or its time is over.
-pub struct Supervised {
-    how: How,
+/// A case that is no longer waited for. Its processes may still be running.
+pub(crate) struct EndedCase {
+    end: End,
     logs: Logs,
     output: Option<Fd>,
 }
 
-enum How {
-    /// It reported.
+enum End {
+    /// The process sent a report: one line of JSON.
     Reported(String),
-    /// It ended without a report.
-    Ended(Ended),
-    /// Its time is over.
+    /// The process ended without a report.
+    ProcessEnded(Ended),
+    /// The case missed its deadline.
     TimedOut,
-    /// It could not be started.
-    NotStarted(String),
+    /// The process could not be started.
+    NotStarted(sys::Error),
 }
 
-/// What became of a case.
-pub struct Finished {
-    /// Its own word, or what its end says.
-    pub outcome: Outcome,
-    /// What it measured.
-    pub figures: BTreeMap<String, f64>,
+/// Outcome of a case and the figures it measured.
+pub(crate) struct Report {
+    pub(crate) outcome: Outcome,
+    pub(crate) figures: BTreeMap<String, f64>,
 }
 
-/// Runs the process of a case until it has reported, has ended, or has had its time.
-pub fn supervise(planned: &PlannedCase, send: &mut dyn FnMut(Record)) -> Supervised {
+/// Runs the process of a case until it has reported or ended, or until the deadline.
+pub(crate) fn supervise(planned: &PlannedCase, send: &mut dyn FnMut(Record)) -> EndedCase {
     if planned.run == HANG {
         loop {
             std::hint::spin_loop();
@@ -53,13 +51,13 @@ pub fn supervise(planned: &PlannedCase, send: &mut dyn FnMut(Record)) -> Supervi
     }
     let mut logs = Logs::new(&planned.id);
     match start(planned) {
-        Err(error) => Supervised {
-            how: How::NotStarted(error.to_string()),
+        Err(error) => EndedCase {
+            end: End::NotStarted(error),
             logs,
             output: None,
         },
-        Ok(child) => Supervised {
-            how: listen(&child, planned, &mut logs, send),
+        Ok(child) => EndedCase {
+            end: wait_for_end(&child, planned, &mut logs, send),
             logs,
             output: Some(child.output),
         },
@@ -68,9 +66,9 @@ pub fn supervise(planned: &PlannedCase, send: &mut dyn FnMut(Record)) -> Supervi
 
 struct Child {
     pid: Pid,
-    /// What its processes print.
+    /// Pipe with the output of the case's processes.
     output: Fd,
-    /// One line: its report.
+    /// Pipe with the report, one line of JSON.
     report: Fd,
 }
 
@@ -82,10 +80,10 @@ fn start(planned: &PlannedCase) -> sys::Result<Child> {
         Forked::Child => {
             let become_case = || {
                 sys::new_session()?;
-                // The kernel's first choice when memory runs out, long before anything else.
+                // Make the case the OOM killer's first choice.
                 sys::write_file("/proc/self/oom_score_adj", b"800")?;
                 sys::replace_stdio(&[&plan_out, &output_in, &output_in, &report_in])?;
-                sys::exec("/proc/self/exe", &["/init", case::WORD])
+                sys::exec("/proc/self/exe", &["/init", case::SUBCOMMAND])
             };
             if let Err(error) = become_case() {
                 let _ = sys::print_line(&format!("init: {error}"));
@@ -94,7 +92,7 @@ fn start(planned: &PlannedCase) -> sys::Result<Child> {
         }
         Forked::Parent(pid) => {
             let plan = serde_json::to_string(planned).expect("a planned case is plain data");
-            // A case that dies before it has read its plan is noticed below.
+            // `wait_for_end` notices a process that dies before it has read the plan.
             let _ = plan_in.write_all(plan.as_bytes());
             Ok(Child {
                 pid,
@@ -105,36 +103,37 @@ fn start(planned: &PlannedCase) -> sys::Result<Child> {
     }
 }
 
-fn listen(
+fn wait_for_end(
     child: &Child,
     planned: &PlannedCase,
     logs: &mut Logs,
     send: &mut dyn FnMut(Record),
-) -> How {
+) -> End {
     let deadline = Duration::from_millis(planned.deadline_ms);
-    let every = Duration::from_millis(ALIVE_EVERY_MS);
+    let alive_interval = Duration::from_millis(ALIVE_EVERY_MS);
     let start = Instant::now();
-    let mut alive = start;
+    let mut last_alive = start;
     let mut report = Vec::new();
     let mut ended = None;
     loop {
         let left = deadline.saturating_sub(start.elapsed());
         if left.is_zero() {
-            logs.note(&format!("at the deadline: {}", describe_processes()), send);
-            return How::TimedOut;
+            let processes = describe_processes();
+            logs.note(&format!("processes at the deadline: {processes}"), send);
+            return End::TimedOut;
         }
-        if alive.elapsed() >= every {
-            alive = Instant::now();
+        if last_alive.elapsed() >= alive_interval {
+            last_alive = Instant::now();
             send(Record::Alive);
         }
-        // Asked before the pipe is looked at: what it wrote before it ended is in the pipe by then.
+        // Reap before polling: if the process has ended, its last output is in the pipes by the time of the poll.
         ended = ended.or_else(|| reap(child.pid));
-        let patience = if ended.is_some() {
+        let timeout = if ended.is_some() {
             Duration::ZERO
         } else {
-            left.min(GLANCE)
+            left.min(POLL_INTERVAL)
         };
-        let ready = sys::poll(&[&child.output, &child.report], Some(patience)).unwrap_or_default();
+        let ready = sys::poll(&[&child.output, &child.report], Some(timeout)).unwrap_or_default();
         let readable = |index: usize| ready.get(index).is_some_and(|fd| fd.readable);
         if readable(0) {
             logs.read(&child.output, send);
@@ -144,15 +143,16 @@ fn listen(
             let got = child.report.read(&mut piece).unwrap_or(0);
             report.extend_from_slice(&piece[..got]);
             if report.ends_with(b"\n") {
-                return How::Reported(String::from_utf8_lossy(&report).into_owned());
+                return End::Reported(String::from_utf8_lossy(&report).into_owned());
             }
         } else if let Some(ended) = ended {
-            return How::Ended(ended);
+            return End::ProcessEnded(ended);
         }
     }
 }
 
-/// Collects whatever has ended; how `pid` did, if it was among them. Orphans of a case become children of PID 1.
+/// Reaps children that have ended until `pid` is among them, and returns how `pid` ended. Orphans of a case become
+/// children of PID 1.
 fn reap(pid: Pid) -> Option<Ended> {
     while let Ok(Some((gone, ended))) = sys::wait_any() {
         if gone == pid {
@@ -162,30 +162,84 @@ fn reap(pid: Pid) -> Option<Ended> {
     None
 }
 
-impl Supervised {
-    /// What became of the case. Its processes are gone: what they printed last is still in the pipe.
-    pub fn into_verdict(mut self, id: &str, send: &mut dyn FnMut(Record)) -> Finished {
+impl EndedCase {
+    /// Passes the rest of the output on and returns the report. The case's processes must be gone by now.
+    pub(crate) fn into_report(mut self, send: &mut dyn FnMut(Record)) -> Report {
         if let Some(output) = &self.output {
             while sys::poll(&[output], Some(Duration::ZERO)).is_ok_and(|ready| ready[0].readable) {
                 self.logs.read(output, send);
             }
         }
         self.logs.finish(send);
-        let fail = |reason: String| Finished {
+        self.end.into_report()
+    }
+}
+
+impl End {
+    fn into_report(self) -> Report {
+        let fail = |reason: String| Report {
             outcome: Outcome::Fail { reason },
             figures: BTreeMap::new(),
         };
-        match self.how {
-            How::TimedOut => Finished {
+        match self {
+            End::TimedOut => Report {
                 outcome: Outcome::Timeout,
                 figures: BTreeMap::new(),
             },
-            How::Ended(ended) => fail(format!("the process of the case {ended} without a report")),
-            How::NotStarted(why) => fail(format!("the case could not be started: {why}")),
-            How::Reported(line) => match serde_json::from_str(&line) {
-                Ok((outcome, figures)) => Finished { outcome, figures },
-                Err(error) => fail(format!("{id} reported {line:?}: {error}")),
+            End::ProcessEnded(ended) => fail(format!(
+                "the process of the case {ended} and sent no report"
+            )),
+            End::NotStarted(error) => fail(format!("cannot start the case: {error}")),
+            End::Reported(line) => match serde_json::from_str(&line) {
+                Ok((outcome, figures)) => Report { outcome, figures },
+                Err(error) => fail(format!(
+                    "cannot parse the report of the case, {line:?}: {error}"
+                )),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sys::{Errno, Signal};
+
+    fn reason(end: End) -> String {
+        match end.into_report().outcome {
+            Outcome::Fail { reason } => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_report_is_passed_on() {
+        let report = End::Reported("[{\"is\":\"pass\"},{\"cycles\":3.0}]\n".into()).into_report();
+        assert_eq!(report.outcome, Outcome::Pass);
+        assert_eq!(report.figures["cycles"], 3.0);
+    }
+
+    #[test]
+    fn a_missing_report_has_a_reason() {
+        insta::assert_snapshot!(
+            reason(End::ProcessEnded(Ended::Code(0))),
+            @"the process of the case exited with status 0 and sent no report"
+        );
+        insta::assert_snapshot!(
+            reason(End::ProcessEnded(Ended::Signal(Signal::Segv))),
+            @"the process of the case was killed by SIGSEGV and sent no report"
+        );
+        insta::assert_snapshot!(
+            reason(End::Reported("pass\n".into())),
+            @r#"cannot parse the report of the case, "pass\n": expected value at line 1 column 1"#
+        );
+        let error = sys::Error {
+            what: "fork".into(),
+            errno: Errno::EAGAIN,
+        };
+        insta::assert_snapshot!(
+            reason(End::NotStarted(error)),
+            @"cannot start the case: fork: EAGAIN"
+        );
     }
 }
