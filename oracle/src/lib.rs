@@ -9,8 +9,8 @@
 
 pub mod arch;
 pub mod config;
+pub mod findings;
 pub mod model;
-pub mod record;
 pub mod session;
 pub mod symbols;
 

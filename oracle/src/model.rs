@@ -18,8 +18,9 @@ mod tests;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use crate::arch::By;
-use crate::config::{Cache, Kind as Tags, Write};
+use oracle_wire::config::{Cache, CacheKind, WritePolicy};
+
+pub use oracle_wire::message::{By, Kind, Op};
 use recent::{Recent, Stores};
 pub use story::Story;
 
@@ -48,21 +49,6 @@ pub struct Access {
     pub pc: u64,
 }
 
-/// What an access does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
-    /// Reads.
-    Load,
-    /// Writes.
-    Store,
-    /// Writes a dirty copy to memory and keeps it.
-    Clean,
-    /// Drops a copy, dirty or not.
-    Invalidate,
-    /// Writes a dirty copy to memory and drops it.
-    Flush,
-}
-
 /// What tells the copies of a line apart.
 pub type Place = u64;
 
@@ -79,9 +65,9 @@ impl Places {
     /// Of a cache, and pages of `page` bytes.
     pub fn new(cache: &Cache, page: u64) -> Places {
         let (mask, shift) = match cache.kind {
-            Tags::Vipt => (cache.period - 1, page.trailing_zeros()),
-            Tags::Vivt => (!(cache.line - 1), 0),
-            Tags::Physical => (0, 0),
+            CacheKind::Vipt => (cache.period - 1, page.trailing_zeros()),
+            CacheKind::Vivt => (!(cache.line - 1), 0),
+            CacheKind::Physical => (0, 0),
         };
         Places { mask, shift }
     }
@@ -131,18 +117,6 @@ impl Pieces {
     }
 }
 
-/// What is wrong with an access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// The line is dirty in another place: memory may not have it yet.
-    DirtyElsewhere,
-    /// A store to a line that is dirty in another place, or whose copy here is old: of two copies that are written
-    /// back, the later one destroys what the other had. Or a load of what was dirty and got dropped.
-    LostWrite,
-    /// The copy here is older than a store elsewhere.
-    StaleCopy,
-}
-
 /// An access that hardware may answer with stale data, or with which it may lose a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -161,7 +135,7 @@ pub struct Finding {
 /// What a cache may hold of all of memory.
 #[derive(Debug)]
 pub struct Model {
-    write: Write,
+    write: WritePolicy,
     line: Pieces,
     page: Pieces,
     /// Lines by page; a page that nobody touched is not there.
@@ -398,20 +372,25 @@ impl Line {
     }
 
     /// Whether loads from the place of `access` change nothing from now on; if so, what stores do.
-    fn settled(&self, access: &Access, write: Write) -> Option<Stores> {
+    fn settled(&self, access: &Access, write: WritePolicy) -> Option<Stores> {
         let only = match &self.copies[..] {
             [only] if access.place == Some(only.place) && self.dropped.is_none() => only.state,
             _ => return None,
         };
         match only {
             State::Stale(_) => None,
-            State::Clean if write == Write::Through => Some(Stores::Nothing),
+            State::Clean if write == WritePolicy::Through => Some(Stores::Nothing),
             State::Dirty => Some(Stores::Last),
             State::Clean => Some(Stores::More),
         }
     }
 
-    fn apply(&mut self, access: &Access, bytes: Bytes, write: Write) -> Option<(Kind, Access)> {
+    fn apply(
+        &mut self,
+        access: &Access,
+        bytes: Bytes,
+        write: WritePolicy,
+    ) -> Option<(Kind, Access)> {
         match access.op {
             Op::Load => self.load(access, bytes),
             Op::Store => self.store(access, bytes, write),
@@ -459,7 +438,12 @@ impl Line {
         }
     }
 
-    fn store(&mut self, access: &Access, bytes: Bytes, write: Write) -> Option<(Kind, Access)> {
+    fn store(
+        &mut self,
+        access: &Access,
+        bytes: Bytes,
+        write: WritePolicy,
+    ) -> Option<(Kind, Access)> {
         self.dropped = None;
         // By far the most frequent, and nothing changes but who was last.
         if let [only] = &mut self.copies[..] {
@@ -468,7 +452,7 @@ impl Line {
                 only.cause = *access;
                 return None;
             }
-            if here && only.state == State::Clean && write == Write::Through {
+            if here && only.state == State::Clean && write == WritePolicy::Through {
                 return None;
             }
         }
@@ -478,14 +462,14 @@ impl Line {
             if Some(copy.place) == access.place {
                 copy.renew(bytes);
                 // What is left of old data will be written back over what is newer.
-                if write == Write::Back && matches!(copy.state, State::Stale(_)) {
+                if write == WritePolicy::Back && matches!(copy.state, State::Stale(_)) {
                     lost = lost.or(Some(copy.cause));
                 }
             } else {
                 copy.outdate(bytes, access);
             }
         }
-        if let (Some(place), Write::Back) = (access.place, write) {
+        if let (Some(place), WritePolicy::Back) = (access.place, write) {
             self.put(place, State::Dirty, *access);
         }
         lost.map(|earlier| (Kind::LostWrite, earlier))

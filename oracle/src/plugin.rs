@@ -7,8 +7,10 @@ mod registers;
 use std::collections::HashMap;
 use std::fs::File;
 
+use oracle_wire::config::{Arch, CacheKind, Config, Depth};
+
 use crate::arch::{Heard, Machine, Marker, Upkeep, Way};
-use crate::config::{Arch, Config, Depth, Kind};
+use crate::config;
 use crate::model::Op;
 use crate::session::{Listen, Seen, Session, Where};
 use crate::symbols::Symbols;
@@ -39,7 +41,7 @@ impl Plugin {
     /// # Errors
     /// What is wrong with either, or with this QEMU, for a person.
     pub fn new(arguments: &[String], info: &Info) -> Result<Plugin, String> {
-        let config = Config::from_arguments(arguments).map_err(|error| error.to_string())?;
+        let config = config::read(arguments).map_err(|error| error.to_string())?;
         fits(config.arch, info)?;
         let symbols = match &config.symbols {
             None => Symbols::default(),
@@ -54,7 +56,7 @@ impl Plugin {
         }
         let out = File::create(&config.findings)
             .map_err(|error| format!("create {}: {error}", config.findings.display()))?;
-        let (arch, virtual_tags) = (config.arch, config.cache.kind == Kind::Vivt);
+        let (arch, virtual_tags) = (config.arch, config.cache.kind == CacheKind::Vivt);
         let (full, page) = (config.depth == Depth::Full, config.page);
         let session = Session::new(config, symbols, out);
         Ok(Plugin {

@@ -9,10 +9,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io::Write;
 
-use crate::arch::{By, Machine, Marker, Way};
-use crate::config::{Config, Depth, Kind};
-use crate::model::{self, Finding, Model, Op, Place, Places};
-use crate::record::{self, Record};
+use oracle_wire::config::{CacheKind, Config, Depth};
+use oracle_wire::message::{End, Hello, Hex, Known, Message};
+use oracle_wire::window::SELF_CHECK;
+
+use crate::arch::{Machine, Marker, Way};
+use crate::findings;
+use crate::model::{self, By, Finding, Model, Op, Place, Places};
 use crate::symbols::Symbols;
 
 /// Of QEMU's interface for plugins: `include/qemu/qemu-plugin.h`, QEMU_PLUGIN_VERSION. 4 came with QEMU 9.2, and brought
@@ -21,9 +24,6 @@ pub const API: i32 = 4;
 
 /// Findings a window that are written; more are counted.
 const WRITTEN: usize = 300;
-
-/// The window in which the guest names an address pair.
-const SELF_CHECK: u32 = 0;
 
 /// What to listen to from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ struct Awaited {
     marker: Marker,
     values: Vec<u64>,
     /// Where the first went.
-    first: Option<(u64, u64)>,
+    first: Option<(u64, Option<u64>)>,
 }
 
 /// A window that is open.
@@ -116,13 +116,13 @@ impl<W: Write> Session<W> {
             window: None,
             config,
         };
-        session.write(&Record::Hello {
-            version: env!("CARGO_PKG_VERSION"),
+        session.write(&Message::Hello(Hello {
+            version: env!("CARGO_PKG_VERSION").into(),
             api: API,
             arch: session.config.arch,
             cache: session.config.cache,
             depth: session.config.depth,
-        });
+        }));
         session
     }
 
@@ -176,9 +176,7 @@ impl<W: Write> Session<W> {
         };
         awaited.values.push(value);
         let address = self.machine.plain(address);
-        let first = *awaited
-            .first
-            .get_or_insert((address, physical.unwrap_or(u64::MAX)));
+        let first = *awaited.first.get_or_insert((address, physical));
         if awaited.values.len() < awaited.marker.payload() {
             return Listen::AsBefore;
         }
@@ -199,7 +197,7 @@ impl<W: Write> Session<W> {
                 "window {id} opens before the guest has named an address whose physical address it knows"
             ));
         }
-        self.write(&Record::Window { id });
+        self.write(&Message::Window { id });
         self.window = Some(Window {
             id,
             model: Model::new(&self.config.cache, self.config.page),
@@ -218,36 +216,38 @@ impl<W: Write> Session<W> {
         };
         let distinct = window.repeats.len() as u64;
         window.repeats.truncate(WRITTEN);
-        self.write(&Record::End {
+        self.write(&Message::End(End {
             window: window.id,
             findings: window.findings,
             distinct,
             repeats: window.repeats,
             accesses: window.accesses,
-        });
+        }));
     }
 
-    /// The guest stored `address` and `said` from `place` on, which is a virtual and a physical address as QEMU has it.
-    fn know(&mut self, place: (u64, u64), address: u64, said: u64) -> Listen {
-        let (seen, physical) = place;
-        self.write(&Record::Known {
-            address,
-            physical,
-            said,
-        });
-        if seen != address || physical != said {
+    /// Compares the address pair that the guest stored, `address` and `said`, with the virtual and physical address that
+    /// QEMU reports for that store.
+    fn know(&mut self, seen: (u64, Option<u64>), address: u64, said: u64) -> Listen {
+        let (seen, physical) = seen;
+        self.write(&Message::Known(Known {
+            address: Hex(address),
+            physical: physical.map(Hex),
+            said: Hex(said),
+        }));
+        if seen != address || physical != Some(said) {
+            let physical = physical.map_or("no memory".into(), |physical| format!("{physical:#x}"));
             return self.refuse(format!(
-                "the guest takes {address:#x} to be {said:#x} in memory, and QEMU {seen:#x} to be {physical:#x}: the \
-                 plugin and this QEMU do not fit each other"
+                "the guest maps {address:#x} to physical {said:#x}, but QEMU maps {seen:#x} to {physical}; this plugin \
+                 does not work with this QEMU"
             ));
         }
-        self.known = Some((address, physical));
+        self.known = Some((address, said));
         Listen::AsBefore
     }
 
     /// Gives up.
     pub fn refuse(&mut self, why: String) -> Listen {
-        self.write(&Record::Refused { why });
+        self.write(&Message::Refused { why });
         self.refused = true;
         self.window = None;
         Listen::Nothing
@@ -278,7 +278,7 @@ impl<W: Write> Session<W> {
         };
         window.accesses += 1;
         // Before it maps a page round the cache the kernel flushes it, which depth `user` takes on trust.
-        let trusted = self.config.depth == Depth::User && self.config.cache.kind == Kind::Vivt;
+        let trusted = self.config.depth == Depth::User && self.config.cache.kind == CacheKind::Vivt;
         if !judged || trusted && way == Way::Round {
             return window.model.start_anew(physical);
         }
@@ -341,7 +341,7 @@ impl<W: Write> Session<W> {
     /// Virtual addresses are another process's from here on. A cache with virtual tags is flushed for that; in depth
     /// `user` the kernel is trusted to have done it.
     pub fn switch(&mut self, pc: u64) {
-        if self.config.depth == Depth::User && self.config.cache.kind == Kind::Vivt {
+        if self.config.depth == Depth::User && self.config.cache.kind == CacheKind::Vivt {
             self.all(pc, Op::Flush);
         }
     }
@@ -388,7 +388,7 @@ impl<W: Write> Session<W> {
         window.findings += 1;
         let both = [&finding.earlier, &finding.later];
         let colours = match self.config.cache.kind {
-            Kind::Vipt => both.map(|access| access.place),
+            CacheKind::Vipt => both.map(|access| access.place),
             _ => [None; 2],
         };
         let like = Like {
@@ -411,15 +411,15 @@ impl<W: Write> Session<W> {
         let access = |access: &model::Access| {
             let plain = |address| self.machine.plain(address);
             let name = |pc| self.symbols.name(self.machine.plain(pc));
-            record::Access::new(access, &self.config.cache, plain, name)
+            findings::access(access, &self.config.cache, plain, name)
         };
-        let record = Record::finding(window.id, index + 1, &finding, access);
-        self.write(&record);
+        let message = findings::message(window.id, index as u32 + 1, &finding, access);
+        self.write(&message);
     }
 
     /// A line at a time, at once: QEMU is killed, not ended.
-    fn write(&mut self, record: &Record) {
-        let line = record.line();
+    fn write(&mut self, message: &Message) {
+        let line = message.render();
         let written = self
             .out
             .write_all(line.as_bytes())

@@ -208,7 +208,7 @@ fn oracle(
         plugin: oracle::plugin::build(&job.checkout)?,
         config: oracle::Config {
             deaf: job.oracle.deaf,
-            ..oracle::Config::new(&target.cache, model, *depth, &symbols)
+            ..oracle::config::for_target(&target.cache, model, *depth, &symbols)
         },
     }))
 }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+pub(crate) use oracle_wire::config::{Arch, CacheKind, WritePolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::setup::packages::Program;
@@ -158,46 +159,11 @@ impl CacheSpec {
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
     /// Which of the oracle's tables of instructions the machine speaks.
-    pub arch: ModelArch,
+    pub arch: Arch,
     /// Bytes in a page of the machine's memory management.
     pub page: u64,
     /// Where a store goes.
     pub write: WritePolicy,
-}
-
-/// The oracle's tables of instructions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ModelArch {
-    /// ARMv5 and ARMv6.
-    Arm,
-    /// PA-RISC.
-    Hppa,
-    /// SPARC V9.
-    Sparc64,
-}
-
-/// Where a store to a cached line goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WritePolicy {
-    /// Into the cache; memory gets it when the line is written back.
-    Back,
-    /// Into memory at once, and into the line if it is cached.
-    Through,
-}
-
-/// How a cache is indexed and tagged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CacheKind {
-    /// Indexed by physical address, or virtually without aliases: nothing to see.
-    Physical,
-    /// Virtually indexed, physically tagged, with more than a page in a way: two virtual addresses of a page agree
-    /// where they are a multiple of the period apart.
-    Vipt,
-    /// Virtually indexed and tagged: no two virtual addresses of a page agree.
-    Vivt,
 }
 
 /// All targets in `dir`, by name.
@@ -225,6 +191,16 @@ fn load(path: &Path) -> Result<Target> {
             path.display(),
             target.name,
             target.name
+        );
+    }
+    if target
+        .cache
+        .model
+        .is_some_and(|model| model.arch == Arch::None)
+    {
+        bail!(
+            "{}: `none` is no instruction set that can be modelled; leave out `model` in `cache`",
+            path.display()
         );
     }
     Ok(target)

@@ -7,8 +7,9 @@ mod sparc64;
 
 use std::collections::HashMap;
 
-use crate::config::Arch;
-use crate::model::Op;
+use oracle_wire::config::Arch;
+
+use crate::model::{By, Op};
 use crate::symbols::Symbols;
 
 /// A word from the guest: an instruction that does nothing, with a number in it that no compiler has a reason to put
@@ -129,15 +130,6 @@ pub enum Heard {
     Stores,
     /// All.
     All,
-}
-
-/// Who made an access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
-    /// A program.
-    Process,
-    /// The kernel, maybe in the name of a program.
-    Kernel,
 }
 
 /// Functions of the kernel that do something to the cache, where their instructions do not tell what.

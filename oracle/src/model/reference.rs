@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::Write;
+use oracle_wire::config::WritePolicy;
 
 /// Places in the cache.
 pub const PLACES: usize = 3;
@@ -24,14 +24,14 @@ struct State {
 /// All states the hardware may be in, and what a correct machine would hold.
 #[derive(Clone, Debug)]
 pub struct Reference {
-    write: Write,
+    write: WritePolicy,
     states: BTreeSet<State>,
     latest: Words,
 }
 
 impl Reference {
     /// An empty cache.
-    pub fn new(write: Write) -> Reference {
+    pub fn new(write: WritePolicy) -> Reference {
         let empty = State {
             memory: [0; WORDS],
             copies: [None; PLACES],
@@ -64,17 +64,17 @@ impl Reference {
         self.each(|state| {
             let copy = match (place, write) {
                 (None, _) => None,
-                (Some(place), Write::Through) => state.copies[place].as_mut(),
-                (Some(place), Write::Back) => {
+                (Some(place), WritePolicy::Through) => state.copies[place].as_mut(),
+                (Some(place), WritePolicy::Back) => {
                     state.fill(place);
                     state.copies[place].as_mut()
                 }
             };
             if let Some((words, dirty)) = copy {
                 words[word] = value;
-                *dirty = write == Write::Back;
+                *dirty = write == WritePolicy::Back;
             }
-            if place.is_none() || write == Write::Through {
+            if place.is_none() || write == WritePolicy::Through {
                 state.memory[word] = value;
             }
         });

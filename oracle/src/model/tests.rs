@@ -3,9 +3,18 @@ use proptest::prelude::*;
 
 use super::reference::{PLACES, Reference, WORDS};
 use super::*;
-use crate::config;
 
 const LINE: u64 = 0x8000;
+
+const PAGE: u64 = 4096;
+
+/// Four colours of 4 KiB.
+const CACHE: Cache = Cache {
+    kind: CacheKind::Vipt,
+    period: 4 * PAGE,
+    line: 32,
+    write: WritePolicy::Back,
+};
 
 /// A model of a cache with four colours, and what it found.
 struct Bench {
@@ -15,14 +24,10 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(write: Write) -> Bench {
-        let config = config::tests::sample();
-        let cache = Cache {
-            write,
-            ..config.cache
-        };
+    fn new(write: WritePolicy) -> Bench {
+        let cache = Cache { write, ..CACHE };
         Bench {
-            model: Model::new(&cache, config.page),
+            model: Model::new(&cache, PAGE),
             at: 0,
             findings: Vec::new(),
         }
@@ -67,7 +72,7 @@ impl Bench {
 }
 
 /// What is found in a sequence of steps, a word each.
-fn found(write: Write, steps: &[(Op, Place)]) -> Vec<Option<Kind>> {
+fn found(write: WritePolicy, steps: &[(Op, Place)]) -> Vec<Option<Kind>> {
     let mut bench = Bench::new(write);
     let found = steps.iter().map(|&(op, place)| bench.step(op, Some(place)));
     found.collect()
@@ -79,35 +84,38 @@ use Op::{Clean, Flush, Invalidate, Load, Store};
 #[test]
 fn one_colour_is_never_stale() {
     let steps = [(Store, 1), (Load, 1), (Store, 1), (Load, 1)];
-    assert_eq!(found(Write::Back, &steps), [None; 4]);
-    assert_eq!(found(Write::Through, &steps), [None; 4]);
+    assert_eq!(found(WritePolicy::Back, &steps), [None; 4]);
+    assert_eq!(found(WritePolicy::Through, &steps), [None; 4]);
 }
 
 #[test]
 fn a_load_beside_a_dirty_copy_is_found() {
     let steps = [(Store, 1), (Load, 2)];
-    assert_eq!(found(Write::Back, &steps), [None, Some(DirtyElsewhere)]);
-    assert_eq!(found(Write::Through, &steps), [None, None]);
+    assert_eq!(
+        found(WritePolicy::Back, &steps),
+        [None, Some(DirtyElsewhere)]
+    );
+    assert_eq!(found(WritePolicy::Through, &steps), [None, None]);
 }
 
 #[test]
 fn a_copy_older_than_a_store_elsewhere_is_found() {
     let steps = [(Load, 2), (Store, 1), (Clean, 1), (Load, 2)];
-    assert_eq!(found(Write::Back, &steps)[3], Some(StaleCopy));
-    assert_eq!(found(Write::Through, &steps)[3], Some(StaleCopy));
+    assert_eq!(found(WritePolicy::Back, &steps)[3], Some(StaleCopy));
+    assert_eq!(found(WritePolicy::Through, &steps)[3], Some(StaleCopy));
 }
 
 #[test]
 fn a_second_dirty_copy_is_found() {
     let steps = [(Store, 1), (Store, 2)];
-    assert_eq!(found(Write::Back, &steps), [None, Some(LostWrite)]);
+    assert_eq!(found(WritePolicy::Back, &steps), [None, Some(LostWrite)]);
     let steps = [(Load, 2), (Store, 1), (Flush, 1), (Store, 2)];
-    assert_eq!(found(Write::Through, &steps)[3], None);
+    assert_eq!(found(WritePolicy::Through, &steps)[3], None);
 }
 
 #[test]
 fn a_store_beside_old_bytes_is_found() {
-    let mut bench = Bench::new(Write::Back);
+    let mut bench = Bench::new(WritePolicy::Back);
     bench.word(Load, Some(2), 0);
     bench.word(Store, Some(1), 0);
     bench.word(Flush, Some(1), 0);
@@ -120,8 +128,8 @@ fn a_store_beside_old_bytes_is_found() {
 #[test]
 fn old_bytes_that_are_stored_anew_are_new() {
     let steps = [(Load, 2), (Store, 1), (Flush, 1), (Store, 2), (Load, 2)];
-    assert_eq!(found(Write::Back, &steps), [None; 5]);
-    assert_eq!(found(Write::Through, &steps), [None; 5]);
+    assert_eq!(found(WritePolicy::Back, &steps), [None; 5]);
+    assert_eq!(found(WritePolicy::Through, &steps), [None; 5]);
 }
 
 #[test]
@@ -133,20 +141,20 @@ fn who_flushes_both_sides_sees_what_was_stored() {
         (Invalidate, 2),
         (Load, 2),
     ];
-    assert_eq!(found(Write::Back, &steps), [None; 5]);
+    assert_eq!(found(WritePolicy::Back, &steps), [None; 5]);
 }
 
 #[test]
 fn dirty_data_that_is_dropped_is_found_by_a_load() {
     let steps = [(Store, 1), (Invalidate, 1), (Load, 1)];
-    assert_eq!(found(Write::Back, &steps)[2], Some(LostWrite));
+    assert_eq!(found(WritePolicy::Back, &steps)[2], Some(LostWrite));
     let steps = [(Store, 1), (Invalidate, 1), (Store, 1), (Load, 1)];
-    assert_eq!(found(Write::Back, &steps), [None; 4]);
+    assert_eq!(found(WritePolicy::Back, &steps), [None; 4]);
 }
 
 #[test]
 fn an_access_round_the_cache_meets_memory() {
-    let mut bench = Bench::new(Write::Back);
+    let mut bench = Bench::new(WritePolicy::Back);
     bench.step(Store, Some(1));
     assert_eq!(bench.step(Load, None), Some(DirtyElsewhere));
     bench.step(Flush, Some(1));
@@ -158,7 +166,7 @@ fn an_access_round_the_cache_meets_memory() {
 
 #[test]
 fn a_flush_of_everything_and_a_new_start_forget() {
-    let mut bench = Bench::new(Write::Back);
+    let mut bench = Bench::new(WritePolicy::Back);
     bench.step(Store, Some(1));
     let flush = bench.model.pages[&(LINE / 4096)][0].copies[0].cause;
     bench.model.flush_all(Access { op: Flush, ..flush });
@@ -173,7 +181,7 @@ fn a_flush_of_everything_and_a_new_start_forget() {
 
 #[test]
 fn an_access_is_of_each_line_it_touches_up_to_the_end_of_the_page() {
-    let mut bench = Bench::new(Write::Back);
+    let mut bench = Bench::new(WritePolicy::Back);
     bench.access(Store, Some(1), LINE + 28, 8);
     bench.access(Load, Some(2), LINE, 64);
     let lines: Vec<u64> = bench.findings.iter().map(|found| found.line).collect();
@@ -188,7 +196,7 @@ fn an_access_is_of_each_line_it_touches_up_to_the_end_of_the_page() {
 
 #[test]
 fn a_finding_tells_the_last_store_and_how_it_came() {
-    let mut bench = Bench::new(Write::Back);
+    let mut bench = Bench::new(WritePolicy::Back);
     for (op, place) in [(Load, 1), (Store, 1), (Store, 1), (Load, 1), (Load, 2)] {
         bench.step(op, Some(place));
     }
@@ -207,7 +215,7 @@ fn a_finding_tells_the_last_store_and_how_it_came() {
 
 #[test]
 fn a_line_that_another_pushes_out_of_the_short_cut_knows_its_last_store() {
-    let mut bench = Bench::new(Write::Back);
+    let mut bench = Bench::new(WritePolicy::Back);
     bench.step(Store, Some(1));
     bench.step(Store, Some(1));
     let other = LINE + recent::KEPT as u64 * 32;
@@ -218,7 +226,7 @@ fn a_line_that_another_pushes_out_of_the_short_cut_knows_its_last_store() {
 
 #[test]
 fn a_line_that_starts_anew_is_in_no_short_cut() {
-    let mut bench = Bench::new(Write::Back);
+    let mut bench = Bench::new(WritePolicy::Back);
     bench.step(Store, Some(1));
     bench.model.start_anew(LINE);
     bench.step(Store, Some(1));
@@ -228,7 +236,7 @@ fn a_line_that_starts_anew_is_in_no_short_cut() {
 
 #[test]
 fn a_loop_over_a_line_is_one_step_of_its_story() {
-    let mut bench = Bench::new(Write::Back);
+    let mut bench = Bench::new(WritePolicy::Back);
     bench.step(Store, Some(1));
     for word in 0..8 {
         bench.at = 100;
@@ -241,11 +249,11 @@ fn a_loop_over_a_line_is_one_step_of_its_story() {
 
 #[test]
 fn places_are_colours_or_addresses() {
-    let mut cache = config::tests::sample().cache;
+    let mut cache = CACHE;
     assert_eq!(Places::new(&cache, 4096).of(0xbeef_7123), 3);
-    cache.kind = Tags::Vivt;
+    cache.kind = CacheKind::Vivt;
     assert_eq!(Places::new(&cache, 4096).of(0xbeef_7123), 0xbeef_7120);
-    cache.kind = Tags::Physical;
+    cache.kind = CacheKind::Physical;
     assert_eq!(Places::new(&cache, 4096).of(0xbeef_7123), 0);
 }
 
@@ -269,8 +277,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn write() -> impl Strategy<Value = Write> {
-    prop_oneof![Just(Write::Back), Just(Write::Through)]
+fn write() -> impl Strategy<Value = WritePolicy> {
+    prop_oneof![Just(WritePolicy::Back), Just(WritePolicy::Through)]
 }
 
 proptest! {

@@ -4,7 +4,8 @@
 //! Where they are in the record depends on the build of QEMU. So the guest has two values in registers that it tells
 //! right afterwards; where these are found, and nowhere else, the registers are.
 
-use crate::config::Arch;
+use oracle_wire::config::Arch;
+
 use crate::sys::Processor;
 
 /// How a machine's registers lie in QEMU's record.

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+use oracle_wire::config::Arch;
+
 use super::*;
 use crate::config;
 
@@ -72,7 +74,7 @@ fn the_first_line_says_who_writes() {
 
 #[test]
 fn a_machine_that_does_not_alias_is_not_listened_to() {
-    let physical = |config: &mut Config| config.cache.kind = config::Kind::Physical;
+    let physical = |config: &mut Config| config.cache.kind = CacheKind::Physical;
     assert_eq!(session(physical).start(), Listen::Nothing);
     assert_eq!(session(|_| {}).start(), Listen::Markers);
 }
@@ -100,7 +102,7 @@ fn an_address_that_is_another_is_refused() {
     insta::assert_snapshot!(written(&session), @r#"
     {"window":{"id":0}}
     {"known":{"virtual":"0x40001000","physical":"0x100005000","said":"0x100006000"}}
-    {"refused":{"why":"the guest takes 0x40001000 to be 0x100006000 in memory, and QEMU 0x40001000 to be 0x100005000: the plugin and this QEMU do not fit each other"}}
+    {"refused":{"why":"the guest maps 0x40001000 to physical 0x100006000, but QEMU maps 0x40001000 to 0x100005000; this plugin does not work with this QEMU"}}
     "#);
 }
 
@@ -156,7 +158,7 @@ fn a_page_with_virtual_tags_that_is_used_round_the_cache_was_flushed_unless_that
     let steps = |depth, way| {
         let mut session = opened(|config| {
             config.depth = depth;
-            config.cache.kind = Kind::Vivt;
+            config.cache.kind = CacheKind::Vivt;
         });
         access(&mut session, PROGRAM_PC, 0x4000_1008, true);
         access_by(&mut session, PROGRAM_PC, 0x4000_2008, false, way);
@@ -215,7 +217,7 @@ fn a_switch_flushes_virtual_tags_where_the_kernel_is_trusted_to() {
     let switch = |session: &mut Test| session.switch(KERNEL_PC);
     let tags = |depth| {
         move |config: &mut Config| {
-            config.cache.kind = Kind::Vivt;
+            config.cache.kind = CacheKind::Vivt;
             config.depth = depth;
         }
     };
@@ -237,7 +239,7 @@ fn nothing_is_judged_before_the_check() {
 fn what_is_known_to_be_seen_late_is_no_finding() {
     let found = |function: &str| {
         let mut config = config::tests::sample();
-        config.arch = crate::config::Arch::Sparc64;
+        config.arch = Arch::Sparc64;
         config.depth = Depth::Full;
         let map = format!("400000 T _text\n404000 T {function}\n404100 T next\n800000 B _end\n");
         let mut session = Session::new(config, Symbols::parse(&map), Vec::new());

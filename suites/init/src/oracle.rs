@@ -2,19 +2,11 @@
 //! Windows for a cache oracle beside the emulator: one around each case, and before them all some in which it can show
 //! that it sees what it should. Only where the kernel's command line says `dmmap.oracle=1`; else nothing is said.
 
+use oracle_wire::window;
 use protocol::plan::Plan;
 use sys::{Fd, Mapping, OpenFlags, Prot, Sharing};
 
 use crate::boot;
-
-/// The window in which the guest says where a page of it is in memory.
-const SELF_CHECK: u32 = 0;
-/// Two mappings of a page as the kernel gives them: nothing may be found.
-const COHERENT: u32 = 1;
-/// Two mappings of a page of which the kernel keeps neither where the other is: where caches alias, something must be.
-const PLANTED: u32 = 2;
-/// The window of the plan's first case.
-const FIRST_CASE: u32 = 16;
 
 /// Whether there are windows.
 #[derive(Clone, Copy)]
@@ -41,7 +33,7 @@ impl Oracle {
 
     /// Runs `work` in the window of the plan's case `index`.
     pub fn around<T>(self, index: usize, work: impl FnOnce() -> T) -> T {
-        self.within(FIRST_CASE + index as u32, work)
+        self.within(window::of_case(index), work)
     }
 
     fn within<T>(self, id: u32, work: impl FnOnce() -> T) -> T {
@@ -56,12 +48,14 @@ impl Oracle {
     }
 
     fn show(self, period: u64) -> sys::Result<()> {
-        self.within(SELF_CHECK, name_a_page)?;
-        self.within(COHERENT, || use_twice(period, 0, Sharing::Shared))?;
+        self.within(window::SELF_CHECK, name_a_page)?;
+        self.within(window::COHERENT, || use_twice(period, 0, Sharing::Shared))?;
         // Read-only and private: the kernel shares the page all the same, and cares for no colours, as nobody could
         // store to it through this mapping. Where tags are virtual it is not made uncached for the same reason.
         let next_colour = sys::page_size() as u64;
-        self.within(PLANTED, || use_twice(period, next_colour, Sharing::Private))
+        self.within(window::INCOHERENT, || {
+            use_twice(period, next_colour, Sharing::Private)
+        })
     }
 }
 

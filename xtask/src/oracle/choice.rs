@@ -172,7 +172,7 @@ pub(crate) fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::{CacheKind, ModelArch, ModelSpec, WritePolicy};
+    use crate::target::{Arch, CacheKind, ModelSpec, WritePolicy};
 
     fn aliasing() -> Target {
         let mut target = crate::target::tests::x86_64();
@@ -180,7 +180,7 @@ mod tests {
         target.cache.kind = CacheKind::Vipt;
         target.cache.period = 16384;
         target.cache.model = Some(ModelSpec {
-            arch: ModelArch::Arm,
+            arch: Arch::Arm,
             page: 4096,
             write: WritePolicy::Back,
         });

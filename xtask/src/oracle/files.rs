@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::line::{Finding, Line};
+use super::line::{Finding, Message};
 use super::{CONFIG, Config, FINDINGS};
 use crate::report::boot_dir;
 use crate::verdict::{CaseResult, Found, RunResult};
@@ -90,7 +90,7 @@ impl Boot {
         let findings = text
             .lines()
             .filter_map(|line| match serde_json::from_str(line) {
-                Ok(Line::Finding(finding)) => Some(((finding.window, finding.number), *finding)),
+                Ok(Message::Finding(finding)) => Some(((finding.window, finding.number), *finding)),
                 _ => None,
             });
         Ok(Self {

@@ -6,17 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::config::Config;
-use super::line::{End, Finding, Hello, Known, Line};
+use oracle_wire::window;
 
-/// The window in which two mappings of a page agree: nothing may be found.
-const CONGRUENT: u32 = 1;
-
-/// The window in which two mappings of a page do not agree: it must be found.
-const PLANTED: u32 = 2;
-
-/// The window of the first case of a boot's plan; the next case has the next.
-const FIRST_CASE: u32 = 16;
+use super::Config;
+use super::line::{End, Finding, Hello, Known, Message};
 
 /// What was found in a window.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -106,7 +99,7 @@ impl Listener {
     /// What it has to say of the case at place `at` of the boot's plan. One that was cut short has no end of its window
     /// to show.
     pub(crate) fn of_case(&mut self, at: usize, cut_short: bool) -> Heard {
-        let window = self.windows.remove(&(FIRST_CASE + at as u32));
+        let window = self.windows.remove(&window::of_case(at));
         let trouble = match (&window, cut_short) {
             (_, true) => None,
             (None, _) => Some("it was never told of this case".to_owned()),
@@ -142,17 +135,17 @@ impl Listener {
         }
     }
 
-    fn line(&mut self, line: Line) {
+    fn line(&mut self, line: Message) {
         match line {
-            Line::Hello(hello) => self.greeted(&hello),
-            Line::Refused { why } => self.doubt(format!("it does not trust itself: {why}")),
-            Line::Window { id } => {
+            Message::Hello(hello) => self.greeted(&hello),
+            Message::Refused { why } => self.doubt(format!("it does not trust itself: {why}")),
+            Message::Window { id } => {
                 let fresh = self.window();
                 self.windows.insert(id, fresh);
             }
-            Line::Known(known) => self.shown(&known),
-            Line::Finding(finding) => self.found(*finding),
-            Line::End(end) => match self.windows.get_mut(&end.window) {
+            Message::Known(known) => self.shown(&known),
+            Message::Finding(finding) => self.found(*finding),
+            Message::End(end) => match self.windows.get_mut(&end.window) {
                 Some(window) => window.end = Some(end),
                 None => self.doubt(format!("window {} ended without having begun", end.window)),
             },
@@ -183,10 +176,10 @@ impl Listener {
 
     fn found(&mut self, finding: Finding) {
         let id = finding.window;
-        let of_case = (FIRST_CASE..FIRST_CASE + self.cases as u32).contains(&id);
+        let of_case = (window::of_case(0)..window::of_case(self.cases)).contains(&id);
         match self.windows.get_mut(&id) {
-            Some(window) if of_case || id == PLANTED => window.findings.push(finding),
-            Some(_) if id == CONGRUENT => self.doubt(format!(
+            Some(window) if of_case || id == window::INCOHERENT => window.findings.push(finding),
+            Some(_) if id == window::COHERENT => self.doubt(format!(
                 "it found a fault where there is none: {}",
                 super::story::sentence(&finding, self.config.page)
             )),
@@ -212,10 +205,11 @@ impl Listener {
         if !self.known {
             return Some("it was shown no address whose page is known".into());
         }
-        let controls = window(CONGRUENT, "two mappings that agree");
-        let controls = controls.or_else(|| window(PLANTED, "two mappings that do not agree"));
+        let controls = window(window::COHERENT, "two mappings that agree");
+        let controls =
+            controls.or_else(|| window(window::INCOHERENT, "two mappings that do not agree"));
         controls.or_else(|| {
-            let planted = &self.windows[&PLANTED];
+            let planted = &self.windows[&window::INCOHERENT];
             let missed = planted.distinct() == 0;
             missed.then(|| "it did not find the fault that was planted".into())
         })
@@ -334,8 +328,8 @@ mod tests {
         of the address 0xb6ff1000 the guest says that its physical address is 0x4c3f000, and QEMU says none
         it found a fault where there is none: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
         it found something in window 7, which is not open
-        it does not model what it was asked to: {"version":"0.1.0","arch":"arm","cache":{"kind":"vipt","period":16384,"line":64,"write":"back"},"depth":"user"}
-        it does not model what it was asked to: {"version":"0.1.0","arch":"arm","cache":{"kind":"vipt","period":16384,"line":32,"write":"back"},"depth":"full"}
+        it does not model what it was asked to: {"version":"0.1.0","api":4,"arch":"arm","cache":{"kind":"vipt","period":16384,"line":64,"write":"back"},"depth":"user"}
+        it does not model what it was asked to: {"version":"0.1.0","api":4,"arch":"arm","cache":{"kind":"vipt","period":16384,"line":32,"write":"back"},"depth":"full"}
         it does not trust itself: the ring is full
         it wrote "{\"known\":", which the lab cannot read: EOF while parsing a value at line 1 column 9
         it wrote "", which the lab cannot read: EOF while parsing a value at line 1 column 0

@@ -18,7 +18,7 @@ pub(crate) mod story;
 
 pub(crate) use choice::{Choice, choose};
 pub use choice::{Depth, Wanted, Wish};
-pub(crate) use config::Config;
+pub(crate) use oracle_wire::config::Config;
 
 use std::path::PathBuf;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A finding for a person: in a sentence, and as the story of its line.
 
-use super::config::Config;
+use super::Config;
 use super::line::{Access, By, Finding, Hex, Kind, Op};
 use super::listener::Window;
 use crate::report::words::{bytes, times};

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Converts findings of the model to the form in which the plugin writes them.
+
+use oracle_wire::config::{Cache, CacheKind};
+use oracle_wire::message::{self, Hex, Message};
+
+use crate::model::{Access, By, Finding};
+
+/// Returns the message for `finding`; `access` converts its accesses.
+pub fn message(
+    window: u32,
+    number: u32,
+    finding: &Finding,
+    access: impl Fn(&Access) -> message::Access,
+) -> Message {
+    Message::Finding(Box::new(message::Finding {
+        window,
+        number,
+        kind: finding.kind,
+        line: Hex(finding.line),
+        earlier: access(&finding.earlier),
+        later: access(&finding.later),
+        story: finding.story.iter().map(access).collect(),
+    }))
+}
+
+/// Converts an access. `plain` turns an address of QEMU into one that programs of the guest use, and `name` returns the
+/// name of a place in the kernel.
+pub fn access(
+    access: &Access,
+    cache: &Cache,
+    plain: impl Fn(u64) -> u64,
+    name: impl Fn(u64) -> Option<String>,
+) -> message::Access {
+    message::Access {
+        at: access.at,
+        op: access.op,
+        by: access.by,
+        space: access.space.map(Hex),
+        address: Hex(plain(access.address)),
+        physical: Hex(access.physical),
+        size: access.size,
+        colour: access.place.filter(|_| cache.kind == CacheKind::Vipt),
+        pc: Hex(plain(access.pc)),
+        symbol: match access.by {
+            By::Kernel => name(access.pc),
+            By::Process => None,
+        },
+    }
+}
