@@ -17,8 +17,8 @@ use crate::oracle::{self, Oracle};
 use crate::plan::Case;
 use crate::target::QemuSpec;
 use crate::watch::clock::Limits;
-use crate::watch::shared::{Apart, Splitter};
-use crate::watch::{BootEnd, Seen, Watch};
+use crate::watch::shared::{SplitBytes, Splitter};
+use crate::watch::{BootEnd, BootEvent, Watch};
 
 /// How often the streams are looked at.
 const LOOK: Duration = Duration::from_millis(5);
@@ -78,9 +78,9 @@ pub(crate) fn run(
         .iter()
         .map(|case| (case.id().to_owned(), deadline(case)));
     let mut watch = Watch::new(plan.collect(), setting.limits);
-    watch.demand(setting.proof.map(str::to_owned));
+    watch.expect_caches(setting.proof.map(str::to_owned));
     if let Some(oracle) = setting.oracle {
-        watch.listen(oracle.config.clone());
+        watch.attach_oracle(oracle.config.clone());
     }
     let mut streams = Streams::of(setting.qemu);
     let files = dir.join(FILES);
@@ -149,7 +149,7 @@ fn follow(
         if interrupt::requested() {
             return Ok(BootEnd::Interrupted);
         }
-        if let Some(end) = watch.verdict(started.elapsed()) {
+        if let Some(end) = watch.stop_reason(started.elapsed()) {
             return Ok(end);
         }
         std::thread::sleep(LOOK);
@@ -158,8 +158,8 @@ fn follow(
 
 /// Tells the ledger what was seen. Files that came are kept in the directory `files`.
 fn tell(watch: &mut Watch, files: &Path, ledger: &mut Ledger) -> Result<()> {
-    for seen in watch.seen() {
-        if let Seen::File { name, bytes } = &seen {
+    for seen in watch.take_events() {
+        if let BootEvent::File { name, bytes } = &seen {
             let path = files.join(name);
             fs::create_dir_all(files).with_context(|| format!("make {}", files.display()))?;
             fs::write(&path, bytes).with_context(|| format!("write {}", path.display()))?;
@@ -189,7 +189,7 @@ impl Streams {
     fn pass_on(&mut self, machine: &mut Machine, watch: &mut Watch, now: Duration) -> Result<()> {
         let apart = match self {
             // Records first: a console line that came before a record is then never seen after it.
-            Streams::Two => Apart {
+            Streams::Two => SplitBytes {
                 records: machine.records()?,
                 console: machine.console()?,
             },
@@ -210,10 +210,10 @@ impl Streams {
 }
 
 /// Tells the watch what arrived, findings first: a verdict must not overtake them.
-fn pass(apart: Apart, findings: &[u8], watch: &mut Watch, now: Duration) {
-    watch.findings(findings);
-    watch.records(&apart.records, now);
-    watch.console(&apart.console, now);
+fn pass(apart: SplitBytes, findings: &[u8], watch: &mut Watch, now: Duration) {
+    watch.push_findings(findings);
+    watch.push_records(&apart.records, now);
+    watch.push_console(&apart.console, now);
 }
 
 #[cfg(test)]
@@ -229,14 +229,14 @@ mod tests {
         let case = "smoke/boot".to_owned();
         let second = Duration::from_secs(1);
         let mut watch = Watch::new(vec![(case.clone(), second)], Limits::scaled(1.0));
-        watch.listen(armv6());
+        watch.attach_oracle(armv6());
         let start = Encoder::default().encode(&Record::CaseStart { case });
-        let apart = Apart {
+        let apart = SplitBytes {
             records: start.into_bytes(),
             console: Vec::new(),
         };
         pass(apart, trusted().as_bytes(), &mut watch, second);
         // By now it would be too late to pass a control.
-        assert_eq!(watch.verdict(second), None);
+        assert_eq!(watch.stop_reason(second), None);
     }
 }

@@ -12,7 +12,7 @@ use crate::machine::process::End;
 use crate::oracle::{listener::Window, story};
 use crate::suite::Expect;
 use crate::verdict::{Phase, Verdict};
-use crate::watch::{BootEnd, Observation, Report};
+use crate::watch::{BootEnd, EndRecord, Observation};
 
 /// The verdict on a case that started, on this target.
 pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
@@ -24,7 +24,7 @@ pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
             reason: format!("a record of this case did not arrive whole: {error}"),
         };
     }
-    let Some(report) = &seen.report else {
+    let Some(report) = &seen.end_record else {
         return Verdict::Infra {
             reason: "no record of its end arrived, yet the guest went on".into(),
         };
@@ -45,7 +45,7 @@ pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
             reason: format!(
                 "the guest's clock cannot be trusted: {} ms of it passed in {} ms, and then the case ended with {}",
                 report.millis,
-                report.here.as_millis(),
+                report.host_time.as_millis(),
                 match &report.outcome {
                     Outcome::Fail { reason } => reason,
                     _ => "its deadline",
@@ -69,10 +69,10 @@ pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
 
 /// Whether the guest's clock went much faster than the host's: on a machine that is itself virtual, QEMU's counter of
 /// processor cycles may stand still while the guest measures how fast it is. Then every patience is at its end too soon.
-fn runs_wild(report: &Report) -> bool {
+fn runs_wild(report: &EndRecord) -> bool {
     let guest = Duration::from_millis(report.millis);
     // The host may have come late to the record of the start.
-    guest > 4 * report.here + Duration::from_secs(2)
+    guest > 4 * report.host_time + Duration::from_secs(2)
 }
 
 /// The verdict on a case that is to get the verdict `expect`: a pass if it did. What the lab or the machine failed at
@@ -174,7 +174,7 @@ fn findings(seen: &Observation, window: &Window, target: &str) -> Option<String>
 }
 
 /// What the kernel has against the case.
-fn trouble(seen: &Observation, report: &Report) -> Option<String> {
+fn trouble(seen: &Observation, report: &EndRecord) -> Option<String> {
     let first = seen.hits.first();
     match (first, taint_letters(report.taint)) {
         (Some(hit), _) => Some(format!("the kernel said: {}", hit.line.trim())),
@@ -208,10 +208,10 @@ mod tests {
 
     fn seen(outcome: Outcome) -> Observation {
         let mut seen = Observation::of("smoke/boot".into());
-        seen.report = Some(Report {
+        seen.end_record = Some(EndRecord {
             outcome,
             millis: 1,
-            here: Duration::from_millis(1),
+            host_time: Duration::from_millis(1),
             taint: 0,
             figures: Default::default(),
         });
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_case_without_a_whole_record_does_not_pass() {
         let mut none = seen(Outcome::Pass);
-        none.report = None;
+        none.end_record = None;
         assert_eq!(judge(&none, "armv6").word(), "infra");
         let mut broken = seen(Outcome::Pass);
         broken
@@ -252,13 +252,13 @@ mod tests {
         );
 
         let mut tainted = seen(Outcome::Pass);
-        tainted.report.as_mut().unwrap().taint = 1 << 9 | 1 << 7;
+        tainted.end_record.as_mut().unwrap().taint = 1 << 9 | 1 << 7;
         assert_eq!(judge(&tainted, "armv6"), fail("the kernel got tainted: DW"));
 
         let mut both = seen(Outcome::Fail {
             reason: "lost a store".into(),
         });
-        both.report.as_mut().unwrap().taint = 1 << 9;
+        both.end_record.as_mut().unwrap().taint = 1 << 9;
         assert_eq!(
             judge(&both, "armv6"),
             fail("lost a store; the kernel got tainted: W")
@@ -298,9 +298,9 @@ mod tests {
     fn what_a_wild_clock_brought_about_is_not_held_against_the_kernel() {
         let judged = |outcome, millis| {
             let mut seen = seen(outcome);
-            seen.report = seen.report.map(|report| Report {
+            seen.end_record = seen.end_record.map(|report| EndRecord {
                 millis,
-                here: Duration::from_millis(900),
+                host_time: Duration::from_millis(900),
                 ..report
             });
             let verdict = judge(&seen, "x86_64");

@@ -11,7 +11,7 @@ use crate::plan::Case;
 use crate::report::Events;
 use crate::setup::accel::Chosen;
 use crate::verdict::{CaseResult, Phase, Provenance, TargetResult, Verdict, Watched};
-use crate::watch::{BootEnd, Observation, Seen};
+use crate::watch::{BootEnd, BootEvent, Observation};
 
 /// Findings of a case that reports have; the rest is in the files of the boot.
 const FINDINGS_KEPT: usize = 10;
@@ -137,13 +137,13 @@ impl<'a> Ledger<'a> {
     }
 
     /// Takes what the watch saw.
-    pub(crate) fn seen(&mut self, seen: Seen) {
+    pub(crate) fn seen(&mut self, seen: BootEvent) {
         match seen {
-            Seen::Up { release } => {
+            BootEvent::InitStarted { release } => {
                 self.up = true;
                 self.phase(Phase::Test, release);
             }
-            Seen::Started(case) => {
+            BootEvent::CaseStarted(case) => {
                 if let Some(at) = self.place(&case) {
                     self.events.send(Event::CaseStart {
                         target: self.result.target.clone(),
@@ -153,7 +153,7 @@ impl<'a> Ledger<'a> {
                     });
                 }
             }
-            Seen::Over(observation) => {
+            BootEvent::CaseEnded(observation) => {
                 if let Some(at) = self.place(&observation.case) {
                     let verdict = as_expected(
                         judge(&observation, &self.result.target),
@@ -163,8 +163,8 @@ impl<'a> Ledger<'a> {
                 }
             }
             // The boot keeps it.
-            Seen::File { .. } => {}
-            Seen::Odd(text) => self.note(text),
+            BootEvent::File { .. } => {}
+            BootEvent::Anomaly(text) => self.note(text),
         }
     }
 
@@ -229,10 +229,10 @@ impl<'a> Ledger<'a> {
         let case = &self.cases[at];
         let ran = seen
             .as_ref()
-            .is_some_and(|s| s.report.is_some() || s.boot_end.is_some());
+            .is_some_and(|s| s.end_record.is_some() || s.boot_end.is_some());
         let seen = seen.unwrap_or_else(|| Observation::of(case.id().into()));
         let held = verdict.exit_code() == 0;
-        let (millis, figures) = match seen.report {
+        let (millis, figures) = match seen.end_record {
             Some(report) => (Some(report.millis), report.figures),
             None => (None, BTreeMap::new()),
         };

@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Two clocks a phase: how long it may take, and how long nothing may be heard.
+//! Deadlines of a boot: each phase has a limit on its total time and a limit on silence.
 
 use std::time::Duration;
 
 use super::BootEnd;
 use crate::verdict::Phase;
 
-/// How long things may take.
+/// Time limits of a boot.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Limits {
-    /// From the start of QEMU to the first record.
+    /// Time from the start of QEMU to the first record.
     pub boot: Duration,
-    /// Without a byte on either stream. The guest speaks at least every
+    /// Time without a byte on either stream. The guest sends a record at least every
     /// [`ALIVE_EVERY_MS`](protocol::record::ALIVE_EVERY_MS).
     pub silence: Duration,
-    /// Beyond a case's own deadline, which the guest watches; and from one case to the next.
+    /// Time that a case gets beyond its own deadline, which the guest enforces. Also the time between two cases.
     pub grace: Duration,
-    /// From the goodbye to the end of QEMU.
+    /// Time from the guest's `Goodbye` record to the exit of QEMU.
     pub shutdown: Duration,
 }
 
 impl Limits {
-    /// The limits under TCG with the default flavour, multiplied by `scale`.
+    /// Returns the limits for TCG with the default flavour, multiplied by `scale`.
     pub(crate) fn scaled(scale: f64) -> Self {
         let seconds = |seconds: u64| Duration::from_secs(seconds).mul_f64(scale);
         Self {
@@ -33,63 +33,60 @@ impl Limits {
     }
 }
 
-/// The clocks of one boot. Times are counted from its start.
+/// Clocks of one boot. Times are counted from its start.
 #[derive(Debug)]
 pub(crate) struct Clocks {
     limits: Limits,
     phase: Phase,
-    /// When the phase, or what runs inside it, has taken too long.
-    total: Duration,
-    heard: Duration,
+    /// Time at which the phase, or the case that runs in it, has taken too long.
+    deadline: Duration,
+    last_byte: Duration,
 }
 
 impl Clocks {
-    /// Starts them.
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
             phase: Phase::Boot,
-            total: limits.boot,
-            heard: Duration::ZERO,
+            deadline: limits.boot,
+            last_byte: Duration::ZERO,
         }
     }
 
-    /// The phase they are in.
     pub(crate) fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// A byte arrived.
-    pub(crate) fn heard(&mut self, now: Duration) {
-        self.heard = now;
+    /// Restarts the silence clock.
+    pub(crate) fn byte_arrived(&mut self, now: Duration) {
+        self.last_byte = now;
     }
 
-    /// A phase begins.
-    pub(crate) fn enter(&mut self, phase: Phase, now: Duration) {
+    pub(crate) fn enter_phase(&mut self, phase: Phase, now: Duration) {
         self.phase = phase;
         let limit = match phase {
             Phase::Shutdown => self.limits.shutdown,
             _ => self.limits.grace,
         };
-        self.total = now.saturating_add(limit);
+        self.deadline = now.saturating_add(limit);
     }
 
-    /// A case with this deadline begins.
-    pub(crate) fn case_start(&mut self, deadline: Duration, now: Duration) {
-        self.total = now.saturating_add(deadline + self.limits.grace);
+    /// Sets the deadline of a case that has just started and may take `limit`.
+    pub(crate) fn case_started(&mut self, limit: Duration, now: Duration) {
+        self.deadline = now.saturating_add(limit + self.limits.grace);
     }
 
-    /// A case ended; the next one, or the goodbye, is due.
-    pub(crate) fn case_end(&mut self, now: Duration) {
-        self.total = now.saturating_add(self.limits.grace);
+    /// Sets the deadline for the next case or the `Goodbye` record.
+    pub(crate) fn case_ended(&mut self, now: Duration) {
+        self.deadline = now.saturating_add(self.limits.grace);
     }
 
-    /// Which clock ran out, if one did.
+    /// Returns the end of the boot if one of the clocks has run out.
     pub(crate) fn expired(&self, now: Duration) -> Option<BootEnd> {
-        if now >= self.total {
+        if now >= self.deadline {
             return Some(BootEnd::Overtime(self.phase));
         }
-        let silent = now.saturating_sub(self.heard) >= self.limits.silence;
+        let silent = now.saturating_sub(self.last_byte) >= self.limits.silence;
         silent.then_some(BootEnd::Silence(self.phase))
     }
 }

@@ -1,27 +1,29 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Files that the guest sends in parts: told of once they are whole, and never otherwise.
+//! Files that the guest sends in parts. Only complete files are passed on.
 
 use std::collections::BTreeMap;
 
-/// Files of which parts have come and parts have not.
+/// Files that have not arrived completely: by name, the full size and the bytes so far.
 #[derive(Debug, Default)]
-pub(super) struct Files(BTreeMap<String, (usize, Vec<u8>)>);
+pub(super) struct PartialFiles(BTreeMap<String, (usize, Vec<u8>)>);
 
-impl Files {
-    /// Takes the next part of the file `name` of `size` bytes; returns the file if this is its last.
+impl PartialFiles {
+    /// Adds the next part of the file `name`, which has `size` bytes. Returns the file if this part completes it.
     ///
     /// # Errors
-    /// What is odd about it, for a person; the part is dropped.
-    pub(super) fn part(
+    /// The name is not a plain file name. The part is dropped; the error is a text for the user.
+    pub(super) fn add_part(
         &mut self,
         name: &str,
         size: usize,
         part: &[u8],
     ) -> Result<Option<Vec<u8>>, String> {
-        let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        // It becomes a file's name here.
-        if name.starts_with('.') || name.is_empty() || !name.bytes().all(fit) {
-            return Err(format!("the guest sent a file with the name {name:?}"));
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        // The host creates a file with this name: it must not lead out of the boot directory.
+        if name.starts_with('.') || name.is_empty() || !name.bytes().all(allowed) {
+            return Err(format!(
+                "rejected a file from the guest: {name:?} is not a plain file name"
+            ));
         }
         let (_, bytes) = self.0.entry(name.to_owned()).or_insert((size, Vec::new()));
         bytes.extend(part);
@@ -31,13 +33,15 @@ impl Files {
         }
     }
 
-    /// What never became whole, for a person.
-    pub(super) fn torn(&self) -> Option<String> {
-        let torn = self.0.iter();
-        let torn = torn.map(|(name, (size, bytes))| format!("{name} ({} of {size})", bytes.len()));
-        let torn: Vec<String> = torn.collect();
-        let names = torn.join(", ");
-        (!torn.is_empty()).then(|| format!("not all bytes arrived of {names}"))
+    /// Returns a text for the user that lists the incomplete files, or `None` if there are none.
+    pub(super) fn incomplete(&self) -> Option<String> {
+        let files = self.0.iter().map(|(name, (size, bytes))| {
+            let arrived = bytes.len();
+            format!("{name} ({arrived} of {size} bytes)")
+        });
+        let files: Vec<String> = files.collect();
+        (!files.is_empty())
+            .then(|| format!("incomplete files from the guest: {}", files.join(", ")))
     }
 }
 
@@ -46,23 +50,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_whole_with_its_last_part() {
-        let mut files = Files::default();
-        assert_eq!(files.part("a.gcda", 5, b"abc"), Ok(None));
-        assert_eq!(files.part("b.gcda", 2, b"x"), Ok(None));
+    fn a_file_is_complete_with_its_last_part() {
+        let mut files = PartialFiles::default();
+        assert_eq!(files.add_part("a.gcda", 5, b"abc"), Ok(None));
+        assert_eq!(files.add_part("b.gcda", 2, b"x"), Ok(None));
         assert_eq!(
-            files.torn().unwrap(),
-            "not all bytes arrived of a.gcda (3 of 5), b.gcda (1 of 2)"
+            files.incomplete().unwrap(),
+            "incomplete files from the guest: a.gcda (3 of 5 bytes), b.gcda (1 of 2 bytes)"
         );
-        assert_eq!(files.part("a.gcda", 5, b"de"), Ok(Some(b"abcde".to_vec())));
-        assert_eq!(files.part("b.gcda", 2, b"y"), Ok(Some(b"xy".to_vec())));
-        assert_eq!(files.torn(), None);
+        assert_eq!(
+            files.add_part("a.gcda", 5, b"de"),
+            Ok(Some(b"abcde".to_vec()))
+        );
+        assert_eq!(files.add_part("b.gcda", 2, b"y"), Ok(Some(b"xy".to_vec())));
+        assert_eq!(files.incomplete(), None);
     }
 
     #[test]
-    fn a_name_stays_in_its_directory() {
+    fn names_that_lead_out_of_the_directory_are_rejected() {
         for name in ["", ".", "..", "../up", "a/b", "/etc/x", ".hidden"] {
-            Files::default().part(name, 1, b"x").unwrap_err();
+            PartialFiles::default().add_part(name, 1, b"x").unwrap_err();
         }
     }
 }

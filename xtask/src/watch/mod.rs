@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Watch: follows one boot through its two streams and its clocks.
+//! Follows one boot through its record stream, its console and its clocks.
 //!
-//! [`Watch`] is told bytes and times and knows nothing of processes or files, so recorded logs and virtual
-//! time drive it in tests. What it makes of a case is an [`Observation`]; whether that is a pass is for the
-//! [judge](crate::judge).
+//! [`Watch`] takes bytes and times and knows nothing of processes or files, so tests drive it with recorded logs and
+//! virtual time. It produces an [`Observation`] for each case; the [judge](crate::judge) turns that into a verdict.
 //!
-//! The streams are not ordered against each other. Records say when a case starts and ends; which case a
-//! console line belongs to is told by the lines `init: case N/M ID` in the console itself. So a case is over
-//! when its record arrived *and* the console has moved on to a later one, or the boot has ended.
+//! The two streams are not ordered against each other. Records mark the start and the end of a case. Console lines
+//! belong to the case named by the last `init: case N/M ID` line of the console itself. A case is therefore complete
+//! when its end record has arrived *and* the console has moved on to a later case, or when the boot has ended.
 
 pub(crate) mod clock;
 mod files;
@@ -25,126 +24,126 @@ use crate::oracle::Config;
 use crate::oracle::listener::{Heard, Listener};
 use crate::verdict::Phase;
 use clock::{Clocks, Limits};
-use files::Files;
+use files::PartialFiles;
 use markers::{Hit, Scanner};
 
-/// Console lines kept of a case, the last ones.
+/// Number of console lines kept for each case; older lines are dropped.
 const CONSOLE_KEPT: usize = 40;
 
-/// Lines kept of what a case's processes print, the last ones.
+/// Number of lines kept of the output of a case's processes; older lines are dropped.
 const LOG_KEPT: usize = 400;
 
-/// After a crash was seen, how long the kernel gets to print its trace.
+/// Time that a crashed kernel gets to print its trace before the boot is stopped.
 const TRACE_TIME: Duration = Duration::from_secs(1);
 
-/// Why a boot came to its end.
+/// Reason for the end of a boot.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum BootEnd {
-    /// The guest said goodbye.
+    /// The guest sent its `Goodbye` record.
     Goodbye,
-    /// The kernel crashed; the console line that gave it away.
+    /// The kernel crashed. Holds the console line that showed the crash.
     Crash(String),
-    /// Nothing was heard for too long.
+    /// Neither stream carried a byte for too long.
     Silence(Phase),
     /// A phase, or a case, took too long.
     Overtime(Phase),
-    /// QEMU ended before the guest said goodbye.
+    /// QEMU ended before the guest sent its `Goodbye` record.
     Qemu(End),
-    /// The kernel says of its caches something else than the target's YAML; what it says.
+    /// The kernel reports other caches than the target's YAML expects. Holds both texts.
     WrongCache(String),
-    /// The oracle cannot be trusted; why.
+    /// The oracle cannot be trusted. Holds the reason.
     Oracle(String),
-    /// The person at the keyboard, or CI, wants no more.
+    /// The user or the CI system stopped the run.
     Interrupted,
 }
 
-/// Everything seen of one case.
+/// Everything that was observed of one case.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Observation {
-    /// Name of the case.
+    /// ID of the case.
     pub case: String,
-    /// When the record of its start came, since QEMU started.
+    /// Arrival of the start record, counted from the start of QEMU.
     pub started: Duration,
-    /// The record of its end; `None` where none arrived whole.
-    pub report: Option<Report>,
-    /// Why there is no more to come; `None` where the boot went on after the case.
+    /// End record of the case, or `None` if none arrived intact.
+    pub end_record: Option<EndRecord>,
+    /// Reason for the end of the boot if it ended during the case, or `None` if the boot went on.
     pub boot_end: Option<BootEnd>,
-    /// Frames that arrived broken while the case ran.
+    /// Errors of frames that arrived damaged while the case ran.
     pub broken: Vec<FrameError>,
-    /// Console trouble while it ran.
+    /// Console lines that show trouble.
     pub hits: Vec<Hit>,
-    /// What the oracle has to say of it; `None` where it does not watch.
+    /// The oracle's findings, or `None` if the oracle is off.
     pub oracle: Option<Heard>,
-    /// What its processes printed.
+    /// Last lines printed by the processes of the case.
     pub log: VecDeque<String>,
-    /// The last console lines of it.
+    /// Last console lines.
     pub console: VecDeque<String>,
 }
 
-/// The record of a case's end.
+/// End record of a case, with the time that the host measured.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Report {
-    /// What the guest makes of it.
+pub(crate) struct EndRecord {
+    /// Outcome as the guest reports it.
     pub outcome: Outcome,
     /// Milliseconds by the guest's clock.
     pub millis: u64,
-    /// How long it took by the host's, from one record to the other.
-    pub here: Duration,
-    /// Taint bits the case added.
+    /// Time by the host's clock, from the arrival of the start record to that of the end record.
+    pub host_time: Duration,
+    /// Taint bits that were set during the case.
     pub taint: u64,
     /// Figures by name.
     pub figures: BTreeMap<String, f64>,
 }
 
-/// Something to tell.
+/// Event of a boot, for the caller of [`Watch::take_events`].
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Seen {
-    /// `init` is up.
-    Up {
+pub(crate) enum BootEvent {
+    /// The guest's init is running.
+    InitStarted {
         /// `uname -r` of the guest.
         release: String,
     },
-    /// A case started.
-    Started(String),
-    /// A case is over.
-    Over(Box<Observation>),
-    /// A file that the guest has for the host.
+    /// A case started. Holds its ID.
+    CaseStarted(String),
+    /// A case is complete.
+    CaseEnded(Box<Observation>),
+    /// The guest sent a file.
     File {
-        /// Its name, without a directory.
+        /// File name without a directory.
         name: String,
-        /// All of it.
         bytes: Vec<u8>,
     },
-    /// Something odd that belongs to no case.
-    Odd(String),
+    /// Something unexpected happened that belongs to no case. Holds a text for the user.
+    Anomaly(String),
 }
 
-/// Follows one boot.
+/// State of one boot as far as its streams show it.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    /// Names and deadlines of the planned cases, in order.
+    /// IDs and deadlines of the planned cases, in order.
     plan: Vec<(String, Duration)>,
     clocks: Clocks,
     decoder: Decoder,
     scanner: Scanner,
     console_line: Vec<u8>,
-    /// Place in the plan of the case whose lines the console shows now.
+    /// Plan index of the case that the current console lines belong to.
     console_at: Option<usize>,
-    /// Console side of each case, by place in the plan; `usize::MAX` is before the first.
+    /// Console output of each case by plan index; [`BOOTING`] holds the lines before the first case.
     console: BTreeMap<usize, ConsolePart>,
-    /// The case that started and has not ended.
+    /// Case that has started and not ended.
     open: Option<(usize, Observation)>,
-    /// Cases that ended, waiting for the console to move on.
+    /// Cases whose end record has arrived, until the console has moved on.
     ended: VecDeque<(usize, Observation)>,
-    files: Files,
+    files: PartialFiles,
+    /// Console line that showed a crash, and its time.
     crash: Option<(String, Duration)>,
-    /// What the kernel is to say of its caches.
-    proof: Option<String>,
-    /// What it says instead.
-    disproof: Option<String>,
-    /// Hears the oracle, where it watches.
+    /// Text that the kernel must print about its caches.
+    expected_caches: Option<String>,
+    /// Error text if the kernel printed something else.
+    wrong_caches: Option<String>,
+    /// Parser of the oracle's output, or `None` if the oracle is off.
     oracle: Option<Listener>,
-    seen: Vec<Seen>,
+    events: Vec<BootEvent>,
 }
 
 #[derive(Debug, Default)]
@@ -153,11 +152,11 @@ struct ConsolePart {
     lines: VecDeque<String>,
 }
 
-/// Key of [`Watch::console`] for lines before the first case.
+/// Key in [`Watch::console`] of the lines before the first case.
 const BOOTING: usize = usize::MAX;
 
 impl Watch {
-    /// Follows a boot that runs `plan`: names and deadlines of its cases.
+    /// Starts to follow a boot that runs the cases of `plan`, given by ID and deadline.
     pub(crate) fn new(plan: Vec<(String, Duration)>, limits: Limits) -> Self {
         Self {
             plan,
@@ -169,40 +168,43 @@ impl Watch {
             console: BTreeMap::new(),
             open: None,
             ended: VecDeque::new(),
-            files: Files::default(),
+            files: PartialFiles::default(),
             crash: None,
-            proof: None,
-            disproof: None,
+            expected_caches: None,
+            wrong_caches: None,
             oracle: None,
-            seen: Vec::new(),
+            events: Vec::new(),
         }
     }
 
-    /// Ends the boot unless `words` are in one of the lines that the kernel has to say of its caches.
-    pub(crate) fn demand(&mut self, words: Option<String>) {
-        self.proof = words;
+    /// Ends the boot unless one of the lines that the kernel prints about its caches contains `text`.
+    pub(crate) fn expect_caches(&mut self, text: Option<String>) {
+        self.expected_caches = text;
     }
 
-    /// The oracle watches, and was told `config`. Ends the boot where it cannot be trusted.
-    pub(crate) fn listen(&mut self, config: Config) {
+    /// Attaches the oracle, which was started with `config`. The boot ends if the oracle cannot be trusted.
+    pub(crate) fn attach_oracle(&mut self, config: Config) {
         self.oracle = Some(Listener::new(config, self.plan.len()));
     }
 
-    /// Takes bytes that the oracle wrote. Those that it wrote before a record or a console line have to come before it.
-    pub(crate) fn findings(&mut self, bytes: &[u8]) {
+    /// Takes bytes that the oracle wrote.
+    ///
+    /// The caller must pass everything that the oracle wrote before a record or a console line before it passes that
+    /// record or line.
+    pub(crate) fn push_findings(&mut self, bytes: &[u8]) {
         if let Some(oracle) = &mut self.oracle {
             oracle.push(bytes);
         }
     }
 
     /// Takes console bytes that arrived at `now`, counted from the start of the boot.
-    pub(crate) fn console(&mut self, bytes: &[u8], now: Duration) {
+    pub(crate) fn push_console(&mut self, bytes: &[u8], now: Duration) {
         if !bytes.is_empty() {
-            self.clocks.heard(now);
+            self.clocks.byte_arrived(now);
         }
         for &byte in bytes {
             match byte {
-                b'\n' => self.console_line_ended(now),
+                b'\n' => self.end_console_line(now),
                 b'\r' => {}
                 byte => self.console_line.push(byte),
             }
@@ -210,22 +212,22 @@ impl Watch {
     }
 
     /// Takes record bytes that arrived at `now`.
-    pub(crate) fn records(&mut self, bytes: &[u8], now: Duration) {
+    pub(crate) fn push_records(&mut self, bytes: &[u8], now: Duration) {
         if !bytes.is_empty() {
-            self.clocks.heard(now);
+            self.clocks.byte_arrived(now);
         }
         for item in self.decoder.push(bytes) {
-            self.item(item, now);
+            self.handle_item(item, now);
         }
     }
 
-    /// Why the boot should be stopped now, if it should.
-    pub(crate) fn verdict(&self, now: Duration) -> Option<BootEnd> {
+    /// Returns the reason for stopping the boot now, or `None` if it may go on.
+    pub(crate) fn stop_reason(&self, now: Duration) -> Option<BootEnd> {
         if let Some((line, at)) = &self.crash {
             return (now >= *at + TRACE_TIME).then(|| BootEnd::Crash(line.clone()));
         }
-        if let Some(said) = &self.disproof {
-            return Some(BootEnd::WrongCache(said.clone()));
+        if let Some(text) = &self.wrong_caches {
+            return Some(BootEnd::WrongCache(text.clone()));
         }
         if let Some(why) = self.distrust() {
             return Some(BootEnd::Oracle(why));
@@ -233,51 +235,53 @@ impl Watch {
         self.clocks.expired(now)
     }
 
-    /// What there is to tell since the last call.
-    pub(crate) fn seen(&mut self) -> Vec<Seen> {
-        std::mem::take(&mut self.seen)
+    /// Returns the events since the last call.
+    pub(crate) fn take_events(&mut self) -> Vec<BootEvent> {
+        std::mem::take(&mut self.events)
     }
 
-    /// The phase the boot is in.
     pub(crate) fn phase(&self) -> Phase {
         self.clocks.phase()
     }
 
-    /// The last console lines, whatever they belong to.
+    /// Returns the last console lines of the current case, or of the boot before the first case.
     pub(crate) fn last_lines(&self) -> Vec<String> {
         let key = self.console_at.unwrap_or(BOOTING);
         let part = self.console.get(&key);
         part.map_or(Vec::new(), |part| part.lines.iter().cloned().collect())
     }
 
-    /// The boot is over, for this reason as far as the caller can tell; returns the reason in the light of all that
-    /// was seen, and leaves the last observations in [`Watch::seen`].
+    /// Ends the observation of the boot and completes the cases that are still open.
+    ///
+    /// `end` is the reason that the caller knows. Returns the reason that all observations together show. The last
+    /// observations are left for [`Watch::take_events`].
     pub(crate) fn close(&mut self, end: BootEnd) -> BootEnd {
         if !self.console_line.is_empty() {
-            self.console_line_ended(Duration::MAX);
+            self.end_console_line(Duration::MAX);
         }
         if let Some(item) = self.decoder.finish() {
-            self.item(item, Duration::MAX);
+            self.handle_item(item, Duration::MAX);
         }
-        if let Some(torn) = self.files.torn() {
-            self.odd(torn);
+        if let Some(text) = self.files.incomplete() {
+            self.anomaly(text);
         }
         let end = match (&self.crash, end) {
             (_, BootEnd::Interrupted) => BootEnd::Interrupted,
             (Some((line, _)), _) => BootEnd::Crash(line.clone()),
-            // QEMU ends by itself after a goodbye; that is no news.
+            // QEMU is expected to exit after the guest's `Goodbye` record.
             (None, BootEnd::Qemu(End::Exit)) if self.phase() == Phase::Shutdown => BootEnd::Goodbye,
             (None, end) => end,
         };
-        let charged = self.charged(&end);
+        let responsible = self.responsible_case(&end);
         let last = self.ended.drain(..).chain(self.open.take());
         for (at, mut observation) in last.collect::<Vec<_>>() {
-            if charged == Some(at) {
+            if responsible == Some(at) {
                 observation.boot_end = Some(end.clone());
             }
-            self.over(at, observation);
+            self.complete_case(at, observation);
         }
-        // The last case may have shown it, and there may be cases that never started.
+        // Completing the last case may have shown that the oracle cannot be trusted. The verdicts of the cases that
+        // never started need that reason too.
         match (&end, self.distrust()) {
             (BootEnd::Goodbye, Some(why)) => BootEnd::Oracle(why),
             _ => end,
@@ -289,9 +293,9 @@ impl Watch {
         oracle.distrust().map(str::to_owned)
     }
 
-    /// Which case answers for the end of the boot: the one that was running. A crash just after a case, before the
-    /// next one, is charged to the one that ended.
-    fn charged(&self, end: &BootEnd) -> Option<usize> {
+    /// Returns the plan index of the case that was running when the boot ended. A crash between two cases counts
+    /// against the earlier one.
+    fn responsible_case(&self, end: &BootEnd) -> Option<usize> {
         let running = self.open.as_ref().map(|(at, _)| *at);
         let last = self.ended.back().map(|(at, _)| *at);
         match end {
@@ -302,18 +306,20 @@ impl Watch {
         }
     }
 
-    fn item(&mut self, item: Item, now: Duration) {
+    fn handle_item(&mut self, item: Item, now: Duration) {
         match item {
-            Item::Record(record) => self.record(record, now),
-            Item::Noise(line) => self.odd(format!("not a record on the record port: {line:?}")),
+            Item::Record(record) => self.handle_record(record, now),
+            Item::Noise(line) => {
+                self.anomaly(format!("unexpected text on the record port: {line:?}"));
+            }
             Item::Broken(error) => match &mut self.open {
                 Some((_, observation)) => observation.broken.push(error),
-                None => self.odd(format!("broken record: {error}")),
+                None => self.anomaly(format!("damaged record outside any case: {error}")),
             },
         }
     }
 
-    fn record(&mut self, record: Record, now: Duration) {
+    fn handle_record(&mut self, record: Record, now: Duration) {
         match record {
             Record::Hello {
                 release,
@@ -322,25 +328,25 @@ impl Watch {
                 caches,
                 ..
             } => {
-                self.clocks.enter(Phase::Test, now);
-                self.prove(&caches);
-                self.seen.push(Seen::Up { release });
+                self.clocks.enter_phase(Phase::Test, now);
+                self.check_caches(&caches);
+                self.events.push(BootEvent::InitStarted { release });
                 if taint != 0 {
-                    self.odd(format!(
-                        "the kernel was tainted before any case: {taint:#x}"
+                    self.anomaly(format!(
+                        "the kernel was tainted before the first case: {taint:#x}"
                     ));
                 }
                 if cases != self.plan.len() {
                     let planned = self.plan.len();
-                    self.odd(format!(
-                        "the guest found {cases} cases in its plan of {planned}"
+                    self.anomaly(format!(
+                        "the guest read {cases} cases from a plan of {planned}"
                     ));
                 }
             }
-            Record::CaseStart { case } => self.case_start(case, now),
+            Record::CaseStart { case } => self.start_case(case, now),
             Record::Log { case, line } => match &mut self.open {
-                Some((_, open)) if open.case == case => keep(&mut open.log, line, LOG_KEPT),
-                _ => self.odd(format!("{case}, which does not run, printed: {line}")),
+                Some((_, open)) if open.case == case => push_bounded(&mut open.log, line, LOG_KEPT),
+                _ => self.anomaly(format!("{case} printed while it was not running: {line}")),
             },
             Record::Alive => {}
             Record::CaseEnd {
@@ -351,69 +357,69 @@ impl Watch {
                 figures,
             } => match self.open.take() {
                 Some((at, mut open)) if open.case == case => {
-                    open.report = Some(Report {
+                    open.end_record = Some(EndRecord {
                         outcome,
                         millis,
-                        here: now.saturating_sub(open.started),
+                        host_time: now.saturating_sub(open.started),
                         taint,
                         figures,
                     });
                     self.ended.push_back((at, open));
-                    self.clocks.case_end(now);
-                    self.release();
+                    self.clocks.case_ended(now);
+                    self.complete_cases();
                 }
                 open => {
                     self.open = open;
-                    self.odd(format!("{case} ended without having started"));
+                    self.anomaly(format!("{case} ended but never started"));
                 }
             },
             Record::File { name, size, part } => {
-                self.clocks.case_end(now);
-                match self.files.part(&name, size, &part) {
-                    Ok(Some(bytes)) => self.seen.push(Seen::File { name, bytes }),
+                self.clocks.case_ended(now);
+                match self.files.add_part(&name, size, &part) {
+                    Ok(Some(bytes)) => self.events.push(BootEvent::File { name, bytes }),
                     Ok(None) => {}
-                    Err(odd) => self.odd(odd),
+                    Err(text) => self.anomaly(text),
                 }
             }
-            Record::Goodbye => self.clocks.enter(Phase::Shutdown, now),
+            Record::Goodbye => self.clocks.enter_phase(Phase::Shutdown, now),
         }
     }
 
-    fn prove(&mut self, caches: &[String]) {
-        if let Some(words) = &self.proof
-            && !caches.iter().any(|line| line.contains(words))
+    fn check_caches(&mut self, caches: &[String]) {
+        if let Some(expected) = &self.expected_caches
+            && !caches.iter().any(|line| line.contains(expected))
         {
-            let said = caches.join("; ");
-            self.disproof = Some(format!(
-                "of its caches the kernel was to say {words:?}, and it said {said:?}"
+            let found = caches.join("; ");
+            self.wrong_caches = Some(format!(
+                "expected the kernel to print {expected:?} about its caches, but it printed {found:?}"
             ));
         }
     }
 
-    fn case_start(&mut self, case: String, now: Duration) {
+    fn start_case(&mut self, case: String, now: Duration) {
         let Some(at) = self.plan.iter().position(|(id, _)| *id == case) else {
-            return self.odd(format!("{case} started, which was not planned"));
+            return self.anomaly(format!("{case} started but is not in the plan"));
         };
-        // A case whose end never arrived: without a whole record it has not passed.
+        // If the previous case is still open, its end record was lost. Without that record it does not pass.
         self.ended.extend(self.open.take());
         if let Some(oracle) = &mut self.oracle {
             oracle.check_controls();
         }
-        self.clocks.case_start(self.plan[at].1, now);
+        self.clocks.case_started(self.plan[at].1, now);
         let open = Observation {
             started: now,
             ..Observation::of(case.clone())
         };
         self.open = Some((at, open));
-        self.seen.push(Seen::Started(case));
-        self.release();
+        self.events.push(BootEvent::CaseStarted(case));
+        self.complete_cases();
     }
 
-    fn console_line_ended(&mut self, now: Duration) {
+    fn end_console_line(&mut self, now: Duration) {
         let line = String::from_utf8_lossy(&std::mem::take(&mut self.console_line)).into_owned();
-        if let Some(at) = self.case_in(&line) {
+        if let Some(at) = self.announced_case(&line) {
             self.console_at = Some(at);
-            self.release();
+            self.complete_cases();
         }
         let part = self
             .console
@@ -425,49 +431,51 @@ impl Watch {
             }
             part.hits.push(hit);
         }
-        keep(&mut part.lines, line, CONSOLE_KEPT);
+        push_bounded(&mut part.lines, line, CONSOLE_KEPT);
     }
 
-    /// The place in the plan of the case that `init: case N/M ID` announces.
-    fn case_in(&self, line: &str) -> Option<usize> {
+    /// Returns the plan index of the case that a line `init: case N/M ID` announces.
+    fn announced_case(&self, line: &str) -> Option<usize> {
         let (_, rest) = line.split_once("init: case ")?;
         let id = rest.split_whitespace().nth(1)?;
         self.plan.iter().position(|(planned, _)| planned == id)
     }
 
-    /// Lets go of the cases that ended and that the console has left behind.
-    fn release(&mut self) {
+    /// Completes the ended cases that the console has moved past.
+    fn complete_cases(&mut self) {
         while let Some((at, _)) = self.ended.front() {
             if self.console_at.is_none_or(|console| console <= *at) {
                 return;
             }
-            let (at, observation) = self.ended.pop_front().expect("looked at it above");
-            self.over(at, observation);
+            let (at, observation) = self.ended.pop_front().expect("the queue has a front");
+            self.complete_case(at, observation);
         }
     }
 
-    fn over(&mut self, at: usize, mut observation: Observation) {
+    /// Adds the console part and the oracle's findings to the observation and reports it.
+    fn complete_case(&mut self, at: usize, mut observation: Observation) {
         let part = self.console.remove(&at).unwrap_or_default();
         observation.hits = part.hits;
         observation.console = part.lines;
         let cut_short = observation.boot_end.is_some();
         let oracle = self.oracle.as_mut();
         observation.oracle = oracle.map(|oracle| oracle.of_case(at, cut_short));
-        self.seen.push(Seen::Over(Box::new(observation)));
+        self.events
+            .push(BootEvent::CaseEnded(Box::new(observation)));
     }
 
-    fn odd(&mut self, text: String) {
-        self.seen.push(Seen::Odd(text));
+    fn anomaly(&mut self, text: String) {
+        self.events.push(BootEvent::Anomaly(text));
     }
 }
 
 impl Observation {
-    /// Nothing seen yet of `case`.
+    /// Returns an empty observation of `case`.
     pub(crate) fn of(case: String) -> Self {
         Self {
             case,
             started: Duration::ZERO,
-            report: None,
+            end_record: None,
             boot_end: None,
             broken: Vec::new(),
             hits: Vec::new(),
@@ -478,9 +486,9 @@ impl Observation {
     }
 }
 
-/// Appends, dropping the oldest beyond `most`.
-fn keep(lines: &mut VecDeque<String>, line: String, most: usize) {
-    if lines.len() == most {
+/// Appends `line`, and drops the oldest line if there are `limit` already.
+fn push_bounded(lines: &mut VecDeque<String>, line: String, limit: usize) {
+    if lines.len() == limit {
         lines.pop_front();
     }
     lines.push_back(line);

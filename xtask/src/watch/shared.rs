@@ -1,107 +1,104 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A console that carries the records as well: for machines that have no second port.
+//! Separates the records from the console on machines whose only port carries both.
 //!
-//! The kernel writes its lines to the port whole, but wherever it happens to, also into the middle of a frame that a
-//! process is writing:
+//! The kernel writes each of its lines in one piece, but possibly in the middle of a frame that a process is writing:
 //!
 //! ```text
 //! =dmmap= 7 61 1c291ca3 {"kind":"case[    2.314159] fuse: init (API version 7.41)
 //! -start","case":"smoke/boot"}
 //! ```
-//! Its lines begin with a time stamp, and [frames hold none](protocol::frame::Encoder::encode), so they can be taken out
-//! again. Length and checksum of the frame say whether that went right.
+//! Kernel lines begin with a time stamp and [frames contain none](protocol::frame::Encoder::encode), so the kernel
+//! lines can be cut out again. The length and the checksum of the frame show whether that succeeded.
 
 use std::sync::LazyLock;
 
 use protocol::frame::{self, MARKER};
 use regex::bytes::Regex;
 
-/// `CONFIG_PRINTK_TIME`: kernel/printk/printk.c, print_time(). Five places for the seconds: a space comes first for
-/// the two hours and three quarters that no guest lives to see.
+/// Time stamp of `CONFIG_PRINTK_TIME`, from print_time() in kernel/printk/printk.c. The seconds are padded to five
+/// places, so a space comes first for the first 2.8 hours, longer than any guest runs.
 static STAMP: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\[ +[0-9]+\.[0-9]{6}\] ").expect("it is a regular expression"));
 
-/// What came out of a shared console.
+/// Bytes of a shared port, separated by stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Apart {
-    /// What belongs to the records.
+pub(crate) struct SplitBytes {
     pub records: Vec<u8>,
-    /// What belongs to the console.
     pub console: Vec<u8>,
 }
 
-/// Takes the two streams apart again.
+/// Separates the two streams of a shared port.
 #[derive(Debug, Default)]
 pub(crate) struct Splitter {
     line: Vec<u8>,
-    /// A frame that a line of the kernel's cut short.
-    begun: Option<Vec<u8>>,
+    /// Beginning of a frame that a kernel line interrupted.
+    interrupted_frame: Option<Vec<u8>>,
 }
 
 impl Splitter {
-    /// Takes the next bytes and returns what they complete.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Apart {
-        let mut apart = Apart::default();
+    /// Takes the next bytes and returns the lines that they complete.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> SplitBytes {
+        let mut split = SplitBytes::default();
         for &byte in bytes {
             match byte {
-                b'\n' => self.end_line(&mut apart),
+                b'\n' => self.end_line(&mut split),
                 b'\r' => {}
                 byte => self.line.push(byte),
             }
         }
-        apart
+        split
     }
 
-    /// The stream is over.
-    pub(crate) fn finish(&mut self) -> Apart {
-        let mut apart = Apart::default();
+    /// Returns what is left at the end of the stream.
+    pub(crate) fn finish(&mut self) -> SplitBytes {
+        let mut split = SplitBytes::default();
         let line = std::mem::take(&mut self.line);
-        match self.begun.take() {
-            // Without its end of line: the decoder says that it is cut short.
-            Some(frame) => apart.records.extend([frame, line].concat()),
-            None if line.starts_with(MARKER.as_bytes()) => apart.records.extend(line),
-            None => apart.console.extend(line),
+        match self.interrupted_frame.take() {
+            // There is no line end, so the decoder reports the frame as truncated.
+            Some(frame) => split.records.extend([frame, line].concat()),
+            None if line.starts_with(MARKER.as_bytes()) => split.records.extend(line),
+            None => split.console.extend(line),
         }
-        apart
+        split
     }
 
-    fn end_line(&mut self, apart: &mut Apart) {
+    fn end_line(&mut self, split: &mut SplitBytes) {
         let line = std::mem::take(&mut self.line);
-        let text = match self.begun.take() {
+        let text = match self.interrupted_frame.take() {
             Some(frame) => [frame, line].concat(),
             None => line,
         };
-        let Some(start) = start_of_frame(&text) else {
-            return keep(&mut apart.console, &text);
+        let Some(start) = frame_start(&text) else {
+            return push_line(&mut split.console, &text);
         };
         if start > 0 {
-            keep(&mut apart.console, &text[..start]);
+            push_line(&mut split.console, &text[..start]);
         }
         let text = &text[start..];
         match STAMP.find(text) {
             Some(stamp) if !frame::is_whole(text) => {
-                keep(&mut apart.console, &text[stamp.start()..]);
-                self.begun = Some(text[..stamp.start()].to_vec());
+                push_line(&mut split.console, &text[stamp.start()..]);
+                self.interrupted_frame = Some(text[..stamp.start()].to_vec());
             }
-            _ => keep(&mut apart.records, text),
+            _ => push_line(&mut split.records, text),
         }
     }
 }
 
-/// Where a frame starts in `line`, whole or cut short by a line of the kernel's.
-fn start_of_frame(line: &[u8]) -> Option<usize> {
+/// Returns the offset in `line` of a frame, complete or interrupted by a kernel line.
+fn frame_start(line: &[u8]) -> Option<usize> {
     let marker = MARKER.as_bytes();
     let whole = line.windows(marker.len()).position(|part| part == marker);
     whole.or_else(|| {
         let before = &line[..STAMP.find(line)?.start()];
         let lengths = (1..marker.len()).rev();
-        let cut = lengths.map(|length| &marker[..length]);
-        let found = cut.into_iter().find(|cut| before.ends_with(cut))?;
-        Some(before.len() - found.len())
+        let mut prefixes = lengths.map(|length| &marker[..length]);
+        let prefix = prefixes.find(|prefix| before.ends_with(prefix))?;
+        Some(before.len() - prefix.len())
     })
 }
 
-fn keep(stream: &mut Vec<u8>, line: &[u8]) {
+fn push_line(stream: &mut Vec<u8>, line: &[u8]) {
     stream.extend_from_slice(line);
     stream.push(b'\n');
 }
@@ -134,20 +131,20 @@ mod tests {
             .collect()
     }
 
-    fn decoded(apart: &Apart) -> Vec<Item> {
+    fn decoded(split: &SplitBytes) -> Vec<Item> {
         let mut decoder = Decoder::default();
-        let mut items = decoder.push(&apart.records);
+        let mut items = decoder.push(&split.records);
         items.extend(decoder.finish());
         items
     }
 
-    fn split(text: &[u8]) -> Apart {
+    fn split(text: &[u8]) -> SplitBytes {
         let mut splitter = Splitter::default();
-        let mut apart = splitter.push(text);
+        let mut split = splitter.push(text);
         let rest = splitter.finish();
-        apart.records.extend(rest.records);
-        apart.console.extend(rest.console);
-        apart
+        split.records.extend(rest.records);
+        split.console.extend(rest.console);
+        split
     }
 
     fn all() -> Vec<Item> {
@@ -155,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn kernel_lines_come_out_of_any_place_of_any_frame() {
+    fn kernel_lines_are_cut_out_of_a_frame_at_any_byte() {
         let frames = frames();
         let kernel = [
             "[    2.314159] fuse: init (API version 7.41)\r\n",
@@ -164,9 +161,9 @@ mod tests {
         for at in 0..=frames.len() {
             for lines in [&kernel[..1], &kernel[..]] {
                 let mixed = [&frames[..at], &lines.concat(), &frames[at..]].concat();
-                let apart = split(mixed.as_bytes());
-                assert_eq!(decoded(&apart), all(), "cut at byte {at}: {mixed}");
-                let console = String::from_utf8(apart.console).unwrap();
+                let split = split(mixed.as_bytes());
+                assert_eq!(decoded(&split), all(), "cut at byte {at}: {mixed}");
+                let console = String::from_utf8(split.console).unwrap();
                 assert_eq!(
                     console,
                     lines.concat().replace('\r', ""),
@@ -177,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn two_kernel_lines_in_two_places_of_a_frame() {
+    fn two_kernel_lines_are_cut_out_of_one_frame() {
         let frames = frames();
         let mixed = [
             &frames[..12],
@@ -187,29 +184,29 @@ mod tests {
             &frames[40..],
         ]
         .concat();
-        let apart = split(mixed.as_bytes());
-        assert_eq!(decoded(&apart), all());
-        let console = String::from_utf8(apart.console).unwrap();
+        let split = split(mixed.as_bytes());
+        assert_eq!(decoded(&split), all());
+        let console = String::from_utf8(split.console).unwrap();
         assert_eq!(console, "[    1.000000] one\n[    1.000001] two\n");
     }
 
     #[test]
-    fn a_frame_follows_what_a_program_left_without_an_end() {
+    fn a_frame_is_found_after_an_unfinished_line() {
         let mixed = format!("login: {}", frames());
-        let apart = split(mixed.as_bytes());
-        assert_eq!(decoded(&apart), all());
-        assert_eq!(apart.console, b"login: \n");
+        let split = split(mixed.as_bytes());
+        assert_eq!(decoded(&split), all());
+        assert_eq!(split.console, b"login: \n");
     }
 
     #[test]
-    fn what_is_lost_is_not_made_up() {
+    fn a_frame_with_lost_bytes_is_broken() {
         let frames = frames();
-        // Two bytes fell out where the kernel's line came in.
+        // Two bytes were lost where the kernel's line came in.
         let mixed = [&frames[..30], "[    1.000000] one\r\n", &frames[32..]].concat();
         let items = decoded(&split(mixed.as_bytes()));
         assert!(matches!(items[0], Item::Broken(_)), "{items:?}");
         assert_eq!(items[items.len() - 1], all()[2]);
-        // The machine stopped in the middle.
+        // The machine stopped in the middle of a frame.
         let items = decoded(&split(&frames.as_bytes()[..frames.len() - 4]));
         assert!(matches!(items[2], Item::Broken(_)), "{items:?}");
     }

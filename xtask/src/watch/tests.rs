@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Boots that never were: streams and times given by hand.
+//! Simulated boots: the test writes the streams and sets the time.
 
 use super::*;
 use crate::judge::judge;
@@ -9,7 +9,7 @@ use protocol::frame::Encoder;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A guest that does as told. Time moves one second a step.
+/// Simulated guest. Each step takes one second.
 struct Fake {
     watch: Watch,
     encoder: Encoder,
@@ -27,7 +27,7 @@ impl Fake {
         }
     }
 
-    /// A guest that came up.
+    /// Returns a guest whose init is running.
     fn up() -> Self {
         let mut fake = Self::new();
         fake.console("[    0.000000] Linux version 6.12.117");
@@ -50,12 +50,12 @@ impl Fake {
     fn console(&mut self, line: &str) {
         self.now += SECOND;
         self.watch
-            .console(format!("{line}\r\n").as_bytes(), self.now);
+            .push_console(format!("{line}\r\n").as_bytes(), self.now);
     }
 
     fn raw(&mut self, bytes: &[u8]) {
         self.now += SECOND;
-        self.watch.records(bytes, self.now);
+        self.watch.push_records(bytes, self.now);
     }
 
     fn record(&mut self, record: Record) {
@@ -83,18 +83,22 @@ impl Fake {
         self.end(case, Outcome::Pass);
     }
 
-    /// `case verdict` of all that is over.
+    /// Returns `case verdict` of each case that is complete since the last call.
     fn verdicts(&mut self) -> Vec<String> {
-        let over = self.watch.seen().into_iter().filter_map(|seen| match seen {
-            Seen::Over(seen) => Some(format!("{} {}", seen.case, judge(&seen, "x86_64").word())),
+        let events = self.watch.take_events().into_iter();
+        let verdicts = events.filter_map(|event| match event {
+            BootEvent::CaseEnded(observation) => {
+                let verdict = judge(&observation, "x86_64");
+                Some(format!("{} {}", observation.case, verdict.word()))
+            }
             _ => None,
         });
-        over.collect()
+        verdicts.collect()
     }
 }
 
 #[test]
-fn a_boot_in_which_all_is_well() {
+fn all_cases_of_a_good_boot_pass() {
     let mut fake = Fake::up();
     fake.pass(1, "smoke/boot");
     assert!(
@@ -106,7 +110,7 @@ fn a_boot_in_which_all_is_well() {
     fake.pass(3, "smoke/redirect.cuse");
     fake.record(Record::Goodbye);
     assert_eq!(fake.watch.phase(), Phase::Shutdown);
-    assert_eq!(fake.watch.verdict(fake.now), None);
+    assert_eq!(fake.watch.stop_reason(fake.now), None);
     assert_eq!(fake.watch.close(BootEnd::Qemu(End::Exit)), BootEnd::Goodbye);
     assert_eq!(
         fake.verdicts(),
@@ -120,9 +124,16 @@ fn a_crash_is_charged_to_the_case_it_happened_in() {
     fake.pass(1, "smoke/boot");
     fake.start(2, "smoke/redirect.fuse");
     fake.console("[    2.0] Kernel panic - not syncing: sysrq triggered crash");
-    assert_eq!(fake.watch.verdict(fake.now), None, "the trace may follow");
+    assert_eq!(
+        fake.watch.stop_reason(fake.now),
+        None,
+        "the trace may follow"
+    );
     fake.console("[    2.1] CPU: 0 UID: 0 PID: 60 Comm: init");
-    let end = fake.watch.verdict(fake.now).expect("that was time enough");
+    let end = fake
+        .watch
+        .stop_reason(fake.now)
+        .expect("the time for the trace is over");
     assert!(matches!(end, BootEnd::Crash(_)), "{end:?}");
     fake.watch.close(end);
     assert_eq!(
@@ -154,10 +165,10 @@ fn a_warning_between_two_cases_belongs_to_the_first() {
 }
 
 #[test]
-fn a_warning_is_charged_right_even_when_the_record_stream_is_ahead() {
+fn a_warning_is_charged_to_its_case_when_the_record_stream_is_ahead() {
     let mut fake = Fake::up();
     fake.console("[    1.5] init: case 1/3 smoke/boot");
-    // Both cases' records arrive before the console has caught up.
+    // The records of both cases arrive before the console has caught up.
     fake.record(Record::CaseStart {
         case: "smoke/boot".into(),
     });
@@ -206,7 +217,7 @@ fn a_case_whose_end_was_lost_or_damaged_is_not_a_pass() {
     fake.watch.close(BootEnd::Goodbye);
     assert_eq!(fake.verdicts(), ["smoke/boot infra"]);
 
-    // Lost: only the gap in the numbers tells.
+    // Lost: only the gap in the frame numbers shows it.
     let mut fake = Fake::up();
     fake.start(1, "smoke/boot");
     frame(&mut fake);
@@ -221,10 +232,10 @@ fn a_guest_that_falls_silent_is_stopped_and_one_that_works_is_not() {
     fake.start(1, "smoke/boot");
     for _ in 0..3 {
         fake.record(Record::Alive);
-        assert_eq!(fake.watch.verdict(fake.now), None);
+        assert_eq!(fake.watch.stop_reason(fake.now), None);
     }
-    assert_eq!(fake.watch.verdict(fake.now + 19 * SECOND), None);
-    let end = fake.watch.verdict(fake.now + 20 * SECOND).unwrap();
+    assert_eq!(fake.watch.stop_reason(fake.now + 19 * SECOND), None);
+    let end = fake.watch.stop_reason(fake.now + 20 * SECOND).unwrap();
     assert_eq!(end, BootEnd::Silence(Phase::Test));
     fake.watch.close(end);
     assert_eq!(fake.verdicts(), ["smoke/boot timeout"]);
@@ -238,7 +249,7 @@ fn a_case_the_guest_fails_to_end_is_stopped_by_the_host() {
         fake.record(Record::Alive);
     }
     assert_eq!(
-        fake.watch.verdict(fake.now),
+        fake.watch.stop_reason(fake.now),
         Some(BootEnd::Overtime(Phase::Test))
     );
 }
@@ -249,10 +260,10 @@ fn a_kernel_that_never_gets_to_init_is_stopped() {
     for _ in 0..59 {
         fake.console("[    0.1] still here");
     }
-    assert_eq!(fake.watch.verdict(fake.now), None);
+    assert_eq!(fake.watch.stop_reason(fake.now), None);
     fake.console("[    0.1] still here");
     assert_eq!(
-        fake.watch.verdict(fake.now),
+        fake.watch.stop_reason(fake.now),
         Some(BootEnd::Overtime(Phase::Boot))
     );
 }
@@ -261,61 +272,67 @@ fn a_kernel_that_never_gets_to_init_is_stopped() {
 fn a_machine_with_another_cache_is_not_tested() {
     let caches = |words: &str| {
         let mut fake = Fake::new();
-        fake.watch.demand(Some(words.into()));
+        fake.watch.expect_caches(Some(words.into()));
         fake.hello();
-        fake.watch.verdict(fake.now)
+        fake.watch.stop_reason(fake.now)
     };
     assert_eq!(caches("VIPT aliasing data cache"), None);
     let end = caches("VIVT data cache").unwrap();
-    insta::assert_snapshot!(crate::judge::in_words(&end), @r#"this is not the machine it is to be: of its caches the kernel was to say "VIVT data cache", and it said "CPU: VIPT aliasing data cache, unknown instruction cache""#);
+    insta::assert_snapshot!(crate::judge::in_words(&end), @r#"this is not the machine it is to be: expected the kernel to print "VIVT data cache" about its caches, but it printed "CPU: VIPT aliasing data cache, unknown instruction cache""#);
 }
 
 #[test]
-fn records_of_cases_nobody_planned_are_odd_and_nothing_else() {
+fn records_of_unplanned_cases_are_anomalies_without_a_verdict() {
     let mut fake = Fake::up();
     fake.end("smoke/boot", Outcome::Pass);
     fake.start(1, "smoke/made-up");
-    let odd = |seen: &Seen| matches!(seen, Seen::Odd(_));
-    assert_eq!(fake.watch.seen().iter().filter(|seen| odd(seen)).count(), 2);
+    let events = fake.watch.take_events();
+    let anomalies = events
+        .iter()
+        .filter(|event| matches!(event, BootEvent::Anomaly(_)));
+    assert_eq!(anomalies.count(), 2);
     fake.watch.close(BootEnd::Goodbye);
     assert!(fake.verdicts().is_empty());
 }
 
 #[test]
-fn a_file_is_told_of_when_it_is_whole() {
+fn a_file_is_passed_on_when_it_is_complete() {
     let part = |name: &str, size, part: &[u8]| Record::File {
         name: name.into(),
         size,
         part: part.to_vec(),
     };
     let mut fake = Fake::up();
-    fake.watch.seen();
-    // Slow as a port may be, it is not too long as long as parts come.
+    fake.watch.take_events();
+    // A slow port causes no timeout while parts keep arriving.
     for _ in 0..30 {
         fake.record(part("dmmap.gcda", 31, b"x"));
     }
-    assert_eq!(fake.watch.verdict(fake.now), None);
-    assert!(fake.watch.seen().is_empty());
+    assert_eq!(fake.watch.stop_reason(fake.now), None);
+    assert!(fake.watch.take_events().is_empty());
     fake.record(part("dmmap.gcda", 31, b"y"));
     let bytes = [&[b'x'; 30][..], b"y"].concat();
     let name = "dmmap.gcda".to_owned();
-    assert_eq!(fake.watch.seen(), [Seen::File { name, bytes }]);
+    assert_eq!(fake.watch.take_events(), [BootEvent::File { name, bytes }]);
 
     fake.record(part("../up", 1, b"z"));
     fake.record(part("dev.gcda", 3, b"z"));
     fake.watch.close(BootEnd::Goodbye);
-    let odd = [
-        "the guest sent a file with the name \"../up\"",
-        "not all bytes arrived of dev.gcda (1 of 3)",
+    let anomalies = [
+        "rejected a file from the guest: \"../up\" is not a plain file name",
+        "incomplete files from the guest: dev.gcda (1 of 3 bytes)",
     ];
-    assert_eq!(fake.watch.seen(), odd.map(|text| Seen::Odd(text.into())));
+    assert_eq!(
+        fake.watch.take_events(),
+        anomalies.map(|text| BootEvent::Anomaly(text.into()))
+    );
 }
 
-/// A guest that came up under an oracle that has written `text` so far.
+/// Returns a guest whose init is running, under an oracle that has written `text` so far.
 fn watched(text: &str) -> Fake {
     let mut fake = Fake::up();
-    fake.watch.listen(armv6());
-    fake.watch.findings(text.as_bytes());
+    fake.watch.attach_oracle(armv6());
+    fake.watch.push_findings(text.as_bytes());
     fake
 }
 
@@ -326,15 +343,15 @@ fn lines(lines: &[String]) -> Vec<u8> {
 #[test]
 fn a_finding_fails_the_case_of_its_window() {
     let mut fake = watched(&trusted());
-    fake.watch.findings(&lines(&[quiet(16)]));
+    fake.watch.push_findings(&lines(&[quiet(16)]));
     fake.pass(1, "smoke/boot");
     fake.watch
-        .findings(&lines(&[opened(17), found(17, 1), ended(17, 17)]));
+        .push_findings(&lines(&[opened(17), found(17, 1), ended(17, 17)]));
     fake.pass(2, "smoke/redirect.fuse");
-    fake.watch.findings(&lines(&[quiet(18)]));
+    fake.watch.push_findings(&lines(&[quiet(18)]));
     fake.pass(3, "smoke/redirect.cuse");
     fake.record(Record::Goodbye);
-    assert_eq!(fake.watch.verdict(fake.now), None);
+    assert_eq!(fake.watch.stop_reason(fake.now), None);
     assert_eq!(fake.watch.close(BootEnd::Qemu(End::Exit)), BootEnd::Goodbye);
     assert_eq!(
         fake.verdicts(),
@@ -350,12 +367,15 @@ fn a_finding_fails_the_case_of_its_window() {
 fn an_oracle_that_missed_a_control_ends_the_boot_at_its_first_case() {
     let mut fake = watched(&trusted().replace(KNOWN, "{\"window\":{\"id\":0}}"));
     assert_eq!(
-        fake.watch.verdict(fake.now),
+        fake.watch.stop_reason(fake.now),
         None,
-        "there may be more to come"
+        "the control may still follow"
     );
     fake.start(1, "smoke/boot");
-    let end = fake.watch.verdict(fake.now).expect("now it is too late");
+    let end = fake
+        .watch
+        .stop_reason(fake.now)
+        .expect("the first case has started");
     let why = "it was shown no address whose page is known";
     assert_eq!(end, BootEnd::Oracle(why.into()));
     assert_eq!(fake.watch.close(end.clone()), end);
@@ -363,12 +383,12 @@ fn an_oracle_that_missed_a_control_ends_the_boot_at_its_first_case() {
 }
 
 #[test]
-fn an_oracle_that_gives_up_takes_the_case_with_it_however_fast_the_guest_was() {
+fn cases_that_ran_after_the_oracle_gave_up_are_not_trusted() {
     let mut fake = watched(&trusted());
-    fake.watch.findings(&lines(&[quiet(16)]));
+    fake.watch.push_findings(&lines(&[quiet(16)]));
     fake.pass(1, "smoke/boot");
     let refused = r#"{"refused":{"why":"TTBR0 does not read back"}}"#.to_owned();
-    fake.watch.findings(&lines(&[opened(17), refused]));
+    fake.watch.push_findings(&lines(&[opened(17), refused]));
     fake.pass(2, "smoke/redirect.fuse");
     fake.pass(3, "smoke/redirect.cuse");
     fake.record(Record::Goodbye);
@@ -386,10 +406,11 @@ fn an_oracle_that_gives_up_takes_the_case_with_it_however_fast_the_guest_was() {
 }
 
 #[test]
-fn a_crash_is_the_kernels_also_where_the_window_has_no_end() {
+fn a_crash_in_an_open_window_is_a_crash_not_distrust_of_the_oracle() {
     let mut fake = watched(&trusted());
     fake.start(1, "smoke/boot");
-    fake.watch.findings(&lines(&[opened(16), found(16, 1)]));
+    fake.watch
+        .push_findings(&lines(&[opened(16), found(16, 1)]));
     fake.console("[    2.0] Kernel panic - not syncing: sysrq triggered crash");
     let end = fake.watch.close(BootEnd::Qemu(End::Exit));
     assert!(matches!(end, BootEnd::Crash(_)), "{end:?}");

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The table of markers, the more telling before the more general.
+//! The table of markers. Specific markers come before general ones.
 //!
-//! Texts and places are those of 6.12; where a later kernel says it differently, the line says since when.
+//! Texts and source files are those of Linux 6.12. A comment gives the version where a later kernel differs.
 
 use super::{Marker, Severity};
 
-/// Everything the lab takes for trouble. The order matters: the first match has the line.
+/// All markers. The order matters: the first matching marker gets the line.
 pub(crate) static MARKERS: &[Marker] = &[
-    // The machine never gets to its init. A panic follows most of these; they say why.
+    // The machine never starts its init. Most of these lines precede a panic and give its reason.
     boot(
         "initramfs",
         r"Initramfs unpacking failed: ",
@@ -23,13 +23,13 @@ pub(crate) static MARKERS: &[Marker] = &[
         r"No working init found\.|Requested init \S+ failed",
         "init/main.c",
     ),
-    // -ENOENT to -ENOEXEC: the file that was asked for is not there, or not for this machine.
+    // -ENOENT to -ENOEXEC: the file does not exist or is not for this machine.
     boot(
         "init not run",
         r"Failed to execute \S+ \(error -[0-9]+\)",
         "init/main.c: kernel_init",
     ),
-    // Panics, the named ones first.
+    // Panics, those with a specific reason first.
     crash(
         "init died",
         r"Kernel panic - not syncing: Attempted to kill init!",
@@ -46,7 +46,7 @@ pub(crate) static MARKERS: &[Marker] = &[
         r"sysrq: Trigger a crash",
         "drivers/tty/sysrq.c",
     ),
-    // Faults in the kernel, and what the architectures call them. The lab boots with oops=panic.
+    // Faults in the kernel, as each architecture prints them. The lab boots with oops=panic.
     crash(
         "null pointer",
         r"BUG: kernel NULL pointer dereference",
@@ -62,7 +62,7 @@ pub(crate) static MARKERS: &[Marker] = &[
         r"Unable to handle kernel ",
         "arch/{arm,arm64,sparc,mips,riscv,loongarch,m68k}/mm/fault*.c",
     ),
-    // Not the line about a program that did this, which has no count: `init[1] general protection fault ip:...`.
+    // The line for a fault in a program has no count and does not match: `init[1] general protection fault ip:...`.
     crash(
         "general protection",
         r"general protection fault.*: [0-9a-f]{4} \[#[0-9]+\]",
@@ -88,7 +88,8 @@ pub(crate) static MARKERS: &[Marker] = &[
         r"kernel BUG at ",
         "lib/bug.c, arch/{sparc,m68k}",
     ),
-    // parisc ends in parisc_terminate() or in die_if_kernel(); what a program did goes on with " at <address>".
+    // parisc ends in parisc_terminate() or in die_if_kernel(). The line for a fault in a program continues with
+    // " at <address>" and does not match.
     crash(
         "parisc fault",
         r": Code=[0-9]+ \(.*\) at addr ",
@@ -99,20 +100,20 @@ pub(crate) static MARKERS: &[Marker] = &[
         r"\(pid [0-9]+\): .* \(code -?[0-9]+\)$",
         "arch/parisc/kernel/traps.c",
     ),
-    // The count of oopses, which every die() but parisc's prints: `Oops: 0002 [#1] SMP`, `Oops[#1]:`,
+    // The number of the oops, which die() prints on every architecture but parisc: `Oops: 0002 [#1] SMP`, `Oops[#1]:`,
     // `Internal error: Oops: 805 [#1] SMP ARM`, `init(1): Kernel bad sw trap 5 [#1]`.
     crash(
         "oops",
         r"\[#[1-9][0-9]*\]",
         "arch/*/kernel/{traps*,dumpstack}.c",
     ),
-    // m68k prints the fault instead of a count.
+    // m68k prints the fault instead of a number.
     crash(
         "oops",
         r"(?:Oops|BAD KERNEL TRAP): [0-9a-f]{8}",
         "arch/m68k/kernel/traps.c",
     ),
-    // The second banner of a boot: the machine started over.
+    // A second banner in one boot: the machine has restarted.
     Marker {
         allowed: 1,
         ..crash(
@@ -127,7 +128,7 @@ pub(crate) static MARKERS: &[Marker] = &[
     warning("KCSAN", r"BUG: KCSAN: ", "kernel/kcsan/report.c"),
     warning("KMSAN", r"BUG: KMSAN: ", "mm/kmsan/report.c"),
     warning("UBSAN", r"UBSAN: .* in ", "lib/ubsan.c"),
-    // Not the lines about what kmemleak itself could not do, nor that it is on.
+    // Lines about kmemleak's own errors, or that it is enabled, do not match.
     warning(
         "kmemleak",
         r"kmemleak: (?:[0-9]+ new suspected|.*unknown object|Cannot insert|Found object by alias|Scan area larger)",
@@ -159,7 +160,7 @@ pub(crate) static MARKERS: &[Marker] = &[
         r"WARNING: suspicious RCU usage",
         "kernel/locking/lockdep.c",
     ),
-    // From here on lockdep sees nothing.
+    // Lockdep is off after one of these.
     warning(
         "lockdep off",
         r"INFO: trying to register non-static key|turning off the locking correctness validator",
@@ -175,13 +176,13 @@ pub(crate) static MARKERS: &[Marker] = &[
         r"BUG: scheduling while atomic",
         "kernel/sched/core.c",
     ),
-    // Stuck.
+    // Stalls and lockups.
     warning(
         "RCU stall",
         r"INFO: rcu\w* (?:self-)?detected (?:expedited )?stall",
         "kernel/rcu/tree_stall.h",
     ),
-    // A host that stops the machine for a while gets one of these; a CPU that is stuck repeats it every half minute.
+    // A host that pauses the machine for a while causes one such line; a CPU that is stuck repeats it every half minute.
     Marker {
         allowed: 1,
         ..warning("soft lockup", r"BUG: soft lockup", "kernel/watchdog.c")
@@ -204,7 +205,7 @@ pub(crate) static MARKERS: &[Marker] = &[
         r"INFO: task .* blocked (?:in I/O wait )?for more than ",
         "kernel/hung_task.c",
     ),
-    // Memory. A memory cgroup at its limit says "Memory cgroup out of memory", and may have been asked to.
+    // Memory. "Memory cgroup out of memory" does not match: a case may reach the limit of a cgroup on purpose.
     warning(
         "out of memory",
         r"Out of memory(?: \(\w+\))?: Killed process",
@@ -238,7 +239,7 @@ pub(crate) static MARKERS: &[Marker] = &[
         r"irq [0-9]+: nobody cared",
         "kernel/irq/spurious.c",
     ),
-    // Everything else the kernel holds against itself. The second form of WARNING is that of 6.19 and later.
+    // All other warnings and bugs. The second form of WARNING is that of 6.19 and later.
     warning(
         "WARNING",
         r"WARNING: CPU: [0-9]+ PID: [0-9]+ at ",

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The logs in `tests/logs` against the table. Most were recorded: a kernel was made to do what their names say.
+//! Matches the logs in `tests/logs` against the table. Most were recorded from a kernel that was made to fail in the
+//! way that the log's name says.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,30 +11,30 @@ fn logs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/logs")
 }
 
-/// What is found in the log, as one boot.
-fn found(log: &str) -> Vec<Hit> {
+/// Returns the hits in the log, read as one boot.
+fn scan(log: &str) -> Vec<Hit> {
     let path = logs().join(log).with_extension("log");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
     let mut scanner = Scanner::default();
     text.lines().filter_map(|line| scanner.line(line)).collect()
 }
 
-/// The same for a person: severity, name and line, without times.
+/// Returns the hits as text: severity, name and line without its time stamp.
 fn hits(log: &str) -> String {
-    let lines = found(log).into_iter().map(|Hit { marker, line }| {
-        let said = line.split_once("] ").map_or(&*line, |(_, said)| said);
-        format!("{:?} {}: {said}", marker.severity, marker.name)
+    let lines = scan(log).into_iter().map(|Hit { marker, line }| {
+        let text = line.split_once("] ").map_or(&*line, |(_, text)| text);
+        format!("{:?} {}: {text}", marker.severity, marker.name)
     });
     lines.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
-fn a_clean_boot_has_no_trouble() {
+fn a_clean_boot_has_no_hits() {
     insta::assert_snapshot!(hits("clean-boot"), @"");
 }
 
 #[test]
-fn what_programs_do_is_no_trouble_of_the_kernel() {
+fn faults_in_programs_are_not_hits() {
     insta::assert_snapshot!(hits("program-faults"), @"");
 }
 
@@ -125,7 +126,7 @@ fn locks() {
 }
 
 #[test]
-fn a_hung_task_counts_at_once_and_a_lockup_from_its_second_report() {
+fn a_hung_task_counts_from_its_first_report_and_a_lockup_from_its_second() {
     insta::assert_snapshot!(hits("hung-task"), @"
     Warning hung task: INFO: task init:27 blocked for more than 10 seconds.
     Warning hung task: INFO: task init:27 blocked for more than 20 seconds.
@@ -214,7 +215,7 @@ fn every_marker_is_found_in_some_log() {
         .unwrap()
         .map(|entry| entry.unwrap().path());
     let found: BTreeSet<&str> = names
-        .flat_map(|path| found(path.file_stem().unwrap().to_str().unwrap()))
+        .flat_map(|path| scan(path.file_stem().unwrap().to_str().unwrap()))
         .map(|hit| hit.marker.pattern)
         .collect();
     let unseen = MARKERS
@@ -223,12 +224,12 @@ fn every_marker_is_found_in_some_log() {
     let unseen: Vec<&str> = unseen.map(|marker| marker.pattern).collect();
     assert!(
         unseen.is_empty(),
-        "no log shows that these match anything: {unseen:#?}"
+        "patterns that match no line of any log: {unseen:#?}"
     );
 }
 
 #[test]
-fn a_boot_forgives_what_the_marker_allows_and_the_next_boot_starts_anew() {
+fn each_boot_ignores_the_number_of_lines_that_the_marker_allows() {
     let line = "watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [init:29]";
     let mut boot = Scanner::default();
     assert_eq!(boot.line(line), None);
