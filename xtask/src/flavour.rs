@@ -1,36 +1,36 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Flavours: overlays on a kernel's config, read from `kernel-configs/flavours/*.yaml`.
+//! Flavours: overlays on a kernel's configuration, read from `kernel-configs/flavours/*.yaml`.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-/// A config overlay and what it costs. Its options are in the `.config` file of the same name.
+/// A configuration overlay and its cost in time and memory. Its options are in the `.config` file of the same name.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Flavour {
-    /// Name, as in `--flavour`.
+    /// Name for `--flavour`.
     pub name: String,
-    /// One line for `cargo xtask list`.
+    /// Description in one line, for `cargo xtask list`.
     pub about: String,
-    /// What deadlines and clocks are multiplied by.
+    /// Factor by which all deadlines are multiplied.
     pub time: f64,
-    /// What the machine's memory is multiplied by.
+    /// Factor by which the machine's memory is multiplied.
     pub memory: u32,
-    /// More words for the kernel command line.
+    /// Additional words for the kernel command line.
     #[serde(default)]
     pub append: Vec<String>,
-    /// A directory of the kernel's source, below its root: the kernel counts how often each line of what the patch queue
-    /// has changed there runs. Wants `CONFIG_GCOV_KERNEL`.
+    /// Directory of the kernel source, relative to its root, that is compiled for coverage. The run ends with a report
+    /// of the lines that the patch queue changed there. Needs `CONFIG_GCOV_KERNEL`.
     #[serde(default)]
     pub count: Option<String>,
 }
 
-/// All flavours in `dir`, by name.
+/// Reads all flavours in `dir`, sorted by name.
 ///
 /// # Errors
-/// A file that cannot be read or does not parse: names file, line and what was expected.
+/// A file cannot be read or does not parse. The error names the file, the line and what was expected.
 pub(crate) fn load_all(dir: &Path) -> Result<Vec<Flavour>> {
     let mut flavours = Vec::new();
     for entry in std::fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
@@ -45,17 +45,17 @@ pub(crate) fn load_all(dir: &Path) -> Result<Vec<Flavour>> {
     Ok(flavours)
 }
 
-/// The flavour called `name`.
+/// Returns the flavour called `name`.
 ///
 /// # Errors
-/// There is none: says which there are.
+/// No such flavour exists. The error lists the existing ones.
 pub(crate) fn find<'f>(flavours: &'f [Flavour], name: &str) -> Result<&'f Flavour> {
     match flavours.iter().find(|flavour| flavour.name == name) {
         Some(flavour) => Ok(flavour),
         None => {
             let names: Vec<_> = flavours.iter().map(|f| f.name.as_str()).collect();
             bail!(
-                "--flavour {name}: no such flavour; there are: {}",
+                "--flavour {name}: no such flavour; choose one of: {}",
                 names.join(", ")
             )
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where things are: the checkout, the user's cache, the directory of a run.
+//! Paths of the checkout, the user's cache and the run directories; writing a file atomically.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,13 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
-/// Finished runs that are left in `target/lab`; older ones go when a new run starts.
+/// Number of finished runs that stay in `target/lab`. Older ones are removed when a new run starts.
 const RUNS_KEPT: usize = 20;
 
-/// In a run's directory: this run is never removed on its own.
+/// Name of a file that protects a run directory from being removed automatically.
 const KEEP_MARK: &str = "keep";
 
-/// The root of the checkout this tool was built from.
+/// Returns the root of the checkout that this tool was built from.
 pub(crate) fn checkout() -> PathBuf {
     let manifest =
         std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
@@ -22,7 +22,7 @@ pub(crate) fn checkout() -> PathBuf {
     manifest.parent().unwrap_or(&manifest).to_owned()
 }
 
-/// The lab's directory in the user's cache: `$XDG_CACHE_HOME/dmmap-lab`, else `~/.cache/dmmap-lab`.
+/// Returns the lab's directory in the user's cache: `$XDG_CACHE_HOME/dmmap-lab`, or `~/.cache/dmmap-lab`.
 ///
 /// # Errors
 /// Neither variable is set.
@@ -31,19 +31,20 @@ pub(crate) fn cache() -> Result<PathBuf> {
     let base = match (set("XDG_CACHE_HOME"), set("HOME")) {
         (Some(cache), _) => PathBuf::from(cache),
         (None, Some(home)) => Path::new(&home).join(".cache"),
-        (None, None) => bail!("no place for the build cache: set XDG_CACHE_HOME or HOME"),
+        (None, None) => bail!("cannot locate the build cache: set XDG_CACHE_HOME or HOME"),
     };
     Ok(base.join("dmmap-lab"))
 }
 
-/// Makes the directory of a new run, `target/lab/<UTC time>`, points `target/lab/latest` at it, and
-/// removes the oldest runs beyond the last few that nobody asked to keep.
+/// Creates the directory of a new run, `target/lab/<UTC time>`, and points `target/lab/latest` at it.
+///
+/// Removes the oldest runs beyond [`RUNS_KEPT`], except those that were started with `keep`.
 ///
 /// # Errors
-/// The directory cannot be made.
+/// The directory cannot be created.
 pub(crate) fn new_run(checkout: &Path, keep: bool) -> Result<PathBuf> {
     let lab = checkout.join("target/lab");
-    fs::create_dir_all(&lab).with_context(|| format!("make {}", lab.display()))?;
+    fs::create_dir_all(&lab).with_context(|| format!("create {}", lab.display()))?;
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let stem = now.trim_end_matches('Z').replace(':', "");
     let dir = (0..)
@@ -55,8 +56,8 @@ pub(crate) fn new_run(checkout: &Path, keep: bool) -> Result<PathBuf> {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => None,
             made => Some(made.map(|()| dir)),
         })
-        .expect("the numbers do not run out")
-        .with_context(|| format!("make a directory in {}", lab.display()))?;
+        .expect("the range is unbounded")
+        .with_context(|| format!("create a directory in {}", lab.display()))?;
     if keep {
         fs::write(dir.join(KEEP_MARK), "").context("mark the run as kept")?;
     }
@@ -65,17 +66,18 @@ pub(crate) fn new_run(checkout: &Path, keep: bool) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// `latest -> <run>`, replaced in one step so that no reader ever finds it missing.
+/// Replaces the symbolic link `latest` in one step, so that a reader never finds it missing.
 fn point_latest(lab: &Path, dir: &Path) -> Result<()> {
     let name = dir.file_name().expect("a run directory has a name");
     let new = lab.join(format!(".latest.{}", std::process::id()));
     let _ = fs::remove_file(&new);
     symlink(name, &new)
         .and_then(|()| fs::rename(&new, lab.join("latest")))
-        .with_context(|| format!("point {}/latest at the run", lab.display()))
+        .with_context(|| format!("point {}/latest at the new run", lab.display()))
 }
 
-/// Best effort: a run that cannot be removed is only disk space. A run younger than a day may still be going on.
+/// Removes old runs. Skips runs younger than a day, which may still be in progress, and ignores errors: a directory
+/// that cannot be removed only costs disk space.
 fn prune(lab: &Path, current: &Path) {
     let Ok(entries) = fs::read_dir(lab) else {
         return;
@@ -100,10 +102,10 @@ fn prune(lab: &Path, current: &Path) {
     }
 }
 
-/// Writes `bytes` to `path` so that a reader finds the old content or the new, never a part.
+/// Writes `bytes` to `path` atomically: a reader finds the old content or the new content, never a mix.
 ///
 /// # Errors
-/// The directory cannot be written to, or the disk is full; the old content is then still there.
+/// The directory cannot be written to, or the disk is full. The old content then remains.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let save = || -> std::io::Result<()> {
@@ -123,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_at_the_same_second_get_directories_of_their_own() {
+    fn runs_in_the_same_second_get_separate_directories() {
         let checkout = tempfile::tempdir().unwrap();
         let first = new_run(checkout.path(), false).unwrap();
         let second = new_run(checkout.path(), true).unwrap();

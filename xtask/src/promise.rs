@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Promises: what direct mmap promises, by number. `docs/interface.md` says them in full.
+//! Titles of the promises that direct mmap makes. The promises themselves are in `docs/interface.md`.
 
-/// A title for each, from promise 1 on.
+/// Titles in the order of the promises' numbers, starting with promise 1.
 pub(crate) const TITLES: [&str; 11] = [
     "Redirect",
     "Server side",
@@ -16,10 +16,10 @@ pub(crate) const TITLES: [&str; 11] = [
     "Hostile or dead server",
 ];
 
-/// The title of promise `number`, if there is such a promise.
+/// Returns the title of promise `number`, or `None` if there is no such promise.
 pub(crate) fn title(number: u8) -> Option<&'static str> {
-    let place = usize::from(number).checked_sub(1)?;
-    TITLES.get(place).copied()
+    let index = usize::from(number).checked_sub(1)?;
+    TITLES.get(index).copied()
 }
 
 #[cfg(test)]
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_document_has_the_same_promises() {
+    fn titles_match_the_document() {
         let document = include_str!("../../docs/interface.md");
         let rows = document.lines().filter_map(|line| {
             let (number, rest) = line.strip_prefix("| ")?.split_once(" | **")?;
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_promise_beyond_the_last() {
+    fn numbers_without_a_promise_have_no_title() {
         assert_eq!(title(0), None);
         assert_eq!(title(11), Some("Hostile or dead server"));
         assert_eq!(title(12), None);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Targets: the machines the lab can boot, read from `kernel-configs/*.yaml`.
+//! Targets: machines that the lab can boot, read from `kernel-configs/*.yaml`.
 
 use std::path::Path;
 
@@ -9,167 +9,168 @@ use serde::{Deserialize, Serialize};
 
 use crate::setup::packages::Program;
 
-/// One machine the lab can boot.
+/// One machine that the lab can boot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// Name, as in `--arch`; also the name of the YAML file and of the config fragment.
+    /// Name for `--arch`; also the name of the YAML file and of the config fragment.
     pub name: String,
-    /// One line for `cargo xtask list`.
+    /// Description in one line, for `cargo xtask list`.
     pub about: String,
-    /// Names of groups it belongs to, besides `all`.
+    /// Groups that the target belongs to, besides `all`.
     #[serde(default)]
     pub groups: Vec<String>,
-    /// How its kernel is built.
+    /// Parameters of the kernel build.
     pub kernel: KernelSpec,
-    /// How its guest programs are built.
+    /// Parameters of the guest program's build.
     pub rust: RustSpec,
-    /// How it is booted.
+    /// Parameters of the emulated machine.
     pub qemu: QemuSpec,
-    /// What its data cache looks like.
+    /// Properties of the data cache.
     pub cache: CacheSpec,
-    /// Programs it needs beyond those that every target needs.
+    /// Programs that this target needs on the host, besides those that every target needs.
     #[serde(default)]
     pub programs: Vec<Program>,
 }
 
-/// How a target's kernel is built.
+/// Parameters of a target's kernel build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KernelSpec {
-    /// `ARCH=` of kbuild.
+    /// Value of kbuild's `ARCH`.
     pub arch: String,
-    /// `CROSS_COMPILE=` of kbuild; empty for the host's compiler.
+    /// Value of kbuild's `CROSS_COMPILE`; empty for the host's compiler.
     pub cross: String,
-    /// The make targets that give [`KernelSpec::image`] and [`KernelSpec::dtb`], with spaces between them.
+    /// Make targets that build [`KernelSpec::image`] and [`KernelSpec::dtb`], separated by spaces.
     pub make: String,
-    /// What QEMU boots, relative to the build directory.
+    /// Path of the image that QEMU boots, relative to the build directory.
     pub image: String,
-    /// The device tree that QEMU hands to the kernel, relative to the build directory; none where the machine has its
-    /// own or needs none.
+    /// Path of the device tree that QEMU passes to the kernel, relative to the build directory. Absent if QEMU generates
+    /// one or the machine needs none.
     #[serde(default)]
     pub dtb: Option<String>,
-    /// Patches this machine needs that have nothing to do with the feature: names in
-    /// `kernel-patches/<VERSION>/fixes`. They apply before the queue, and with `--no-queue` as well.
+    /// Patches that this machine needs and that do not belong to the feature: names in
+    /// `kernel-patches/<VERSION>/fixes`. They are applied before the queue, and also with `--no-queue`.
     #[serde(default)]
     pub fixes: Vec<String>,
 }
 
-/// How a target's guest programs are built.
+/// Parameters of the guest program's build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RustSpec {
-    /// Target triple of rustc.
+    /// Target triple for rustc.
     pub target: String,
-    /// How rustc's output becomes a program of the machine.
+    /// Compiler that produces the machine code.
     #[serde(default)]
     pub backend: Backend,
-    /// Beginning of the names of the C compiler and linker for its programs; empty for the host's.
+    /// Prefix of the cross C compiler, such as `arm-linux-gnueabi-`; empty for the host's compiler.
     #[serde(default)]
     pub cross: String,
 }
 
-/// How rustc's output becomes a program of the machine.
+/// Compiler that produces the machine code of the guest program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
-    /// rustc makes it.
+    /// rustc compiles for the machine directly.
     #[default]
     Native,
-    /// rustc makes WebAssembly, `wasm2c` makes C of that, and the C compiler the program.
+    /// rustc compiles to WebAssembly, `wasm2c` translates that to C, and the C compiler builds the program.
     WasmC,
 }
 
-/// How a target is booted.
+/// Parameters of the machine that QEMU emulates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QemuSpec {
     /// Name of the QEMU program.
     pub binary: String,
-    /// `-machine`.
+    /// Value of `-machine`.
     pub machine: String,
-    /// `-cpu`.
+    /// Value of `-cpu`.
     pub cpu: String,
-    /// `-smp`.
+    /// Number of CPUs, for `-smp`.
     pub cpus: u32,
-    /// `-m`, MiB.
+    /// Memory in MiB, for `-m`.
     pub memory_mib: u32,
-    /// More arguments, before everything the lab adds.
+    /// Additional QEMU arguments. They precede those that the lab adds.
     #[serde(default)]
     pub args: Vec<String>,
-    /// `console=` on the kernel command line.
+    /// Value of `console=` on the kernel command line.
     pub console: String,
-    /// Device the guest writes records to.
+    /// Device file that the guest writes records to.
     pub records: String,
-    /// What connects that device with the chardev `records`, in QEMU's words; empty where records share the console.
+    /// QEMU arguments that connect that device to the chardev `records`; empty if the records share the console.
     #[serde(default)]
     pub records_args: Vec<String>,
-    /// More words for the kernel command line.
+    /// Additional words for the kernel command line.
     #[serde(default)]
     pub append: Vec<String>,
-    /// How the machine ends.
+    /// Way in which the machine shuts down.
     pub ends: Ends,
 }
 
 impl QemuSpec {
-    /// The name of the machine in `-machine`; none where there are only options for QEMU's default machine.
+    /// Returns the machine name in the value of `-machine`, or `None` if the value holds only options for QEMU's default
+    /// machine.
     pub fn machine_type(&self) -> Option<&str> {
-        let mut words = self.machine.split(',');
-        words.next().filter(|first| !first.contains('='))
+        let mut parts = self.machine.split(',');
+        parts.next().filter(|first| !first.contains('='))
     }
 }
 
-/// How a machine ends.
+/// Way in which a machine shuts down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ends {
-    /// The guest restarts the machine and QEMU, told `-no-reboot`, exits.
+    /// The guest resets the machine, and QEMU exits because of `-no-reboot`.
     Reset,
 }
 
-/// What a target's data cache looks like to the kernel.
+/// Properties of a target's data cache.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CacheSpec {
-    /// How it is indexed and tagged.
+    /// Index and tag.
     pub kind: CacheKind,
-    /// Distance in bytes after which colours repeat; a page where nothing aliases.
+    /// Distance in bytes after which colours repeat; the page size if the cache does not alias.
     pub period: u64,
-    /// Bytes in a line.
+    /// Size of a line in bytes.
     pub line: u64,
-    /// What is in a line of the kernel's log or of `/proc/cpuinfo` where the kernel believes to have this cache; a
-    /// machine that comes up otherwise is not tested. None where the kernel never says.
+    /// Text in the kernel's log or in `/proc/cpuinfo` that shows that the kernel has detected this cache. A boot without
+    /// this text ends with an error. Absent if the kernel never prints the kind of its cache.
     #[serde(default)]
     pub proof: Option<String>,
-    /// What the oracle has to know beyond that; none where nothing aliases, or where the oracle has no model of the
+    /// Further properties for the oracle. Absent if the cache does not alias, or if the oracle has no model of the
     /// machine.
     #[serde(default)]
     pub model: Option<ModelSpec>,
 }
 
 impl CacheSpec {
-    /// Whether two virtual addresses of a page may disagree.
+    /// Returns true if two virtual addresses of one page can show different data.
     pub fn aliases(&self) -> bool {
         self.kind != CacheKind::Physical
     }
 }
 
-/// What the oracle has to know of a machine to model its data cache.
+/// Properties of a machine that the oracle needs to model its data cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
-    /// Which of the oracle's tables of instructions the machine speaks.
+    /// Instruction set.
     pub arch: Arch,
-    /// Bytes in a page of the machine's memory management.
+    /// Page size of the MMU in bytes.
     pub page: u64,
-    /// Where a store goes.
+    /// Write policy.
     pub write: WritePolicy,
 }
 
-/// All targets in `dir`, by name.
+/// Reads all targets in `dir`, sorted by name.
 ///
 /// # Errors
-/// A file that cannot be read or does not parse: names file, line and what was expected.
+/// A file cannot be read or does not parse. The error names the file, the line and what was expected.
 pub fn load_all(dir: &Path) -> Result<Vec<Target>> {
     let mut targets = Vec::new();
     for entry in std::fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
@@ -187,7 +188,7 @@ fn load(path: &Path) -> Result<Target> {
     let target: Target = crate::yaml::parse(&text, path)?;
     if path.file_stem().is_none_or(|stem| *stem != *target.name) {
         bail!(
-            "{}: the target is named {:?}; the file must be {}.yaml",
+            "{}: this file defines the target {:?}: rename it to {}.yaml",
             path.display(),
             target.name,
             target.name
@@ -199,40 +200,41 @@ fn load(path: &Path) -> Result<Target> {
         .is_some_and(|model| model.arch == Arch::None)
     {
         bail!(
-            "{}: `none` is no instruction set that can be modelled; leave out `model` in `cache`",
+            "{}: there is no cache model for the instruction set `none`: remove `model` from `cache`",
             path.display()
         );
     }
     Ok(target)
 }
 
-/// The targets that `words` name: target names, group names, `all`; each once, in the order first named.
+/// Returns the targets that `names` select: names of targets or groups, or `all`. Each target appears once, in the order
+/// of its first selection.
 ///
 /// # Errors
-/// A word that names nothing: lists what there is.
-pub(crate) fn select<'t>(targets: &'t [Target], words: &[String]) -> Result<Vec<&'t Target>> {
-    let mut chosen: Vec<&Target> = Vec::new();
-    for word in words {
-        let named = targets
+/// A name matches no target. The error lists the existing targets.
+pub(crate) fn select<'t>(targets: &'t [Target], names: &[String]) -> Result<Vec<&'t Target>> {
+    let mut selected: Vec<&Target> = Vec::new();
+    for name in names {
+        let matching = targets
             .iter()
-            .filter(|t| word == "all" || t.name == *word || t.groups.contains(word));
-        let before = chosen.len();
+            .filter(|t| name == "all" || t.name == *name || t.groups.contains(name));
+        let before = selected.len();
         let mut any = false;
-        for target in named {
+        for target in matching {
             any = true;
-            if !chosen[..before].contains(&target) {
-                chosen.push(target);
+            if !selected[..before].contains(&target) {
+                selected.push(target);
             }
         }
         if !any {
-            let names: Vec<_> = targets.iter().map(|t| t.name.as_str()).collect();
+            let existing: Vec<_> = targets.iter().map(|t| t.name.as_str()).collect();
             bail!(
-                "--arch {word}: no such target; there are: {}, all",
-                names.join(", ")
+                "--arch {name}: no such target; choose one of: {}, all",
+                existing.join(", ")
             );
         }
     }
-    Ok(chosen)
+    Ok(selected)
 }
 
 #[cfg(test)]
@@ -241,7 +243,7 @@ pub(crate) mod tests {
 
     const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../kernel-configs");
 
-    /// The target that tests of other modules use.
+    /// Returns a target for the tests of other modules.
     pub(crate) fn x86_64() -> Target {
         load(&Path::new(DIR).join("x86_64.yaml")).unwrap()
     }
@@ -253,22 +255,22 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn words_select_targets_once_and_in_order() {
+    fn names_select_targets_once_and_in_order() {
         let (mut arm, x86) = (x86_64(), x86_64());
         arm.name = "armv5".into();
         arm.groups = vec!["arm".into()];
         let all = [arm, x86];
         let names = |words: &[&str]| -> Vec<String> {
             let words: Vec<String> = words.iter().map(|word| word.to_string()).collect();
-            let chosen = select(&all, &words).unwrap();
-            chosen.iter().map(|target| target.name.clone()).collect()
+            let selected = select(&all, &words).unwrap();
+            selected.iter().map(|target| target.name.clone()).collect()
         };
         assert_eq!(names(&["x86_64", "all"]), ["x86_64", "armv5"]);
         assert_eq!(names(&["arm", "arm"]), ["armv5"]);
         let error = select(&all, &["vax".into()]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "--arch vax: no such target; there are: armv5, x86_64, all"
+            "--arch vax: no such target; choose one of: armv5, x86_64, all"
         );
     }
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Versions of the programs a result came from.
+//! Versions of the programs that produced a result.
 
 use std::path::Path;
 use std::process::Command;
 
 use regex::Regex;
 
-/// Version of this tool and, in a checkout, the commit.
+/// Returns the version of this tool, with the commit if `checkout` is a git repository.
 pub(crate) fn tool(checkout: &Path) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let mut git = Command::new("git");
@@ -18,20 +18,20 @@ pub(crate) fn tool(checkout: &Path) -> String {
     }
 }
 
-/// First line that `program argument` prints; empty where it cannot be run.
+/// Returns the first line that `program argument` prints, or an empty string if the program cannot be run.
 pub(crate) fn first_line(program: &str, argument: &str) -> String {
     output(Command::new(program).arg(argument)).unwrap_or_default()
 }
 
-/// The compiler of the guest's programs.
+/// Returns the version line of the compiler that builds the guest program.
 pub(crate) fn rustc() -> String {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
     first_line(&rustc, "--version")
 }
 
-/// The first thing in `text` that looks like a version: `12.2.0`.
+/// Returns the first version number in `text`, such as `12.2.0`.
 pub(crate) fn number_in(text: &str) -> Option<String> {
-    let version = Regex::new(r"\d+(\.\d+)+").expect("the pattern is sound");
+    let version = Regex::new(r"\d+(\.\d+)+").expect("the pattern is valid");
     version.find(text).map(|found| found.as_str().to_owned())
 }
 
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_found_in_what_programs_say() {
+    fn versions_are_found_in_the_output_of_programs() {
         let version = |text: &str| number_in(text).unwrap_or_default();
         assert_eq!(
             version("gcc (Debian 12.2.0-14) 12.2.0\nCopyright 2022"),
