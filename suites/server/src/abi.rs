@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The part of the FUSE protocol that is spoken here: numbers and structs of `include/uapi/linux/fuse.h`, protocol
-//! version 7.41, with the direct mmap additions. Names are the header's, without its prefixes.
+//! The part of the FUSE protocol that the server uses: constants and structs of `include/uapi/linux/fuse.h`, protocol
+//! version 7.41, with the additions for direct mmap. Names are those of the header, without its prefixes.
 
 use crate::wire::{Reserved, wire_structs};
 
@@ -11,7 +11,7 @@ pub const MINOR: u32 = 41;
 /// Node ID of the root directory.
 pub const ROOT_ID: u64 = 1;
 
-/// Operations, the `opcode` of a request.
+/// Operations: values of `opcode` in a request.
 pub mod op {
     #![allow(missing_docs)]
     pub const LOOKUP: u32 = 1;
@@ -39,7 +39,7 @@ pub mod op {
     pub const CUSE_INIT: u32 = 4096;
 }
 
-/// Notifications, the `error` of a message without a request.
+/// Notification codes: values of `error` in a message that does not reply to a request.
 pub mod notify {
     #![allow(missing_docs)]
     pub const DMMAP_LOAD: i32 = 64;
@@ -47,67 +47,67 @@ pub mod notify {
     pub const DMMAP_FREE: i32 = 66;
 }
 
-/// `FUSE_MMAP_LAZY`: the server fills the pages when a client touches them.
+/// `FUSE_MMAP_LAZY`: the server fills each page when it is first touched.
 pub const MMAP_LAZY: u32 = 1 << 0;
-/// `FUSE_BIG_WRITES`: writes may be longer than a page.
+/// `FUSE_BIG_WRITES`: a write request can be longer than a page.
 pub const BIG_WRITES: u64 = 1 << 5;
-/// `FUSE_MAX_PAGES`: the reply to INIT says how long requests may be.
+/// `FUSE_MAX_PAGES`: the reply to FUSE_INIT sets the maximum length of requests.
 pub const MAX_PAGES: u64 = 1 << 22;
-/// `FUSE_INIT_EXT`: there is a second word of flags.
+/// `FUSE_INIT_EXT`: FUSE_INIT has a second word of flags.
 pub const INIT_EXT: u64 = 1 << 30;
-/// `FUSE_DMMAP`: files may be opened for direct mmap.
+/// `FUSE_DMMAP`: the server can open files for direct mmap.
 pub const DMMAP: u64 = 1 << 56;
 /// `CUSE_DMMAP`: mmap of the device is direct mmap.
 pub const CUSE_DMMAP: u32 = 1 << 1;
-/// `FOPEN_DIRECT_IO`: read(2) and write(2) come here, past the page cache.
+/// `FOPEN_DIRECT_IO`: read(2) and write(2) bypass the page cache and reach the server.
 pub const FOPEN_DIRECT_IO: u32 = 1 << 0;
 /// `FOPEN_DMMAP`: mmap of this file is direct mmap.
 pub const FOPEN_DMMAP: u32 = 1 << 8;
 
 wire_structs! {
-    /// Before every request.
+    /// Header of every request.
     pub struct InHeader {
-        /// Bytes of the whole request.
+        /// Length of the whole request, in bytes.
         pub len: u32,
-        /// One of [`op`].
+        /// Operation, one of [`op`].
         pub opcode: u32,
-        /// To be repeated in the reply.
+        /// Number of the request. The reply repeats it.
         pub unique: u64,
-        /// The file it is about.
+        /// Node ID of the file.
         pub nodeid: u64,
-        /// Who asks.
+        /// User of the calling process.
         pub uid: u32,
-        /// Group of who asks.
+        /// Group of the calling process.
         pub gid: u32,
-        /// Process that asks; 0 where it is the kernel itself.
+        /// Calling process; 0 for a request of the kernel itself.
         pub pid: u32,
-        /// Length of extensions, in units of 8 bytes.
+        /// Length of the extensions, in units of 8 bytes.
         pub total_extlen: u16,
         /// Reserved.
         pub padding: u16,
     }
 
-    /// Before every reply.
+    /// Header of every reply and notification.
     pub struct OutHeader {
-        /// Bytes of the whole reply.
+        /// Length of the whole message, in bytes.
         pub len: u32,
-        /// 0, or an error number, negative.
+        /// 0 or a negative error number in a reply; one of [`notify`] in a notification.
         pub error: i32,
-        /// Of the request.
+        /// Number of the request; 0 in a notification.
         pub unique: u64,
     }
 
-    /// The start of FUSE_INIT; what an older kernel leaves out at its end is not read here.
+    /// FUSE_INIT, including the fields that protocol version 7.36 added.
     pub struct InitIn {
-        /// Protocol version of the kernel.
+        /// Major protocol version of the kernel.
         pub major: u32,
-        /// Protocol version of the kernel.
+        /// Minor protocol version of the kernel.
         pub minor: u32,
-        /// Bytes.
+        /// Maximum readahead, in bytes.
         pub max_readahead: u32,
-        /// What the kernel offers, lower 32 flags.
+        /// Flags that the kernel offers, lower 32 bits.
         pub flags: u32,
-        /// What the kernel offers, upper 32 flags.
+        /// Flags that the kernel offers, upper 32 bits.
         pub flags2: u32,
         /// Distance in bytes after which cache colours repeat.
         pub dmmap_period: u32,
@@ -117,29 +117,29 @@ wire_structs! {
 
     /// Reply to FUSE_INIT.
     pub struct InitOut {
-        /// Protocol version of the server.
+        /// Major protocol version of the server.
         pub major: u32,
-        /// Protocol version of the server.
+        /// Minor protocol version of the server.
         pub minor: u32,
-        /// Bytes.
+        /// Maximum readahead, in bytes.
         pub max_readahead: u32,
-        /// What the server takes of the offer, lower 32 flags.
+        /// Flags that the server accepts, lower 32 bits.
         pub flags: u32,
-        /// Requests in the background.
+        /// Maximum number of background requests.
         pub max_background: u16,
-        /// Requests in the background that count as congestion.
+        /// Number of background requests from which on the connection is congested.
         pub congestion_threshold: u16,
-        /// Bytes in a write.
+        /// Maximum length of a write, in bytes.
         pub max_write: u32,
-        /// Granularity of time stamps, nanoseconds.
+        /// Granularity of time stamps, in nanoseconds.
         pub time_gran: u32,
-        /// Pages in a request.
+        /// Maximum number of pages in a request.
         pub max_pages: u16,
-        /// Not used.
+        /// Unused here.
         pub map_alignment: u16,
-        /// What the server takes of the offer, upper 32 flags.
+        /// Flags that the server accepts, upper 32 bits.
         pub flags2: u32,
-        /// Not used.
+        /// Unused here.
         pub max_stack_depth: u32,
         /// Reserved.
         pub unused: Reserved<6>,
@@ -147,33 +147,33 @@ wire_structs! {
 
     /// CUSE_INIT.
     pub struct CuseInitIn {
-        /// Protocol version of the kernel.
+        /// Major protocol version of the kernel.
         pub major: u32,
-        /// Protocol version of the kernel.
+        /// Minor protocol version of the kernel.
         pub minor: u32,
         /// Distance in bytes after which cache colours repeat.
         pub dmmap_period: u32,
-        /// What the kernel offers.
+        /// Flags that the kernel offers.
         pub flags: u32,
     }
 
-    /// Reply to CUSE_INIT; the device's name follows as `DEVNAME=...` and a NUL.
+    /// Reply to CUSE_INIT. The name of the device follows as `DEVNAME=...` and a NUL byte.
     pub struct CuseInitOut {
-        /// Protocol version of the server.
+        /// Major protocol version of the server.
         pub major: u32,
-        /// Protocol version of the server.
+        /// Minor protocol version of the server.
         pub minor: u32,
         /// Reserved.
         pub unused: u32,
-        /// What the server takes of the offer.
+        /// Flags that the server accepts.
         pub flags: u32,
-        /// Bytes in a read.
+        /// Maximum length of a read, in bytes.
         pub max_read: u32,
-        /// Bytes in a write.
+        /// Maximum length of a write, in bytes.
         pub max_write: u32,
-        /// Device number wanted; 0: any.
+        /// Major device number; 0 lets the kernel choose.
         pub dev_major: u32,
-        /// Device number wanted; 0: any.
+        /// Minor device number; 0 lets the kernel choose.
         pub dev_minor: u32,
         /// Reserved.
         pub spare: Reserved<10>,
@@ -183,25 +183,25 @@ wire_structs! {
     pub struct Attr {
         /// Inode number.
         pub ino: u64,
-        /// Bytes.
+        /// Size in bytes.
         pub size: u64,
-        /// Units of 512 bytes.
+        /// Allocated size, in units of 512 bytes.
         pub blocks: u64,
-        /// Seconds.
+        /// Time of the last access, in seconds.
         pub atime: u64,
-        /// Seconds.
+        /// Time of the last modification, in seconds.
         pub mtime: u64,
-        /// Seconds.
+        /// Time of the last status change, in seconds.
         pub ctime: u64,
-        /// Nanoseconds.
+        /// Nanoseconds of `atime`.
         pub atimensec: u32,
-        /// Nanoseconds.
+        /// Nanoseconds of `mtime`.
         pub mtimensec: u32,
-        /// Nanoseconds.
+        /// Nanoseconds of `ctime`.
         pub ctimensec: u32,
         /// Type and permissions.
         pub mode: u32,
-        /// Links.
+        /// Number of hard links.
         pub nlink: u32,
         /// Owner.
         pub uid: u32,
@@ -209,7 +209,7 @@ wire_structs! {
         pub gid: u32,
         /// Device number.
         pub rdev: u32,
-        /// Bytes.
+        /// Preferred length of reads and writes, in bytes.
         pub blksize: u32,
         /// `FUSE_ATTR_*`.
         pub flags: u32,
@@ -217,9 +217,9 @@ wire_structs! {
 
     /// Reply to FUSE_GETATTR and FUSE_SETATTR.
     pub struct AttrOut {
-        /// Seconds the kernel may keep it.
+        /// Time for which the kernel can cache the attributes, in seconds.
         pub attr_valid: u64,
-        /// And nanoseconds.
+        /// Nanoseconds of `attr_valid`.
         pub attr_valid_nsec: u32,
         /// Reserved.
         pub dummy: u32,
@@ -229,17 +229,17 @@ wire_structs! {
 
     /// Reply to FUSE_LOOKUP.
     pub struct EntryOut {
-        /// The file's node ID.
+        /// Node ID of the file.
         pub nodeid: u64,
-        /// Tells apart files that had the same node ID one after the other.
+        /// Distinguishes files that use the same node ID one after the other.
         pub generation: u64,
-        /// Seconds the kernel may keep the name.
+        /// Time for which the kernel can cache the name, in seconds.
         pub entry_valid: u64,
-        /// Seconds the kernel may keep the attributes.
+        /// Time for which the kernel can cache the attributes, in seconds.
         pub attr_valid: u64,
-        /// And nanoseconds.
+        /// Nanoseconds of `entry_valid`.
         pub entry_valid_nsec: u32,
-        /// And nanoseconds.
+        /// Nanoseconds of `attr_valid`.
         pub attr_valid_nsec: u32,
         /// The attributes.
         pub attr: Attr,
@@ -247,27 +247,27 @@ wire_structs! {
 
     /// Reply to FUSE_OPEN and FUSE_OPENDIR.
     pub struct OpenOut {
-        /// The server's number for the open file.
+        /// File handle: a number of the server's choice.
         pub fh: u64,
         /// `FOPEN_*`.
         pub open_flags: u32,
-        /// Not used.
+        /// Unused here.
         pub backing_id: i32,
     }
 
-    /// FUSE_READ and FUSE_WRITE (the data follows) and FUSE_READDIR.
+    /// FUSE_READ, FUSE_READDIR, and FUSE_WRITE, whose data follows.
     pub struct IoIn {
-        /// The open file.
+        /// File handle.
         pub fh: u64,
-        /// Byte in the file.
+        /// Offset in the file, in bytes.
         pub offset: u64,
-        /// Bytes.
+        /// Length in bytes.
         pub size: u32,
         /// `FUSE_READ_*` or `FUSE_WRITE_*`.
         pub io_flags: u32,
-        /// Not used.
+        /// Unused here.
         pub lock_owner: u64,
-        /// Of the open file.
+        /// Flags of the open file.
         pub flags: u32,
         /// Reserved.
         pub padding: u32,
@@ -275,7 +275,7 @@ wire_structs! {
 
     /// Reply to FUSE_WRITE.
     pub struct WriteOut {
-        /// Bytes taken.
+        /// Number of bytes written.
         pub size: u32,
         /// Reserved.
         pub padding: u32,
@@ -283,19 +283,19 @@ wire_structs! {
 
     /// FUSE_MMAP: a client maps a file.
     pub struct MmapIn {
-        /// The open file.
+        /// File handle.
         pub fh: u64,
-        /// Byte in the file, as the client asked.
+        /// Offset in the file, in bytes, as the client passed it to mmap(2).
         pub offset: u64,
-        /// Bytes, whole pages.
+        /// Length in bytes, a multiple of the page size.
         pub length: u64,
         /// `PROT_*`.
         pub prot: u32,
         /// `MAP_SHARED`.
         pub flags: u32,
-        /// The client's address modulo the period.
+        /// Address of the mapping modulo the period.
         pub colour: u32,
-        /// Bytes.
+        /// Distance in bytes after which cache colours repeat.
         pub period: u32,
     }
 
@@ -303,65 +303,65 @@ wire_structs! {
     pub struct MmapOut {
         /// Page k of the mapping is page `page_id + k` of the connection.
         pub page_id: u64,
-        /// [`MMAP_LAZY`].
+        /// 0 or [`MMAP_LAZY`].
         pub flags: u32,
         /// Reserved.
         pub padding: u32,
     }
 
-    /// FUSE_DMMAP_FAULT, FUSE_DMMAP_RECLAIM and FUSE_NOTIFY_DMMAP_FREE: pages it is about.
+    /// Range of pages of FUSE_DMMAP_FAULT, FUSE_DMMAP_RECLAIM and FUSE_NOTIFY_DMMAP_FREE.
     pub struct Pages {
-        /// The first.
+        /// Page ID of the first page.
         pub page_id: u64,
-        /// How many.
+        /// Number of pages.
         pub count: u64,
     }
 
-    /// FUSE_NOTIFY_DMMAP_LOAD: the server writes into pages; the bytes follow.
+    /// FUSE_NOTIFY_DMMAP_LOAD: the server writes to pages. The data follows.
     pub struct LoadOut {
-        /// The first page.
+        /// Page ID of the first page.
         pub page_id: u64,
-        /// Byte in it, or behind it.
+        /// Offset from the start of the first page, in bytes. It can exceed the page size.
         pub offset: u32,
-        /// Bytes.
+        /// Length of the data, in bytes.
         pub size: u32,
     }
 
-    /// FUSE_NOTIFY_DMMAP_SAVE: the server reads from pages; they come with a FUSE_NOTIFY_REPLY.
+    /// FUSE_NOTIFY_DMMAP_SAVE: the server reads from pages. The kernel sends the data in a FUSE_NOTIFY_REPLY.
     pub struct SaveOut {
-        /// `unique` of that FUSE_NOTIFY_REPLY.
+        /// `unique` of the FUSE_NOTIFY_REPLY, chosen by the server.
         pub notify_unique: u64,
-        /// The first page.
+        /// Page ID of the first page.
         pub page_id: u64,
-        /// Byte in it, or behind it.
+        /// Offset from the start of the first page, in bytes. It can exceed the page size.
         pub offset: u32,
-        /// Bytes.
+        /// Length in bytes.
         pub size: u32,
     }
 
-    /// FUSE_NOTIFY_REPLY; the bytes follow.
+    /// FUSE_NOTIFY_REPLY. The data follows.
     pub struct NotifyReplyIn {
-        /// Not used.
+        /// Unused.
         pub dummy1: u64,
-        /// As in the notification.
+        /// `offset` of the notification.
         pub offset: u64,
-        /// Bytes that there are.
+        /// Length of the data, in bytes.
         pub size: u32,
-        /// Not used.
+        /// Unused.
         pub dummy2: u32,
-        /// Not used.
+        /// Unused.
         pub dummy3: Reserved<4>,
     }
 
-    /// FUSE_MUNMAP: the last part of what one FUSE_MMAP mapped is gone. There is no reply that anybody waits for.
+    /// FUSE_MUNMAP: the last part of the mapping that one FUSE_MMAP created is gone. No client waits for the reply.
     pub struct MunmapIn {
-        /// As in the FUSE_MMAP.
+        /// `fh` of the FUSE_MMAP.
         pub fh: u64,
-        /// As in its reply.
+        /// `page_id` of the reply to the FUSE_MMAP.
         pub page_id: u64,
-        /// As in the FUSE_MMAP.
+        /// `offset` of the FUSE_MMAP.
         pub offset: u64,
-        /// As in the FUSE_MMAP.
+        /// `length` of the FUSE_MMAP.
         pub length: u64,
     }
 }
@@ -371,7 +371,7 @@ mod tests {
     use super::*;
     use crate::wire::Field;
 
-    /// Sizes by the header: each is the sum of its fields there, which leave no holes.
+    /// The sizes are those of the header's structs, which have no holes.
     #[test]
     fn structs_have_the_sizes_of_the_header() {
         let sizes = [

@@ -1,30 +1,30 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How a server answers: scripted, so that a case can have a good server or a bad one.
+//! Scripted behaviour of a server: a case can have a correct server or a faulty one.
 
 use serde::{Deserialize, Serialize};
 
 use crate::abi::op;
 
-/// How a server answers.
+/// Scripted behaviour of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Behaviour {
-    /// Takes the kernel's offer of direct mmap.
+    /// Accepts the kernel's offer of direct mmap.
     pub dmmap: bool,
-    /// What it does with FUSE_MMAP.
+    /// Reaction to FUSE_MMAP.
     pub mmap: OnMmap,
-    /// How it fills pages and gives them back; `None`: it leaves that to the kernel.
+    /// Reactions of a server that fills pages and saves them. `None`: the pages are not lazy.
     pub lazy: Option<Lazy>,
-    /// What else it reads and answers once it does something else with them.
+    /// Requests that the server holds unanswered until its behaviour changes.
     pub unanswered: Option<Unanswered>,
     /// Does not read its channel.
     pub deaf: bool,
 }
 
-/// Requests that a server does not answer, beside those that have a script of their own.
+/// Operation whose requests a server holds, apart from those with a reaction of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unanswered {
-    /// FUSE_INIT and CUSE_INIT: there is no file or device until they are answered.
+    /// FUSE_INIT or CUSE_INIT. Until the reply there is no file or device.
     Init,
     /// FUSE_OPEN.
     Open,
@@ -33,7 +33,6 @@ pub enum Unanswered {
 }
 
 impl Unanswered {
-    /// It is a request of this kind.
     pub(crate) fn covers(self, opcode: u32) -> bool {
         match self {
             Unanswered::Init => matches!(opcode, op::INIT | op::CUSE_INIT),
@@ -43,84 +42,85 @@ impl Unanswered {
     }
 }
 
-/// How a server fills the pages of its file and gives them back.
+/// Reactions of a server that fills the pages of its file on the first touch and saves them on reclaim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lazy {
-    /// What it does with FUSE_DMMAP_FAULT.
+    /// Reaction to FUSE_DMMAP_FAULT.
     pub fault: OnFault,
-    /// What it does with FUSE_DMMAP_RECLAIM.
+    /// Reaction to FUSE_DMMAP_RECLAIM.
     pub reclaim: OnReclaim,
 }
 
-/// What a server does with FUSE_DMMAP_FAULT.
+/// Reaction of a server to FUSE_DMMAP_FAULT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFault {
-    /// Loads what is in the file, and answers.
+    /// Loads the page from the file, and replies.
     Fill,
-    /// Answers without loading anything.
+    /// Replies without loading the page.
     LeaveZeros,
-    /// Refuses with this error number of this machine, positive.
+    /// Replies with an error.
     Refuse {
-        /// The number.
+        /// Error number of this machine, positive.
         errno: i32,
     },
-    /// Answers those about pages below this one once it does something else with them; fills the others.
+    /// Holds the request for a low page until the behaviour changes, and fills other pages.
     Hold {
-        /// A page ID.
+        /// Page ID below which requests are held.
         below: u64,
     },
 }
 
-/// What a server does with FUSE_DMMAP_RECLAIM.
+/// Reaction of a server to FUSE_DMMAP_RECLAIM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnReclaim {
     /// Saves the pages to the file, and agrees.
     Save,
-    /// Agrees.
+    /// Agrees without saving the pages.
     Discard,
-    /// Refuses with this error number of this machine, positive.
+    /// Replies with an error.
     Refuse {
-        /// The number.
+        /// Error number of this machine, positive.
         errno: i32,
     },
-    /// Answers once it does something else with them.
+    /// Holds the request until the behaviour changes.
     Hold,
 }
 
-/// What a server does with FUSE_MMAP.
+/// Reaction of a server to FUSE_MMAP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnMmap {
-    /// Page k of the file is page ID `base + k`, for everybody.
+    /// Page k of the file has page ID `base + k`, for all clients.
     Linear {
         /// Page ID of the file's first page.
         base: u64,
     },
     /// The mapping from page k of the file starts at page ID `base + k * step`.
     Spread {
-        /// Page ID of the mapping from the file's first page.
+        /// Page ID of a mapping from the file's first page.
         base: u64,
-        /// How far apart two IDs are.
+        /// Distance between the page IDs of mappings from two adjacent pages.
         step: u64,
     },
-    /// Every mapping starts at this page ID, whatever its offset.
+    /// Every mapping starts at the same page ID, regardless of its offset.
     Fixed {
-        /// That page ID.
+        /// Page ID of the mapping's first page.
         page_id: u64,
     },
-    /// Refuses with this error number of this machine, positive.
+    /// Replies with an error.
     Refuse {
-        /// The number.
+        /// Error number of this machine, positive.
         errno: i32,
     },
-    /// Answers once it does something else with them.
+    /// Holds the request until the behaviour changes.
     Hold,
 }
 
 impl Default for Behaviour {
-    /// A server that does everything right. Its page IDs are not the file's page numbers, so that nobody mistakes one for the other.
+    /// Returns the behaviour of a correct server. Its page IDs differ from the page numbers of the file, so that
+    /// confusing the two is noticed.
     fn default() -> Behaviour {
         Behaviour {
             dmmap: true,
@@ -133,7 +133,7 @@ impl Default for Behaviour {
 }
 
 impl Behaviour {
-    /// A server that does everything right, and fills the pages of its file itself.
+    /// Returns the behaviour of a correct server whose pages are lazy.
     pub fn lazy() -> Behaviour {
         Behaviour {
             lazy: Some(Lazy {
@@ -146,7 +146,7 @@ impl Behaviour {
 }
 
 impl OnMmap {
-    /// The page ID for a mapping from byte `offset` of the file, by a server that answers at all.
+    /// Returns the page ID for a mapping from byte `offset` of the file, or `None` if the server does not grant it.
     pub fn page_id(self, offset: u64, page_size: u64) -> Option<u64> {
         match self {
             OnMmap::Linear { base } => Some(base + offset / page_size),
@@ -156,7 +156,7 @@ impl OnMmap {
         }
     }
 
-    /// The byte of the file that is the first of page `page_id`, by a server whose page IDs follow the file.
+    /// Returns the offset in the file, in bytes, of page `page_id`, or `None` if page IDs do not correspond to offsets.
     pub fn offset(self, page_id: u64, page_size: u64) -> Option<u64> {
         match self {
             OnMmap::Linear { base } => page_id.checked_sub(base).map(|page| page * page_size),

@@ -1,58 +1,52 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The descriptor of `/dev/fuse` or `/dev/cuse`: requests in, replies out.
+//! Channel of a connection: the descriptor of `/dev/fuse` or `/dev/cuse`, which carries requests and replies.
 
 use sys::{Errno, Fd, Mapping, OpenFlags, Prot, Sharing};
 
 use crate::abi::{InHeader, OutHeader};
 use crate::message::Message;
-use crate::wire::{ByteOrder, Field, Reader, Short, Writer};
+use crate::wire::{ByteOrder, Field, Reader, TooShort, Writer};
 
-/// Longest write or read in one request, in bytes; what the largest exchange of the suites needs.
-pub const IO_MAX: usize = 1 << 20;
+/// Maximum length of the data of one read or write request, in bytes. The largest transfer of the suites needs it.
+pub(crate) const IO_MAX: usize = 1 << 20;
 
-/// Room for the header and the struct before the data of a write; the kernel insists on at least a page
-/// (`FUSE_MIN_READ_BUFFER`).
+/// Space in the buffer for the header and the struct before the data of a write. The kernel requires a buffer of at
+/// least 8192 bytes (`FUSE_MIN_READ_BUFFER`).
 const HEAD_ROOM: usize = 8192;
 
-/// A request, still in bytes behind its header.
+/// Request with a decoded header and a raw body.
 #[derive(Clone, Debug)]
-pub struct Request {
-    /// Its header.
-    pub header: InHeader,
-    /// What follows the header.
-    pub body: Vec<u8>,
+pub(crate) struct Request {
+    pub(crate) header: InHeader,
+    pub(crate) body: Vec<u8>,
     order: ByteOrder,
 }
 
 impl Request {
-    /// Reads the body.
-    pub fn reader(&self) -> Reader<'_> {
+    pub(crate) fn reader(&self) -> Reader<'_> {
         Reader::new(self.order, &self.body)
     }
 
-    /// The struct at the start of the body.
-    ///
-    /// # Errors
-    /// [`Short`] where the body is shorter.
-    pub fn get<F: Field>(&self) -> Result<F, Short> {
+    /// Decodes the struct at the start of the body.
+    pub(crate) fn get<F: Field>(&self) -> Result<F, TooShort> {
         self.reader().get()
     }
 }
 
-/// An open channel. It never waits: poll it first.
+/// Open descriptor of `/dev/fuse` or `/dev/cuse`. It is non-blocking: poll it before reading.
 #[derive(Debug)]
 pub struct Channel {
-    /// `None` once it is closed.
+    /// `None` after [`Channel::close`].
     fd: Option<Fd>,
     order: ByteOrder,
     buffer: Vec<u8>,
 }
 
 impl Channel {
-    /// Opens the node at `path`.
+    /// Opens the device node at `path`.
     ///
     /// # Errors
-    /// What open(2) says.
+    /// Fails as open(2).
     pub fn open(path: &str) -> sys::Result<Channel> {
         let flags = OpenFlags::READ | OpenFlags::WRITE | OpenFlags::NONBLOCK;
         Ok(Channel {
@@ -62,44 +56,44 @@ impl Channel {
         })
     }
 
-    /// The descriptor, to poll or to map.
+    /// Returns the descriptor, to poll or to map.
     ///
     /// # Panics
-    /// It is closed.
+    /// Panics if the channel is closed.
     pub fn fd(&self) -> &Fd {
-        self.fd.as_ref().expect("an open channel")
+        self.fd.as_ref().expect("the channel is open")
     }
 
-    /// Not closed yet.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.fd.is_some()
     }
 
-    /// Closes the descriptor; what is mapped stays.
-    pub fn close(&mut self) {
+    /// Closes the descriptor. Mappings of the channel remain.
+    pub(crate) fn close(&mut self) {
         self.fd = None;
     }
 
-    /// Starts a reply's body.
-    pub fn writer(&self) -> Writer {
+    /// Returns a writer for the body of a message.
+    pub(crate) fn writer(&self) -> Writer {
         Writer::new(self.order)
     }
 
-    /// The next request; `None` where there is none just now.
+    /// Reads the next request. Returns `None` if no request is pending.
     ///
     /// # Errors
-    /// What read(2) says; `ENODEV` where the connection has ended. `EPROTO` for a message shorter than its header.
-    pub fn receive(&mut self) -> sys::Result<Option<Request>> {
-        let fd = self.fd.as_ref().expect("an open channel");
+    /// Fails as read(2): with `ENODEV` after the end of the connection. Fails with `EPROTO` if the message is shorter
+    /// than a header.
+    pub(crate) fn receive(&mut self) -> sys::Result<Option<Request>> {
+        let fd = self.fd.as_ref().expect("the channel is open");
         let len = match fd.read(&mut self.buffer) {
             Ok(len) => len,
-            // ENOENT: the request was taken back while it was being read.
+            // ENOENT: the request was cancelled while it was being read.
             Err(error) if matches!(error.errno, Errno::EAGAIN | Errno::ENOENT) => return Ok(None),
             Err(error) => return Err(error),
         };
         let mut reader = Reader::new(self.order, &self.buffer[..len]);
         let header: InHeader = reader.get().map_err(|short| sys::Error {
-            what: format!("take apart a request of {len} bytes ({short})"),
+            what: format!("decode a request of {len} bytes ({short})"),
             errno: Errno::EPROTO,
         })?;
         Ok(Some(Request {
@@ -109,27 +103,25 @@ impl Channel {
         }))
     }
 
-    /// Answers a request.
+    /// Replies to a request.
     ///
     /// # Errors
-    /// What write(2) says: `ENOENT` where nobody waits any more, `EINVAL` for a body of the wrong size.
-    pub fn reply(&self, request: &Request, body: &[u8]) -> sys::Result<()> {
+    /// Fails as write(2): with `ENOENT` if nothing waits for the reply any more, with `EINVAL` if the body has the
+    /// wrong size.
+    pub(crate) fn reply(&self, request: &Request, body: &[u8]) -> sys::Result<()> {
         self.send(request, 0, body)
     }
 
-    /// Refuses a request.
-    ///
-    /// # Errors
-    /// As [`Channel::reply`].
-    pub fn refuse(&self, request: &Request, errno: Errno) -> sys::Result<()> {
+    /// Replies to a request with an error. Fails as [`Channel::reply`].
+    pub(crate) fn refuse(&self, request: &Request, errno: Errno) -> sys::Result<()> {
         self.send(request, -errno.raw(), &[])
     }
 
-    /// Tells the kernel something that it has not asked for: `code` is one of [`crate::abi::notify`].
+    /// Sends a notification; `code` is one of [`crate::abi::notify`].
     ///
     /// # Errors
-    /// What write(2) says: what is wrong with the notification.
-    pub fn notify(&self, code: i32, body: &[u8]) -> sys::Result<()> {
+    /// Fails with the error number with which the kernel rejects the notification.
+    pub(crate) fn notify(&self, code: i32, body: &[u8]) -> sys::Result<()> {
         self.put(&header(0, code, body), body)
     }
 
@@ -137,17 +129,17 @@ impl Channel {
         self.put(&header(request.header.unique, error, body), body)
     }
 
-    /// Writes a message as it is.
+    /// Writes a message, well-formed or not.
     ///
     /// # Errors
-    /// What write(2) says.
+    /// Fails with the error number with which the kernel rejects the message.
     pub fn write(&self, message: &Message) -> sys::Result<()> {
         let body = &message.body;
         let mut header = header(message.unique, message.error, body);
         header.len = header.len.wrapping_add_signed(message.len_off);
         match message.missing {
             0 => self.put(&header, body),
-            missing => self.put_without_end(&self.bytes(&header, body), missing),
+            missing => self.put_unreadable_tail(&self.bytes(&header, body), missing),
         }
     }
 
@@ -162,14 +154,15 @@ impl Channel {
         writer.into_bytes()
     }
 
-    /// Writes `bytes`, less than a page of them, of which the last `missing` are where a file has ended.
-    fn put_without_end(&self, bytes: &[u8], missing: usize) -> sys::Result<()> {
+    /// Writes `bytes`, at most a page, from a buffer whose last `missing` bytes the kernel cannot read: they lie in a
+    /// page of a mapping beyond the end of its file.
+    fn put_unreadable_tail(&self, bytes: &[u8], missing: usize) -> sys::Result<()> {
         let page = sys::page_size();
-        let (there, _) = bytes.split_at(bytes.len() - missing);
+        let (readable, _) = bytes.split_at(bytes.len() - missing);
         let file = sys::memfd("message", page as u64)?;
         let memory = Mapping::of(&file, 0, 2 * page, Prot::ReadWrite, Sharing::Shared)?;
-        memory.copy_in(page - there.len(), there);
-        memory.write_to(page - there.len(), bytes.len(), self.fd(), None)
+        memory.copy_in(page - readable.len(), readable);
+        memory.write_to(page - readable.len(), bytes.len(), self.fd(), None)
     }
 }
 

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is special to a character device: its first request.
+//! Initialisation of a CUSE character device.
 
 use crate::abi::{CUSE_DMMAP, CuseInitIn, CuseInitOut, MAJOR, MINOR};
 use crate::channel::{IO_MAX, Request};
-use crate::session::{ServerError, Session, get};
+use crate::session::{ServerError, Session, decode};
 
-/// CUSE_INIT: names the device, which is there once the kernel has taken the reply.
+/// Answers CUSE_INIT with the name of the device. The kernel creates the device when it receives the reply.
 pub(crate) fn init(
     session: &mut Session,
     request: &Request,
     name: &str,
 ) -> Result<(), ServerError> {
-    let offer: CuseInitIn = get(request)?;
+    let offer: CuseInitIn = decode(request)?;
     session.seen.offered = offer.flags & CUSE_DMMAP != 0;
     session.seen.period = offer.dmmap_period;
     session.dmmap = session.seen.offered && session.behaviour.dmmap;

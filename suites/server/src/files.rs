@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The file: what every operation but INIT and mmap does. A device has the same file, without a directory around it.
+//! Operations on the server's file, except those of direct mmap. A CUSE device is the same file without a directory.
 
 use sys::Errno;
 
@@ -7,29 +7,28 @@ use crate::abi::{
     Attr, AttrOut, EntryOut, FOPEN_DIRECT_IO, FOPEN_DMMAP, IoIn, OpenOut, ROOT_ID, WriteOut, op,
 };
 use crate::channel::{IO_MAX, Request};
-use crate::session::{Kind, ServerError, Session, get};
+use crate::session::{Endpoint, ServerError, Session, decode};
 use crate::wire;
 
-/// Bytes in the file: two of the longest exchanges.
+/// Size of the file in bytes: two transfers of the maximum length.
 pub(crate) const SIZE: usize = 2 * IO_MAX;
 
 /// Node ID of the file.
 const FILE_ID: u64 = 2;
 
-/// Seconds the kernel may keep names and attributes: nothing here ever changes.
-const FOR_EVER: u64 = 1 << 30;
+/// Seconds for which the kernel can cache names and attributes. They never change, so this is practically for ever.
+const CACHE_SECONDS: u64 = 1 << 30;
 
 const DIRECTORY: u32 = 0o040_755;
 const REGULAR: u32 = 0o100_666;
 
-/// Answers one request.
 pub(crate) fn answer(session: &mut Session, request: &Request) -> Result<(), ServerError> {
     let body = match request.header.opcode {
         op::LOOKUP => lookup(session, request),
         op::GETATTR | op::SETATTR => Ok(attr_out(session, request.header.nodeid)),
         op::OPEN => Ok(open(session)),
         op::OPENDIR => Ok(wire::bytes(&OpenOut::default())),
-        op::READ => Ok(read(session, &get(request)?)),
+        op::READ => Ok(read(session, &decode(request)?)),
         op::WRITE => write(session, request)?,
         op::READDIR => Ok(Vec::new()),
         op::RELEASE => {
@@ -65,7 +64,7 @@ fn attr(session: &Session, node: u64) -> Attr {
 
 fn attr_out(session: &Session, node: u64) -> Vec<u8> {
     let reply = AttrOut {
-        attr_valid: FOR_EVER,
+        attr_valid: CACHE_SECONDS,
         attr: attr(session, node),
         ..AttrOut::default()
     };
@@ -79,8 +78,8 @@ fn lookup(session: &Session, request: &Request) -> Result<Vec<u8>, Errno> {
     }
     let reply = EntryOut {
         nodeid: FILE_ID,
-        entry_valid: FOR_EVER,
-        attr_valid: FOR_EVER,
+        entry_valid: CACHE_SECONDS,
+        attr_valid: CACHE_SECONDS,
         attr: attr(session, FILE_ID),
         ..EntryOut::default()
     };
@@ -89,11 +88,11 @@ fn lookup(session: &Session, request: &Request) -> Result<Vec<u8>, Errno> {
 
 fn open(session: &mut Session) -> Vec<u8> {
     session.seen.opens += 1;
-    // A device needs no flag: it was negotiated for all of it. A server that did not take the offer sets the flag
-    // all the same, and the kernel has to ignore it.
-    let dmmap = match session.kind {
-        Kind::Fuse => FOPEN_DMMAP,
-        Kind::Cuse => 0,
+    // A device does not need the flag, because CUSE_INIT has negotiated direct mmap for the whole device. A FUSE server
+    // that did not accept direct mmap sets the flag nevertheless: the kernel must ignore it.
+    let dmmap = match session.endpoint {
+        Endpoint::Fuse => FOPEN_DMMAP,
+        Endpoint::Cuse => 0,
     };
     let reply = OpenOut {
         fh: session.seen.opens,
@@ -103,7 +102,7 @@ fn open(session: &mut Session) -> Vec<u8> {
     wire::bytes(&reply)
 }
 
-/// The part of `offset..offset + size` that is inside the file.
+/// Returns the part of `offset..offset + size` that lies within the file.
 fn span(session: &Session, io: &IoIn) -> std::ops::Range<usize> {
     let len = session.content.len() as u64;
     let start = io.offset.min(len);
@@ -117,7 +116,7 @@ fn read(session: &Session, io: &IoIn) -> Vec<u8> {
 
 fn write(session: &mut Session, request: &Request) -> Result<Result<Vec<u8>, Errno>, ServerError> {
     let mut reader = request.reader();
-    let io: IoIn = reader.get().map_err(|short| ServerError::Short {
+    let io: IoIn = reader.get().map_err(|short| ServerError::TooShort {
         opcode: request.header.opcode,
         short,
     })?;

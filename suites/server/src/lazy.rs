@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Pages that the server fills when they are touched and saves before they go: mapped, its file is the same file as read.
+//! Lazy pages: the server fills each page from its file on the first touch, and saves the page to the file when the
+//! kernel reclaims or frees it. A mapping therefore shows the same content as read(2).
 
 use sys::{Errno, poll};
 
 use crate::abi::{LoadOut, NotifyReplyIn, Pages, SaveOut, notify, op};
 use crate::behaviour::{OnFault, OnReclaim};
 use crate::channel::Request;
-use crate::session::{ServerError, Session, get};
+use crate::session::{ServerError, Session, decode};
 use crate::wire::{self, Field};
 
 impl Session {
-    /// Writes `bytes` from byte `offset` of page `page_id` on.
+    /// Writes `bytes` to the pages of the connection, from byte `offset` of page `page_id` on.
     ///
     /// # Errors
-    /// What the kernel says: `ENXIO` for a page that nobody maps, `ENOSPC` at a limit.
+    /// Fails with the kernel's error number: `ENXIO` if a page is not mapped anywhere, `ENOSPC` if a limit is reached.
     pub fn load(&self, page_id: u64, offset: u32, bytes: &[u8]) -> sys::Result<()> {
         let mut writer = self.channel.writer();
         writer.put(&LoadOut {
@@ -26,11 +27,11 @@ impl Session {
             .notify(notify::DMMAP_LOAD, &writer.into_bytes())
     }
 
-    /// Reads up to `size` bytes from byte `offset` of page `page_id` on; fewer where a page does not exist. Answers
-    /// other requests meanwhile.
+    /// Reads up to `size` bytes from the pages of the connection, from byte `offset` of page `page_id` on. Returns fewer
+    /// bytes if a page does not exist. Answers other requests while it waits for the data.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Fails with the kernel's error number.
     pub fn save(&mut self, page_id: u64, offset: u32, size: u32) -> Result<Vec<u8>, ServerError> {
         self.saves += 1;
         let notify_unique = self.saves;
@@ -41,36 +42,36 @@ impl Session {
             size,
         });
         self.channel.notify(notify::DMMAP_SAVE, &body)?;
-        // What is answered meanwhile may save pages as well, and take this reply off the channel.
+        // Answering another request can call `save` recursively, and the inner call can receive this reply.
         loop {
             if let Some(bytes) = self.saved.remove(&notify_unique) {
                 return Ok(bytes);
             }
             poll(&[self.channel.fd()], None)?;
             if let Some(request) = self.channel.receive()? {
-                self.answer_or_note(&request)?;
+                self.handle(&request)?;
             }
         }
     }
 
     pub(crate) fn on_notify_reply(&mut self, request: &Request) -> Result<(), ServerError> {
-        let head: NotifyReplyIn = get(request)?;
+        let head: NotifyReplyIn = decode(request)?;
         let bytes = request.body.get(NotifyReplyIn::SIZE..).unwrap_or_default();
         let bytes = &bytes[..bytes.len().min(head.size as usize)];
         self.saved.insert(request.header.unique, bytes.to_vec());
         Ok(())
     }
 
-    /// Lets go of pages, whoever maps them.
+    /// Frees pages, even if clients map them.
     ///
     /// # Errors
-    /// What the kernel says: `EBUSY` while it waits for an answer about one of them.
+    /// Fails with the kernel's error number: `EBUSY` while the kernel waits for a reply about one of the pages.
     pub fn free(&self, page_id: u64, count: u64) -> sys::Result<()> {
         let body = wire::bytes(&Pages { page_id, count });
         self.channel.notify(notify::DMMAP_FREE, &body)
     }
 
-    /// Saves what there is of `pages` to the file.
+    /// Saves those of `pages` that exist to the file.
     pub(crate) fn save_to_file(&mut self, pages: &Pages) -> Result<(), ServerError> {
         let page_size = sys::page_size();
         for page_id in pages.page_id..pages.page_id + pages.count {
@@ -89,7 +90,7 @@ impl Session {
         Ok(())
     }
 
-    /// A client waits for what is in this page: what is there now is nothing yet.
+    /// Returns true if a client waits for the content of the page. The page has no content to save yet.
     fn is_being_filled(&self, page_id: u64) -> bool {
         let faults = self
             .held
@@ -101,7 +102,7 @@ impl Session {
     }
 
     pub(crate) fn on_fault(&mut self, request: &Request) -> Result<(), ServerError> {
-        let pages: Pages = get(request)?;
+        let pages: Pages = decode(request)?;
         self.seen.fault(&pages);
         self.answer_fault(request, &pages)
     }
@@ -133,14 +134,14 @@ impl Session {
             return Ok(());
         };
         match self.load(page_id, 0, bytes) {
-            // Who touched it has unmapped it meanwhile, or has died.
+            // ENXIO: the client that touched the page has unmapped it or has died.
             Err(error) if error.errno == Errno::ENXIO => Ok(()),
             other => Ok(other?),
         }
     }
 
     pub(crate) fn on_reclaim(&mut self, request: &Request) -> Result<(), ServerError> {
-        let pages: Pages = get(request)?;
+        let pages: Pages = decode(request)?;
         self.seen.reclaim(&pages);
         self.answer_reclaim(request, &pages)
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A small FUSE and CUSE server: one file, kept in memory, that clients can read, write and direct-mmap.
+//! A small FUSE and CUSE server. It serves one file, kept in memory, that clients can read, write and direct-mmap.
 //!
-//! - [`wire`] turns numbers and structs into bytes and back, in the kernel's byte order.
-//! - [`abi`] is the part of `include/uapi/linux/fuse.h` that is spoken here.
-//! - [`Channel`] is the descriptor: one request in, one reply out.
-//! - [`Session`] is a mounted filesystem or a device, and answers requests as its [`Behaviour`] says.
-//!   What clients asked for is kept in [`Seen`].
+//! - [`wire`] encodes numbers and structs in the kernel's byte order, and decodes them.
+//! - [`abi`] is the part of `include/uapi/linux/fuse.h` that the server uses.
+//! - [`Channel`] is the descriptor for requests and replies.
+//! - [`Session`] is a mounted filesystem or a device. It answers requests according to its [`Behaviour`] and logs them
+//!   in [`Seen`].
 
 pub mod abi;
 mod behaviour;
@@ -20,7 +20,7 @@ mod session;
 pub mod wire;
 
 pub use behaviour::{Behaviour, Lazy, OnFault, OnMmap, OnReclaim, Unanswered};
-pub use channel::{Channel, Request};
+pub use channel::Channel;
 pub use message::Message;
 pub use seen::Seen;
 pub use session::{Flow, ServerError, Session};

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a server writes, field by field: what no good server would write can be put together as well.
+//! Messages that a faulty server writes: every field can be wrong.
 
 use serde::{Deserialize, Serialize};
 
-/// A message to the kernel. Any of its fields may be wrong.
+/// Message to the kernel, well-formed or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// `unique` of its header: the request it answers; 0: a notification.
+    /// `unique` of the header: number of the request that it replies to, or 0 for a notification.
     pub unique: u64,
-    /// `error` of its header: 0 or an error number of this machine, negative; of a notification its code.
+    /// `error` of the header: 0, a negative error number of this machine, or the code of a notification.
     pub error: i32,
-    /// Bytes by which `len` of its header is more than what is written.
+    /// Number added to the correct `len` of the header, in bytes.
     pub len_off: i32,
-    /// What follows the header.
+    /// Bytes after the header.
     pub body: Vec<u8>,
-    /// Bytes at its end that are said to be there and are in no memory.
+    /// Number of bytes at the end of the message that lie in unreadable memory.
     pub missing: usize,
 }
 
 impl Message {
-    /// An answer that is well-formed if the body is.
+    /// Returns a reply to the request `unique`.
     pub fn answer(unique: u64, body: &[u8]) -> Message {
         Message {
             unique,
@@ -30,7 +30,7 @@ impl Message {
         }
     }
 
-    /// A refusal with an `error` as it is in the header.
+    /// Returns a reply with an error; `error` is the header's field, a negative error number.
     pub fn refusal(unique: u64, error: i32) -> Message {
         Message {
             error,
@@ -38,7 +38,7 @@ impl Message {
         }
     }
 
-    /// Something that the kernel has not asked for: `code` is one of [`crate::abi::notify`].
+    /// Returns a notification; `code` is one of [`crate::abi::notify`].
     pub fn notification(code: i32, body: &[u8]) -> Message {
         Message {
             error: code,

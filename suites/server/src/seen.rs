@@ -1,58 +1,58 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a server was asked: what cases compare with what clients did.
+//! Log of the requests that a server has received. Cases compare it with the actions of the clients.
 
 use serde::{Deserialize, Serialize};
 
 use crate::abi::{InHeader, MmapIn, MunmapIn, Pages};
 
-/// Requests kept in full; older ones are only counted.
-const KEPT: usize = 64;
+/// Number of requests in each list. Older requests are only counted.
+const LIST_MAX: usize = 64;
 
-/// What a server was asked.
+/// Log of the requests that a server has received.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
-    /// The kernel offered direct mmap.
+    /// True if the kernel offered direct mmap.
     pub offered: bool,
-    /// Distance in bytes after which cache colours repeat, as INIT said.
+    /// Distance in bytes after which cache colours repeat, from FUSE_INIT or CUSE_INIT.
     pub period: u32,
-    /// FUSE_OPENs.
+    /// Number of FUSE_OPEN requests.
     pub opens: u64,
-    /// FUSE_RELEASEs.
+    /// Number of FUSE_RELEASE requests.
     pub releases: u64,
-    /// FUSE_MMAPs.
+    /// Number of FUSE_MMAP requests.
     pub mmaps: u64,
-    /// FUSE_MUNMAPs.
+    /// Number of FUSE_MUNMAP requests.
     pub munmaps: u64,
-    /// The latest FUSE_MMAPs, oldest first.
-    pub last_mmaps: Vec<MmapSeen>,
-    /// The latest FUSE_MUNMAPs, oldest first.
-    pub last_munmaps: Vec<MunmapSeen>,
-    /// FUSE_DMMAP_FAULTs.
+    /// The latest FUSE_MMAP requests, oldest first.
+    pub last_mmaps: Vec<LoggedMmap>,
+    /// The latest FUSE_MUNMAP requests, oldest first.
+    pub last_munmaps: Vec<LoggedMunmap>,
+    /// Number of FUSE_DMMAP_FAULT requests.
     pub faults: u64,
-    /// FUSE_DMMAP_RECLAIMs.
+    /// Number of FUSE_DMMAP_RECLAIM requests.
     pub reclaims: u64,
-    /// Pages that these were about, in all.
+    /// Total number of pages in the FUSE_DMMAP_RECLAIM requests.
     pub reclaimed: u64,
-    /// The latest FUSE_DMMAP_FAULTs, oldest first: page IDs.
+    /// Page IDs of the latest FUSE_DMMAP_FAULT requests, oldest first.
     pub last_faults: Vec<u64>,
-    /// Replies that the kernel would not take.
+    /// Number of replies that the kernel rejected with EINVAL.
     pub refused_replies: u64,
-    /// The latest requests of any kind, oldest first.
-    pub last_requests: Vec<RequestSeen>,
+    /// The latest requests of any operation, oldest first.
+    pub last_requests: Vec<LoggedRequest>,
 }
 
-/// A request of any kind. Fields as in [`crate::abi::InHeader`].
+/// Request of any operation. The fields are those of [`crate::abi::InHeader`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
-pub struct RequestSeen {
+pub struct LoggedRequest {
     pub opcode: u32,
     pub unique: u64,
 }
 
-/// A FUSE_MMAP and the process it came from. Fields as in [`MmapIn`].
+/// FUSE_MMAP request and its calling process. The other fields are those of [`MmapIn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
-pub struct MmapSeen {
+pub struct LoggedMmap {
     pub pid: u32,
     pub fh: u64,
     pub offset: u64,
@@ -63,10 +63,10 @@ pub struct MmapSeen {
     pub period: u32,
 }
 
-/// A FUSE_MUNMAP. Fields as in [`MunmapIn`].
+/// FUSE_MUNMAP request. The fields are those of [`MunmapIn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
-pub struct MunmapSeen {
+pub struct LoggedMunmap {
     pub fh: u64,
     pub page_id: u64,
     pub offset: u64,
@@ -74,7 +74,7 @@ pub struct MunmapSeen {
 }
 
 impl Seen {
-    /// `unique` of the latest request with this opcode.
+    /// Returns the `unique` of the latest request with this opcode.
     pub fn unique(&self, opcode: u32) -> Option<u64> {
         let mut latest = self.last_requests.iter().rev();
         latest
@@ -84,7 +84,7 @@ impl Seen {
 
     pub(crate) fn request(&mut self, header: &InHeader) {
         let InHeader { opcode, unique, .. } = *header;
-        keep(&mut self.last_requests, RequestSeen { opcode, unique });
+        push_latest(&mut self.last_requests, LoggedRequest { opcode, unique });
     }
 
     pub(crate) fn mmap(&mut self, pid: u32, mmap: &MmapIn) {
@@ -98,9 +98,9 @@ impl Seen {
             colour,
             period,
         } = *mmap;
-        keep(
+        push_latest(
             &mut self.last_mmaps,
-            MmapSeen {
+            LoggedMmap {
                 pid,
                 fh,
                 offset,
@@ -121,9 +121,9 @@ impl Seen {
             offset,
             length,
         } = *munmap;
-        keep(
+        push_latest(
             &mut self.last_munmaps,
-            MunmapSeen {
+            LoggedMunmap {
                 fh,
                 page_id,
                 offset,
@@ -131,12 +131,10 @@ impl Seen {
             },
         );
     }
-}
 
-impl Seen {
     pub(crate) fn fault(&mut self, pages: &Pages) {
         self.faults += 1;
-        keep(&mut self.last_faults, pages.page_id);
+        push_latest(&mut self.last_faults, pages.page_id);
     }
 
     pub(crate) fn reclaim(&mut self, pages: &Pages) {
@@ -145,8 +143,8 @@ impl Seen {
     }
 }
 
-fn keep<T>(list: &mut Vec<T>, item: T) {
-    if list.len() == KEPT {
+fn push_latest<T>(list: &mut Vec<T>, item: T) {
+    if list.len() == LIST_MAX {
         list.remove(0);
     }
     list.push(item);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A running server: a mounted filesystem or a device, and the loop that answers for it.
+//! Running server: a mounted filesystem or a device, and the loop that answers its requests.
 
 use std::collections::BTreeMap;
 
@@ -10,82 +10,85 @@ use crate::behaviour::{Behaviour, OnMmap};
 use crate::channel::{Channel, Request};
 use crate::message::Message;
 use crate::seen::Seen;
-use crate::wire::{self, Field, Short};
+use crate::wire::{self, Field, TooShort};
 use crate::{cuse, files, fuse};
 
-/// Why a server cannot go on.
+/// Error that ends a server.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The operating system refused something.
+    /// A system call failed.
     #[error(transparent)]
     Sys(#[from] sys::Error),
-    /// A request was shorter than its struct.
+    /// A request is shorter than its struct.
     #[error("request with opcode {opcode}: {short}")]
-    Short {
-        /// Its opcode.
+    TooShort {
+        /// Opcode of the request.
         opcode: u32,
-        /// What was missing.
-        short: Short,
+        /// Expected and actual length.
+        short: TooShort,
     },
 }
 
-/// Whether the loop goes on.
+/// Decision of a control handler about the loop of [`Session::serve`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// It does.
+    /// The loop continues.
     On,
-    /// It ends.
+    /// The loop ends.
     Stop,
 }
 
-/// Filesystem or device.
+/// Kind of file that the server offers to its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum Endpoint {
+    /// A file in a mounted FUSE filesystem.
     Fuse,
+    /// A CUSE character device.
     Cuse,
 }
 
-/// A running server.
+/// Running server: a mounted filesystem or a device.
 #[derive(Debug)]
 pub struct Session {
     pub(crate) channel: Channel,
-    pub(crate) kind: Kind,
-    /// How it answers; see [`Session::behave`].
+    pub(crate) endpoint: Endpoint,
+    /// Current behaviour. [`Session::behave`] changes it and answers held requests.
     pub behaviour: Behaviour,
-    /// What it was asked.
+    /// Log of the requests received.
     pub seen: Seen,
-    /// What is in its file.
+    /// Content of the file.
     pub content: Vec<u8>,
-    /// Direct mmap was offered and taken.
+    /// True if the kernel offered direct mmap and the server accepted it.
     pub(crate) dmmap: bool,
-    /// Requests that wait for another behaviour.
+    /// Requests left unanswered until the behaviour changes.
     pub(crate) held: Vec<Request>,
-    /// FUSE_NOTIFY_DMMAP_SAVEs sent: each has its number as its `unique`.
+    /// Number of FUSE_NOTIFY_DMMAP_SAVE notifications sent. The n-th has `notify_unique` n.
     pub(crate) saves: u64,
-    /// The bytes that came for them, until they are taken.
+    /// Data received for those notifications and not returned yet, by `notify_unique`.
     pub(crate) saved: BTreeMap<u64, Vec<u8>>,
     name: String,
+    /// True once FUSE_INIT or CUSE_INIT has been answered or held.
     ready: bool,
 }
 
 impl Session {
-    /// Mounts a filesystem with one file, [`Session::FILE`], at directory `at`.
+    /// Mounts a filesystem with one file, [`Session::FILE`], at the directory `at`, and answers FUSE_INIT.
     ///
     /// # Errors
-    /// What open(2) or mount(2) says, or a first request that makes no sense.
+    /// Fails as open(2) or mount(2), or if FUSE_INIT is malformed.
     pub fn mount(at: &str, behaviour: Behaviour) -> Result<Session, ServerError> {
         let channel = Channel::open("/dev/fuse")?;
         fuse::mount(&channel, at)?;
-        Session::start(channel, Kind::Fuse, behaviour, at)
+        Session::start(channel, Endpoint::Fuse, behaviour, at)
     }
 
-    /// Makes the character device `/dev/NAME`.
+    /// Creates the character device `/dev/NAME`, and answers CUSE_INIT.
     ///
     /// # Errors
-    /// What open(2) says, or a first request that makes no sense.
+    /// Fails as open(2), or if CUSE_INIT is malformed.
     pub fn create(name: &str, behaviour: Behaviour) -> Result<Session, ServerError> {
         let channel = Channel::open("/dev/cuse")?;
-        Session::start(channel, Kind::Cuse, behaviour, name)
+        Session::start(channel, Endpoint::Cuse, behaviour, name)
     }
 
     /// Name of the file in a mounted filesystem.
@@ -93,13 +96,13 @@ impl Session {
 
     fn start(
         channel: Channel,
-        kind: Kind,
+        endpoint: Endpoint,
         behaviour: Behaviour,
         name: &str,
     ) -> Result<Session, ServerError> {
         let mut session = Session {
             channel,
-            kind,
+            endpoint,
             behaviour,
             seen: Seen::default(),
             content: vec![0; files::SIZE],
@@ -117,22 +120,22 @@ impl Session {
         Ok(session)
     }
 
-    /// Changes how it answers; requests it held are answered, or held, by the new way. After an error those that are not
-    /// answered yet are held.
+    /// Changes the behaviour, and answers or holds each held request accordingly. After an error, the requests that
+    /// have not been answered remain held.
     ///
     /// # Errors
-    /// What the channel says.
+    /// Fails if the server cannot reply.
     pub fn behave(&mut self, behaviour: Behaviour) -> Result<(), ServerError> {
         self.behaviour = behaviour;
         let mut held = std::mem::take(&mut self.held).into_iter();
         while let Some(request) = held.next() {
             let answered = match request.header.opcode {
-                op::MMAP => self.answer_mmap(&request, &get(&request)?),
-                op::DMMAP_FAULT => self.answer_fault(&request, &get(&request)?),
-                op::DMMAP_RECLAIM => self.answer_reclaim(&request, &get(&request)?),
+                op::MMAP => self.answer_mmap(&request, &decode(&request)?),
+                op::DMMAP_FAULT => self.answer_fault(&request, &decode(&request)?),
+                op::DMMAP_RECLAIM => self.answer_reclaim(&request, &decode(&request)?),
                 _ => self.answer(&request),
             };
-            if let Err(error) = self.note(answered) {
+            if let Err(error) = self.tolerate(answered) {
                 self.held.push(request);
                 self.held.extend(held);
                 return Err(error);
@@ -141,20 +144,23 @@ impl Session {
         Ok(())
     }
 
-    /// The channel's descriptor, to map.
+    /// Returns the descriptor of the channel, to poll or to map.
+    ///
+    /// # Panics
+    /// Panics if the channel is closed.
     pub fn channel(&self) -> &Fd {
         self.channel.fd()
     }
 
-    /// Closes the channel; what is mapped stays.
+    /// Closes the channel. Mappings of the channel remain.
     pub fn close(&mut self) {
         self.channel.close();
     }
 
-    /// Writes a message, right or wrong. If it is about a request that was held, that is not held any more.
+    /// Writes a message, well-formed or not. A held request that the message replies to is held no longer.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Fails with the error number with which the kernel rejects the message.
     pub fn write(&mut self, message: &Message) -> sys::Result<()> {
         self.held
             .retain(|held| held.header.unique != message.unique);
@@ -165,11 +171,15 @@ impl Session {
         self.channel.is_open() && !self.behaviour.deaf
     }
 
-    /// Answers requests until `on_control`, called whenever `control` is readable or hung up, says to stop.
-    /// Requests come first: whatever clients did before they spoke to whoever speaks through `control` is seen by then.
+    /// Answers requests until `on_control` returns [`Flow::Stop`]. `on_control` is called whenever `control` is
+    /// readable or hung up.
+    ///
+    /// Requests take precedence over control. When a command arrives on `control`, the requests that clients caused
+    /// before the command was sent have been answered.
     ///
     /// # Errors
-    /// What [`Session::step`] or `on_control` says. The end of the connection is not one: a server without clients waits for control.
+    /// Fails as [`Session::step`] or `on_control`. The end of the connection is not an error: the server then waits for
+    /// control only.
     pub fn serve<E: From<ServerError>>(
         &mut self,
         control: &Fd,
@@ -190,10 +200,10 @@ impl Session {
         }
     }
 
-    /// Answers one request if there is one. False where the connection has ended.
+    /// Answers one request if one is pending. Returns false if the connection has ended.
     ///
     /// # Errors
-    /// What the channel says, or a request that makes no sense.
+    /// Fails if reading or replying fails, or if the request is malformed.
     pub fn step(&mut self) -> Result<bool, ServerError> {
         let request = match self.channel.receive() {
             Ok(Some(request)) => request,
@@ -201,21 +211,22 @@ impl Session {
             Err(error) if has_ended(error.errno) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
-        self.answer_or_note(&request).map(|()| true)
+        self.handle(&request).map(|()| true)
     }
 
-    /// Answers; an answer that the kernel would not take is noted and no error.
-    pub(crate) fn answer_or_note(&mut self, request: &Request) -> Result<(), ServerError> {
+    /// Logs and answers a request.
+    pub(crate) fn handle(&mut self, request: &Request) -> Result<(), ServerError> {
         self.seen.request(&request.header);
         let answered = self.answer(request);
-        self.note(answered)
+        self.tolerate(answered)
     }
 
-    fn note(&mut self, answered: Result<(), ServerError>) -> Result<(), ServerError> {
+    /// Ignores errors of a reply that need not end the server, and counts replies that the kernel rejected.
+    fn tolerate(&mut self, answered: Result<(), ServerError>) -> Result<(), ServerError> {
         match answered {
-            // Nobody waits for the reply any more: the client was interrupted or is gone.
+            // Nothing waits for the reply any more: the client was interrupted or has died.
             Err(ServerError::Sys(error)) if error.errno == Errno::ENOENT => Ok(()),
-            // Whoever reads next will notice.
+            // The next read reports the end of the connection.
             Err(ServerError::Sys(error)) if has_ended(error.errno) => Ok(()),
             Err(ServerError::Sys(error)) if error.errno == Errno::EINVAL => {
                 self.seen.refused_replies += 1;
@@ -256,9 +267,9 @@ impl Session {
     }
 
     fn on_munmap(&mut self, request: &Request) -> Result<(), ServerError> {
-        let munmap: MunmapIn = get(request)?;
+        let munmap: MunmapIn = decode(request)?;
         if self.behaviour.lazy.is_some() {
-            // The kernel keeps the pages until this is answered.
+            // The kernel keeps the pages until the server replies.
             self.save_to_file(&Pages {
                 page_id: munmap.page_id,
                 count: munmap.length / sys::page_size() as u64,
@@ -269,7 +280,7 @@ impl Session {
     }
 
     fn on_mmap(&mut self, request: &Request) -> Result<(), ServerError> {
-        let mmap: MmapIn = get(request)?;
+        let mmap: MmapIn = decode(request)?;
         self.seen.mmap(request.header.pid, &mmap);
         self.answer_mmap(request, &mmap)
     }
@@ -301,15 +312,15 @@ impl Session {
     }
 }
 
-/// What the kernel says about a connection that is no more: to who reads, to who reads just then, to who writes
-/// (fs/fuse/dev.c, fuse_dev_do_read and fuse_get_req).
+/// Returns true if the error number means that the connection has ended. A read returns ENODEV, or ECONNABORTED if the
+/// connection ends during the read; a write returns ENOTCONN (fs/fuse/dev.c, fuse_dev_do_read and fuse_get_req).
 fn has_ended(errno: Errno) -> bool {
     matches!(errno, Errno::ENODEV | Errno::ECONNABORTED | Errno::ENOTCONN)
 }
 
-/// The struct at the start of a request's body.
-pub(crate) fn get<F: Field>(request: &Request) -> Result<F, ServerError> {
-    request.get().map_err(|short| ServerError::Short {
+/// Decodes the struct at the start of a request's body.
+pub(crate) fn decode<F: Field>(request: &Request) -> Result<F, ServerError> {
+    request.get().map_err(|short| ServerError::TooShort {
         opcode: request.header.opcode,
         short,
     })

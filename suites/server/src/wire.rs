@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Structs as bytes, field by field, in a byte order that is known at run time only.
+//! Encodes and decodes structs field by field, in a byte order that is known only at run time.
 //!
-//! The program may run on a machine whose kernel has another byte order than the compiler thinks (it may come here by
-//! way of WebAssembly, which is always little-endian), so no struct is ever laid over bytes.
+//! The kernel's byte order can differ from the compiler's: a program built through WebAssembly is always
+//! little-endian. Structs are therefore never cast to bytes or from them.
 
-/// Which byte of a number comes first.
+/// Byte order of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByteOrder {
-    /// The lowest.
+    /// Lowest byte first.
     Little,
-    /// The highest.
+    /// Highest byte first.
     Big,
 }
 
 impl ByteOrder {
-    /// The order of the kernel this program runs on.
-    pub fn of_kernel() -> ByteOrder {
+    /// Returns the byte order of the running kernel.
+    pub(crate) fn of_kernel() -> ByteOrder {
         match sys::big_endian() {
             true => ByteOrder::Big,
             false => ByteOrder::Little,
@@ -23,17 +23,17 @@ impl ByteOrder {
     }
 }
 
-/// The bytes ended before the struct did.
+/// Error of decoding a struct from too few bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{need} more bytes expected, {have} left")]
-pub struct Short {
-    /// Bytes the next field needs.
+#[error("expected {need} more bytes, but only {have} are left")]
+pub struct TooShort {
+    /// Size of the next field, in bytes.
     pub need: usize,
-    /// Bytes there were.
+    /// Number of bytes left.
     pub have: usize,
 }
 
-/// Collects bytes.
+/// Encoder: appends fields to a buffer.
 #[derive(Debug)]
 pub struct Writer {
     order: ByteOrder,
@@ -41,7 +41,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// An empty one.
+    /// Returns an empty writer.
     pub fn new(order: ByteOrder) -> Writer {
         Writer {
             order,
@@ -49,30 +49,30 @@ impl Writer {
         }
     }
 
-    /// Adds a field or a whole struct.
+    /// Appends a field or a whole struct.
     pub fn put<F: Field>(&mut self, field: &F) {
         field.put(self);
     }
 
-    /// Adds bytes as they are.
+    /// Appends bytes unchanged.
     pub fn put_bytes(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// What was collected.
+    /// Returns the encoded bytes.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 }
 
-/// A field or struct as the kernel reads it.
+/// Encodes a field or struct in the byte order of the running kernel.
 pub fn bytes<F: Field>(field: &F) -> Vec<u8> {
     let mut writer = Writer::new(ByteOrder::of_kernel());
     writer.put(field);
     writer.into_bytes()
 }
 
-/// Takes bytes apart.
+/// Decoder: reads fields from a buffer.
 #[derive(Clone, Debug)]
 pub struct Reader<'b> {
     order: ByteOrder,
@@ -80,26 +80,26 @@ pub struct Reader<'b> {
 }
 
 impl<'b> Reader<'b> {
-    /// Starts at the first of `bytes`.
+    /// Returns a reader at the start of `bytes`.
     pub fn new(order: ByteOrder, bytes: &'b [u8]) -> Reader<'b> {
         Reader { order, rest: bytes }
     }
 
-    /// The next field or struct.
+    /// Reads the next field or struct.
     ///
     /// # Errors
-    /// [`Short`] where the bytes end first.
-    pub fn get<F: Field>(&mut self) -> Result<F, Short> {
+    /// Returns [`TooShort`] if too few bytes are left.
+    pub fn get<F: Field>(&mut self) -> Result<F, TooShort> {
         F::get(self)
     }
 
-    /// Everything that is left.
+    /// Returns the bytes that have not been read.
     pub fn rest(&self) -> &'b [u8] {
         self.rest
     }
 
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], Short> {
-        let short = Short {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], TooShort> {
+        let short = TooShort {
             need: N,
             have: self.rest.len(),
         };
@@ -109,19 +109,19 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// Something with a fixed place in a message.
+/// Number or struct with a fixed size in a message.
 pub trait Field: Sized {
-    /// Bytes it takes.
+    /// Size in a message, in bytes.
     const SIZE: usize;
 
-    /// Adds it to `writer`.
+    /// Appends the field to `writer`.
     fn put(&self, writer: &mut Writer);
 
-    /// Takes it from `reader`.
+    /// Reads the field from `reader`.
     ///
     /// # Errors
-    /// [`Short`] where the bytes end first.
-    fn get(reader: &mut Reader<'_>) -> Result<Self, Short>;
+    /// Returns [`TooShort`] if too few bytes are left.
+    fn get(reader: &mut Reader<'_>) -> Result<Self, TooShort>;
 }
 
 macro_rules! number_fields {
@@ -136,7 +136,7 @@ macro_rules! number_fields {
                 }
             }
 
-            fn get(reader: &mut Reader<'_>) -> Result<Self, Short> {
+            fn get(reader: &mut Reader<'_>) -> Result<Self, TooShort> {
                 let bytes = reader.take()?;
                 Ok(match reader.order {
                     ByteOrder::Little => <$number>::from_le_bytes(bytes),
@@ -148,7 +148,7 @@ macro_rules! number_fields {
 }
 number_fields!(u16, u32, u64, i32);
 
-/// Words the protocol keeps for later: written as zeros, skipped when read.
+/// Reserved 32-bit words of the protocol: written as zeros and skipped on reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reserved<const WORDS: usize>;
 
@@ -159,7 +159,7 @@ impl<const WORDS: usize> Field for Reserved<WORDS> {
         (0..WORDS).for_each(|_| writer.put(&0u32));
     }
 
-    fn get(reader: &mut Reader<'_>) -> Result<Self, Short> {
+    fn get(reader: &mut Reader<'_>) -> Result<Self, TooShort> {
         for _ in 0..WORDS {
             reader.get::<u32>()?;
         }
@@ -167,7 +167,7 @@ impl<const WORDS: usize> Field for Reserved<WORDS> {
     }
 }
 
-/// Declares structs whose fields lie in a message one after the other, in the order written.
+/// Declares structs whose fields follow each other in a message, in the order of declaration.
 macro_rules! wire_structs {
     ($(
         $(#[$outer:meta])*
@@ -184,7 +184,7 @@ macro_rules! wire_structs {
                 $( writer.put(&self.$field); )*
             }
 
-            fn get(reader: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::Short> {
+            fn get(reader: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::TooShort> {
                 Ok($name { $( $field: reader.get()?, )* })
             }
         }
@@ -197,18 +197,12 @@ mod tests {
     use super::*;
 
     wire_structs! {
-        /// Every kind of field.
         pub struct Sample {
-            /// 2 bytes.
             pub short: u16,
-            /// 2 bytes.
             pub other: u16,
-            /// 4 bytes.
             pub signed: i32,
-            /// 8 bytes.
             pub long: u64,
-            /// 8 bytes.
-            pub later: Reserved<2>,
+            pub reserved: Reserved<2>,
         }
     }
 
@@ -217,7 +211,7 @@ mod tests {
         other: 0xa0b0,
         signed: -2,
         long: 0x1122_3344_5566_7788,
-        later: Reserved,
+        reserved: Reserved,
     };
 
     fn bytes(order: ByteOrder) -> Vec<u8> {
@@ -227,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_lie_in_the_order_asked_for() {
+    fn numbers_have_the_given_byte_order() {
         #[rustfmt::skip]
         assert_eq!(bytes(ByteOrder::Little), [
             0x02, 0x01, 0xb0, 0xa0, 0xfe, 0xff, 0xff, 0xff,
@@ -241,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_struct_survives_a_round_trip() {
         for order in [ByteOrder::Little, ByteOrder::Big] {
             let bytes = bytes(order);
             assert_eq!(bytes.len(), Sample::SIZE);
@@ -252,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_end_early_are_an_error() {
+    fn too_few_bytes_are_an_error() {
         let bytes = bytes(ByteOrder::Big);
         for cut in 0..bytes.len() {
             let read = Reader::new(ByteOrder::Big, &bytes[..cut]).get::<Sample>();
