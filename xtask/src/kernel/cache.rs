@@ -16,17 +16,13 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail};
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use anyhow::{Context, Result};
 
-use super::{Interrupted, Progress};
-
-/// How often a wait looks whether it is over.
-const POLL: Duration = Duration::from_millis(100);
+use super::Progress;
+use crate::lock::{self, Hold, Lock};
+use crate::wait;
 
 /// How long the processes of a run that was killed may take to die.
 const DYING: Duration = Duration::from_secs(5);
@@ -60,86 +56,26 @@ impl Cache<'_> {
     }
 }
 
-/// A held lock on a file. It ends when dropped, and with the process, however that ends.
-#[derive(Clone, Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "held, not read")] Arc<Flock<File>>);
-
-/// Locks the file at `path` for this process alone; makes it if need be and marks it as used now.
-/// Another holder is waited for; `what` says in a few words what it does there.
+/// Locks `path` for this process alone, as [`lock::lock`].
 ///
 /// # Errors
-/// The file cannot be made; [`Interrupted`] while waiting.
+/// As [`lock::lock`].
 pub(crate) fn lock(path: &Path, what: &str, progress: &mut dyn FnMut(Progress)) -> Result<Lock> {
-    wait_for(path, FlockArg::LockExclusiveNonblock, what, progress)
+    let say = |text| progress(Progress::step(text));
+    lock::lock(path, Hold::Alone, what, say)
 }
 
-/// As [`lock`], together with others who ask for the same.
+/// As [`fn@lock`], together with others that ask for the same.
 ///
 /// # Errors
-/// As [`lock`].
+/// As [`lock::lock`].
 pub(crate) fn lock_shared(
     path: &Path,
     what: &str,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Lock> {
-    wait_for(path, FlockArg::LockSharedNonblock, what, progress)
-}
-
-fn wait_for(
-    path: &Path,
-    how: FlockArg,
-    what: &str,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Lock> {
-    let dir = path.parent().expect("a lock lies in a directory");
-    fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
-    let mut said = false;
-    loop {
-        let taken = take(path, how, true).with_context(|| format!("lock {}", path.display()))?;
-        if let Some(lock) = taken {
-            return Ok(lock);
-        }
-        if !said {
-            progress(Progress::step(format!(
-                "waiting for another run, which {what}"
-            )));
-            said = true;
-        }
-        if crate::interrupt::requested() {
-            bail!(Interrupted);
-        }
-        std::thread::sleep(POLL);
-    }
-}
-
-/// The lock, if nobody holds it against us; without waiting.
-pub(crate) fn try_lock(path: &Path) -> io::Result<Option<Lock>> {
-    take(path, FlockArg::LockExclusiveNonblock, false)
-}
-
-fn take(path: &Path, how: FlockArg, use_now: bool) -> io::Result<Option<Lock>> {
-    let file = File::options()
-        .write(true)
-        .create(use_now)
-        .truncate(false)
-        .open(path)?;
-    let lock = match Flock::lock(file, how) {
-        Ok(lock) => lock,
-        Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
-        Err((_, errno)) => return Err(errno.into()),
-    };
-    // Between open and lock the file may have been removed by `clean`, and then guards nothing.
-    let same = fs::metadata(path).is_ok_and(|meta| {
-        lock.metadata()
-            .is_ok_and(|mine| (mine.dev(), mine.ino()) == (meta.dev(), meta.ino()))
-    });
-    if !same {
-        return Ok(None);
-    }
-    if use_now {
-        lock.set_modified(SystemTime::now())?;
-    }
-    Ok(Some(Lock(Arc::new(lock))))
+    let say = |text| progress(Progress::step(text));
+    lock::lock(path, Hold::Shared, what, say)
 }
 
 /// Keeps the finished kernel in `dir` from being cleaned away while the lock is held, and marks it as used now.
@@ -147,7 +83,7 @@ fn take(path: &Path, how: FlockArg, use_now: bool) -> io::Result<Option<Lock>> {
 pub(crate) fn lease(dir: &Path) -> Result<Option<Lock>> {
     let path = dir.join(LEASE);
     while path.exists() {
-        match take(&path, FlockArg::LockSharedNonblock, true) {
+        match lock::take(&path, Hold::Shared, true) {
             Ok(Some(lock)) => return Ok(Some(lock)),
             // Being removed: it is gone, or the remover gave up, a moment later.
             Ok(None) => std::thread::sleep(Duration::from_millis(5)),
@@ -219,9 +155,9 @@ pub(crate) fn beside(dir: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-fn remove_if_old(dir: &Path, lock: &Path, older_than: Duration) -> Result<Option<Removed>> {
+fn remove_if_old(dir: &Path, lock_file: &Path, older_than: Duration) -> Result<Option<Removed>> {
     let remove = || -> io::Result<Option<Removed>> {
-        let used = match fs::metadata(lock) {
+        let used = match fs::metadata(lock_file) {
             Ok(meta) => meta.modified()?,
             // Half made or half removed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => SystemTime::UNIX_EPOCH,
@@ -230,7 +166,7 @@ fn remove_if_old(dir: &Path, lock: &Path, older_than: Duration) -> Result<Option
         if used.elapsed().unwrap_or_default() < older_than {
             return Ok(None);
         }
-        let held = match try_lock(lock) {
+        let held = match lock::try_lock(lock_file) {
             Ok(None) => return Ok(None),
             Ok(held) => held,
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -245,8 +181,8 @@ fn remove_if_old(dir: &Path, lock: &Path, older_than: Duration) -> Result<Option
             fs::rename(dir, &doomed)?;
         }
         remove_dir(&doomed)?;
-        if !lock.starts_with(dir) && held.is_some() {
-            fs::remove_file(lock)?;
+        if !lock_file.starts_with(dir) && held.is_some() {
+            fs::remove_file(lock_file)?;
         }
         let path = dir.to_owned();
         Ok(Some(Removed { path, bytes }))
@@ -256,19 +192,13 @@ fn remove_if_old(dir: &Path, lock: &Path, older_than: Duration) -> Result<Option
 
 /// Removes a directory with all it holds, if it is there.
 pub(crate) fn remove_dir(dir: &Path) -> io::Result<()> {
-    let start = Instant::now();
-    loop {
-        match fs::remove_dir_all(dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            // A compiler of a run that was killed is still dying, and has just put a file there.
-            Err(error)
-                if error.kind() == io::ErrorKind::DirectoryNotEmpty && start.elapsed() < DYING =>
-            {
-                std::thread::sleep(POLL);
-            }
-            done => return done,
-        }
-    }
+    let removed = wait::within(DYING, || match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(())),
+        // A compiler of a run that was killed is still dying, and has just put a file there.
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(None),
+        done => done.map(Some),
+    })?;
+    removed.ok_or_else(|| io::ErrorKind::DirectoryNotEmpty.into())
 }
 
 fn directories(dir: &Path) -> Result<Vec<PathBuf>> {

@@ -35,8 +35,9 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::lock::Lock;
 use crate::target::{KernelSpec, Target};
-use cache::{Cache, Lock};
+use cache::Cache;
 use queue::Queue;
 use source::Base;
 use toolchain::Toolchain;

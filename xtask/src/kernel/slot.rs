@@ -18,13 +18,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::cache::{self, Cache, Lock};
+use super::cache::{self, Cache};
 use super::config;
 use super::counted;
 use super::make::{self, Make};
 use super::queue::Overlay;
 use super::source::{Base, Listing};
 use super::{Inputs, LABEL, Label, Progress, Request, digest, file_name, tree};
+use crate::lock::Lock;
 
 /// A slot that is ours alone.
 pub(super) struct Slot<'a> {

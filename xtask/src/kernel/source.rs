@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::cache::{self, Cache, Lock};
+use super::cache::{self, Cache};
 use super::{Progress, debian, digest, own};
+use crate::lock::Lock;
 
 /// Where a kernel's source comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

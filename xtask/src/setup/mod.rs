@@ -11,21 +11,19 @@ pub(crate) mod std_source;
 pub(crate) mod table;
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 
 use self::apt::Apt;
 use self::packages::{Distribution, Program, explain, find_program, needed};
+use crate::lock::{self, Hold, Lock};
 use crate::oracle::Wanted;
+use crate::paths;
 use crate::target::Target;
-use crate::{interrupt, paths};
 
 /// Whether the lab may install packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,31 +182,9 @@ fn rights(host: &Host) -> Result<Option<Option<PathBuf>>> {
 }
 
 /// Lets one run at a time install.
-fn lock(host: &Host, say: &mut dyn FnMut(&str)) -> Result<Flock<File>> {
+fn lock(host: &Host, say: &mut dyn FnMut(&str)) -> Result<Lock> {
     let path = host.cache.join("setup.lock");
-    let open = || {
-        fs::create_dir_all(&host.cache)?;
-        File::create(&path)
-    };
-    let mut file = open().with_context(|| format!("open {}", path.display()))?;
-    let mut said = false;
-    loop {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(lock),
-            Err((back, Errno::EWOULDBLOCK)) => file = back,
-            Err((_, error)) => {
-                return Err(error).with_context(|| format!("lock {}", path.display()));
-            }
-        }
-        if interrupt::requested() {
-            bail!("interrupted while another run installs packages");
-        }
-        if !said {
-            say("another run installs packages; waiting for it");
-            said = true;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    lock::lock(&path, Hold::Alone, "installs packages", |text| say(&text))
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ fn two_runs_at_once_build_once() {
     assert_eq!(first.image, second.image);
     assert!(!first.from_cache && second.from_cache);
     assert_eq!(world.builds(), 1);
-    assert_snapshot!(second.steps.last().unwrap(), @"waiting for another run, which builds in the same place");
+    assert_snapshot!(second.steps.last().unwrap(), @"another run builds in the same place; waiting for it");
 }
 
 #[test]
