@@ -4,7 +4,7 @@
 
 use oracle_wire::window;
 use protocol::plan::Plan;
-use sys::{Fd, Mapping, OpenFlags, Prot, Sharing};
+use sys::{Errno, Mapping, Prot, Sharing};
 
 use crate::boot;
 
@@ -68,18 +68,13 @@ fn name_a_page() -> sys::Result<()> {
     Ok(())
 }
 
-/// The physical address of a mapping: Documentation/admin-guide/mm/pagemap.rst.
+/// Returns the physical address of the first byte of a mapping, which this process has touched.
 fn physical(mapping: &Mapping) -> sys::Result<u64> {
-    let page = sys::page_size() as u64;
-    let table = Fd::open("/proc/self/pagemap", OpenFlags::READ)?;
-    let mut entry = [0; 8];
-    table.read_at(&mut entry, mapping.address() / page * 8)?;
-    let entry = match sys::big_endian() {
-        true => u64::from_be_bytes(entry),
-        false => u64::from_le_bytes(entry),
-    };
-    // Bits 0 to 54 are the number of the page in memory.
-    Ok((entry & ((1 << 55) - 1)) * page)
+    let frame = mapping.frame(0)?.ok_or_else(|| sys::Error {
+        what: "find the page of a mapping in /proc/self/pagemap".into(),
+        errno: Errno::ENODATA,
+    })?;
+    Ok(frame * sys::page_size() as u64)
 }
 
 /// Stores to a page through one mapping and loads it, before and after, through another whose colour is `apart` bytes

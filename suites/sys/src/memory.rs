@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 mod advice;
+mod frame;
 mod moves;
 mod robust;
 mod transfer;
@@ -24,6 +25,7 @@ pub use robust::{OWNER_DIED, WAITERS};
 
 /// What may be done to a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Prot {
     /// Nothing.
     None,
@@ -35,6 +37,7 @@ pub enum Prot {
 
 /// Who sees the stores of a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Sharing {
     /// Everyone who maps the same: MAP_SHARED.
     Shared,

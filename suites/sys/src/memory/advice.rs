@@ -7,6 +7,7 @@ use crate::errno::{During, Result};
 
 /// What madvise(2) is told. Numbers differ between architectures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[allow(missing_docs)]
 pub enum Advice {
     Cold,

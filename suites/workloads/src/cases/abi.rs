@@ -6,7 +6,7 @@ use sys::{Errno, page_size};
 
 use crate::stage::command::Touched;
 use crate::stage::counters::{self, LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
-use crate::stage::{Case, Failure, Process, Server, Workload, expect};
+use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("no-privilege", no_privilege),
@@ -30,7 +30,7 @@ fn server_that(case: &mut Case, mmap: OnMmap) -> Result<Server, Failure> {
 /// Mapping `pages` pages is refused with `errno`.
 fn expect_refusal(
     who: &str,
-    process: &mut Process,
+    process: &mut impl Process,
     offset: u64,
     pages: usize,
     errno: Errno,
@@ -40,7 +40,7 @@ fn expect_refusal(
 }
 
 /// The file can be mapped and used.
-fn expect_usable(server: &mut Server, client: &mut Process, value: u64) -> Result<(), Failure> {
+fn expect_usable(server: &mut Server, client: &mut Client, value: u64) -> Result<(), Failure> {
     let map = client.map(0, page_size())?;
     server.expect_store("a store afterwards", client, map, value)?;
     client.unmap(map)

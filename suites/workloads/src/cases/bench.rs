@@ -5,7 +5,7 @@
 use server::Behaviour;
 use sys::{memfd, page_size};
 
-use crate::stage::command::{Answer, Command, Map, MemoryCommand};
+use crate::stage::command::Map;
 use crate::stage::role::{DATA, Role};
 use crate::stage::waiting::shrink_until;
 use crate::stage::{Case, Failure, Process, Workload};
@@ -94,8 +94,8 @@ fn by_memfd(case: &mut Case, job: &Job) -> Result<f64, Failure> {
 /// The same for both kinds of memory.
 fn play(
     job: &Job,
-    (leader, of_leader): (&mut Process, Map),
-    (other, of_other): (&mut Process, Map),
+    (leader, of_leader): (&mut impl Process, Map),
+    (other, of_other): (&mut impl Process, Map),
 ) -> Result<f64, Failure> {
     let part = |leads| Role::Exchange {
         leads,
@@ -133,7 +133,7 @@ fn touches(case: &mut Case) -> Result<(), Failure> {
         let file = memfd("touches", len as u64)?;
         let mut client = case.client_of("client", &file)?;
         let map = client.map(0, len)?;
-        let memfd = time_touches(&mut client, map)?;
+        let memfd = client.time_touches(map)?;
         client.quit()?;
         for (name, nanos) in [
             ("touch_us", plain),
@@ -153,7 +153,7 @@ fn touch_plain(case: &mut Case, len: usize) -> Result<u64, Failure> {
     let server = case.serve()?;
     let mut client = case.client("client", &server)?;
     let map = client.map(0, len)?;
-    let nanos = time_touches(&mut client, map)?;
+    let nanos = client.time_touches(map)?;
     client.quit()?;
     server.quit()?;
     Ok(nanos)
@@ -164,20 +164,12 @@ fn touch_lazy(case: &mut Case, len: usize) -> Result<[u64; 2], Failure> {
     let server = case.serve_as(Behaviour::lazy())?;
     let mut client = case.client("client", &server)?;
     let map = client.map(0, len)?;
-    let first = time_touches(&mut client, map)?;
+    let first = client.time_touches(map)?;
     shrink_until(|| Ok(server.pages()? == 0))?;
-    let again = time_touches(&mut client, map)?;
+    let again = client.time_touches(map)?;
     client.quit()?;
     server.quit()?;
     Ok([first, again])
-}
-
-fn time_touches(process: &mut Process, map: Map) -> Result<u64, Failure> {
-    let command = Command::Memory(map, MemoryCommand::TimeTouches);
-    match process.party.ask_good(&command)? {
-        Answer::Number(nanos) => Ok(nanos),
-        other => Err(process.party.strange(&other)),
-    }
 }
 
 /// FUSE_NOTIFY_DMMAP_LOAD and _SAVE of pages that a client has mapped, beside the client's write(2) and read(2) of as many

@@ -5,7 +5,7 @@ use server::Behaviour;
 use sys::{Errno, page_size, write_file};
 
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
-use crate::stage::{Case, Failure, Workload, expect};
+use crate::stage::{Case, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("load-pages", load_pages),

@@ -7,7 +7,7 @@ use server::{Behaviour, OnMmap};
 use sys::page_size;
 
 use crate::stage::role::{DATA, Ring, Role, TURN, Wait};
-use crate::stage::{Case, Failure, Workload, expect, expect_that, pattern};
+use crate::stage::{Case, Failure, Process, Workload, expect, expect_that, pattern};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("ping-pong", ping_pong),

@@ -3,12 +3,11 @@
 
 use sys::{Advice, Errno, page_size};
 
-use crate::stage::command::Touched;
+use crate::stage::command::{MappingCommand, Touched};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
 use crate::stage::group::Group;
-use crate::stage::memory_call::MemoryCall;
-use crate::stage::server_party::Confines;
-use crate::stage::{Case, Failure, Process, Server, Workload, expect, expect_that};
+use crate::stage::server::Limits;
+use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("lazy", lazy),
@@ -205,7 +204,7 @@ fn pieces(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// What a process leaves behind when `end` ends it: nothing.
-fn ends(case: &mut Case, end: fn(Process) -> Result<(), Failure>) -> Result<(), Failure> {
+fn ends(case: &mut Case, end: fn(Client) -> Result<(), Failure>) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
     let mut server = case.serve()?;
@@ -229,12 +228,12 @@ fn ends(case: &mut Case, end: fn(Process) -> Result<(), Failure>) -> Result<(), 
 
 /// A client that exits gives everything back.
 fn exit(case: &mut Case) -> Result<(), Failure> {
-    ends(case, Process::quit)
+    ends(case, Client::quit)
 }
 
 /// A client that is killed gives everything back.
 fn kill_client(case: &mut Case) -> Result<(), Failure> {
-    ends(case, Process::kill)
+    ends(case, Client::kill)
 }
 
 /// A server that is killed: clients keep the pages they have and get no new ones, and the last gives all back.
@@ -289,19 +288,19 @@ fn cycles(case: &mut Case) -> Result<(), Failure> {
 
 /// Touches every page of a mapping in one go; EFAULT where one of them would be a SIGBUS. Nothing is left untouched before
 /// that one.
-const TOUCH_ALL: MemoryCall = MemoryCall::Advise(Advice::PopulateWrite);
+const TOUCH_ALL: MappingCommand = MappingCommand::Advise(Advice::PopulateWrite);
 
 /// Pages are locked memory of the server's user, whoever touches them: RLIMIT_MEMLOCK as it was when the server started
 /// bounds them, for all of the user's servers together that have no privilege to lock more.
 fn locked_memory(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let limit: usize = case.param("limit")?;
-    let confines = Confines {
+    let limits = Limits {
         locked_pages: Some(limit),
-        ..Confines::default()
+        ..Limits::default()
     };
-    let mut server = case.serve_within(&confines)?;
-    let other = case.serve_within(&confines)?;
+    let mut server = case.serve_within(&limits)?;
+    let other = case.serve_within(&limits)?;
     let privileged = case.serve()?;
     let mut client = case.client("client", &server)?;
     let mut of_other = case.client("client of the other", &other)?;
@@ -356,9 +355,9 @@ fn group(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
     let group = Group::make("dmmap-server")?;
-    let server = case.serve_within(&Confines {
-        door: Some(group.door()),
-        ..Confines::default()
+    let server = case.serve_within(&Limits {
+        group: Some(group.door()),
+        ..Limits::default()
     })?;
     let outside = case.serve()?;
     let mut client = case.client("client", &server)?;

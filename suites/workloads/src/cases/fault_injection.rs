@@ -9,12 +9,13 @@ pub(crate) mod connect;
 use server::Behaviour;
 use sys::{Advice, Errno, MountFlags, Prot, is_there, page_size, write_file};
 
-use crate::stage::command::{Answer, Command, MemoryCommand};
+use crate::stage::command::{
+    Answer, Command, Map, MappingCommand, MemoryCommand, PageBytes, ServerCommand,
+};
 use crate::stage::failing::FAIL_NTH;
-use crate::stage::memory_call::MemoryCall;
 use crate::stage::process::map_command;
 use crate::stage::waiting::{await_seen, holding};
-use crate::stage::{Case, Failure, Server, Workload, expect, expect_that};
+use crate::stage::{Case, Failure, Process, Server, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("injected-map", map),
@@ -93,6 +94,15 @@ fn done(answer: &Answer) -> Result<bool, Failure> {
     }
 }
 
+/// Command about a mapping.
+fn on<Own>(map: Map, command: MappingCommand) -> Command<Own> {
+    Command::Memory(MemoryCommand::Mapping(map, command))
+}
+
+fn behave(behaviour: Behaviour) -> Command<ServerCommand> {
+    Command::Own(ServerCommand::Behave(behaviour))
+}
+
 /// Nothing is there of the connection.
 fn expect_nothing(server: &Server) -> Result<(), Failure> {
     expect("pages", server.pages()?, 0)?;
@@ -112,9 +122,10 @@ fn map(case: &mut Case) -> Result<(), Failure> {
         let mut client = case.client("client", &server)?;
         let mut mapped = 0;
         walk(case, if lazy { "lazy_map" } else { "map" }, |nth| {
-            let (failed, answer) = client.failing(nth, map_command(0, 2 * page))?;
+            let (failed, answer) =
+                client.failing(nth, Command::Memory(map_command(0, 2 * page)))?;
             if done(&answer)? {
-                let map = client.expect_map(answer)?;
+                let map = client.link().map(answer)?;
                 client.store(map, page, 1)?;
                 client.unmap(map)?;
                 mapped += 1;
@@ -135,7 +146,7 @@ fn map(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// Touches a page by the kernel's hand.
-const POPULATE: MemoryCall = MemoryCall::Advise(Advice::PopulateWrite);
+const POPULATE: MappingCommand = MappingCommand::Advise(Advice::PopulateWrite);
 
 /// Touches a new page, by a load and by the kernel; of a server that leaves the page to the kernel, and of one that fills it.
 fn touch(case: &mut Case) -> Result<(), Failure> {
@@ -146,8 +157,8 @@ fn touch(case: &mut Case) -> Result<(), Failure> {
         let mut client = case.client("client", &server)?;
         client.write_read(0, page, 4)?;
         for (what, command) in [
-            ("load", MemoryCommand::Load { at: 0 }),
-            ("populate", MemoryCommand::Call(POPULATE)),
+            ("load", MappingCommand::Load { at: 0 }),
+            ("populate", POPULATE),
         ] {
             let kind = if behaviour.lazy.is_some() {
                 "lazy_"
@@ -156,7 +167,7 @@ fn touch(case: &mut Case) -> Result<(), Failure> {
             };
             walk(case, &format!("{kind}{what}"), |nth| {
                 let map = client.map(0, page)?;
-                let (failed, answer) = client.failing(nth, Command::Memory(map, command))?;
+                let (failed, answer) = client.failing(nth, on(map, command))?;
                 // A load is tried again by the kernel; it does not come back before it has gone well.
                 let done = done(&answer)?;
                 expect_that(done || what == "populate", || answer.describe())?;
@@ -197,18 +208,18 @@ fn change(case: &mut Case) -> Result<(), Failure> {
                 _ => (map, 3 * page, vec![]),
             };
             let command = match what {
-                "protect" => MemoryCommand::Call(MemoryCall::Protect(Prot::Read)),
+                "protect" => MappingCommand::Protect(Prot::Read),
                 "move" => {
                     let residue = client.address(map)? % period;
-                    MemoryCommand::Call(MemoryCall::Move {
+                    MappingCommand::Move {
                         len,
                         residue,
                         period,
-                    })
+                    }
                 }
-                _ => MemoryCommand::Call(MemoryCall::Resize { len: page }),
+                _ => MappingCommand::Resize { len: page },
             };
-            let (failed, answer) = client.failing(nth, Command::Memory(part, command))?;
+            let (failed, answer) = client.failing(nth, on(part, command))?;
             let done = done(&answer)?;
             client.verify(map, 0, page, 1)?;
             let mut parts = vec![map];
@@ -240,8 +251,7 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
             name: "child".into(),
         };
         let (failed, answer) = client.failing(nth, command)?;
-        if let Answer::Forked { pid, to, from } = answer {
-            let mut child = client.adopt("child", pid, (to, from))?;
+        if let Some(mut child) = client.adopt("child", &answer)? {
             expect("the word, by the child", child.load(map, 0)?, 5)?;
             child.quit()?;
         } else {
@@ -267,9 +277,9 @@ fn server(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     let at = page_id * page as u64;
     walk(case, "channel", |nth| {
-        let (failed, answer) = server.failing(nth, map_command(at, page))?;
+        let (failed, answer) = server.failing(nth, Command::Memory(map_command(at, page)))?;
         if done(&answer)? {
-            let here = server.expect_map(answer)?;
+            let here = server.link().map(answer)?;
             server.store(here, 0, 1)?;
             server.unmap(here)?;
         }
@@ -278,21 +288,15 @@ fn server(case: &mut Case) -> Result<(), Failure> {
     })?;
 
     let map = client.map(0, 2 * page)?;
-    let (at, len, seed) = (0, 2 * page, 6);
-    let load = Command::LoadPages {
+    let bytes = PageBytes {
         page_id,
-        at,
-        len,
-        seed,
-    };
-    let save = Command::SavePages {
-        page_id,
-        at,
-        len,
-        seed,
+        at: 0,
+        len: 2 * page,
+        seed: 6,
     };
     walk(case, "load_pages", |nth| {
-        let (failed, answer) = server.failing(nth, load.clone())?;
+        let (failed, answer) =
+            server.failing(nth, Command::Own(ServerCommand::LoadPages(bytes)))?;
         if done(&answer)? {
             client.verify(map, 0, 2 * page, 6)?;
         }
@@ -302,7 +306,8 @@ fn server(case: &mut Case) -> Result<(), Failure> {
     })?;
     client.fill(map, 0, 2 * page, 6)?;
     walk(case, "save_pages", |nth| {
-        let (failed, answer) = server.failing(nth, save.clone())?;
+        let (failed, answer) =
+            server.failing(nth, Command::Own(ServerCommand::SavePages(bytes)))?;
         if let Answer::Number(came) = answer {
             expect("bytes saved", came, 2 * page as u64)?;
         } else {
@@ -335,7 +340,7 @@ fn fill(case: &mut Case) -> Result<(), Failure> {
         await_seen(&mut server, "a FUSE_DMMAP_FAULT", |seen| {
             seen.faults > before.faults
         })?;
-        let (failed, answer) = server.failing(nth, Command::Behave(Behaviour::lazy()))?;
+        let (failed, answer) = server.failing(nth, behave(Behaviour::lazy()))?;
         if !done(&answer)? {
             server.behave(Behaviour::lazy())?;
         }

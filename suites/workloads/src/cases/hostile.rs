@@ -15,7 +15,7 @@ use server::Behaviour;
 use sys::{Errno, Instant, Signal, page_size};
 
 use crate::stage::waiting::{await_seen, held, holding, waiting_client};
-use crate::stage::{Case, Failure, Process, Workload, expect};
+use crate::stage::{Case, Client, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("mmap-killed", mmap_killed),
@@ -69,7 +69,7 @@ fn mmap_server_dies(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// Stops a process and lets it go on, `times` times. It has to stop, whatever it waits for.
-fn stop_and_go(process: &Process, times: u32) -> Result<(), Failure> {
+fn stop_and_go(process: &Client, times: u32) -> Result<(), Failure> {
     for _ in 0..times {
         process.signal(Signal::Stop)?;
         process.await_stopped()?;

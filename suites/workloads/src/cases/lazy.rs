@@ -7,7 +7,7 @@ use sys::{Errno, Instant, page_size, sleep, write_file};
 use crate::stage::command::Touched;
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
 use crate::stage::waiting::{HOLD, MOMENT, await_seen, behaviour, holding, shrink_until};
-use crate::stage::{Case, Failure, Workload, expect, expect_that};
+use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("filled", filled),
@@ -478,7 +478,7 @@ fn reclaim_in_use(case: &mut Case) -> Result<(), Failure> {
     write_file("/proc/sys/vm/drop_caches", b"2")?;
     sleep(MOMENT);
     server.behave(Behaviour::lazy())?;
-    client.finish_write()?;
+    client.finish_call()?;
     let seen = await_seen(&mut server, "a FUSE_DMMAP_RECLAIM", |seen| {
         seen.reclaims > 0
     })?;

@@ -10,14 +10,14 @@ pub(crate) mod processes;
 use sys::{Errno, page_size, read_text};
 
 use crate::stage::command::Map;
-use crate::stage::{Case, Failure, Process, Server, expect, pattern};
+use crate::stage::{Case, Client, Failure, Process, Server, expect, pattern};
 
 /// A server and a client that map the same pages, from byte `offset` of the file.
 struct Pair {
     server: Server,
     /// The server's mapping.
     here: Map,
-    client: Process,
+    client: Client,
     /// The client's.
     there: Map,
     /// Bytes of both.
@@ -64,7 +64,7 @@ impl Pair {
 }
 
 /// The words behind `VmFlags:` in `/proc/PID/smaps` (Documentation/filesystems/proc.rst).
-fn vm_flags(process: &mut Process, map: Map) -> Result<Vec<String>, Failure> {
+fn vm_flags(process: &mut impl Process, map: Map) -> Result<Vec<String>, Failure> {
     let start = process.area(map)?.start;
     let text = read_text(&format!("/proc/{}/smaps", process.pid()))?;
     vm_flags_in(&text, start).ok_or_else(|| {

@@ -4,7 +4,7 @@
 use sys::page_size;
 
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
-use crate::stage::{Case, Failure, Workload, expect, expect_that, pattern};
+use crate::stage::{Case, Failure, Process, Workload, expect, expect_that, pattern};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("boot", boot),

@@ -5,7 +5,7 @@ use server::Behaviour;
 use sys::{Errno, page_size};
 
 use crate::stage::waiting::{held, waiting_client};
-use crate::stage::{Case, Failure, Workload, expect};
+use crate::stage::{Case, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("mmap-unanswered", mmap_unanswered)];
 
@@ -20,7 +20,7 @@ fn mmap_unanswered(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("one more client", &server)?;
     let refused = client.try_map(0, page)?.err();
     expect("one more mmap", refused, Some(Errno::ENOMEM))?;
-    expect("FUSE_MMAPs", server.counted()?.0, limit)?;
+    expect("FUSE_MMAPs", server.count_maps()?.0, limit)?;
 
     server.behave(Behaviour::default())?;
     server.await_munmaps(limit)?;

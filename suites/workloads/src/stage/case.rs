@@ -8,11 +8,10 @@ use serde::de::DeserializeOwned;
 use server::Behaviour;
 use sys::Fd;
 
-use crate::stage::client_party::{self, Source};
+use crate::stage::client::Client;
+use crate::stage::client_party::Source;
 use crate::stage::failure::Failure;
-use crate::stage::party::Party;
-use crate::stage::process::Process;
-use crate::stage::server_party::{Confines, Server};
+use crate::stage::server::{Limits, Server};
 
 /// A case's function.
 pub type Workload = fn(&mut Case) -> Result<(), Failure>;
@@ -42,7 +41,7 @@ impl Case {
     }
 
     /// Bytes after which the colours of the machine's data cache repeat; a page where nothing aliases.
-    pub fn period(&self) -> u64 {
+    pub(crate) fn period(&self) -> u64 {
         self.planned.period
     }
 
@@ -50,7 +49,7 @@ impl Case {
     ///
     /// # Errors
     /// It is missing or of another kind.
-    pub fn param<T: DeserializeOwned>(&self, name: &str) -> Result<T, Failure> {
+    pub(crate) fn param<T: DeserializeOwned>(&self, name: &str) -> Result<T, Failure> {
         let value = self.planned.with.get(name).cloned();
         let value = value.ok_or_else(|| {
             Failure::new(format!(
@@ -62,7 +61,7 @@ impl Case {
     }
 
     /// Starts a server that does everything right.
-    pub fn serve(&mut self) -> Result<Server, Failure> {
+    pub(crate) fn serve(&mut self) -> Result<Server, Failure> {
         self.serve_as(Behaviour::default())
     }
 
@@ -70,26 +69,22 @@ impl Case {
     ///
     /// # Errors
     /// The case has no `devices:`, or the server could not start.
-    pub fn serve_as(&mut self, behaviour: Behaviour) -> Result<Server, Failure> {
-        self.start_server(behaviour, &Confines::default())
+    pub(crate) fn serve_as(&mut self, behaviour: Behaviour) -> Result<Server, Failure> {
+        self.start_server(behaviour, &Limits::default())
     }
 
     /// Starts a server that does everything right and is held to something.
-    pub(crate) fn serve_within(&mut self, confines: &Confines) -> Result<Server, Failure> {
-        self.start_server(Behaviour::default(), confines)
+    pub(crate) fn serve_within(&mut self, limits: &Limits) -> Result<Server, Failure> {
+        self.start_server(Behaviour::default(), limits)
     }
 
-    fn start_server(
-        &mut self,
-        behaviour: Behaviour,
-        confines: &Confines,
-    ) -> Result<Server, Failure> {
+    fn start_server(&mut self, behaviour: Behaviour, limits: &Limits) -> Result<Server, Failure> {
         let device = self.planned.device.ok_or_else(|| {
             Failure::new("the case needs a server: give it `devices: [fuse, cuse]`")
         })?;
         let name = format!("dmmap{}", self.servers);
         self.servers += 1;
-        Server::start(device, &name, behaviour, confines)
+        Server::start(device, &name, behaviour, limits)
     }
 
     /// The next server may have the name of the last one, of which nothing is left. Where there are many, one after the
@@ -99,35 +94,34 @@ impl Case {
     }
 
     /// Starts a client of `server`, with the file open.
-    pub fn client(&self, name: &str, server: &Server) -> Result<Process, Failure> {
-        let mut client = self.client_to_be(name, server)?;
+    pub(crate) fn client(&self, name: &str, server: &Server) -> Result<Client, Failure> {
+        let mut client = self.client_without_file(name, server)?;
         client.open()?;
         Ok(client)
     }
 
     /// Starts a client of `server` that has not opened the file yet.
-    pub fn client_to_be(&self, name: &str, server: &Server) -> Result<Process, Failure> {
-        fork(name, &Source::Path(server.path.clone()))
+    pub(crate) fn client_without_file(
+        &self,
+        name: &str,
+        server: &Server,
+    ) -> Result<Client, Failure> {
+        Client::start(name, &Source::Path(server.path.clone()))
     }
 
     /// Starts a process that maps `fd`.
-    pub fn client_of(&self, name: &str, fd: &Fd) -> Result<Process, Failure> {
-        fork(name, &Source::Descriptor(fd))
+    pub(crate) fn client_of(&self, name: &str, fd: &Fd) -> Result<Client, Failure> {
+        Client::start(name, &Source::Descriptor(fd))
     }
 
     /// Notes a figure.
-    pub fn figure(&mut self, name: impl Into<String>, value: f64) {
+    pub(crate) fn figure(&mut self, name: impl Into<String>, value: f64) {
         self.figures.insert(name.into(), value);
     }
 
     /// Prints a line into the log of the case.
-    pub fn log(&self, line: &str) {
+    pub(crate) fn log(&self, line: &str) {
         // A log that cannot be written changes nothing about what the case finds.
         let _ = sys::print_line(line);
     }
-}
-
-fn fork(name: &str, source: &Source<'_>) -> Result<Process, Failure> {
-    let party = Party::fork(name, |control| client_party::run(control, source))?;
-    Ok(Process { party })
 }

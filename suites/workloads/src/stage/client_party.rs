@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A client's own side: opens the file, maps it, and does as it is told.
+//! A client's own side: opens the file, maps it, and does as it is commanded.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use sys::{Ended, Errno, Fd, Forked, Instant, Mapping, OpenFlags, Prot, Sharing, Signal, Target};
 
-use crate::stage::command::{Answer, Command};
+use crate::stage::command::{Answer, ClientCommand, Command, Transfer};
 use crate::stage::failing::failing;
 use crate::stage::maps::Maps;
 use crate::stage::party::{Control, answer_forked, fork_with_pipes, obey_each};
 use crate::stage::pattern;
 
-/// What a client maps.
+type ClientControl = Control<ClientCommand>;
+
+/// File or descriptor that a client maps.
 pub(crate) enum Source<'f> {
     /// The file at this path, opened when the case says so.
     Path(String),
@@ -24,8 +26,8 @@ pub(crate) enum Source<'f> {
 /// descriptor 0 up to its end.
 const WAITING: &[&str] = &["/init", "case"];
 
-/// Does as told until told to quit.
-pub(crate) fn run(mut control: Control, source: &Source<'_>) {
+/// Obeys commands until one says to quit, or the case has ended.
+pub(super) fn run(mut control: ClientControl, source: &Source<'_>) {
     let mut process = ClientProcess {
         source,
         opened: None,
@@ -44,7 +46,7 @@ struct ClientProcess<'f> {
 }
 
 impl ClientProcess<'_> {
-    fn serve(&mut self, control: &mut Control) {
+    fn serve(&mut self, control: &mut ClientControl) {
         while let Some(command) = control.command() {
             if matches!(command, Command::Quit) {
                 return;
@@ -64,7 +66,7 @@ impl ClientProcess<'_> {
         }
     }
 
-    fn fork(&mut self, control: &mut Control, name: &str) -> Answer {
+    fn fork(&mut self, control: &mut ClientControl, name: &str) -> Answer {
         let forked = fork_with_pipes(name, |own| {
             // The end of a pipe tells the end of a process: this one must not keep those of its parent open.
             *control = own;
@@ -73,107 +75,102 @@ impl ClientProcess<'_> {
         answer_forked(forked, &mut self.pipes)
     }
 
-    fn obey(&mut self, control: &mut Control, command: Command) -> Answer {
+    fn obey(&mut self, control: &mut ClientControl, command: Command<ClientCommand>) -> Answer {
         match command {
-            Command::Open => self.open(OpenFlags::READ | OpenFlags::WRITE),
-            Command::OpenReadonly => self.open(OpenFlags::READ),
-            Command::Fork { name } => self.fork(control, &name),
-            Command::Exec => Answer::of(control.exec(WAITING), |()| Answer::Done),
-            Command::Close => {
-                self.opened = None;
-                Answer::Done
+            Command::Memory(command) => {
+                let file = file(self.source, self.opened.as_ref());
+                self.maps.obey(file, command)
             }
-            Command::Memory(map, command) => self.maps.act(map, command),
+            Command::Own(command) => self.obey_own(control, command),
+            Command::Fork { name } => self.fork(control, &name),
             Command::Failing { nth, command } => failing(nth, || self.obey(control, *command)),
             Command::AtOnce(commands) => {
                 let obeyed = obey_each(commands, |command| Ok(self.obey(control, command)));
                 obeyed.unwrap_or_else(|never: Infallible| match never {})
             }
-            Command::Segfault => {
-                match Mapping::anonymous(sys::page_size(), Prot::None) {
-                    // The load does not come back.
-                    Ok(nothing) => Answer::Number(u64::from(nothing.load::<u8>(0))),
-                    Err(error) => error.into(),
-                }
-            }
-            with_file => {
-                let file = match self.source {
-                    Source::Descriptor(fd) => Some(*fd),
-                    Source::Path(_) => self.opened.as_ref(),
-                };
-                match file {
-                    None => Answer::Failed("the file is not open".into()),
-                    Some(file) => obey_with_file(&mut self.maps, file, &with_file),
-                }
-            }
+            Command::Quit => Answer::Failed("a client cannot quit as a part of something".into()),
         }
     }
-}
 
-fn obey_with_file(maps: &mut Maps, file: &Fd, command: &Command) -> Answer {
-    match *command {
-        Command::Map(request) => maps.map(file, &request),
-        Command::MapAdjacent(request) => maps.map_adjacent(file, &request),
-        Command::MapAt {
-            request,
-            residue,
-            period,
-        } => maps.map_at(file, &request, residue, period),
-        Command::MapOver(map, request) => maps.map_over(file, map, &request),
-        Command::WriteMapped {
-            map,
-            at,
-            len,
-            offset,
-        } => match maps.get(map) {
-            Ok(memory) => Answer::of(memory.write_to(at, len, file, Some(offset)), |()| {
+    fn obey_own(&mut self, control: &ClientControl, command: ClientCommand) -> Answer {
+        match command {
+            ClientCommand::Open => self.open(OpenFlags::READ | OpenFlags::WRITE),
+            ClientCommand::OpenReadonly => self.open(OpenFlags::READ),
+            ClientCommand::Close => {
+                self.opened = None;
                 Answer::Done
-            }),
-            Err(answer) => answer,
-        },
-        Command::ReadMapped {
-            map,
-            at,
-            len,
-            offset,
-        } => match maps.get(map) {
-            Ok(memory) => Answer::of(memory.read_from(at, len, file, Some(offset)), |()| {
-                Answer::Done
-            }),
-            Err(answer) => answer,
-        },
-        Command::WriteRead { offset, len, seed } => {
-            let expected = pattern::bytes(seed, 0, len);
-            let mut found = vec![0; len];
-            let done = io_all(&expected, offset, |b, o| file.write_at(b, o))
-                .and_then(|()| read_all(file, &mut found, offset));
-            match done {
+            }
+            ClientCommand::Exec => Answer::done(control.exec(WAITING)),
+            ClientCommand::Segfault => match Mapping::anonymous(sys::page_size(), Prot::None) {
+                // The load does not come back.
+                Ok(nothing) => Answer::Number(u64::from(nothing.load::<u8>(0))),
                 Err(error) => error.into(),
-                Ok(()) => Answer::checked(match pattern::difference(0, &found, &expected) {
-                    None => Ok(()),
-                    Some(difference) => Err(difference),
-                }),
+            },
+            ClientCommand::WriteRead { offset, len, seed } => {
+                self.with_file(|_, file| write_read(file, offset, len, seed))
             }
+            ClientCommand::Throughput { size, rounds } => {
+                self.with_file(|_, file| throughput(file, size, rounds))
+            }
+            ClientCommand::Cycle {
+                offset,
+                pages,
+                times,
+                die,
+            } => self.with_file(|_, file| cycle(file, offset, pages, times, die)),
+            ClientCommand::WriteMapped(transfer) => self.with_file(|maps, file| {
+                let Transfer { at, len, .. } = transfer;
+                let memory = maps.get(transfer.map)?;
+                Ok(Answer::done(memory.write_to(
+                    at,
+                    len,
+                    file,
+                    Some(transfer.offset),
+                )))
+            }),
+            ClientCommand::ReadMapped(transfer) => self.with_file(|maps, file| {
+                let Transfer { at, len, .. } = transfer;
+                let memory = maps.get(transfer.map)?;
+                Ok(Answer::done(memory.read_from(
+                    at,
+                    len,
+                    file,
+                    Some(transfer.offset),
+                )))
+            }),
         }
-        Command::Throughput { size, rounds } => throughput(file, size, rounds),
-        Command::Cycle {
-            offset,
-            pages,
-            times,
-            die,
-        } => cycle(file, offset, pages, times, die),
-        _ => Answer::Failed(format!("a client does not know {command:?}")),
+    }
+
+    /// Does something with the file, if it is open.
+    fn with_file(&self, act: impl FnOnce(&Maps, &Fd) -> Result<Answer, Answer>) -> Answer {
+        let Some(file) = file(self.source, self.opened.as_ref()) else {
+            return Answer::Failed("the file is not open".into());
+        };
+        act(&self.maps, file).unwrap_or_else(|answer| answer)
     }
 }
 
-fn io_all(
-    bytes: &[u8],
-    offset: u64,
-    write: impl Fn(&[u8], u64) -> sys::Result<usize>,
-) -> sys::Result<()> {
+/// Returns what a client maps, if it is open.
+fn file<'f>(source: &'f Source<'_>, opened: Option<&'f Fd>) -> Option<&'f Fd> {
+    match source {
+        Source::Descriptor(fd) => Some(fd),
+        Source::Path(_) => opened,
+    }
+}
+
+/// Writes a pattern with write(2), and compares what read(2) finds with it.
+fn write_read(file: &Fd, offset: u64, len: usize, seed: u64) -> Result<Answer, Answer> {
+    let expected = pattern::bytes(seed, 0, len);
+    let mut found = vec![0; len];
+    write_all(file, &expected, offset)?;
+    read_all(file, &mut found, offset)?;
+    Ok(Answer::compared(pattern::difference(0, &found, &expected)))
+}
+
+fn write_all(file: &Fd, bytes: &[u8], offset: u64) -> sys::Result<()> {
     let mut done = 0;
     while done < bytes.len() {
-        done += write(&bytes[done..], offset + done as u64)?;
+        done += file.write_at(&bytes[done..], offset + done as u64)?;
     }
     Ok(())
 }
@@ -194,43 +191,35 @@ fn read_all(file: &Fd, into: &mut [u8], offset: u64) -> sys::Result<()> {
     Ok(())
 }
 
-fn throughput(file: &Fd, size: usize, rounds: u32) -> Answer {
+fn throughput(file: &Fd, size: usize, rounds: u32) -> Result<Answer, Answer> {
     let mut block = vec![0; size];
     let (mut writes, mut reads) = (Duration::ZERO, Duration::ZERO);
     for round in 0..rounds {
         block[0] = round as u8;
         block[size - 1] = round as u8;
         let start = Instant::now();
-        if let Err(error) = io_all(&block, 0, |b, o| file.write_at(b, o)) {
-            return error.into();
-        }
+        write_all(file, &block, 0)?;
         writes += start.elapsed();
         let start = Instant::now();
-        if let Err(error) = read_all(file, &mut block, 0) {
-            return error.into();
-        }
+        read_all(file, &mut block, 0)?;
         reads += start.elapsed();
         if block[0] != round as u8 || block[size - 1] != round as u8 {
-            return Answer::Failed(format!(
-                "round {round}: the block read is not the one written"
-            ));
+            return Err(Answer::Failed(format!(
+                "round {round}: the block that was read is not the block that was written"
+            )));
         }
     }
-    Answer::nanos(writes, reads)
+    Ok(Answer::nanos(writes, reads))
 }
 
-fn cycle(file: &Fd, offset: u64, pages: usize, times: u32, die: bool) -> Answer {
+fn cycle(file: &Fd, offset: u64, pages: usize, times: u32, die: bool) -> Result<Answer, Answer> {
     for time in 0..times {
-        let answer = match die {
-            false => map_and_touch(file, offset, pages, time)
-                .and_then(|mapping| mapping.unmap().map_err(Answer::from)),
-            true => touch_and_die(file, offset, pages, time),
-        };
-        if let Err(answer) = answer {
-            return answer;
+        match die {
+            false => map_and_touch(file, offset, pages, time)?.unmap()?,
+            true => touch_and_die(file, offset, pages, time)?,
         }
     }
-    Answer::Done
+    Ok(Answer::Done)
 }
 
 /// Maps new pages and writes to them.
@@ -252,7 +241,7 @@ fn map_and_touch(file: &Fd, offset: u64, pages: usize, time: u32) -> Result<Mapp
     Ok(mapping)
 }
 
-/// A child does so, and kills itself with everything mapped.
+/// Has a child do so and kill itself with everything mapped.
 fn touch_and_die(file: &Fd, offset: u64, pages: usize, time: u32) -> Result<(), Answer> {
     let Forked::Parent(child) = sys::fork()? else {
         if let Err(answer) = map_and_touch(file, offset, pages, time) {

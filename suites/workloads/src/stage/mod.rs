@@ -3,23 +3,28 @@
 //!
 //! Nothing here knows a case: `cases` imports `stage`, and never the other way round.
 
+mod answer;
 mod case;
+mod client;
 mod client_party;
 pub(crate) mod command;
 pub(crate) mod counters;
 pub(crate) mod failing;
 mod failure;
 pub(crate) mod group;
+mod mapping;
 mod maps;
-pub(crate) mod memory_call;
 mod party;
 pub(crate) mod pattern;
 pub(crate) mod process;
-pub mod role;
-pub(crate) mod server_party;
+pub(crate) mod role;
+pub(crate) mod server;
+mod server_party;
 pub(crate) mod waiting;
 
 pub use case::{Case, Workload};
-pub use failure::{Failure, expect, expect_that};
-pub use process::Process;
-pub use server_party::Server;
+pub(crate) use client::Client;
+pub use failure::Failure;
+pub(crate) use failure::{expect, expect_that};
+pub(crate) use process::Process;
+pub(crate) use server::Server;

@@ -1,78 +1,151 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A process of a case: forked, told what to do through one pipe, answering through another.
+//! A process of a case: forked, commanded through one pipe, answering through another.
 
+use std::fmt::Debug;
+use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sys::{Ended, Errno, Fd, Forked, OpenFlags, Pid, Signal, Target};
 
-use crate::stage::command::{Answer, Command};
+use crate::stage::command::{Answer, Command, Map};
 use crate::stage::failure::Failure;
 
-/// A process of a case, as the case sees it.
+/// A process of a case that takes commands of one kind, as the case sees it.
 #[derive(Debug)]
-pub(crate) struct Party {
-    pub(crate) name: String,
-    pub(crate) pid: Pid,
-    to: Fd,
-    from: Lines,
-    /// A child of this process: its end is told.
-    child: bool,
-    reaped: bool,
+pub(crate) struct Party<Own> {
+    pub(crate) link: Link,
+    own: PhantomData<fn(Own)>,
 }
 
-impl Party {
+impl<Own: Serialize> Party<Own> {
     /// Forks; the child runs `body` with its end of the pipes and exits.
-    pub(crate) fn fork(name: &str, body: impl FnOnce(Control)) -> Result<Party, Failure> {
+    pub(crate) fn fork(name: &str, body: impl FnOnce(Control<Own>)) -> Result<Party<Own>, Failure> {
         let (pid, to, from) = fork_with_pipes(name, |control| {
             let _ = sys::die_with_parent();
             body(control);
         })?;
-        Ok(Party {
+        Ok(Party::new(Link {
             name: name.to_owned(),
             pid,
             to,
             from: Lines::new(from),
             child: true,
             reaped: false,
-        })
+        }))
     }
 
-    /// Speaks to process `pid`, which process `parent` has forked: the ends of its pipes are these descriptors there.
-    pub(crate) fn adopt(
-        name: &str,
-        pid: Pid,
-        parent: Pid,
-        (to, from): (i32, i32),
-    ) -> Result<Party, Failure> {
-        let path = |number: i32| format!("/proc/{parent}/fd/{number}");
-        Ok(Party {
+    fn new(link: Link) -> Party<Own> {
+        Party {
+            link,
+            own: PhantomData,
+        }
+    }
+
+    /// Has the process fork one like itself.
+    pub(crate) fn fork_child(&mut self, name: &str) -> Result<Party<Own>, Failure> {
+        let command = Command::Fork {
             name: name.to_owned(),
-            pid,
+        };
+        let answer = self.ask_good(&command)?;
+        self.adopt(name, &answer)?
+            .ok_or_else(|| self.link.strange(&answer))
+    }
+
+    /// Takes over the process that this one has forked, if `answer` says so.
+    pub(crate) fn adopt(&self, name: &str, answer: &Answer) -> Result<Option<Party<Own>>, Failure> {
+        let Answer::Forked { pid, to, from } = *answer else {
+            return Ok(None);
+        };
+        let path = |number: i32| format!("/proc/{}/fd/{number}", self.link.pid);
+        Ok(Some(Party::new(Link {
+            name: name.to_owned(),
+            pid: Pid(pid),
             to: Fd::open(&path(to), OpenFlags::WRITE)?,
             from: Lines::new(Fd::open(&path(from), OpenFlags::READ)?),
             child: false,
             reaped: false,
-        })
+        })))
     }
 
-    /// Tells it something and takes whatever it answers.
-    pub(crate) fn ask(&mut self, command: &Command) -> Result<Answer, Failure> {
-        self.tell(command)?;
-        self.hear()
-    }
-
-    /// Tells it something; the answer is taken later, with [`Party::hear`].
-    pub(crate) fn tell(&mut self, command: &Command) -> Result<(), Failure> {
+    /// Sends a command; [`Link::hear`] takes the answer.
+    pub(crate) fn tell(&mut self, command: &Command<Own>) -> Result<(), Failure> {
         let line = serde_json::to_string(command).expect("a command is plain data") + "\n";
-        match self.to.write_all(line.as_bytes()) {
+        match self.link.to.write_all(line.as_bytes()) {
             Ok(()) => Ok(()),
-            Err(_) => Err(self.died()),
+            Err(_) => Err(self.link.died()),
         }
     }
 
-    /// Its next answer.
+    /// Sends a command and returns the answer, whatever it is.
+    pub(crate) fn ask(&mut self, command: &Command<Own>) -> Result<Answer, Failure> {
+        self.tell(command)?;
+        self.link.hear()
+    }
+
+    /// Sends a command that must succeed.
+    pub(crate) fn ask_good(&mut self, command: &Command<Own>) -> Result<Answer, Failure> {
+        self.tell(command)?;
+        self.link.hear_good()
+    }
+
+    /// Sends a command; returns the error number if the kernel refuses.
+    pub(crate) fn ask_or_errno(
+        &mut self,
+        command: &Command<Own>,
+    ) -> Result<Result<Answer, Errno>, Failure> {
+        self.tell(command)?;
+        self.link.hear_or_errno()
+    }
+
+    /// Sends one of the process's own commands, which must succeed.
+    pub(crate) fn own(&mut self, command: Own) -> Result<Answer, Failure> {
+        self.ask_good(&Command::Own(command))
+    }
+
+    /// Sends one of the process's own commands; returns the error number if the kernel refuses.
+    pub(crate) fn try_own(&mut self, command: Own) -> Result<Result<Answer, Errno>, Failure> {
+        self.ask_or_errno(&Command::Own(command))
+    }
+
+    /// Sends commands that must succeed, and returns their answers when all are done.
+    pub(crate) fn ask_at_once(
+        &mut self,
+        commands: Vec<Command<Own>>,
+    ) -> Result<Vec<Answer>, Failure> {
+        match self.ask_good(&Command::AtOnce(commands))? {
+            Answer::Each(answers) => Ok(answers),
+            other => Err(self.link.strange(&other)),
+        }
+    }
+
+    /// Lets the process end by itself, with everything it has mapped still mapped.
+    pub(crate) fn quit(&mut self) -> Result<(), Failure> {
+        self.tell(&Command::Quit)?;
+        match self.link.reap()? {
+            None | Some(Ended::Code(0)) => Ok(()),
+            Some(ended) => Err(self.link.failed(ended)),
+        }
+    }
+}
+
+/// The pipes to a process of a case, and the process's number: all that does not depend on its commands.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) name: String,
+    pub(crate) pid: Pid,
+    to: Fd,
+    from: Lines,
+    /// True for a child of this process, whose exit status can be had.
+    child: bool,
+    reaped: bool,
+}
+
+impl Link {
+    /// Returns the next answer.
     pub(crate) fn hear(&mut self) -> Result<Answer, Failure> {
         match self.from.next()? {
             None => Err(self.died()),
@@ -81,12 +154,29 @@ impl Party {
         }
     }
 
-    /// An answer is there, or comes within `time`.
+    /// Returns the next answer, which must be no refusal and no failure.
+    pub(crate) fn hear_good(&mut self) -> Result<Answer, Failure> {
+        match self.hear()? {
+            bad if bad.is_bad() => Err(Failure::new(format!("{}: {}", self.name, bad.describe()))),
+            good => Ok(good),
+        }
+    }
+
+    /// Returns the next answer, or the error number if the kernel refused.
+    pub(crate) fn hear_or_errno(&mut self) -> Result<Result<Answer, Errno>, Failure> {
+        match self.hear()? {
+            Answer::Refused { errno, .. } => Ok(Err(Errno::from_raw(errno))),
+            Answer::Failed(why) => Err(Failure::new(format!("{}: {why}", self.name))),
+            good => Ok(Ok(good)),
+        }
+    }
+
+    /// Returns true if an answer is there or comes within `time`.
     pub(crate) fn answers_within(&self, time: Duration) -> Result<bool, Failure> {
         Ok(sys::poll(&[&*self.from.fd], Some(time))?[0].any())
     }
 
-    /// It is stopped: state T in proc_pid_stat(5).
+    /// Returns true if the process is stopped: state T in proc_pid_stat(5).
     pub(crate) fn is_stopped(&self) -> Result<bool, Failure> {
         let stat = sys::read_text(&format!("/proc/{}/stat", self.pid.0))?;
         Ok(stat
@@ -95,58 +185,36 @@ impl Party {
             .is_some_and(|rest| rest.trim_start().starts_with('T')))
     }
 
-    /// Its next answer, which must be no refusal and no failure.
-    pub(crate) fn hear_good(&mut self) -> Result<Answer, Failure> {
-        match self.hear()? {
-            bad if bad.is_bad() => Err(Failure::new(format!("{}: {}", self.name, bad.describe()))),
-            good => Ok(good),
-        }
-    }
-
-    /// Tells it something; the error number where the kernel refuses.
-    pub(crate) fn try_done(&mut self, command: &Command) -> Result<Result<(), Errno>, Failure> {
-        self.tell(command)?;
-        self.hear_done()
-    }
-
-    /// It has done what it was told; the error number where the kernel refused.
-    pub(crate) fn hear_done(&mut self) -> Result<Result<(), Errno>, Failure> {
-        match self.hear()? {
-            Answer::Done => Ok(Ok(())),
-            Answer::Refused { errno, .. } => Ok(Err(Errno::from_raw(errno))),
-            other => Err(self.strange(&other)),
-        }
-    }
-
-    /// Tells it something that must go well.
-    pub(crate) fn ask_good(&mut self, command: &Command) -> Result<Answer, Failure> {
-        self.tell(command)?;
-        self.hear_good()
-    }
-
-    /// Tells it several things, which must go well, and takes what came of each when all are done.
-    pub(crate) fn ask_at_once(&mut self, commands: Vec<Command>) -> Result<Vec<Answer>, Failure> {
-        match self.ask_good(&Command::AtOnce(commands))? {
-            Answer::Each(answers) => Ok(answers),
-            other => Err(self.strange(&other)),
-        }
-    }
-
-    /// An answer of the wrong kind: a mistake in the case.
+    /// Failure for an answer of the wrong kind, which is a mistake in the case.
     pub(crate) fn strange(&self, answer: &Answer) -> Failure {
         Failure::new(format!("{} answered {answer:?}", self.name))
     }
 
-    /// Lets it end by itself, with everything it has mapped still mapped.
-    pub(crate) fn quit(&mut self) -> Result<(), Failure> {
-        self.tell(&Command::Quit)?;
-        match self.reap()? {
-            None | Some(Ended::Code(0)) => Ok(()),
-            Some(ended) => Err(self.failed(ended)),
+    /// Returns the mapping that was made.
+    pub(crate) fn map(&self, answer: Answer) -> Result<Map, Failure> {
+        match answer {
+            Answer::Map(map) => Ok(map),
+            other => Err(self.strange(&other)),
         }
     }
 
-    /// Kills it, and waits until it is gone.
+    /// Returns the number that was asked for.
+    pub(crate) fn number(&self, answer: Answer) -> Result<u64, Failure> {
+        match answer {
+            Answer::Number(number) => Ok(number),
+            other => Err(self.strange(&other)),
+        }
+    }
+
+    /// Returns the time that all writes took, and all reads.
+    pub(crate) fn times(&self, answer: Answer) -> Result<[Duration; 2], Failure> {
+        match answer {
+            Answer::Nanos { written, read } => Ok([written, read].map(Duration::from_nanos)),
+            other => Err(self.strange(&other)),
+        }
+    }
+
+    /// Kills the process, and waits until it is gone.
     pub(crate) fn kill(&mut self) -> Result<(), Failure> {
         sys::kill(Target::Process(self.pid), Signal::Kill)?;
         match self.reap()? {
@@ -158,8 +226,8 @@ impl Party {
         }
     }
 
-    /// Waits until it is gone; how it ended. Of one that is no child the end of its pipe tells, and not how: its memory
-    /// goes before its descriptors do (kernel/exit.c, do_exit()).
+    /// Waits until the process is gone, and returns its exit status if it is a child of this one. The end of any other
+    /// process shows in the end of its pipe: memory goes before descriptors do (kernel/exit.c, do_exit()).
     fn reap(&mut self) -> Result<Option<Ended>, Failure> {
         let ended = match self.child {
             true => Some(sys::wait(self.pid)?),
@@ -172,10 +240,10 @@ impl Party {
         Ok(ended)
     }
 
-    /// It ended although nobody told it to.
+    /// Failure for a process that ended without being asked to.
     fn died(&mut self) -> Failure {
         if self.reaped {
-            return Failure::new(format!("{} was spoken to after its end", self.name));
+            return Failure::new(format!("{} was used after its end", self.name));
         }
         match self.reap() {
             Ok(Some(ended)) => self.failed(ended),
@@ -184,7 +252,7 @@ impl Party {
         }
     }
 
-    /// How it ended, and why, if it has said so.
+    /// Failure with the exit status of the process, and the reason if it left one.
     fn failed(&mut self, ended: Ended) -> Failure {
         let why = match self.from.next() {
             Ok(Some(line)) => serde_json::from_str::<Answer>(&line).ok(),
@@ -195,10 +263,10 @@ impl Party {
     }
 }
 
-/// Has each of `commands` obeyed, up to the first that does not go well.
-pub(crate) fn obey_each<E>(
-    commands: Vec<Command>,
-    mut obey: impl FnMut(Command) -> Result<Answer, E>,
+/// Obeys `commands` in order, up to the first that fails.
+pub(crate) fn obey_each<Own, E>(
+    commands: Vec<Command<Own>>,
+    mut obey: impl FnMut(Command<Own>) -> Result<Answer, E>,
 ) -> Result<Answer, E> {
     let mut answers = Vec::new();
     for command in commands {
@@ -211,10 +279,11 @@ pub(crate) fn obey_each<E>(
     Ok(Answer::Each(answers))
 }
 
-/// Forks; the child runs `body` with its end of the pipes and exits. The child, where to speak to it and where it answers.
-pub(crate) fn fork_with_pipes(
+/// Forks; the child runs `body` with its end of the pipes and exits. Returns the child and the other ends: for commands,
+/// and for answers.
+pub(crate) fn fork_with_pipes<Own>(
     name: &str,
-    body: impl FnOnce(Control),
+    body: impl FnOnce(Control<Own>),
 ) -> sys::Result<(Pid, Fd, Fd)> {
     let (commands_out, commands_in) = sys::pipe()?;
     let (answers_out, answers_in) = sys::pipe()?;
@@ -225,6 +294,7 @@ pub(crate) fn fork_with_pipes(
             body(Control {
                 commands: Lines::new(commands_out),
                 answers: answers_in,
+                own: PhantomData,
             });
             sys::exit(0)
         }
@@ -232,7 +302,7 @@ pub(crate) fn fork_with_pipes(
     }
 }
 
-/// The answer to a fork. The pipes stay open in `kept` for the case to find them.
+/// Returns the answer to a fork. The pipes stay open in `kept`, where the case finds them.
 pub(crate) fn answer_forked(
     forked: sys::Result<(Pid, Fd, Fd)>,
     kept: &mut Option<(Fd, Fd)>,
@@ -250,28 +320,23 @@ pub(crate) fn answer_forked(
 
 /// The pipes of a process of a case, as that process sees them.
 #[derive(Debug)]
-pub(crate) struct Control {
+pub(crate) struct Control<Own> {
     commands: Lines,
     answers: Fd,
+    own: PhantomData<fn() -> Own>,
 }
 
-impl Control {
-    /// The descriptor commands come from.
+impl<Own> Control<Own> {
+    /// Returns the descriptor that commands come from.
     pub(crate) fn fd(&self) -> Rc<Fd> {
         Rc::clone(&self.commands.fd)
     }
 
-    /// The next command; `None` where the case has ended.
-    pub(crate) fn command(&mut self) -> Option<Command> {
-        let line = self.commands.next().ok()??;
-        Some(serde_json::from_str(&line).expect("commands are written by the same program"))
-    }
-
-    /// Answers it.
+    /// Sends an answer.
     pub(crate) fn answer(&self, answer: &Answer) {
         let line = serde_json::to_string(answer).expect("an answer is plain data") + "\n";
         if self.answers.write_all(line.as_bytes()).is_err() {
-            // Nobody is left to answer to.
+            // The case has ended.
             sys::exit(1);
         }
     }
@@ -284,7 +349,15 @@ impl Control {
     }
 }
 
-/// Lines out of a pipe. One command is answered before the next is sent, so at most one line is ever on its way.
+impl<Own: DeserializeOwned> Control<Own> {
+    /// Returns the next command; `None` once the case has ended.
+    pub(crate) fn command(&mut self) -> Option<Command<Own>> {
+        let line = self.commands.next().ok()??;
+        Some(serde_json::from_str(&line).expect("commands are written by the same program"))
+    }
+}
+
+/// Lines out of a pipe. A command is answered before the next is sent, so at most one line is on its way.
 #[derive(Debug)]
 struct Lines {
     fd: Rc<Fd>,
@@ -299,7 +372,7 @@ impl Lines {
         }
     }
 
-    /// The next line; `None` at the end.
+    /// Returns the next line; `None` at the end.
     fn next(&mut self) -> sys::Result<Option<String>> {
         loop {
             if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
@@ -319,13 +392,18 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stage::command::ClientCommand;
 
-    fn echo(mut control: Control) {
+    fn party() -> Party<ClientCommand> {
+        Party::fork("p", echo).unwrap()
+    }
+
+    fn echo(mut control: Control<ClientCommand>) {
         while let Some(command) = control.command() {
             match command {
                 Command::Quit => return,
-                Command::Seen => control.answer(&Answer::Number(7)),
-                Command::Open => control.answer(&Answer::Failed("no".into())),
+                Command::Own(ClientCommand::Close) => control.answer(&Answer::Number(7)),
+                Command::Own(ClientCommand::Open) => control.answer(&Answer::Failed("no".into())),
                 _ => sys::exit(3),
             }
         }
@@ -333,20 +411,21 @@ mod tests {
 
     #[test]
     fn a_party_answers_and_quits() {
-        let mut party = Party::fork("p", echo).unwrap();
-        assert_eq!(party.ask(&Command::Seen), Ok(Answer::Number(7)));
-        assert_eq!(party.ask_good(&Command::Open), Err(Failure::new("p: no")));
+        let mut party = party();
+        assert_eq!(party.own(ClientCommand::Close), Ok(Answer::Number(7)));
+        let failure = Err(Failure::new("p: no"));
+        assert_eq!(party.own(ClientCommand::Open), failure);
         assert_eq!(party.quit(), Ok(()));
     }
 
     #[test]
-    fn the_end_of_a_party_is_told_by_whoever_asks_next() {
-        let mut party = Party::fork("p", echo).unwrap();
-        let answer = party.ask(&Command::Close);
+    fn the_end_of_a_party_is_reported_to_the_next_command() {
+        let mut party = self::party();
+        let answer = party.own(ClientCommand::Segfault);
         assert_eq!(answer, Err(Failure::new("p exited with status 3")));
-        let mut party = Party::fork("p", echo).unwrap();
-        assert_eq!(party.kill(), Ok(()));
-        let answer = party.ask(&Command::Seen);
-        assert_eq!(answer, Err(Failure::new("p was spoken to after its end")));
+        let mut party = self::party();
+        assert_eq!(party.link.kill(), Ok(()));
+        let answer = party.own(ClientCommand::Close);
+        assert_eq!(answer, Err(Failure::new("p was used after its end")));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use server::{Behaviour, Lazy, OnFault, OnMmap, OnReclaim, Seen};
 use sys::{Instant, sleep, write_file};
 
-use super::{Case, Failure, Process, Server, expect_that};
+use super::{Case, Client, Failure, Process, Server, expect_that};
 
 /// Holds every FUSE_DMMAP_FAULT.
 pub(crate) const HOLD: OnFault = OnFault::Hold { below: u64::MAX };
@@ -94,8 +94,8 @@ pub(crate) fn waiting_client(
     server: &mut Server,
     name: &str,
     len: usize,
-) -> Result<Process, Failure> {
-    let before = server.counted()?.0;
+) -> Result<Client, Failure> {
+    let before = server.count_maps()?.0;
     let mut client = case.client(name, server)?;
     client.start_map(0, len)?;
     await_seen(server, "a FUSE_MMAP", |seen| seen.mmaps > before)?;

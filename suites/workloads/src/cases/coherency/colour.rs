@@ -4,7 +4,7 @@
 use server::{Behaviour, OnMmap};
 use sys::{Errno, Fd, Mapping, Prot, Sharing, memfd, page_size};
 
-use crate::stage::{Case, Failure, Workload, expect};
+use crate::stage::{Case, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("reference", reference),

@@ -4,11 +4,11 @@
 use server::{Behaviour, Unanswered};
 use sys::{Errno, Fd, MountFlags, OpenFlags, list_dir, page_size};
 
-use super::{POPULATE, done, expect_nothing, prepare, walk, walk_with};
-use crate::stage::command::{Answer, Command, MemoryCommand};
+use super::{POPULATE, behave, done, expect_nothing, on, prepare, walk, walk_with};
+use crate::stage::command::Answer;
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
 use crate::stage::failing::failing;
-use crate::stage::{Case, Failure, Workload, expect, expect_that};
+use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("injected-room", room),
@@ -29,8 +29,7 @@ fn room(case: &mut Case) -> Result<(), Failure> {
         counters::set(LIMIT_PER_CONNECTION, 2)?;
         client.fill(map, 0, 2 * page, u64::from(nth))?;
         let last = client.cut(map, 2 * page)?;
-        let populate = || Command::Memory(last, MemoryCommand::Call(POPULATE));
-        let (failed, answer) = client.failing(nth, populate())?;
+        let (failed, answer) = client.failing(nth, on(last, POPULATE))?;
         if !done(&answer)? {
             client.call(last, POPULATE)?;
         }
@@ -56,8 +55,7 @@ fn accept(case: &mut Case) -> Result<(), Failure> {
             unanswered: Some(Unanswered::Init),
             ..Behaviour::default()
         })?;
-        let answer = Command::Behave(Behaviour::default());
-        let (failed, answer) = server.failing(nth, answer)?;
+        let (failed, answer) = server.failing(nth, behave(Behaviour::default()))?;
         if !done(&answer)? {
             server.behave(Behaviour::default())?;
         }

@@ -7,10 +7,9 @@ use sys::{Advice, Errno, page_size};
 
 use super::model::{Counts, Model, Outcome, WORD_AT, World};
 use super::step::{Place, Range, Step, Who};
-use crate::stage::command::{Map, Touched};
+use crate::stage::command::{Map, MappingCommand, Touched};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
-use crate::stage::memory_call::MemoryCall;
-use crate::stage::{Case, Failure, Process, Server, expect};
+use crate::stage::{Case, Client, Failure, Process, Server, expect};
 use server::Behaviour;
 
 /// A script that did not go as it should.
@@ -65,7 +64,7 @@ struct Player<'c> {
     case: &'c mut Case,
     period: u64,
     server: Actor<Server>,
-    processes: BTreeMap<u32, Actor<Process>>,
+    processes: BTreeMap<u32, Actor<Client>>,
     /// Pages the connection may have now.
     limit: u64,
 }
@@ -112,7 +111,7 @@ impl Player<'_> {
         let server = &mut self.server.process;
         let (mut mmaps, mut munmaps) = (expected.mmaps, expected.munmaps);
         if step.maps() {
-            (mmaps, munmaps) = server.counted()?;
+            (mmaps, munmaps) = server.count_maps()?;
         }
         if munmaps < expected.munmaps {
             munmaps = server.await_munmaps(expected.munmaps)?.munmaps;
@@ -200,7 +199,7 @@ impl Player<'_> {
             Step::Move { place, pages } => self.move_away(place, pages)?,
             Step::Zap(place) => {
                 let (process, map) = self.place(place)?;
-                process.call(map, MemoryCall::Advise(Advice::DontNeed))?;
+                process.call(map, MappingCommand::Advise(Advice::DontNeed))?;
             }
             Step::Store { place, page, word } => {
                 let (process, map) = self.place(place)?;
@@ -272,7 +271,7 @@ impl Player<'_> {
     fn move_away(&mut self, place: Place, left: u64) -> Result<(), Failure> {
         let period = self.period;
         let (process, map) = self.place(place)?;
-        let call = MemoryCall::Move {
+        let call = MappingCommand::Move {
             len: pages(left),
             residue: process.address(map)? % period,
             period,
@@ -330,20 +329,20 @@ impl Player<'_> {
         Ok((first * page_size() as u64, pages(range.pages)))
     }
 
-    fn client(&mut self, number: u32) -> Result<&mut Actor<Process>, Failure> {
+    fn client(&mut self, number: u32) -> Result<&mut Actor<Client>, Failure> {
         let client = self.processes.get_mut(&number);
         client.ok_or_else(|| Failure::new(format!("c{number} should be there")))
     }
 
-    fn remove(&mut self, number: u32) -> Result<Process, Failure> {
+    fn remove(&mut self, number: u32) -> Result<Client, Failure> {
         let client = self.processes.remove(&number);
         let client = client.ok_or_else(|| Failure::new(format!("c{number} should be there")))?;
         Ok(client.process)
     }
 
-    fn actor(&mut self, who: Who) -> Result<(&mut Process, &mut BTreeMap<u32, Map>), Failure> {
+    fn actor(&mut self, who: Who) -> Result<(&mut dyn Process, &mut BTreeMap<u32, Map>), Failure> {
         Ok(match who {
-            Who::Server => (&mut *self.server.process, &mut self.server.maps),
+            Who::Server => (&mut self.server.process, &mut self.server.maps),
             Who::Client(number) => {
                 let client = self.client(number)?;
                 (&mut client.process, &mut client.maps)
@@ -351,11 +350,11 @@ impl Player<'_> {
         })
     }
 
-    fn process(&mut self, who: Who) -> Result<&mut Process, Failure> {
+    fn process(&mut self, who: Who) -> Result<&mut dyn Process, Failure> {
         self.actor(who).map(|(process, _)| process)
     }
 
-    fn place(&mut self, place: Place) -> Result<(&mut Process, Map), Failure> {
+    fn place(&mut self, place: Place) -> Result<(&mut dyn Process, Map), Failure> {
         let (process, maps) = self.actor(place.who)?;
         let map = maps.get(&place.map).copied();
         let map = map.ok_or_else(|| Failure::new(format!("{place} should be there")))?;

@@ -13,7 +13,7 @@ use super::messages::{
 use crate::stage::command::{Map, Touched};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
 use crate::stage::waiting::{HOLD, MOMENT, await_request, behaviour, held};
-use crate::stage::{Case, Failure, Process, Server, Workload, expect, expect_that};
+use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("answers", answers),
@@ -84,7 +84,7 @@ fn bad_bodies(unique: u64, lengths: &[usize]) -> Vec<(String, Message)> {
 /// The pages of a mapping are those with these IDs, for the server as well.
 fn expect_shows(
     server: &mut Server,
-    client: &mut Process,
+    client: &mut Client,
     map: Map,
     page_id: u64,
     seed: u64,
@@ -190,7 +190,7 @@ const BODIES: &[usize] = &[0, 1, 8, 15, 17, 24, 4096];
 const NO_BODIES: &[usize] = &[1, 16, 4096];
 
 /// A server that holds FUSE_DMMAP_FAULT, with the pattern of 1 in its file, and a client that maps two pages of it.
-fn lazy_pair(case: &mut Case, how: Behaviour) -> Result<(Server, Process, Map), Failure> {
+fn lazy_pair(case: &mut Case, how: Behaviour) -> Result<(Server, Client, Map), Failure> {
     let server = case.serve_as(how)?;
     let mut client = case.client("client", &server)?;
     client.write_read(0, 2 * page_size(), 1)?;
@@ -199,7 +199,7 @@ fn lazy_pair(case: &mut Case, how: Behaviour) -> Result<(Server, Process, Map), 
 }
 
 /// Its touch has failed.
-fn expect_failed(after: &str, mut toucher: Process) -> Result<(), Failure> {
+fn expect_failed(after: &str, mut toucher: Client) -> Result<(), Failure> {
     let touched = toucher.finish_touch()?;
     expect(&format!("the touch after {after}"), touched, Touched::Fault)?;
     toucher.quit()
@@ -288,13 +288,13 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
     counters::set(LIMIT_PER_CONNECTION, limit as u64)?;
     client.fill(map, 0, full, 2)?;
     let id = server.page_id(0)?;
-    let ask = |server: &mut Server, client: &mut Process| {
+    let ask = |server: &mut Server, client: &mut Client| {
         let before = server.seen()?.unique(op::DMMAP_RECLAIM);
         let toucher = start_to_fail(client, map, full)?;
         let unique = await_request(server, op::DMMAP_RECLAIM, before)?;
         Ok::<_, Failure>((toucher, unique))
     };
-    let expect_kept = |after: &str, server: &Server, client: &mut Process| {
+    let expect_kept = |after: &str, server: &Server, client: &mut Client| {
         let what = format!("pages after {after}");
         expect(&what, server.pages()?, limit as u64)?;
         client.verify(map, 0, full, 2)

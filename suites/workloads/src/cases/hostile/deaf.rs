@@ -9,7 +9,7 @@ use sys::{Instant, Signal, page_size};
 
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
 use crate::stage::waiting::{HOLD, MOMENT, await_request, behaviour, held};
-use crate::stage::{Case, Failure, Process, Server, Workload, expect, expect_that};
+use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("deaf", deaf)];
 
@@ -22,7 +22,7 @@ const MAX_BACKGROUND: u64 = 12;
 /// Another connection, and a client of it.
 struct Elsewhere {
     server: Server,
-    client: Process,
+    client: Client,
     rounds: u64,
 }
 
@@ -45,7 +45,7 @@ impl Elsewhere {
 fn expect_killable(
     case: &mut Case,
     what: &str,
-    client: Process,
+    client: Client,
     elsewhere: &mut Elsewhere,
 ) -> Result<(), Failure> {
     expect_that(!client.is_done_within(MOMENT)?, || {

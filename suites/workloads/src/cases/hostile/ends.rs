@@ -8,7 +8,7 @@ use sys::{Errno, page_size};
 use crate::stage::command::{Map, Touched};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
 use crate::stage::waiting::{HOLD, MOMENT, await_request, await_seen, behaviour, held};
-use crate::stage::{Case, Failure, Process, Server, Workload, expect, expect_that};
+use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("dies-at", dies_at),
@@ -19,12 +19,12 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
 /// A server that fills pages, and a client with the first of three pages in use, filled with the pattern of 1.
 struct Scene {
     server: Server,
-    client: Process,
+    client: Client,
     map: Map,
 }
 
 /// What the server dies at.
-type Step = fn(&Case, Scene) -> Result<(Process, Map), Failure>;
+type Step = fn(&Case, Scene) -> Result<(Client, Map), Failure>;
 
 const STEPS: &[(&str, Step)] = &[
     ("FUSE_OPEN", at_open),
@@ -61,7 +61,7 @@ fn dies_at(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// What a client has of a server that is gone: its first page, and nothing else.
-fn expect_left(mut client: Process, map: Map) -> Result<(), Failure> {
+fn expect_left(mut client: Client, map: Map) -> Result<(), Failure> {
     let page = page_size();
     client.verify(map, 0, page, 1)?;
     expect("pages", counters::read(PAGES_TOTAL)?, 1)?;
@@ -79,22 +79,22 @@ fn expect_left(mut client: Process, map: Map) -> Result<(), Failure> {
     expect("pages at the end", counters::read(PAGES_TOTAL)?, 0)
 }
 
-fn at_open(case: &Case, mut scene: Scene) -> Result<(Process, Map), Failure> {
+fn at_open(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
     scene.server.behave(Behaviour {
         unanswered: Some(Unanswered::Open),
         ..Behaviour::lazy()
     })?;
     let before = scene.server.seen()?.unique(op::OPEN);
-    let mut other = case.client_to_be("other client", &scene.server)?;
+    let mut other = case.client_without_file("other client", &scene.server)?;
     other.start_open()?;
     await_request(&mut scene.server, op::OPEN, before)?;
     scene.server.kill()?;
-    expect("open", other.finish_open()?, Err(Errno::ECONNABORTED))?;
+    expect("open", other.finish_try_call()?, Err(Errno::ECONNABORTED))?;
     other.quit()?;
     Ok((scene.client, scene.map))
 }
 
-fn at_mmap(case: &Case, mut scene: Scene) -> Result<(Process, Map), Failure> {
+fn at_mmap(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
     scene.server.behave(Behaviour {
         mmap: OnMmap::Hold,
         ..Behaviour::lazy()
@@ -109,7 +109,7 @@ fn at_mmap(case: &Case, mut scene: Scene) -> Result<(Process, Map), Failure> {
     Ok((scene.client, scene.map))
 }
 
-fn at_fault(case: &Case, mut scene: Scene) -> Result<(Process, Map), Failure> {
+fn at_fault(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
     let page = page_size();
     scene.server.behave(behaviour(HOLD, OnReclaim::Save))?;
     let mut other = case.client("other client", &scene.server)?;
@@ -131,7 +131,7 @@ fn at_fault(case: &Case, mut scene: Scene) -> Result<(Process, Map), Failure> {
     Ok((scene.client, scene.map))
 }
 
-fn at_reclaim(case: &Case, mut scene: Scene) -> Result<(Process, Map), Failure> {
+fn at_reclaim(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
     let page = page_size();
     scene
         .server
@@ -158,7 +158,7 @@ fn at_reclaim(case: &Case, mut scene: Scene) -> Result<(Process, Map), Failure> 
     Ok((scene.client, scene.map))
 }
 
-fn at_munmap(case: &Case, mut scene: Scene) -> Result<(Process, Map), Failure> {
+fn at_munmap(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
     let page = page_size();
     scene.server.behave(Behaviour {
         unanswered: Some(Unanswered::Munmap),
@@ -177,7 +177,7 @@ fn at_munmap(case: &Case, mut scene: Scene) -> Result<(Process, Map), Failure> {
     Ok((scene.client, scene.map))
 }
 
-fn at_half_a_load(case: &Case, mut scene: Scene) -> Result<(Process, Map), Failure> {
+fn at_half_a_load(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
     let page = page_size();
     let far = 9 * page as u64;
     let mut other = case.client("other client", &scene.server)?;

@@ -10,7 +10,7 @@ use sys::Errno;
 
 use super::messages::{expect_said, expect_serves};
 use crate::stage::waiting::await_request;
-use crate::stage::{Case, Failure, Server, Workload, expect};
+use crate::stage::{Case, Failure, Process, Server, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("init", init), ("init-nobody", init_nobody)];
 
@@ -280,9 +280,8 @@ fn init(case: &mut Case) -> Result<(), Failure> {
 }
 
 fn expect_then(case: &Case, server: &mut Server, then: Then) -> Result<(), Failure> {
-    let mut client = case.client_to_be("client", server)?;
-    client.start_open()?;
-    let opened = client.finish_open()?;
+    let mut client = case.client_without_file("client", server)?;
+    let opened = client.try_open()?;
     match then {
         Then::Dead(errno) => {
             expect("open", opened, Err(errno))?;

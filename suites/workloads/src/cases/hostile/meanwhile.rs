@@ -8,7 +8,7 @@ use sys::{Errno, page_size, sleep};
 use super::messages::{load, mmap_out, start_to_fail};
 use crate::stage::command::Touched;
 use crate::stage::waiting::{MOMENT, await_request, await_seen, behaviour, holding, shrink_until};
-use crate::stage::{Case, Failure, Workload, expect, expect_that};
+use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("refused-together", refused_together),

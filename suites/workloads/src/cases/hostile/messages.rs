@@ -7,7 +7,7 @@ use sys::{Errno, page_size};
 
 use crate::stage::command::Map;
 use crate::stage::waiting::await_request;
-use crate::stage::{Case, Failure, Process, Server, expect};
+use crate::stage::{Case, Client, Failure, Process, Server, expect};
 
 /// The bit of `unique` that makes an answer one to the FUSE_INTERRUPT of the request (FUSE_INT_REQ_BIT).
 pub(super) const INTERRUPT: u64 = 1;
@@ -29,14 +29,14 @@ pub(super) fn mmap_out(page_id: u64, flags: u32, padding: u32) -> Vec<u8> {
 /// A client that has asked for two pages, and the request.
 pub(super) struct Asked<'p> {
     pub(super) server: &'p mut Server,
-    pub(super) client: &'p mut Process,
+    pub(super) client: &'p mut Client,
     pub(super) unique: u64,
 }
 
 impl<'p> Asked<'p> {
     pub(super) fn new(
         server: &'p mut Server,
-        client: &'p mut Process,
+        client: &'p mut Client,
     ) -> Result<Asked<'p>, Failure> {
         let before = server.seen()?.unique(op::MMAP);
         client.start_map(0, 2 * page_size())?;
@@ -66,7 +66,7 @@ impl<'p> Asked<'p> {
 /// Has the kernel touch the second page for the client; the request that waits for an answer.
 pub(super) fn touch_second(
     server: &mut Server,
-    client: &mut Process,
+    client: &mut Client,
     map: Map,
 ) -> Result<u64, Failure> {
     let before = server.seen()?.unique(op::DMMAP_FAULT);
@@ -76,7 +76,7 @@ pub(super) fn touch_second(
 
 /// A process with the mappings of `client` whose touch is to fail: the kernel touches byte `at` for it. On sparc64 it gets
 /// SIGBUS as well as EFAULT (arch/sparc/mm/fault_64.c, do_sparc64_fault), of which the Rust runtime survives one.
-pub(super) fn start_to_fail(client: &mut Process, map: Map, at: usize) -> Result<Process, Failure> {
+pub(super) fn start_to_fail(client: &mut Client, map: Map, at: usize) -> Result<Client, Failure> {
     let mut toucher = client.fork("toucher")?;
     toucher.start_probe(map, at)?;
     Ok(toucher)

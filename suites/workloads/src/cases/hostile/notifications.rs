@@ -9,7 +9,7 @@ use super::messages::{expect_said, expect_serves, id_end, load};
 use crate::stage::command::Touched;
 use crate::stage::counters::{self, PAGES_TOTAL};
 use crate::stage::waiting::await_seen;
-use crate::stage::{Case, Failure, Workload, expect};
+use crate::stage::{Case, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("notifications", notifications),

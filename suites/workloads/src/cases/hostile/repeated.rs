@@ -9,7 +9,7 @@ use super::messages::{AGAIN, Asked, INTERRUPT, UNKNOWN, expect_said, mmap_out, t
 use crate::stage::command::Touched;
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
 use crate::stage::waiting::{HOLD, await_request, behaviour, held};
-use crate::stage::{Case, Failure, Workload, expect};
+use crate::stage::{Case, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("repeated", repeated)];
 
@@ -71,7 +71,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     let asked = Asked::new(&mut server, &mut client)?;
     let first = asked.unique;
     let mut other = case.client("other client", &server)?;
-    expect("FUSE_NOTIFY_RESEND", server.notify(RESEND, vec![])?, Ok(()))?;
+    expect("FUSE_NOTIFY_RESEND", server.notify(RESEND, &[])?, Ok(()))?;
     let again = await_request(&mut server, op::MMAP, Some(first))?;
     expect("unique of what comes again", again, first | AGAIN)?;
     let late = Message::answer(first, &lazy);
@@ -88,7 +88,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     let of_other = other.finish_map()?;
     other.start_probe(of_other, 0)?;
     let first = await_request(&mut server, op::DMMAP_FAULT, Some(fault))?;
-    expect("FUSE_NOTIFY_RESEND", server.notify(RESEND, vec![])?, Ok(()))?;
+    expect("FUSE_NOTIFY_RESEND", server.notify(RESEND, &[])?, Ok(()))?;
     let again = await_request(&mut server, op::DMMAP_FAULT, Some(first))?;
     expect_said(
         &mut server,

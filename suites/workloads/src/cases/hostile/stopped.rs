@@ -4,7 +4,7 @@
 use sys::{Errno, Signal, page_size};
 
 use crate::stage::waiting::{held, waiting_client};
-use crate::stage::{Case, Failure, Process, Server, Workload, expect};
+use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect};
 use server::{Behaviour, OnMmap};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] =
@@ -14,7 +14,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] =
 const MAX_KEPT: u64 = 64;
 
 /// A client that waits for the answer to its FUSE_MMAP and is stopped.
-fn stopped_client(case: &Case, server: &mut Server, name: &str) -> Result<Process, Failure> {
+fn stopped_client(case: &Case, server: &mut Server, name: &str) -> Result<Client, Failure> {
     let client = waiting_client(case, server, name, 2 * page_size())?;
     client.signal(Signal::Stop)?;
     client.await_stopped()?;
@@ -22,7 +22,7 @@ fn stopped_client(case: &Case, server: &mut Server, name: &str) -> Result<Proces
 }
 
 /// A client that goes on gets its mapping, and sees what the server sees.
-fn expect_maps(server: &mut Server, client: &mut Process, word: u64) -> Result<(), Failure> {
+fn expect_maps(server: &mut Server, client: &mut Client, word: u64) -> Result<(), Failure> {
     client.signal(Signal::Continue)?;
     let map = client.finish_map()?;
     server.expect_store("its store, loaded by the server", client, map, word)
@@ -34,7 +34,7 @@ fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
     let mut client = stopped_client(case, &mut server, "client")?;
     server.behave(Behaviour::default())?;
     expect_maps(&mut server, &mut client, 1)?;
-    expect("FUSE_MMAPs and FUSE_MUNMAPs", server.counted()?, (1, 0))?;
+    expect("FUSE_MMAPs and FUSE_MUNMAPs", server.count_maps()?, (1, 0))?;
     client.quit()?;
     server.await_munmaps(1)?;
 
@@ -49,7 +49,7 @@ fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
     client.signal(Signal::Continue)?;
     let errno = client.finish_try_map()?.err();
     expect("its mmap", errno, Some(Errno::EACCES))?;
-    expect("FUSE_MMAPs and FUSE_MUNMAPs", server.counted()?, (2, 1))?;
+    expect("FUSE_MMAPs and FUSE_MUNMAPs", server.count_maps()?, (2, 1))?;
     client.quit()?;
 
     // Killed before the answer, and after it.
@@ -59,7 +59,7 @@ fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
         let client = stopped_client(case, &mut server, "killed client")?;
         if answered {
             server.behave(Behaviour::default())?;
-            expect("FUSE_MUNMAPs", server.counted()?.1, munmaps)?;
+            expect("FUSE_MUNMAPs", server.count_maps()?.1, munmaps)?;
         }
         client.kill()?;
         server.behave(Behaviour::default())?;
@@ -67,7 +67,7 @@ fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
         server.await_munmaps(munmaps)?;
         expect("mappings", server.counter("maps")?, 0)?;
     }
-    expect("FUSE_MMAPs in all", server.counted()?.0, 4)?;
+    expect("FUSE_MMAPs in all", server.count_maps()?.0, 4)?;
     server.quit()
 }
 
@@ -92,7 +92,11 @@ fn mmap_kept(case: &mut Case) -> Result<(), Failure> {
         server.await_munmaps(3 + number)?;
     }
     let all = clients.len() as u64;
-    expect("FUSE_MMAPs and FUSE_MUNMAPs", server.counted()?, (all, 4))?;
+    expect(
+        "FUSE_MMAPs and FUSE_MUNMAPs",
+        server.count_maps()?,
+        (all, 4),
+    )?;
 
     server.behave(Behaviour::default())?;
     for (client, word) in clients.iter_mut().zip(1..) {
@@ -100,7 +104,7 @@ fn mmap_kept(case: &mut Case) -> Result<(), Failure> {
     }
     expect(
         "FUSE_MMAPs and FUSE_MUNMAPs",
-        server.counted()?,
+        server.count_maps()?,
         (all + 4, 4),
     )?;
     for client in clients {

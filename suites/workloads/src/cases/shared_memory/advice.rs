@@ -4,9 +4,8 @@
 use sys::{Advice, Errno, Fd, OpenFlags, Prot, page_size, read_text, write_file};
 
 use super::{Pair, vm_flags};
-use crate::stage::command::{Map, Touched};
-use crate::stage::memory_call::MemoryCall;
-use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
+use crate::stage::command::{Map, MappingCommand, Touched};
+use crate::stage::{Case, Client, Failure, Process, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("protect", protect),
@@ -28,7 +27,7 @@ fn protect(case: &mut Case) -> Result<(), Failure> {
     for round in 1..=3 {
         let seed = 10 * round;
         pair.client
-            .call(pair.there, MemoryCall::Protect(Prot::None))?;
+            .call(pair.there, MappingCommand::Protect(Prot::None))?;
         for store in [false, true] {
             let touched = pair.client.touch(pair.there, page, store)?;
             expect("a touch of what is forbidden", touched, Touched::Segv)?;
@@ -39,13 +38,13 @@ fn protect(case: &mut Case) -> Result<(), Failure> {
         pair.client.verify(again, 0, pair.len, seed)?;
 
         pair.client
-            .call(pair.there, MemoryCall::Protect(Prot::Read))?;
+            .call(pair.there, MappingCommand::Protect(Prot::Read))?;
         pair.client.verify(pair.there, 0, pair.len, seed)?;
         let touched = pair.client.touch(pair.there, 0, true)?;
         expect("a store to what may be read", touched, Touched::Segv)?;
 
         pair.client
-            .call(pair.there, MemoryCall::Protect(Prot::ReadWrite))?;
+            .call(pair.there, MappingCommand::Protect(Prot::ReadWrite))?;
         pair.agree(seed + 1)?;
         pair.client.verify(again, 0, pair.len, seed + 2)?;
         pair.client.fill(pair.there, 0, pair.len, seed + 3)?;
@@ -54,7 +53,8 @@ fn protect(case: &mut Case) -> Result<(), Failure> {
     // A part of it, so that it is three in between.
     let middle = pair.client.cut(pair.there, page)?;
     let last = pair.client.cut(middle, page)?;
-    pair.client.call(middle, MemoryCall::Protect(Prot::None))?;
+    pair.client
+        .call(middle, MappingCommand::Protect(Prot::None))?;
     let touched = pair.client.touch(middle, 0, false)?;
     expect("a touch of the middle", touched, Touched::Segv)?;
     pair.client.verify(pair.there, 0, page, 33)?;
@@ -62,7 +62,7 @@ fn protect(case: &mut Case) -> Result<(), Failure> {
     let same = pair.server.load(pair.here, 2 * page)?;
     expect("a word behind it", word, same)?;
     pair.client
-        .call(middle, MemoryCall::Protect(Prot::ReadWrite))?;
+        .call(middle, MappingCommand::Protect(Prot::ReadWrite))?;
     pair.client.store(middle, 0, 5)?;
     let word = pair.server.load(pair.here, page)?;
     expect("a store to the middle afterwards", word, 5)?;
@@ -82,14 +82,14 @@ fn readonly(case: &mut Case) -> Result<(), Failure> {
     let map = reader.map_readonly(0, pair.len)?;
     reader.verify(map, 0, pair.len, 2)?;
     for round in 0..2 {
-        let answer = reader.try_call(map, MemoryCall::Protect(Prot::ReadWrite))?;
+        let answer = reader.try_call(map, MappingCommand::Protect(Prot::ReadWrite))?;
         expect("mprotect for writing", answer, Err(Errno::EACCES))?;
         let touched = reader.touch(map, page, true)?;
         expect("a store", touched, Touched::Segv)?;
         pair.client.fill(pair.there, 0, pair.len, 10 + round)?;
         reader.verify(map, 0, pair.len, 10 + round)?;
-        reader.call(map, MemoryCall::Protect(Prot::None))?;
-        reader.call(map, MemoryCall::Protect(Prot::Read))?;
+        reader.call(map, MappingCommand::Protect(Prot::None))?;
+        reader.call(map, MappingCommand::Protect(Prot::Read))?;
     }
     reader.verify(map, 0, pair.len, 11)?;
     reader.quit()?;
@@ -99,7 +99,7 @@ fn readonly(case: &mut Case) -> Result<(), Failure> {
     let touched = pair.client.touch(map, 0, true)?;
     expect("a store to what was mapped to read", touched, Touched::Segv)?;
     pair.client
-        .call(map, MemoryCall::Protect(Prot::ReadWrite))?;
+        .call(map, MappingCommand::Protect(Prot::ReadWrite))?;
     pair.client.fill(map, 0, pair.len, 20)?;
     pair.server.verify(pair.here, 0, pair.len, 20)?;
     pair.client.quit()?;
@@ -141,7 +141,7 @@ fn advice(case: &mut Case) -> Result<(), Failure> {
         let frames = frames(&mut pair.client, pair.there)?;
         let answer = pair
             .client
-            .try_call(pair.there, MemoryCall::Advise(*advice))?;
+            .try_call(pair.there, MappingCommand::Advise(*advice))?;
         expect_that(allowed.contains(&answer.err()), || {
             format!("{advice:?}: expected one of {allowed:?}, found {answer:?}")
         })?;
@@ -162,7 +162,9 @@ fn advice(case: &mut Case) -> Result<(), Failure> {
         let word = pair.server.load(pair.here, 2 * page)?;
         pair.server.unmap(pair.here)?;
         let tail = pair.client.cut(pair.there, page)?;
-        let answer = pair.client.try_call(tail, MemoryCall::Advise(*advice))?;
+        let answer = pair
+            .client
+            .try_call(tail, MappingCommand::Advise(*advice))?;
         expect_that(allowed.contains(&answer.err()), || {
             format!("{advice:?} of a part: expected one of {allowed:?}, found {answer:?}")
         })?;
@@ -185,7 +187,7 @@ fn advice(case: &mut Case) -> Result<(), Failure> {
     pair.server.quit()
 }
 
-fn frames(process: &mut Process, map: Map) -> Result<Vec<u64>, Failure> {
+fn frames(process: &mut Client, map: Map) -> Result<Vec<u64>, Failure> {
     (0..3)
         .map(|index| {
             process.load(map, index * page_size())?;
@@ -208,10 +210,10 @@ fn populate(case: &mut Case) -> Result<(), Failure> {
     pair.server.fill(pair.here, page, page, 1)?;
     expect("pages before", pair.server.pages()?, 1)?;
     let tail = pair.client.cut(pair.there, 2 * page)?;
-    let read = MemoryCall::Advise(Advice::PopulateRead);
+    let read = MappingCommand::Advise(Advice::PopulateRead);
     pair.client.call(pair.there, read)?;
     expect("pages after reading", pair.server.pages()?, 2)?;
-    let write = MemoryCall::Advise(Advice::PopulateWrite);
+    let write = MappingCommand::Advise(Advice::PopulateWrite);
     pair.client.call(tail, write)?;
     expect("pages after writing", pair.server.pages()?, 4)?;
     pair.client.verify_zero(pair.there, 0, page)?;
@@ -228,19 +230,19 @@ fn dont_fork(case: &mut Case) -> Result<(), Failure> {
     let mut pair = Pair::new(case, 0, 2)?;
     pair.agree(1)?;
     pair.client
-        .call(pair.there, MemoryCall::Advise(Advice::DontFork))?;
+        .call(pair.there, MappingCommand::Advise(Advice::DontFork))?;
     for store in [false, true] {
         let touched = pair.client.touch(pair.there, 0, store)?;
         expect("a child's touch", touched, Touched::Segv)?;
     }
     pair.agree(3)?;
     pair.client
-        .call(pair.there, MemoryCall::Advise(Advice::DoFork))?;
+        .call(pair.there, MappingCommand::Advise(Advice::DoFork))?;
     let touched = pair.client.touch(pair.there, 0, true)?;
     expect("a child's touch, inherited", touched, Touched::Well)?;
 
     pair.client
-        .call(pair.there, MemoryCall::Advise(Advice::DontFork))?;
+        .call(pair.there, MappingCommand::Advise(Advice::DontFork))?;
     let child = pair.client.fork("child")?;
     let maps = read_text(&format!("/proc/{}/maps", child.pid()))?;
     expect_that(!maps.contains(&pair.server.path), || {
@@ -260,7 +262,7 @@ fn dont_fork(case: &mut Case) -> Result<(), Failure> {
 fn lock_sync(case: &mut Case) -> Result<(), Failure> {
     let mut pair = Pair::new(case, 0, 3)?;
     pair.agree(1)?;
-    pair.client.call(pair.there, MemoryCall::Lock)?;
+    pair.client.call(pair.there, MappingCommand::Lock)?;
     let flags = vm_flags(&mut pair.client, pair.there)?;
     expect_that(!flags.contains(&"lo".to_owned()), || {
         format!("the mapping is locked: {flags:?}")
@@ -268,7 +270,7 @@ fn lock_sync(case: &mut Case) -> Result<(), Failure> {
     expect("VmLck", locked(&pair.client)?.as_str(), "0 kB")?;
     pair.client.verify(pair.there, 0, pair.len, 2)?;
     pair.agree(3)?;
-    pair.client.call(pair.there, MemoryCall::Unlock)?;
+    pair.client.call(pair.there, MappingCommand::Unlock)?;
     pair.agree(5)?;
 
     let flags = OpenFlags::READ | OpenFlags::WRITE;
@@ -277,46 +279,48 @@ fn lock_sync(case: &mut Case) -> Result<(), Failure> {
     case.log(&format!("fsync: {fsync:?}"));
     let answer = pair
         .client
-        .try_call(pair.there, MemoryCall::Sync { wait: true })?;
+        .try_call(pair.there, MappingCommand::Sync { wait: true })?;
     expect("msync, as fsync", answer, fsync)?;
     pair.client
-        .call(pair.there, MemoryCall::Sync { wait: false })?;
+        .call(pair.there, MappingCommand::Sync { wait: false })?;
     pair.client.verify(pair.there, 0, pair.len, 6)?;
     pair.agree(7)?;
     expect("pages", pair.server.pages()?, 3)?;
-    pair.client.call(pair.there, MemoryCall::Lock)?;
+    pair.client.call(pair.there, MappingCommand::Lock)?;
     pair.end(1)
 }
 
 /// `VmLck:` of `/proc/PID/status`.
-fn locked(process: &Process) -> Result<String, Failure> {
+fn locked(process: &Client) -> Result<String, Failure> {
     let text = read_text(&format!("/proc/{}/status", process.pid()))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmLck:"));
     let line = line.ok_or_else(|| Failure::new("/proc/PID/status has no VmLck"))?;
     Ok(line.trim().to_owned())
 }
 
+/// A core dump leaves the mapping out.
+fn expect_left_out(process: &mut impl Process, map: Map, when: &str) -> Result<(), Failure> {
+    let flags = vm_flags(process, map)?;
+    expect_that(flags.contains(&"dd".to_owned()), || {
+        format!("a dump would have the mapping {when}: {flags:?}")
+    })
+}
+
 /// The pages are in no core dump, and nothing can bring them there.
 fn no_dump(case: &mut Case) -> Result<(), Failure> {
     let (page, period) = (page_size(), case.period());
     let mut pair = Pair::new(case, 0, 4)?;
-    let expect_left_out = |process: &mut Process, map: Map, when: &str| {
-        let flags = vm_flags(process, map)?;
-        expect_that(flags.contains(&"dd".to_owned()), || {
-            format!("a dump would have the mapping {when}: {flags:?}")
-        })
-    };
     expect_left_out(&mut pair.client, pair.there, "when it is new")?;
     expect_left_out(&mut pair.server, pair.here, "of the server")?;
     pair.agree(1)?;
     let answer = pair
         .client
-        .try_call(pair.there, MemoryCall::Advise(Advice::DoDump))?;
+        .try_call(pair.there, MappingCommand::Advise(Advice::DoDump))?;
     expect("MADV_DODUMP", answer, Err(Errno::EINVAL))?;
     expect_left_out(&mut pair.client, pair.there, "after MADV_DODUMP")?;
     let answer = pair
         .server
-        .try_call(pair.here, MemoryCall::Advise(Advice::DoDump))?;
+        .try_call(pair.here, MappingCommand::Advise(Advice::DoDump))?;
     expect("the server's MADV_DODUMP", answer, Err(Errno::EINVAL))?;
     expect_left_out(&mut pair.server, pair.here, "after the server's")?;
 
@@ -324,10 +328,11 @@ fn no_dump(case: &mut Case) -> Result<(), Failure> {
     expect_left_out(&mut child, pair.there, "in a child")?;
     child.quit()?;
     let tail = pair.client.cut(pair.there, 2 * page)?;
-    pair.client.call(tail, MemoryCall::Protect(Prot::Read))?;
+    pair.client
+        .call(tail, MappingCommand::Protect(Prot::Read))?;
     expect_left_out(&mut pair.client, tail, "of a part")?;
     let residue = pair.client.area(pair.there)?.start % period;
-    let call = MemoryCall::Move {
+    let call = MappingCommand::Move {
         len: 2 * page,
         residue,
         period,

@@ -4,8 +4,8 @@
 use sys::{Errno, Pid, Stopped, page_size, read_memory, write_memory};
 
 use super::{Pair, expect_pattern};
-use crate::stage::memory_call::{MemoryCall, Other};
-use crate::stage::{Case, Failure, Workload, expect, pattern};
+use crate::stage::command::{MappingCommand, Other};
+use crate::stage::{Case, Failure, Process, Workload, expect, pattern};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("read-write", read_write),
@@ -29,13 +29,13 @@ fn read_write(case: &mut Case) -> Result<(), Failure> {
         for (at, len) in ranges() {
             // The first of all reads finds no page.
             seed += 10;
-            let read = |seed| MemoryCall::Read {
+            let read = |seed| MappingCommand::Read {
                 from: other,
                 at,
                 len,
                 seed,
             };
-            let write = |seed| MemoryCall::Write {
+            let write = |seed| MappingCommand::Write {
                 into: other,
                 at,
                 len,

@@ -15,7 +15,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
 ];
 
 /// What page 0 of a process's mapping has as its colour.
-fn colour(process: &mut Process, map: Map, period: u64) -> Result<u64, Failure> {
+fn colour(process: &mut impl Process, map: Map, period: u64) -> Result<u64, Failure> {
     Ok(process.area(map)?.start % period)
 }
 

@@ -4,9 +4,8 @@
 use sys::{Errno, page_size};
 
 use super::{Pair, off_colour};
-use crate::stage::command::Map;
-use crate::stage::memory_call::MemoryCall;
-use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
+use crate::stage::command::{Map, MappingCommand};
+use crate::stage::{Case, Client, Failure, Process, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("shrink", shrink),
@@ -24,7 +23,7 @@ fn shrink(case: &mut Case) -> Result<(), Failure> {
     pair.agree(1)?;
     pair.server.unmap(pair.here)?;
     pair.client
-        .call(pair.there, MemoryCall::Resize { len: 2 * page })?;
+        .call(pair.there, MappingCommand::Resize { len: 2 * page })?;
     expect("pages that are left", pair.server.pages()?, 2)?;
     expect("FUSE_MUNMAPs", pair.server.seen()?.munmaps, 0)?;
     pair.client.verify(pair.there, 0, 2 * page, 2)?;
@@ -44,11 +43,11 @@ fn shrink(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// Has a process move the first `len` bytes of a mapping to another address of the same colour.
-fn move_on(process: &mut Process, map: Map, len: usize, period: u64) -> Result<(), Failure> {
+fn move_on(process: &mut Client, map: Map, len: usize, period: u64) -> Result<(), Failure> {
     let (start, before) = (process.address(map)?, process.area(map)?);
     let offset = before.offset + (start - before.start);
     let residue = start % period;
-    let call = MemoryCall::Move {
+    let call = MappingCommand::Move {
         len,
         residue,
         period,
@@ -160,7 +159,7 @@ fn move_pieces(case: &mut Case) -> Result<(), Failure> {
 /// Has the client try to move its mapping to an address of the colour next to its own.
 fn try_off_colour(pair: &mut Pair, period: u64) -> Result<Result<(), Errno>, Failure> {
     let start = pair.client.area(pair.there)?.start;
-    let call = MemoryCall::Move {
+    let call = MappingCommand::Move {
         len: pair.len,
         residue: (start + page_size() as u64) % period,
         period,
@@ -202,18 +201,18 @@ fn no_growth(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut pair = Pair::new(case, 0, 3)?;
     pair.agree(1)?;
-    let grow = MemoryCall::Resize { len: 4 * page };
+    let grow = MappingCommand::Resize { len: 4 * page };
     let answer = pair.client.try_call(pair.there, grow)?;
     expect("growth", answer, Err(Errno::EFAULT))?;
     // VM_DONTEXPAND, mm/mremap.c: vma_to_resize().
-    let answer = pair.client.try_call(pair.there, MemoryCall::Leave)?;
+    let answer = pair.client.try_call(pair.there, MappingCommand::Leave)?;
     expect("MREMAP_DONTUNMAP", answer, Err(Errno::EINVAL))?;
     pair.client.verify(pair.there, 0, pair.len, 2)?;
     pair.agree(3)?;
     // Not even to where the mapping was before.
-    let shrink = MemoryCall::Resize { len: 2 * page };
+    let shrink = MappingCommand::Resize { len: 2 * page };
     pair.client.call(pair.there, shrink)?;
-    let grow = MemoryCall::Resize { len: 3 * page };
+    let grow = MappingCommand::Resize { len: 3 * page };
     let answer = pair.client.try_call(pair.there, grow)?;
     expect("growth back", answer, Err(Errno::EFAULT))?;
     pair.len = 2 * page;

@@ -6,9 +6,8 @@ use std::time::Duration;
 use sys::{Instant, OWNER_DIED, WAITERS, page_size, read_text, yield_now};
 
 use super::Pair;
-use crate::stage::command::Map;
-use crate::stage::memory_call::MemoryCall;
-use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
+use crate::stage::command::{Map, MappingCommand};
+use crate::stage::{Case, Client, Failure, Process, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("fork", fork),
@@ -79,14 +78,14 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// A way for a process to end.
-type End = fn(Process) -> Result<(), Failure>;
+type End = fn(Client) -> Result<(), Failure>;
 
 /// However parent, child and grandchild come to their ends, the last of them still shares, and its end is FUSE_MUNMAP.
 fn last_process(case: &mut Case) -> Result<(), Failure> {
     let orders: [([usize; 3], End); 3] = [
-        ([0, 1, 2], Process::quit),
-        ([2, 0, 1], Process::kill),
-        ([1, 2, 0], Process::quit),
+        ([0, 1, 2], Client::quit),
+        ([2, 0, 1], Client::kill),
+        ([1, 2, 0], Client::quit),
     ];
     for (order, end) in orders {
         let mut pair = Pair::new(case, 0, 2)?;
@@ -188,7 +187,7 @@ fn robust(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// A client with nothing open: the server, while it sleeps, cannot answer to a close.
-fn owner(case: &Case, pair: &Pair) -> Result<(Process, Map), Failure> {
+fn owner(case: &Case, pair: &Pair) -> Result<(Client, Map), Failure> {
     let mut owner = case.client("owner", &pair.server)?;
     let lock = owner.map(0, pair.len)?;
     owner.close()?;
@@ -197,32 +196,32 @@ fn owner(case: &Case, pair: &Pair) -> Result<(Process, Map), Failure> {
 
 /// `owner` has the lock, and `waiter` sleeps until it has not.
 fn wait_for(
-    owner: &mut Process,
+    owner: &mut impl Process,
     of_owner: Map,
-    waiter: &mut Process,
+    waiter: &mut impl Process,
     of_waiter: Map,
 ) -> Result<(), Failure> {
-    owner.call(of_owner, MemoryCall::OwnRobustly { at: ENTRY })?;
+    owner.call(of_owner, MappingCommand::OwnRobustly { at: ENTRY })?;
     let owned = owner.pid() | WAITERS;
     expect(
         "the lock that is owned",
         waiter.word(of_waiter, LOCK)?,
         owned,
     )?;
-    let sleep = MemoryCall::AwaitWake {
+    let sleep = MappingCommand::AwaitWake {
         at: LOCK,
         expected: owned,
     };
     waiter.start_call(of_waiter, sleep)?;
     // Nothing depends on who is faster.
-    owner.call(of_owner, MemoryCall::AwaitSleeper { at: LOCK })
+    owner.call(of_owner, MappingCommand::AwaitSleeper { at: LOCK })
 }
 
 /// The owner is killed, or becomes another program, which is an end to what it owned as well.
 fn end_and_inherit(
-    mut owner: Process,
+    mut owner: Client,
     by_exec: bool,
-    waiter: &mut Process,
+    waiter: &mut impl Process,
     of_waiter: Map,
 ) -> Result<(), Failure> {
     if by_exec {
@@ -235,7 +234,7 @@ fn end_and_inherit(
 }
 
 /// The owner has ended: `waiter` is woken and told.
-fn inherit(waiter: &mut Process, map: Map) -> Result<(), Failure> {
+fn inherit(waiter: &mut impl Process, map: Map) -> Result<(), Failure> {
     waiter.finish_call()?;
     let word = waiter.word(map, LOCK)?;
     expect(

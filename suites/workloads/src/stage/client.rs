@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A client of a case, as the case sees it.
+
+use std::time::Duration;
+
+use sys::Errno;
+
+use crate::stage::client_party::{self, Source};
+use crate::stage::command::{Answer, ClientCommand, Command, Map, MemoryCommand, Transfer};
+use crate::stage::failure::Failure;
+use crate::stage::party::{Link, Party};
+use crate::stage::process::Process;
+
+/// A process that maps the file of a server, or a descriptor of the case.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(super) party: Party<ClientCommand>,
+}
+
+impl Process for Client {
+    fn tell(&mut self, command: MemoryCommand) -> Result<(), Failure> {
+        self.party.tell(&Command::Memory(command))
+    }
+
+    fn ask_at_once(&mut self, commands: Vec<MemoryCommand>) -> Result<Vec<Answer>, Failure> {
+        let commands = commands.into_iter().map(Command::Memory).collect();
+        self.party.ask_at_once(commands)
+    }
+
+    fn link(&self) -> &Link {
+        &self.party.link
+    }
+
+    fn link_mut(&mut self) -> &mut Link {
+        &mut self.party.link
+    }
+}
+
+impl Client {
+    /// Starts a client that maps `source`.
+    pub(super) fn start(name: &str, source: &Source<'_>) -> Result<Client, Failure> {
+        let party = Party::fork(name, |control| client_party::run(control, source))?;
+        Ok(Client { party })
+    }
+
+    /// Has it fork a client like itself, with everything it has mapped under the same numbers. The child lives on when
+    /// its parent ends.
+    pub(crate) fn fork(&mut self, name: &str) -> Result<Client, Failure> {
+        let party = self.party.fork_child(name)?;
+        Ok(Client { party })
+    }
+
+    /// Opens the file.
+    pub(crate) fn open(&mut self) -> Result<(), Failure> {
+        self.party.own(ClientCommand::Open).map(drop)
+    }
+
+    /// Opens the file for reading alone.
+    pub(crate) fn open_readonly(&mut self) -> Result<(), Failure> {
+        self.party.own(ClientCommand::OpenReadonly).map(drop)
+    }
+
+    /// Opens the file; returns the error number if the kernel refuses.
+    pub(crate) fn try_open(&mut self) -> Result<Result<(), Errno>, Failure> {
+        self.start_open()?;
+        self.finish_try_call()
+    }
+
+    /// Starts to open the file; [`Process::finish_try_call`] waits for it.
+    pub(crate) fn start_open(&mut self) -> Result<(), Failure> {
+        self.party.tell(&Command::Own(ClientCommand::Open))
+    }
+
+    /// Closes the file. Mappings stay.
+    pub(crate) fn close(&mut self) -> Result<(), Failure> {
+        self.party.own(ClientCommand::Close).map(drop)
+    }
+
+    /// Writes a pattern with write(2) and reads it back with read(2).
+    pub(crate) fn write_read(&mut self, offset: u64, len: usize, seed: u64) -> Result<(), Failure> {
+        let command = ClientCommand::WriteRead { offset, len, seed };
+        self.party.own(command).map(drop)
+    }
+
+    /// Writes and reads `size` bytes with write(2) and read(2), `rounds` times. Returns how long all writes took, and all
+    /// reads.
+    pub(crate) fn throughput(
+        &mut self,
+        size: usize,
+        rounds: u32,
+    ) -> Result<[Duration; 2], Failure> {
+        let answer = self.party.own(ClientCommand::Throughput { size, rounds })?;
+        self.party.link.times(answer)
+    }
+
+    /// Maps, writes to every page, unmaps; `times` times. With `die`, children do, and kill themselves instead of
+    /// unmapping.
+    pub(crate) fn cycle(
+        &mut self,
+        offset: u64,
+        pages: usize,
+        times: u32,
+        die: bool,
+    ) -> Result<(), Failure> {
+        let command = ClientCommand::Cycle {
+            offset,
+            pages,
+            times,
+            die,
+        };
+        self.party.own(command).map(drop)
+    }
+
+    /// Writes `len` bytes from byte `at` of a mapping to byte `offset` of the file.
+    pub(crate) fn write_mapped(
+        &mut self,
+        map: Map,
+        at: usize,
+        len: usize,
+        offset: u64,
+    ) -> Result<(), Failure> {
+        self.start_write_mapped(map, at, len, offset)?;
+        self.finish_call()
+    }
+
+    /// Starts a [`Client::write_mapped`]; [`Process::finish_call`] waits for it.
+    pub(crate) fn start_write_mapped(
+        &mut self,
+        map: Map,
+        at: usize,
+        len: usize,
+        offset: u64,
+    ) -> Result<(), Failure> {
+        let transfer = Transfer {
+            map,
+            at,
+            len,
+            offset,
+        };
+        let command = ClientCommand::WriteMapped(transfer);
+        self.party.tell(&Command::Own(command))
+    }
+
+    /// Reads `len` bytes from byte `offset` of the file to byte `at` of a mapping.
+    pub(crate) fn read_mapped(
+        &mut self,
+        map: Map,
+        at: usize,
+        len: usize,
+        offset: u64,
+    ) -> Result<(), Failure> {
+        let transfer = Transfer {
+            map,
+            at,
+            len,
+            offset,
+        };
+        let command = ClientCommand::ReadMapped(transfer);
+        self.party.own(command).map(drop)
+    }
+
+    /// Touches memory that it does not have.
+    pub(crate) fn segfault(&mut self) -> Result<(), Failure> {
+        self.party.own(ClientCommand::Segfault).map(drop)
+    }
+
+    /// Starts to become a program that maps nothing, waits and answers nothing: it can only be killed.
+    pub(crate) fn start_exec(&mut self) -> Result<(), Failure> {
+        self.party.tell(&Command::Own(ClientCommand::Exec))
+    }
+
+    /// Lets the process end by itself, with everything still mapped.
+    pub(crate) fn quit(mut self) -> Result<(), Failure> {
+        self.party.quit()
+    }
+
+    /// Kills the process, and waits until it is gone.
+    pub(crate) fn kill(mut self) -> Result<(), Failure> {
+        self.party.link.kill()
+    }
+}

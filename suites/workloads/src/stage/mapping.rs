@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a process does with one of its mappings: loads and stores, system calls about it and with it as their buffer.
+
+use std::time::Duration;
+
+use sys::{Access, Fd, FutexWait, Instant, Mapping, page_size, read_text};
+
+use crate::stage::command::{Answer, Area, MappingCommand, Other, Touched};
+use crate::stage::{pattern, role};
+
+/// Longest wait for another process, as in [`crate::stage::role`].
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Obeys a command that leaves the mapping in its place among the others.
+pub(crate) fn obey(mapping: &mut Mapping, command: MappingCommand) -> Answer {
+    match command {
+        MappingCommand::Load { at } => Answer::Number(mapping.load(at)),
+        MappingCommand::Store { at, value } => {
+            mapping.store(at, value);
+            Answer::Done
+        }
+        MappingCommand::Word { at } => Answer::Number(mapping.load::<u32>(at).into()),
+        MappingCommand::Fill { at, len, seed } => {
+            mapping.copy_in(at, &pattern::bytes(seed, at, len));
+            Answer::Done
+        }
+        MappingCommand::Verify { at, len, seed } => {
+            verify(mapping, at, &pattern::bytes(seed, at, len))
+        }
+        MappingCommand::VerifyZero { at, len } => verify(mapping, at, &vec![0; len]),
+        MappingCommand::TimeTouches => {
+            let start = Instant::now();
+            for at in (0..mapping.len()).step_by(page_size()) {
+                mapping.load::<u64>(at);
+            }
+            Answer::Number(start.elapsed().as_nanos() as u64)
+        }
+        MappingCommand::Probe { at } => Answer::Touched(match mapping.probe(at) {
+            Ok(_) => Touched::Well,
+            Err(_) => Touched::Fault,
+        }),
+        MappingCommand::Touch { at, store } => {
+            let access = if store { Access::Store } else { Access::Load };
+            let ended = mapping.touch(at, access);
+            Answer::of(ended, |ended| Answer::Touched(ended.into()))
+        }
+        MappingCommand::Play(role) => match role::play(&role, mapping) {
+            Ok(figures) => Answer::Figures(figures),
+            Err(why) => Answer::Failed(why),
+        },
+        MappingCommand::Address => Answer::Number(mapping.address()),
+        MappingCommand::Area => match area(mapping.address()) {
+            Ok(Some(area)) => Answer::Area(area),
+            Ok(None) => Answer::Failed("/proc/self/maps does not show the mapping".into()),
+            Err(error) => error.into(),
+        },
+        MappingCommand::Frame { at } => frame(mapping, at),
+        MappingCommand::Resize { len } => Answer::done(mapping.resize(len)),
+        MappingCommand::Move {
+            len,
+            residue,
+            period,
+        } => Answer::done(
+            Mapping::room_at(len, residue, period).and_then(|room| mapping.move_to(room, len)),
+        ),
+        MappingCommand::Leave => Answer::done(mapping.leave().map(drop)),
+        MappingCommand::Protect(prot) => Answer::done(mapping.protect(prot)),
+        MappingCommand::Advise(advice) => Answer::done(mapping.advise(advice)),
+        MappingCommand::Lock => Answer::done(mapping.lock()),
+        MappingCommand::Unlock => Answer::done(mapping.unlock()),
+        MappingCommand::Sync { wait } => Answer::done(mapping.sync(wait)),
+        MappingCommand::Read {
+            from,
+            at,
+            len,
+            seed,
+        } => Answer::done(read(mapping, from, at, &pattern::bytes(seed, at, len))),
+        MappingCommand::Write {
+            into,
+            at,
+            len,
+            seed,
+        } => Answer::of(write(mapping, into, at, len), |found| {
+            let expected = pattern::bytes(seed, at, len);
+            Answer::compared(pattern::difference(at, &found, &expected))
+        }),
+        MappingCommand::OwnRobustly { at } => Answer::done(mapping.own_robustly(at)),
+        MappingCommand::AwaitSleeper { at } => await_sleeper(mapping, at),
+        MappingCommand::AwaitWake { at, expected } => await_wake(mapping, at, expected),
+        MappingCommand::Unmap | MappingCommand::Punch { .. } | MappingCommand::Cut { .. } => {
+            unreachable!("{command:?} changes which mappings there are")
+        }
+    }
+}
+
+/// Compares what is at byte `at`.
+fn verify(mapping: &Mapping, at: usize, expected: &[u8]) -> Answer {
+    let mut found = vec![0; expected.len()];
+    mapping.copy_out(at, &mut found);
+    Answer::compared(pattern::difference(at, &found, expected))
+}
+
+fn frame(mapping: &Mapping, at: usize) -> Answer {
+    match mapping.frame(at) {
+        Ok(Some(frame)) => Answer::Number(frame),
+        Ok(None) => Answer::Failed(format!("no page is present at byte {at:#x} of the mapping")),
+        Err(error) => error.into(),
+    }
+}
+
+/// Reads to byte `at` with the mapping as buffer; `bytes` are what comes.
+fn read(mapping: &Mapping, from: Other, at: usize, bytes: &[u8]) -> sys::Result<()> {
+    match from {
+        Other::Pipe => {
+            let (reads, writes) = sys::pipe()?;
+            writes.write_all(bytes)?;
+            mapping.read_from(at, bytes.len(), &reads, None)
+        }
+        Other::File => {
+            let file = sys::memfd("other", 0)?;
+            file.write_all(bytes)?;
+            mapping.read_from(at, bytes.len(), &file, Some(0))
+        }
+    }
+}
+
+/// Writes from byte `at` with the mapping as buffer; returns what arrived.
+fn write(mapping: &Mapping, into: Other, at: usize, len: usize) -> sys::Result<Vec<u8>> {
+    let whole = |fd: Fd| fd.read_to_end();
+    match into {
+        Other::Pipe => {
+            let (reads, writes) = sys::pipe()?;
+            mapping.write_to(at, len, &writes, None)?;
+            drop(writes);
+            whole(reads)
+        }
+        Other::File => {
+            let file = sys::memfd("other", 0)?;
+            mapping.write_to(at, len, &file, Some(0))?;
+            whole(file)
+        }
+    }
+}
+
+fn await_sleeper(mapping: &Mapping, at: usize) -> Answer {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        match mapping.futex_sleepers(at, 1) {
+            Ok(0) => sys::yield_now(),
+            Ok(_) => return Answer::Done,
+            Err(error) => return error.into(),
+        }
+    }
+    Answer::Failed(format!(
+        "no process came to wait on the futex at {at:#x} within {PATIENCE:?}"
+    ))
+}
+
+fn await_wake(mapping: &Mapping, at: usize, expected: u32) -> Answer {
+    match mapping.futex_wait(at, expected, PATIENCE) {
+        Err(error) => error.into(),
+        Ok(FutexWait::TimedOut) => Answer::Failed(format!(
+            "no process woke the futex at {at:#x} within {PATIENCE:?}; its word went from {expected:#x} to {:#x}",
+            mapping.load::<u32>(at)
+        )),
+        // The kernel looks at the word again when a sleeper was disturbed.
+        Ok(FutexWait::Woken | FutexWait::Changed) => Answer::Done,
+    }
+}
+
+/// Returns the line of `/proc/self/maps` that has `address` in it.
+fn area(address: u64) -> sys::Result<Option<Area>> {
+    let text = read_text("/proc/self/maps")?;
+    Ok(text
+        .lines()
+        .filter_map(parse_area)
+        .find(|area| (area.start..area.end).contains(&address)))
+}
+
+/// Parses `START-END MODE OFFSET DEVICE INODE PATH`, numbers in hex.
+fn parse_area(line: &str) -> Option<Area> {
+    let mut words = line.split_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+    Some(Area {
+        start: hex(start)?,
+        end: hex(end)?,
+        mode: words.next()?.to_owned(),
+        offset: hex(words.next()?)?,
+        path: words.nth(2).unwrap_or_default().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sys::{Prot, Sharing, memfd};
+
+    fn mapping() -> Mapping {
+        let file = memfd("calls", page_size() as u64).unwrap();
+        Mapping::of(&file, 0, page_size(), Prot::ReadWrite, Sharing::Shared).unwrap()
+    }
+
+    #[test]
+    fn a_line_of_maps_is_read() {
+        let line = "7f10a000-7f10c000 rw-s 00005000 00:1f 2                          /mnt/file";
+        assert_eq!(
+            parse_area(line),
+            Some(Area {
+                start: 0x7f10_a000,
+                end: 0x7f10_c000,
+                mode: "rw-s".into(),
+                offset: 0x5000,
+                path: "/mnt/file".into(),
+            })
+        );
+        assert_eq!(parse_area("nonsense"), None);
+    }
+
+    #[test]
+    fn what_goes_through_a_pipe_or_a_file_is_compared() {
+        let mut mapping = mapping();
+        let (at, len, seed) = (5, 300, 1);
+        for other in [Other::Pipe, Other::File] {
+            let read = MappingCommand::Read {
+                from: other,
+                at,
+                len,
+                seed,
+            };
+            assert_eq!(obey(&mut mapping, read), Answer::Done);
+            let write = |seed| MappingCommand::Write {
+                into: other,
+                at,
+                len,
+                seed,
+            };
+            assert_eq!(obey(&mut mapping, write(1)), Answer::Done);
+            let wrong = obey(&mut mapping, write(2));
+            assert!(matches!(wrong, Answer::Failed(_)), "{wrong:?}");
+        }
+    }
+}

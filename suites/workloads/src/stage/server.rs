@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The server of a case, as the case sees it.
+
+use std::time::Duration;
+
+use protocol::plan::Device;
+use server::{Behaviour, Message, Seen, Session};
+use sys::{Errno, page_size};
+
+use crate::stage::client::Client;
+use crate::stage::command::{
+    Answer, Command, Map, MappingCommand, MemoryCommand, PageBytes, ServerCommand,
+};
+use crate::stage::counters;
+use crate::stage::failure::{Failure, expect, expect_that};
+use crate::stage::party::{Link, Party};
+use crate::stage::process::Process;
+use crate::stage::server_party;
+
+/// Longest wait for FUSE_MUNMAPs that are on their way. They are sent when the unmap happens, so the limit only serves to
+/// name what is missing before the case's deadline does.
+const MUNMAP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Limits that a server enters before it accepts direct mmap.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Limits {
+    /// Pages that it may lock, having no privilege to lock more.
+    pub locked_pages: Option<usize>,
+    /// Memory cgroup to join, by its [`crate::stage::group::Group::door`].
+    pub group: Option<String>,
+}
+
+impl Limits {
+    /// Applies the limits to this process.
+    pub(super) fn enter(&self) -> sys::Result<()> {
+        if let Some(door) = &self.group {
+            // 0 is the process that writes.
+            sys::write_file(door, b"0")?;
+        }
+        if let Some(pages) = self.locked_pages {
+            sys::limit_locked_memory((pages * page_size()) as u64)?;
+        }
+        Ok(())
+    }
+}
+
+/// The server of a case: a process that maps its channel, and answers requests between commands.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(super) party: Party<ServerCommand>,
+    /// How it answers now.
+    behaviour: Behaviour,
+    /// The file that clients open.
+    pub(crate) path: String,
+    /// Directory of its connection's counters.
+    counters: String,
+    place: String,
+    device: Device,
+}
+
+impl Process for Server {
+    fn tell(&mut self, command: MemoryCommand) -> Result<(), Failure> {
+        self.party.tell(&Command::Memory(command))
+    }
+
+    fn ask_at_once(&mut self, commands: Vec<MemoryCommand>) -> Result<Vec<Answer>, Failure> {
+        let commands = commands.into_iter().map(Command::Memory).collect();
+        self.party.ask_at_once(commands)
+    }
+
+    fn link(&self) -> &Link {
+        &self.party.link
+    }
+
+    fn link_mut(&mut self) -> &mut Link {
+        &mut self.party.link
+    }
+}
+
+impl Server {
+    /// Starts a server. It serves when this returns.
+    pub(super) fn start(
+        device: Device,
+        name: &str,
+        behaviour: Behaviour,
+        limits: &Limits,
+    ) -> Result<Server, Failure> {
+        let place = match device {
+            Device::Fuse => format!("/run/dmmap/{name}"),
+            Device::Cuse => name.to_owned(),
+        };
+        if device == Device::Fuse && !sys::is_there(&place) {
+            sys::make_dir(&place)?;
+        }
+        let mut party = Party::fork("server", |control| {
+            server_party::run(control, device, &place, behaviour, limits);
+        })?;
+        party.link.hear_good()?;
+        let (path, counters) = match device {
+            Device::Fuse => (
+                format!("{place}/{}", Session::FILE),
+                counters::dir_of_mount(&place)?,
+            ),
+            Device::Cuse => (format!("/dev/{place}"), format!("/sys/class/cuse/{place}")),
+        };
+        Ok(Server {
+            party,
+            behaviour,
+            path,
+            counters,
+            place,
+            device,
+        })
+    }
+
+    /// Maps `pages` pages of the channel, from page ID `page_id`.
+    pub(crate) fn map_pages(&mut self, page_id: u64, pages: usize) -> Result<Map, Failure> {
+        let page = page_size();
+        self.map(page_id * page as u64, pages * page)
+    }
+
+    /// Returns the page ID that this server gives to byte `offset` of its file.
+    pub(crate) fn page_id(&self, offset: u64) -> Result<u64, Failure> {
+        let id = self.behaviour.mmap.page_id(offset, page_size() as u64);
+        id.ok_or_else(|| Failure::new("this server gives no page IDs"))
+    }
+
+    /// Changes how it answers.
+    pub(crate) fn behave(&mut self, behaviour: Behaviour) -> Result<(), Failure> {
+        self.behaviour = behaviour;
+        self.party.own(ServerCommand::Behave(behaviour)).map(drop)
+    }
+
+    /// Returns what it was asked so far.
+    pub(crate) fn seen(&mut self) -> Result<Seen, Failure> {
+        match self.party.own(ServerCommand::Seen)? {
+            Answer::Seen(seen) => Ok(*seen),
+            other => Err(self.party.link.strange(&other)),
+        }
+    }
+
+    /// Returns how many FUSE_MMAPs and FUSE_MUNMAPs it was sent so far.
+    pub(crate) fn count_maps(&mut self) -> Result<(u64, u64), Failure> {
+        match self.party.own(ServerCommand::CountMaps)? {
+            Answer::Words(words) if words.len() == 2 => Ok((words[0], words[1])),
+            other => Err(self.party.link.strange(&other)),
+        }
+    }
+
+    /// Waits until `count` FUSE_MUNMAPs have come in; returns what it was asked.
+    pub(crate) fn await_munmaps(&mut self, count: u64) -> Result<Seen, Failure> {
+        let millis = MUNMAP_PATIENCE.as_millis() as u64;
+        self.party
+            .own(ServerCommand::AwaitMunmaps { count, millis })?;
+        let seen = self.seen()?;
+        expect("FUSE_MUNMAPs the server saw", seen.munmaps, count)?;
+        Ok(seen)
+    }
+
+    /// Writes `len` bytes of the pattern of `seed` from byte `at` of page `page_id`, without mapping it; returns the
+    /// error number if the kernel refuses.
+    pub(crate) fn load_pages(
+        &mut self,
+        page_id: u64,
+        at: usize,
+        len: usize,
+        seed: u64,
+    ) -> Result<Result<(), Errno>, Failure> {
+        let bytes = PageBytes {
+            page_id,
+            at,
+            len,
+            seed,
+        };
+        let answer = self.party.try_own(ServerCommand::LoadPages(bytes))?;
+        Ok(answer.map(drop))
+    }
+
+    /// Reads up to `len` bytes from byte `at` of page `page_id`, without mapping it. Fails unless they are of the pattern
+    /// of `seed`. Returns how many there were, or the error number if the kernel refuses.
+    pub(crate) fn save_pages(
+        &mut self,
+        page_id: u64,
+        at: usize,
+        len: usize,
+        seed: u64,
+    ) -> Result<Result<usize, Errno>, Failure> {
+        let bytes = PageBytes {
+            page_id,
+            at,
+            len,
+            seed,
+        };
+        match self.party.try_own(ServerCommand::SavePages(bytes))? {
+            Ok(answer) => Ok(Ok(self.party.link.number(answer)? as usize)),
+            Err(errno) => Ok(Err(errno)),
+        }
+    }
+
+    /// Writes `len` bytes of the pattern of `first` from byte `at` of page `page_id` without mapping it, verifies them in
+    /// `map`, which shows the page, and reads them without mapping it. Then fills `map` with the pattern of `second`, and
+    /// reads that without mapping the page. No other process runs in between.
+    pub(crate) fn load_and_save(
+        &mut self,
+        (page_id, map): (u64, Map),
+        at: usize,
+        len: usize,
+        (first, second): (u64, u64),
+    ) -> Result<(), Failure> {
+        let memory = |command| Command::Memory(MemoryCommand::Mapping(map, command));
+        let bytes = |seed| PageBytes {
+            page_id,
+            at,
+            len,
+            seed,
+        };
+        let save = |seed| Command::Own(ServerCommand::SavePages(bytes(seed)));
+        let verify = MappingCommand::Verify {
+            at,
+            len,
+            seed: first,
+        };
+        let fill = MappingCommand::Fill {
+            at,
+            len,
+            seed: second,
+        };
+        let commands = vec![
+            Command::Own(ServerCommand::LoadPages(bytes(first))),
+            memory(verify),
+            save(first),
+            memory(fill),
+            save(second),
+        ];
+        let done = Answer::Done;
+        let saved = Answer::Number(len as u64);
+        let expected = [&done, &done, &saved, &done, &saved];
+        let answers = self.party.ask_at_once(commands)?;
+        expect_that(answers.iter().eq(expected), || {
+            format!("the server answered {answers:?}")
+        })
+    }
+
+    /// Reads the word of 8 bytes at byte `at` of each of `pages` pages, without mapping them. Returns the words that
+    /// came, or the error number if the kernel refuses.
+    pub(crate) fn save_words(
+        &mut self,
+        page_id: u64,
+        at: usize,
+        pages: usize,
+    ) -> Result<Result<Vec<u64>, Errno>, Failure> {
+        let command = ServerCommand::SaveWords { page_id, at, pages };
+        match self.party.try_own(command)? {
+            Ok(Answer::Words(words)) => Ok(Ok(words)),
+            Ok(other) => Err(self.party.link.strange(&other)),
+            Err(errno) => Ok(Err(errno)),
+        }
+    }
+
+    /// Frees pages; returns the error number if the kernel refuses.
+    pub(crate) fn free_pages(
+        &mut self,
+        page_id: u64,
+        count: u64,
+    ) -> Result<Result<(), Errno>, Failure> {
+        let command = ServerCommand::FreePages { page_id, count };
+        Ok(self.party.try_own(command)?.map(drop))
+    }
+
+    /// Sends a notification; returns the error number if the kernel refuses.
+    pub(crate) fn notify(&mut self, code: i32, body: &[u8]) -> Result<Result<(), Errno>, Failure> {
+        self.write(Message::notification(code, body))
+    }
+
+    /// Writes a message, right or wrong; returns the error number if the kernel refuses.
+    pub(crate) fn write(&mut self, message: Message) -> Result<Result<(), Errno>, Failure> {
+        let results = self.write_all(vec![message])?;
+        Ok(results[0])
+    }
+
+    /// Writes messages, and reads nothing before all are written; returns the result of each write.
+    pub(crate) fn write_all(
+        &mut self,
+        messages: Vec<Message>,
+    ) -> Result<Vec<Result<(), Errno>>, Failure> {
+        let result = |errno| match errno {
+            0 => Ok(()),
+            errno => Err(Errno::from_raw(errno)),
+        };
+        match self.party.own(ServerCommand::Write(messages))? {
+            Answer::Errnos(errnos) => Ok(errnos.into_iter().map(result).collect()),
+            other => Err(self.party.link.strange(&other)),
+        }
+    }
+
+    /// Closes the channel. Mappings stay.
+    pub(crate) fn close_channel(&mut self) -> Result<(), Failure> {
+        self.party.own(ServerCommand::CloseChannel).map(drop)
+    }
+
+    /// Forks a server that has the channel, the mappings and the requests that were held. The child does not listen to
+    /// the channel before its behaviour is set.
+    pub(crate) fn fork(&mut self, name: &str) -> Result<Server, Failure> {
+        Ok(Server {
+            party: self.party.fork_child(name)?,
+            behaviour: self.behaviour,
+            path: self.path.clone(),
+            counters: self.counters.clone(),
+            place: self.place.clone(),
+            device: self.device,
+        })
+    }
+
+    /// Ends the connection as `echo 1 > abort` does.
+    pub(crate) fn abort(&self) -> Result<(), Failure> {
+        Ok(sys::write_file(&format!("{}/abort", self.counters), b"1")?)
+    }
+
+    /// Name of its file: in its directory, or in /dev.
+    pub(crate) fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// A filesystem or a device.
+    pub(crate) fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Gives up root.
+    pub(crate) fn become_nobody(&mut self) -> Result<(), Failure> {
+        self.party.own(ServerCommand::BecomeNobody).map(drop)
+    }
+
+    /// Returns how many direct-mapped pages its connection has now.
+    pub(crate) fn pages(&self) -> Result<u64, Failure> {
+        self.counter("pages")
+    }
+
+    /// Returns a counter of its connection: `pages`, `maps`, `faults`, `reclaimed` or `refused`.
+    pub(crate) fn counter(&self, name: &str) -> Result<u64, Failure> {
+        counters::read(&format!("{}/dmmap_{name}", self.counters))
+    }
+
+    /// Fails unless the server loads what the client stores at the start of `map`, which shows the start of its file.
+    /// `what` names the load.
+    pub(crate) fn expect_store(
+        &mut self,
+        what: &str,
+        client: &mut Client,
+        map: Map,
+        word: u64,
+    ) -> Result<(), Failure> {
+        let here = self.map_pages(self.page_id(0)?, 1)?;
+        client.store(map, 0, word)?;
+        expect(what, self.load(here, 0)?, word)?;
+        self.unmap(here)
+    }
+
+    /// Writes and reads `size` bytes by page ID `rounds` times, from the start of its file on. Returns how long all
+    /// writes took, and all reads.
+    pub(crate) fn time_by_id(
+        &mut self,
+        size: usize,
+        rounds: u32,
+    ) -> Result<[Duration; 2], Failure> {
+        let page_id = self.page_id(0)?;
+        let answer = self.party.own(ServerCommand::TimeById {
+            page_id,
+            size,
+            rounds,
+        })?;
+        self.party.link.times(answer)
+    }
+
+    /// Lets the server end by itself, having unmounted its filesystem.
+    pub(crate) fn quit(mut self) -> Result<(), Failure> {
+        if self.device == Device::Fuse {
+            sys::unmount(&self.place)?;
+        }
+        self.party.quit()
+    }
+
+    /// Kills the process, and waits until it is gone. A mount stays until the case is over.
+    pub(crate) fn kill(mut self) -> Result<(), Failure> {
+        self.party.link.kill()
+    }
+}
