@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use crate::verdict::{CaseResult, Phase, RunResult, TargetResult};
+use crate::results::{CaseResult, Phase, RunResult, TargetResult};
 
 /// Something that happened in a run.
 #[derive(Clone, Debug)]

@@ -10,8 +10,8 @@ use protocol::record::Outcome;
 
 use crate::machine::process::End;
 use crate::oracle::{listener::Window, story};
+use crate::results::{Phase, Verdict};
 use crate::suite::Expect;
-use crate::verdict::{Phase, Verdict};
 use crate::watch::{BootEnd, EndRecord, Observation};
 
 /// The verdict on a case that started, on this target.

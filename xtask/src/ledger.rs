@@ -9,8 +9,8 @@ use crate::judge::{as_expected, in_words, judge, never_started};
 use crate::oracle::{Choice, listener::Heard, story};
 use crate::plan::Case;
 use crate::report::Events;
+use crate::results::{CaseResult, Phase, Provenance, TargetResult, Verdict, Watched};
 use crate::setup::accel::Chosen;
-use crate::verdict::{CaseResult, Phase, Provenance, TargetResult, Verdict, Watched};
 use crate::watch::{BootEnd, BootEvent, Observation};
 
 /// Findings of a case that reports have; the rest is in the files of the boot.

@@ -17,9 +17,9 @@ use crate::oracle::qemu::Qemu;
 use crate::oracle::{self, Choice, Oracle, Wanted};
 use crate::plan::Case;
 use crate::report::{self, Events};
+use crate::results::{Phase, RunResult, SCHEMA, TargetResult};
 use crate::setup::accel::{self, Accel};
 use crate::target::{QemuSpec, Target};
-use crate::verdict::{Phase, RunResult, SCHEMA, TargetResult};
 use crate::watch::clock::Limits;
 use crate::{coverage, interrupt, version};
 

@@ -71,21 +71,21 @@ pub(crate) struct CaseSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expect {
-    /// [`Verdict::Pass`](crate::verdict::Verdict::Pass).
+    /// [`Verdict::Pass`](crate::results::Verdict::Pass).
     #[default]
     Pass,
-    /// [`Verdict::Fail`](crate::verdict::Verdict::Fail).
+    /// [`Verdict::Fail`](crate::results::Verdict::Fail).
     Fail,
-    /// [`Verdict::Skip`](crate::verdict::Verdict::Skip).
+    /// [`Verdict::Skip`](crate::results::Verdict::Skip).
     Skip,
-    /// [`Verdict::Crash`](crate::verdict::Verdict::Crash).
+    /// [`Verdict::Crash`](crate::results::Verdict::Crash).
     Crash,
-    /// [`Verdict::Timeout`](crate::verdict::Verdict::Timeout).
+    /// [`Verdict::Timeout`](crate::results::Verdict::Timeout).
     Timeout,
 }
 
 impl Expect {
-    /// The word, as [`Verdict::word`](crate::verdict::Verdict::word) has it.
+    /// The word, as [`Verdict::word`](crate::results::Verdict::word) has it.
     pub fn word(self) -> &'static str {
         match self {
             Expect::Pass => "pass",

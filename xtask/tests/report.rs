@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use xtask::report::{Origin, write_all};
-use xtask::verdict::{CaseResult, Provenance, RunResult, SCHEMA, TargetResult, Verdict};
+use xtask::results::{CaseResult, Provenance, RunResult, SCHEMA, TargetResult, Verdict};
 
 fn report(dir: &Path, args: &[&str]) -> Output {
     let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));

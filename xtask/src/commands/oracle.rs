@@ -15,10 +15,10 @@ use crate::oracle::{Wanted, Wish, choice, story};
 use crate::paths::{self, checkout};
 use crate::plan::Filter;
 use crate::report::{self, Events, Origin, merge, words};
+use crate::results::RunResult;
 use crate::setup::accel::Accel;
 use crate::setup::table::columns;
 use crate::target::Target;
-use crate::verdict::RunResult;
 use crate::{interrupt, run};
 
 /// Does what the command line says; returns the exit code.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use super::line::{Finding, Message};
 use super::{CONFIG, Config, FINDINGS};
 use crate::report::boot_dir;
-use crate::verdict::{CaseResult, Found, RunResult};
+use crate::results::{CaseResult, Found, RunResult};
 
 /// A finding, and what was modelled when it was found.
 #[derive(Clone, Debug)]

@@ -15,8 +15,8 @@ use serde::{Deserialize, Deserializer, de};
 use super::Depth;
 use crate::judge::DISTRUST;
 use crate::report::words;
+use crate::results::{TargetResult, Verdict};
 use crate::target::{CacheKind, Target};
-use crate::verdict::{TargetResult, Verdict};
 
 /// Where the trials are, in `mutants/`.
 pub(crate) const TRIALS: &str = "oracle.yaml";
@@ -226,7 +226,7 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
 mod tests {
     use super::*;
     use crate::report::samples;
-    use crate::verdict::CaseResult;
+    use crate::results::CaseResult;
 
     fn trial() -> Trial {
         let text = "{name: load, breaks: x, caches: [vipt], depth: full, cases: ^by-id/, skip: {armv6: not there}}";

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `results.json`: everything about a run, for programs. Its fields are in `docs/results.md`.
 
-use crate::verdict::RunResult;
+use crate::results::RunResult;
 
 /// The whole result, indented.
 pub(crate) fn render(result: &RunResult) -> String {
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn the_document_names_the_schema_and_every_verdict() {
         let document = include_str!("../../../docs/results.md");
-        let schema = format!("layout {}", crate::verdict::SCHEMA);
+        let schema = format!("layout {}", crate::results::SCHEMA);
         assert!(
             document.contains(&schema),
             "no {schema:?} in docs/results.md"

@@ -7,7 +7,7 @@ use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, Te
 
 use crate::report::words::{duration, lines, one_line};
 use crate::report::{findings, rows, suites, untested};
-use crate::verdict::{CaseResult, RunResult, TargetResult, Verdict};
+use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
 
 /// The whole result.
 pub(crate) fn render(result: &RunResult) -> String {

@@ -5,7 +5,7 @@
 
 use crate::report::words::{one_line, printable};
 use crate::report::{findings, suites, untested};
-use crate::verdict::{CaseResult, RunResult, TargetResult, Verdict};
+use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
 
 /// The whole result.
 pub(crate) fn render(result: &RunResult) -> String {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use crate::report::RESULTS;
-use crate::verdict::{CaseResult, Provenance, RunResult, SCHEMA, TargetResult};
+use crate::results::{CaseResult, Provenance, RunResult, SCHEMA, TargetResult};
 
 /// A result, and the file it was read from.
 #[derive(Clone, Debug)]

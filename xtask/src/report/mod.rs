@@ -27,7 +27,7 @@ pub(crate) use term::Style;
 use crate::event::{Event, Reporter};
 use crate::oracle::files::{self, Stories};
 use crate::paths::write_whole;
-use crate::verdict::{CaseResult, Found, RunResult, TargetResult};
+use crate::results::{CaseResult, Found, RunResult, TargetResult};
 
 /// The report for programs, in the directory of a run and in that of `--report-dir`.
 pub(crate) const RESULTS: &str = "results.json";

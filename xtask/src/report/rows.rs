@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::oracle::choice::{NO_ALIASES, NOT_WANTED};
 use crate::report::words::{cases, lines, one_line, printable, took_seconds};
 use crate::report::{boot_dir, findings, untested};
-use crate::verdict::{CaseResult, Phase, RunResult, TargetResult, Verdict, Watched};
+use crate::results::{CaseResult, Phase, RunResult, TargetResult, Verdict, Watched};
 
 /// Reasons for which the oracle is off that are no news.
 const QUIET: [&str; 2] = [NOT_WANTED, NO_ALIASES];

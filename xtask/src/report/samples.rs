@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::oracle::line::tests::finding;
 use crate::oracle::listener::Window;
 use crate::oracle::story::found;
-use crate::verdict::{
+use crate::results::{
     CaseResult, Phase, Provenance, RunResult, SCHEMA, TargetResult, Verdict, Watched,
 };
 

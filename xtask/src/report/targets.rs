@@ -3,8 +3,8 @@
 
 use crate::report::untested;
 use crate::report::words::{Counts, bytes, one_line};
+use crate::results::{CaseResult, RunResult, TargetResult};
 use crate::target::{CacheKind, CacheSpec, Target};
-use crate::verdict::{CaseResult, RunResult, TargetResult};
 
 /// The line of a document after which the table stands.
 pub(crate) const BEGIN: &str = "<!-- targets: begin -->";

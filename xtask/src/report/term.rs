@@ -18,7 +18,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 use crate::event::{Event, Reporter};
 use crate::report::Events;
 use crate::report::words::clock;
-use crate::verdict::{Phase, RunResult};
+use crate::results::{Phase, RunResult};
 use text::Paint;
 use view::View;
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::untested;
-use crate::verdict::{RunResult, TargetResult, Verdict};
+use crate::results::{RunResult, TargetResult, Verdict};
 
 /// The verdicts in the order of tables, as [`Verdict::word`] has them.
 pub(crate) const VERDICTS: [&str; 7] = [

@@ -281,7 +281,7 @@ fn rom() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::Phase;
+    use crate::results::Phase;
     use std::process::Command;
 
     /// Needs what cargo needs anyway: a C compiler with its assembler and linker, for this architecture.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::BootEnd;
-use crate::verdict::Phase;
+use crate::results::Phase;
 
 /// Time limits of a boot.
 #[derive(Clone, Copy, Debug, PartialEq)]

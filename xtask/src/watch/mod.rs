@@ -22,7 +22,7 @@ use protocol::record::{Outcome, Record};
 use crate::machine::process::End;
 use crate::oracle::Config;
 use crate::oracle::listener::{Heard, Listener};
-use crate::verdict::Phase;
+use crate::results::Phase;
 use clock::{Clocks, Limits};
 use files::PartialFiles;
 use markers::{Hit, Scanner};

@@ -4,7 +4,7 @@
 use std::fs;
 
 use protocol::record::Outcome;
-use xtask::verdict::RunResult;
+use xtask::results::RunResult;
 
 use super::world::{ALL, Guest, Lab, assert_code, text};
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use protocol::frame::Encoder;
 use protocol::record::{Outcome, Record};
 use tempfile::TempDir;
-use xtask::verdict::RunResult;
+use xtask::results::RunResult;
 
 pub const SUITE: &str = "\
 suite: smoke

@@ -9,7 +9,7 @@ use super::{Told, anchor, badge, finding};
 use crate::report::rows::{self, Again};
 use crate::report::words::{lines, one_line};
 use crate::report::{Origin, untested};
-use crate::verdict::{CaseResult, RunResult, TargetResult};
+use crate::results::{CaseResult, RunResult, TargetResult};
 
 /// Every case that did not pass; those that never ran stand together under their reason.
 pub(super) fn section(run: &RunResult, told: &Told) -> Markup {

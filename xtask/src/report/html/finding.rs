@@ -12,7 +12,7 @@ use crate::oracle::files::Story;
 use crate::oracle::story::explain;
 use crate::report::Origin;
 use crate::report::words::{lines, one_line, times};
-use crate::verdict::{CaseResult, Found, Watched};
+use crate::results::{CaseResult, Found, Watched};
 
 /// What the findings of a case have in common.
 struct Scene<'a> {

@@ -18,7 +18,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::oracle::files::Stories;
 use crate::report::words::{Counts, one_line};
 use crate::report::{Origin, rows};
-use crate::verdict::{CaseResult, RunResult, TargetResult, Verdict};
+use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
 
 /// How it looks; nothing else decides that.
 const STYLE: &str = include_str!("style.css");

@@ -7,7 +7,7 @@ use super::{anchor, badge};
 use crate::report::rows::took_millis;
 use crate::report::suites;
 use crate::report::words::{Counts, one_line};
-use crate::verdict::{CaseResult, RunResult, TargetResult, Verdict, Watched};
+use crate::results::{CaseResult, RunResult, TargetResult, Verdict, Watched};
 
 /// What a row says.
 const COLUMNS: [&str; 8] = [

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::class_of;
 use crate::report::rows::{self, or_dash};
 use crate::report::words::{VERDICTS, one_line};
-use crate::verdict::{RunResult, TargetResult};
+use crate::results::{RunResult, TargetResult};
 
 /// A row for each target, and below it what ran there.
 pub(super) fn section(run: &RunResult) -> Markup {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::report::{Origin, samples, write_all};
-use crate::verdict::Verdict;
+use crate::results::Verdict;
 
 const PLAN: [&str; 5] = [
     "smoke/boot",

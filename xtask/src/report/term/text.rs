@@ -8,7 +8,7 @@ use console::Style;
 
 use crate::report::rows::{self, Again, or_dash, took_millis};
 use crate::report::words::{Counts, VERDICTS, one_line, printable};
-use crate::verdict::{CaseResult, RunResult, TargetResult, Verdict};
+use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
 
 /// Lines shown of the log and of the console of a case that did not pass; all of them are in the reports.
 const LINES_SHOWN: usize = 30;

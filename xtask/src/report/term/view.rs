@@ -10,7 +10,7 @@ use super::{Style, Verbosity};
 use crate::event::Event;
 use crate::report::rows::Again;
 use crate::report::words::{Counts, cases, clock, lines, took};
-use crate::verdict::{CaseResult, Phase, TargetResult, Verdict};
+use crate::results::{CaseResult, Phase, TargetResult, Verdict};
 
 /// Where nothing lives on the screen, how long a target may go on without a line.
 const QUIET_TIME: Duration = Duration::from_secs(10);

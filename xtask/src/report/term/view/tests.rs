@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::report::samples;
-use crate::verdict::RunResult;
+use crate::results::RunResult;
 
 const TARGET: &str = "x86_64";
 
