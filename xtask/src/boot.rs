@@ -13,8 +13,9 @@ use crate::interrupt;
 use crate::ledger::Ledger;
 use crate::machine::args::{self, Boot, Console};
 use crate::machine::process::Machine;
-use crate::oracle::{self, Oracle};
+use crate::oracle::Oracle;
 use crate::plan::Case;
+use crate::run_dir::{GUEST_FILES, INITRAMFS, ORACLE_CONFIG, QEMU_COMMAND};
 use crate::target::QemuSpec;
 use crate::watch::clock::Limits;
 use crate::watch::shared::{SplitBytes, Splitter};
@@ -22,15 +23,6 @@ use crate::watch::{BootEnd, BootEvent, Watch};
 
 /// How often the streams are looked at.
 const LOOK: Duration = Duration::from_millis(5);
-
-/// The initramfs, in the directory of a boot.
-pub(crate) const INITRAMFS: &str = "initramfs.cpio";
-
-/// The command to paste, in the directory of a boot.
-pub(crate) const COMMAND: &str = "qemu.sh";
-
-/// What the guest had for the host, in the directory of a boot.
-pub(crate) const FILES: &str = "files";
 
 /// What every boot of a target has in common.
 #[derive(Debug)]
@@ -83,7 +75,7 @@ pub(crate) fn run(
         watch.attach_oracle(oracle.config.clone());
     }
     let mut streams = Streams::of(setting.qemu);
-    let files = dir.join(FILES);
+    let files = dir.join(GUEST_FILES);
     let end = follow(&mut machine, &mut streams, &mut watch, &files, ledger)?;
     machine.stop();
     streams.pass_on(&mut machine, &mut watch, Duration::MAX)?;
@@ -121,11 +113,11 @@ pub(crate) fn start(setting: &Setting, dir: &Path, plan: &Plan) -> Result<Machin
     };
     if let Some(oracle) = setting.oracle {
         let config = oracle.config.render();
-        crate::paths::write_whole(&dir.join(oracle::CONFIG), config.as_bytes())?;
+        crate::paths::write_whole(&dir.join(ORACLE_CONFIG), config.as_bytes())?;
     }
     let args = args::qemu(setting.qemu, &boot);
     let command = args::to_paste(dir, &setting.qemu.binary, &args);
-    crate::paths::write_whole(&dir.join(COMMAND), command.as_bytes())?;
+    crate::paths::write_whole(&dir.join(QEMU_COMMAND), command.as_bytes())?;
     Machine::start(dir, &setting.qemu.binary, &args)
 }
 

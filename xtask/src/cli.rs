@@ -8,9 +8,9 @@ use clap::{Args, Parser, Subcommand};
 use regex::Regex;
 
 use crate::ci;
+use crate::machine::accel::Accel;
 use crate::oracle::{Depth, Wish};
 use crate::plan::{Setting, Shard};
-use crate::setup::accel::Accel;
 
 /// Says whether FUSE/CUSE direct mmap keeps memory coherent and bounded, on a real kernel in QEMU.
 #[derive(Debug, Parser)]

@@ -6,6 +6,7 @@
 //! without a `CaseStart` (a case that never ran).
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::results::{CaseResult, Phase, RunResult, TargetResult};
 
@@ -87,4 +88,78 @@ pub(crate) enum Event {
 pub(crate) trait Reporter: Send {
     /// Takes the next event.
     fn event(&mut self, event: &Event);
+}
+
+/// Where events go. Clones are cheap and lead to the same reporters.
+#[derive(Clone)]
+pub(crate) struct Events {
+    reporters: Arc<Mutex<Vec<Box<dyn Reporter>>>>,
+}
+
+impl Events {
+    /// Leads to `reporters`, each of which hears every event.
+    pub(crate) fn new(reporters: Vec<Box<dyn Reporter>>) -> Self {
+        Self {
+            reporters: Arc::new(Mutex::new(reporters)),
+        }
+    }
+
+    /// Leads nowhere.
+    pub(crate) fn silent() -> Self {
+        Self::new(Vec::new())
+    }
+
+    /// Passes an event on; returns when every reporter has heard it.
+    pub(crate) fn send(&self, event: Event) {
+        // A reporter that panicked took its own thread down; the others still have a run to report.
+        let mut reporters = self
+            .reporters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for reporter in reporters.iter_mut() {
+            reporter.event(&event);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    struct Ear(Sender<String>);
+
+    impl Reporter for Ear {
+        fn event(&mut self, event: &Event) {
+            if let Event::Note { text, .. } = event {
+                self.0.send(text.clone()).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn every_reporter_hears_every_event_from_any_thread() {
+        let (sender, heard) = channel();
+        let ears = [sender.clone(), sender].map(|ear| Box::new(Ear(ear)) as Box<dyn Reporter>);
+        let events = Events::new(ears.into());
+        let threads = ["one", "two"].map(|text| {
+            let events = events.clone();
+            std::thread::spawn(move || {
+                events.send(Event::Note {
+                    target: None,
+                    text: text.into(),
+                });
+            })
+        });
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+        drop(events);
+        let mut heard: Vec<String> = heard.iter().collect();
+        // One event reaches all reporters before the next one does.
+        assert_eq!(heard[0], heard[1]);
+        heard.sort();
+        assert_eq!(heard, ["one", "one", "two", "two"]);
+    }
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::event::Event;
+use crate::event::Events;
 use crate::judge::{as_expected, in_words, judge, never_started};
+use crate::machine::accel::Chosen;
 use crate::oracle::{Choice, listener::Heard, story};
 use crate::plan::Case;
-use crate::report::Events;
 use crate::results::{CaseResult, Phase, Provenance, TargetResult, Verdict, Watched};
-use crate::setup::accel::Chosen;
 use crate::watch::{BootEnd, BootEvent, Observation};
 
 /// Findings of a case that reports have; the rest is in the files of the boot.

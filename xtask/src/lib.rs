@@ -1,39 +1,66 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The host tool of dmmap-lab: `plan -> kernel -> image -> boot -> watch -> judge -> report`.
 //!
-//! [`run`] tells that story for one target; everything else is one of its steps or serves one.
+//! The modules below stand in that order. [`run`] takes one target through the pipeline; docs/architecture.md says
+//! which module may use which.
 
-pub(crate) mod bench;
-pub(crate) mod boot;
+// Tools that know nothing of the lab.
+pub mod guard;
+pub mod interrupt;
+pub(crate) mod lock;
+pub(crate) mod paths;
+pub mod program;
+pub(crate) mod text;
+pub(crate) mod version;
+pub(crate) mod wait;
+pub mod yaml;
+
+// What passes between the steps.
+pub(crate) mod event;
+pub mod results;
+pub(crate) mod run_dir;
+
+// Plan: which cases run on which target.
+pub(crate) mod flavour;
+pub(crate) mod plan;
+pub(crate) mod promise;
+pub(crate) mod suite;
+pub mod target;
+
+// Set-up: programs that the host must have.
+pub(crate) mod debian;
+pub mod setup;
+
+// Kernel.
+pub mod kernel;
+
+// Image: programs of the guest, and the initramfs.
 pub(crate) mod cargo;
+pub(crate) mod image;
+
+// Boot: QEMU, and the oracle inside it.
+pub(crate) mod boot;
+pub mod machine;
+pub mod oracle;
+
+// Watch.
+pub(crate) mod watch;
+
+// Judge.
+pub(crate) mod judge;
+pub(crate) mod ledger;
+
+// Report.
+pub(crate) mod coverage;
+pub mod report;
+
+// Run: the pipeline for each target.
+pub(crate) mod gate;
+pub(crate) mod run;
+
+// Commands.
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod ci;
 pub mod cli;
 pub mod commands;
-pub(crate) mod coverage;
-pub(crate) mod debian;
-pub(crate) mod event;
-pub(crate) mod flavour;
-pub(crate) mod gate;
-pub mod guard;
-pub(crate) mod image;
-pub mod interrupt;
-pub(crate) mod judge;
-pub mod kernel;
-pub(crate) mod ledger;
-pub(crate) mod lock;
-pub(crate) mod machine;
-pub mod oracle;
-pub(crate) mod paths;
-pub(crate) mod plan;
-pub(crate) mod promise;
-pub mod report;
-pub mod results;
-pub(crate) mod run;
-pub mod setup;
-pub(crate) mod suite;
-pub mod target;
-pub(crate) mod version;
-pub(crate) mod wait;
-pub(crate) mod watch;
-pub mod yaml;

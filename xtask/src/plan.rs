@@ -13,9 +13,9 @@ use regex::Regex;
 pub(crate) use setting::Setting;
 pub(crate) use shard::Shard;
 
-use crate::report::words;
 use crate::suite::{Expect, Suite};
 use crate::target::Target;
+use crate::text::words;
 
 /// What a person asked for; everything left out means everything that runs by default.
 #[derive(Clone, Debug, Default)]

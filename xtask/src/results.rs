@@ -48,6 +48,17 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The word of each verdict, in the order of tables.
+    pub(crate) const WORDS: [&str; 7] = [
+        "pass",
+        "fail",
+        "skip",
+        "crash",
+        "timeout",
+        "boot-fail",
+        "infra",
+    ];
+
     /// One word for tables and counts.
     pub fn word(&self) -> &'static str {
         match self {
@@ -224,6 +235,24 @@ pub struct TargetResult {
 }
 
 impl TargetResult {
+    /// Suites in the order in which they first appear, each with its cases.
+    pub(crate) fn suites(&self) -> Vec<(&str, Vec<&CaseResult>)> {
+        let mut suites: Vec<(&str, Vec<&CaseResult>)> = Vec::new();
+        for case in &self.cases {
+            match suites.iter_mut().find(|(name, _)| *name == case.suite) {
+                Some((_, cases)) => cases.push(case),
+                None => suites.push((&case.suite, vec![case])),
+            }
+        }
+        suites
+    }
+
+    /// Returns why the target could not be tested. A target without cases tested nothing, which is not a success.
+    pub(crate) fn untested(&self) -> Option<&str> {
+        let nothing = self.cases.is_empty().then_some("it had no case to run");
+        self.failure.as_deref().or(nothing)
+    }
+
     /// How many cases have the verdict with this word.
     pub fn count(&self, word: &str) -> usize {
         self.cases
@@ -268,5 +297,97 @@ impl RunResult {
             .chain(self.interrupted.then_some(2))
             .max()
             .unwrap_or(2)
+    }
+}
+
+/// Cases by how they count in the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Those that passed.
+    pub passed: usize,
+    /// Those that neither passed nor were skipped, whatever stopped them.
+    pub failed: usize,
+    /// Those that cannot hold on the target.
+    pub skipped: usize,
+}
+
+impl Counts {
+    /// Counts one more case.
+    pub(crate) fn add(&mut self, verdict: &Verdict) {
+        match verdict {
+            Verdict::Pass => self.passed += 1,
+            Verdict::Skip { .. } => self.skipped += 1,
+            _ => self.failed += 1,
+        }
+    }
+
+    /// The counts of a target.
+    pub(crate) fn of_target(target: &TargetResult) -> Self {
+        let mut counts = Self::default();
+        target
+            .cases
+            .iter()
+            .for_each(|case| counts.add(&case.verdict));
+        if target.untested().is_some() && counts.failed == 0 {
+            counts.failed = 1;
+        }
+        counts
+    }
+
+    /// The counts of a run.
+    pub(crate) fn of_run(run: &RunResult) -> Self {
+        let targets = run.targets.iter().map(Self::of_target);
+        targets.fold(Self::default(), |sum, counts| Self {
+            passed: sum.passed + counts.passed,
+            failed: sum.failed + counts.failed,
+            skipped: sum.skipped + counts.skipped,
+        })
+    }
+
+    /// All of them: `18 passed, 2 failed, 1 skipped`.
+    pub(crate) fn line(&self) -> String {
+        format!(
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
+    }
+
+    /// Those that are not none: `18 passed, 2 failed`.
+    pub(crate) fn brief(&self) -> String {
+        let counts = [
+            (self.passed, "passed"),
+            (self.failed, "failed"),
+            (self.skipped, "skipped"),
+        ];
+        let counts = counts.iter().filter(|(count, _)| *count > 0);
+        let counts: Vec<String> = counts
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        counts.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_could_not_be_tested_counts_as_failed() {
+        let mut target = crate::report::samples::mixed().targets.remove(1);
+        assert_eq!(
+            Counts::of_target(&target).line(),
+            "2 passed, 0 failed, 0 skipped"
+        );
+        target.failure = Some("the patch queue does not apply".into());
+        assert_eq!(
+            Counts::of_target(&target).line(),
+            "2 passed, 1 failed, 0 skipped"
+        );
+        target.failure = None;
+        target.cases.clear();
+        assert_eq!(
+            Counts::of_target(&target).line(),
+            "0 passed, 1 failed, 0 skipped"
+        );
     }
 }

@@ -8,18 +8,20 @@ use anyhow::{Context, Result};
 
 use crate::boot::{self, Setting};
 use crate::event::Event;
+use crate::event::Events;
 use crate::flavour::Flavour;
 use crate::gate::Gate;
 use crate::image::{Image, guest};
 use crate::kernel::{self, Built, Progress, Source};
 use crate::ledger::Ledger;
-use crate::oracle::qemu::Qemu;
+use crate::machine::accel::{self, Accel, Chosen};
+use crate::machine::qemu::Qemu;
 use crate::oracle::{self, Choice, Oracle, Wanted};
 use crate::plan::Case;
-use crate::report::{self, Events};
 use crate::results::{Phase, RunResult, SCHEMA, TargetResult};
-use crate::setup::accel::{self, Accel};
+use crate::run_dir::{INITRAMFS, boot_dir};
 use crate::target::{QemuSpec, Target};
+use crate::watch::BootEnd;
 use crate::watch::clock::Limits;
 use crate::{coverage, interrupt, version};
 
@@ -142,14 +144,24 @@ fn steps(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) -> Result
             oracle: oracle.as_ref(),
             limits: Limits::scaled(job.scale * job.oracle.time(&target.cache)),
         };
-        let boot_dir = report::boot_dir(&job.run_dir, &target.name, ledger.boot());
+        let boot_dir = boot_dir(&job.run_dir, &target.name, ledger.boot());
         let booted = boot::run(&setting, &boot_dir, cases, ledger)?;
-        match accel::fallback(&chosen, accel, ledger.came_up(), &booted.end) {
-            Some(tcg) => chosen = accel::forsake_kvm(&qemu.binary, &job.cache, tcg),
+        match fallback(&chosen, accel, ledger.came_up(), &booted.end) {
+            Some(tcg) => chosen = accel::disable_kvm(&qemu.binary, &job.cache, tcg),
             None => ledger.boot_ended(&booted.end, cases.len(), booted.last_lines),
         }
     }
     tell_coverage(job, target, &built, ledger)
+}
+
+/// What to go on with after a boot that ended as `end` says: TCG where KVM was the lab's own choice and the guest fell
+/// silent before its first record. A small guest may run where a kernel hangs.
+fn fallback(chosen: &Chosen, wish: Accel, came_up: bool, end: &BootEnd) -> Option<Chosen> {
+    let silent = matches!(end, BootEnd::Silence(_) | BootEnd::Overtime(_));
+    (chosen.accel == "kvm" && wish == Accel::Auto && !came_up && silent).then(|| Chosen {
+        accel: "tcg",
+        reason: Some("a small guest ran under kvm, but this kernel fell silent".into()),
+    })
 }
 
 /// Says which lines ran, where the kernel has counted them.
@@ -261,6 +273,31 @@ pub(crate) fn tidy(run_dir: &Path) {
             .filter(|path| path.is_dir())
     };
     for boot in dirs(run_dir).flat_map(|target| dirs(&target).collect::<Vec<_>>()) {
-        let _ = std::fs::remove_file(boot.join(boot::INITRAMFS));
+        let _ = std::fs::remove_file(boot.join(INITRAMFS));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kvm_is_given_up_only_where_nobody_asked_for_it_and_no_guest_came_up() {
+        let kvm = Chosen {
+            accel: "kvm",
+            reason: None,
+        };
+        let tcg = Chosen {
+            accel: "tcg",
+            reason: None,
+        };
+        let silence = BootEnd::Silence(Phase::Boot);
+        let then = |chosen, wish, up, end| fallback(chosen, wish, up, end).map(|next| next.accel);
+        assert_eq!(then(&kvm, Accel::Auto, false, &silence), Some("tcg"));
+        assert_eq!(then(&kvm, Accel::Kvm, false, &silence), None);
+        assert_eq!(then(&kvm, Accel::Auto, true, &silence), None);
+        assert_eq!(then(&tcg, Accel::Auto, false, &silence), None);
+        let crash = BootEnd::Crash("Kernel panic".into());
+        assert_eq!(then(&kvm, Accel::Auto, false, &crash), None);
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 pub(crate) use oracle_wire::config::{Arch, CacheKind, WritePolicy};
 use serde::{Deserialize, Serialize};
 
-use crate::setup::packages::Program;
+use crate::program::Program;
 
 /// One machine that the lab can boot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use xtask::setup::accel::{Verdict, run_guest};
+use xtask::machine::accel::{Verdict, run_guest};
 
 /// A program that does what `script` says.
 fn qemu(script: &str) -> (TempDir, PathBuf) {

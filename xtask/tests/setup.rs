@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use machine::Machine;
-use xtask::setup::packages::Program;
+use xtask::program::Program;
 use xtask::setup::{SetupMode, ensure_on};
 
 /// apt-get that knows the packages flex and bison, and says in `calls` how it was called.

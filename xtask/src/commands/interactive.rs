@@ -8,13 +8,14 @@ use anyhow::{Context, Result, bail};
 use protocol::plan::Mode;
 
 use super::{Tree, build_with_bar, ensure, job};
-use crate::boot::{INITRAMFS, plan_of};
+use crate::boot::plan_of;
 use crate::cli::Interactive;
 use crate::image::{Image, guest};
-use crate::machine::args::{self, Boot, Console, GDB};
+use crate::machine::accel;
+use crate::machine::args::{self, Boot, Console};
 use crate::oracle::Wanted;
 use crate::plan::{self, Filter};
-use crate::setup::accel;
+use crate::run_dir::{GDB_SOCKET, INITRAMFS};
 use crate::{guard, kernel, paths, run};
 
 /// What the person wants to do.
@@ -84,7 +85,7 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     eprint!("{paste}");
     if gdb {
         eprintln!("\nThe machine waits. In another terminal:\n");
-        eprintln!("{}", gdb_line(&built.vmlinux, &dir.join(GDB)));
+        eprintln!("{}", gdb_line(&built.vmlinux, &dir.join(GDB_SOCKET)));
     }
     eprintln!("Ctrl-A x ends the machine, Ctrl-A c is QEMU's monitor.\n");
     let status = guard::foreground_command(&qemu.binary)

@@ -7,18 +7,20 @@ use anyhow::{Context, Result, bail};
 
 use super::{Tree, ensure, job, plans};
 use crate::cli::{Machine, Oracle, Selftest};
+use crate::event::Events;
 use crate::event::{Event, Reporter};
+use crate::machine::accel::Accel;
+use crate::machine::qemu::Qemu;
 use crate::oracle::files::{self, Story, findings};
-use crate::oracle::qemu::Qemu;
 use crate::oracle::selftest::{self, Outcome, Trial};
 use crate::oracle::{Wanted, Wish, choice, story};
 use crate::paths::{self, checkout};
 use crate::plan::Filter;
-use crate::report::{self, Events, Origin, merge, words};
+use crate::report::{self, Origin, merge};
 use crate::results::RunResult;
-use crate::setup::accel::Accel;
-use crate::setup::table::columns;
 use crate::target::Target;
+use crate::text::columns::columns;
+use crate::text::words;
 use crate::{interrupt, run};
 
 /// Does what the command line says; returns the exit code.

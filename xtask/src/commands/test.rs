@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::{Tree, ensure, job, plans};
-use crate::boot::INITRAMFS;
 use crate::cli::Test;
 use crate::interrupt;
 use crate::machine::args::{self, Boot, Console};
-use crate::oracle::{Depth, Wanted, Wish, choice, plugin, qemu::Qemu};
+use crate::machine::qemu::Qemu;
+use crate::oracle::{Depth, Wanted, Wish, choice, plugin};
 use crate::plan::{Case, Filter, Setting};
-use crate::report::{self, Events, Origin, Style};
+use crate::report::{self, Origin, Style, term};
+use crate::run_dir::INITRAMFS;
 use crate::target::Target;
 use crate::{kernel, paths, run};
 
@@ -55,7 +56,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
 
     let again = again(args);
     let style = Style::new(args.verbose, args.quiet).again(&again);
-    let events = Events::to_terminal(style);
+    let events = term::to_terminal(style);
     let result = run::all(&job, &plans, &events);
     let origin = Origin::Run {
         dir: &job.run_dir,

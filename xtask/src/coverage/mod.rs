@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::boot;
 use crate::kernel::Built;
+use crate::run_dir::{GUEST_FILES, INITRAMFS};
 use feature::Feature;
 
 /// Name of the report, in the directory of a target's run.
@@ -89,7 +89,7 @@ pub(crate) fn write(request: &Request) -> Result<String> {
 fn collect(run: &Path, cross: &str, kernel: &Path, feature: &Feature) -> Result<Coverage> {
     let mut coverage = Coverage::default();
     for boot in boots(run)? {
-        let counts = boot.join(boot::FILES);
+        let counts = boot.join(GUEST_FILES);
         if !counts.exists() {
             coverage.mute += 1;
             continue;
@@ -114,7 +114,7 @@ fn boots(run: &Path) -> Result<Vec<PathBuf>> {
         .map(|entry| entry.map(|entry| entry.path()))
         .collect();
     let paths = paths.with_context(|| format!("read {}", run.display()))?;
-    let started = |path: &PathBuf| path.join(boot::INITRAMFS).exists();
+    let started = |path: &PathBuf| path.join(INITRAMFS).exists();
     Ok(paths.into_iter().filter(started).collect())
 }
 

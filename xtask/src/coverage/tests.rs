@@ -151,7 +151,7 @@ fn a_boot_that_was_cut_short_is_told_of() {
 fn counts_of_nobody_are_an_error() {
     let run = tempfile::tempdir().unwrap();
     std::fs::create_dir(run.path().join("boot-1")).unwrap();
-    std::fs::write(run.path().join("boot-1").join(boot::INITRAMFS), "").unwrap();
+    std::fs::write(run.path().join("boot-1").join(INITRAMFS), "").unwrap();
     let coverage = collect(run.path(), "", Path::new("/nowhere"), &feature());
     let error = format!("{:#}", coverage.unwrap_err());
     let error = error.replace(&*run.path().to_string_lossy(), "RUN");

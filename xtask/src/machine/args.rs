@@ -3,15 +3,8 @@
 
 use std::path::Path;
 
-use crate::oracle::CONFIG;
+use crate::run_dir::{CONSOLE, GDB_SOCKET, ORACLE_CONFIG, RECORDS};
 use crate::target::{Ends, QemuSpec};
-
-/// Console log of a boot, in its directory.
-pub(crate) const CONSOLE: &str = "console.log";
-/// Records of a boot, in its directory.
-pub(crate) const RECORDS: &str = "records.log";
-/// gdb stub of a boot, in its directory: a Unix socket.
-pub(crate) const GDB: &str = "gdb.sock";
 
 /// Whom the console belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +28,9 @@ pub(crate) struct Boot<'a> {
     pub initrd: &'a Path,
     /// Whom the console belongs to.
     pub console: Console,
-    /// Start stopped, with a gdb stub on [`GDB`].
+    /// Start stopped, with a gdb stub on [`GDB_SOCKET`].
     pub gdb: bool,
-    /// The oracle's plugin, which reads [`CONFIG`]; none where it does not watch.
+    /// The oracle's plugin, which reads [`ORACLE_CONFIG`]; none where it does not watch.
     pub oracle: Option<&'a Path>,
 }
 
@@ -70,7 +63,7 @@ pub(crate) fn qemu(spec: &QemuSpec, boot: &Boot) -> Vec<String> {
     if boot.gdb {
         args.pair(
             "-chardev",
-            format!("socket,id=gdb,path={GDB},server=on,wait=off"),
+            format!("socket,id=gdb,path={GDB_SOCKET},server=on,wait=off"),
         );
         args.pair("-gdb", "chardev:gdb");
         args.0.push("-S".into());
@@ -78,7 +71,7 @@ pub(crate) fn qemu(spec: &QemuSpec, boot: &Boot) -> Vec<String> {
     if let Some(plugin) = boot.oracle {
         // A comma would end the path.
         let plugin = plugin.display().to_string().replace(',', ",,");
-        args.pair("-plugin", format!("{plugin},config={CONFIG}"));
+        args.pair("-plugin", format!("{plugin},config={ORACLE_CONFIG}"));
     }
     args.pair("-kernel", boot.kernel.display());
     if let Some(dtb) = boot.dtb {

@@ -10,12 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::args::{CONSOLE, RECORDS};
 use crate::guard;
-use crate::oracle::FINDINGS;
-
-/// QEMU's own messages, in the directory of the boot.
-const STDERR: &str = "qemu.log";
+use crate::run_dir::{CONSOLE, ORACLE_FINDINGS, QEMU_LOG, RECORDS};
 
 /// How long QEMU gets to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(2);
@@ -59,7 +55,7 @@ impl Machine {
             .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(create(STDERR)?)
+            .stderr(create(QEMU_LOG)?)
             .spawn()
             .with_context(|| {
                 format!("start {binary}; `cargo xtask doctor` says what is missing")
@@ -67,7 +63,7 @@ impl Machine {
         Ok(Self {
             console: Tail::of(dir.join(CONSOLE)),
             records: Tail::of(dir.join(RECORDS)),
-            findings: Tail::of(dir.join(FINDINGS)),
+            findings: Tail::of(dir.join(ORACLE_FINDINGS)),
             dir: dir.to_owned(),
             child,
         })
@@ -117,7 +113,7 @@ impl Machine {
     }
 
     fn complaint(&self) -> String {
-        let text = fs::read(self.dir.join(STDERR)).unwrap_or_default();
+        let text = fs::read(self.dir.join(QEMU_LOG)).unwrap_or_default();
         String::from_utf8_lossy(&text).trim().to_owned()
     }
 }

@@ -5,8 +5,8 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::qemu::Qemu;
-use crate::setup::accel::Accel;
+use crate::machine::accel::Accel;
+use crate::machine::qemu::Qemu;
 use crate::target::{CacheSpec, Target};
 
 /// Why it does not watch where nobody wants it.

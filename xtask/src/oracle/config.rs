@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The plugin's configuration for a target, which a boot writes to [`CONFIG`](super::CONFIG).
+//! The plugin's configuration for a target, which a boot writes to [`ORACLE_CONFIG`](crate::run_dir::ORACLE_CONFIG).
 
 use std::path::Path;
 
 use oracle_wire::config::{Cache, Config, Depth};
 
-use super::FINDINGS;
+use crate::run_dir::ORACLE_FINDINGS;
 use crate::target::{CacheSpec, ModelSpec};
 
 /// Returns the configuration for a machine with this cache and `model`. Names no symbols if `symbols` is not a file.
@@ -30,7 +30,7 @@ pub(crate) fn for_target(
         },
         deaf: false,
         symbols: symbols.is_file().then(|| symbols.to_owned()),
-        findings: FINDINGS.into(),
+        findings: ORACLE_FINDINGS.into(),
     }
 }
 

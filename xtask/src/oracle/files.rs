@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::Config;
 use super::line::{Finding, Message};
-use super::{CONFIG, Config, FINDINGS};
-use crate::report::boot_dir;
 use crate::results::{CaseResult, Found, RunResult};
+use crate::run_dir::{ORACLE_CONFIG, ORACLE_FINDINGS, boot_dir};
 
 /// A finding, and what was modelled when it was found.
 #[derive(Clone, Debug)]
@@ -82,10 +82,10 @@ struct Boot {
 
 impl Boot {
     fn read(dir: &Path) -> Result<Self> {
-        let config = dir.join(CONFIG);
+        let config = dir.join(ORACLE_CONFIG);
         let config = serde_json::from_str(&text(&config)?)
             .with_context(|| format!("read {}", config.display()))?;
-        let file = dir.join(FINDINGS);
+        let file = dir.join(ORACLE_FINDINGS);
         let text = text(&file)?;
         let findings = text
             .lines()
@@ -146,9 +146,9 @@ mod tests {
 
         let boot = boot_dir(dir.path(), "armv6", 1);
         fs::create_dir_all(&boot).unwrap();
-        fs::write(boot.join(CONFIG), armv6().render()).unwrap();
+        fs::write(boot.join(ORACLE_CONFIG), armv6().render()).unwrap();
         let lines = [tests::trusted(), tests::found(16, 2), tests::found(17, 1)].join("\n");
-        fs::write(boot.join(FINDINGS), lines).unwrap();
+        fs::write(boot.join(ORACLE_FINDINGS), lines).unwrap();
         insta::assert_snapshot!(told(&stories(dir.path(), &run)).join("\n"), @"
         RUN/armv6/boot-1/oracle.jsonl has no finding 1 in window 16
         number 2

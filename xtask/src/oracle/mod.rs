@@ -12,7 +12,6 @@ pub(crate) mod files;
 pub(crate) mod line;
 pub(crate) mod listener;
 pub(crate) mod plugin;
-pub(crate) mod qemu;
 pub(crate) mod selftest;
 pub(crate) mod story;
 
@@ -21,12 +20,6 @@ pub use choice::{Depth, Wanted, Wish};
 pub(crate) use oracle_wire::config::Config;
 
 use std::path::PathBuf;
-
-/// What is written for the plugin, in the directory of a boot.
-pub(crate) const CONFIG: &str = "oracle.json";
-
-/// What the plugin writes, in the directory of a boot.
-pub(crate) const FINDINGS: &str = "oracle.jsonl";
 
 /// The oracle as a boot needs it.
 #[derive(Clone, Debug)]

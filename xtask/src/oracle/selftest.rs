@@ -14,9 +14,9 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::Depth;
 use crate::judge::DISTRUST;
-use crate::report::words;
 use crate::results::{TargetResult, Verdict};
 use crate::target::{CacheKind, Target};
+use crate::text::words;
 
 /// Where the trials are, in `mutants/`.
 pub(crate) const TRIALS: &str = "oracle.yaml";

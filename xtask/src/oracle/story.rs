@@ -4,10 +4,10 @@
 use super::Config;
 use super::line::{Access, By, Finding, Hex, Kind, Op};
 use super::listener::Window;
-use crate::report::words::{bytes, times};
 use crate::results::Found;
-use crate::setup::table::columns;
 use crate::target::CacheKind;
+use crate::text::columns::columns;
+use crate::text::words::{bytes, times};
 
 /// What a finding of `case` on `target` is called.
 pub(crate) fn id(target: &str, case: &str, number: u32) -> String {

@@ -66,7 +66,7 @@ mod tests {
             document.contains(&schema),
             "no {schema:?} in docs/results.md"
         );
-        for word in crate::report::words::VERDICTS {
+        for word in crate::results::Verdict::WORDS {
             assert!(
                 document.contains(&format!("`{word}`")),
                 "no {word} in docs/results.md"

@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
-use crate::report::words::{duration, lines, one_line};
-use crate::report::{findings, rows, suites, untested};
+use crate::report::{findings, rows};
 use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
+use crate::text::words::{duration, lines, one_line};
 
 /// The whole result.
 pub(crate) fn render(result: &RunResult) -> String {
     let mut report = Report::new("dmmap-lab");
     report.set_time(duration(result.seconds));
     for target in &result.targets {
-        for (name, cases) in suites(target) {
+        for (name, cases) in target.suites() {
             let cases = cases.into_iter().map(|case| case_of(target, case));
             report.add_test_suite(suite_of(result, target, name, cases.collect()));
         }
-        if let Some(failure) = untested(target) {
+        if let Some(failure) = target.untested() {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
             status.set_message(one_line(failure)).set_type("infra");
             status.set_description(element(failure));

@@ -3,9 +3,9 @@
 //!
 //! The format is that of Documentation/dev-tools/ktap.rst, version 1.
 
-use crate::report::words::{one_line, printable};
-use crate::report::{findings, suites, untested};
+use crate::report::findings;
 use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
+use crate::text::words::{one_line, printable};
 
 /// The whole result.
 pub(crate) fn render(result: &RunResult) -> String {
@@ -48,8 +48,8 @@ fn nested(name: &str, tests: Vec<Test>) -> Vec<String> {
 }
 
 fn target(target: &TargetResult) -> Test {
-    let tests: Vec<Test> = suites(target).into_iter().map(suite).collect();
-    let failure = untested(target);
+    let tests: Vec<Test> = target.suites().into_iter().map(suite).collect();
+    let failure = target.untested();
     let ok = failure.is_none() && tests.iter().all(|test| test.ok);
     let after = failure.map(|failure| format!("ERROR {}", one_line(failure)));
     Test {

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
-use crate::report::RESULTS;
 use crate::results::{CaseResult, Provenance, RunResult, SCHEMA, TargetResult};
+use crate::run_dir::RESULTS;
 
 /// A result, and the file it was read from.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ fn frame(parts: &[Part]) -> Result<RunResult> {
     for Part { file, result } in parts {
         let start = humantime::parse_rfc3339(&result.started)
             .with_context(|| format!("{}: `started` is {:?}", file.display(), result.started))?;
-        times.push((start, start + super::words::duration(result.seconds)));
+        times.push((start, start + crate::text::words::duration(result.seconds)));
         agree(&mut tool, &result.tool);
     }
     let start = times.iter().map(|(start, _)| *start).min();

@@ -5,9 +5,10 @@
 use std::path::Path;
 
 use crate::oracle::choice::{NO_ALIASES, NOT_WANTED};
-use crate::report::words::{cases, lines, one_line, printable, took_seconds};
-use crate::report::{boot_dir, findings, untested};
+use crate::report::findings;
 use crate::results::{CaseResult, Phase, RunResult, TargetResult, Verdict, Watched};
+use crate::run_dir::boot_dir;
+use crate::text::words::{cases, lines, one_line, printable, took_seconds};
 
 /// Reasons for which the oracle is off that are no news.
 const QUIET: [&str; 2] = [NOT_WANTED, NO_ALIASES];
@@ -89,7 +90,7 @@ pub(crate) fn about_target(
     run_dir: Option<&Path>,
 ) -> Vec<(&'static str, String)> {
     let mut rows: Vec<(&str, String)> = Vec::new();
-    if let Some(failure) = untested(target) {
+    if let Some(failure) = target.untested() {
         let why = match run_dir {
             Some(_) => headline(failure),
             None => one_line(failure),

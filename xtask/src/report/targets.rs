@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The table of targets in the README: what each is, and how it did in a run.
 
-use crate::report::untested;
-use crate::report::words::{Counts, bytes, one_line};
+use crate::results::Counts;
 use crate::results::{CaseResult, RunResult, TargetResult};
 use crate::target::{CacheKind, CacheSpec, Target};
+use crate::text::words::{bytes, one_line};
 
 /// The line of a document after which the table stands.
 pub(crate) const BEGIN: &str = "<!-- targets: begin -->";
@@ -65,7 +65,7 @@ fn outcome(result: Option<&TargetResult>) -> [String; 5] {
     let counts = Counts::of_target(result);
     let [passed, failed, skipped] =
         [counts.passed, counts.failed, counts.skipped].map(|count| count.to_string());
-    let note = match untested(result) {
+    let note = match result.untested() {
         Some(failure) => format!("not tested: {failure}"),
         None => did_not_pass(result),
     };

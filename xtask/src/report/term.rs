@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use crate::event::Events;
 use crate::event::{Event, Reporter};
-use crate::report::Events;
-use crate::report::words::clock;
 use crate::results::{Phase, RunResult};
+use crate::text::words::clock;
 use text::Paint;
 use view::View;
 
@@ -60,6 +60,11 @@ impl Style {
         self.again = command.into();
         self
     }
+}
+
+/// Returns a bus that leads to the terminal alone.
+pub(crate) fn to_terminal(style: Style) -> Events {
+    Events::new(vec![Box::new(Term::new(style))])
 }
 
 /// Shows a run on standard output.
@@ -147,7 +152,7 @@ pub(crate) struct BuildBar {
 
 /// Begins to show the build of `target`'s kernel.
 pub(crate) fn build_bar(target: &str) -> BuildBar {
-    let events = Events::to_terminal(Style::new(false, false));
+    let events = to_terminal(Style::new(false, false));
     let target = target.to_owned();
     events.send(Event::TargetStart {
         target: target.clone(),

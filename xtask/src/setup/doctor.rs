@@ -13,11 +13,14 @@ use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 use walkdir::WalkDir;
 
+use super::Host;
 use super::others::{self, Other};
-use super::packages::{Distribution, Program, find_program, needed};
-use super::table::columns;
-use super::{Host, accel};
+use super::packages::{Distribution, needed};
+use crate::machine::accel;
+use crate::program::Program;
+use crate::program::find_program;
 use crate::target::Target;
+use crate::text::columns::columns;
 use crate::version::{self, number_in};
 
 /// The target that decides the exit code, since it is the one that runs when none is named.
@@ -319,7 +322,7 @@ fn conclusion(found: &Findings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::setup::packages::tests::program;
+    use crate::program::tests::program;
 
     fn findings() -> Findings {
         let with = |name: &str, path: Option<&str>, version: Option<&str>| Found {

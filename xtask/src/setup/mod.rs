@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The host's side of things: programs that must be there, KVM, and a report on both.
 
-pub mod accel;
 mod apt;
 pub(crate) mod doctor;
 pub mod newer_qemu;
 pub(crate) mod others;
 pub mod packages;
 pub(crate) mod std_source;
-pub(crate) mod table;
 
 use std::ffi::OsString;
 use std::fs;
@@ -19,10 +17,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use self::apt::Apt;
-use self::packages::{Distribution, Program, explain, find_program, needed};
+use self::packages::{Distribution, explain, needed};
 use crate::lock::{self, Hold, Lock};
 use crate::oracle::Wanted;
 use crate::paths;
+use crate::program::{Program, find_program};
 use crate::target::Target;
 
 /// Whether the lab may install packages.

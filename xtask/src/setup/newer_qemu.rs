@@ -10,10 +10,12 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::apt::Apt;
-use super::packages::{Distribution, Program, find_program};
+use super::packages::Distribution;
 use super::{Host, SetupMode, agreed, lock, rights};
+use crate::machine::qemu::Qemu;
 use crate::oracle::Wanted;
-use crate::oracle::qemu::Qemu;
+use crate::program::Program;
+use crate::program::find_program;
 use crate::target::Target;
 use crate::{debian, interrupt};
 

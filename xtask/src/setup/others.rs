@@ -4,11 +4,13 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::packages::{find_program, needed};
+use super::Host;
+use super::packages::needed;
 use super::std_source::{self, Toolchain};
-use super::{Host, table::columns};
-use crate::oracle::qemu::Qemu;
+use crate::machine::qemu::Qemu;
+use crate::program::find_program;
 use crate::target::Target;
+use crate::text::columns::columns;
 
 /// A target and what it lacks here.
 #[derive(Clone, Debug, Serialize)]

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::packages::find_program;
 use super::{Host, SetupMode};
+use crate::program::find_program;
 use crate::target::{Backend, RustSpec, Target};
 use crate::{debian, guard, paths};
 

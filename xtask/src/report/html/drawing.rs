@@ -7,7 +7,7 @@ use super::lane::{Lane, Palette, class_of_op, is_round, letter, tooltip};
 use crate::oracle::files::Story;
 use crate::oracle::line::Access;
 use crate::oracle::story::sentence;
-use crate::report::words::one_line;
+use crate::text::words::one_line;
 
 /// Sizes in units of the drawing, which are pixels where there is room.
 const LEFT: usize = 120;

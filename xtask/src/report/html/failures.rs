@@ -6,10 +6,11 @@ use std::path::Path;
 use maud::{Markup, html};
 
 use super::{Told, anchor, badge, finding};
+use crate::report::Origin;
 use crate::report::rows::{self, Again};
-use crate::report::words::{lines, one_line};
-use crate::report::{Origin, untested};
 use crate::results::{CaseResult, RunResult, TargetResult};
+use crate::run_dir::boot_dir;
+use crate::text::words::{lines, one_line};
 
 /// Every case that did not pass; those that never ran stand together under their reason.
 pub(super) fn section(run: &RunResult, told: &Told) -> Markup {
@@ -19,7 +20,7 @@ pub(super) fn section(run: &RunResult, told: &Told) -> Markup {
             h2 { "What did not pass" }
             @if all_well { p { "Nothing: every case passed or was skipped." } }
             @for (at, target) in run.targets.iter().enumerate() {
-                @if let Some(why) = untested(target) {
+                @if let Some(why) = target.untested() {
                     article {
                         h3 { span class="badge bad" { "not tested" } " " (one_line(&target.target)) }
                         pre { (lines(why).join("\n")) }
@@ -104,7 +105,7 @@ fn field(name: &str, lines: &[String], link: Option<String>) -> Markup {
 /// Where the files of a case's boot are, seen from the page.
 fn link(told: &Told, target: &TargetResult, case: &CaseResult, name: &str) -> Option<String> {
     let boot = case.boot.filter(|_| told.beside && name == "files")?;
-    let dir = crate::report::boot_dir(Path::new(""), &target.target, boot);
+    let dir = boot_dir(Path::new(""), &target.target, boot);
     Some(format!("{}/", one_line(&dir.display().to_string())))
 }
 

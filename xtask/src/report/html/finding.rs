@@ -7,12 +7,12 @@ use maud::{Markup, html};
 use super::Told;
 use super::lane::{Lane, Palette};
 use super::{drawing, page_map};
-use crate::oracle::FINDINGS;
 use crate::oracle::files::Story;
 use crate::oracle::story::explain;
 use crate::report::Origin;
-use crate::report::words::{lines, one_line, times};
 use crate::results::{CaseResult, Found, Watched};
+use crate::run_dir::ORACLE_FINDINGS;
+use crate::text::words::{lines, one_line, times};
 
 /// What the findings of a case have in common.
 struct Scene<'a> {
@@ -44,7 +44,7 @@ pub(super) fn all(watched: &Watched, case: &CaseResult, anchor: &str, told: &Tol
             @if !scene.palette.lanes().is_empty() { (key(&scene.palette)) }
             @for page in pages(&watched.findings) { (one_page(&page, &scene)) }
             @if left_out > 0 {
-                p { (left_out) " more are in " code { (FINDINGS) } " of the boot." }
+                p { (left_out) " more are in " code { (ORACLE_FINDINGS) } " of the boot." }
             }
         }
     }

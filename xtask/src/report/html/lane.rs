@@ -6,8 +6,8 @@ use std::fmt;
 use crate::oracle::Config;
 use crate::oracle::files::Story;
 use crate::oracle::line::{Access, By, Hex, Op};
-use crate::report::words::bytes;
 use crate::target::CacheKind;
+use crate::text::words::bytes;
 
 /// Colours that people with any kind of sight tell apart, by their number in `style.css`: those of Okabe and Ito
 /// ("Color Universal Design", 2008) without black. More lanes than that share some; each has its name beside it.

@@ -16,9 +16,10 @@ mod targets;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::oracle::files::Stories;
-use crate::report::words::{Counts, one_line};
 use crate::report::{Origin, rows};
+use crate::results::Counts;
 use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
+use crate::text::words::one_line;
 
 /// How it looks; nothing else decides that.
 const STYLE: &str = include_str!("style.css");

@@ -10,7 +10,7 @@ use super::drawing::mark;
 use super::lane::{Lane, Palette};
 use crate::oracle::files::Story;
 use crate::oracle::line::{Access, Hex};
-use crate::report::words::one_line;
+use crate::text::words::one_line;
 
 /// Sizes in units of the drawing, which are pixels where there is room.
 const LEFT: usize = 80;

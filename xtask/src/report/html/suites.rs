@@ -5,9 +5,9 @@ use maud::{Markup, html};
 
 use super::{anchor, badge};
 use crate::report::rows::took_millis;
-use crate::report::suites;
-use crate::report::words::{Counts, one_line};
+use crate::results::Counts;
 use crate::results::{CaseResult, RunResult, TargetResult, Verdict, Watched};
+use crate::text::words::one_line;
 
 /// What a row says.
 const COLUMNS: [&str; 8] = [
@@ -22,7 +22,7 @@ pub(super) fn section(run: &RunResult) -> Markup {
             @for (at, target) in run.targets.iter().enumerate() {
                 h3 { (one_line(&target.target)) }
                 @if target.cases.is_empty() { p { "It had no case to run." } }
-                @for (name, cases) in suites(target) { (suite(at, target, name, &cases)) }
+                @for (name, cases) in target.suites() { (suite(at, target, name, &cases)) }
             }
         }
     }

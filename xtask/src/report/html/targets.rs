@@ -5,8 +5,8 @@ use maud::{Markup, html};
 
 use super::class_of;
 use crate::report::rows::{self, or_dash};
-use crate::report::words::{VERDICTS, one_line};
-use crate::results::{RunResult, TargetResult};
+use crate::results::{RunResult, TargetResult, Verdict};
+use crate::text::words::one_line;
 
 /// A row for each target, and below it what ran there.
 pub(super) fn section(run: &RunResult) -> Markup {
@@ -18,7 +18,7 @@ pub(super) fn section(run: &RunResult) -> Markup {
                     thead {
                         tr {
                             th scope="col" { "target" }
-                            @for word in VERDICTS { th scope="col" class="count" { (word) } }
+                            @for word in Verdict::WORDS { th scope="col" class="count" { (word) } }
                             @for name in ["kernel", "QEMU", "accel", "oracle"] { th scope="col" { (name) } }
                         }
                     }
@@ -35,7 +35,7 @@ fn row(target: &TargetResult) -> Markup {
     html! {
         tr {
             th scope="row" { (one_line(&target.target)) }
-            @for word in VERDICTS { (cell(target.count(word), word)) }
+            @for word in Verdict::WORDS { (cell(target.count(word), word)) }
             td { (or_dash(&one_line(&ran.kernel_version))) }
             td { (or_dash(&one_line(&ran.qemu))) }
             td { (because(&ran.accel, ran.accel_reason.as_deref())) }

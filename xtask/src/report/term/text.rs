@@ -7,8 +7,9 @@ use std::path::Path;
 use console::Style;
 
 use crate::report::rows::{self, Again, or_dash, took_millis};
-use crate::report::words::{Counts, VERDICTS, one_line, printable};
+use crate::results::Counts;
 use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
+use crate::text::words::{one_line, printable};
 
 /// Lines shown of the log and of the console of a case that did not pass; all of them are in the reports.
 const LINES_SHOWN: usize = 30;
@@ -130,7 +131,7 @@ fn table(run: &RunResult, paint: Paint) -> String {
     let names = run.targets.iter().map(|target| target.target.len());
     let width = names.max().unwrap_or(0).max("target".len());
     let mut out = format!("{:width$}", "target");
-    for word in VERDICTS {
+    for word in Verdict::WORDS {
         out += &format!("  {word}");
     }
     let kernels = run.targets.iter();
@@ -140,7 +141,7 @@ fn table(run: &RunResult, paint: Paint) -> String {
     for target in &run.targets {
         let name = &target.target;
         let _ = write!(out, "{name:width$}");
-        for word in VERDICTS {
+        for word in Verdict::WORDS {
             out += &cell(target.count(word), word, paint);
         }
         let ran = &target.provenance;

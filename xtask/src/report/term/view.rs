@@ -9,8 +9,9 @@ use super::text::{self, Paint};
 use super::{Style, Verbosity};
 use crate::event::Event;
 use crate::report::rows::Again;
-use crate::report::words::{Counts, cases, clock, lines, took};
+use crate::results::Counts;
 use crate::results::{CaseResult, Phase, TargetResult, Verdict};
+use crate::text::words::{cases, clock, lines, took};
 
 /// Where nothing lives on the screen, how long a target may go on without a line.
 const QUIET_TIME: Duration = Duration::from_secs(10);

@@ -13,8 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::packages::find_program;
-use crate::watch::BootEnd;
+use crate::program::find_program;
 use crate::{guard, interrupt, paths};
 
 /// How QEMU runs the guest, as asked for.
@@ -99,23 +98,8 @@ pub(crate) fn probe(qemu: &str, arch: &str, wish: Accel, cache: &Path) -> Result
     }
 }
 
-/// What to go on with after a boot that ended as `end` says: TCG where KVM was the lab's own choice and the guest fell
-/// silent before its first record. A small guest may run where a kernel hangs.
-pub(crate) fn fallback(
-    chosen: &Chosen,
-    wish: Accel,
-    came_up: bool,
-    end: &BootEnd,
-) -> Option<Chosen> {
-    let silent = matches!(end, BootEnd::Silence(_) | BootEnd::Overtime(_));
-    (chosen.accel == "kvm" && wish == Accel::Auto && !came_up && silent).then(|| Chosen {
-        accel: "tcg",
-        reason: Some("a small guest ran under kvm, but this kernel fell silent".into()),
-    })
-}
-
 /// Remembers in `cache` that KVM is not to be trusted here, and hands back what to go on with.
-pub(crate) fn forsake_kvm(qemu: &str, cache: &Path, tcg: Chosen) -> Chosen {
+pub(crate) fn disable_kvm(qemu: &str, cache: &Path, tcg: Chosen) -> Chosen {
     remember(qemu, cache, &Err(tcg.reason.clone().unwrap_or_default()));
     tcg
 }
@@ -281,7 +265,6 @@ fn rom() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::Phase;
     use std::process::Command;
 
     /// Needs what cargo needs anyway: a C compiler with its assembler and linker, for this architecture.
@@ -294,31 +277,11 @@ mod tests {
             let status = command.args(args).current_dir(dir.path()).status().unwrap();
             assert!(status.success(), "{program} {args:?}");
         };
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/setup/probe.S");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/machine/probe.S");
         run("cc", &["-c", "-o", "probe.o", source]);
         let flat = ["-Ttext=0", "--oformat=binary"];
         run("ld", &[&["-e0", "-oprobe", "probe.o"], &flat[..]].concat());
         assert!(fs::read(dir.path().join("probe")).unwrap() == rom());
-    }
-
-    #[test]
-    fn kvm_is_given_up_only_where_nobody_asked_for_it_and_no_guest_came_up() {
-        let kvm = Chosen {
-            accel: "kvm",
-            reason: None,
-        };
-        let tcg = Chosen {
-            accel: "tcg",
-            reason: None,
-        };
-        let silence = BootEnd::Silence(Phase::Boot);
-        let then = |chosen, wish, up, end| fallback(chosen, wish, up, end).map(|next| next.accel);
-        assert_eq!(then(&kvm, Accel::Auto, false, &silence), Some("tcg"));
-        assert_eq!(then(&kvm, Accel::Kvm, false, &silence), None);
-        assert_eq!(then(&kvm, Accel::Auto, true, &silence), None);
-        assert_eq!(then(&tcg, Accel::Auto, false, &silence), None);
-        let crash = BootEnd::Crash("Kernel panic".into());
-        assert_eq!(then(&kvm, Accel::Auto, false, &crash), None);
     }
 
     #[test]

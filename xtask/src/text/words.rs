@@ -3,87 +3,6 @@
 
 use std::time::Duration;
 
-use super::untested;
-use crate::results::{RunResult, TargetResult, Verdict};
-
-/// The verdicts in the order of tables, as [`Verdict::word`] has them.
-pub(crate) const VERDICTS: [&str; 7] = [
-    "pass",
-    "fail",
-    "skip",
-    "crash",
-    "timeout",
-    "boot-fail",
-    "infra",
-];
-
-/// Cases by how they count in the end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    /// Those that passed.
-    pub passed: usize,
-    /// Those that neither passed nor were skipped, whatever stopped them.
-    pub failed: usize,
-    /// Those that cannot hold on the target.
-    pub skipped: usize,
-}
-
-impl Counts {
-    /// Counts one more case.
-    pub(crate) fn add(&mut self, verdict: &Verdict) {
-        match verdict {
-            Verdict::Pass => self.passed += 1,
-            Verdict::Skip { .. } => self.skipped += 1,
-            _ => self.failed += 1,
-        }
-    }
-
-    /// The counts of a target.
-    pub(crate) fn of_target(target: &TargetResult) -> Self {
-        let mut counts = Self::default();
-        target
-            .cases
-            .iter()
-            .for_each(|case| counts.add(&case.verdict));
-        if untested(target).is_some() && counts.failed == 0 {
-            counts.failed = 1;
-        }
-        counts
-    }
-
-    /// The counts of a run.
-    pub(crate) fn of_run(run: &RunResult) -> Self {
-        let targets = run.targets.iter().map(Self::of_target);
-        targets.fold(Self::default(), |sum, counts| Self {
-            passed: sum.passed + counts.passed,
-            failed: sum.failed + counts.failed,
-            skipped: sum.skipped + counts.skipped,
-        })
-    }
-
-    /// All of them: `18 passed, 2 failed, 1 skipped`.
-    pub(crate) fn line(&self) -> String {
-        format!(
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
-    }
-
-    /// Those that are not none: `18 passed, 2 failed`.
-    pub(crate) fn brief(&self) -> String {
-        let counts = [
-            (self.passed, "passed"),
-            (self.failed, "failed"),
-            (self.skipped, "skipped"),
-        ];
-        let counts = counts.iter().filter(|(count, _)| *count > 0);
-        let counts: Vec<String> = counts
-            .map(|(count, word)| format!("{count} {word}"))
-            .collect();
-        counts.join(", ")
-    }
-}
-
 /// `once`, `2 times`.
 pub(crate) fn times(count: u64) -> String {
     match count {
@@ -178,26 +97,6 @@ mod tests {
     fn bytes_have_the_largest_unit_that_fits() {
         let said = [4 << 20, 16 << 10, 4097, 32, 1].map(bytes).join(" | ");
         insta::assert_snapshot!(said, @"4 MiB | 16 KiB | 4097 bytes | 32 bytes | 1 byte");
-    }
-
-    #[test]
-    fn a_target_that_could_not_be_tested_counts_as_failed() {
-        let mut target = crate::report::samples::mixed().targets.remove(1);
-        assert_eq!(
-            Counts::of_target(&target).line(),
-            "2 passed, 0 failed, 0 skipped"
-        );
-        target.failure = Some("the patch queue does not apply".into());
-        assert_eq!(
-            Counts::of_target(&target).line(),
-            "2 passed, 1 failed, 0 skipped"
-        );
-        target.failure = None;
-        target.cases.clear();
-        assert_eq!(
-            Counts::of_target(&target).line(),
-            "0 passed, 1 failed, 0 skipped"
-        );
     }
 
     #[test]
