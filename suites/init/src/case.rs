@@ -36,10 +36,13 @@ fn planned() -> Result<PlannedCase, String> {
 }
 
 fn run(case: &mut Case) -> Outcome {
-    let name = case.function().to_owned();
-    match workloads::find(&name) {
+    match workloads::find(case.suite(), case.function()) {
         None => Outcome::Fail {
-            reason: format!("the workloads crate has no case function {name:?}"),
+            reason: format!(
+                "the workloads crate has no function {:?} for the suite {:?}",
+                case.function(),
+                case.suite()
+            ),
         },
         Some(workload) => match workload(case) {
             Ok(()) => Outcome::Pass,

@@ -13,7 +13,7 @@ use crate::stage::{Case, Failure, Process, Workload};
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("exchange", exchange),
     ("touches", touches),
-    ("by-id-throughput", by_id),
+    ("load-save", load_save),
 ];
 
 /// What one size is measured with.
@@ -174,7 +174,7 @@ fn touch_lazy(case: &mut Case, len: usize) -> Result<[u64; 2], Failure> {
 
 /// FUSE_NOTIFY_DMMAP_LOAD and _SAVE of pages that a client has mapped, beside the client's write(2) and read(2) of as many
 /// bytes, each of which is a request that the server answers.
-fn by_id(case: &mut Case) -> Result<(), Failure> {
+fn load_save(case: &mut Case) -> Result<(), Failure> {
     let sizes: Vec<usize> = case.param("sizes")?;
     let mib: usize = case.param("mib")?;
     for size in sizes {

@@ -8,16 +8,16 @@ use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
 use crate::stage::{Case, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
-    ("load-pages", load_pages),
-    ("save-pages", save_pages),
-    ("load-save-rounds", load_save_rounds),
-    ("load-save-at-once", load_save_at_once),
-    ("load-compact", load_compact),
-    ("load-refused", load_refused),
+    ("load", load),
+    ("save", save),
+    ("rounds", rounds),
+    ("at-once", at_once),
+    ("compact", compact),
+    ("refused", refused),
 ];
 
 /// What the server writes is what all see, from the first byte to the last and nothing beside it.
-fn load_pages(case: &mut Case) -> Result<(), Failure> {
+fn load(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
     let id = server.page_id(0)?;
@@ -67,7 +67,7 @@ fn load_pages(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// What the server reads is what was stored last; where there is no page, no bytes come.
-fn save_pages(case: &mut Case) -> Result<(), Failure> {
+fn save(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
     let id = server.page_id(0)?;
@@ -96,7 +96,7 @@ fn save_pages(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// Data goes round: the server writes, a client stores, the server reads, while another client looks on.
-fn load_save_rounds(case: &mut Case) -> Result<(), Failure> {
+fn rounds(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
     let id = server.page_id(0)?;
@@ -125,7 +125,7 @@ fn load_save_rounds(case: &mut Case) -> Result<(), Failure> {
 
 /// The server writes and reads by ID what it has mapped itself, with nobody else running in between: where a cache is
 /// flushed for each process, nothing but the kernel's own care makes it right.
-fn load_save_at_once(case: &mut Case) -> Result<(), Failure> {
+fn at_once(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
     let id = server.page_id(0)?;
@@ -145,7 +145,7 @@ fn load_save_at_once(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// The kernel makes room by moving pages that nobody has in a page table; not these, for which nobody would look.
-fn load_compact(case: &mut Case) -> Result<(), Failure> {
+fn compact(case: &mut Case) -> Result<(), Failure> {
     let (page, pages) = (page_size(), case.param::<usize>("pages")?);
     let mut server = case.serve()?;
     let id = server.page_id(0)?;
@@ -170,7 +170,7 @@ fn load_compact(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// What cannot be done has its error number, and nothing comes of it. What is malformed is for the suite `hostile`.
-fn load_refused(case: &mut Case) -> Result<(), Failure> {
+fn refused(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
     let id = server.page_id(0)?;

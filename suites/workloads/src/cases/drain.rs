@@ -10,8 +10,8 @@ use crate::stage::server::Limits;
 use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
-    ("lazy", lazy),
-    ("limit-connection", limit_connection),
+    ("first-touch", first_touch),
+    ("limit", limit),
     ("unmap", unmap),
     ("pieces", pieces),
     ("exit", exit),
@@ -38,7 +38,7 @@ fn expect_pages(server: &Server, when: &str, expected: u64) -> Result<(), Failur
 }
 
 /// A mapping costs nothing until it is touched; then each page is counted once, whoever touched it.
-fn lazy(case: &mut Case) -> Result<(), Failure> {
+fn first_touch(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
     let mut server = case.serve()?;
@@ -74,7 +74,7 @@ fn lazy(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// Over the limit of its connection a touch is a SIGBUS; what is there stays, and room that comes back can be used.
-fn limit_connection(case: &mut Case) -> Result<(), Failure> {
+fn limit(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let limit: usize = case.param("limit")?;
     counters::set(LIMIT_PER_CONNECTION, limit as u64)?;

@@ -18,12 +18,12 @@ use crate::stage::waiting::{await_seen, holding};
 use crate::stage::{Case, Failure, Process, Server, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
-    ("injected-map", map),
-    ("injected-touch", touch),
-    ("injected-change", change),
-    ("injected-fork", fork),
-    ("injected-server", server),
-    ("injected-fill", fill),
+    ("map", map),
+    ("touch", touch),
+    ("change", change),
+    ("fork", fork),
+    ("server", server),
+    ("fill", fill),
 ];
 
 /// More allocations than anything here makes.

@@ -19,13 +19,13 @@ use model::World;
 use player::Broken;
 use step::Step;
 
-pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("fuzz", fuzz)];
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("random", random)];
 
 /// How long a script that failed is made shorter: well below the deadline of the case, beside its seconds.
 const SHRINKING: Duration = Duration::from_secs(25);
 
 /// One script after the other until time is over, or the one that is given.
-fn fuzz(case: &mut Case) -> Result<(), Failure> {
+fn random(case: &mut Case) -> Result<(), Failure> {
     let pages: u64 = case.param("pages")?;
     let world = World {
         page: page_size(),

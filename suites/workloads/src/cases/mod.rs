@@ -17,41 +17,133 @@ mod trouble;
 
 use crate::stage::Workload;
 
-/// The function called `name` in the suites.
-pub fn find(name: &str) -> Option<Workload> {
-    let tables = [
-        smoke::WORKLOADS,
-        coherency::WORKLOADS,
-        coherency::colour::WORKLOADS,
-        drain::WORKLOADS,
-        fuzz::WORKLOADS,
-        hostile::WORKLOADS,
-        hostile::answers::WORKLOADS,
-        hostile::repeated::WORKLOADS,
-        hostile::notifications::WORKLOADS,
-        hostile::init::WORKLOADS,
-        hostile::ends::WORKLOADS,
-        hostile::deaf::WORKLOADS,
-        hostile::stopped::WORKLOADS,
-        hostile::meanwhile::WORKLOADS,
-        fault_injection::WORKLOADS,
-        fault_injection::connect::WORKLOADS,
-        lazy::WORKLOADS,
-        abi::WORKLOADS,
-        bench::WORKLOADS,
-        by_id::WORKLOADS,
-        shared_memory::processes::WORKLOADS,
-        shared_memory::moves::WORKLOADS,
-        shared_memory::fixed::WORKLOADS,
-        shared_memory::advice::WORKLOADS,
-        shared_memory::buffers::WORKLOADS,
-        soak::WORKLOADS,
-        trouble::WORKLOADS,
-    ];
-    tables
-        .iter()
-        .copied()
-        .flatten()
+/// Functions of cases, by their names after `run:`.
+type Workloads = &'static [(&'static str, Workload)];
+
+/// The functions of each suite.
+const SUITES: &[(&str, &[Workloads])] = &[
+    ("abi", &[abi::WORKLOADS]),
+    ("bench", &[bench::WORKLOADS]),
+    ("by-id", &[by_id::WORKLOADS]),
+    (
+        "coherency",
+        &[coherency::WORKLOADS, coherency::colour::WORKLOADS],
+    ),
+    ("drain", &[drain::WORKLOADS]),
+    (
+        "fault-injection",
+        &[
+            fault_injection::WORKLOADS,
+            fault_injection::connect::WORKLOADS,
+        ],
+    ),
+    ("fuzz", &[fuzz::WORKLOADS]),
+    (
+        "hostile",
+        &[
+            hostile::WORKLOADS,
+            hostile::answers::WORKLOADS,
+            hostile::deaf::WORKLOADS,
+            hostile::ends::WORKLOADS,
+            hostile::init::WORKLOADS,
+            hostile::meanwhile::WORKLOADS,
+            hostile::notifications::WORKLOADS,
+            hostile::repeated::WORKLOADS,
+            hostile::stopped::WORKLOADS,
+        ],
+    ),
+    ("lazy", &[lazy::WORKLOADS]),
+    (
+        "shared-memory",
+        &[
+            shared_memory::advice::WORKLOADS,
+            shared_memory::buffers::WORKLOADS,
+            shared_memory::fixed::WORKLOADS,
+            shared_memory::moves::WORKLOADS,
+            shared_memory::processes::WORKLOADS,
+        ],
+    ),
+    ("smoke", &[smoke::WORKLOADS]),
+    ("soak", &[soak::WORKLOADS]),
+    ("trouble", &[trouble::WORKLOADS]),
+];
+
+/// Returns the function that a case of `suite` names after `run:`: one of its own suite, or `other-suite/function`.
+pub fn find(suite: &str, run: &str) -> Option<Workload> {
+    let (suite, name) = run.split_once('/').unwrap_or((suite, run));
+    let (_, tables) = SUITES.iter().find(|(known, _)| *known == suite)?;
+    let mut functions = tables.iter().copied().flatten();
+    functions
         .find(|(known, _)| *known == name)
         .map(|(_, workload)| *workload)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The part of a suite's YAML that says which functions it runs.
+    #[derive(serde::Deserialize)]
+    struct Suite {
+        suite: String,
+        cases: Vec<CaseSpec>,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct CaseSpec {
+        name: String,
+        run: String,
+    }
+
+    fn suites() -> Vec<Suite> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let paths = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let paths = paths.filter(|path| path.extension().is_some_and(|ext| ext == "yaml"));
+        let suites = paths.map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            yaml_serde::from_str(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"))
+        });
+        suites.collect()
+    }
+
+    #[test]
+    fn every_run_has_a_function() {
+        for Suite { suite, cases } in suites() {
+            for CaseSpec { name, run } in cases {
+                // This one hangs all of the guest: see `supervise` in suites/init.
+                let by_init = run == "hang";
+                let found = by_init || find(&suite, &run).is_some();
+                assert!(found, "{suite}/{name}: no function for `run: {run}`");
+            }
+        }
+    }
+
+    #[test]
+    fn every_function_is_run_by_its_suite() {
+        let suites = suites();
+        for (name, tables) in SUITES {
+            let suite = suites.iter().find(|suite| suite.suite == *name);
+            let suite = suite.unwrap_or_else(|| panic!("there is no suite {name}"));
+            let runs: BTreeSet<&str> = suite.cases.iter().map(|case| case.run.as_str()).collect();
+            for (function, _) in tables.iter().copied().flatten() {
+                let run = runs.contains(function);
+                assert!(run, "no case of {name} has `run: {function}`");
+            }
+        }
+    }
+
+    #[test]
+    fn no_case_has_the_name_of_a_suite() {
+        for Suite { suite, cases } in suites() {
+            for case in cases {
+                let clash = SUITES.iter().any(|(suite, _)| *suite == case.name);
+                assert!(!clash, "{suite}/{} has the name of a suite", case.name);
+            }
+        }
+    }
 }

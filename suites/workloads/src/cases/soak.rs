@@ -7,11 +7,11 @@ use sys::{Errno, page_size};
 use crate::stage::waiting::{held, waiting_client};
 use crate::stage::{Case, Failure, Process, Workload, expect};
 
-pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("mmap-unanswered", mmap_unanswered)];
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("unanswered", unanswered)];
 
 /// Clients that were killed leave behind what they had asked for, and with a server that answers none of it that piles up:
 /// up to a limit, and then mmap fails at once. When all is answered, there is room again.
-fn mmap_unanswered(case: &mut Case) -> Result<(), Failure> {
+fn unanswered(case: &mut Case) -> Result<(), Failure> {
     let (page, limit) = (page_size(), case.param::<u64>("limit")?);
     let mut server = case.serve_as(held())?;
     for _ in 0..limit {

@@ -35,7 +35,12 @@ impl Case {
         }
     }
 
-    /// Name of the case's function.
+    /// Name of the case's suite.
+    pub fn suite(&self) -> &str {
+        self.planned.id.split('/').next().unwrap_or_default()
+    }
+
+    /// Name of the case's function, as the suite has it after `run:`.
     pub fn function(&self) -> &str {
         &self.planned.run
     }

@@ -10,11 +10,8 @@ use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
 use crate::stage::failing::failing;
 use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
 
-pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
-    ("injected-room", room),
-    ("injected-accept", accept),
-    ("injected-mount", mount),
-];
+pub(crate) const WORKLOADS: &[(&str, Workload)] =
+    &[("room", room), ("accept", accept), ("mount", mount)];
 
 /// A touch over the limit by the kernel, for which the server has to give a page back. That the kernel has no memory to
 /// ask with is no refusal of the server's.

@@ -12,7 +12,7 @@ use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("refused-together", refused_together),
-    ("fault-mended", fault_mended),
+    ("refused-then-loaded", refused_then_loaded),
     ("reclaim-late", reclaim_late),
 ];
 
@@ -63,7 +63,7 @@ fn refused_together(case: &mut Case) -> Result<(), Failure> {
 
 /// A page that the server refuses and loads in the same breath: who waited gets the error or the page, nobody anything
 /// else, and the server is not asked again.
-fn fault_mended(case: &mut Case) -> Result<(), Failure> {
+fn refused_then_loaded(case: &mut Case) -> Result<(), Failure> {
     let (page, rounds) = (page_size(), case.param::<u64>("rounds")?);
     let mut server = case.serve_as(holding())?;
     let mut client = case.client("client", &server)?;
