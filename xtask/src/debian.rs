@@ -9,9 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use xshell::cmd;
 
 use crate::interrupt::Interrupted;
-use crate::{guard, interrupt};
+use crate::{guard, interrupt, shell};
 
 /// Bytes of complaints that an error shows.
 const KEPT: u64 = 1000;
@@ -27,16 +28,9 @@ pub(crate) const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// # Errors
 /// It gets none from Debian, or has no lists of packages yet.
 pub(crate) fn mirror(apt_get: &Path) -> Result<String> {
-    let mut command = Command::new(apt_get);
-    command.args([
-        "indextargets",
-        "--format",
-        "$(CREATED_BY) $(LABEL) $(REPO_URI)",
-    ]);
-    let output = command
-        .output()
-        .with_context(|| format!("run {command:?}"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
+    let sh = shell::here()?;
+    let format = "$(CREATED_BY) $(LABEL) $(REPO_URI)";
+    let text = shell::read(cmd!(sh, "{apt_get} indextargets --format {format}"))?;
     let found = text
         .lines()
         .find_map(|line| line.strip_prefix("Packages Debian "));

@@ -10,6 +10,7 @@ pub mod interrupt;
 pub(crate) mod lock;
 pub(crate) mod paths;
 pub mod program;
+pub(crate) mod shell;
 pub(crate) mod text;
 pub(crate) mod version;
 pub(crate) mod wait;

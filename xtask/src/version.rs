@@ -2,25 +2,28 @@
 //! Versions of the programs that produced a result.
 
 use std::path::Path;
-use std::process::Command;
 
 use regex::Regex;
+use xshell::cmd;
+
+use crate::shell;
 
 /// Returns the version of this tool, with the commit if `checkout` is a git repository.
 pub(crate) fn tool(checkout: &Path) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let mut git = Command::new("git");
-    git.arg("-C").arg(checkout);
-    git.args(["describe", "--always", "--dirty", "--abbrev=12"]);
-    match output(&mut git) {
-        Some(commit) => format!("dmmap-lab {version} ({commit})"),
-        None => format!("dmmap-lab {version}"),
+    let commit = shell::in_dir(checkout)
+        .and_then(|sh| shell::read(cmd!(sh, "git describe --always --dirty --abbrev=12")));
+    match commit {
+        Ok(commit) => format!("dmmap-lab {version} ({})", commit.trim()),
+        Err(_) => format!("dmmap-lab {version}"),
     }
 }
 
 /// Returns the first line that `program argument` prints, or an empty string if the program cannot be run.
 pub(crate) fn first_line(program: &str, argument: &str) -> String {
-    output(Command::new(program).arg(argument)).unwrap_or_default()
+    let text = shell::here().and_then(|sh| shell::read(cmd!(sh, "{program} {argument}")));
+    let text = text.unwrap_or_default();
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// Returns the version line of the compiler that builds the guest program.
@@ -33,12 +36,6 @@ pub(crate) fn rustc() -> String {
 pub(crate) fn number_in(text: &str) -> Option<String> {
     let version = Regex::new(r"\d+(\.\d+)+").expect("the pattern is valid");
     version.find(text).map(|found| found.as_str().to_owned())
-}
-
-fn output(command: &mut Command) -> Option<String> {
-    let output = command.output().ok().filter(|o| o.status.success())?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().next().map(str::to_owned)
 }
 
 #[cfg(test)]

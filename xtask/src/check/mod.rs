@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use regex::Regex;
+use xshell::cmd;
 
 use crate::ci::Format;
-use crate::{cargo, ci as jobs, guard, interrupt, target};
+use crate::{cargo, ci as jobs, guard, interrupt, shell, target};
 
 /// A check: its name, and the function that makes it.
 type Check = (&'static str, fn(&Path) -> Result<Outcome>);
@@ -187,14 +188,8 @@ fn command(checkout: &Path, command: &mut Command) -> Result<Outcome> {
 
 /// The files git knows in the checkout, as paths from its root; those that were deleted since are left out.
 fn tracked(checkout: &Path) -> Result<Vec<String>> {
-    let mut git = Command::new("git");
-    git.arg("-C").arg(checkout).args(["ls-files", "-z"]);
-    let output = git.output().context("run git ls-files")?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("list the files of {}: {}", checkout.display(), said.trim());
-    }
-    let names = String::from_utf8(output.stdout).context("a file name is not UTF-8")?;
+    let sh = shell::in_dir(checkout)?;
+    let names = shell::read(cmd!(sh, "git ls-files -z"))?;
     let names = names.split_terminator('\0').map(str::to_owned);
     Ok(names.filter(|name| checkout.join(name).is_file()).collect())
 }
@@ -277,6 +272,7 @@ fn ci(checkout: &Path) -> Result<Outcome> {
 
 /// Has bash read every shell script without running it.
 fn scripts(checkout: &Path) -> Result<Outcome> {
+    let sh = shell::here()?;
     let mut problems = Vec::new();
     let mut count = 0;
     for name in tracked(checkout)? {
@@ -285,8 +281,7 @@ fn scripts(checkout: &Path) -> Result<Outcome> {
             continue;
         }
         count += 1;
-        let output = Command::new("bash").arg("-n").arg(&path).output();
-        let output = output.context("run bash -n")?;
+        let output = shell::output(cmd!(sh, "bash -n {path}"))?;
         if !output.status.success() {
             problems.push(String::from_utf8_lossy(&output.stderr).trim().to_owned());
         }

@@ -3,14 +3,14 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use xshell::cmd;
 
 use crate::kernel::counted;
+use crate::shell;
 
 /// What it says of one object: `gcov --json-format` (man gcov).
 #[derive(Debug, Deserialize)]
@@ -60,19 +60,13 @@ pub(super) fn run(cross: &str, kernel: &Path, counts: &Path) -> Result<Vec<File>
     let dir = tempfile::tempdir().context("make a directory for gcov")?;
     let names = copy(counts, dir.path())?;
     copy(&kernel.join(counted::DIR), dir.path())?;
-    let output = Command::new(&program)
-        .args(["--json-format", "--stdout", "--branch-probabilities"])
-        .args(&names)
-        .current_dir(dir.path())
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output();
-    let output = match output {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            bail!("there is no {program}, which comes with {cross}gcc: install it anew")
-        }
-        output => output.with_context(|| format!("run {program}"))?,
-    };
+    let sh = shell::in_dir(dir.path())?;
+    let gcov = cmd!(
+        sh,
+        "{program} --json-format --stdout --branch-probabilities {names...}"
+    );
+    let output = shell::output(gcov)
+        .with_context(|| format!("run {program}, which comes with {cross}gcc"))?;
     // It goes on, with counts of 0, after what it complains of.
     let complaint = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() || !complaint.is_empty() {

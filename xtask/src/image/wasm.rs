@@ -8,8 +8,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
+use xshell::cmd;
 
 use crate::machine::args::quote;
+use crate::shell;
 
 /// Where the runtime lies in the checkout.
 const RUNTIME: &str = "images/wasm";
@@ -146,17 +148,13 @@ fn fingerprint<'p>(
     cross: &str,
     files: impl Iterator<Item = &'p Path>,
 ) -> Result<String> {
+    let sh = shell::here()?;
     let mut hash = Sha256::new();
     for step in steps {
         hash.update(step.text() + "\n");
     }
     for tool in [format!("{cross}gcc"), "wasm2c".into()] {
-        let output = Command::new(&tool).arg("--version").output();
-        hash.update(
-            output
-                .with_context(|| format!("run {tool} --version"))?
-                .stdout,
-        );
+        hash.update(shell::read(cmd!(sh, "{tool} --version"))?);
     }
     for file in files {
         let bytes = fs::read(file).with_context(|| format!("read {}", file.display()))?;

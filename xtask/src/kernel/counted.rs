@@ -13,8 +13,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::queue::{self, Overlay};
+use super::queue::Overlay;
 use super::slot;
+use crate::shell;
 
 /// Where it lies, in a kernel's directory.
 pub(crate) const DIR: &str = "counted";
@@ -71,17 +72,10 @@ fn names(dir: &Path, endings: &[&str]) -> Result<Vec<String>> {
 
 /// Where two files differ, as `diff -U0` tells it.
 fn differences(old: &Path, new: &Path) -> Result<Vec<u8>> {
-    let output = queue::git(Path::new("/"))
-        .args([
-            "diff",
-            "--no-index",
-            "--unified=0",
-            "--no-color",
-            "--no-ext-diff",
-        ])
-        .args([old, new])
-        .output()
-        .context("run git diff")?;
+    let sh = shell::in_dir(Path::new("/"))?;
+    let words = "diff --no-index --unified=0 --no-color --no-ext-diff";
+    let git = shell::git(&sh).args(words.split(' ')).args([old, new]);
+    let output = shell::output(git)?;
     // 1: they differ.
     if !matches!(output.status.code(), Some(0 | 1)) {
         let why = String::from_utf8_lossy(&output.stderr);

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -11,6 +10,7 @@ use super::cache::Cache;
 use super::queue::{self, Queue};
 use super::source::{self, Source};
 use super::{Progress, own};
+use crate::shell;
 
 /// Tag of the commit that the queue starts from.
 const BASE: &str = "queue-base";
@@ -193,36 +193,24 @@ fn new_series(old: &str, patches: &[String]) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// Runs git in `place` and returns what it prints. Nobody's own settings matter: the patches come out the same
+/// Runs git in `place` and returns what it prints. The user's settings do not matter: the patches are the same
 /// everywhere.
 fn git(place: &Path, words: &[&str]) -> Result<String> {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(place)
-        .args(["-c", "gc.auto=0", "-c", "core.autocrlf=false"])
-        .args(words)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CEILING_DIRECTORIES", place.parent().unwrap_or(place))
+    let sh = shell::in_dir(place)?;
+    let git = shell::git(&sh).args(words).envs([
+        // As -c gc.auto=0 -c core.autocrlf=false.
+        ("GIT_CONFIG_COUNT", "2"),
+        ("GIT_CONFIG_KEY_0", "gc.auto"),
+        ("GIT_CONFIG_VALUE_0", "0"),
+        ("GIT_CONFIG_KEY_1", "core.autocrlf"),
+        ("GIT_CONFIG_VALUE_1", "false"),
         // git am asks for a committer; the patches name their authors.
-        .envs([
-            ("GIT_COMMITTER_NAME", "queue"),
-            ("GIT_COMMITTER_EMAIL", "queue@localhost"),
-        ])
-        .envs([
-            ("GIT_AUTHOR_NAME", "queue"),
-            ("GIT_AUTHOR_EMAIL", "queue@localhost"),
-        ])
-        .env_remove("GIT_DIR")
-        .env_remove("GIT_WORK_TREE")
-        .env_remove("GIT_INDEX_FILE")
-        .output()
-        .context("run git")?;
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr);
-        bail!("git {}: {}", words[0], text.trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        ("GIT_COMMITTER_NAME", "queue"),
+        ("GIT_COMMITTER_EMAIL", "queue@localhost"),
+        ("GIT_AUTHOR_NAME", "queue"),
+        ("GIT_AUTHOR_EMAIL", "queue@localhost"),
+    ]);
+    shell::read(git)
 }
 
 #[cfg(test)]

@@ -6,14 +6,15 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use walkdir::WalkDir;
+use xshell::cmd;
 
 use super::digest;
 use super::source::Listing;
+use crate::shell;
 
 /// A file changed this shortly before it was read may be changed again within the same tick of its file system's
 /// clock, and then looks the same. Two seconds is FAT, the coarsest there is.
@@ -99,7 +100,7 @@ fn read_index(index: &Path) -> BTreeMap<String, (String, String)> {
 
 /// Paths of the source files below `root`.
 fn files(root: &Path) -> Result<Vec<String>> {
-    let mut files = match git_files(root)? {
+    let mut files = match git_files(root) {
         // Debian's own .gitignore leaves the whole source out.
         Some(files) if files.iter().any(|path| path == "Kbuild") => files,
         _ => walk(root)?,
@@ -109,31 +110,19 @@ fn files(root: &Path) -> Result<Vec<String>> {
 }
 
 /// What git tracks, and what it neither tracks nor ignores. `None`: not a git tree, or no git here.
-fn git_files(root: &Path) -> Result<Option<Vec<String>>> {
-    let output = Command::new("git")
-        // The tree may belong to somebody else; it is only listed.
-        .args(["-c", "safe.directory=*", "-C"])
-        .arg(root)
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
+fn git_files(root: &Path) -> Option<Vec<String>> {
+    let sh = shell::in_dir(root).ok()?;
+    // The tree may belong to somebody else; it is only listed.
+    let list = cmd!(
+        sh,
+        "git -c safe.directory=* ls-files -z --cached --others --exclude-standard"
+    );
+    let list = list
         .env_remove("GIT_DIR")
         .env_remove("GIT_WORK_TREE")
-        .env_remove("GIT_INDEX_FILE")
-        .output();
-    match output {
-        Ok(output) if output.status.success() => {
-            let text = String::from_utf8(output.stdout)
-                .map_err(|_| anyhow!("{}: a file name is not UTF-8", root.display()))?;
-            let names = text.split_terminator('\0').map(str::to_owned);
-            Ok(Some(names.collect()))
-        }
-        _ => Ok(None),
-    }
+        .env_remove("GIT_INDEX_FILE");
+    let text = shell::read(list).ok()?;
+    Some(text.split_terminator('\0').map(str::to_owned).collect())
 }
 
 /// Paths of all files below `root` but git's own.

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use super::cache;
 use super::own;
+use crate::shell;
 
 /// Where patches are, in the checkout.
 const DIR: &str = "kernel-patches";
@@ -237,33 +237,13 @@ fn git_apply(
     patch: &Path,
 ) -> Result<std::result::Result<(), String>> {
     let dir = fs::canonicalize(dir).with_context(|| format!("find {}", dir.display()))?;
-    let output = git(&dir)
-        .arg("apply")
-        .arg("--whitespace=nowarn")
-        .args(options)
-        .arg(patch)
-        .output()
-        .context("run git apply")?;
+    let sh = shell::in_dir(&dir)?;
+    let git = shell::git(&sh).args(["apply", "--whitespace=nowarn"]);
+    let output = shell::output(git.args(options).arg(patch))?;
     Ok(match output.status.success() {
         true => Ok(()),
         false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
     })
-}
-
-/// git in the directory `dir`, as it is on every machine: in no repository, and without anybody's settings.
-pub(super) fn git(dir: &Path) -> Command {
-    let mut git = Command::new("git");
-    git.current_dir(dir)
-        // Inside a repository git apply would leave out what lies outside of it: here is none.
-        .env("GIT_CEILING_DIRECTORIES", dir.parent().unwrap_or(dir))
-        .env_remove("GIT_DIR")
-        .env_remove("GIT_WORK_TREE")
-        .env_remove("GIT_INDEX_FILE")
-        // Nor may anybody's apply.* or diff.* settings matter.
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("LC_ALL", "C");
-    git
 }
 
 /// What to say of a patch that does not apply; `complaint` is git's.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The compiler and linker a kernel is built with.
 
-use std::io::ErrorKind;
-use std::process::{Command, Stdio};
+use anyhow::{Context, Result};
+use xshell::cmd;
 
-use anyhow::{Context, Result, bail};
+use crate::shell;
 
 /// What the tools say of themselves, which is all that kbuild goes by as well.
 #[derive(Debug)]
@@ -29,21 +29,10 @@ impl Toolchain {
 }
 
 fn version(program: &str) -> Result<String> {
-    let output = Command::new(program)
-        .arg("--version")
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output();
-    let output = match output {
-        Err(error) if error.kind() == ErrorKind::NotFound => bail!(
-            "there is no {program} here, which the kernel is built with: \
-             `cargo xtask doctor` says what else is missing and which package has it"
-        ),
-        output => output.with_context(|| format!("run {program} --version"))?,
-    };
-    let text = String::from_utf8_lossy(&output.stdout);
-    match text.lines().next() {
-        Some(line) if output.status.success() => Ok(line.trim().to_owned()),
-        _ => bail!("{program} --version failed ({})", output.status),
-    }
+    let sh = shell::here()?;
+    let text = shell::read(cmd!(sh, "{program} --version"))
+        .with_context(|| format!("get the version of {program}, which builds the kernel"))?;
+    let line = text.lines().next();
+    line.map(|line| line.trim().to_owned())
+        .with_context(|| format!("{program} --version prints nothing"))
 }

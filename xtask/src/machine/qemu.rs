@@ -2,10 +2,11 @@
 //! Whether a QEMU can load the oracle: asked of the program itself.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use xshell::cmd;
 
+use crate::shell;
 use crate::version::number_in;
 
 /// The first QEMU whose plugin interface is of version 4, which the oracle is built against (QEMU_PLUGIN_VERSION
@@ -28,15 +29,10 @@ impl Qemu {
     /// It cannot be run.
     pub(crate) fn ask(program: impl AsRef<Path>) -> Result<Self> {
         let program = program.as_ref();
-        let output = |argument: &str| -> Result<String> {
-            let mut command = Command::new(program);
-            command.arg(argument).stdin(Stdio::null());
-            let output = command
-                .output()
-                .with_context(|| format!("run {command:?}"))?;
-            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-        };
-        Ok(Self::says(&output("--version")?, &output("--help")?))
+        let sh = shell::here()?;
+        let version = shell::read(cmd!(sh, "{program} --version"))?;
+        let help = shell::read(cmd!(sh, "{program} --help"))?;
+        Ok(Self::says(&version, &help))
     }
 
     /// Reads what it prints for `--version` and `--help`.

@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 use walkdir::WalkDir;
+use xshell::cmd;
 
 use super::Host;
 use super::others::{self, Other};
@@ -19,6 +19,7 @@ use super::packages::{Distribution, needed};
 use crate::machine::accel;
 use crate::program::Program;
 use crate::program::find_program;
+use crate::shell;
 use crate::target::Target;
 use crate::text::columns::columns;
 use crate::version::{self, number_in};
@@ -150,9 +151,8 @@ fn found(host: &Host, program: Program) -> Found {
 }
 
 fn version_of(program: &Path) -> Option<String> {
-    let mut command = Command::new(program);
-    command.arg("--version").stdin(Stdio::null());
-    let output = command.output().ok()?;
+    let sh = shell::here().ok()?;
+    let output = shell::output(cmd!(sh, "{program} --version")).ok()?;
     number_in(&String::from_utf8_lossy(&output.stdout))
 }
 

@@ -5,9 +5,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
+use xshell::cmd;
 
 use super::apt::Apt;
 use super::packages::Distribution;
@@ -17,7 +17,7 @@ use crate::oracle::Wanted;
 use crate::program::Program;
 use crate::program::find_program;
 use crate::target::Target;
-use crate::{debian, interrupt};
+use crate::{debian, interrupt, shell};
 
 /// The release of Debian (VERSION_CODENAME of os-release(5)) whose QEMU is too old, and its archive with a newer one:
 /// Debian 12 has 7.2, its backports have 10.0, and so has Debian 13.
@@ -177,16 +177,11 @@ fn installed(host: &Host) -> Vec<String> {
     let Some(query) = find_program("dpkg-query", &host.path) else {
         return Vec::new();
     };
-    let mut command = Command::new(query);
-    command.args([
-        "-W",
-        "-f",
-        "${db:Status-Abbrev} ${Package}\\n",
-        "qemu-system-*",
-    ]);
+    let format = "${db:Status-Abbrev} ${Package}\\n";
     // It complains where none is known, which is none.
-    let output = command.output().map(|output| output.stdout);
-    let text = String::from_utf8_lossy(&output.unwrap_or_default()).into_owned();
+    let text = shell::here()
+        .and_then(|sh| shell::read(cmd!(sh, "{query} -W -f {format} qemu-system-*")))
+        .unwrap_or_default();
     let names = text.lines().filter_map(|line| line.strip_prefix("ii "));
     names.map(|name| name.trim().to_owned()).collect()
 }

@@ -3,14 +3,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use xshell::cmd;
 
 use super::{Host, SetupMode};
 use crate::program::find_program;
 use crate::target::{Backend, RustSpec, Target};
-use crate::{debian, guard, paths};
+use crate::{debian, guard, paths, shell};
 
 /// The archives of Debian that carry `rust-src`, the one with the most versions first.
 const SUITES: [&str; 4] = [
@@ -36,18 +36,12 @@ impl Toolchain {
     /// There is none, or it says something else than rustc does.
     pub(crate) fn find() -> Result<Self> {
         let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
-        let ask = |argument: &[&str]| -> Result<String> {
-            let mut command = Command::new(&rustc);
-            command.args(argument).current_dir(paths::checkout());
-            let output = command
-                .output()
-                .with_context(|| format!("run {command:?}"))?;
-            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        };
-        let version = ask(&["--version"])?;
+        let sh = shell::in_dir(&paths::checkout())?;
+        let version = shell::read(cmd!(sh, "{rustc} --version"))?;
+        let sysroot = shell::read(cmd!(sh, "{rustc} --print sysroot"))?;
         let number = version.split_whitespace().nth(1);
         Ok(Self {
-            sysroot: ask(&["--print", "sysroot"])?.into(),
+            sysroot: sysroot.trim().into(),
             version: number
                 .with_context(|| format!("{rustc} --version says {version:?}"))?
                 .to_owned(),

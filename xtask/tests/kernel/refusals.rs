@@ -115,7 +115,12 @@ fn a_full_disk_is_said_to_be_full() {
 fn a_missing_compiler_is_named() {
     let world = World::new();
     let outcome = finish(world.start_with_path(&world.job(), "/usr/bin:/bin"));
-    assert_snapshot!(error(outcome, &world), @"there is no fake-gcc here, which the kernel is built with: `cargo xtask doctor` says what else is missing and which package has it");
+    assert_snapshot!(error(outcome, &world), @"
+    get the version of fake-gcc, which builds the kernel
+
+    Caused by:
+        command not found: `fake-gcc`; `cargo xtask doctor` shows what is missing and which package has it
+    ");
 }
 
 #[test]
