@@ -83,10 +83,10 @@ fn merging_writes_all_reports_and_exits_as_one_run_would() {
       time       3.00 s: test 3.00 s
       boots      2
 
-    did not pass:
+    failures:
       fail      x86_64 smoke/redirect.fuse: it did not
 
-    done after 12.5 s
+    finished in 12.5 s
     1 passed, 1 failed, 0 skipped
     ");
     let merged = std::fs::read_to_string(dir.path().join("merged/results.json")).unwrap();
@@ -100,7 +100,7 @@ fn merging_writes_all_reports_and_exits_as_one_run_would() {
     let twice = ["merge", "reports", "merged", "--report-dir", "again"];
     let output = report(dir.path(), &twice);
     assert_eq!(output.status.code(), Some(2));
-    insta::assert_snapshot!(words(&output.stderr), @"error: x86_64 smoke/boot is in both reports/2/results.json and merged/results.json; which of the two counts?");
+    insta::assert_snapshot!(words(&output.stderr), @"error: x86_64 smoke/boot is in both reports/2/results.json and merged/results.json; merge only one of them");
     assert!(!dir.path().join("again").exists());
 }
 
@@ -116,7 +116,7 @@ fn the_table_of_targets_goes_where_the_marks_are() {
     std::fs::write(&readme, "# Title\n").unwrap();
     let output = report(dir.path(), &write_it);
     assert_eq!(output.status.code(), Some(2));
-    insta::assert_snapshot!(words(&output.stderr), @"error: README.md: no line `<!-- targets: begin -->` with a line `<!-- targets: end -->` after it");
+    insta::assert_snapshot!(words(&output.stderr), @"error: README.md: expected a line `<!-- targets: begin -->` followed by a line `<!-- targets: end -->`");
 
     std::fs::write(&readme, "<!-- targets: begin -->\n<!-- targets: end -->\n").unwrap();
     let output = report(dir.path(), &write_it);

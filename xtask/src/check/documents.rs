@@ -297,6 +297,6 @@ mod tests {
         assert_eq!(problems(&readme(&all), &all), "");
         insta::assert_snapshot!(problems(&readme(&all[1..]), &all), @"README.md: no row for the target parisc; run: cargo xtask report targets --write README.md");
         insta::assert_snapshot!(problems(&readme(&all), &all[1..]), @"README.md: a row for parisc, which is no target; run: cargo xtask report targets --write README.md");
-        insta::assert_snapshot!(problems("# Title", &all), @"README.md: no line `<!-- targets: begin -->` with a line `<!-- targets: end -->` after it");
+        insta::assert_snapshot!(problems("# Title", &all), @"README.md: expected a line `<!-- targets: begin -->` followed by a line `<!-- targets: end -->`");
     }
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `results.json`: everything about a run, for programs. Its fields are in `docs/results.md`.
+//! `results.json`: everything about a run, for programs. `docs/results.md` describes its fields.
 
 use crate::results::RunResult;
 
-/// The whole result, indented.
+/// Renders the whole result as indented JSON.
 pub(crate) fn render(result: &RunResult) -> String {
     let mut text = serde_json::to_string_pretty(result)
-        .expect("a result is structs of strings and numbers, which JSON can say");
+        .expect("a result holds only strings, numbers and containers of them");
     text.push('\n');
     text
 }
@@ -20,10 +20,10 @@ mod tests {
     use super::*;
     use crate::report::samples;
 
-    /// Every field that a result can have, as `targets[].cases[].id`.
+    /// Collects the paths of all fields of a value, in the form `targets[].cases[].id`.
     fn fields(value: &Value, at: &str, found: &mut BTreeSet<String>) {
         match value {
-            // Maps with keys of the run's own: a row for all of them.
+            // The keys of these maps differ from run to run; the document has one row for each map.
             Value::Object(_) if at.ends_with("seconds") || at.ends_with("figures") => {}
             Value::Object(map) => {
                 for (name, value) in map {
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_names_exactly_the_fields_there_are() {
+    fn the_document_lists_exactly_the_fields_of_a_result() {
         let mut written = BTreeSet::new();
         for sample in [samples::mixed(), samples::watched()] {
             let sample = serde_json::to_value(sample).unwrap();
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_case_that_was_watched() {
+    fn a_case_with_oracle_findings() {
         let case = serde_json::to_string_pretty(&samples::stale().oracle).unwrap();
         insta::assert_snapshot!(case, @r#"
         {
@@ -132,7 +132,7 @@ mod tests {
                 "rustc": "rustc 1.85.0",
                 "qemu": "QEMU emulator version 7.2.19",
                 "accel": "tcg",
-                "accel_reason": "/dev/kvm opens, but no guest ran within 3 s",
+                "accel_reason": "a probe guest did not finish within 3 s",
                 "oracle": "off",
                 "oracle_reason": "data caches do not alias"
               },
@@ -150,7 +150,7 @@ mod tests {
                 {
                   "id": "coherency/ping-pong.fuse",
                   "suite": "coherency",
-                  "about": "What coherency/ping-pong.fuse promises.",
+                  "about": "coherency/ping-pong.fuse keeps its promise.",
                   "promises": [
                     1,
                     2

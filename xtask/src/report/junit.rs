@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `junit.xml`: a run as CI systems show it. A suite on a target is a test suite named `target.suite`.
+//! `junit.xml`: a run for CI systems. Each suite of each target is a test suite with the name `target.suite`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::report::{findings, rows};
 use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
 use crate::text::words::{duration, lines, one_line};
 
-/// The whole result.
+/// Renders the whole result.
 pub(crate) fn render(result: &RunResult) -> String {
     let mut report = Report::new("dmmap-lab");
     report.set_time(duration(result.seconds));
@@ -26,9 +26,9 @@ pub(crate) fn render(result: &RunResult) -> String {
             report.add_test_suite(suite_of(result, target, "lab", vec![case]));
         }
     }
-    report
-        .to_string()
-        .expect("XML in memory, of text that was cleaned")
+    report.to_string().expect(
+        "writing XML into memory succeeds: `element` and `one_line` remove invalid characters",
+    )
 }
 
 fn suite_of(run: &RunResult, target: &TargetResult, name: &str, cases: Vec<TestCase>) -> TestSuite {
@@ -86,7 +86,7 @@ fn status_of(case: &CaseResult) -> TestCaseStatus {
     status
 }
 
-/// Text for an element: its lines, without what XML cannot hold.
+/// Returns a text for an XML element, without the characters that XML does not allow.
 fn element(text: &str) -> String {
     lines(text).join("\n")
 }
@@ -121,7 +121,7 @@ mod tests {
                     </properties>
                 </testcase>
                 <testcase name="redirect.fuse" classname="x86_64.smoke" time="1.240">
-                    <failure message="client 1 stored 0x5a at offset 4096; the server read 0x00" type="fail">What smoke/redirect.fuse promises.
+                    <failure message="client 1 stored 0x5a at offset 4096; the server read 0x00" type="fail">smoke/redirect.fuse keeps its promise.
         client 1 stored 0x5a at offset 4096
         the server read 0x00</failure>
                     <system-out>server: page 7 is mapped
@@ -147,7 +147,7 @@ mod tests {
                     <property name="oracle" value="off"/>
                 </properties>
                 <testcase name="ping-pong.fuse" classname="x86_64.coherency">
-                    <error message="[    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008" type="crash">What coherency/ping-pong.fuse promises.
+                    <error message="[    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008" type="crash">coherency/ping-pong.fuse keeps its promise.
         [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008</error>
                     <system-err>[    2.310552] init: case 4/7 coherency/ping-pong.fuse
         [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
@@ -155,9 +155,9 @@ mod tests {
         [    2.519114] Kernel panic - not syncing: Fatal exception</system-err>
                 </testcase>
                 <testcase name="seqlock.fuse" classname="x86_64.coherency" time="1.240">
-                    <error message="in phase test" type="timeout">What coherency/seqlock.fuse promises.
+                    <error message="in phase test" type="timeout">coherency/seqlock.fuse keeps its promise.
         in phase test</error>
-                    <system-out>client 2: waits for turn 3</system-out>
+                    <system-out>client 2: waiting for turn 3</system-out>
                 </testcase>
             </testsuite>
             <testsuite name="x86_64.drain" tests="2" disabled="0" errors="2" failures="0" time="1.240" timestamp="2025-11-22T19:33:00Z">
@@ -175,11 +175,11 @@ mod tests {
                     <property name="oracle" value="off"/>
                 </properties>
                 <testcase name="limit.cuse" classname="x86_64.drain" time="1.240">
-                    <error message="a record of this case did not arrive whole: truncated" type="infra">What drain/limit.cuse promises.
+                    <error message="a record of this case did not arrive whole: truncated" type="infra">drain/limit.cuse keeps its promise.
         a record of this case did not arrive whole: truncated</error>
                 </testcase>
                 <testcase name="exit.fuse" classname="x86_64.drain">
-                    <error message="no first record from the guest: the kernel crashed: No working init found." type="boot-fail">What drain/exit.fuse promises.
+                    <error message="no first record from the guest: the kernel crashed: No working init found." type="boot-fail">drain/exit.fuse keeps its promise.
         no first record from the guest: the kernel crashed: No working init found.</error>
                 </testcase>
             </testsuite>
@@ -228,11 +228,11 @@ mod tests {
                 <testcase name="boot" classname="x86_64.smoke" time="1.240">
                 </testcase>
                 <testcase name="redirect.fuse" classname="x86_64.smoke">
-                    <error message="interrupted before it ran" type="infra">What smoke/redirect.fuse promises.
+                    <error message="interrupted before it ran" type="infra">smoke/redirect.fuse keeps its promise.
         interrupted before it ran</error>
                 </testcase>
                 <testcase name="redirect.cuse" classname="x86_64.smoke">
-                    <error message="interrupted before it ran" type="infra">What smoke/redirect.cuse promises.
+                    <error message="interrupted before it ran" type="infra">smoke/redirect.cuse keeps its promise.
         interrupted before it ran</error>
                 </testcase>
             </testsuite>
@@ -251,7 +251,7 @@ mod tests {
                     <property name="oracle" value="off"/>
                 </properties>
                 <testcase name="limit.fuse" classname="x86_64.drain">
-                    <error message="interrupted before it ran" type="infra">What drain/limit.fuse promises.
+                    <error message="interrupted before it ran" type="infra">drain/limit.fuse keeps its promise.
         interrupted before it ran</error>
                 </testcase>
             </testsuite>
@@ -266,7 +266,7 @@ mod tests {
                     <property name="flavour" value="default"/>
                 </properties>
                 <testcase name="boot" classname="x86_64.smoke">
-                    <error message="0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit" type="infra">What smoke/boot promises.
+                    <error message="0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit" type="infra">smoke/boot keeps its promise.
         0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112
         take it out of kernel-patches/6.12/series or make it fit</error>
                 </testcase>
@@ -277,7 +277,7 @@ mod tests {
                     <property name="flavour" value="default"/>
                 </properties>
                 <testcase name="limit.fuse" classname="x86_64.drain">
-                    <error message="0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit" type="infra">What drain/limit.fuse promises.
+                    <error message="0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit" type="infra">drain/limit.fuse keeps its promise.
         0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112
         take it out of kernel-patches/6.12/series or make it fit</error>
                 </testcase>
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guest_prints_cannot_break_the_file() {
+    fn characters_that_xml_does_not_allow_are_removed() {
         let mut result = samples::mixed();
         let case = &mut result.targets[0].cases[1];
         case.log = vec!["\x1b[31m]]> <b>\u{0}\u{1b}\u{85}\u{fffe}&amp; \u{7f}end".into()];
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_oracle_found_stands_below_the_reason() {
+    fn oracle_findings_follow_the_reason() {
         let text = render(&samples::watched());
         let id = "armv6/coherency/ping-pong.fuse";
         for words in [

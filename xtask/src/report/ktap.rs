@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `ktap.txt`: a run as the kernel's own tools read it, nested target, suite, case.
+//! `ktap.txt`: a run for the kernel's tools, nested by target, suite and case.
 //!
 //! The format is that of Documentation/dev-tools/ktap.rst, version 1.
 
@@ -7,7 +7,7 @@ use crate::report::findings;
 use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
 use crate::text::words::{one_line, printable};
 
-/// The whole result.
+/// Renders the whole result.
 pub(crate) fn render(result: &RunResult) -> String {
     let mut lines = block(result.targets.iter().map(target).collect());
     if result.interrupted {
@@ -16,31 +16,31 @@ pub(crate) fn render(result: &RunResult) -> String {
     lines.join("\n") + "\n"
 }
 
-/// One test: the lines that come before its result line, and what that line says.
+/// One test of a block: the lines before its result line, and the parts of the result line.
 struct Test {
     before: Vec<String>,
     ok: bool,
     name: String,
-    /// Directive and detail, without the `#`; may be empty.
+    /// Directive and detail, without the `#`. May be empty.
     after: String,
 }
 
-/// Tests under a version line and a plan.
+/// Renders tests under a version line and a plan.
 fn block(tests: Vec<Test>) -> Vec<String> {
     let mut lines = vec!["KTAP version 1".into(), format!("1..{}", tests.len())];
     for (number, test) in (1..).zip(tests) {
         lines.extend(test.before);
         let result = if test.ok { "ok" } else { "not ok" };
         let hash = if test.after.is_empty() { "" } else { " # " };
-        // A name ends where a hash begins.
+        // A `#` would end the name.
         let name = printable(&test.name).replace('#', "_");
         lines.push(format!("{result} {number} {name}{hash}{}", test.after));
     }
     lines
 }
 
-/// The tests of the test called `name`, as a block inside another. Its name comes at its end, too late for a person;
-/// KUnit puts it in a comment at the start as well.
+/// Renders the tests of the test `name` as an indented block. The result line with the name comes last, which is late for
+/// a human reader, so a comment at the start has the name too, as in KUnit.
 fn nested(name: &str, tests: Vec<Test>) -> Vec<String> {
     let mut lines = block(tests);
     lines.insert(1, format!("# Subtest: {}", printable(name)));
@@ -95,7 +95,8 @@ fn case(case: &CaseResult) -> Test {
     }
 }
 
-/// What helps to find out why. The word before each line keeps a parser from taking a guest's text for structure.
+/// Returns the details of a failed case as comments. The prefix of each line keeps a parser from reading a guest's text as
+/// KTAP.
 fn diagnostics(case: &CaseResult) -> Vec<String> {
     let about = format!("# checks: {}", one_line(&case.about));
     let log = case
@@ -132,7 +133,7 @@ mod tests {
             # Subtest: smoke
             1..3
             ok 1 smoke/boot
-            # checks: What smoke/redirect.fuse promises.
+            # checks: smoke/redirect.fuse keeps its promise.
             # log: server: page 7 is mapped
             # log: client 1: stored 0x5a
             # console: [    1.214001] init: case 2/7 smoke/redirect.fuse
@@ -142,22 +143,22 @@ mod tests {
             KTAP version 1
             # Subtest: coherency
             1..2
-            # checks: What coherency/ping-pong.fuse promises.
+            # checks: coherency/ping-pong.fuse keeps its promise.
             # console: [    2.310552] init: case 4/7 coherency/ping-pong.fuse
             # console: [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
             # console: [    2.514871] Oops: Oops: 0002 [#1] SMP
             # console: [    2.519114] Kernel panic - not syncing: Fatal exception
             not ok 1 coherency/ping-pong.fuse # ERROR crash: [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
-            # checks: What coherency/seqlock.fuse promises.
-            # log: client 2: waits for turn 3
+            # checks: coherency/seqlock.fuse keeps its promise.
+            # log: client 2: waiting for turn 3
             not ok 2 coherency/seqlock.fuse # TIMEOUT in phase test
           not ok 2 coherency
             KTAP version 1
             # Subtest: drain
             1..2
-            # checks: What drain/limit.cuse promises.
+            # checks: drain/limit.cuse keeps its promise.
             not ok 1 drain/limit.cuse # ERROR infra: a record of this case did not arrive whole: truncated
-            # checks: What drain/exit.fuse promises.
+            # checks: drain/exit.fuse keeps its promise.
             not ok 2 drain/exit.fuse # ERROR boot-fail: no first record from the guest: the kernel crashed: No working init found.
           not ok 3 drain
         not ok 1 x86_64
@@ -186,15 +187,15 @@ mod tests {
             # Subtest: smoke
             1..3
             ok 1 smoke/boot
-            # checks: What smoke/redirect.fuse promises.
+            # checks: smoke/redirect.fuse keeps its promise.
             not ok 2 smoke/redirect.fuse # ERROR infra: interrupted before it ran
-            # checks: What smoke/redirect.cuse promises.
+            # checks: smoke/redirect.cuse keeps its promise.
             not ok 3 smoke/redirect.cuse # ERROR infra: interrupted before it ran
           not ok 1 smoke
             KTAP version 1
             # Subtest: drain
             1..1
-            # checks: What drain/limit.fuse promises.
+            # checks: drain/limit.fuse keeps its promise.
             not ok 1 drain/limit.fuse # ERROR infra: interrupted before it ran
           not ok 2 drain
         not ok 1 x86_64
@@ -209,13 +210,13 @@ mod tests {
             KTAP version 1
             # Subtest: smoke
             1..1
-            # checks: What smoke/boot promises.
+            # checks: smoke/boot keeps its promise.
             not ok 1 smoke/boot # ERROR infra: 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit
           not ok 1 smoke
             KTAP version 1
             # Subtest: drain
             1..1
-            # checks: What drain/limit.fuse promises.
+            # checks: drain/limit.fuse keeps its promise.
             not ok 1 drain/limit.fuse # ERROR infra: 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit
           not ok 2 drain
         not ok 1 x86_64 # ERROR 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit
@@ -238,10 +239,10 @@ mod tests {
             KTAP version 1
             # Subtest: coherency
             1..1
-            # checks: What coherency/ping-pong.fuse promises.
+            # checks: coherency/ping-pong.fuse keeps its promise.
             # oracle: armv6/coherency/ping-pong.fuse/1 (once): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
             # oracle: armv6/coherency/ping-pong.fuse/2 (once): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
-            not ok 1 coherency/ping-pong.fuse # may be stale on hardware: what the oracle found
+            not ok 1 coherency/ping-pong.fuse # may be stale on hardware: a finding of the oracle
           not ok 2 coherency
         not ok 1 armv6
         ");
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_pass_for_a_directive() {
+    fn a_name_is_not_read_as_a_directive() {
         let mut result = samples::mixed();
         result.targets.truncate(1);
         result.targets[0].cases.truncate(1);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Merge: one result of several, be they of different targets or of shards of one.
+//! Merges the results of several runs into one. The runs may be of different targets or shards of one target.
 //!
-//! What a text of the merged result says is what the parts agree on; where they differ in something that may differ
-//! (the machine a shard ran on, say), it holds each, as in `kvm and tcg`.
+//! Where the results agree on a text, the merged result has that text. Where they differ and may differ, for example in
+//! the accelerator of each shard, it has all of them: `kvm and tcg`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,31 +14,31 @@ use serde_json::Value;
 use crate::results::{CaseResult, Provenance, RunResult, SCHEMA, TargetResult};
 use crate::run_dir::RESULTS;
 
-/// A result, and the file it was read from.
+/// Result of one run and the file that it was read from.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
-    /// The file, for what is said of it.
+    /// File name for error messages.
     pub file: PathBuf,
-    /// What it holds.
     pub result: RunResult,
 }
 
-/// One result of all `parts`. Targets come in the order they are first met; the cases of each as `plan` names them,
-/// and those it does not name after the rest.
+/// Merges all `parts`. Targets stay in the order of their first appearance. The cases of each target are sorted by
+/// `plan`; cases that are not in the plan come last.
 ///
 /// # Errors
-/// A target was tested with different kernels or flavours, or a case of it twice: names both files. There is no part.
+/// - A target was tested with different kernels or flavours, or a case of it twice. The error names both files.
+/// - There are no parts.
 pub(crate) fn merge(parts: Vec<Part>, plan: &[String]) -> Result<RunResult> {
-    let run = frame(&parts)?;
-    let mut targets: Vec<Joined> = Vec::new();
+    let run = merge_run(&parts)?;
+    let mut targets: Vec<MergedTarget> = Vec::new();
     for part in parts {
         for target in part.result.targets {
             match targets
                 .iter_mut()
                 .find(|known| known.result.target == target.target)
             {
-                Some(known) => known.join(target, &part.file)?,
-                None => targets.push(Joined::new(target, &part.file)),
+                Some(known) => known.add(target, &part.file)?,
+                None => targets.push(MergedTarget::new(target, &part.file)),
             }
         }
     }
@@ -49,19 +49,19 @@ pub(crate) fn merge(parts: Vec<Part>, plan: &[String]) -> Result<RunResult> {
     })
 }
 
-/// Everything about the run but its targets.
-fn frame(parts: &[Part]) -> Result<RunResult> {
+/// Merges the fields of the run itself. The list of targets is left empty.
+fn merge_run(parts: &[Part]) -> Result<RunResult> {
     let mut times = Vec::new();
     let mut tool = String::new();
     for Part { file, result } in parts {
         let start = humantime::parse_rfc3339(&result.started)
             .with_context(|| format!("{}: `started` is {:?}", file.display(), result.started))?;
         times.push((start, start + crate::text::words::duration(result.seconds)));
-        agree(&mut tool, &result.tool);
+        merge_text(&mut tool, &result.tool);
     }
     let start = times.iter().map(|(start, _)| *start).min();
     let end = times.iter().map(|(_, end)| *end).max();
-    let (start, end) = start.zip(end).context("there is no result to merge")?;
+    let (start, end) = start.zip(end).context("there are no results to merge")?;
     Ok(RunResult {
         schema: SCHEMA,
         tool,
@@ -76,16 +76,16 @@ fn since(start: SystemTime, end: SystemTime) -> Duration {
     end.duration_since(start).unwrap_or_default()
 }
 
-/// A target as far as it has been joined.
-struct Joined {
+/// Target whose results are being merged.
+struct MergedTarget {
     result: TargetResult,
-    /// The file each case is from.
+    /// File of each case, by case ID.
     files: BTreeMap<String, PathBuf>,
-    /// The file that the first of its results is from.
+    /// File of the first result.
     first: PathBuf,
 }
 
-impl Joined {
+impl MergedTarget {
     fn new(result: TargetResult, file: &Path) -> Self {
         let cases = result.cases.iter();
         Self {
@@ -97,21 +97,21 @@ impl Joined {
         }
     }
 
-    /// Takes another result of the same target.
-    fn join(&mut self, other: TargetResult, file: &Path) -> Result<()> {
-        self.compare(&other, file)?;
+    /// Adds another result of the same target.
+    fn add(&mut self, other: TargetResult, file: &Path) -> Result<()> {
+        self.check_same_kernel(&other, file)?;
         let ours = &mut self.result;
         for mut case in other.cases {
             if let Some(before) = self.files.insert(case.id.clone(), file.to_owned()) {
                 bail!(
-                    "{} {} is in both {} and {}; which of the two counts?",
+                    "{} {} is in both {} and {}; merge only one of them",
                     ours.target,
                     case.id,
                     before.display(),
                     file.display()
                 );
             }
-            // Boots are counted through all parts.
+            // The boots of all parts are numbered consecutively.
             case.boot = case.boot.map(|boot| boot + ours.boots);
             ours.cases.push(case);
         }
@@ -119,7 +119,7 @@ impl Joined {
         for (phase, seconds) in other.seconds {
             *ours.seconds.entry(phase).or_default() += seconds;
         }
-        join_provenance(&mut ours.provenance, &other.provenance);
+        merge_provenance(&mut ours.provenance, &other.provenance);
         ours.failure = match (ours.failure.take(), other.failure) {
             (Some(one), Some(two)) if one != two => Some(format!("{one}\n{two}")),
             (one, two) => one.or(two),
@@ -127,8 +127,8 @@ impl Joined {
         Ok(())
     }
 
-    /// Sees that the other result is of the same kernel. What a result has not reached is no difference.
-    fn compare(&self, other: &TargetResult, file: &Path) -> Result<()> {
+    /// Checks that the other result is of the same kernel. A value that one of the results did not reach is ignored.
+    fn check_same_kernel(&self, other: &TargetResult, file: &Path) -> Result<()> {
         let (ran, with) = (&self.result.provenance, &other.provenance);
         let both = [
             ("flavour", &self.result.flavour, &other.flavour),
@@ -138,12 +138,12 @@ impl Joined {
         let differ = both
             .iter()
             .filter(|(_, one, two)| one != two && !one.is_empty() && !two.is_empty())
-            // As much of a hash as tells it from others.
+            // The first digits are enough to distinguish hashes.
             .map(|(name, one, two)| format!("{name} ({one:.12} and {two:.12})"));
         let differ: Vec<String> = differ.collect();
         if !differ.is_empty() {
             bail!(
-                "{}: {} and {} differ in {}; only results of one kernel can be joined",
+                "{}: {} and {} differ in {}; only results of the same kernel can be merged",
                 self.result.target,
                 self.first.display(),
                 file.display(),
@@ -163,7 +163,7 @@ impl Joined {
     }
 }
 
-fn join_provenance(ours: &mut Provenance, other: &Provenance) {
+fn merge_provenance(ours: &mut Provenance, other: &Provenance) {
     let Provenance {
         kernel_version,
         kernel_hash,
@@ -177,29 +177,29 @@ fn join_provenance(ours: &mut Provenance, other: &Provenance) {
         oracle,
         oracle_reason,
     } = other;
-    agree(&mut ours.kernel_version, kernel_version);
-    agree(&mut ours.kernel_hash, kernel_hash);
-    agree(&mut ours.config_hash, config_hash);
-    agree(&mut ours.compiler, compiler);
-    agree(&mut ours.image_hash, image_hash);
-    agree(&mut ours.rustc, rustc);
-    agree(&mut ours.qemu, qemu);
-    agree(&mut ours.accel, accel);
-    agree(&mut ours.oracle, oracle);
-    agree_if_any(&mut ours.accel_reason, accel_reason);
-    agree_if_any(&mut ours.oracle_reason, oracle_reason);
+    merge_text(&mut ours.kernel_version, kernel_version);
+    merge_text(&mut ours.kernel_hash, kernel_hash);
+    merge_text(&mut ours.config_hash, config_hash);
+    merge_text(&mut ours.compiler, compiler);
+    merge_text(&mut ours.image_hash, image_hash);
+    merge_text(&mut ours.rustc, rustc);
+    merge_text(&mut ours.qemu, qemu);
+    merge_text(&mut ours.accel, accel);
+    merge_text(&mut ours.oracle, oracle);
+    merge_optional_text(&mut ours.accel_reason, accel_reason);
+    merge_optional_text(&mut ours.oracle_reason, oracle_reason);
 }
 
-/// As [`agree`], of what need not be said.
-fn agree_if_any(ours: &mut Option<String>, other: &Option<String>) {
+/// Like [`merge_text`], for texts that may be absent.
+fn merge_optional_text(ours: &mut Option<String>, other: &Option<String>) {
     match (ours, other) {
-        (Some(ours), Some(other)) => agree(ours, other),
+        (Some(ours), Some(other)) => merge_text(ours, other),
         (ours, other) => *ours = ours.take().or_else(|| other.clone()),
     }
 }
 
-/// Makes `ours` say what `other` says as well.
-fn agree(ours: &mut String, other: &str) {
+/// Appends `other` to `ours`, as in `kvm and tcg`, unless `ours` contains it already.
+fn merge_text(ours: &mut String, other: &str) {
     let known = ours.split(" and ").any(|part| part == other) || ours == other;
     match (ours.is_empty(), other.is_empty() || known) {
         (_, true) => {}
@@ -208,11 +208,11 @@ fn agree(ours: &mut String, other: &str) {
     }
 }
 
-/// Reads the results that `paths` name: files, or directories that have `results.json` in them or below.
+/// Reads the results at `paths`: result files, or directories with `results.json` files in them or below.
 ///
 /// # Errors
-/// One cannot be read, is no result, is of another layout, or a directory has none: names it and says what was
-/// expected.
+/// A file cannot be read, is not a result or has another layout, or a directory contains no result. The error names the
+/// file and what was expected.
 pub(crate) fn read_all(paths: &[PathBuf]) -> Result<Vec<Part>> {
     let mut parts = Vec::new();
     for path in paths {
@@ -226,10 +226,10 @@ pub(crate) fn read_all(paths: &[PathBuf]) -> Result<Vec<Part>> {
     Ok(parts)
 }
 
-/// The result in `path`, or in the directory `path`.
+/// Reads the result file at `path`, or `results.json` in the directory `path`.
 ///
 /// # Errors
-/// As [`read_all`].
+/// The file cannot be read, is not a result or has another layout.
 pub(crate) fn read(path: &Path) -> Result<RunResult> {
     let file = match path.is_dir() {
         true => path.join(RESULTS),
@@ -237,7 +237,7 @@ pub(crate) fn read(path: &Path) -> Result<RunResult> {
     };
     let text = std::fs::read_to_string(&file).with_context(|| {
         format!(
-            "read {}; `cargo xtask test` writes such a file",
+            "read {}; `cargo xtask test` writes this file",
             file.display()
         )
     })?;
@@ -245,11 +245,12 @@ pub(crate) fn read(path: &Path) -> Result<RunResult> {
 }
 
 fn parse(text: &str) -> Result<RunResult> {
-    let expected = "no result of a run; expected results.json as `cargo xtask test` writes it (docs/results.md)";
+    let expected =
+        "not the result of a run; expected a results.json of `cargo xtask test` (docs/results.md)";
     let value: Value =
         serde_json::from_str(text).map_err(|error| anyhow!("{expected}: {error}"))?;
     let Some(schema) = value.get("schema").and_then(Value::as_u64) else {
-        bail!("{expected}: it has no number `schema`");
+        bail!("{expected}: the number `schema` is missing");
     };
     if schema != u64::from(SCHEMA) {
         bail!("the result has layout {schema}; this lab reads layout {SCHEMA}");
@@ -257,7 +258,7 @@ fn parse(text: &str) -> Result<RunResult> {
     serde_json::from_value(value).map_err(|error| anyhow!("{expected}: {error}"))
 }
 
-/// The results a path stands for, in the order of their names.
+/// Returns the result files at `path`, sorted by name.
 fn results_in(path: &Path) -> Result<Vec<PathBuf>> {
     let own = path.join(RESULTS);
     if !path.is_dir() {
@@ -268,14 +269,14 @@ fn results_in(path: &Path) -> Result<Vec<PathBuf>> {
     }
     let mut files = Vec::new();
     for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
-        let entry = entry.with_context(|| format!("look through {}", path.display()))?;
+        let entry = entry.with_context(|| format!("search {}", path.display()))?;
         if entry.file_type().is_file() && entry.file_name() == RESULTS {
             files.push(entry.into_path());
         }
     }
     if files.is_empty() {
         bail!(
-            "{}: no {RESULTS} in it or below; `cargo xtask test --report-dir DIR` writes one into DIR",
+            "{}: no {RESULTS} in this directory or below; `cargo xtask test --report-dir DIR` writes one into DIR",
             path.display()
         );
     }

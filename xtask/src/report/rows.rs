@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Rows: what is said of a case that did not pass, of a target and of the end of a run. The terminal and the HTML report
-//! say it in these words; how it looks is theirs.
+//! Texts that the terminal and the HTML report share: details of a failed case, of a target and of the end of a run.
 
 use std::path::Path;
 
@@ -10,10 +9,10 @@ use crate::results::{CaseResult, Phase, RunResult, TargetResult, Verdict, Watche
 use crate::run_dir::boot_dir;
 use crate::text::words::{cases, lines, one_line, printable, took_seconds};
 
-/// Reasons for which the oracle is off that are no news.
-const QUIET: [&str; 2] = [NOT_WANTED, NO_ALIASES];
+/// Reasons for `oracle: off` that the reports do not mention, because the user expects them.
+const EXPECTED_OFF: [&str; 2] = [NOT_WANTED, NO_ALIASES];
 
-/// The phases in their order.
+/// All phases in the order in which a target goes through them.
 const PHASES: [Phase; 6] = [
     Phase::Setup,
     Phase::Kernel,
@@ -23,40 +22,41 @@ const PHASES: [Phase; 6] = [
     Phase::Shutdown,
 ];
 
-/// How to run one case again.
+/// Parts of the command that runs one case again.
 #[derive(Clone, Copy)]
-pub(crate) struct Again<'a> {
-    /// The command without its targets and cases.
+pub(crate) struct Rerun<'a> {
+    /// Command without the options for target and case.
     pub command: &'a str,
-    /// The target.
     pub target: &'a str,
 }
 
-/// A case that did not pass, with all that helps: names, each with its lines, of which there may be none. Of its log and
-/// its console these are the last `shown` lines; `boot` is the run's directory and the boot it ran in.
+/// Returns the details of a failed case: names, each with its lines. A name may have no lines.
+///
+/// `boot` is the directory of the run and the number of the boot that the case ran in. Log and console are cut to their
+/// last `shown` lines.
 pub(crate) fn failure(
     case: &CaseResult,
-    again: Again,
+    rerun: Rerun,
     boot: Option<(&Path, usize)>,
     shown: usize,
 ) -> Vec<(&'static str, Vec<String>)> {
-    let Again { command, target } = again;
+    let Rerun { command, target } = rerun;
     let files = boot.map(|(run_dir, boot)| boot_dir(run_dir, target, boot).display().to_string());
     vec![
         ("checks", vec![printable(&case.about)]),
         ("reason", lines(&case.verdict.detail().unwrap_or_default())),
         ("oracle", findings(case)),
-        ("log", last(&case.log, shown)),
-        ("console", last(&case.console, shown)),
+        ("log", last_lines(&case.log, shown)),
+        ("console", last_lines(&case.console, shown)),
         ("files", files.into_iter().collect()),
         (
-            "again",
+            "rerun",
             vec![format!("{command} --arch {target} --case {}", case.id)],
         ),
     ]
 }
 
-/// When a case ended: `after 1.24 s in boot 1`; empty where it neither ended nor ran.
+/// Returns time and boot of a case: `after 1.24 s in boot 1`. The text is empty if the case never ran.
 pub(crate) fn when(case: &CaseResult) -> String {
     let time = case
         .millis
@@ -66,7 +66,8 @@ pub(crate) fn when(case: &CaseResult) -> String {
     when.join(" ")
 }
 
-/// The cases of a target that did not pass, those that never ran and have the same verdict together.
+/// Returns the failed cases of a target in groups. Consecutive cases that never ran and have the same verdict form one
+/// group; every other case is a group of its own.
 pub(crate) fn failures(target: &TargetResult) -> Vec<Vec<&CaseResult>> {
     let failed = |case: &&CaseResult| case.verdict.exit_code() != 0;
     let failed: Vec<&CaseResult> = target.cases.iter().filter(failed).collect();
@@ -74,8 +75,8 @@ pub(crate) fn failures(target: &TargetResult) -> Vec<Vec<&CaseResult>> {
     failed.chunk_by(alike).map(<[_]>::to_vec).collect()
 }
 
-/// What a group of [`failures`] is called after its target: `smoke/boot`, `smoke/boot and 2 more`.
-pub(crate) fn named(group: &[&CaseResult]) -> String {
+/// Returns the name of a group of [`failures`]: `smoke/boot`, `smoke/boot and 2 more`.
+pub(crate) fn group_name(group: &[&CaseResult]) -> String {
     let first = group.first().map_or("", |case| &case.id);
     match group.len().saturating_sub(1) {
         0 => first.to_owned(),
@@ -83,39 +84,41 @@ pub(crate) fn named(group: &[&CaseResult]) -> String {
     }
 }
 
-/// What a table of targets has no room for; `run_dir` is where the files of its boots are, if they are here at all. If
-/// so, why it was not tested has been told before, and is not told in full again.
+/// Returns the details of a target that the table of targets has no room for.
+///
+/// `run_dir` is the directory of the run if the run took place on this machine. Then the reason why the target was not
+/// tested has already been printed in full, and only its first line is repeated.
 pub(crate) fn about_target(
     target: &TargetResult,
     run_dir: Option<&Path>,
 ) -> Vec<(&'static str, String)> {
     let mut rows: Vec<(&str, String)> = Vec::new();
     if let Some(failure) = target.untested() {
-        let why = match run_dir {
-            Some(_) => headline(failure),
+        let reason = match run_dir {
+            Some(_) => first_line(failure),
             None => one_line(failure),
         };
-        rows.push(("not tested", why));
+        rows.push(("not tested", reason));
     }
     if target.flavour != "default" {
         rows.push(("flavour", target.flavour.clone()));
     }
     if let Some(reason) = &target.provenance.accel_reason {
-        rows.push(("not KVM", one_line(reason)));
+        rows.push(("KVM off", one_line(reason)));
     }
-    rows.extend(watched(target));
+    rows.extend(oracle_row(target));
     rows.push(("time", time(target)));
     if target.boots > 1 {
         rows.push(("boots", target.boots.to_string()));
     }
-    rows.extend(skips(target).map(|why| ("skipped", why)));
+    rows.extend(skips(target).map(|skipped| ("skipped", skipped)));
     if let Some(run_dir) = run_dir {
         rows.push(("files", run_dir.join(&target.target).display().to_string()));
     }
     rows
 }
 
-/// How long a target took: `1 min 48 s: setup 0.10 s, kernel 1 min 34 s`.
+/// Returns the time that a target took, in total and by phase: `1 min 48 s: setup 0.10 s, kernel 1 min 34 s`.
 pub(crate) fn time(target: &TargetResult) -> String {
     let phases = PHASES.iter().map(Phase::to_string);
     let phases = phases.filter_map(|name| {
@@ -126,37 +129,43 @@ pub(crate) fn time(target: &TargetResult) -> String {
     format!("{all}: {}", phases.collect::<Vec<_>>().join(", "))
 }
 
-/// Whether the oracle watched; nothing where it was not to, or has nothing to see.
-fn watched(target: &TargetResult) -> Option<(&'static str, String)> {
+/// Returns the row about the oracle, or `None` if the oracle is off for a reason that the user expects.
+fn oracle_row(target: &TargetResult) -> Option<(&'static str, String)> {
     let ran = &target.provenance;
     match (ran.oracle.as_str(), &ran.oracle_reason) {
-        ("off", Some(why)) if QUIET.contains(&why.as_str()) => None,
-        ("off", why) => Some(("no oracle", one_line(why.as_deref().unwrap_or_default()))),
-        _ => Some(("oracle", seen(target)?)),
+        ("off", Some(reason)) if EXPECTED_OFF.contains(&reason.as_str()) => None,
+        ("off", reason) => Some((
+            "oracle off",
+            one_line(reason.as_deref().unwrap_or_default()),
+        )),
+        _ => Some(("oracle", oracle_summary(target)?)),
     }
 }
 
-/// What the oracle saw of a target: `user, watched 2 cases; findings: 2`. Nothing where it was not there.
-pub(crate) fn seen(target: &TargetResult) -> Option<String> {
+/// Returns what the oracle did on a target: `depth user; 2 cases watched; findings: 2`. `None` if the oracle was off.
+pub(crate) fn oracle_summary(target: &TargetResult) -> Option<String> {
     let depth = match target.provenance.oracle.as_str() {
         "" | "off" => return None,
         depth => depth,
     };
-    let seen: Vec<&Watched> = target.cases.iter().flat_map(|case| &case.oracle).collect();
-    let found: u64 = seen.iter().map(|watched| watched.distinct).sum();
-    Some(match seen.len() {
-        0 => format!("{depth}, and no case was watched to its end"),
-        count => format!("{depth}, watched {}; findings: {found}", cases(count)),
+    let watched: Vec<&Watched> = target.cases.iter().flat_map(|case| &case.oracle).collect();
+    let findings: u64 = watched.iter().map(|watched| watched.distinct).sum();
+    Some(match watched.len() {
+        0 => format!("depth {depth}; no case was watched to its end"),
+        count => format!(
+            "depth {depth}; {} watched; findings: {findings}",
+            cases(count)
+        ),
     })
 }
 
-/// What of an error stands before its details.
-fn headline(text: &str) -> String {
+/// Returns the first line of an error text, which names the problem. Details follow in the lines after it.
+fn first_line(text: &str) -> String {
     let first = printable(text.lines().next().unwrap_or_default());
     first.trim_end_matches(':').to_owned()
 }
 
-/// Why cases were skipped, each reason once.
+/// Returns each reason for skipped cases with the number of cases: `2 cases: no CUSE on this target`.
 pub(crate) fn skips(target: &TargetResult) -> impl Iterator<Item = String> {
     let mut reasons: Vec<(&str, usize)> = Vec::new();
     for case in &target.cases {
@@ -171,7 +180,7 @@ pub(crate) fn skips(target: &TargetResult) -> impl Iterator<Item = String> {
     rows.map(|(reason, count)| format!("{}: {}", cases(count), one_line(reason)))
 }
 
-/// What ran on a target, and what it was made of: names and values, without what was not reached.
+/// Returns the versions and hashes of what ran on a target, by name. Values that the run did not reach are left out.
 pub(crate) fn provenance<'a>(
     run: &'a RunResult,
     target: &'a TargetResult,
@@ -194,16 +203,16 @@ pub(crate) fn provenance<'a>(
     known.map(|(name, value)| (name, value.as_str()))
 }
 
-/// How a run ended: `done after 2 min 11 s`.
+/// Returns how a run ended: `finished in 2 min 11 s`.
 pub(crate) fn end(run: &RunResult) -> String {
     let end = match run.interrupted {
-        true => "interrupted",
-        false => "done",
+        true => "interrupted after",
+        false => "finished in",
     };
-    format!("{end} after {}", took_seconds(run.seconds))
+    format!("{end} {}", took_seconds(run.seconds))
 }
 
-/// A text, or a dash where there is none.
+/// Returns the text, or a dash if it is empty.
 pub(crate) fn or_dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
 }
@@ -213,10 +222,10 @@ pub(crate) fn took_millis(millis: u64) -> String {
     took_seconds(millis as f64 / 1000.0)
 }
 
-/// The last of `lines`, and how many came before.
-fn last(lines: &[String], shown: usize) -> Vec<String> {
+/// Returns the last `shown` lines. If lines are left out, a line before them gives their number.
+fn last_lines(lines: &[String], shown: usize) -> Vec<String> {
     let left_out = lines.len().saturating_sub(shown);
-    let before = (left_out > 0).then(|| format!("... {left_out} lines before these"));
+    let before = (left_out > 0).then(|| format!("... {left_out} earlier lines"));
     let lines = lines[left_out..].iter().map(|line| printable(line));
     before.into_iter().chain(lines).collect()
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Results of runs that could have been, for the tests of the reports.
+//! Invented results for the tests of the reports.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::results::{
     CaseResult, Phase, Provenance, RunResult, SCHEMA, TargetResult, Verdict, Watched,
 };
 
-/// Two targets; the first has a case of every verdict, the second only passed.
+/// Two targets. The first has a case of every verdict; all cases of the second passed.
 pub fn mixed() -> RunResult {
     let mut arm64 = target(
         "arm64",
@@ -34,7 +34,7 @@ pub fn mixed() -> RunResult {
     run(vec![x86_64, arm64])
 }
 
-/// A run that someone stopped.
+/// A run that was interrupted.
 pub fn interrupted() -> RunResult {
     let mut cases = vec![pass("smoke/boot")];
     for id in [
@@ -70,12 +70,12 @@ pub fn untested() -> RunResult {
     run(vec![x86_64])
 }
 
-/// A run of nothing.
+/// A run without cases.
 pub fn empty() -> RunResult {
     run(vec![target("x86_64", Vec::new())])
 }
 
-/// A check that did not hold.
+/// A case in which a check failed.
 pub fn failed() -> CaseResult {
     let reason = "client 1 stored 0x5a at offset 4096\nthe server read 0x00";
     CaseResult {
@@ -93,7 +93,7 @@ pub fn failed() -> CaseResult {
     }
 }
 
-/// A case of armv6 in which the oracle found something.
+/// A case of armv6 with two oracle findings.
 pub fn stale() -> CaseResult {
     let id = "coherency/ping-pong.fuse";
     let window = Window {
@@ -101,7 +101,7 @@ pub fn stale() -> CaseResult {
         ..Window::default()
     };
     let found = |number| found(&finding(16, number), &window, "armv6", id);
-    let reason = "may be stale on hardware: what the oracle found".into();
+    let reason = "may be stale on hardware: a finding of the oracle".into();
     CaseResult {
         oracle: Some(Watched {
             accesses: 12345,
@@ -112,7 +112,7 @@ pub fn stale() -> CaseResult {
     }
 }
 
-/// A run under the oracle.
+/// A run with the oracle.
 pub fn watched() -> RunResult {
     let mut quiet = pass("smoke/boot");
     quiet.oracle = Some(Watched {
@@ -127,7 +127,7 @@ pub fn watched() -> RunResult {
     run(vec![armv6])
 }
 
-/// A kernel that went down.
+/// A case in which the kernel crashed.
 pub fn crashed() -> CaseResult {
     let marker = "[    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008";
     CaseResult {
@@ -149,16 +149,14 @@ pub fn crashed() -> CaseResult {
     }
 }
 
-/// A case that passed.
 pub fn pass(id: &str) -> CaseResult {
     case(id, Verdict::Pass)
 }
 
-/// A case that took too long.
 pub fn timed_out() -> CaseResult {
     CaseResult {
         boot: Some(2),
-        log: vec!["client 2: waits for turn 3".into()],
+        log: vec!["client 2: waiting for turn 3".into()],
         ..case(
             "coherency/seqlock.fuse",
             Verdict::Timeout { phase: Phase::Test },
@@ -166,13 +164,11 @@ pub fn timed_out() -> CaseResult {
     }
 }
 
-/// A case that cannot hold.
 pub fn skipped() -> CaseResult {
     let reason = "no CUSE on this target".into();
     never_ran("smoke/redirect.cuse", Verdict::Skip { reason })
 }
 
-/// A case that never ran.
 pub fn never_ran(id: &str, verdict: Verdict) -> CaseResult {
     CaseResult {
         millis: None,
@@ -208,7 +204,7 @@ fn case(id: &str, verdict: Verdict) -> CaseResult {
     CaseResult {
         id: id.into(),
         suite: id.split('/').next().unwrap_or_default().into(),
-        about: format!("What {id} promises."),
+        about: format!("{id} keeps its promise."),
         promises: vec![1, 2],
         verdict,
         millis: Some(1240),
@@ -241,7 +237,7 @@ fn target(name: &str, cases: Vec<CaseResult>) -> TargetResult {
             rustc: "rustc 1.85.0".into(),
             qemu: "QEMU emulator version 7.2.19".into(),
             accel: "tcg".into(),
-            accel_reason: Some("/dev/kvm opens, but no guest ran within 3 s".into()),
+            accel_reason: Some("a probe guest did not finish within 3 s".into()),
             oracle: "off".into(),
             oracle_reason: Some("data caches do not alias".into()),
         },

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The table of targets in the README: what each is, and how it did in a run.
+//! Table of targets for the README: the machine of each target and its results in a run.
 
 use crate::results::Counts;
 use crate::results::{CaseResult, RunResult, TargetResult};
 use crate::target::{CacheKind, CacheSpec, Target};
 use crate::text::words::{bytes, one_line};
 
-/// The line of a document after which the table stands.
+/// Line of a document that precedes the table.
 pub(crate) const BEGIN: &str = "<!-- targets: begin -->";
 
-/// The line of a document before which the table stands.
+/// Line of a document that follows the table.
 pub(crate) const END: &str = "<!-- targets: end -->";
 
-/// Cases named where some did not pass; the rest are counted.
+/// Number of failed cases that a note names; the others are only counted.
 const NAMED: usize = 3;
 
-/// A row for each target, as Markdown; those without a result in `run` were not run.
+/// Renders a Markdown table with a row for each target. Targets without a result in `run` are marked `not run`.
 pub(crate) fn table(targets: &[Target], run: &RunResult) -> String {
     let head = [
         "target", "machine", "cache", "period", "kernel", "passed", "failed", "skipped", "note",
@@ -50,7 +50,7 @@ fn row(cells: &[String; 9]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// Kernel, counts of cases, and what else there is to say.
+/// Returns the last five cells of a row: kernel, numbers of passed, failed and skipped cases, and a note.
 fn outcome(result: Option<&TargetResult>) -> [String; 5] {
     let none = || "-".to_owned();
     let Some(result) = result else {
@@ -67,13 +67,13 @@ fn outcome(result: Option<&TargetResult>) -> [String; 5] {
         [counts.passed, counts.failed, counts.skipped].map(|count| count.to_string());
     let note = match result.untested() {
         Some(failure) => format!("not tested: {failure}"),
-        None => did_not_pass(result),
+        None => failed_cases(result),
     };
     [kernel, passed, failed, skipped, note]
 }
 
-/// The cases that did not pass, by name as long as they are few.
-fn did_not_pass(result: &TargetResult) -> String {
+/// Returns the names of the first [`NAMED`] failed cases and the number of the others.
+fn failed_cases(result: &TargetResult) -> String {
     let failed = |case: &&CaseResult| case.verdict.exit_code() != 0;
     let failed: Vec<_> = result.cases.iter().filter(failed).collect();
     let named: Vec<String> = failed
@@ -87,8 +87,8 @@ fn did_not_pass(result: &TargetResult) -> String {
     }
 }
 
-/// What QEMU is asked for. Where that is no name of a machine but options of QEMU's default, the target's own words,
-/// which are followed by those about its caches.
+/// Returns machine and CPU as named in QEMU's arguments. If the arguments name no machine, because QEMU's default is
+/// used, returns the target's description up to the part about its caches.
 fn machine(target: &Target) -> String {
     match target.qemu.machine_type() {
         Some(name) => format!("{name}, {}", target.qemu.cpu),
@@ -105,7 +105,7 @@ fn kind(cache: &CacheSpec) -> String {
     word.into()
 }
 
-/// `4 KiB`; none where no distance makes two addresses agree.
+/// Returns the period, as in `4 KiB`, or `none` if two different addresses never share a colour.
 fn period(cache: &CacheSpec) -> String {
     match (cache.kind, cache.period) {
         (CacheKind::Vivt, _) => "none".into(),
@@ -113,34 +113,34 @@ fn period(cache: &CacheSpec) -> String {
     }
 }
 
-/// The document with `table` between the marks.
+/// Returns the document with `table` between [`BEGIN`] and [`END`].
 ///
 /// # Errors
-/// There is no place for it; says what would make one.
+/// The document lacks one of these lines. The error names both.
 pub(crate) fn put(document: &str, table: &str) -> Result<String, String> {
     let (before, _, after) = split(document)?;
     Ok(format!("{before}\n{table}{after}"))
 }
 
-/// The targets that have a row between the marks of the document.
+/// Returns the names of the targets that have a row in the document's table.
 ///
 /// # Errors
-/// As [`put`].
+/// The document lacks the line [`BEGIN`] or [`END`].
 pub(crate) fn rows(document: &str) -> Result<Vec<&str>, String> {
     let (_, table, _) = split(document)?;
     let rows = table.lines().filter_map(|line| {
         let (name, _) = line.strip_prefix("| ")?.split_once(" |")?;
         Some(name)
     });
-    // The first is the head.
+    // The first row is the header.
     Ok(rows.skip(1).collect())
 }
 
-/// The document up to the end of the first mark, what is between the marks, and the rest.
+/// Returns the document up to the end of [`BEGIN`], the text between the two lines, and the rest.
 fn split(document: &str) -> Result<(&str, &str, &str), String> {
-    let wanted = || format!("no line `{BEGIN}` with a line `{END}` after it");
-    let begin = document.find(BEGIN).ok_or_else(wanted)? + BEGIN.len();
-    let end = begin + document[begin..].find(END).ok_or_else(wanted)?;
+    let missing = || format!("expected a line `{BEGIN}` followed by a line `{END}`");
+    let begin = document.find(BEGIN).ok_or_else(missing)? + BEGIN.len();
+    let end = begin + document[begin..].find(END).ok_or_else(missing)?;
     Ok((&document[..begin], &document[begin..end], &document[end..]))
 }
 
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_could_not_be_tested_says_why() {
+    fn the_note_gives_the_reason_why_a_target_was_not_tested() {
         let mut run = samples::untested();
         run.targets[0].flavour = "debug".into();
         insta::assert_snapshot!(table(&targets()[3..], &run), @"
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_takes_the_place_of_the_one_before() {
+    fn the_table_replaces_the_previous_one() {
         let table = table(&targets(), &samples::mixed());
         let empty = format!("# Title\n{BEGIN}\n{END}\n\nText.\n");
         let full = put(&empty, &table).unwrap();
@@ -201,11 +201,11 @@ mod tests {
     }
 
     #[test]
-    fn a_document_without_a_place_says_what_makes_one() {
+    fn a_document_without_the_two_lines_is_rejected() {
         for document in ["", BEGIN, END, &format!("{END}\n{BEGIN}")] {
             let error = put(document, "").unwrap_err();
             insta::allow_duplicates! {
-                insta::assert_snapshot!(error, @"no line `<!-- targets: begin -->` with a line `<!-- targets: end -->` after it");
+                insta::assert_snapshot!(error, @"expected a line `<!-- targets: begin -->` followed by a line `<!-- targets: end -->`");
             }
         }
     }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Terminal: a run as a person sees it.
+//! Shows a run on standard output.
 //!
-//! On a terminal a line a target lives at the bottom and everything that stays is printed above it. Anywhere else
-//! (a file, a pipe, CI) only the latter is printed, with lines of progress now and then so that a log can be read.
-//! What is said is decided in `view` and put in words in `text`; here it is only brought to the screen.
+//! On a terminal, each target has a status line at the bottom, and permanent output is printed above these lines. In a
+//! file, in a pipe or under CI, only permanent output is printed, with a progress line now and then.
+//!
+//! The module `view` decides what to print, `text` makes the texts, and this module writes them to the screen.
 
 mod text;
 mod view;
@@ -22,27 +23,27 @@ use crate::text::words::clock;
 use text::Paint;
 use view::View;
 
-/// How much is said.
+/// Amount of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verbosity {
     /// Failures, notes and the summary.
     Quiet,
-    /// What is being done, too.
+    /// Also phases and progress.
     #[default]
     Normal,
-    /// A line for each case, too.
+    /// Also a line for each case.
     Verbose,
 }
 
-/// How a run is shown.
+/// Options of the terminal output.
 #[derive(Clone, Debug)]
 pub(crate) struct Style {
     verbosity: Verbosity,
-    again: String,
+    rerun: String,
 }
 
 impl Style {
-    /// As a person asked for on the command line.
+    /// Returns the options for the flags `--verbose` and `--quiet`.
     pub(crate) fn new(verbose: bool, quiet: bool) -> Self {
         Self {
             verbosity: match (verbose, quiet) {
@@ -50,14 +51,14 @@ impl Style {
                 (true, false) => Verbosity::Verbose,
                 (false, false) => Verbosity::Normal,
             },
-            again: "cargo xtask test".into(),
+            rerun: "cargo xtask test".into(),
         }
     }
 
-    /// With `command` as what runs this again, without what chooses targets and cases:
+    /// Sets the command that repeats the run, without the options for targets and cases:
     /// `cargo xtask test --flavour debug`.
     pub(crate) fn again(mut self, command: impl Into<String>) -> Self {
-        self.again = command.into();
+        self.rerun = command.into();
         self
     }
 }
@@ -75,14 +76,14 @@ pub(crate) struct Term {
 }
 
 enum Screen {
-    /// A terminal, with a line for each target at the bottom.
+    /// A terminal, with a status line for each target at the bottom.
     Live(MultiProgress, BTreeMap<String, ProgressBar>),
-    /// Anything else.
+    /// Output without status lines and colours.
     Plain,
 }
 
 impl Term {
-    /// Shows a run as standard output and the environment allow.
+    /// Uses status lines and colours if standard output and the environment allow them.
     pub(crate) fn new(style: Style) -> Self {
         let live = is_live();
         let screen = if live {
@@ -99,7 +100,7 @@ impl Term {
     }
 }
 
-/// Whatever ends the run, its live lines go.
+/// Removes the status lines, however the run ends.
 impl Drop for Term {
     fn drop(&mut self) {
         if let Screen::Live(all, _) = &self.screen {
@@ -110,7 +111,7 @@ impl Drop for Term {
 
 impl Reporter for Term {
     fn event(&mut self, event: &Event) {
-        let text = self.view.hear(event, self.started.elapsed());
+        let text = self.view.handle(event, self.started.elapsed());
         match &mut self.screen {
             Screen::Plain => print(&text),
             Screen::Live(all, bars) => {
@@ -128,7 +129,7 @@ impl Reporter for Term {
                     _ => {}
                 }
                 for (target, bar) in bars.iter() {
-                    bar.set_message(self.view.live_line(target));
+                    bar.set_message(self.view.status_line(target));
                 }
                 if !text.is_empty() {
                     all.suspend(|| print(&text));
@@ -138,19 +139,19 @@ impl Reporter for Term {
     }
 }
 
-/// Shows the end of a run whose files lie elsewhere.
+/// Prints the summary of a run whose files are not on this machine.
 pub(crate) fn print_summary(result: &RunResult) {
     let live = is_live();
     print(&text::summary(result, None, Paint { colour: live }));
 }
 
-/// Shows the build of a kernel alone, with the terminal's usual manners.
+/// Shows the build of a kernel outside a run.
 pub(crate) struct BuildBar {
     events: Events,
     target: String,
 }
 
-/// Begins to show the build of `target`'s kernel.
+/// Starts to show the build of `target`'s kernel.
 pub(crate) fn build_bar(target: &str) -> BuildBar {
     let events = to_terminal(Style::new(false, false));
     let target = target.to_owned();
@@ -166,7 +167,7 @@ pub(crate) fn build_bar(target: &str) -> BuildBar {
 }
 
 impl BuildBar {
-    /// Something moved: `done` steps `of` so many, `what` right now.
+    /// Reports progress: `done` steps out of `of`; `what` is the current step.
     pub(crate) fn step(&self, done: u64, of: Option<u64>, what: &str) {
         self.events.send(Event::Progress {
             target: self.target.clone(),
@@ -176,14 +177,14 @@ impl BuildBar {
         });
     }
 
-    /// The build is over.
+    /// Ends the output.
     pub(crate) fn finish(self) {}
 }
 
-/// A live line: the view's words, and how long the phase has been going on.
+/// Creates a status line: the time since the start of the phase, then the text from the view.
 fn bar(all: &MultiProgress) -> ProgressBar {
     let style = ProgressStyle::with_template("{clock:>7} {wide_msg}")
-        .expect("the template is right")
+        .expect("the template is valid")
         .with_key(
             "clock",
             |state: &ProgressState, out: &mut dyn std::fmt::Write| {
@@ -196,20 +197,20 @@ fn bar(all: &MultiProgress) -> ProgressBar {
     bar
 }
 
-/// A reader that went away (`| head`) is no reason to stop the run.
+/// Prints a text. Errors are ignored, because a closed pipe (`| head`) must not stop the run.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 fn is_live() -> bool {
-    wants_live(console::Term::stdout().is_term(), |name| {
+    allows_live(console::Term::stdout().is_term(), |name| {
         std::env::var_os(name)
     })
 }
 
-/// Whether to move the cursor and use colours, given whether this is a terminal and the environment.
-fn wants_live(is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
+/// Returns true if the output may move the cursor and use colours. `variable` reads the environment.
+fn allows_live(is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
     let dumb = variable("TERM").is_none_or(|term| term == "dumb");
     is_terminal && !dumb && !set("NO_COLOR") && !set("CI")
@@ -220,9 +221,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_real_terminal_with_a_person_at_it_is_live() {
+    fn status_lines_need_a_terminal_without_no_color_and_ci() {
         let with = |is_terminal, variables: &[(&str, &str)]| {
-            wants_live(is_terminal, |name| {
+            allows_live(is_terminal, |name| {
                 let found = variables.iter().find(|(known, _)| *known == name);
                 found.map(|(_, value)| value.into())
             })

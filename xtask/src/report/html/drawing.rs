@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The drawing of a finding: the accesses of its story from left to right, each in the lane of its colour.
+//! Drawing of a finding: its accesses from left to right, each in the lane of its colour.
 
 use maud::{Markup, html};
 
@@ -9,16 +9,16 @@ use crate::oracle::line::Access;
 use crate::oracle::story::sentence;
 use crate::text::words::one_line;
 
-/// Sizes in units of the drawing, which are pixels where there is room.
+/// Sizes in units of the drawing: pixels, unless the browser scales the drawing down.
 const LEFT: usize = 120;
 const COLUMN: usize = 80;
 const TOP: usize = 30;
 const LANE: usize = 56;
 const BOTTOM: usize = 44;
-/// Half of a mark.
+/// Radius of a circle, or half the side of a square.
 const RADIUS: usize = 11;
 
-/// The drawing of `story`, with the colours of `palette`. `id` is of the page's, for its title.
+/// Draws `story` in the colours of `palette`. `id` becomes the HTML id of the drawing's title.
 pub(super) fn draw(story: &Story, palette: &Palette, id: &str) -> Markup {
     let own = Palette::of([story]);
     let lanes = own.lanes();
@@ -64,7 +64,7 @@ pub(super) fn draw(story: &Story, palette: &Palette, id: &str) -> Markup {
     }
 }
 
-/// An access: a circle for a process, a square for the kernel, with the letter of what it does.
+/// Draws an access: a circle for a process, a square for the kernel, with the letter of the operation.
 pub(super) fn mark(
     access: &Access,
     lane: Lane,

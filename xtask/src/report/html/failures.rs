@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What did not pass, with all that helps to find out why.
+//! Section of the cases and targets that failed, with their logs and the command that runs them again.
 
 use std::path::Path;
 
@@ -7,18 +7,18 @@ use maud::{Markup, html};
 
 use super::{Told, anchor, badge, finding};
 use crate::report::Origin;
-use crate::report::rows::{self, Again};
+use crate::report::rows::{self, Rerun};
 use crate::results::{CaseResult, RunResult, TargetResult};
 use crate::run_dir::boot_dir;
 use crate::text::words::{lines, one_line};
 
-/// Every case that did not pass; those that never ran stand together under their reason.
+/// Renders every failed case. Cases that never ran for the same reason share one entry.
 pub(super) fn section(run: &RunResult, told: &Told) -> Markup {
-    let all_well = run.targets.iter().all(|target| target.exit_code() == 0);
+    let all_passed = run.targets.iter().all(|target| target.exit_code() == 0);
     html! {
         section id="failures" {
-            h2 { "What did not pass" }
-            @if all_well { p { "Nothing: every case passed or was skipped." } }
+            h2 { "Failures" }
+            @if all_passed { p { "None: every case passed or was skipped." } }
             @for (at, target) in run.targets.iter().enumerate() {
                 @if let Some(why) = target.untested() {
                     article {
@@ -37,7 +37,7 @@ fn failure(at: usize, target: &TargetResult, group: &[&CaseResult], told: &Told)
     let anchor = anchor(at, target, case);
     let when = rows::when(case);
     let command = command(target, told.origin);
-    let again = Again {
+    let rerun = Rerun {
         command: &command,
         target: &target.target,
     };
@@ -48,19 +48,19 @@ fn failure(at: usize, target: &TargetResult, group: &[&CaseResult], told: &Told)
     html! {
         article id=(anchor) {
             h3 {
-                (badge(&case.verdict)) " " (one_line(&target.target)) " " (one_line(&rows::named(group)))
+                (badge(&case.verdict)) " " (one_line(&target.target)) " " (one_line(&rows::group_name(group)))
                 @if !when.is_empty() { " " small { (when) } }
             }
-            @if group.len() > 1 { (rest(at, target, group)) }
+            @if group.len() > 1 { (more_cases(at, target, group)) }
             dl {
-                @for (name, lines) in rows::failure(case, again, boot, usize::MAX) {
+                @for (name, lines) in rows::failure(case, rerun, boot, usize::MAX) {
                     @match name {
-                        // Said of the target, in full.
+                        // The entry of the target has the full text.
                         "reason" if target.failure.is_some() && case.verdict.detail() == target.failure => {
                             dt { (name) }
                             dd { "not tested" }
                         }
-                        // Drawn below, where there is more room.
+                        // The findings are drawn below the list.
                         "oracle" => {}
                         _ => (field(name, &lines, link(told, target, case, name))),
                     }
@@ -71,11 +71,11 @@ fn failure(at: usize, target: &TargetResult, group: &[&CaseResult], told: &Told)
     }
 }
 
-/// The cases of a group after its first, each with its anchor.
-fn rest(at: usize, target: &TargetResult, group: &[&CaseResult]) -> Markup {
+/// Lists the cases of a group after the first, each with its anchor.
+fn more_cases(at: usize, target: &TargetResult, group: &[&CaseResult]) -> Markup {
     html! {
         details {
-            summary { "The others, for the same reason" }
+            summary { "More cases, same reason" }
             ul {
                 @for case in &group[1..] {
                     li id=(anchor(at, target, case)) { (one_line(&case.id)) }
@@ -85,7 +85,7 @@ fn rest(at: usize, target: &TargetResult, group: &[&CaseResult]) -> Markup {
     }
 }
 
-/// A name with its lines, of which there may be none.
+/// Renders a name with its lines, or nothing if there are no lines.
 fn field(name: &str, lines: &[String], link: Option<String>) -> Markup {
     let lines: Vec<String> = lines.iter().map(|line| one_line(line)).collect();
     html! {
@@ -102,14 +102,14 @@ fn field(name: &str, lines: &[String], link: Option<String>) -> Markup {
     }
 }
 
-/// Where the files of a case's boot are, seen from the page.
+/// Returns the path of the boot directory relative to the page, for the field `files`.
 fn link(told: &Told, target: &TargetResult, case: &CaseResult, name: &str) -> Option<String> {
     let boot = case.boot.filter(|_| told.beside && name == "files")?;
     let dir = boot_dir(Path::new(""), &target.target, boot);
     Some(format!("{}/", one_line(&dir.display().to_string())))
 }
 
-/// The command that runs a case of a target again, without the target and the case.
+/// Returns the command that repeats the run, without the options for target and case.
 fn command(target: &TargetResult, origin: Origin) -> String {
     match origin {
         Origin::Run { again, .. } => again.to_owned(),

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the oracle found in a case, page by page: each finding in a sentence, drawn, and as the text of `oracle
-//! explain`.
+//! Oracle findings of a case, grouped by page: each with a sentence, a drawing and the output of `oracle explain`.
 
 use maud::{Markup, html};
 
@@ -14,21 +13,21 @@ use crate::results::{CaseResult, Found, Watched};
 use crate::run_dir::ORACLE_FINDINGS;
 use crate::text::words::{lines, one_line, times};
 
-/// What the findings of a case have in common.
+/// Data that all findings of a case share.
 struct Scene<'a> {
     case: &'a CaseResult,
-    /// The anchor of the case, which no other has.
+    /// Anchor of the case, unique in the page.
     anchor: &'a str,
     told: &'a Told<'a>,
     palette: Palette,
 }
 
-/// All findings of a case that the result has; nothing where there is none.
+/// Renders the findings that the result holds for a case, or nothing if there are none.
 pub(super) fn all(watched: &Watched, case: &CaseResult, anchor: &str, told: &Told) -> Markup {
     let stories = watched
         .findings
         .iter()
-        .filter_map(|found| told_of(found, told));
+        .filter_map(|found| story(found, told));
     let scene = Scene {
         case,
         anchor,
@@ -40,24 +39,25 @@ pub(super) fn all(watched: &Watched, case: &CaseResult, anchor: &str, told: &Tol
         .saturating_sub(watched.findings.len() as u64);
     html! {
         @if !watched.findings.is_empty() {
-            h4 { "What the oracle found" }
-            @if !scene.palette.lanes().is_empty() { (key(&scene.palette)) }
+            h4 { "Oracle findings" }
+            @if !scene.palette.lanes().is_empty() { (legend(&scene.palette)) }
             @for page in pages(&watched.findings) { (one_page(&page, &scene)) }
             @if left_out > 0 {
-                p { (left_out) " more are in " code { (ORACLE_FINDINGS) } " of the boot." }
+                p { "Not shown: " (left_out) " more, in " code { (ORACLE_FINDINGS) } " of the boot." }
             }
         }
     }
 }
 
 impl Scene<'_> {
-    /// The identifier of a drawing. The findings of a case are of one window, where each has a number of its own.
-    fn id(&self, of: &str, found: &Found) -> String {
-        format!("{of}-{}-{}", self.anchor, found.number)
+    /// Returns the HTML id of a drawing. It is unique because all findings of a case come from one window, which numbers
+    /// them.
+    fn id(&self, prefix: &str, found: &Found) -> String {
+        format!("{prefix}-{}-{}", self.anchor, found.number)
     }
 }
 
-/// The findings by page, in the order in which pages were first found.
+/// Groups the findings by page, in the order in which the pages appear first.
 fn pages(findings: &[Found]) -> Vec<Vec<&Found>> {
     let mut pages: Vec<Vec<&Found>> = Vec::new();
     for found in findings {
@@ -70,7 +70,7 @@ fn pages(findings: &[Found]) -> Vec<Vec<&Found>> {
 }
 
 fn one_page(page: &[&Found], scene: &Scene) -> Markup {
-    let stories = page.iter().filter_map(|found| told_of(found, scene.told));
+    let stories = page.iter().filter_map(|found| story(found, scene.told));
     let stories: Vec<&Story> = stories.collect();
     let id = scene.id("map", page[0]);
     let address = one_line(&page[0].page);
@@ -78,7 +78,10 @@ fn one_page(page: &[&Found], scene: &Scene) -> Markup {
         h5 { "Physical page " (address) }
         @if stories.len() > 1 {
             figure {
-                figcaption { "Its lines, and the accesses to them in order. Arcs have the numbers of the findings." }
+                figcaption {
+                    "The cache lines of this page, with the accesses to each line in order. Each arc is a finding and "
+                    "has its number."
+                }
                 (wide(&format!("Map of page {address}"), page_map::draw(&address, &stories, &scene.palette, &id)))
             }
         }
@@ -105,45 +108,46 @@ fn one(found: &Found, scene: &Scene) -> Markup {
                     (wide(&name, drawing::draw(story, palette, &id)))
                     @let (boot, Story { finding, config }) = (case.boot.unwrap_or_default(), story);
                     details {
-                        summary { "The story as text" }
+                        summary { "Output of " code { "cargo xtask oracle explain" } }
                         pre { (lines(&explain(found, &case.id, boot, finding, config)).join("\n")) }
                     }
                 }
-                (Some(Err(why)), _) => p { "Its story is not there: " (one_line(why)) },
+                (Some(Err(why)), _) => p { "The accesses could not be read: " (one_line(why)) },
                 (None, Origin::Elsewhere) => p {
-                    "The story is in the report of the run itself: the accesses are in the files of its boots, which "
-                    "merged results do not have."
+                    "The accesses are in the report of the original run. They come from the files of its boots, which "
+                    "merged results do not include."
                 },
-                (None, Origin::Run { .. }) => p { "Its story was not read." },
+                (None, Origin::Run { .. }) => p { "The accesses were not read." },
             }
         }
     }
 }
 
-/// How to read the drawings.
-fn key(palette: &Palette) -> Markup {
+/// Explains how to read the drawings.
+fn legend(palette: &Palette) -> Markup {
     let pages = palette
         .lanes()
         .iter()
         .any(|lane| matches!(lane, Lane::Page(_)));
     let lane = match pages {
-        true => "A lane is a page of virtual addresses, as the tags of the cache are virtual.",
-        false => "A lane is a colour of the cache.",
+        true => "Each lane is a virtual page, because the tags of the cache are virtual.",
+        false => "Each lane is a colour of the cache.",
     };
     html! {
         p class="key" {
-            "From left to right: accesses in order, by their number. " (lane) " A circle is an access of a process, "
-            "a square one of the kernel. L is a load, S a store, C a clean, I an invalidate, F a flush. The dashed "
-            "line joins the two that do not go together."
+            "Accesses run from left to right, each with its number. " (lane) " Circles are accesses by a process, "
+            "squares are accesses by the kernel. L is a load, S a store, C a clean, I an invalidate, F a flush. The "
+            "dashed line joins the two conflicting accesses."
         }
     }
 }
 
-/// A drawing that may be wider than the page, and can then be moved with the keyboard as well.
+/// Wraps a drawing that may be wider than the page, so that it can be scrolled by mouse and keyboard.
 fn wide(name: &str, drawing: Markup) -> Markup {
     html! { div class="wide" tabindex="0" role="region" aria-label=(name) { (drawing) } }
 }
 
-fn told_of<'a>(found: &Found, told: &'a Told) -> Option<&'a Story> {
+/// Returns the story of a finding if it was read.
+fn story<'a>(found: &Found, told: &'a Told) -> Option<&'a Story> {
     told.stories.get(&found.id)?.as_ref().ok()
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Lanes: the copies of a line that the cache keeps apart, and how each is painted.
+//! Lanes of a drawing: one for each copy of a line that the cache can hold, and the colour that paints it.
 
 use std::fmt;
 
@@ -9,30 +9,31 @@ use crate::oracle::line::{Access, By, Hex, Op};
 use crate::target::CacheKind;
 use crate::text::words::bytes;
 
-/// Colours that people with any kind of sight tell apart, by their number in `style.css`: those of Okabe and Ito
-/// ("Color Universal Design", 2008) without black. More lanes than that share some; each has its name beside it.
+/// Number of colours in `style.css`. They are those of Okabe and Ito ("Color Universal Design", 2008) without black,
+/// which people with any kind of colour vision can distinguish. If there are more lanes, some share a colour; the name
+/// of the lane is always beside it.
 const HUES: usize = 7;
 
-/// Where in the cache an access goes.
+/// Place in the cache that an access uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
     /// Copies of this colour.
     Colour(u64),
-    /// Copies of this virtual page: where tags are virtual, no two addresses agree.
+    /// Copies of this virtual page. With virtual tags, each virtual address has a copy of its own.
     Page(Hex),
-    /// Round the cache.
-    Around,
+    /// Accesses that bypass the cache.
+    Uncached,
 }
 
 impl Lane {
-    /// The lane of an access, given what was modelled.
+    /// Returns the lane of an access to the modelled cache.
     pub(super) fn of(access: &Access, config: &Config) -> Self {
         match (access.colour, config.cache.kind) {
             (Some(colour), _) => Self::Colour(colour),
             (None, CacheKind::Vivt) => {
                 Self::Page(Hex(access.address.0 / config.page * config.page))
             }
-            (None, _) => Self::Around,
+            (None, _) => Self::Uncached,
         }
     }
 }
@@ -42,16 +43,16 @@ impl fmt::Display for Lane {
         match self {
             Self::Colour(colour) => write!(f, "colour {colour}"),
             Self::Page(page) => write!(f, "page {page}"),
-            Self::Around => f.write_str("round the cache"),
+            Self::Uncached => f.write_str("uncached"),
         }
     }
 }
 
-/// The lanes of some stories, each with the class that paints it.
+/// Lanes of a set of stories in order, each with the CSS class that paints it.
 pub(super) struct Palette(Vec<Lane>);
 
 impl Palette {
-    /// For everything in `stories`, so that a colour looks the same in all their drawings.
+    /// Collects the lanes of all `stories`, so that a lane has the same colour in all their drawings.
     pub(super) fn of<'a>(stories: impl IntoIterator<Item = &'a Story>) -> Self {
         let lanes = stories.into_iter().flat_map(|story| {
             let accesses = story.finding.accesses();
@@ -65,21 +66,20 @@ impl Palette {
         Self(lanes)
     }
 
-    /// The lanes, in order.
     pub(super) fn lanes(&self) -> &[Lane] {
         &self.0
     }
 
-    /// The class that paints `lane`.
+    /// Returns the CSS class that paints `lane`.
     pub(super) fn class(&self, lane: Lane) -> String {
         match (lane, self.0.iter().position(|known| *known == lane)) {
-            (Lane::Around, _) | (_, None) => "lane around".into(),
+            (Lane::Uncached, _) | (_, None) => "lane uncached".into(),
             (_, Some(at)) => format!("lane hue{}", at % HUES),
         }
     }
 }
 
-/// All there is to an access, for whoever points at its mark: `1302: load by process, 4 bytes at 0x40012020 ...`.
+/// Returns the tooltip of an access: `1302: load by process, 4 bytes at 0x40012020 ...`.
 pub(super) fn tooltip(access: &Access, lane: Lane) -> String {
     let Access {
         at,
@@ -98,7 +98,7 @@ pub(super) fn tooltip(access: &Access, lane: Lane) -> String {
     format!("{at}: {op} by {by}, {size} at {address} (physical {physical}), {lane}, {place}")
 }
 
-/// The letter inside a mark.
+/// Returns the letter that stands for an operation in a mark.
 pub(super) fn letter(op: Op) -> char {
     match op {
         Op::Load => 'L',
@@ -109,7 +109,7 @@ pub(super) fn letter(op: Op) -> char {
     }
 }
 
-/// The class of a mark by what it does: a store is filled.
+/// Returns the CSS class of an operation's mark. Stores are filled.
 pub(super) fn class_of_op(op: Op) -> &'static str {
     match op {
         Op::Store => "mark filled",
@@ -117,7 +117,7 @@ pub(super) fn class_of_op(op: Op) -> &'static str {
     }
 }
 
-/// Whether a mark is a circle, which is a process; the kernel's is a square.
+/// Returns true if the mark is a circle: a process. The kernel's marks are squares.
 pub(super) fn is_round(by: By) -> bool {
     by == By::Process
 }

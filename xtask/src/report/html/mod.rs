@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `report.html`: a run as a person reads it who was not there, in one file that needs no other, no network and no
-//! script.
+//! `report.html`: a run for readers who were not there. It is one file without scripts that loads nothing.
 //!
-//! What did not pass comes first, then every case. All that the guest, the kernel or another program has said goes
-//! through [`words`](super::words), which takes out control characters, and through `html!`, which escapes it.
+//! The failures come first, then all cases. Every text from the guest, the kernel or another program goes through
+//! [`words`](super::words), which removes control characters, and through `html!`, which escapes it.
 
 mod drawing;
 mod failures;
@@ -21,24 +20,22 @@ use crate::results::Counts;
 use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
 use crate::text::words::one_line;
 
-/// How it looks; nothing else decides that.
 const STYLE: &str = include_str!("style.css");
 
-/// The page may load nothing and run nothing, should anything get past the escaping.
+/// Policy that lets the page load nothing and run nothing, in case a text gets past the escaping.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
-/// What the page says beyond the result.
+/// Facts for the page that the result does not hold.
 #[derive(Clone, Debug)]
 pub(crate) struct Told<'a> {
-    /// Where the run was.
     pub origin: Origin<'a>,
-    /// The stories of its findings; none where the run was elsewhere.
+    /// Stories of the findings. Empty if the run took place elsewhere.
     pub stories: Stories,
-    /// Whether the page lies in the directory of the run, so that it can link to the files of the boots.
+    /// True if the page is in the directory of the run, where it can link to the files of the boots.
     pub beside: bool,
 }
 
-/// The whole page.
+/// Renders the whole page.
 pub(crate) fn render(run: &RunResult, told: &Told) -> String {
     let title = title(run);
     let page = html! {
@@ -61,7 +58,7 @@ pub(crate) fn render(run: &RunResult, told: &Told) -> String {
                     nav aria-label="Sections" {
                         ul {
                             li { a href="#targets" { "Targets" } }
-                            li { a href="#failures" { "What did not pass" } }
+                            li { a href="#failures" { "Failures" } }
                             li { a href="#cases" { "All cases" } }
                         }
                     }
@@ -77,12 +74,12 @@ pub(crate) fn render(run: &RunResult, told: &Told) -> String {
     page.into_string() + "\n"
 }
 
-/// `Did not pass: 2 passed, 5 failed, 1 skipped`.
+/// Returns the title: `Failed: 2 passed, 5 failed, 1 skipped`.
 fn title(run: &RunResult) -> String {
     let end = match (run.interrupted, run.exit_code()) {
         (true, _) => "Interrupted",
         (false, 0) => "Passed",
-        (false, _) => "Did not pass",
+        (false, _) => "Failed",
     };
     format!("{end}: {}", Counts::of_run(run).line())
 }
@@ -94,7 +91,7 @@ fn class_of_run(run: &RunResult) -> &'static str {
     }
 }
 
-/// The class of a verdict's word.
+/// Returns the CSS class of a verdict, given by its word.
 fn class_of(word: &str) -> &'static str {
     match word {
         "pass" => "good",
@@ -103,13 +100,13 @@ fn class_of(word: &str) -> &'static str {
     }
 }
 
-/// The word of a verdict.
 fn badge(verdict: &Verdict) -> Markup {
     let word = verdict.word();
     html! { span class={ "badge " (class_of(word)) } { (word) } }
 }
 
-/// The anchor of a case of the target at place `at` of the run: no name, as names may hold anything.
+/// Returns the anchor of a case of the target with index `at` in the run. It is made of numbers, because names may
+/// contain any character.
 fn anchor(at: usize, target: &TargetResult, case: &CaseResult) -> String {
     let place = target.cases.iter().position(|other| other.id == case.id);
     format!("case-{at}-{}", place.unwrap_or_default())

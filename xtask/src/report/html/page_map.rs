@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The map of a page with more than one finding: a row for each line, accesses from left to right, painted by colour,
-//! with an arc from the earlier to the later access of each finding.
+//! Map of a page with more than one finding. Each cache line is a row with its accesses from left to right, painted by
+//! colour. An arc joins the earlier and the later access of each finding.
 
 use std::collections::BTreeMap;
 
@@ -12,15 +12,15 @@ use crate::oracle::files::Story;
 use crate::oracle::line::{Access, Hex};
 use crate::text::words::one_line;
 
-/// Sizes in units of the drawing, which are pixels where there is room.
+/// Sizes in units of the drawing: pixels, unless the browser scales the drawing down.
 const LEFT: usize = 80;
 const COLUMN: usize = 24;
 const TOP: usize = 24;
 const ROW: usize = 52;
-/// Half of a mark.
+/// Radius of a circle, or half the side of a square.
 const RADIUS: usize = 9;
 
-/// The map of the page with `stories`, in the colours of `palette`. `id` is of the page's, for its title.
+/// Draws the map of the page with `stories`, in the colours of `palette`. `id` becomes the HTML id of the map's title.
 pub(super) fn draw(page: &str, stories: &[&Story], palette: &Palette, id: &str) -> Markup {
     let accesses = accesses(stories);
     let mut lines: Vec<Hex> = accesses.keys().map(|(_, line)| *line).collect();
@@ -36,7 +36,7 @@ pub(super) fn draw(page: &str, stories: &[&Story], palette: &Palette, id: &str) 
         svg xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby=(id)
             viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height) {
             title id=(id) {
-                "The lines of page " (one_line(page)) ": accesses in order, an arc for each finding"
+                "Cache lines of page " (one_line(page)) ": accesses in order, an arc for each finding"
             }
             @for line in &lines {
                 line class="track" x1=(LEFT) y1=(y(*line)) x2=(width) y2=(y(*line)) {}
@@ -60,14 +60,14 @@ pub(super) fn draw(page: &str, stories: &[&Story], palette: &Palette, id: &str) 
     }
 }
 
-/// What all stories tell, once each, by time and line.
+/// Returns the accesses of all stories by time and line, each once.
 fn accesses<'a>(stories: &[&'a Story]) -> BTreeMap<(u64, Hex), (&'a Access, Lane)> {
-    let told = stories.iter().flat_map(|story| {
+    let accesses = stories.iter().flat_map(|story| {
         let accesses = story.finding.accesses();
         accesses.into_iter().map(|access| {
             let lane = Lane::of(access, &story.config);
             ((access.at, story.finding.line), (access, lane))
         })
     });
-    told.collect()
+    accesses.collect()
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! All cases, by target and suite.
+//! Section of all cases, by target and suite.
 
 use maud::{Markup, html};
 
@@ -9,19 +9,18 @@ use crate::results::Counts;
 use crate::results::{CaseResult, RunResult, TargetResult, Verdict, Watched};
 use crate::text::words::one_line;
 
-/// What a row says.
 const COLUMNS: [&str; 8] = [
     "verdict", "case", "checks", "promises", "time", "boot", "figures", "oracle",
 ];
 
-/// A table for each suite of each target, closed until somebody opens it.
+/// Renders a table for each suite of each target. The tables are collapsed until the reader opens them.
 pub(super) fn section(run: &RunResult) -> Markup {
     html! {
         section id="cases" {
             h2 { "All cases" }
             @for (at, target) in run.targets.iter().enumerate() {
                 h3 { (one_line(&target.target)) }
-                @if target.cases.is_empty() { p { "It had no case to run." } }
+                @if target.cases.is_empty() { p { "There were no cases to run." } }
                 @for (name, cases) in target.suites() { (suite(at, target, name, &cases)) }
             }
         }
@@ -50,14 +49,14 @@ fn suite(at: usize, target: &TargetResult, name: &str, cases: &[&CaseResult]) ->
 }
 
 fn row(at: usize, target: &TargetResult, case: &CaseResult) -> Markup {
-    let held = case.verdict.exit_code() == 0;
+    let passed = case.verdict.exit_code() == 0;
     let id = one_line(&case.id);
     let promises = case.promises.iter().map(u8::to_string);
     html! {
         tr {
             td { (badge(&case.verdict)) }
             th scope="row" {
-                @match held {
+                @match passed {
                     true => (id),
                     false => a href={ "#" (anchor(at, target, case)) } { (id) },
                 }
@@ -74,13 +73,13 @@ fn row(at: usize, target: &TargetResult, case: &CaseResult) -> Markup {
                     ul { @for (name, figure) in &case.figures { li { (one_line(name)) " " (figure) } } }
                 }
             }
-            td { @if let Some(watched) = &case.oracle { (seen(watched)) } }
+            td { @if let Some(watched) = &case.oracle { (oracle_cell(watched)) } }
         }
     }
 }
 
-/// `12345 accesses; findings: 2`.
-fn seen(watched: &Watched) -> String {
+/// Returns the oracle column of a case: `12345 accesses; findings: 2`.
+fn oracle_cell(watched: &Watched) -> String {
     let Watched {
         accesses, distinct, ..
     } = watched;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The targets: how many cases got which verdict, and on what.
+//! Section of the targets: the number of cases by verdict, and the versions of what ran.
 
 use maud::{Markup, html};
 
@@ -8,7 +8,7 @@ use crate::report::rows::{self, or_dash};
 use crate::results::{RunResult, TargetResult, Verdict};
 use crate::text::words::one_line;
 
-/// A row for each target, and below it what ran there.
+/// Renders the table of targets, and below it the details of each.
 pub(super) fn section(run: &RunResult) -> Markup {
     html! {
         section id="targets" {
@@ -38,11 +38,11 @@ fn row(target: &TargetResult) -> Markup {
             @for word in Verdict::WORDS { (cell(target.count(word), word)) }
             td { (or_dash(&one_line(&ran.kernel_version))) }
             td { (or_dash(&one_line(&ran.qemu))) }
-            td { (because(&ran.accel, ran.accel_reason.as_deref())) }
+            td { (with_reason(&ran.accel, ran.accel_reason.as_deref())) }
             td {
-                @match rows::seen(target) {
-                    Some(seen) => (one_line(&seen)),
-                    None => (because(&ran.oracle, ran.oracle_reason.as_deref())),
+                @match rows::oracle_summary(target) {
+                    Some(summary) => (one_line(&summary)),
+                    None => (with_reason(&ran.oracle, ran.oracle_reason.as_deref())),
                 }
             }
         }
@@ -58,31 +58,31 @@ fn cell(count: usize, word: &str) -> Markup {
     }
 }
 
-/// `tcg: /dev/kvm is not there`.
-fn because(what: &str, why: Option<&str>) -> String {
-    let what = one_line(what);
-    match why {
-        Some(why) => format!("{}: {}", or_dash(&what), one_line(why)),
-        None => or_dash(&what).to_owned(),
+/// Returns a value and the reason for it: `tcg: /dev/kvm does not exist`.
+fn with_reason(value: &str, reason: Option<&str>) -> String {
+    let value = one_line(value);
+    match reason {
+        Some(reason) => format!("{}: {}", or_dash(&value), one_line(reason)),
+        None => or_dash(&value).to_owned(),
     }
 }
 
-/// What ran on a target, from what it was built, and how long it took.
+/// Renders the versions, hashes and times of a target.
 fn about(run: &RunResult, target: &TargetResult) -> Markup {
     let boots = target.boots.to_string();
     let time = rows::time(target);
     let more = [("boots", boots.as_str()), ("time", time.as_str())];
     html! {
         details {
-            summary { "What ran on " (one_line(&target.target)) }
+            summary { "Details of " (one_line(&target.target)) }
             dl {
                 @for (name, value) in rows::provenance(run, target).chain(more) {
                     dt { (name) }
                     dd { (one_line(value)) }
                 }
-                @for why in rows::skips(target) {
+                @for skipped in rows::skips(target) {
                     dt { "skipped" }
-                    dd { (why) }
+                    dd { (skipped) }
                 }
             }
         }

@@ -105,16 +105,16 @@ fn the_top_says_what_came_of_it() {
         words(rest.split_once("<nav").unwrap().0)
     });
     insta::assert_snapshot!(tops.join("\n"), @"
-    Did not pass: 3 passed, 5 failed, 1 skipped
-    done after 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 2
-    Did not pass: 1 passed, 1 failed, 0 skipped
-    done after 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 1
-    Did not pass: 0 passed, 2 failed, 0 skipped
-    done after 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 2
+    Failed: 3 passed, 5 failed, 1 skipped
+    finished in 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 2
+    Failed: 1 passed, 1 failed, 0 skipped
+    finished in 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 1
+    Failed: 0 passed, 2 failed, 0 skipped
+    finished in 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 2
     Interrupted: 1 passed, 3 failed, 0 skipped
     interrupted after 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 2
-    Did not pass: 0 passed, 1 failed, 0 skipped
-    done after 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 2
+    Failed: 0 passed, 1 failed, 0 skipped
+    finished in 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 2
     ");
 }
 
@@ -124,9 +124,9 @@ fn the_targets_and_what_ran_there() {
     insta::assert_snapshot!(words(&section(&page, "targets")), @"
     Targets
     target | pass | fail | skip | crash | timeout | boot-fail | infra | kernel | QEMU | accel | oracle |
-    x86_64 | 1 | 1 | 1 | 1 | 1 | 1 | 1 | 6.12.117 | QEMU emulator version 7.2.19 | tcg: /dev/kvm opens, but no guest ran within 3 s | off: data caches do not alias |
+    x86_64 | 1 | 1 | 1 | 1 | 1 | 1 | 1 | 6.12.117 | QEMU emulator version 7.2.19 | tcg: a probe guest did not finish within 3 s | off: data caches do not alias |
     arm64 | 2 | - | - | - | - | - | - | 6.12.117 | QEMU emulator version 7.2.19 | kvm | off: data caches do not alias |
-    What ran on x86_64
+    Details of x86_64
     tool: 0.1.0 (850347e)
     flavour: default
     kernel: 6.12.117
@@ -141,7 +141,7 @@ fn the_targets_and_what_ran_there() {
     boots: 3
     time: 1 min 48 s: setup 0.10 s, kernel 1 min 34 s, image 0.02 s, boot 2.40 s, test 11.8 s, shutdown 0.30 s
     skipped: 1 case: no CUSE on this target
-    What ran on arm64
+    Details of arm64
     tool: 0.1.0 (850347e)
     flavour: default
     kernel: 6.12.117
@@ -209,40 +209,40 @@ fn the_markup_of_a_table() {
 fn what_did_not_pass_says_all_that_helps() {
     let page = page(&samples::mixed(), &told(Stories::new()));
     insta::assert_snapshot!(words(&section(&page, "failures")), @"
-    What did not pass
+    Failures
     fail x86_64 smoke/redirect.fuse after 1.24 s in boot 1
-    checks: What smoke/redirect.fuse promises.
+    checks: smoke/redirect.fuse keeps its promise.
     reason: client 1 stored 0x5a at offset 4096
     the server read 0x00
     log: server: page 7 is mapped
     client 1: stored 0x5a
     console: [    1.214001] init: case 2/7 smoke/redirect.fuse
     files: /lab/run/x86_64/boot-1
-    again: cargo xtask test --oracle on --arch x86_64 --case smoke/redirect.fuse
+    rerun: cargo xtask test --oracle on --arch x86_64 --case smoke/redirect.fuse
     crash x86_64 coherency/ping-pong.fuse in boot 1
-    checks: What coherency/ping-pong.fuse promises.
+    checks: coherency/ping-pong.fuse keeps its promise.
     reason: [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
     console: [    2.310552] init: case 4/7 coherency/ping-pong.fuse
     [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
     [    2.514871] Oops: Oops: 0002 [#1] SMP
     [    2.519114] Kernel panic - not syncing: Fatal exception
     files: /lab/run/x86_64/boot-1
-    again: cargo xtask test --oracle on --arch x86_64 --case coherency/ping-pong.fuse
+    rerun: cargo xtask test --oracle on --arch x86_64 --case coherency/ping-pong.fuse
     timeout x86_64 coherency/seqlock.fuse after 1.24 s in boot 2
-    checks: What coherency/seqlock.fuse promises.
+    checks: coherency/seqlock.fuse keeps its promise.
     reason: in phase test
-    log: client 2: waits for turn 3
+    log: client 2: waiting for turn 3
     files: /lab/run/x86_64/boot-2
-    again: cargo xtask test --oracle on --arch x86_64 --case coherency/seqlock.fuse
+    rerun: cargo xtask test --oracle on --arch x86_64 --case coherency/seqlock.fuse
     infra x86_64 drain/limit.cuse after 1.24 s in boot 2
-    checks: What drain/limit.cuse promises.
+    checks: drain/limit.cuse keeps its promise.
     reason: a record of this case did not arrive whole: truncated
     files: /lab/run/x86_64/boot-2
-    again: cargo xtask test --oracle on --arch x86_64 --case drain/limit.cuse
+    rerun: cargo xtask test --oracle on --arch x86_64 --case drain/limit.cuse
     boot-fail x86_64 drain/exit.fuse
-    checks: What drain/exit.fuse promises.
+    checks: drain/exit.fuse keeps its promise.
     reason: no first record from the guest: the kernel crashed: No working init found.
-    again: cargo xtask test --oracle on --arch x86_64 --case drain/exit.fuse
+    rerun: cargo xtask test --oracle on --arch x86_64 --case drain/exit.fuse
     ");
 }
 
@@ -250,29 +250,29 @@ fn what_did_not_pass_says_all_that_helps() {
 fn what_never_ran_stands_together() {
     let failures = |run: &RunResult| words(&section(&page(run, &told(Stories::new())), "failures"));
     insta::assert_snapshot!(failures(&samples::interrupted()), @"
-    What did not pass
+    Failures
     infra x86_64 smoke/redirect.fuse and 2 more
-    The others, for the same reason
+    More cases, same reason
     smoke/redirect.cuse
     drain/limit.fuse
-    checks: What smoke/redirect.fuse promises.
+    checks: smoke/redirect.fuse keeps its promise.
     reason: interrupted before it ran
-    again: cargo xtask test --oracle on --arch x86_64 --case smoke/redirect.fuse
+    rerun: cargo xtask test --oracle on --arch x86_64 --case smoke/redirect.fuse
     ");
     insta::assert_snapshot!(failures(&samples::untested()), @"
-    What did not pass
+    Failures
     not tested x86_64
     0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112
     take it out of kernel-patches/6.12/series or make it fit
     infra x86_64 smoke/boot and 1 more
-    The others, for the same reason
+    More cases, same reason
     drain/limit.fuse
-    checks: What smoke/boot promises.
+    checks: smoke/boot keeps its promise.
     reason: not tested
-    again: cargo xtask test --oracle on --arch x86_64 --case smoke/boot
+    rerun: cargo xtask test --oracle on --arch x86_64 --case smoke/boot
     ");
     insta::assert_snapshot!(failures(&samples::empty()), @"
-    What did not pass
+    Failures
     not tested x86_64
     it had no case to run
     ");
@@ -286,33 +286,33 @@ fn all_cases_by_suite() {
     x86_64
     smoke: 1 passed, 1 failed, 1 skipped
     verdict | case | checks | promises | time | boot | figures | oracle |
-    pass | smoke/boot | What smoke/boot promises. | 1, 2 | 1.24 s | 1 | free_kib 870412
+    pass | smoke/boot | smoke/boot keeps its promise. | 1, 2 | 1.24 s | 1 | free_kib 870412
      |  |
-    fail | smoke/redirect.fuse | What smoke/redirect.fuse promises. | 1, 2 | 1.24 s | 1 |  |  |
-    skip | smoke/redirect.cuse | What smoke/redirect.cuse promises.skipped: no CUSE on this target
+    fail | smoke/redirect.fuse | smoke/redirect.fuse keeps its promise. | 1, 2 | 1.24 s | 1 |  |  |
+    skip | smoke/redirect.cuse | smoke/redirect.cuse keeps its promise.skipped: no CUSE on this target
      | 1, 2 |  |  |  |  |
     coherency: 2 failed
     verdict | case | checks | promises | time | boot | figures | oracle |
-    crash | coherency/ping-pong.fuse | What coherency/ping-pong.fuse promises. | 1, 2 |  | 1 |  |  |
-    timeout | coherency/seqlock.fuse | What coherency/seqlock.fuse promises. | 1, 2 | 1.24 s | 2 |  |  |
+    crash | coherency/ping-pong.fuse | coherency/ping-pong.fuse keeps its promise. | 1, 2 |  | 1 |  |  |
+    timeout | coherency/seqlock.fuse | coherency/seqlock.fuse keeps its promise. | 1, 2 | 1.24 s | 2 |  |  |
     drain: 2 failed
     verdict | case | checks | promises | time | boot | figures | oracle |
-    infra | drain/limit.cuse | What drain/limit.cuse promises. | 1, 2 | 1.24 s | 2 |  |  |
-    boot-fail | drain/exit.fuse | What drain/exit.fuse promises. | 1, 2 |  |  |  |  |
+    infra | drain/limit.cuse | drain/limit.cuse keeps its promise. | 1, 2 | 1.24 s | 2 |  |  |
+    boot-fail | drain/exit.fuse | drain/exit.fuse keeps its promise. | 1, 2 |  |  |  |  |
     arm64
     smoke: 2 passed
     verdict | case | checks | promises | time | boot | figures | oracle |
-    pass | smoke/boot | What smoke/boot promises. | 1, 2 | 1.24 s | 1 |  |  |
-    pass | smoke/redirect.fuse | What smoke/redirect.fuse promises. | 1, 2 | 1.24 s | 1 |  |  |
+    pass | smoke/boot | smoke/boot keeps its promise. | 1, 2 | 1.24 s | 1 |  |  |
+    pass | smoke/redirect.fuse | smoke/redirect.fuse keeps its promise. | 1, 2 | 1.24 s | 1 |  |  |
     ");
     insta::assert_snapshot!(cases(&samples::watched()), @"
     All cases
     armv6
     smoke: 1 passed
     verdict | case | checks | promises | time | boot | figures | oracle |
-    pass | smoke/boot | What smoke/boot promises. | 1, 2 | 1.24 s | 1 |  | 678 accesses; findings: 0 |
+    pass | smoke/boot | smoke/boot keeps its promise. | 1, 2 | 1.24 s | 1 |  | 678 accesses; findings: 0 |
     coherency: 1 failed
     verdict | case | checks | promises | time | boot | figures | oracle |
-    fail | coherency/ping-pong.fuse | What coherency/ping-pong.fuse promises. | 1, 2 | 1.24 s | 1 |  | 12345 accesses; findings: 2 |
+    fail | coherency/ping-pong.fuse | coherency/ping-pong.fuse keeps its promise. | 1, 2 | 1.24 s | 1 |  | 12345 accesses; findings: 2 |
     ");
 }

@@ -154,10 +154,10 @@ fn different_kernels_do_not_join() {
             part("b/results.json", two.clone()),
         ]
     };
-    insta::assert_snapshot!(error(parts(&two)), @"x86_64: a/results.json and b/results.json differ in kernel_hash (4f1c and 5e20); only results of one kernel can be joined");
+    insta::assert_snapshot!(error(parts(&two)), @"x86_64: a/results.json and b/results.json differ in kernel_hash (4f1c and 5e20); only results of the same kernel can be merged");
     two.targets[0].flavour = "debug".into();
     two.targets[0].provenance.config_hash = "beef".into();
-    insta::assert_snapshot!(error(parts(&two)), @"x86_64: a/results.json and b/results.json differ in flavour (default and debug), kernel_hash (4f1c and 5e20), config_hash (a0b1 and beef); only results of one kernel can be joined");
+    insta::assert_snapshot!(error(parts(&two)), @"x86_64: a/results.json and b/results.json differ in flavour (default and debug), kernel_hash (4f1c and 5e20), config_hash (a0b1 and beef); only results of the same kernel can be merged");
 }
 
 #[test]
@@ -166,21 +166,21 @@ fn a_case_that_is_there_twice_names_both_files() {
     let two = shard(vec![samples::failed()]);
     let parts =
         [("a", &one), ("b", &two), ("c", &two)].map(|(file, result)| part(file, result.clone()));
-    insta::assert_snapshot!(error(parts.into()), @"x86_64 smoke/redirect.fuse is in both b and c; which of the two counts?");
+    insta::assert_snapshot!(error(parts.into()), @"x86_64 smoke/redirect.fuse is in both b and c; merge only one of them");
 }
 
 #[test]
 fn nothing_merges_to_an_error() {
-    insta::assert_snapshot!(error(Vec::new()), @"there is no result to merge");
+    insta::assert_snapshot!(error(Vec::new()), @"there are no results to merge");
 }
 
 #[test]
 fn what_is_no_result_says_what_was_expected() {
     let error = |text: &str| format!("{:#}", parse(text).unwrap_err());
-    insta::assert_snapshot!(error("<testsuites/>"), @"no result of a run; expected results.json as `cargo xtask test` writes it (docs/results.md): expected value at line 1 column 1");
-    insta::assert_snapshot!(error("[]"), @"no result of a run; expected results.json as `cargo xtask test` writes it (docs/results.md): it has no number `schema`");
+    insta::assert_snapshot!(error("<testsuites/>"), @"not the result of a run; expected a results.json of `cargo xtask test` (docs/results.md): expected value at line 1 column 1");
+    insta::assert_snapshot!(error("[]"), @"not the result of a run; expected a results.json of `cargo xtask test` (docs/results.md): the number `schema` is missing");
     insta::assert_snapshot!(error(r#"{ "schema": 3 }"#), @"the result has layout 3; this lab reads layout 2");
-    insta::assert_snapshot!(error(r#"{ "schema": 2, "tool": "" }"#), @"no result of a run; expected results.json as `cargo xtask test` writes it (docs/results.md): missing field `started`");
+    insta::assert_snapshot!(error(r#"{ "schema": 2, "tool": "" }"#), @"not the result of a run; expected a results.json of `cargo xtask test` (docs/results.md): missing field `started`");
 }
 
 #[test]
@@ -208,8 +208,8 @@ fn a_directory_stands_for_the_results_in_it() {
     ");
     insta::assert_snapshot!(names("reports/arm64"), @"DIR/reports/arm64/results.json");
     insta::assert_snapshot!(names("reports/arm64/results.json"), @"DIR/reports/arm64/results.json");
-    insta::assert_snapshot!(names("empty"), @"DIR/empty: no results.json in it or below; `cargo xtask test --report-dir DIR` writes one into DIR");
+    insta::assert_snapshot!(names("empty"), @"DIR/empty: no results.json in this directory or below; `cargo xtask test --report-dir DIR` writes one into DIR");
     let none = read_all(&[at("none.json")]).unwrap_err();
     let none = format!("{none:#}").replace(&*dir.path().to_string_lossy(), "DIR");
-    insta::assert_snapshot!(none, @"read DIR/none.json; `cargo xtask test` writes such a file: No such file or directory (os error 2)");
+    insta::assert_snapshot!(none, @"read DIR/none.json; `cargo xtask test` writes this file: No such file or directory (os error 2)");
 }

@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Text: what a person reads, made from results. Everything here only makes strings.
+//! Texts of the terminal output. All functions are pure.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use console::Style;
 
-use crate::report::rows::{self, Again, or_dash, took_millis};
+use crate::report::rows::{self, Rerun, or_dash, took_millis};
 use crate::results::Counts;
 use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
 use crate::text::words::{one_line, printable};
 
-/// Lines shown of the log and of the console of a case that did not pass; all of them are in the reports.
+/// Number of lines shown of the log and of the console of a failed case. The reports have more.
 const LINES_SHOWN: usize = 30;
 
-/// Colours, or none.
+/// Applies colours if they are enabled.
 #[derive(Clone, Copy)]
 pub(super) struct Paint {
-    /// Whether to use them.
     pub colour: bool,
 }
 
@@ -26,7 +25,7 @@ impl Paint {
         style.force_styling(self.colour).apply_to(text).to_string()
     }
 
-    /// `text` in the colour of `verdict`.
+    /// Returns `text` in the colour of `verdict`.
     pub(super) fn verdict(self, verdict: &Verdict, text: &str) -> String {
         match verdict {
             Verdict::Pass => self.with(Style::new().green(), text),
@@ -40,7 +39,7 @@ impl Paint {
     }
 }
 
-/// Progress inside a phase: `412 of 1030: CC fs/fuse/dmmap.o`.
+/// Returns the progress of a phase: `412 of 1030: CC fs/fuse/dmmap.o`.
 pub(super) fn progress(done: u64, of: Option<u64>, what: &str) -> String {
     let what = printable(what);
     match of {
@@ -50,7 +49,7 @@ pub(super) fn progress(done: u64, of: Option<u64>, what: &str) -> String {
     }
 }
 
-/// The case that runs: `case 3 of 21 (2 passed): smoke/redirect.fuse`.
+/// Returns the progress of the cases: `case 3 of 21 (2 passed): smoke/redirect.fuse`.
 pub(super) fn case_of(case: &str, index: usize, of: usize, counts: &str) -> String {
     match counts {
         "" => format!("case {index} of {of}: {case}"),
@@ -58,7 +57,7 @@ pub(super) fn case_of(case: &str, index: usize, of: usize, counts: &str) -> Stri
     }
 }
 
-/// A case that needs no more than a line.
+/// Returns the result of a case in one line: `pass smoke/boot (1.24 s)`.
 pub(super) fn case_line(case: &CaseResult, paint: Paint) -> String {
     let word = paint.verdict(&case.verdict, case.verdict.word());
     let detail = case
@@ -76,22 +75,22 @@ pub(super) fn case_line(case: &CaseResult, paint: Paint) -> String {
     )
 }
 
-/// A case that did not pass, with all that helps: `boot` is the run's directory and the boot it ran in.
+/// Returns the details of a failed case. `boot` is the directory of the run and the number of the boot that it ran in.
 pub(super) fn failure(
     case: &CaseResult,
-    again: Again,
+    rerun: Rerun,
     boot: Option<(&Path, usize)>,
     paint: Paint,
 ) -> String {
     let word = case.verdict.word().to_uppercase();
     let word = paint.verdict(&case.verdict, &word);
-    let mut out = format!("{word} {} {}", again.target, case.id);
+    let mut out = format!("{word} {} {}", rerun.target, case.id);
     let when = rows::when(case);
     if !when.is_empty() {
         out += &paint.faint(&format!(" {when}"));
     }
     out.push('\n');
-    for (name, lines) in rows::failure(case, again, boot, LINES_SHOWN) {
+    for (name, lines) in rows::failure(case, rerun, boot, LINES_SHOWN) {
         for (at, line) in lines.iter().enumerate() {
             let name = if at == 0 { name } else { "" };
             let line = format!("  {} {line}", paint.faint(&format!("{name:8}")));
@@ -103,8 +102,10 @@ pub(super) fn failure(
     out
 }
 
-/// The end of a run, whose files are in `run_dir` if they are here at all; if so, [`failure`] has told it as it went,
-/// and why a target was not tested is not told in full again. The last line is the counts, and nothing else.
+/// Returns the summary of a run. Its last line has the counts only.
+///
+/// `run_dir` is the directory of the run if the run took place on this machine. Then [`failure`] has already printed the
+/// details, and only the first line of a target's failure is repeated.
 pub(super) fn summary(run: &RunResult, run_dir: Option<&Path>, paint: Paint) -> String {
     let mut out = format!("\n{}", table(run, paint));
     for target in &run.targets {
@@ -113,7 +114,7 @@ pub(super) fn summary(run: &RunResult, run_dir: Option<&Path>, paint: Paint) -> 
     }
     let failures = failures(run, paint);
     if !failures.is_empty() {
-        out += &format!("\ndid not pass:\n{failures}");
+        out += &format!("\nfailures:\n{failures}");
     }
     let _ = writeln!(out, "\n{}", rows::end(run));
     let counts = Counts::of_run(run);
@@ -126,7 +127,7 @@ pub(super) fn summary(run: &RunResult, run_dir: Option<&Path>, paint: Paint) -> 
     out
 }
 
-/// A row for each target: how many cases got which verdict, on what.
+/// Returns the table of targets: the number of cases by verdict, kernel and accelerator.
 fn table(run: &RunResult, paint: Paint) -> String {
     let names = run.targets.iter().map(|target| target.target.len());
     let width = names.max().unwrap_or(0).max("target".len());
@@ -151,7 +152,7 @@ fn table(run: &RunResult, paint: Paint) -> String {
     out
 }
 
-/// A count under its word.
+/// Returns a count that is aligned with the heading `word`.
 fn cell(count: usize, word: &str, paint: Paint) -> String {
     let shown = if count == 0 {
         "-".into()
@@ -167,7 +168,7 @@ fn cell(count: usize, word: &str, paint: Paint) -> String {
     paint.with(style, &format!("  {shown:>0$}", word.len()))
 }
 
-/// What does not fit in a row of the table.
+/// Returns the details of a target that the table has no room for.
 fn about_target(target: &TargetResult, run_dir: Option<&Path>, paint: Paint) -> String {
     let mut out = format!("{}\n", target.target);
     for (name, text) in rows::about_target(target, run_dir) {
@@ -176,17 +177,17 @@ fn about_target(target: &TargetResult, run_dir: Option<&Path>, paint: Paint) -> 
     out
 }
 
-/// Every case that did not pass, in a line each; those that never ran stand together under their reason.
+/// Returns a line for each failed case. Cases that never ran for the same reason share a line.
 fn failures(run: &RunResult, paint: Paint) -> String {
     let mut out = String::new();
     for target in &run.targets {
         for group in rows::failures(target) {
             let verdict = &group[0].verdict;
             let word = paint.verdict(verdict, &format!("{:9}", verdict.word()));
-            let name = rows::named(&group);
+            let name = rows::group_name(&group);
             let detail = verdict.detail().unwrap_or_default();
             let detail = match &target.failure {
-                // Which is said of the target.
+                // The details of the target have the reason.
                 Some(failure) if *failure == detail => "not tested".into(),
                 _ => one_line(&detail),
             };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! View: what has been seen of a run, and what a person should hear of it now. Knows no terminal and no clock.
+//! Turns the events of a run into lines to print. The module accesses neither the terminal nor the clock.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,43 +8,42 @@ use std::time::Duration;
 use super::text::{self, Paint};
 use super::{Style, Verbosity};
 use crate::event::Event;
-use crate::report::rows::Again;
+use crate::report::rows::Rerun;
 use crate::results::Counts;
 use crate::results::{CaseResult, Phase, TargetResult, Verdict};
 use crate::text::words::{cases, clock, lines, took};
 
-/// Where nothing lives on the screen, how long a target may go on without a line.
-const QUIET_TIME: Duration = Duration::from_secs(10);
+/// Shortest time between a line about a target and its next progress line, if there are no status lines.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A run as far as it has been seen.
+/// State of a run.
 pub(super) struct View {
     style: Style,
-    /// Whether [`View::live_line`] is shown, which makes lines of progress needless.
+    /// True if [`View::status_line`] is shown. Progress lines are then not printed.
     live: bool,
     paint: Paint,
     run_dir: PathBuf,
-    targets: BTreeMap<String, Target>,
+    targets: BTreeMap<String, TargetState>,
 }
 
-/// A target as far as it has been seen.
+/// State of a target.
 #[derive(Default)]
-struct Target {
+struct TargetState {
     phase: Option<Phase>,
-    /// What is done in the phase.
+    /// Description of the phase.
     detail: String,
-    /// What is done right now.
+    /// Current step of the phase.
     step: String,
     counts: Counts,
-    /// The suite whose cases run now, what they gave, and since when.
+    /// Suite of the cases that are running, with their counts and the start time.
     suite: Option<(String, Counts, Duration)>,
-    /// The verdict last told of a case that never ran, and how many more have had the same since.
-    same: Option<(Verdict, usize)>,
-    /// When a line about it was last printed.
-    spoke: Duration,
+    /// Verdict of the last printed case that never ran, and the number of cases with the same verdict since then.
+    repeated: Option<(Verdict, usize)>,
+    /// Time of the last printed line about the target.
+    last_line: Duration,
 }
 
 impl View {
-    /// Has seen nothing yet.
     pub(super) fn new(style: Style, live: bool, paint: Paint) -> Self {
         Self {
             style,
@@ -55,8 +54,8 @@ impl View {
         }
     }
 
-    /// Takes an event that came `now`, counted from the start; returns what to print, as whole lines.
-    pub(super) fn hear(&mut self, event: &Event, now: Duration) -> String {
+    /// Takes an event and returns the lines to print. `now` is counted from the start of the run.
+    pub(super) fn handle(&mut self, event: &Event, now: Duration) -> String {
         match event {
             Event::RunStart {
                 run_dir,
@@ -80,7 +79,7 @@ impl View {
                 done,
                 of,
                 what,
-            } => self.step(target, text::progress(*done, *of, what), now),
+            } => self.progress(target, text::progress(*done, *of, what), now),
             Event::Note { target, text } => self.note(target.as_deref(), text, now),
             Event::CaseStart {
                 target,
@@ -89,7 +88,7 @@ impl View {
                 of,
             } => {
                 let counts = self.target(target).counts.brief();
-                self.step(target, text::case_of(case, *index, *of, &counts), now)
+                self.progress(target, text::case_of(case, *index, *of, &counts), now)
             }
             Event::CaseEnd { target, result, .. } => self.case_end(target, result, now),
             Event::TargetEnd { result } => self.target_end(result, now),
@@ -97,14 +96,14 @@ impl View {
         }
     }
 
-    /// What the target is doing, for a line that is written over and over.
-    pub(super) fn live_line(&self, target: &str) -> String {
+    /// Returns the status line of a target: its phase and the current step.
+    pub(super) fn status_line(&self, target: &str) -> String {
         let width = self.targets.keys().map(String::len).max().unwrap_or(0);
-        let known = self.targets.get(target);
-        let phase = known.and_then(|known| known.phase);
+        let state = self.targets.get(target);
+        let phase = state.and_then(|state| state.phase);
         let phase = phase.map_or(String::new(), |phase| phase.to_string());
-        let detail = known.map_or("", |known| match known.step.as_str() {
-            "" => &known.detail,
+        let detail = state.map_or("", |state| match state.step.as_str() {
+            "" => &state.detail,
             step => step,
         });
         format!("{target:width$}  {phase:8}  {detail}")
@@ -112,46 +111,46 @@ impl View {
             .to_owned()
     }
 
-    fn run_start(&self, targets: &[String], each: usize) -> String {
+    fn run_start(&self, targets: &[String], count: usize) -> String {
         if self.style.verbosity == Verbosity::Quiet {
             return String::new();
         }
         let targets = targets.join(", ");
         format!(
-            "{} on {targets}; all about it in {}\n",
-            cases(each),
+            "{} on {targets}; results in {}\n",
+            cases(count),
             self.run_dir.display()
         )
     }
 
     fn phase(&mut self, target: &str, phase: Phase, detail: &str, now: Duration) -> String {
-        let known = self.target(target);
-        known.phase = Some(phase);
-        known.detail = detail.into();
-        known.step.clear();
+        let state = self.target(target);
+        state.phase = Some(phase);
+        state.detail = detail.into();
+        state.step.clear();
         let colon = if detail.is_empty() { "" } else { ": " };
         match self.style.verbosity {
             Verbosity::Quiet => String::new(),
             Verbosity::Normal if self.live => String::new(),
-            _ => self.say(target, &format!("{phase}{colon}{detail}"), now),
+            _ => self.line(target, &format!("{phase}{colon}{detail}"), now),
         }
     }
 
-    /// Something moved; worth a line only where nothing else shows it and nothing was said for a while.
-    fn step(&mut self, target: &str, step: String, now: Duration) -> String {
-        let known = self.target(target);
-        known.step = step.clone();
-        let silent = now.saturating_sub(known.spoke) >= QUIET_TIME;
-        if self.live || !silent || self.style.verbosity == Verbosity::Quiet {
+    /// Takes the current step. Returns a line only if there are no status lines and the last line is old enough.
+    fn progress(&mut self, target: &str, step: String, now: Duration) -> String {
+        let state = self.target(target);
+        state.step = step.clone();
+        let due = now.saturating_sub(state.last_line) >= PROGRESS_INTERVAL;
+        if self.live || !due || self.style.verbosity == Verbosity::Quiet {
             return String::new();
         }
-        self.say(target, &step, now)
+        self.line(target, &step, now)
     }
 
     fn note(&mut self, target: Option<&str>, text: &str, now: Duration) -> String {
         let text = lines(text).join("\n    ");
         match target {
-            Some(target) => self.say(target, &text, now),
+            Some(target) => self.line(target, &text, now),
             None => format!("{text}\n"),
         }
     }
@@ -159,34 +158,35 @@ impl View {
     fn case_end(&mut self, target: &str, result: &CaseResult, now: Duration) -> String {
         self.target(target).counts.add(&result.verdict);
         let mut out = String::new();
-        // Skips may come long before their suite; they open none.
+        // Skipped cases may be reported long before their suite runs, so they do not start it.
         if !matches!(result.verdict, Verdict::Skip { .. }) {
-            out += &self.in_suite(target, result, now);
+            out += &self.count_in_suite(target, result, now);
         }
-        let held = result.verdict.exit_code() == 0;
-        if held && self.style.verbosity == Verbosity::Verbose {
-            out += &self.say(target, &text::case_line(result, self.paint), now);
+        let passed = result.verdict.exit_code() == 0;
+        if passed && self.style.verbosity == Verbosity::Verbose {
+            out += &self.line(target, &text::case_line(result, self.paint), now);
         }
-        if !held && !self.folds(target, result) {
-            out += &self.unfold(target, now);
+        if !passed && !self.is_repeat(target, result) {
+            out += &self.end_repeats(target, now);
             let boot = result.boot.map(|boot| (self.run_dir.as_path(), boot));
-            let again = Again {
-                command: &self.style.again,
+            let rerun = Rerun {
+                command: &self.style.rerun,
                 target,
             };
-            out += &text::failure(result, again, boot, self.paint);
+            out += &text::failure(result, rerun, boot, self.paint);
             let never_ran = boot.is_none();
-            let known = self.target(target);
-            known.spoke = now;
-            known.same = never_ran.then(|| (result.verdict.clone(), 0));
+            let state = self.target(target);
+            state.last_line = now;
+            state.repeated = never_ran.then(|| (result.verdict.clone(), 0));
         }
         out
     }
 
-    /// Counts the case in its suite; the last suite is over when a case of another one comes.
-    fn in_suite(&mut self, target: &str, result: &CaseResult, now: Duration) -> String {
-        let known = self.target(target);
-        let same = known
+    /// Counts the case in its suite. If the case belongs to another suite than the case before, returns the line for the
+    /// end of the earlier suite.
+    fn count_in_suite(&mut self, target: &str, result: &CaseResult, now: Duration) -> String {
+        let state = self.target(target);
+        let same = state
             .suite
             .as_ref()
             .is_some_and(|(name, ..)| *name == result.suite);
@@ -202,20 +202,19 @@ impl View {
     }
 
     fn suite_end(&mut self, target: &str, now: Duration) -> String {
-        let over = self.target(target).suite.take();
-        let Some((name, counts, since)) = over else {
+        let Some((name, counts, since)) = self.target(target).suite.take() else {
             return String::new();
         };
         if self.live || self.style.verbosity == Verbosity::Quiet {
             return String::new();
         }
         let time = took(now.saturating_sub(since));
-        self.say(target, &format!("{name}: {} ({time})", counts.brief()), now)
+        self.line(target, &format!("{name}: {} ({time})", counts.brief()), now)
     }
 
-    /// Whether a case that never ran has nothing new to tell after the last one that did not.
-    fn folds(&mut self, target: &str, result: &CaseResult) -> bool {
-        match &mut self.target(target).same {
+    /// Returns true, and counts the case, if it never ran and has the same verdict as the printed case before it.
+    fn is_repeat(&mut self, target: &str, result: &CaseResult) -> bool {
+        match &mut self.target(target).repeated {
             Some((verdict, more)) if result.boot.is_none() && *verdict == result.verdict => {
                 *more += 1;
                 true
@@ -224,12 +223,14 @@ impl View {
         }
     }
 
-    fn unfold(&mut self, target: &str, now: Duration) -> String {
-        match self.target(target).same.take() {
-            Some((verdict, more)) if more > 0 => {
+    /// Returns the line with the number of repeats, if there are any.
+    fn end_repeats(&mut self, target: &str, now: Duration) -> String {
+        match self.target(target).repeated.take() {
+            Some((verdict, count)) if count > 0 => {
                 let word = self.paint.verdict(&verdict, verdict.word());
-                let text = format!("{word}: {} more for the same reason", cases(more));
-                self.say(target, &text, now)
+                let noun = if count == 1 { "case" } else { "cases" };
+                let text = format!("{word}: {count} more {noun}, same reason");
+                self.line(target, &text, now)
             }
             _ => String::new(),
         }
@@ -238,12 +239,12 @@ impl View {
     fn target_end(&mut self, result: &TargetResult, now: Duration) -> String {
         let name = &result.target;
         let mut out = self.suite_end(name, now);
-        let told = self.target(name).same.as_ref();
-        let told = told.and_then(|(verdict, _)| verdict.detail());
-        out += &self.unfold(name, now);
+        let printed = self.target(name).repeated.as_ref();
+        let printed = printed.and_then(|(verdict, _)| verdict.detail());
+        out += &self.end_repeats(name, now);
         if let Some(failure) = &result.failure {
-            // The cases that it kept from running have said it.
-            if told.as_ref() != Some(failure) {
+            // The cases that never ran may already have shown this reason.
+            if printed.as_ref() != Some(failure) {
                 out += &self.note(Some(name), &format!("not tested: {failure}"), now);
             }
         }
@@ -251,12 +252,13 @@ impl View {
         out
     }
 
-    fn target(&mut self, name: &str) -> &mut Target {
+    fn target(&mut self, name: &str) -> &mut TargetState {
         self.targets.entry(name.to_owned()).or_default()
     }
 
-    fn say(&mut self, target: &str, text: &str, now: Duration) -> String {
-        self.target(target).spoke = now;
+    /// Returns a line about a target. Without status lines it begins with the time.
+    fn line(&mut self, target: &str, text: &str, now: Duration) -> String {
+        self.target(target).last_line = now;
         if self.live {
             format!("{target}: {text}\n")
         } else {

@@ -11,20 +11,20 @@ fn a_finding_is_told_and_drawn() {
     let page = page(&samples::watched(), &told(stories()));
     let failures = section(&page, "failures");
     insta::assert_snapshot!(words(&failures), @"
-    What did not pass
+    Failures
     fail armv6 coherency/ping-pong.fuse after 1.24 s in boot 1
-    checks: What coherency/ping-pong.fuse promises.
-    reason: may be stale on hardware: what the oracle found
+    checks: coherency/ping-pong.fuse keeps its promise.
+    reason: may be stale on hardware: a finding of the oracle
     files: /lab/run/armv6/boot-1
-    again: cargo xtask test --oracle on --arch armv6 --case coherency/ping-pong.fuse
-    What the oracle found
-    From left to right: accesses in order, by their number. A lane is a colour of the cache. A circle is an access of a process, a square one of the kernel. L is a load, S a store, C a clean, I an invalidate, F a flush. The dashed line joins the two that do not go together.
+    rerun: cargo xtask test --oracle on --arch armv6 --case coherency/ping-pong.fuse
+    Oracle findings
+    Accesses run from left to right, each with its number. Each lane is a colour of the cache. Circles are accesses by a process, squares are accesses by the kernel. L is a load, S a store, C a clean, I an invalidate, F a flush. The dashed line joins the two conflicting accesses.
     Physical page 0x4c3f000
-    Its lines, and the accesses to them in order. Arcs have the numbers of the findings.
+    The cache lines of this page, with the accesses to each line in order. Each arc is a finding and has its number.
     [drawing]
     armv6/coherency/ping-pong.fuse/1, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
     [drawing]
-    The story as text
+    Output of cargo xtask oracle explain
     armv6/coherency/ping-pong.fuse/1: once, in coherency/ping-pong.fuse, boot 1
     dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
     This may be stale on hardware: QEMU itself has no cache and got it right.
@@ -37,7 +37,7 @@ fn a_finding_is_told_and_drawn() {
     &gt; the two that do not go together
     armv6/coherency/ping-pong.fuse/2, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
     [drawing]
-    The story as text
+    Output of cargo xtask oracle explain
     armv6/coherency/ping-pong.fuse/2: once, in coherency/ping-pong.fuse, boot 1
     dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
     This may be stale on hardware: QEMU itself has no cache and got it right.
@@ -121,7 +121,7 @@ fn a_finding_is_told_and_drawn() {
     "#);
     insta::assert_snapshot!(drawing("Map of page 0x4c3f000"), @r#"
     <svg xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="map-case-0-1-1" viewBox="0 0 176 128" width="176" height="128">
-    <title id="map-case-0-1-1">The lines of page 0x4c3f000: accesses in order, an arc for each finding</title>
+    <title id="map-case-0-1-1">Cache lines of page 0x4c3f000: accesses in order, an arc for each finding</title>
     <line class="track" x1="80" y1="58" x2="176" y2="58">
     </line>
     <text class="axis" x="4" y="62">0x4c3f020</text>
@@ -138,8 +138,8 @@ fn a_finding_is_told_and_drawn() {
     </rect>
     <text class="letter" text-anchor="middle" x="92" y="62">S</text>
     </g>
-    <g class="lane around">
-    <title>1201: store by kernel, 4 bytes at 0xc4c3f020 (physical 0x4c3f020), round the cache, pc 0x10a34, clear_page+0x10</title>
+    <g class="lane uncached">
+    <title>1201: store by kernel, 4 bytes at 0xc4c3f020 (physical 0x4c3f020), uncached, pc 0x10a34, clear_page+0x10</title>
     <rect class="mark filled" x="83" y="101" width="18" height="18">
     </rect>
     <text class="letter" text-anchor="middle" x="92" y="114">S</text>
@@ -198,31 +198,31 @@ fn a_finding_without_a_story_says_where_it_is() {
     };
     let failures = |told: &Told| words(&section(&page(&samples::watched(), told), "failures"));
     insta::assert_snapshot!(failures(&run), @"
-    What did not pass
+    Failures
     fail armv6 coherency/ping-pong.fuse after 1.24 s in boot 1
-    checks: What coherency/ping-pong.fuse promises.
-    reason: may be stale on hardware: what the oracle found
+    checks: coherency/ping-pong.fuse keeps its promise.
+    reason: may be stale on hardware: a finding of the oracle
     files: /lab/run/armv6/boot-1
-    again: cargo xtask test --oracle on --arch armv6 --case coherency/ping-pong.fuse
-    What the oracle found
+    rerun: cargo xtask test --oracle on --arch armv6 --case coherency/ping-pong.fuse
+    Oracle findings
     Physical page 0x4c3f000
     armv6/coherency/ping-pong.fuse/1, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
-    Its story is not there: read RUN/armv6/boot-1/oracle.json: gone
+    The accesses could not be read: read RUN/armv6/boot-1/oracle.json: gone
     armv6/coherency/ping-pong.fuse/2, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
-    Its story was not read.
+    The accesses were not read.
     ");
     insta::assert_snapshot!(failures(&merged), @"
-    What did not pass
+    Failures
     fail armv6 coherency/ping-pong.fuse after 1.24 s in boot 1
-    checks: What coherency/ping-pong.fuse promises.
-    reason: may be stale on hardware: what the oracle found
-    again: cargo xtask test --arch armv6 --case coherency/ping-pong.fuse
-    What the oracle found
+    checks: coherency/ping-pong.fuse keeps its promise.
+    reason: may be stale on hardware: a finding of the oracle
+    rerun: cargo xtask test --arch armv6 --case coherency/ping-pong.fuse
+    Oracle findings
     Physical page 0x4c3f000
     armv6/coherency/ping-pong.fuse/1, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
-    The story is in the report of the run itself: the accesses are in the files of its boots, which merged results do not have.
+    The accesses are in the report of the original run. They come from the files of its boots, which merged results do not include.
     armv6/coherency/ping-pong.fuse/2, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
-    The story is in the report of the run itself: the accesses are in the files of its boots, which merged results do not have.
+    The accesses are in the report of the original run. They come from the files of its boots, which merged results do not include.
     ");
 }
 
@@ -231,7 +231,7 @@ fn with_virtual_tags_a_lane_is_a_page() {
     let mut config = armv6();
     let mut access = finding(16, 1).later;
     access.colour = None;
-    assert_eq!(Lane::of(&access, &config), Lane::Around);
+    assert_eq!(Lane::of(&access, &config), Lane::Uncached);
     config.cache.kind = CacheKind::Vivt;
     assert_eq!(Lane::of(&access, &config), Lane::Page(Hex(0x40012000)));
     access.colour = Some(3);

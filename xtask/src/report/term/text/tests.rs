@@ -7,7 +7,7 @@ use crate::report::samples;
 
 const PLAIN: Paint = Paint { colour: false };
 
-const AGAIN: Again = Again {
+const RERUN: Rerun = Rerun {
     command: "cargo xtask test --flavour debug",
     target: "x86_64",
 };
@@ -15,7 +15,7 @@ const AGAIN: Again = Again {
 fn block(case: &CaseResult) -> String {
     let run_dir = PathBuf::from("target/lab/latest");
     let boot = case.boot.map(|boot| (run_dir.as_path(), boot));
-    failure(case, AGAIN, boot, PLAIN)
+    failure(case, RERUN, boot, PLAIN)
 }
 
 fn end(run: &RunResult) -> String {
@@ -26,14 +26,14 @@ fn end(run: &RunResult) -> String {
 fn a_failure_says_all_that_helps() {
     insta::assert_snapshot!(block(&samples::failed()), @"
     FAIL x86_64 smoke/redirect.fuse after 1.24 s in boot 1
-      checks   What smoke/redirect.fuse promises.
+      checks   smoke/redirect.fuse keeps its promise.
       reason   client 1 stored 0x5a at offset 4096
                the server read 0x00
       log      server: page 7 is mapped
                client 1: stored 0x5a
       console  [    1.214001] init: case 2/7 smoke/redirect.fuse
       files    target/lab/latest/x86_64/boot-1
-      again    cargo xtask test --flavour debug --arch x86_64 --case smoke/redirect.fuse
+      rerun    cargo xtask test --flavour debug --arch x86_64 --case smoke/redirect.fuse
     ");
 }
 
@@ -41,14 +41,14 @@ fn a_failure_says_all_that_helps() {
 fn a_crash_shows_the_console() {
     insta::assert_snapshot!(block(&samples::crashed()), @"
     CRASH x86_64 coherency/ping-pong.fuse in boot 1
-      checks   What coherency/ping-pong.fuse promises.
+      checks   coherency/ping-pong.fuse keeps its promise.
       reason   [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
       console  [    2.310552] init: case 4/7 coherency/ping-pong.fuse
                [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
                [    2.514871] Oops: Oops: 0002 [#1] SMP
                [    2.519114] Kernel panic - not syncing: Fatal exception
       files    target/lab/latest/x86_64/boot-1
-      again    cargo xtask test --flavour debug --arch x86_64 --case coherency/ping-pong.fuse
+      rerun    cargo xtask test --flavour debug --arch x86_64 --case coherency/ping-pong.fuse
     ");
 }
 
@@ -56,11 +56,11 @@ fn a_crash_shows_the_console() {
 fn a_timeout_names_the_phase() {
     insta::assert_snapshot!(block(&samples::timed_out()), @"
     TIMEOUT x86_64 coherency/seqlock.fuse after 1.24 s in boot 2
-      checks   What coherency/seqlock.fuse promises.
+      checks   coherency/seqlock.fuse keeps its promise.
       reason   in phase test
-      log      client 2: waits for turn 3
+      log      client 2: waiting for turn 3
       files    target/lab/latest/x86_64/boot-2
-      again    cargo xtask test --flavour debug --arch x86_64 --case coherency/seqlock.fuse
+      rerun    cargo xtask test --flavour debug --arch x86_64 --case coherency/seqlock.fuse
     ");
 }
 
@@ -70,9 +70,9 @@ fn a_case_that_never_ran_has_no_boot() {
     let case = samples::never_ran("drain/limit.fuse", Verdict::Infra { reason });
     insta::assert_snapshot!(block(&case), @"
     INFRA x86_64 drain/limit.fuse
-      checks   What drain/limit.fuse promises.
+      checks   drain/limit.fuse keeps its promise.
       reason   interrupted before it ran
-      again    cargo xtask test --flavour debug --arch x86_64 --case drain/limit.fuse
+      rerun    cargo xtask test --flavour debug --arch x86_64 --case drain/limit.fuse
     ");
 }
 
@@ -83,7 +83,7 @@ fn a_long_log_is_cut_at_its_start() {
     let text = block(&case);
     let log: Vec<&str> = text.lines().filter(|line| line.contains("line")).collect();
     insta::assert_snapshot!(log[..2].join("\n"), @"
-    log      ... 3 lines before these
+    log      ... 3 earlier lines
              line 4
     ");
     assert_eq!(log.len(), 31);
@@ -98,7 +98,7 @@ fn a_summary_of_every_verdict() {
     arm64      2     -     -      -        -          -      -  6.12.117  kvm
 
     x86_64
-      not KVM    /dev/kvm opens, but no guest ran within 3 s
+      KVM off    a probe guest did not finish within 3 s
       time       1 min 48 s: setup 0.10 s, kernel 1 min 34 s, image 0.02 s, boot 2.40 s, test 11.8 s, shutdown 0.30 s
       boots      3
       skipped    1 case: no CUSE on this target
@@ -108,14 +108,14 @@ fn a_summary_of_every_verdict() {
       time       1 min 48 s: setup 0.10 s, kernel 1 min 34 s, image 0.02 s, boot 2.40 s, test 11.8 s, shutdown 0.30 s
       files      target/lab/2025-11-22T193300/arm64
 
-    did not pass:
+    failures:
       fail      x86_64 smoke/redirect.fuse: client 1 stored 0x5a at offset 4096; the server read 0x00
       crash     x86_64 coherency/ping-pong.fuse: [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
       timeout   x86_64 coherency/seqlock.fuse: in phase test
       infra     x86_64 drain/limit.cuse: a record of this case did not arrive whole: truncated
       boot-fail x86_64 drain/exit.fuse: no first record from the guest: the kernel crashed: No working init found.
 
-    done after 2 min 11 s
+    finished in 2 min 11 s
     3 passed, 5 failed, 1 skipped
     ");
 }
@@ -127,11 +127,11 @@ fn a_summary_of_an_interrupted_run() {
     x86_64     1     -     -      -        -          -      3  6.12.117  tcg
 
     x86_64
-      not KVM    /dev/kvm opens, but no guest ran within 3 s
+      KVM off    a probe guest did not finish within 3 s
       time       1 min 48 s: setup 0.10 s, kernel 1 min 34 s, image 0.02 s, boot 2.40 s, test 11.8 s, shutdown 0.30 s
       files      target/lab/2025-11-22T193300/x86_64
 
-    did not pass:
+    failures:
       infra     x86_64 smoke/redirect.fuse and 2 more: interrupted before it ran
 
     interrupted after 2 min 11 s
@@ -150,10 +150,10 @@ fn a_summary_of_a_target_that_could_not_be_tested() {
       time       2.60 s: setup 0.10 s, kernel 2.50 s
       files      target/lab/2025-11-22T193300/x86_64
 
-    did not pass:
+    failures:
       infra     x86_64 smoke/boot and 1 more: not tested
 
-    done after 2 min 11 s
+    finished in 2 min 11 s
     0 passed, 2 failed, 0 skipped
     ");
 }
@@ -166,11 +166,11 @@ fn a_summary_of_nothing() {
 
     x86_64
       not tested it had no case to run
-      not KVM    /dev/kvm opens, but no guest ran within 3 s
+      KVM off    a probe guest did not finish within 3 s
       time       1 min 48 s: setup 0.10 s, kernel 1 min 34 s, image 0.02 s, boot 2.40 s, test 11.8 s, shutdown 0.30 s
       files      target/lab/2025-11-22T193300/x86_64
 
-    done after 2 min 11 s
+    finished in 2 min 11 s
     0 passed, 1 failed, 0 skipped
     ");
 }
@@ -220,12 +220,12 @@ fn a_line_for_each_kind_of_progress() {
 fn what_the_oracle_found_is_named_with_the_case() {
     insta::assert_snapshot!(block(&samples::stale()), @"
     FAIL x86_64 coherency/ping-pong.fuse after 1.24 s in boot 1
-      checks   What coherency/ping-pong.fuse promises.
-      reason   may be stale on hardware: what the oracle found
+      checks   coherency/ping-pong.fuse keeps its promise.
+      reason   may be stale on hardware: a finding of the oracle
       oracle   armv6/coherency/ping-pong.fuse/1 (once): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
                armv6/coherency/ping-pong.fuse/2 (once): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
       files    target/lab/latest/x86_64/boot-1
-      again    cargo xtask test --flavour debug --arch x86_64 --case coherency/ping-pong.fuse
+      rerun    cargo xtask test --flavour debug --arch x86_64 --case coherency/ping-pong.fuse
     ");
 }
 
@@ -238,25 +238,25 @@ fn a_summary_says_whether_the_oracle_watched() {
     armv6      1     1     -      -        -          -      -  6.12.117  tcg
 
     armv6
-      oracle     user, watched 2 cases; findings: 2
+      oracle     depth user; 2 cases watched; findings: 2
       time       1 min 48 s: setup 0.10 s, kernel 1 min 34 s, image 0.02 s, boot 2.40 s, test 11.8 s, shutdown 0.30 s
       files      target/lab/2025-11-22T193300/armv6
 
-    did not pass:
-      fail      armv6 coherency/ping-pong.fuse: may be stale on hardware: what the oracle found
+    failures:
+      fail      armv6 coherency/ping-pong.fuse: may be stale on hardware: a finding of the oracle
 
-    done after 2 min 11 s
+    finished in 2 min 11 s
     1 passed, 1 failed, 0 skipped
     ");
     run.targets[0].cases.truncate(1);
     run.targets[0].cases[0].oracle = None;
     let text = end(&run);
     let row = text.lines().find(|line| line.contains("oracle"));
-    insta::assert_snapshot!(row.unwrap(), @"  oracle     user, and no case was watched to its end");
+    insta::assert_snapshot!(row.unwrap(), @"  oracle     depth user; no case was watched to its end");
     let ran = &mut run.targets[0].provenance;
     ran.oracle = "off".into();
     ran.oracle_reason = Some("QEMU 7.2.22 is too old for it".into());
     let text = end(&run);
-    let row = text.lines().find(|line| line.contains("no oracle"));
-    insta::assert_snapshot!(row.unwrap(), @"  no oracle  QEMU 7.2.22 is too old for it");
+    let row = text.lines().find(|line| line.contains("oracle off"));
+    insta::assert_snapshot!(row.unwrap(), @"  oracle off QEMU 7.2.22 is too old for it");
 }

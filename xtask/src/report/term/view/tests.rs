@@ -47,7 +47,7 @@ fn events(run: &RunResult) -> Vec<Option<Event>> {
         phase(Phase::Test, "6.12.117"),
         Some(Event::Note {
             target: Some(target()),
-            text: "the guest found 6 cases in its plan of 7\nit said so itself".into(),
+            text: "the guest read 6 cases from a plan of 7\nsecond line of the note".into(),
         }),
     ];
     for (at, case) in cases.iter().enumerate() {
@@ -72,7 +72,7 @@ fn events(run: &RunResult) -> Vec<Option<Event>> {
 }
 
 /// What is printed of the run, without its summary, which is tested alone.
-fn told(run: &RunResult, verbosity: Verbosity, live: bool) -> String {
+fn printed(run: &RunResult, verbosity: Verbosity, live: bool) -> String {
     let style = Style {
         verbosity,
         ..Style::new(false, false)
@@ -82,7 +82,7 @@ fn told(run: &RunResult, verbosity: Verbosity, live: bool) -> String {
     let mut out = String::new();
     for event in events(run) {
         match event {
-            Some(event) => out += &view.hear(&event, now),
+            Some(event) => out += &view.handle(&event, now),
             None => now += Duration::from_secs(3),
         }
     }
@@ -91,53 +91,53 @@ fn told(run: &RunResult, verbosity: Verbosity, live: bool) -> String {
 
 #[test]
 fn a_log_can_be_read() {
-    insta::assert_snapshot!(told(&samples::mixed(), Verbosity::Normal, false), @"
-    7 cases on x86_64; all about it in target/lab/latest
+    insta::assert_snapshot!(printed(&samples::mixed(), Verbosity::Normal, false), @"
+    7 cases on x86_64; results in target/lab/latest
     [ 0:00] x86_64: kernel: building 6.12.117 (default)
     [ 0:12] x86_64: 400 of 1030: CC fs/fuse/dmmap.o
     [ 0:12] x86_64: boot
     [ 0:12] x86_64: test: 6.12.117
-    [ 0:12] x86_64: the guest found 6 cases in its plan of 7
-        it said so itself
+    [ 0:12] x86_64: the guest read 6 cases from a plan of 7
+        second line of the note
     FAIL x86_64 smoke/redirect.fuse after 1.24 s in boot 1
-      checks   What smoke/redirect.fuse promises.
+      checks   smoke/redirect.fuse keeps its promise.
       reason   client 1 stored 0x5a at offset 4096
                the server read 0x00
       log      server: page 7 is mapped
                client 1: stored 0x5a
       console  [    1.214001] init: case 2/7 smoke/redirect.fuse
       files    target/lab/latest/x86_64/boot-1
-      again    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
+      rerun    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
 
     [ 0:24] x86_64: smoke: 1 passed, 1 failed (9.00 s)
     CRASH x86_64 coherency/ping-pong.fuse in boot 1
-      checks   What coherency/ping-pong.fuse promises.
+      checks   coherency/ping-pong.fuse keeps its promise.
       reason   [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
       console  [    2.310552] init: case 4/7 coherency/ping-pong.fuse
                [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
                [    2.514871] Oops: Oops: 0002 [#1] SMP
                [    2.519114] Kernel panic - not syncing: Fatal exception
       files    target/lab/latest/x86_64/boot-1
-      again    cargo xtask test --arch x86_64 --case coherency/ping-pong.fuse
+      rerun    cargo xtask test --arch x86_64 --case coherency/ping-pong.fuse
 
     TIMEOUT x86_64 coherency/seqlock.fuse after 1.24 s in boot 2
-      checks   What coherency/seqlock.fuse promises.
+      checks   coherency/seqlock.fuse keeps its promise.
       reason   in phase test
-      log      client 2: waits for turn 3
+      log      client 2: waiting for turn 3
       files    target/lab/latest/x86_64/boot-2
-      again    cargo xtask test --arch x86_64 --case coherency/seqlock.fuse
+      rerun    cargo xtask test --arch x86_64 --case coherency/seqlock.fuse
 
     [ 0:30] x86_64: coherency: 2 failed (6.00 s)
     INFRA x86_64 drain/limit.cuse after 1.24 s in boot 2
-      checks   What drain/limit.cuse promises.
+      checks   drain/limit.cuse keeps its promise.
       reason   a record of this case did not arrive whole: truncated
       files    target/lab/latest/x86_64/boot-2
-      again    cargo xtask test --arch x86_64 --case drain/limit.cuse
+      rerun    cargo xtask test --arch x86_64 --case drain/limit.cuse
 
     BOOT-FAIL x86_64 drain/exit.fuse
-      checks   What drain/exit.fuse promises.
+      checks   drain/exit.fuse keeps its promise.
       reason   no first record from the guest: the kernel crashed: No working init found.
-      again    cargo xtask test --arch x86_64 --case drain/exit.fuse
+      rerun    cargo xtask test --arch x86_64 --case drain/exit.fuse
 
     [ 0:33] x86_64: drain: 2 failed (3.00 s)
     ");
@@ -145,7 +145,7 @@ fn a_log_can_be_read() {
 
 #[test]
 fn a_verbose_log_has_a_line_for_each_case() {
-    let all = told(&samples::mixed(), Verbosity::Verbose, false);
+    let all = printed(&samples::mixed(), Verbosity::Verbose, false);
     let lines: Vec<&str> = all
         .lines()
         .filter(|line| line.contains(" pass ") || line.contains(" skip "))
@@ -160,63 +160,63 @@ fn a_verbose_log_has_a_line_for_each_case() {
 fn a_quiet_log_has_failures_and_notes_alone() {
     let mut run = samples::mixed();
     run.targets[0].cases.truncate(2);
-    insta::assert_snapshot!(told(&run, Verbosity::Quiet, false), @"
-    [ 0:12] x86_64: the guest found 6 cases in its plan of 7
-        it said so itself
+    insta::assert_snapshot!(printed(&run, Verbosity::Quiet, false), @"
+    [ 0:12] x86_64: the guest read 6 cases from a plan of 7
+        second line of the note
     FAIL x86_64 smoke/redirect.fuse after 1.24 s in boot 1
-      checks   What smoke/redirect.fuse promises.
+      checks   smoke/redirect.fuse keeps its promise.
       reason   client 1 stored 0x5a at offset 4096
                the server read 0x00
       log      server: page 7 is mapped
                client 1: stored 0x5a
       console  [    1.214001] init: case 2/7 smoke/redirect.fuse
       files    target/lab/latest/x86_64/boot-1
-      again    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
+      rerun    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
     ");
 }
 
 #[test]
-fn above_live_lines_stands_only_what_stays() {
+fn above_status_lines_stands_only_what_stays() {
     let mut run = samples::mixed();
     run.targets[0].cases.truncate(2);
-    insta::assert_snapshot!(told(&run, Verbosity::Normal, true), @"
-    2 cases on x86_64; all about it in target/lab/latest
-    x86_64: the guest found 6 cases in its plan of 7
-        it said so itself
+    insta::assert_snapshot!(printed(&run, Verbosity::Normal, true), @"
+    2 cases on x86_64; results in target/lab/latest
+    x86_64: the guest read 6 cases from a plan of 7
+        second line of the note
     FAIL x86_64 smoke/redirect.fuse after 1.24 s in boot 1
-      checks   What smoke/redirect.fuse promises.
+      checks   smoke/redirect.fuse keeps its promise.
       reason   client 1 stored 0x5a at offset 4096
                the server read 0x00
       log      server: page 7 is mapped
                client 1: stored 0x5a
       console  [    1.214001] init: case 2/7 smoke/redirect.fuse
       files    target/lab/latest/x86_64/boot-1
-      again    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
+      rerun    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
     ");
 }
 
 #[test]
 fn cases_that_never_ran_for_one_reason_are_told_once() {
-    insta::assert_snapshot!(told(&samples::interrupted(), Verbosity::Quiet, false), @"
-    [ 0:12] x86_64: the guest found 6 cases in its plan of 7
-        it said so itself
+    insta::assert_snapshot!(printed(&samples::interrupted(), Verbosity::Quiet, false), @"
+    [ 0:12] x86_64: the guest read 6 cases from a plan of 7
+        second line of the note
     INFRA x86_64 smoke/redirect.fuse
-      checks   What smoke/redirect.fuse promises.
+      checks   smoke/redirect.fuse keeps its promise.
       reason   interrupted before it ran
-      again    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
+      rerun    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
 
-    [ 0:24] x86_64: infra: 2 cases more for the same reason
+    [ 0:24] x86_64: infra: 2 more cases, same reason
     ");
-    insta::assert_snapshot!(told(&samples::untested(), Verbosity::Quiet, false), @"
-    [ 0:12] x86_64: the guest found 6 cases in its plan of 7
-        it said so itself
+    insta::assert_snapshot!(printed(&samples::untested(), Verbosity::Quiet, false), @"
+    [ 0:12] x86_64: the guest read 6 cases from a plan of 7
+        second line of the note
     INFRA x86_64 smoke/boot
-      checks   What smoke/boot promises.
+      checks   smoke/boot keeps its promise.
       reason   0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112
                take it out of kernel-patches/6.12/series or make it fit
-      again    cargo xtask test --arch x86_64 --case smoke/boot
+      rerun    cargo xtask test --arch x86_64 --case smoke/boot
 
-    [ 0:18] x86_64: infra: 1 case more for the same reason
+    [ 0:18] x86_64: infra: 1 more case, same reason
     ");
 }
 
@@ -224,17 +224,17 @@ fn cases_that_never_ran_for_one_reason_are_told_once() {
 fn cases_told_together_are_counted_when_another_reason_comes() {
     let mut run = samples::interrupted();
     run.targets[0].cases.push(samples::failed());
-    let text = told(&run, Verbosity::Quiet, false);
+    let text = printed(&run, Verbosity::Quiet, false);
     let lines = text.lines();
     let lines: Vec<&str> = lines.filter(|line| line.contains("x86_64")).collect();
     insta::assert_snapshot!(lines.join("\n"), @"
-    [ 0:12] x86_64: the guest found 6 cases in its plan of 7
+    [ 0:12] x86_64: the guest read 6 cases from a plan of 7
     INFRA x86_64 smoke/redirect.fuse
-      again    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
-    [ 0:27] x86_64: infra: 2 cases more for the same reason
+      rerun    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
+    [ 0:27] x86_64: infra: 2 more cases, same reason
     FAIL x86_64 smoke/redirect.fuse after 1.24 s in boot 1
       files    target/lab/latest/x86_64/boot-1
-      again    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
+      rerun    cargo xtask test --arch x86_64 --case smoke/redirect.fuse
     ");
 }
 
@@ -242,9 +242,9 @@ fn cases_told_together_are_counted_when_another_reason_comes() {
 fn a_failure_that_no_case_has_told_is_told() {
     let mut run = samples::untested();
     run.targets[0].cases.clear();
-    insta::assert_snapshot!(told(&run, Verbosity::Quiet, false), @"
-    [ 0:12] x86_64: the guest found 6 cases in its plan of 7
-        it said so itself
+    insta::assert_snapshot!(printed(&run, Verbosity::Quiet, false), @"
+    [ 0:12] x86_64: the guest read 6 cases from a plan of 7
+        second line of the note
     [ 0:12] x86_64: not tested: 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112
         take it out of kernel-patches/6.12/series or make it fit
     ");
@@ -252,18 +252,18 @@ fn a_failure_that_no_case_has_told_is_told() {
 
 #[test]
 fn a_run_without_cases_starts_and_ends() {
-    let text = told(&samples::empty(), Verbosity::Normal, false);
+    let text = printed(&samples::empty(), Verbosity::Normal, false);
     assert!(text.starts_with("0 cases on x86_64; "), "{text}");
 }
 
 #[test]
-fn the_live_line_follows_the_run() {
+fn the_status_line_follows_the_run() {
     let style = Style::new(false, false);
     let mut view = View::new(style, true, Paint { colour: false });
-    let mut lines = vec![view.live_line(TARGET)];
+    let mut lines = vec![view.status_line(TARGET)];
     for event in events(&samples::mixed()).into_iter().flatten().take(18) {
-        view.hear(&event, Duration::ZERO);
-        lines.push(view.live_line(TARGET));
+        view.handle(&event, Duration::ZERO);
+        lines.push(view.status_line(TARGET));
     }
     lines.dedup();
     insta::assert_snapshot!(lines.join("\n"), @"
@@ -282,12 +282,12 @@ fn the_live_line_follows_the_run() {
 }
 
 #[test]
-fn live_lines_of_several_targets_stand_in_columns() {
+fn status_lines_of_several_targets_stand_in_columns() {
     let style = Style::new(false, false);
     let mut view = View::new(style, true, Paint { colour: false });
     for (target, phase) in [("arm64", Phase::Kernel), ("x86_64", Phase::Test)] {
         let (target, detail) = (target.to_owned(), "something".into());
-        view.hear(
+        view.handle(
             &Event::Phase {
                 target,
                 phase,
@@ -296,7 +296,7 @@ fn live_lines_of_several_targets_stand_in_columns() {
             Duration::ZERO,
         );
     }
-    let lines = [view.live_line("arm64"), view.live_line("x86_64")];
+    let lines = [view.status_line("arm64"), view.status_line("x86_64")];
     insta::assert_snapshot!(lines.join("\n"), @"
     arm64   kernel    something
     x86_64  test      something
