@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Error numbers by name, and errors that say what was attempted.
+//! Error numbers by name, and errors with the failed action.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::backend::number;
 
 macro_rules! errnos {
     ($($name:ident),* $(,)?) => {
-        /// An error number of the kernel. Its value differs between architectures; its name does not.
+        /// Error number of the kernel. Architectures use different values for the same name.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[allow(clippy::upper_case_acronyms)]
         pub enum Errno {
@@ -15,18 +15,18 @@ macro_rules! errnos {
                 #[doc = concat!("`", stringify!($name), "` of errno(3).")]
                 $name,
             )*
-            /// A number without a name here.
+            /// Error number that this type has no name for.
             Other(i32),
         }
 
         impl Errno {
-            /// The error with this number on this machine.
+            /// Returns the error with the given number on this machine.
             pub fn from_raw(raw: i32) -> Errno {
                 $(if raw == number!($name) { return Errno::$name; })*
                 Errno::Other(raw)
             }
 
-            /// Its number on this machine, positive.
+            /// Returns the number on this machine, positive.
             pub fn raw(self) -> i32 {
                 match self {
                     $(Errno::$name => number!($name),)*
@@ -34,8 +34,8 @@ macro_rules! errnos {
                 }
             }
 
-            /// Its name, such as `EINVAL`.
-            pub fn name(self) -> &'static str {
+            /// Returns the name, such as `EINVAL`, or `E?` for [`Errno::Other`].
+            pub(crate) fn name(self) -> &'static str {
                 match self {
                     $(Errno::$name => stringify!($name),)*
                     Errno::Other(_) => "E?",
@@ -61,27 +61,27 @@ impl fmt::Display for Errno {
     }
 }
 
-/// What was attempted, on what, and the kernel's answer.
+/// Failed action and its error number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {errno}")]
 pub struct Error {
-    /// What was attempted, on what.
+    /// The action and its object, such as `open /dev/fuse`.
     pub what: String,
-    /// The kernel's answer.
+    /// Error number from the kernel.
     pub errno: Errno,
 }
 
-/// The result of asking the operating system for something.
+/// Result of a system call.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Puts words to a bare error number.
-pub(crate) trait During<T> {
-    /// Says what was attempted; `what` is only asked where it failed.
-    fn during(self, what: impl FnOnce() -> String) -> Result<T>;
+/// Extension trait that turns a bare error number into an [`Error`].
+pub(crate) trait Context<T> {
+    /// Adds the action. `what` is only called after a failure.
+    fn context(self, what: impl FnOnce() -> String) -> Result<T>;
 }
 
-impl<T> During<T> for std::result::Result<T, Errno> {
-    fn during(self, what: impl FnOnce() -> String) -> Result<T> {
+impl<T> Context<T> for std::result::Result<T, Errno> {
+    fn context(self, what: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|errno| Error {
             what: what(),
             errno,
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_what_was_attempted() {
+    fn an_error_names_the_failed_action() {
         let error = crate::read_text("/no/such/file").unwrap_err();
         assert_eq!(error.to_string(), "open /no/such/file: ENOENT");
     }

@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Descriptors: files, pipes, poll.
+//! File descriptors: files, pipes, terminals, and poll.
 
 use std::ops::BitOr;
 use std::time::Duration;
 
 use crate::backend::file as backend;
-use crate::errno::{During, Errno, Error, Result};
+use crate::errno::{Context, Errno, Error, Result};
 
-/// How a file is opened. A descriptor is never inherited over `exec`.
+/// Flags for opening a file. All descriptors are closed on exec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenFlags(pub(crate) u32);
 
 impl OpenFlags {
-    /// For reading.
+    /// Open for reading.
     pub const READ: OpenFlags = OpenFlags(1);
-    /// For writing.
+    /// Open for writing.
     pub const WRITE: OpenFlags = OpenFlags(2);
-    /// Make it if it is not there, mode 0600.
+    /// Create the file with mode 0600 if it does not exist (`O_CREAT`).
     pub const CREATE: OpenFlags = OpenFlags(4);
-    /// Throw away what is in it.
+    /// Truncate the file to 0 bytes (`O_TRUNC`).
     pub const TRUNCATE: OpenFlags = OpenFlags(8);
-    /// Write at its end.
+    /// Append every write to the end of the file (`O_APPEND`).
     pub const APPEND: OpenFlags = OpenFlags(16);
-    /// Never wait.
+    /// Return `EAGAIN` instead of blocking (`O_NONBLOCK`).
     pub const NONBLOCK: OpenFlags = OpenFlags(32);
-    /// Do not make a terminal the controlling one.
+    /// Do not make the terminal the controlling terminal of the process (`O_NOCTTY`).
     pub const NO_TERMINAL: OpenFlags = OpenFlags(64);
 
-    /// True if every flag of `other` is set.
+    /// Returns true if every flag of `other` is set.
     pub(crate) fn has(self, other: OpenFlags) -> bool {
         self.0 & other.0 == other.0
     }
@@ -40,57 +40,57 @@ impl BitOr for OpenFlags {
     }
 }
 
-/// An open descriptor; closed when dropped.
+/// Open file descriptor. It is closed when dropped.
 #[derive(Debug)]
 pub struct Fd(i32);
 
 impl Fd {
-    /// Opens `path`.
+    /// Opens the file at `path`.
     ///
     /// # Errors
-    /// What open(2) says.
+    /// Fails as open(2).
     pub fn open(path: &str, flags: OpenFlags) -> Result<Fd> {
         backend::open(path, flags)
             .map(Fd)
-            .during(|| format!("open {path}"))
+            .context(|| format!("open {path}"))
     }
 
-    /// Takes over a descriptor that this process was started with, such as 0 for its standard input.
+    /// Takes ownership of a descriptor that the process inherited from its parent, such as 0 for the standard input.
     pub fn inherited(number: i32) -> Fd {
         Fd(number)
     }
 
-    /// A descriptor that a call of the backend just made.
+    /// Takes ownership of a descriptor that the backend has just opened.
     pub(crate) fn own(number: i32) -> Fd {
         Fd(number)
     }
 
-    /// Its number, for interfaces that take one as text.
+    /// Returns the number of the descriptor, for interfaces that expect it as text.
     pub fn number(&self) -> i32 {
         self.0
     }
 
-    /// Reads at most `into.len()` bytes; 0 is the end.
+    /// Reads at most `into.len()` bytes, and returns how many. 0 marks the end of the file.
     ///
     /// # Errors
-    /// What read(2) says; an interrupted call is made again.
+    /// Fails as read(2), except that an interrupted call is repeated.
     pub fn read(&self, into: &mut [u8]) -> Result<usize> {
-        backend::read(self.0, into).during(|| format!("read descriptor {}", self.0))
+        backend::read(self.0, into).context(|| format!("read descriptor {}", self.0))
     }
 
-    /// Reads at most `into.len()` bytes at byte `offset`.
+    /// Reads at most `into.len()` bytes at byte `offset` of the file, and returns how many.
     ///
     /// # Errors
-    /// What pread(2) says.
+    /// Fails as pread(2).
     pub fn read_at(&self, into: &mut [u8], offset: u64) -> Result<usize> {
         backend::pread(self.0, into, offset)
-            .during(|| format!("read descriptor {} at {offset:#x}", self.0))
+            .context(|| format!("read descriptor {} at {offset:#x}", self.0))
     }
 
-    /// Everything up to the end.
+    /// Reads until the end of the file.
     ///
     /// # Errors
-    /// As [`Fd::read`].
+    /// Fails as [`Fd::read`].
     pub fn read_to_end(&self) -> Result<Vec<u8>> {
         let mut all = Vec::new();
         let mut piece = [0; 4096];
@@ -102,21 +102,21 @@ impl Fd {
         }
     }
 
-    /// Writes at most `bytes.len()` bytes in one call; returns how many.
+    /// Writes at most `bytes.len()` bytes in one call, and returns how many.
     ///
     /// # Errors
-    /// What write(2) says; an interrupted call is made again.
+    /// Fails as write(2), except that an interrupted call is repeated.
     pub fn write(&self, bytes: &[u8]) -> Result<usize> {
         backend::write(self.0, bytes)
-            .during(|| format!("write {} bytes to descriptor {}", bytes.len(), self.0))
+            .context(|| format!("write {} bytes to descriptor {}", bytes.len(), self.0))
     }
 
-    /// Writes at most `bytes.len()` bytes at byte `offset`.
+    /// Writes at most `bytes.len()` bytes at byte `offset` of the file, and returns how many.
     ///
     /// # Errors
-    /// What pwrite(2) says.
+    /// Fails as pwrite(2).
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<usize> {
-        backend::pwrite(self.0, bytes, offset).during(|| {
+        backend::pwrite(self.0, bytes, offset).context(|| {
             format!(
                 "write {} bytes to descriptor {} at {offset:#x}",
                 bytes.len(),
@@ -125,16 +125,16 @@ impl Fd {
         })
     }
 
-    /// Writes all of `bytes`, in as many calls as it takes.
+    /// Writes all of `bytes`, in as many calls as necessary.
     ///
     /// # Errors
-    /// As [`Fd::write`]; `EIO` if a call takes nothing.
+    /// Fails as [`Fd::write`], and with `EIO` if a call writes nothing.
     pub fn write_all(&self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             match self.write(bytes)? {
                 0 => {
                     return Err(Error {
-                        what: format!("write to descriptor {}: nothing was taken", self.0),
+                        what: format!("write to descriptor {}, which accepted 0 bytes", self.0),
                         errno: Errno::EIO,
                     });
                 }
@@ -144,37 +144,37 @@ impl Fd {
         Ok(())
     }
 
-    /// Writes what is kept of the file to wherever it comes from.
+    /// Flushes cached changes of the file to its storage.
     ///
     /// # Errors
-    /// What fsync(2) says: `EINVAL` of what has nothing to keep.
+    /// Fails as fsync(2): with `EINVAL` if the descriptor does not support it.
     pub fn sync(&self) -> Result<()> {
-        backend::fsync(self.0).during(|| format!("sync descriptor {}", self.0))
+        backend::fsync(self.0).context(|| format!("sync descriptor {}", self.0))
     }
 
-    /// Sets the size of a file in bytes.
+    /// Sets the size of the file, in bytes.
     ///
     /// # Errors
-    /// What ftruncate(2) says.
+    /// Fails as ftruncate(2).
     pub fn resize(&self, size: u64) -> Result<()> {
         backend::ftruncate(self.0, size)
-            .during(|| format!("resize descriptor {} to {size} bytes", self.0))
+            .context(|| format!("resize descriptor {} to {size} bytes", self.0))
     }
 
-    /// Makes a terminal pass bytes as they are, at the highest speed every UART has.
+    /// Sets a terminal to raw mode and to 115200 bits per second, the highest speed that every UART supports.
     ///
     /// # Errors
-    /// What tcsetattr(3) says.
+    /// Fails as tcsetattr(3).
     pub fn make_raw(&self) -> Result<()> {
-        backend::make_raw(self.0).during(|| format!("set descriptor {} to raw mode", self.0))
+        backend::make_raw(self.0).context(|| format!("set descriptor {} to raw mode", self.0))
     }
 
-    /// Waits until everything written to a terminal has left it.
+    /// Waits until a terminal has transmitted all output.
     ///
     /// # Errors
-    /// What tcdrain(3) says.
+    /// Fails as tcdrain(3).
     pub fn drain(&self) -> Result<()> {
-        backend::drain(self.0).during(|| format!("drain descriptor {}", self.0))
+        backend::drain(self.0).context(|| format!("drain descriptor {}", self.0))
     }
 }
 
@@ -184,51 +184,52 @@ impl Drop for Fd {
     }
 }
 
-/// A pipe: what is written to the second comes out of the first.
+/// Creates a pipe. Returns its read end and its write end.
 ///
 /// # Errors
-/// What pipe2(2) says.
+/// Fails as pipe2(2).
 pub fn pipe() -> Result<(Fd, Fd)> {
-    let (reads, writes) = backend::pipe().during(|| "make a pipe".into())?;
-    Ok((Fd::own(reads), Fd::own(writes)))
+    let (reader, writer) = backend::pipe().context(|| "create a pipe".into())?;
+    Ok((Fd::own(reader), Fd::own(writer)))
 }
 
 /// Writes a line to the standard output.
 ///
 /// # Errors
-/// What write(2) says.
+/// Fails as write(2).
 pub fn print_line(text: &str) -> Result<()> {
     let stdout = std::mem::ManuallyDrop::new(Fd(1));
     stdout.write_all(format!("{text}\n").as_bytes())
 }
 
-/// What a descriptor is ready for.
+/// Result of [`poll`] for one descriptor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ready {
-    /// A read would not wait.
+    /// A read would not block.
     pub readable: bool,
-    /// The other end is gone or an error is pending.
+    /// The other end is closed, or an error is pending.
     pub hung_up: bool,
 }
 
 impl Ready {
-    /// Ready for anything at all.
+    /// Returns true if the descriptor is readable or hung up.
     pub fn any(self) -> bool {
         self.readable || self.hung_up
     }
 }
 
-/// Waits until one of `fds` is readable or hung up, at most `timeout` (`None`: for ever); one answer each, in order.
+/// Waits until one of `fds` is readable or hung up, or until `timeout` has passed. Without a timeout it waits for ever.
+/// Returns the state of each descriptor, in the order of `fds`.
 ///
 /// # Errors
-/// What poll(2) says; an interrupted call counts as a timeout.
+/// Fails as poll(2), except that an interrupted call counts as a timeout.
 pub fn poll(fds: &[&Fd], timeout: Option<Duration>) -> Result<Vec<Ready>> {
     let numbers: Vec<i32> = fds.iter().map(|fd| fd.0).collect();
-    // Rounded up: a wait of less than a millisecond must not become a busy loop.
+    // Rounded up, so that repeated waits of less than a millisecond are not a busy loop.
     let millis = timeout.map(|t| i32::try_from(t.as_micros().div_ceil(1000)).unwrap_or(i32::MAX));
     let mut ready = vec![Ready::default(); fds.len()];
     backend::poll(&numbers, millis.unwrap_or(-1), &mut ready)
-        .during(|| format!("poll descriptors {numbers:?}"))?;
+        .context(|| format!("poll descriptors {numbers:?}"))?;
     Ok(ready)
 }
 
@@ -237,14 +238,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pipe_carries_bytes_and_its_end() {
-        let (reads, writes) = pipe().unwrap();
-        let quiet = poll(&[&reads], Some(Duration::ZERO)).unwrap();
-        assert_eq!(quiet, [Ready::default()]);
-        writes.write_all(b"abc").unwrap();
-        assert!(poll(&[&reads], None).unwrap()[0].readable);
-        drop(writes);
-        assert_eq!(reads.read_to_end().unwrap(), b"abc");
-        assert!(poll(&[&reads], None).unwrap()[0].hung_up);
+    fn a_pipe_carries_bytes_and_hangs_up() {
+        let (reader, writer) = pipe().unwrap();
+        let idle = poll(&[&reader], Some(Duration::ZERO)).unwrap();
+        assert_eq!(idle, [Ready::default()]);
+        writer.write_all(b"abc").unwrap();
+        assert!(poll(&[&reader], None).unwrap()[0].readable);
+        drop(writer);
+        assert_eq!(reader.read_to_end().unwrap(), b"abc");
+        assert!(poll(&[&reader], None).unwrap()[0].hung_up);
     }
 }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Paths: files in one go, directories, nodes, mounts.
+//! Operations on paths: whole files, directories, device nodes and mounts.
 
 use std::ops::BitOr;
 
 use crate::backend::fs as backend;
-use crate::errno::{During, Errno, Result};
+use crate::errno::{Context, Errno, Result};
 use crate::file::{Fd, OpenFlags};
 
-/// The content of a file.
+/// Reads a whole file.
 ///
 /// # Errors
-/// What open(2) or read(2) says.
+/// Fails as open(2) or read(2).
 pub fn read_file(path: &str) -> Result<Vec<u8>> {
     Fd::open(path, OpenFlags::READ)?
         .read_to_end()
@@ -20,18 +20,19 @@ pub fn read_file(path: &str) -> Result<Vec<u8>> {
         })
 }
 
-/// The content of a text file; what is no UTF-8 is replaced.
+/// Reads a whole text file, and replaces invalid UTF-8.
 ///
 /// # Errors
-/// As [`read_file`].
+/// Fails as [`read_file`].
 pub fn read_text(path: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&read_file(path)?).into_owned())
 }
 
-/// Writes `bytes` to the file at `path` in one call, as the files of sysfs and procfs want it; makes the file if need be.
+/// Replaces the content of the file at `path`, which is created if it does not exist. Files of sysfs and procfs receive
+/// `bytes` in a single write, as they require.
 ///
 /// # Errors
-/// What open(2) or write(2) says.
+/// Fails as open(2) or write(2).
 pub fn write_file(path: &str, bytes: &[u8]) -> Result<()> {
     write_with(
         path,
@@ -40,10 +41,10 @@ pub fn write_file(path: &str, bytes: &[u8]) -> Result<()> {
     )
 }
 
-/// Adds `bytes` to the end of the file at `path`, which must be there.
+/// Appends `bytes` to the existing file at `path`.
 ///
 /// # Errors
-/// What open(2) or write(2) says.
+/// Fails as open(2) or write(2).
 pub fn append_file(path: &str, bytes: &[u8]) -> Result<()> {
     write_with(path, OpenFlags::WRITE | OpenFlags::APPEND, bytes)
 }
@@ -57,67 +58,67 @@ fn write_with(path: &str, flags: OpenFlags, bytes: &[u8]) -> Result<()> {
         })
 }
 
-/// True if there is something at `path`.
+/// Returns true if `path` exists.
 pub fn is_there(path: &str) -> bool {
     backend::is_there(path)
 }
 
-/// The names in a directory, sorted, without `.` and `..`.
+/// Returns the names in a directory, sorted and without `.` and `..`.
 ///
 /// # Errors
-/// What opendir(3) says.
+/// Fails as opendir(3).
 pub fn list_dir(path: &str) -> Result<Vec<String>> {
-    let mut names = backend::list_dir(path).during(|| format!("list {path}"))?;
+    let mut names = backend::list_dir(path).context(|| format!("list {path}"))?;
     names.sort();
     Ok(names)
 }
 
-/// Makes a directory, and those above it, unless it is there.
+/// Creates a directory and its missing parents. Succeeds if the directory exists.
 ///
 /// # Errors
-/// What mkdir(2) says.
+/// Fails as mkdir(2).
 pub fn make_dir(path: &str) -> Result<()> {
-    backend::make_dir(path).during(|| format!("make directory {path}"))
+    backend::make_dir(path).context(|| format!("create directory {path}"))
 }
 
 /// Removes a file.
 ///
 /// # Errors
-/// What unlink(2) says.
+/// Fails as unlink(2).
 pub fn remove_file(path: &str) -> Result<()> {
-    backend::remove_file(path).during(|| format!("remove {path}"))
+    backend::remove_file(path).context(|| format!("remove {path}"))
 }
 
 /// Removes an empty directory.
 ///
 /// # Errors
-/// What rmdir(2) says.
+/// Fails as rmdir(2).
 pub fn remove_dir(path: &str) -> Result<()> {
-    backend::remove_dir(path).during(|| format!("remove directory {path}"))
+    backend::remove_dir(path).context(|| format!("remove directory {path}"))
 }
 
-/// Makes the node of a character device, mode 0600, unless something is there.
+/// Creates the node of a character device with mode 0600. Succeeds if `path` exists.
 ///
 /// # Errors
-/// What mknod(2) says.
+/// Fails as mknod(2).
 pub fn make_char_device(path: &str, major: u32, minor: u32) -> Result<()> {
     match backend::make_char_device(path, major, minor) {
         Err(Errno::EEXIST) => Ok(()),
-        other => other.during(|| format!("make device {path} ({major}:{minor})")),
+        other => other.context(|| format!("create device node {path} ({major}:{minor})")),
     }
 }
 
-/// How a filesystem is mounted.
+/// Flags of a mount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MountFlags(pub(crate) u32);
 
 impl MountFlags {
-    /// No set-user-ID programs.
+    /// Ignore set-user-ID bits (`MS_NOSUID`).
     pub const NO_SUID: MountFlags = MountFlags(1);
-    /// No device nodes.
+    /// Deny access to device nodes (`MS_NODEV`).
     pub const NO_DEV: MountFlags = MountFlags(2);
 
-    /// True if every flag of `other` is set.
+    /// Returns true if every flag of `other` is set.
     pub(crate) fn has(self, other: MountFlags) -> bool {
         self.0 & other.0 == other.0
     }
@@ -130,29 +131,29 @@ impl BitOr for MountFlags {
     }
 }
 
-/// Mounts `source`, of filesystem `kind`, at directory `at`; `data` are options of the filesystem.
+/// Mounts `source`, of the filesystem type `kind`, at the directory `at`. `data` contains options of the filesystem.
 ///
 /// # Errors
-/// What mount(2) says.
+/// Fails as mount(2).
 pub fn mount(source: &str, at: &str, kind: &str, flags: MountFlags, data: &str) -> Result<()> {
     backend::mount(source, at, kind, flags, data)
-        .during(|| format!("mount {kind} at {at} with options {data:?}"))
+        .context(|| format!("mount {kind} at {at} with options {data:?}"))
 }
 
-/// Takes the mount at `at` out of the tree at once; it ends when its last user does.
+/// Detaches the mount at `at` immediately (`MNT_DETACH`). The filesystem is unmounted when it is no longer in use.
 ///
 /// # Errors
-/// What umount2(2) says.
+/// Fails as umount2(2).
 pub fn unmount(at: &str) -> Result<()> {
-    backend::unmount(at).during(|| format!("unmount {at}"))
+    backend::unmount(at).context(|| format!("unmount {at}"))
 }
 
-/// An unnamed file of `size` bytes in memory, for two processes to share.
+/// Creates a file of `size` bytes in memory. It has no path; `name` appears in `/proc/PID/maps`.
 ///
 /// # Errors
-/// What memfd_create(2) or ftruncate(2) says.
+/// Fails as memfd_create(2) or ftruncate(2).
 pub fn memfd(name: &str, size: u64) -> Result<Fd> {
-    let fd = Fd::own(backend::memfd(name).during(|| format!("make memory file {name}"))?);
+    let fd = Fd::own(backend::memfd(name).context(|| format!("create memory file {name}"))?);
     fd.resize(size)?;
     Ok(fd)
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Everything the guest asks of the operating system, and the only crate with `unsafe` in it.
+//! System calls of the guest. No other crate of the guest contains `unsafe` code.
 //!
-//! The modules below are the interface. Behind them stands one of two backends: `native` speaks to Linux through libc;
-//! `wasm` is for machines that rustc does not know, where the program comes by way of WebAssembly and C and asks a C
-//! runtime (`images/wasm`). What crosses between interface and backend is scalars, byte slices and opaque handles. For
-//! the same reason nothing here has threads (programs fork), no closure outlives its call, and no libc type or constant
-//! shows in a signature.
+//! The modules are the interface to one of two backends. `native` calls Linux through libc. `wasm` serves machines for
+//! which rustc has no code generator: there the program is compiled to WebAssembly and then to C, and calls a runtime
+//! written in C (`images/wasm`).
+//!
+//! Interface and backend exchange only scalars, byte slices and opaque handles. For the same reason, programs fork
+//! instead of using threads, no closure outlives a call, and no signature contains a type or constant of libc.
 
 // Inline assembly for SPARC is not stable yet.
 #![cfg_attr(target_arch = "sparc64", feature(asm_experimental_arch))]

@@ -2,37 +2,37 @@
 //! The machine as a whole.
 
 use crate::backend::machine as backend;
-use crate::errno::{During, Result};
+use crate::errno::{Context, Result};
 
-/// What the running kernel says it is.
+/// Identification of the running kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uname {
-    /// `uname -r`.
+    /// Release, as `uname -r` prints it.
     pub release: String,
-    /// `uname -m`.
+    /// Machine, as `uname -m` prints it.
     pub machine: String,
 }
 
-/// What the running kernel says it is.
+/// Identifies the running kernel.
 ///
 /// # Errors
-/// What uname(2) says.
+/// Fails as uname(2).
 pub fn uname() -> Result<Uname> {
-    let (release, machine) = backend::uname().during(|| "uname".into())?;
+    let (release, machine) = backend::uname().context(|| "uname".into())?;
     Ok(Uname { release, machine })
 }
 
-/// Bytes in a page.
+/// Returns the page size in bytes.
 pub fn page_size() -> usize {
     backend::page_size()
 }
 
-/// True if the kernel keeps the highest byte of a number first.
+/// Returns true if the kernel is big-endian.
 pub fn big_endian() -> bool {
     backend::big_endian()
 }
 
-/// Writes everything to disk.
+/// Flushes all filesystems to their storage.
 pub fn sync() {
     backend::sync();
 }
@@ -40,7 +40,7 @@ pub fn sync() {
 /// Restarts the machine.
 ///
 /// # Errors
-/// What reboot(2) says; on success it does not return.
+/// Fails as reboot(2). Does not return on success.
 pub fn restart() -> Result<()> {
-    backend::restart().during(|| "restart the machine".into())
+    backend::restart().context(|| "restart the machine".into())
 }

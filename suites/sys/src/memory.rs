@@ -1,83 +1,70 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Mapped memory that other processes change at the same time.
+//! Mapped memory that other processes can change concurrently.
 //!
-//! A [`Mapping`] is reached through offsets in bytes from its start. An access outside it is a bug of the caller and
-//! panics; an access the kernel cannot satisfy kills the process (SIGBUS), as it would kill any program. Where such an
-//! end is expected, [`Mapping::probe`] and [`Mapping::touch`] turn it into a value.
+//! Accesses to a [`Mapping`] use offsets in bytes from its start. An access outside the mapping is a bug of the caller
+//! and panics. An access that the kernel cannot satisfy kills the process with SIGBUS or SIGSEGV, as in any program.
+//! [`Mapping::probe`] and [`Mapping::touch`] return such a fault as a value instead.
 
 #![allow(unsafe_code)]
 
 mod advice;
 mod frame;
+mod futex;
 mod moves;
-mod robust;
 mod transfer;
 
-use std::time::Duration;
-
 use crate::backend::memory as backend;
-use crate::errno::{During, Errno, Error, Result};
+use crate::errno::{Context, Errno, Result};
 use crate::file::{Fd, pipe};
 use crate::process::{Ended, Forked, exit, fork, wait};
 
 pub use advice::Advice;
-pub use robust::{OWNER_DIED, WAITERS};
+pub use futex::{FutexWait, OWNER_DIED, WAITERS};
 
-/// What may be done to a mapping.
+/// Access rights of a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Prot {
-    /// Nothing.
+    /// No access (`PROT_NONE`).
     None,
-    /// Loads.
+    /// Loads only (`PROT_READ`).
     Read,
-    /// Loads and stores.
+    /// Loads and stores (`PROT_READ | PROT_WRITE`).
     ReadWrite,
 }
 
-/// Who sees the stores of a mapping.
+/// Visibility of the stores to a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Sharing {
-    /// Everyone who maps the same: MAP_SHARED.
+    /// Stores are visible in all mappings of the same memory (`MAP_SHARED`).
     Shared,
-    /// Nobody else: MAP_PRIVATE.
+    /// Stores are visible to this process only (`MAP_PRIVATE`).
     Private,
 }
 
-/// What a probe does.
+/// Access of [`Mapping::touch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Reads a byte.
     Load,
-    /// Reads a byte and writes the same back.
+    /// Reads a byte and writes it back.
     Store,
 }
 
-/// The kernel could not reach a byte where a program's own touch would have ended in a signal.
+/// Error of [`Mapping::probe`]: an access by this process would have raised SIGBUS or SIGSEGV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the byte cannot be reached (EFAULT)")]
+#[error("the kernel cannot access the byte (EFAULT)")]
 pub struct Fault;
 
-/// How a wait on a futex ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FutexWait {
-    /// Somebody woke it, or a signal did.
-    Woken,
-    /// The word was not what the caller expected; nothing was waited for.
-    Changed,
-    /// Time ran out.
-    TimedOut,
-}
-
-/// A number of 8 to 64 bits in mapped memory.
+/// Unsigned integer of 8 to 64 bits that is loaded and stored in one access.
 pub trait Word: Copy + PartialEq + backend::Scalar {}
 impl Word for u8 {}
 impl Word for u16 {}
 impl Word for u32 {}
 impl Word for u64 {}
 
-/// A range of whole pages in this process's memory; unmapped when dropped.
+/// Range of whole pages in the address space of this process. It is unmapped when dropped.
 #[derive(Debug)]
 pub struct Mapping {
     at: u64,
@@ -85,45 +72,46 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// Maps `len` bytes of `fd` from byte `offset`, wherever the kernel likes.
+    /// Maps `len` bytes of `fd` from byte `offset`, at an address of the kernel's choice.
     ///
     /// # Errors
-    /// What mmap(2) says.
+    /// Fails as mmap(2).
     pub fn of(fd: &Fd, offset: u64, len: usize, prot: Prot, sharing: Sharing) -> Result<Mapping> {
         backend::map(0, len, Some(fd.number()), offset, prot, sharing)
             .map(|at| Mapping { at, len })
-            .during(|| {
+            .context(|| {
                 let fd = fd.number();
                 format!("map {len} bytes of descriptor {fd} at {offset:#x}, {prot:?}, {sharing:?}")
             })
     }
 
-    /// Memory of this process alone, zeroed.
+    /// Maps `len` bytes of zeroed, private memory.
     ///
     /// # Errors
-    /// What mmap(2) says.
+    /// Fails as mmap(2).
     pub fn anonymous(len: usize, prot: Prot) -> Result<Mapping> {
         backend::map(0, len, None, 0, prot, Sharing::Private)
             .map(|at| Mapping { at, len })
-            .during(|| format!("map {len} bytes of memory"))
+            .context(|| format!("map {len} bytes of memory"))
     }
 
-    /// Puts a mapping of `fd` in the place of this one, same address and length.
+    /// Replaces this mapping by a mapping of `fd` with the same address and length (`MAP_FIXED`).
     ///
     /// # Errors
-    /// What mmap(2) says; the place may then be empty, and is given up.
+    /// Fails as mmap(2). The mapping is lost then.
     pub fn replace(self, fd: &Fd, offset: u64, prot: Prot, sharing: Sharing) -> Result<Mapping> {
         let (at, len) = (self.at, self.len);
         backend::map(at, len, Some(fd.number()), offset, prot, sharing)
             .map(|_| self)
-            .during(|| format!("map {len} bytes of descriptor {fd:?} over {at:#x}"))
+            .context(|| format!("map {len} bytes of descriptor {fd:?} over {at:#x}"))
     }
 
-    /// Two mappings of what was one, cut at byte `at`, a multiple of the page size.
+    /// Splits the mapping at byte `at`, a multiple of the page size.
     pub fn split(self, at: usize) -> (Mapping, Mapping) {
         assert!(
             at <= self.len && at % crate::page_size() == 0,
-            "cut at {at}"
+            "split at byte {at:#x} of a mapping of {:#x} bytes",
+            self.len
         );
         let whole = std::mem::ManuallyDrop::new(self);
         let head = Mapping {
@@ -137,10 +125,10 @@ impl Mapping {
         (head, tail)
     }
 
-    /// Unmaps `len` bytes from byte `offset` in one call; what is left on either side (maybe nothing, of length 0).
+    /// Unmaps `len` bytes from byte `offset` in one call. Returns the rest on either side, which can be empty.
     ///
     /// # Errors
-    /// What munmap(2) says.
+    /// Fails as munmap(2).
     pub fn punch(self, offset: usize, len: usize) -> Result<(Mapping, Mapping)> {
         let (head, rest) = self.split(offset);
         let (hole, tail) = rest.split(len);
@@ -148,10 +136,10 @@ impl Mapping {
         Ok((head, tail))
     }
 
-    /// Unmaps it.
+    /// Unmaps the range, and unlike drop reports an error.
     ///
     /// # Errors
-    /// What munmap(2) says.
+    /// Fails as munmap(2).
     pub fn unmap(self) -> Result<()> {
         let this = std::mem::ManuallyDrop::new(self);
         if this.len == 0 {
@@ -159,111 +147,112 @@ impl Mapping {
         }
         // SAFETY: the range is this mapping's own, and the mapping ends here.
         unsafe { backend::unmap(this.at, this.len) }
-            .during(|| format!("unmap {} bytes at {:#x}", this.len, this.at))
+            .context(|| format!("unmap {} bytes at {:#x}", this.len, this.at))
     }
 
-    /// Gives it another length, and another address if it must.
+    /// Changes the length, and moves the mapping if necessary.
     ///
     /// # Errors
-    /// What mremap(2) says; the mapping is then as it was.
+    /// Fails as mremap(2). The mapping is unchanged then.
     pub fn resize(&mut self, len: usize) -> Result<()> {
         // SAFETY: the range is this mapping's own; no reference into it ever leaves this type.
         self.at = unsafe { backend::remap(self.at, self.len, len) }
-            .during(|| format!("remap {} bytes at {:#x} to {len}", self.len, self.at))?;
+            .context(|| format!("remap {} bytes at {:#x} to {len}", self.len, self.at))?;
         self.len = len;
         Ok(())
     }
 
-    /// Changes what may be done to it.
+    /// Changes the access rights.
     ///
     /// # Errors
-    /// What mprotect(2) says.
+    /// Fails as mprotect(2).
     pub fn protect(&self, prot: Prot) -> Result<()> {
         // SAFETY: the range is this mapping's own; no reference into it ever leaves this type.
         unsafe { backend::protect(self.at, self.len, prot) }
-            .during(|| format!("protect {} bytes at {:#x} as {prot:?}", self.len, self.at))
+            .context(|| format!("protect {} bytes at {:#x} as {prot:?}", self.len, self.at))
     }
 
-    /// Its first address in this process: a number to compare with what the kernel shows, nothing to go through.
+    /// Returns the start address in this process. It serves for comparison with what the kernel reports, not for access.
     pub fn address(&self) -> u64 {
         self.at
     }
 
-    /// Its length in bytes.
+    /// Returns the length in bytes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// True of what is left where everything was punched out.
+    /// Returns true if the length is 0, as of the rest that [`Mapping::punch`] leaves.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The number at byte `offset`, read once. Numbers lie at multiples of their size.
+    /// Loads the word at byte `offset`, a multiple of its size, in a single access.
     pub fn load<W: Word>(&self, offset: usize) -> W {
         // SAFETY: `place` checked bounds and alignment; memory of a mapping is plain bytes.
         unsafe { backend::load(self.place::<W>(offset)) }
     }
 
-    /// Writes the number at byte `offset`, once.
+    /// Stores the word at byte `offset`, a multiple of its size, in a single access.
     pub fn store<W: Word>(&self, offset: usize, value: W) {
         // SAFETY: as in `load`; nothing else in this program holds a reference into a mapping.
         unsafe { backend::store(self.place::<W>(offset), value) }
     }
 
-    /// [`Mapping::load`] that no later access overtakes.
+    /// Loads a word with acquire ordering: later accesses are not reordered before it.
     pub fn load_acquire(&self, offset: usize) -> u32 {
         // SAFETY: as in `load`.
         unsafe { backend::load_acquire(self.place::<u32>(offset)) }
     }
 
-    /// [`Mapping::store`] that overtakes no earlier access.
+    /// Stores a word with release ordering: earlier accesses are not reordered after it.
     pub fn store_release(&self, offset: usize, value: u32) {
         // SAFETY: as in `store`.
         unsafe { backend::store_release(self.place::<u32>(offset), value) }
     }
 
-    /// Adds to the number at byte `offset` as one step for all processes; what it was before.
+    /// Atomically adds to the word at byte `offset`, and returns the previous value.
     pub fn fetch_add(&self, offset: usize, value: u32) -> u32 {
         // SAFETY: as in `store`.
         unsafe { backend::fetch_add(self.place::<u32>(offset), value) }
     }
 
-    /// Copies `bytes` to byte `offset`, in any order and width.
+    /// Copies `bytes` to byte `offset`, with accesses of any order and width.
     pub fn copy_in(&self, offset: usize, bytes: &[u8]) {
         self.check(offset, bytes.len());
         // SAFETY: bounds are checked; a slice of this program never lies in a mapping.
         unsafe { backend::copy_in(self.at + offset as u64, bytes) }
     }
 
-    /// Copies what is at byte `offset` to `into`, in any order and width.
+    /// Copies the bytes at byte `offset` to `into`, with accesses of any order and width.
     pub fn copy_out(&self, offset: usize, into: &mut [u8]) {
         self.check(offset, into.len());
         // SAFETY: as in `copy_in`.
         unsafe { backend::copy_out(self.at + offset as u64, into) }
     }
 
-    /// The byte at `offset`, read by the kernel, which survives what would be a signal for this process.
+    /// Returns the byte at `offset`, read by the kernel, so that a fault does not kill this process.
     ///
     /// # Errors
-    /// [`Fault`] where a touch of the byte would be a SIGBUS or SIGSEGV.
+    /// Returns [`Fault`] if an access by this process would raise SIGBUS or SIGSEGV.
     pub fn probe(&self, offset: usize) -> std::result::Result<u8, Fault> {
         self.check(offset, 1);
-        let (reads, writes) = pipe().expect("a pipe to probe memory with");
-        // SAFETY: bounds are checked, and only the kernel looks at the byte.
-        match unsafe { backend::write_from(writes.number(), self.at + offset as u64, 1) } {
+        let (reader, writer) = pipe().expect("creating a pipe succeeds");
+        // SAFETY: bounds are checked, and only the kernel reads the byte.
+        match unsafe { backend::write_from(writer.number(), self.at + offset as u64, 1) } {
             Err(Errno::EFAULT) => return Err(Fault),
-            other => assert_eq!(other, Ok(1), "probe of a byte through a pipe"),
+            other => assert_eq!(other, Ok(1), "write a mapped byte to a pipe"),
         }
         let mut byte = [0];
-        reads.read(&mut byte).expect("the probed byte");
+        reader.read(&mut byte).expect("the pipe contains the byte");
         Ok(byte[0])
     }
 
-    /// Forks a process that touches the byte at `offset`, and tells how that process ended: status 0 if all was well.
+    /// Accesses the byte at `offset` in a forked process, and returns how that process ended: with status 0 if the
+    /// access succeeded.
     ///
     /// # Errors
-    /// What fork(2) or waitpid(2) says.
+    /// Fails as fork(2) or waitpid(2).
     pub fn touch(&self, offset: usize, access: Access) -> Result<Ended> {
         match fork()? {
             Forked::Parent(pid) => wait(pid),
@@ -277,41 +266,14 @@ impl Mapping {
         }
     }
 
-    /// Sleeps until somebody wakes the futex at `offset`, if it still holds `expected`. The futex is one that
-    /// processes share.
-    ///
-    /// # Errors
-    /// What futex(2) says.
-    pub fn futex_wait(&self, offset: usize, expected: u32, timeout: Duration) -> Result<FutexWait> {
-        let at = self.place::<u32>(offset);
-        // SAFETY: `place` checked bounds and alignment; only the kernel looks at the word.
-        match unsafe { backend::futex_wait(at, expected, timeout) } {
-            Ok(()) | Err(Errno::EINTR) => Ok(FutexWait::Woken),
-            Err(Errno::EAGAIN) => Ok(FutexWait::Changed),
-            Err(Errno::ETIMEDOUT) => Ok(FutexWait::TimedOut),
-            Err(errno) => Err(Error {
-                what: format!("wait on the futex at byte {offset:#x}"),
-                errno,
-            }),
-        }
-    }
-
-    /// Wakes at most `count` sleepers of the futex at `offset`; how many there were.
-    ///
-    /// # Errors
-    /// What futex(2) says.
-    pub fn futex_wake(&self, offset: usize, count: u32) -> Result<u32> {
-        let at = self.place::<u32>(offset);
-        // SAFETY: as in `futex_wait`.
-        unsafe { backend::futex_wake(at, count) }
-            .during(|| format!("wake the futex at byte {offset:#x}"))
-    }
-
-    /// The address of a number at `offset`, which must lie inside at a multiple of its size.
+    /// Returns the address of the word at `offset`, after checking bounds and alignment.
     fn place<W: Word>(&self, offset: usize) -> u64 {
         let size = size_of::<W>();
         self.check(offset, size);
-        assert!(offset % size == 0, "{size} bytes at byte {offset:#x}");
+        assert!(
+            offset % size == 0,
+            "misaligned access: {size} bytes at byte {offset:#x}"
+        );
         self.at + offset as u64
     }
 
@@ -319,7 +281,7 @@ impl Mapping {
         let end = offset.checked_add(len);
         assert!(
             end.is_some_and(|end| end <= self.len),
-            "{len} bytes at byte {offset:#x} of a mapping of {:#x} bytes",
+            "access out of bounds: {len} bytes at byte {offset:#x} of a mapping of {:#x} bytes",
             self.len
         );
     }
@@ -329,13 +291,13 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         if self.len > 0 {
             // SAFETY: the range is this mapping's own, and the mapping ends here.
-            // A failure leaves it mapped, which harms nobody: the process that holds it ends soon.
+            // An error is ignored: the range stays mapped until the process ends.
             let _ = unsafe { backend::unmap(self.at, self.len) };
         }
     }
 }
 
-/// No access after it overtakes one before it.
+/// Executes a full memory barrier: accesses are not reordered across it.
 pub fn fence() {
     backend::fence();
 }
@@ -366,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_punched_out_is_gone_and_the_rest_stays() {
+    fn punching_a_hole_keeps_the_rest() {
         let (a, b) = two_views();
         b.store::<u8>(page_size(), 9);
         let (head, tail) = a.punch(0, page_size()).unwrap();
@@ -375,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_a_value() {
+    fn a_fault_is_returned_as_a_value() {
         let fd = memfd("short", 0).unwrap();
         let beyond = Mapping::of(&fd, 0, page_size(), Prot::ReadWrite, Sharing::Shared).unwrap();
         assert_eq!(beyond.probe(0), Err(Fault));
@@ -387,24 +349,9 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "8 bytes at byte 0x1ffc of a mapping of 0x2000 bytes")]
-    fn an_access_outside_panics() {
+    #[should_panic(expected = "out of bounds: 8 bytes at byte 0x1ffc of a mapping of 0x2000 bytes")]
+    fn an_access_out_of_bounds_panics() {
         assert_eq!(page_size(), 4096);
         two_views().0.load::<u64>(0x1ffc);
-    }
-
-    #[test]
-    fn a_futex_wakes_the_other_process() {
-        let (a, b) = two_views();
-        let Forked::Parent(child) = fork().unwrap() else {
-            let woken = b.futex_wait(0, 0, Duration::from_secs(10)).unwrap();
-            exit(i32::from(woken == FutexWait::TimedOut))
-        };
-        while a.futex_wake(0, 1).unwrap() == 0 {
-            crate::yield_now();
-        }
-        assert_eq!(wait(child).unwrap(), Ended::Code(0));
-        assert_eq!(a.futex_wait(0, 1, Duration::ZERO), Ok(FutexWait::Changed));
-        assert_eq!(a.futex_wait(0, 0, Duration::ZERO), Ok(FutexWait::TimedOut));
     }
 }

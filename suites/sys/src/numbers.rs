@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The numbers behind the interface's own types. They differ between architectures, so the backend is asked for each.
+//! Numbers of the kernel's interface for the types of this crate. They differ between architectures; the backend
+//! provides them.
 
 use crate::backend::number;
 use crate::file::OpenFlags;
@@ -8,7 +9,7 @@ use crate::memory::{Advice, Prot, Sharing};
 use crate::process::Signal;
 
 impl OpenFlags {
-    /// For open(2).
+    /// Returns the flags for open(2).
     pub(crate) fn bits(self) -> i32 {
         let access = match (self.has(OpenFlags::READ), self.has(OpenFlags::WRITE)) {
             (true, true) => number!(O_RDWR),
@@ -30,7 +31,7 @@ impl OpenFlags {
 }
 
 impl MountFlags {
-    /// For mount(2).
+    /// Returns the flags for mount(2).
     pub(crate) fn bits(self) -> u32 {
         let bits = [
             (MountFlags::NO_SUID, number!(MS_NOSUID) as u32),
@@ -43,7 +44,7 @@ impl MountFlags {
 }
 
 impl Prot {
-    /// For mmap(2) and mprotect(2).
+    /// Returns the protection for mmap(2) and mprotect(2).
     pub(crate) fn bits(self) -> i32 {
         match self {
             Prot::None => number!(PROT_NONE),
@@ -54,7 +55,7 @@ impl Prot {
 }
 
 impl Sharing {
-    /// For mmap(2).
+    /// Returns the flag for mmap(2).
     pub(crate) fn bits(self) -> i32 {
         match self {
             Sharing::Shared => number!(MAP_SHARED),
@@ -64,7 +65,7 @@ impl Sharing {
 }
 
 impl Advice {
-    /// For madvise(2).
+    /// Returns the advice for madvise(2).
     pub(crate) fn number(self) -> i32 {
         match self {
             Advice::Cold => number!(MADV_COLD),
@@ -91,7 +92,7 @@ impl Advice {
 }
 
 impl Signal {
-    /// Its number on this machine.
+    /// Returns the number on this machine.
     pub(crate) fn number(self) -> i32 {
         match self {
             Signal::Abort => number!(SIGABRT),
@@ -106,7 +107,7 @@ impl Signal {
         }
     }
 
-    /// The signal with this number on this machine.
+    /// Returns the signal with the given number on this machine.
     pub(crate) fn of_number(number: i32) -> Signal {
         let named = [
             Signal::Abort,

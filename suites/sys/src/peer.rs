@@ -1,83 +1,86 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The memory of another process, by its addresses: process_vm_readv(2) and writev(2), ptrace(2).
+//! Access to the memory of another process: process_vm_readv(2), process_vm_writev(2) and ptrace(2).
 
 use crate::backend::peer as backend;
-use crate::errno::{During, Errno, Result};
+use crate::errno::{Context, Errno, Result};
 use crate::process::Pid;
 
-/// Reads memory of process `pid` from its address `at`.
+/// Reads memory of the process `pid` at the address `at` of that process.
 ///
 /// # Errors
-/// What process_vm_readv(2) says; `EFAULT` also where not all of it can be read.
+/// Fails as process_vm_readv(2), and with `EFAULT` if only a part can be read.
 pub fn read_memory(pid: Pid, at: u64, into: &mut [u8]) -> Result<()> {
     let len = into.len();
-    whole(backend::read_memory(pid.0, at, into), len)
-        .during(|| format!("read {len} bytes at {at:#x} of process {pid}"))
+    require_all(backend::read_memory(pid.0, at, into), len)
+        .context(|| format!("read {len} bytes at {at:#x} of process {pid}"))
 }
 
-/// Writes memory of process `pid` from its address `at`.
+/// Writes memory of the process `pid` at the address `at` of that process.
 ///
 /// # Errors
-/// What process_vm_writev(2) says; `EFAULT` also where not all of it can be written.
+/// Fails as process_vm_writev(2), and with `EFAULT` if only a part can be written.
 pub fn write_memory(pid: Pid, at: u64, bytes: &[u8]) -> Result<()> {
     let len = bytes.len();
-    whole(backend::write_memory(pid.0, at, bytes), len)
-        .during(|| format!("write {len} bytes at {at:#x} of process {pid}"))
+    require_all(backend::write_memory(pid.0, at, bytes), len)
+        .context(|| format!("write {len} bytes at {at:#x} of process {pid}"))
 }
 
-fn whole(done: std::result::Result<usize, Errno>, len: usize) -> std::result::Result<(), Errno> {
+fn require_all(
+    done: std::result::Result<usize, Errno>,
+    len: usize,
+) -> std::result::Result<(), Errno> {
     match done? {
         n if n == len => Ok(()),
         _ => Err(Errno::EFAULT),
     }
 }
 
-/// A process that ptrace(2) has stopped; it goes on when this is dropped.
+/// Process stopped by ptrace(2). It continues when this value is dropped.
 #[derive(Debug)]
 pub struct Stopped(Pid);
 
 impl Stopped {
-    /// Stops process `pid`.
+    /// Attaches to the process `pid` and stops it.
     ///
     /// # Errors
-    /// What ptrace(2) or waitpid(2) says; `ESRCH` if it ended instead.
+    /// Fails as ptrace(2) or waitpid(2), and with `ESRCH` if the process has ended.
     pub fn attach(pid: Pid) -> Result<Stopped> {
-        backend::attach(pid.0).during(|| format!("attach to process {pid}"))?;
+        backend::attach(pid.0).context(|| format!("attach to process {pid}"))?;
         Ok(Stopped(pid))
     }
 
-    /// Reads its memory from its address `at`, a word of the machine at a time (PTRACE_PEEKDATA).
+    /// Reads memory at the process's address `at`, one machine word at a time (`PTRACE_PEEKDATA`).
     ///
     /// # Errors
-    /// What ptrace(2) says: `EIO` where there is nothing to be read.
+    /// Fails as ptrace(2): with `EIO` if the address cannot be read.
     ///
     /// # Panics
-    /// `into` is not whole words.
+    /// Panics if the length of `into` is not a multiple of the word size.
     pub fn peek(&self, at: u64, into: &mut [u8]) -> Result<()> {
-        let word = backend::word();
+        let word = backend::word_size();
         assert!(into.len() % word == 0, "peek {} bytes", into.len());
         for (index, piece) in into.chunks_mut(word).enumerate() {
             let at = at + (index * word) as u64;
             backend::peek(self.0.0, at, piece)
-                .during(|| format!("peek at {at:#x} of process {}", self.0))?;
+                .context(|| format!("peek at {at:#x} of process {}", self.0))?;
         }
         Ok(())
     }
 
-    /// Writes its memory from its address `at`, a word of the machine at a time (PTRACE_POKEDATA).
+    /// Writes memory at the process's address `at`, one machine word at a time (`PTRACE_POKEDATA`).
     ///
     /// # Errors
-    /// What ptrace(2) says: `EIO` where nothing can be written.
+    /// Fails as ptrace(2): with `EIO` if the address cannot be written.
     ///
     /// # Panics
-    /// `bytes` is not whole words.
+    /// Panics if the length of `bytes` is not a multiple of the word size.
     pub fn poke(&self, at: u64, bytes: &[u8]) -> Result<()> {
-        let word = backend::word();
+        let word = backend::word_size();
         assert!(bytes.len() % word == 0, "poke {} bytes", bytes.len());
         for (index, piece) in bytes.chunks(word).enumerate() {
             let at = at + (index * word) as u64;
             backend::poke(self.0.0, at, piece)
-                .during(|| format!("poke at {at:#x} of process {}", self.0))?;
+                .context(|| format!("poke at {at:#x} of process {}", self.0))?;
         }
         Ok(())
     }
@@ -85,7 +88,7 @@ impl Stopped {
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        // If it is gone there is nobody to let go of.
+        // Fails if the process has ended.
         let _ = backend::detach(self.0.0);
     }
 }
@@ -95,7 +98,7 @@ mod tests {
     use super::*;
     use crate::{Ended, Forked, Mapping, Prot, Sharing, exit, fork, memfd, page_size, wait};
 
-    /// A child that holds a page, ends well once its byte 16 is 9, and the parent's view of the page.
+    /// Starts a child that shares a page with this process and exits with status 0 once byte 16 of the page is 9.
     fn peer() -> (Pid, Mapping) {
         let file = memfd("peer", page_size() as u64).unwrap();
         let (prot, sharing) = (Prot::ReadWrite, Sharing::Shared);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Processes: fork, exec, wait, signals.
+//! Processes: fork, exec, wait, and signals.
 
 use std::fmt;
 
 use crate::backend::process as backend;
-use crate::errno::{During, Errno, Result};
+use crate::errno::{Context, Errno, Result};
 use crate::file::Fd;
 
-/// Number of a process.
+/// Process ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pid(pub i32);
 
@@ -17,16 +17,16 @@ impl fmt::Display for Pid {
     }
 }
 
-/// A signal. Its number differs between architectures.
+/// Signal. Architectures use different numbers for the same signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Signal {
-    /// SIGABRT: a Rust panic in the guest ends in it.
+    /// SIGABRT. A Rust panic in the guest raises it.
     Abort,
-    /// SIGBUS: a page of a mapping cannot be had.
+    /// SIGBUS. An access to a page that the kernel cannot provide raises it.
     Bus,
     /// SIGILL.
     Illegal,
-    /// SIGCONT: a stopped process goes on.
+    /// SIGCONT. It resumes a stopped process.
     Continue,
     /// SIGKILL.
     Kill,
@@ -36,7 +36,7 @@ pub enum Signal {
     Stop,
     /// SIGTERM.
     Term,
-    /// Any other, by its number on this machine.
+    /// Any other signal, by its number on this machine.
     Other(i32),
 }
 
@@ -56,12 +56,12 @@ impl fmt::Display for Signal {
     }
 }
 
-/// How a process ended.
+/// End of a process: an exit status or a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// By itself, with this exit status.
+    /// The process exited with this status.
     Code(i32),
-    /// Of this signal.
+    /// The process was killed by this signal.
     Signal(Signal),
 }
 
@@ -74,81 +74,81 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Which side of a fork this is.
+/// Result of [`fork`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forked {
-    /// The new process.
+    /// This is the child process.
     Child,
-    /// The old one, and the number of the new.
+    /// This is the parent process. Holds the ID of the child.
     Parent(Pid),
 }
 
-/// Whom a signal goes to.
+/// Recipient of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// One process.
     Process(Pid),
-    /// Every process but this one and PID 1.
+    /// Every process except this one and PID 1.
     Everyone,
 }
 
-/// The words this program was started with, its name included.
+/// Returns the arguments of this program, starting with its name.
 pub fn args() -> Vec<String> {
     backend::args()
 }
 
-/// Number of this process.
+/// Returns the ID of this process.
 pub fn own_pid() -> Pid {
     Pid(backend::own_pid())
 }
 
-/// Splits this process in two. Programs of the guest have one thread, so the child may do whatever its parent could.
+/// Forks this process. The guest's programs have a single thread, so the child can call any function.
 ///
 /// # Errors
-/// What fork(2) says.
+/// Fails as fork(2).
 pub fn fork() -> Result<Forked> {
-    match backend::fork().during(|| "fork".into())? {
+    match backend::fork().context(|| "fork".into())? {
         0 => Ok(Forked::Child),
         pid => Ok(Forked::Parent(Pid(pid))),
     }
 }
 
-/// Becomes the program at `path`, with `args` (its name first) and no environment.
+/// Replaces this program by the one at `path`, with an empty environment. `args` starts with the name of the program.
 ///
 /// # Errors
-/// What execve(2) says; on success it does not return.
+/// Fails as execve(2). Does not return on success.
 pub fn exec(path: &str, args: &[&str]) -> Result<()> {
-    backend::exec(path, args).during(|| format!("execute {path} with {args:?}"))
+    backend::exec(path, args).context(|| format!("execute {path} with {args:?}"))
 }
 
-/// Ends this process at once: nothing is flushed or dropped.
+/// Ends this process immediately, without flushing or dropping anything.
 pub fn exit(code: i32) -> ! {
     backend::exit(code)
 }
 
-/// Waits until process `pid` has ended.
+/// Waits for the child `pid` to end.
 ///
 /// # Errors
-/// What waitpid(2) says.
+/// Fails as waitpid(2).
 pub fn wait(pid: Pid) -> Result<Ended> {
     backend::wait(pid.0, true)
-        .map(|ended| ended.expect("a wait that blocks has an answer").1)
-        .during(|| format!("wait for process {pid}"))
+        .map(|ended| ended.expect("a blocking wait returns a process").1)
+        .context(|| format!("wait for process {pid}"))
 }
 
-/// A process that ended, if there is one; does not wait.
+/// Reaps a child that has ended. Returns `None` without waiting if none has.
 ///
 /// # Errors
-/// What waitpid(2) says; `ECHILD` where no child is left.
+/// Fails as waitpid(2): with `ECHILD` if there are no children.
 pub fn wait_any() -> Result<Option<(Pid, Ended)>> {
-    let ended = backend::wait(-1, false).during(|| "wait for any process".into())?;
+    let ended = backend::wait(-1, false).context(|| "wait for any child".into())?;
     Ok(ended.map(|(pid, ended)| (Pid(pid), ended)))
 }
 
 /// Sends a signal.
 ///
 /// # Errors
-/// What kill(2) says.
+/// Fails as kill(2), except that a signal to everyone succeeds even if there is no other process.
 pub fn kill(target: Target, signal: Signal) -> Result<()> {
     let pid = match target {
         Target::Process(Pid(pid)) => pid,
@@ -156,70 +156,71 @@ pub fn kill(target: Target, signal: Signal) -> Result<()> {
     };
     match backend::kill(pid, signal) {
         Err(Errno::ESRCH) if target == Target::Everyone => Ok(()),
-        other => other.during(|| format!("send {signal} to {target:?}")),
+        other => other.context(|| format!("send {signal} to {target:?}")),
     }
 }
 
-/// Puts this process into a session of its own.
+/// Makes this process the leader of a new session.
 ///
 /// # Errors
-/// What setsid(2) says.
+/// Fails as setsid(2).
 pub fn new_session() -> Result<()> {
-    backend::new_session().during(|| "start a session".into())
+    backend::new_session().context(|| "start a session".into())
 }
 
-/// Asks for SIGKILL when the parent of this process ends.
+/// Makes the kernel send SIGKILL to this process when its parent ends (`PR_SET_PDEATHSIG`).
 ///
 /// # Errors
-/// What prctl(2) says.
+/// Fails as prctl(2).
 pub fn die_with_parent() -> Result<()> {
-    backend::die_with_parent().during(|| "ask to die with the parent".into())
+    backend::die_with_parent().context(|| "request SIGKILL at the end of the parent".into())
 }
 
-/// Names this process for whoever looks at `/proc` or at the kernel's log; 15 bytes of the name are kept.
+/// Sets the name of this process in `/proc` and in kernel messages. The kernel keeps the first 15 bytes.
 pub fn name_process(name: &str) {
-    // A name is a courtesy; nothing depends on it.
+    // Errors are ignored because nothing depends on the name.
     let _ = backend::name_process(name);
 }
 
-/// Makes `fds` the descriptors 0, 1, 2, ... of this process, for the program it is about to become.
+/// Duplicates `fds` to the descriptors 0, 1, 2, ... of this process, which stay open on exec.
 ///
 /// # Errors
-/// What dup2(2) says.
+/// Fails as dup2(2).
 pub fn replace_stdio(fds: &[&Fd]) -> Result<()> {
     let numbers: Vec<i32> = fds.iter().map(|fd| fd.number()).collect();
-    backend::replace_stdio(&numbers).during(|| format!("pass on descriptors {numbers:?}"))
+    backend::replace_stdio(&numbers)
+        .context(|| format!("duplicate descriptors {numbers:?} to 0, 1, ..."))
 }
 
-/// Gives up every privilege of root: becomes user and group 65534.
+/// Drops the privileges of root: switches to user and group 65534 ("nobody").
 ///
 /// # Errors
-/// What setgroups(2), setresgid(2) or setresuid(2) says.
+/// Fails as setgroups(2), setresgid(2) or setresuid(2).
 pub fn become_nobody() -> Result<()> {
-    backend::become_nobody(65534).during(|| "become user 65534".into())
+    backend::become_nobody(65534).context(|| "switch to user 65534".into())
 }
 
-/// Keeps this process to `bytes` of locked memory: sets RLIMIT_MEMLOCK and gives up CAP_IPC_LOCK, which would be above it.
+/// Limits the locked memory of this process to `bytes`: sets RLIMIT_MEMLOCK and drops CAP_IPC_LOCK, which overrides the
+/// limit.
 ///
 /// # Errors
-/// What setrlimit(2), capget(2) or capset(2) says.
+/// Fails as setrlimit(2), capget(2) or capset(2).
 pub fn limit_locked_memory(bytes: u64) -> Result<()> {
-    backend::limit_locked_memory(bytes)
-        .during(|| format!("be kept to {bytes} bytes of locked memory"))
+    backend::limit_locked_memory(bytes).context(|| format!("limit locked memory to {bytes} bytes"))
 }
 
-/// Maps from here on with the permissions that are asked for. On ARM before v6, which cannot forbid a page to be
-/// executed, the kernel lets every program begin with PROT_READ meaning PROT_EXEC as well (arch/arm/kernel/elf.c).
+/// Clears READ_IMPLIES_EXEC, so that later mappings have exactly the requested permissions. Before ARMv6, pages have no
+/// execute permission, and the kernel starts every program with READ_IMPLIES_EXEC (arch/arm/kernel/elf.c).
 ///
 /// # Errors
-/// What personality(2) says.
+/// Fails as personality(2).
 pub fn let_data_be_data() -> Result<()> {
     #[cfg(target_arch = "arm")]
-    backend::let_data_be_data().during(|| "let readable pages be no code".into())?;
+    backend::let_data_be_data().context(|| "clear READ_IMPLIES_EXEC".into())?;
     Ok(())
 }
 
-/// Lets another process run on this processor.
+/// Yields the processor to another process.
 pub fn yield_now() {
     backend::yield_now();
 }
@@ -229,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_of_a_process_is_told() {
+    fn wait_returns_the_exit_status_or_the_signal() {
         let end_of = |body: fn()| match fork().unwrap() {
             Forked::Child => {
                 body();

@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The clock.
+//! Monotonic clock.
 
 use std::time::Duration;
 
 use crate::backend::time as backend;
 
-/// A moment, by a clock that never goes back.
+/// Point in time on the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(Duration);
 
 impl Instant {
-    /// Now.
+    /// Returns the current time.
     pub fn now() -> Instant {
         Instant(Duration::from_nanos(backend::now()))
     }
 
-    /// How long ago it was.
+    /// Returns the time that has passed since.
     pub fn elapsed(self) -> Duration {
         Instant::now().0.saturating_sub(self.0)
     }
 }
 
-/// Waits.
+/// Suspends the process for `time`.
 pub fn sleep(time: Duration) {
     backend::sleep(time);
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the kernel is told about a mapping without changing what is in it: madvise, mlock, msync.
+//! Advice, locking and synchronisation of mappings: madvise(2), mlock(2) and msync(2).
 
 use super::{Mapping, backend};
 use crate::backend::number;
-use crate::errno::{During, Result};
+use crate::errno::{Context, Result};
 
-/// What madvise(2) is told. Numbers differ between architectures.
+/// Advice of madvise(2). Architectures use different numbers for the same advice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[allow(missing_docs)]
@@ -32,40 +32,40 @@ pub enum Advice {
 }
 
 impl Mapping {
-    /// Tells the kernel what to expect of it.
+    /// Gives the kernel advice about the mapping.
     ///
     /// # Errors
-    /// What madvise(2) says.
+    /// Fails as madvise(2).
     pub fn advise(&self, advice: Advice) -> Result<()> {
-        // SAFETY: the range is this mapping's own; what is in it may change, as in any memory that is shared.
+        // SAFETY: the range is this mapping's own; its content may change, as in any shared memory.
         unsafe { backend::advise(self.at, self.len, advice.number()) }
-            .during(|| format!("advise {advice:?} of {} bytes at {:#x}", self.len, self.at))
+            .context(|| format!("advise {advice:?} of {} bytes at {:#x}", self.len, self.at))
     }
 
-    /// Keeps it in memory.
+    /// Locks the mapping in memory.
     ///
     /// # Errors
-    /// What mlock(2) says.
+    /// Fails as mlock(2).
     pub fn lock(&self) -> Result<()> {
         // SAFETY: the range is this mapping's own.
         unsafe { backend::lock(self.at, self.len) }
-            .during(|| format!("lock {} bytes at {:#x}", self.len, self.at))
+            .context(|| format!("lock {} bytes at {:#x}", self.len, self.at))
     }
 
-    /// Undoes [`Mapping::lock`].
+    /// Unlocks the mapping.
     ///
     /// # Errors
-    /// What munlock(2) says.
+    /// Fails as munlock(2).
     pub fn unlock(&self) -> Result<()> {
         // SAFETY: the range is this mapping's own.
         unsafe { backend::unlock(self.at, self.len) }
-            .during(|| format!("unlock {} bytes at {:#x}", self.len, self.at))
+            .context(|| format!("unlock {} bytes at {:#x}", self.len, self.at))
     }
 
-    /// Writes what is in it to its file, and waits for that if `wait`.
+    /// Writes changes to the file, and waits for completion if `wait` is true.
     ///
     /// # Errors
-    /// What msync(2) says.
+    /// Fails as msync(2).
     pub fn sync(&self, wait: bool) -> Result<()> {
         let flags = match wait {
             true => number!(MS_SYNC),
@@ -73,7 +73,7 @@ impl Mapping {
         };
         // SAFETY: the range is this mapping's own.
         unsafe { backend::sync(self.at, self.len, flags) }
-            .during(|| format!("sync {} bytes at {:#x}, wait: {wait}", self.len, self.at))
+            .context(|| format!("sync {} bytes at {:#x}, wait: {wait}", self.len, self.at))
     }
 }
 

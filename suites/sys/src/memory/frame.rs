@@ -11,7 +11,7 @@ impl Mapping {
     /// without CAP_SYS_ADMIN.
     ///
     /// # Errors
-    /// What open(2) or pread(2) says about `/proc/self/pagemap`.
+    /// Fails as open(2) or pread(2) on `/proc/self/pagemap`.
     pub fn frame(&self, offset: usize) -> Result<Option<u64>> {
         self.check(offset, 1);
         let pagemap = Fd::open("/proc/self/pagemap", OpenFlags::READ)?;

@@ -1,58 +1,61 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Mappings at addresses of one's choice.
+//! Mappings at chosen addresses, and mappings that are moved.
 
 use super::{Mapping, Prot, backend};
-use crate::errno::{During, Result};
+use crate::errno::{Context, Result};
 use crate::file::Fd;
 use crate::memory::Sharing;
 
 impl Mapping {
-    /// Memory of this process that may not be touched, to put something in its place. Its address is `residue` modulo
-    /// `period`, both whole pages and `period` a power of two.
+    /// Reserves `len` bytes of address space at an address that is `residue` modulo `period`. Both are multiples of the
+    /// page size, and `period` is a power of two. The range has no access rights; another mapping can replace it.
     ///
     /// # Errors
-    /// What mmap(2) says.
+    /// Fails as mmap(2).
     pub fn room_at(len: usize, residue: u64, period: u64) -> Result<Mapping> {
-        let room = Mapping::anonymous(len + period as usize, Prot::None)?;
-        let behind = residue.wrapping_sub(room.at) % period;
-        let (_, rest) = room.split(behind as usize);
+        let reserved = Mapping::anonymous(len + period as usize, Prot::None)?;
+        let skipped = residue.wrapping_sub(reserved.at) % period;
+        let (_, rest) = reserved.split(skipped as usize);
         Ok(rest.split(len).0)
     }
 
-    /// Moves its first `len` bytes to where `place` is, which is at least as long; what was behind them is unmapped.
+    /// Moves the first `len` bytes to the address of `place`, which is at least as long, and unmaps the rest.
     ///
     /// # Errors
-    /// What mremap(2) says. It is then where it was, but nothing is in `place` any more.
+    /// Fails as mremap(2). The mapping is unchanged then, but `place` is lost.
     pub fn move_to(&mut self, place: Mapping, len: usize) -> Result<()> {
         assert!(
             len > 0 && len <= self.len && len <= place.len,
-            "move {len} bytes"
+            "cannot move {len} of {} bytes to {} bytes",
+            self.len,
+            place.len
         );
         let (place, _) = place.split(len);
         let to = std::mem::ManuallyDrop::new(place).at;
         // SAFETY: both ranges are mappings of this process that nothing points into, and `place` ends here.
         unsafe { backend::remap_to(self.at, self.len, len, to) }
-            .during(|| format!("move {} bytes at {:#x} to {to:#x}", self.len, self.at))?;
+            .context(|| format!("move {} bytes at {:#x} to {to:#x}", self.len, self.at))?;
         self.at = to;
         self.len = len;
         Ok(())
     }
 
-    /// Moves what is in it elsewhere and keeps the mapping itself, with nothing in it (MREMAP_DONTUNMAP).
+    /// Moves the pages to a new mapping and keeps this mapping without them (`MREMAP_DONTUNMAP`).
     ///
     /// # Errors
-    /// What mremap(2) says.
+    /// Fails as mremap(2).
     pub fn leave(&self) -> Result<Mapping> {
-        // SAFETY: the range is this mapping's own, and the new one is where nothing was.
+        // SAFETY: the range is this mapping's own, and the new one uses free address space.
         unsafe { backend::remap_leaving(self.at, self.len) }
             .map(|at| Mapping { at, len: self.len })
-            .during(|| format!("move {} bytes out of {:#x}", self.len, self.at))
+            .context(|| format!("move {} bytes out of {:#x}", self.len, self.at))
     }
 
-    /// Maps `len` bytes of `fd` at an address that is `residue` modulo `period`.
+    /// Maps `len` bytes of `fd` from byte `offset`, at an address that is `residue` modulo `period` (see
+    /// [`Mapping::room_at`]).
     ///
     /// # Errors
-    /// What mmap(2) says.
+    /// Fails as mmap(2).
     pub fn of_at(
         fd: &Fd,
         offset: u64,
@@ -71,7 +74,7 @@ mod tests {
     use crate::{memfd, page_size};
 
     #[test]
-    fn a_mapping_goes_where_it_is_told() {
+    fn a_mapping_gets_the_chosen_address() {
         let page = page_size();
         let file = memfd("moves", 4 * page as u64).unwrap();
         let (page64, period) = (page as u64, 64 * page as u64);

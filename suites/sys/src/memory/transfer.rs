@@ -1,32 +1,33 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A mapping as the buffer of read(2) and write(2).
+//! Mappings as buffers of read(2) and write(2).
 
 use super::{Mapping, backend};
-use crate::errno::{During, Errno, Result};
+use crate::errno::{Context, Errno, Result};
 use crate::file::Fd;
 
 impl Mapping {
-    /// Has the kernel write `len` bytes from byte `offset` to `fd`: at byte `to` of it, or where it is.
+    /// Writes `len` bytes of the mapping, from byte `offset`, to `fd`: at byte `to`, or at the file position.
     ///
     /// # Errors
-    /// What write(2) or pwrite(2) says; `EIO` where not all was taken.
+    /// Fails as write(2) or pwrite(2), and with `EIO` if only a part is written.
     pub fn write_to(&self, offset: usize, len: usize, fd: &Fd, to: Option<u64>) -> Result<()> {
         self.check(offset, len);
         let at = self.at + offset as u64;
-        // SAFETY: bounds are checked, and the kernel only looks at the bytes.
+        // SAFETY: bounds are checked, and the kernel only reads the bytes.
         let done = unsafe {
             match to {
                 None => backend::write_from(fd.number(), at, len),
                 Some(to) => backend::pwrite_from(fd.number(), at, len, to),
             }
         };
-        whole(done, len).during(|| format!("write {len} bytes of a mapping to {fd:?} at {to:?}"))
+        require_all(done, len)
+            .context(|| format!("write {len} bytes of a mapping to {fd:?} at {to:?}"))
     }
 
-    /// Has the kernel read `len` bytes of `fd`, from byte `from` of it or where it is, to byte `offset`.
+    /// Reads `len` bytes of `fd`, from byte `from` or from the file position, to byte `offset` of the mapping.
     ///
     /// # Errors
-    /// What read(2) or pread(2) says; `EIO` where less came.
+    /// Fails as read(2) or pread(2), and with `EIO` if fewer bytes are read.
     pub fn read_from(&self, offset: usize, len: usize, fd: &Fd, from: Option<u64>) -> Result<()> {
         self.check(offset, len);
         let at = self.at + offset as u64;
@@ -37,11 +38,15 @@ impl Mapping {
                 Some(from) => backend::pread_into(fd.number(), at, len, from),
             }
         };
-        whole(done, len).during(|| format!("read {len} bytes of {fd:?} at {from:?} to a mapping"))
+        require_all(done, len)
+            .context(|| format!("read {len} bytes of {fd:?} at {from:?} to a mapping"))
     }
 }
 
-fn whole(done: std::result::Result<usize, Errno>, len: usize) -> std::result::Result<(), Errno> {
+fn require_all(
+    done: std::result::Result<usize, Errno>,
+    len: usize,
+) -> std::result::Result<(), Errno> {
     match done? {
         n if n == len => Ok(()),
         _ => Err(Errno::EIO),

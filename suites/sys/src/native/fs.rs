@@ -1,40 +1,40 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Paths and mounts.
 
-use super::{Answer, answer, c_text, of_io};
+use super::{SysResult, c_string, check, errno_of};
 use crate::fs::MountFlags;
 
 pub(crate) fn is_there(path: &str) -> bool {
     std::fs::symlink_metadata(path).is_ok()
 }
 
-pub(crate) fn list_dir(path: &str) -> Answer<Vec<String>> {
-    let entries = std::fs::read_dir(path).map_err(|error| of_io(&error))?;
+pub(crate) fn list_dir(path: &str) -> SysResult<Vec<String>> {
+    let entries = std::fs::read_dir(path).map_err(|error| errno_of(&error))?;
     entries
         .map(|entry| match entry {
             Ok(entry) => Ok(entry.file_name().to_string_lossy().into_owned()),
-            Err(error) => Err(of_io(&error)),
+            Err(error) => Err(errno_of(&error)),
         })
         .collect()
 }
 
-pub(crate) fn make_dir(path: &str) -> Answer<()> {
-    std::fs::create_dir_all(path).map_err(|error| of_io(&error))
+pub(crate) fn make_dir(path: &str) -> SysResult<()> {
+    std::fs::create_dir_all(path).map_err(|error| errno_of(&error))
 }
 
-pub(crate) fn remove_file(path: &str) -> Answer<()> {
-    std::fs::remove_file(path).map_err(|error| of_io(&error))
+pub(crate) fn remove_file(path: &str) -> SysResult<()> {
+    std::fs::remove_file(path).map_err(|error| errno_of(&error))
 }
 
-pub(crate) fn remove_dir(path: &str) -> Answer<()> {
-    std::fs::remove_dir(path).map_err(|error| of_io(&error))
+pub(crate) fn remove_dir(path: &str) -> SysResult<()> {
+    std::fs::remove_dir(path).map_err(|error| errno_of(&error))
 }
 
-pub(crate) fn make_char_device(path: &str, major: u32, minor: u32) -> Answer<()> {
-    let path = c_text(path)?;
+pub(crate) fn make_char_device(path: &str, major: u32, minor: u32) -> SysResult<()> {
+    let path = c_string(path)?;
     let mode = libc::S_IFCHR | 0o600;
     // SAFETY: `path` ends in a NUL and outlives the call.
-    answer(unsafe { libc::mknod(path.as_ptr(), mode, libc::makedev(major, minor)) }).map(drop)
+    check(unsafe { libc::mknod(path.as_ptr(), mode, libc::makedev(major, minor)) }).map(drop)
 }
 
 pub(crate) fn mount(
@@ -43,10 +43,15 @@ pub(crate) fn mount(
     kind: &str,
     flags: MountFlags,
     data: &str,
-) -> Answer<()> {
-    let (source, at, kind, data) = (c_text(source)?, c_text(at)?, c_text(kind)?, c_text(data)?);
-    // SAFETY: all four texts end in a NUL and outlive the call.
-    answer(unsafe {
+) -> SysResult<()> {
+    let (source, at, kind, data) = (
+        c_string(source)?,
+        c_string(at)?,
+        c_string(kind)?,
+        c_string(data)?,
+    );
+    // SAFETY: all four strings end in a NUL and outlive the call.
+    check(unsafe {
         libc::mount(
             source.as_ptr(),
             at.as_ptr(),
@@ -58,14 +63,14 @@ pub(crate) fn mount(
     .map(drop)
 }
 
-pub(crate) fn unmount(at: &str) -> Answer<()> {
-    let at = c_text(at)?;
+pub(crate) fn unmount(at: &str) -> SysResult<()> {
+    let at = c_string(at)?;
     // SAFETY: `at` ends in a NUL and outlives the call.
-    answer(unsafe { libc::umount2(at.as_ptr(), libc::MNT_DETACH) }).map(drop)
+    check(unsafe { libc::umount2(at.as_ptr(), libc::MNT_DETACH) }).map(drop)
 }
 
-pub(crate) fn memfd(name: &str) -> Answer<i32> {
-    let name = c_text(name)?;
+pub(crate) fn memfd(name: &str) -> SysResult<i32> {
+    let name = c_string(name)?;
     // SAFETY: `name` ends in a NUL and outlives the call.
-    answer(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) }).map(|fd| fd as i32)
+    check(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) }).map(|fd| fd as i32)
 }

@@ -3,20 +3,20 @@
 
 use std::ffi::{CStr, c_char};
 
-use super::{Answer, answer};
+use super::{SysResult, check};
 
-pub(crate) fn uname() -> Answer<(String, String)> {
+pub(crate) fn uname() -> SysResult<(String, String)> {
     // SAFETY: an all-zero utsname is valid, and the call fills it in.
     let mut names: libc::utsname = unsafe { std::mem::zeroed() };
     // SAFETY: `names` outlives the call.
-    answer(unsafe { libc::uname(&mut names) })?;
-    Ok((text(&names.release), text(&names.machine)))
+    check(unsafe { libc::uname(&mut names) })?;
+    Ok((string(&names.release), string(&names.machine)))
 }
 
-fn text(field: &[c_char]) -> String {
+fn string(field: &[c_char]) -> String {
     let bytes: Vec<u8> = field.iter().map(|&c| c as u8).collect();
     CStr::from_bytes_until_nul(&bytes)
-        .map(|text| text.to_string_lossy().into_owned())
+        .map(|string| string.to_string_lossy().into_owned())
         .unwrap_or_default()
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn sync() {
     unsafe { libc::sync() };
 }
 
-pub(crate) fn restart() -> Answer<()> {
+pub(crate) fn restart() -> SysResult<()> {
     // SAFETY: no memory is passed.
-    answer(unsafe { libc::reboot(libc::RB_AUTOBOOT) }).map(drop)
+    check(unsafe { libc::reboot(libc::RB_AUTOBOOT) }).map(drop)
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The backend for machines that rustc knows: Linux through libc, and std where it offers the same without `unsafe`.
+//! Backend for machines with a code generator in rustc. It calls Linux through libc, or std where std provides the same
+//! function without `unsafe`.
 //!
-//! Only scalars, slices and the interface's own plain types come in and go out; errors are bare numbers, to which the
-//! interface puts words.
+//! Arguments and results are scalars, slices and plain types of this crate. Errors are bare numbers; the interface adds
+//! the failed action.
 
 pub(crate) mod file;
 pub(crate) mod fs;
@@ -17,7 +18,7 @@ use std::ffi::CString;
 
 use crate::errno::Errno;
 
-/// The value that C gives to the name.
+/// Returns the value of a C constant.
 macro_rules! number {
     ($name:ident) => {
         libc::$name
@@ -25,38 +26,38 @@ macro_rules! number {
 }
 pub(crate) use number;
 
-/// The answer of a system call: its value, or the number in `errno`.
-type Answer<T> = Result<T, Errno>;
+/// Result of a system call: its value or its error number.
+type SysResult<T> = Result<T, Errno>;
 
-/// The error of the call that just failed.
+/// Returns the error number of the last failed call.
 fn last_errno() -> Errno {
-    of_io(&std::io::Error::last_os_error())
+    errno_of(&std::io::Error::last_os_error())
 }
 
-/// The number in an error of std.
-fn of_io(error: &std::io::Error) -> Errno {
+/// Returns the error number of an error of std.
+fn errno_of(error: &std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
-/// -1 is an error, anything else the value.
-fn answer(value: impl Into<i64>) -> Answer<i64> {
+/// Checks the return value of a system call: -1 is an error.
+fn check(value: impl Into<i64>) -> SysResult<i64> {
     match value.into() {
         -1 => Err(last_errno()),
         value => Ok(value),
     }
 }
 
-/// Makes the call again for as long as a signal interrupts it.
-fn uninterrupted(mut call: impl FnMut() -> isize) -> Answer<usize> {
+/// Repeats the call while it fails with EINTR.
+fn retry_interrupted(mut call: impl FnMut() -> isize) -> SysResult<usize> {
     loop {
-        match answer(call() as i64) {
+        match check(call() as i64) {
             Err(Errno::EINTR) => {}
             other => return other.map(|n| n as usize),
         }
     }
 }
 
-/// Text as C wants it.
-fn c_text(text: &str) -> Answer<CString> {
+/// Converts a string to a C string.
+fn c_string(text: &str) -> SysResult<CString> {
     CString::new(text).map_err(|_| Errno::EINVAL)
 }

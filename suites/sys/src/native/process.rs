@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Processes.
 
-use super::{Answer, answer, c_text, last_errno, uninterrupted};
+use super::{SysResult, c_string, check, last_errno, retry_interrupted};
 use crate::errno::Errno;
 use crate::process::{Ended, Signal};
 
@@ -15,21 +15,21 @@ pub(crate) fn own_pid() -> i32 {
     std::process::id() as i32
 }
 
-pub(crate) fn fork() -> Answer<i32> {
-    // SAFETY: the programs of the guest have one thread, so no lock can be left held in the child.
-    answer(unsafe { libc::fork() }).map(|pid| pid as i32)
+pub(crate) fn fork() -> SysResult<i32> {
+    // SAFETY: the guest's programs have a single thread, so the child cannot inherit a lock held by another thread.
+    check(unsafe { libc::fork() }).map(|pid| pid as i32)
 }
 
-pub(crate) fn exec(path: &str, args: &[&str]) -> Answer<()> {
-    let path = c_text(path)?;
+pub(crate) fn exec(path: &str, args: &[&str]) -> SysResult<()> {
+    let path = c_string(path)?;
     let args = args
         .iter()
-        .map(|arg| c_text(arg))
-        .collect::<Answer<Vec<_>>>()?;
+        .map(|arg| c_string(arg))
+        .collect::<SysResult<Vec<_>>>()?;
     let mut argv: Vec<*const libc::c_char> = args.iter().map(|arg| arg.as_ptr()).collect();
     argv.push(std::ptr::null());
     let environment = [std::ptr::null::<libc::c_char>()];
-    // SAFETY: every text ends in a NUL, both lists end in a null pointer, and all of them outlive the call.
+    // SAFETY: every string ends in a NUL, both lists end in a null pointer, and all of them outlive the call.
     unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), environment.as_ptr()) };
     Err(last_errno())
 }
@@ -39,12 +39,12 @@ pub(crate) fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Waits for `pid` (-1: any child); `None` where none has ended and `block` is false.
-pub(crate) fn wait(pid: i32, block: bool) -> Answer<Option<(i32, Ended)>> {
+/// Waits for `pid`, or for any child if `pid` is -1. Returns `None` if `block` is false and none has ended.
+pub(crate) fn wait(pid: i32, block: bool) -> SysResult<Option<(i32, Ended)>> {
     let mut status = 0;
     let flags = if block { 0 } else { libc::WNOHANG };
     // SAFETY: `status` outlives the call.
-    let ended = uninterrupted(|| unsafe { libc::waitpid(pid, &mut status, flags) as isize })?;
+    let ended = retry_interrupted(|| unsafe { libc::waitpid(pid, &mut status, flags) as isize })?;
     let how = if libc::WIFSIGNALED(status) {
         Ended::Signal(Signal::of_number(libc::WTERMSIG(status)))
     } else {
@@ -53,49 +53,49 @@ pub(crate) fn wait(pid: i32, block: bool) -> Answer<Option<(i32, Ended)>> {
     Ok((ended != 0).then_some((ended as i32, how)))
 }
 
-pub(crate) fn kill(pid: i32, signal: Signal) -> Answer<()> {
+pub(crate) fn kill(pid: i32, signal: Signal) -> SysResult<()> {
     // SAFETY: no memory is passed.
-    answer(unsafe { libc::kill(pid, signal.number()) }).map(drop)
+    check(unsafe { libc::kill(pid, signal.number()) }).map(drop)
 }
 
-pub(crate) fn new_session() -> Answer<()> {
+pub(crate) fn new_session() -> SysResult<()> {
     // SAFETY: no memory is passed.
-    answer(unsafe { libc::setsid() }).map(drop)
+    check(unsafe { libc::setsid() }).map(drop)
 }
 
-pub(crate) fn die_with_parent() -> Answer<()> {
+pub(crate) fn die_with_parent() -> SysResult<()> {
     // SAFETY: no memory is passed.
-    answer(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) }).map(drop)
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) }).map(drop)
 }
 
-pub(crate) fn name_process(name: &str) -> Answer<()> {
-    let name = c_text(name)?;
+pub(crate) fn name_process(name: &str) -> SysResult<()> {
+    let name = c_string(name)?;
     // SAFETY: `name` ends in a NUL and outlives the call.
-    answer(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) }).map(drop)
+    check(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) }).map(drop)
 }
 
-pub(crate) fn replace_stdio(fds: &[i32]) -> Answer<()> {
-    // First out of the way of each other, then to their places.
+pub(crate) fn replace_stdio(fds: &[i32]) -> SysResult<()> {
+    // Duplicate to high numbers first, so that no descriptor is overwritten before it is copied.
     let floor = fds.len() as i32;
     let copies = fds
         .iter()
         // SAFETY: no memory is passed.
-        .map(|&fd| answer(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, floor) }))
-        .collect::<Answer<Vec<_>>>()?;
+        .map(|&fd| check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, floor) }))
+        .collect::<SysResult<Vec<_>>>()?;
     for (place, copy) in copies.iter().enumerate() {
         // SAFETY: no memory is passed.
-        answer(unsafe { libc::dup2(*copy as i32, place as i32) })?;
+        check(unsafe { libc::dup2(*copy as i32, place as i32) })?;
     }
     Ok(())
 }
 
-pub(crate) fn become_nobody(id: u32) -> Answer<()> {
-    // SAFETY: no group is passed, so the null pointer is not looked at.
-    answer(unsafe { libc::setgroups(0, std::ptr::null()) })?;
+pub(crate) fn become_nobody(id: u32) -> SysResult<()> {
+    // SAFETY: the list of groups is empty, so the null pointer is not read.
+    check(unsafe { libc::setgroups(0, std::ptr::null()) })?;
     // SAFETY: no memory is passed.
-    answer(unsafe { libc::setresgid(id, id, id) })?;
+    check(unsafe { libc::setresgid(id, id, id) })?;
     // SAFETY: no memory is passed.
-    answer(unsafe { libc::setresuid(id, id, id) })?;
+    check(unsafe { libc::setresuid(id, id, id) })?;
     // SAFETY: no memory is passed.
     match unsafe { libc::geteuid() } {
         uid if uid == id => Ok(()),
@@ -103,14 +103,15 @@ pub(crate) fn become_nobody(id: u32) -> Answer<()> {
     }
 }
 
-/// struct __user_cap_header_struct of include/uapi/linux/capability.h.
+/// `struct __user_cap_header_struct` of include/uapi/linux/capability.h.
 #[repr(C)]
 struct CapabilityHeader {
     version: u32,
     pid: i32,
 }
 
-/// struct __user_cap_data_struct there; the second of two is for capabilities from 32 on.
+/// `struct __user_cap_data_struct` of include/uapi/linux/capability.h. The first holds capabilities 0 to 31, the second
+/// those from 32 on.
 #[repr(C)]
 #[derive(Default)]
 struct CapabilityData {
@@ -119,40 +120,40 @@ struct CapabilityData {
     inheritable: u32,
 }
 
-/// `_LINUX_CAPABILITY_VERSION_3` there.
+/// `_LINUX_CAPABILITY_VERSION_3` of include/uapi/linux/capability.h.
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
 
-/// `CAP_IPC_LOCK` there.
+/// Bit of `CAP_IPC_LOCK` (include/uapi/linux/capability.h).
 const IPC_LOCK: u32 = 1 << 14;
 
-pub(crate) fn limit_locked_memory(bytes: u64) -> Answer<()> {
+pub(crate) fn limit_locked_memory(bytes: u64) -> SysResult<()> {
     let limit = libc::rlimit64 {
         rlim_cur: bytes,
         rlim_max: bytes,
     };
     // SAFETY: `limit` outlives the call.
-    answer(unsafe { libc::setrlimit64(libc::RLIMIT_MEMLOCK, &limit) })?;
+    check(unsafe { libc::setrlimit64(libc::RLIMIT_MEMLOCK, &limit) })?;
     let mut header = CapabilityHeader {
         version: CAPABILITY_VERSION,
         pid: 0,
     };
     let mut data: [CapabilityData; 2] = Default::default();
-    // SAFETY: this version writes two of `data`, and `header` only where it does not know the version.
-    answer(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, &raw mut data) })?;
+    // SAFETY: version 3 writes two elements of `data`. The kernel writes to `header` only if it rejects the version.
+    check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, &raw mut data) })?;
     data[0].effective &= !IPC_LOCK;
     data[0].permitted &= !IPC_LOCK;
-    // SAFETY: as above, and nothing is written.
-    answer(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, &raw const data) }).map(drop)
+    // SAFETY: as above, but `data` is only read.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, &raw const data) }).map(drop)
 }
 
 #[cfg(target_arch = "arm")]
-pub(crate) fn let_data_be_data() -> Answer<()> {
-    // All ones: tell the value and change nothing.
+pub(crate) fn let_data_be_data() -> SysResult<()> {
+    // All ones: return the current value without changing it.
     // SAFETY: no memory is passed.
-    let now = answer(unsafe { libc::personality(0xffff_ffff) })?;
+    let now = check(unsafe { libc::personality(0xffff_ffff) })?;
     let without = now as libc::c_ulong & !(libc::READ_IMPLIES_EXEC as libc::c_ulong);
     // SAFETY: no memory is passed.
-    answer(unsafe { libc::personality(without) }).map(drop)
+    check(unsafe { libc::personality(without) }).map(drop)
 }
 
 pub(crate) fn yield_now() {

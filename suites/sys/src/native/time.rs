@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The clock.
+//! Monotonic clock.
 
 use std::time::Duration;
 
-/// Nanoseconds of CLOCK_MONOTONIC.
+/// Returns the time of CLOCK_MONOTONIC in nanoseconds.
 pub(crate) fn now() -> u64 {
     let mut time = timespec(Duration::ZERO);
     // SAFETY: `time` outlives the call, which cannot fail for this clock.
@@ -15,7 +15,7 @@ pub(crate) fn sleep(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// A duration as the kernel wants it.
+/// Converts a duration to the kernel's format.
 pub(super) fn timespec(time: Duration) -> libc::timespec {
     libc::timespec {
         tv_sec: time.as_secs() as libc::time_t,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the runtime offers: the functions of `images/wasm`, which are documented there.
+//! Functions of the runtime, defined in `images/wasm`.
 //!
-//! A result that can be an error is an `i64` for [`super::answer`]. `*const c_char` is a text with a NUL behind it;
-//! `into` and `room` are a buffer and its length in bytes. `at` is an address of the machine.
+//! An `i64` result can be a negative error number; [`super::check`] converts it. A `*const c_char` points to a string
+//! that ends in a NUL. `into` and `room` are a buffer and its length in bytes. `at` is an address of the machine.
 
 use std::ffi::c_char;
 
@@ -16,15 +16,15 @@ unsafe extern "C" {
     pub(super) fn pwrite(fd: i32, bytes: *const u8, len: usize, offset: u64) -> i64;
     pub(super) safe fn fsync(fd: i32) -> i64;
     pub(super) safe fn ftruncate(fd: i32, size: u64) -> i64;
-    /// The end to read from in the upper half, the end to write to in the lower.
+    /// Returns the read end in the upper half and the write end in the lower half.
     pub(super) safe fn pipe() -> i64;
-    /// `ready` has a byte for each descriptor: bit 0 if it is readable, bit 1 if it is hung up.
+    /// Fills `ready`, one byte for each descriptor: bit 0 means readable, bit 1 means hung up.
     pub(super) fn poll(fds: *const i32, count: usize, millis: i32, ready: *mut u8) -> i64;
     pub(super) safe fn make_raw(fd: i32) -> i64;
     pub(super) safe fn drain(fd: i32) -> i64;
-    /// A copy of a descriptor with a number of `floor` or more.
+    /// Returns a copy of the descriptor, with a number of `floor` or higher.
     pub(super) safe fn duplicate(fd: i32, floor: i32) -> i64;
-    /// Makes `place` a copy of `fd`.
+    /// Copies `fd` to the descriptor `place`.
     pub(super) safe fn dup2(fd: i32, place: i32) -> i64;
 
     pub(super) fn is_there(path: *const c_char) -> i32;
@@ -40,18 +40,18 @@ unsafe extern "C" {
         flags: u32,
         data: *const c_char,
     ) -> i64;
-    /// At once, whoever still uses it.
+    /// Detaches the mount immediately, even if it is in use.
     pub(super) fn unmount(at: *const c_char) -> i64;
     pub(super) fn memfd(name: *const c_char) -> i64;
 
-    /// Release and machine.
+    /// Writes two strings: release and machine.
     pub(super) fn uname(into: *mut u8, room: usize) -> i64;
     pub(super) safe fn page_size() -> usize;
     pub(super) safe fn big_endian() -> i32;
     pub(super) safe fn sync();
     pub(super) safe fn restart() -> i64;
 
-    /// Without a descriptor (-1) memory of this process. An address other than 0 is where, whatever is there.
+    /// Maps a file, or anonymous memory if `fd` is -1. If `at` is not 0, the mapping replaces whatever is mapped there.
     pub(super) fn map(at: u64, len: usize, prot: i32, sharing: i32, fd: i32, offset: u64) -> i64;
     pub(super) fn unmap(at: u64, len: usize) -> i64;
     pub(super) fn remap(at: u64, old: usize, new: usize) -> i64;
@@ -85,35 +85,37 @@ unsafe extern "C" {
     pub(super) fn futex_requeue(at: u64, to: u64, count: u32) -> i64;
     pub(super) fn robust_list(entry: u64, to_futex: usize) -> i64;
 
-    /// Words to a cache oracle: `crate::oracle`.
+    /// Instructions for the cache oracle; see `crate::oracle`.
     pub(super) safe fn oracle_open(id: u32);
     pub(super) safe fn oracle_close();
     pub(super) fn oracle_known(at: u64, physical: u64);
 
-    /// How many bytes were read or written, of a process that is not this one.
+    /// Reads memory of another process, and returns the number of bytes read.
     pub(super) fn read_memory(pid: i32, at: u64, into: *mut u8, room: usize) -> i64;
+    /// Writes memory of another process, and returns the number of bytes written.
     pub(super) fn write_memory(pid: i32, at: u64, bytes: *const u8, len: usize) -> i64;
-    /// Stops a process.
+    /// Attaches to a process by ptrace(2), and stops it.
     pub(super) safe fn attach(pid: i32) -> i64;
     pub(super) safe fn detach(pid: i32) -> i64;
-    /// Bytes in a word of the machine, which is what these read and write.
-    pub(super) safe fn word() -> usize;
+    /// Returns the size of a machine word in bytes. `peek` and `poke` transfer one word.
+    pub(super) safe fn word_size() -> usize;
     pub(super) fn peek(pid: i32, at: u64, into: *mut u8) -> i64;
     pub(super) fn poke(pid: i32, at: u64, bytes: *const u8) -> i64;
 
     pub(super) fn args(into: *mut u8, room: usize) -> i64;
     pub(super) safe fn own_pid() -> i32;
     pub(super) safe fn fork() -> i64;
-    /// `args` are `count` texts, one behind the other.
+    /// Executes a program. `args` points to `count` strings, one after the other.
     pub(super) fn exec(path: *const c_char, args: *const u8, count: usize) -> i64;
     pub(super) safe fn exit(code: i32) -> !;
-    /// The process in the upper half, in the lower its exit status, or its signal and bit 8; 0 where none has ended.
+    /// Waits for a process. Returns its ID in the upper half, and in the lower half its exit status, or its signal with
+    /// bit 8 set. Returns 0 if no process has ended.
     pub(super) safe fn wait(pid: i32, block: i32) -> i64;
     pub(super) safe fn kill(pid: i32, signal: i32) -> i64;
     pub(super) safe fn new_session() -> i64;
     pub(super) safe fn die_with_parent() -> i64;
     pub(super) fn name_process(name: *const c_char) -> i64;
-    /// User and group `id`, no other group.
+    /// Switches to user and group `id`, and leaves all supplementary groups.
     pub(super) safe fn become_user(id: u32) -> i64;
     pub(super) safe fn limit_locked_memory(bytes: u64) -> i64;
     pub(super) safe fn yield_now();

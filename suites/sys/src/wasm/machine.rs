@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The machine as a whole.
 
-use super::{Answer, answer, imports, texts};
+use super::{SysResult, check, imports, read_strings};
 use crate::errno::Errno;
 
-pub(crate) fn uname() -> Answer<(String, String)> {
-    // SAFETY: the buffer is as long as said.
-    let names = texts(|into, room| unsafe { imports::uname(into, room) })?;
+pub(crate) fn uname() -> SysResult<(String, String)> {
+    // SAFETY: the buffer has the given length.
+    let names = read_strings(|into, room| unsafe { imports::uname(into, room) })?;
     let [release, machine] = names.try_into().map_err(|_| Errno::EIO)?;
     Ok((release, machine))
 }
@@ -23,6 +23,6 @@ pub(crate) fn sync() {
     imports::sync();
 }
 
-pub(crate) fn restart() -> Answer<()> {
-    answer(imports::restart()).map(drop)
+pub(crate) fn restart() -> SysResult<()> {
+    check(imports::restart()).map(drop)
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The backend for machines that rustc does not know: the program is WebAssembly, made into C, and what it asks of
-//! Linux is answered by a runtime in C (`images/wasm`).
+//! Backend for machines without a code generator in rustc. The program is compiled to WebAssembly and then to C; a
+//! runtime written in C (`images/wasm`) makes its system calls.
 //!
-//! A program in WebAssembly is little-endian and its pointers have 32 bits, whatever the machine is. So numbers go to
-//! the runtime and come back as arguments and results, never through memory; memory carries bytes and texts alone.
-//! Addresses of mappings are the machine's own and mean nothing here: they are numbers of 64 bits, and every access
-//! goes through the runtime. Numbers that differ between machines come from the runtime's C headers: [`number!`].
+//! A WebAssembly program is little-endian and has 32-bit pointers, regardless of the machine. Numbers are therefore
+//! passed to the runtime only as arguments and results; memory passes only bytes and strings. Addresses of mappings are
+//! addresses of the machine. Here they are opaque 64-bit numbers, and every access goes through the runtime. Numbers
+//! that differ between machines come from the runtime's C headers: see [`number!`].
 
 pub(crate) mod file;
 pub(crate) mod fs;
@@ -21,8 +21,8 @@ use std::ffi::CString;
 
 use crate::errno::Errno;
 
-/// The value that C gives to the name: a call of the runtime's function of the same name. One that the runtime does
-/// not have is an error when the guest is linked.
+/// Returns the value of a C constant, by calling the runtime's function of the same name. If the runtime has no such
+/// function, linking the guest fails.
 macro_rules! number {
     ($name:ident) => {{
         #[allow(unsafe_code)]
@@ -35,36 +35,36 @@ macro_rules! number {
 }
 pub(crate) use number;
 
-/// The answer of a system call: its value, or the number in `errno`.
-type Answer<T> = Result<T, Errno>;
+/// Result of a system call: its value or its error number.
+type SysResult<T> = Result<T, Errno>;
 
-/// What the runtime gives back, apart: as from a system call of Linux itself, the last page of numbers is errors.
-fn answer(value: i64) -> Answer<i64> {
+/// Checks a result of the runtime. As in the kernel's own system calls, values from -4095 to -1 are error numbers.
+fn check(value: i64) -> SysResult<i64> {
     match value {
         -4095..=-1 => Err(Errno::from_raw(-value as i32)),
         value => Ok(value),
     }
 }
 
-/// Text as C wants it.
-fn c_text(text: &str) -> Answer<CString> {
+/// Converts a string to a C string.
+fn c_string(text: &str) -> SysResult<CString> {
     CString::new(text).map_err(|_| Errno::EINVAL)
 }
 
-/// The texts that `ask` writes into a buffer of the length given, each with a NUL behind it. It answers how many bytes
-/// there are, also where the buffer is too short for them.
-fn texts(mut ask: impl FnMut(*mut u8, usize) -> i64) -> Answer<Vec<String>> {
+/// Returns the strings that `read` writes into a buffer of the given length, each followed by a NUL. `read` returns
+/// their total length, even if the buffer is too short.
+fn read_strings(mut read: impl FnMut(*mut u8, usize) -> i64) -> SysResult<Vec<String>> {
     let mut bytes = vec![0; 1024];
     loop {
-        let len = answer(ask(bytes.as_mut_ptr(), bytes.len()))? as usize;
+        let len = check(read(bytes.as_mut_ptr(), bytes.len()))? as usize;
         if len <= bytes.len() {
             bytes.truncate(len);
             break;
         }
         bytes.resize(len, 0);
     }
-    let ended = bytes.split_inclusive(|&byte| byte == 0);
-    Ok(ended
-        .map(|text| String::from_utf8_lossy(&text[..text.len() - 1]).into_owned())
+    let strings = bytes.split_inclusive(|&byte| byte == 0);
+    Ok(strings
+        .map(|string| String::from_utf8_lossy(&string[..string.len() - 1]).into_owned())
         .collect())
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The clock.
+//! Monotonic clock.
 
 use std::time::Duration;
 
 use super::imports;
 
-/// Nanoseconds of CLOCK_MONOTONIC.
+/// Returns the time of CLOCK_MONOTONIC in nanoseconds.
 pub(crate) fn now() -> u64 {
     imports::now()
 }
