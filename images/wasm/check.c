@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * What went wrong somewhere before, checked at every start: a guest that counts wrongly would blame the kernel. It
- * takes microseconds. Everything is volatile, so that it is the program that counts and not the compiler.
+ * Checks at every start for faults that compilers have had before: a guest that computes wrongly would blame the
+ * kernel. The checks take microseconds. Operands are volatile, so that the program computes the results, not the
+ * compiler.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "sys.h"
 
-static void insist(int holds, const char *what)
+static void check(int correct, const char *operation)
 {
-	if (holds)
+	if (correct)
 		return;
-	fprintf(stderr, "the compiler made a program that does not work: %s\n", what);
+	fprintf(stderr, "the C compiler has miscompiled this program: wrong result of %s\n", operation);
 	abort();
 }
 
-/* Numbers lie in linear memory with the lowest byte first, at any address. */
+/* Numbers in linear memory are little-endian, at any address. */
 static void check_byte_order(void)
 {
 	static const u8 expected[] = { 8, 7, 6, 5, 4, 3, 2, 1 };
@@ -32,21 +33,21 @@ static void check_byte_order(void)
 
 	for (at = 0; at < 8; at++) {
 		wasm_rt_memcpy(bytes + at, &eight, sizeof(eight));
-		insist(!memcmp(bytes + at, expected, 8), "order of 8 bytes");
+		check(!memcmp(bytes + at, expected, 8), "storing 8 bytes");
 		wasm_rt_memcpy(&eight_back, bytes + at, sizeof(eight));
-		insist(eight_back == eight, "8 bytes there and back");
+		check(eight_back == eight, "loading 8 bytes");
 		wasm_rt_memcpy(bytes + at, &four, sizeof(four));
-		insist(!memcmp(bytes + at, expected, 4), "order of 4 bytes");
+		check(!memcmp(bytes + at, expected, 4), "storing 4 bytes");
 		wasm_rt_memcpy(&four_back, bytes + at, sizeof(four));
-		insist(four_back == four, "4 bytes there and back");
+		check(four_back == four, "loading 4 bytes");
 		wasm_rt_memcpy(bytes + at, &two, sizeof(two));
-		insist(!memcmp(bytes + at, expected, 2), "order of 2 bytes");
+		check(!memcmp(bytes + at, expected, 2), "storing 2 bytes");
 		wasm_rt_memcpy(&two_back, bytes + at, sizeof(two));
-		insist(two_back == two, "2 bytes there and back");
+		check(two_back == two, "loading 2 bytes");
 		wasm_rt_memcpy(bytes + at, &real_in, sizeof(real_in));
-		insist(!memcmp(bytes + at, one, 8), "order of a double's bytes");
+		check(!memcmp(bytes + at, one, 8), "storing a double");
 		wasm_rt_memcpy(&real_back, bytes + at, sizeof(real_in));
-		insist(real_back == 1.0, "a double there and back");
+		check(real_back == 1.0, "loading a double");
 	}
 }
 
@@ -60,10 +61,10 @@ static void check_copies(void)
 		bytes[i] = i;
 	memmove(bytes + 3, bytes, len);
 	for (i = 0; i < len; i++)
-		insist(bytes[i + 3] == i, "memmove to a place that overlaps");
+		check(bytes[i + 3] == i, "memmove to an overlapping range");
 	memcpy(bytes, bytes + 64, len);
 	for (i = 0; i < len; i++)
-		insist(bytes[i] == i + 64, "memcpy");
+		check(bytes[i] == i + 64, "memcpy");
 }
 
 static void check_arithmetic(void)
@@ -73,13 +74,13 @@ static void check_arithmetic(void)
 	static volatile double real = 1e15;
 	static volatile u32 shift = 33;
 
-	insist(big / small == 0xe0000000, "division of 64 bits");
-	insist(big % small == 0x96543210, "remainder of 64 bits");
-	insist(negative / 1000 == -1000000007, "signed division of 64 bits");
-	insist(big >> shift == 0x7f6e5d4c, "shift of 64 bits");
-	insist(small * small == 0x4b66dc326fb98751, "product of 64 bits");
-	insist((u64)(real / 3) == 333333333333333, "a double to 64 bits");
-	insist((double)small == 4886718345.0, "64 bits to a double");
+	check(big / small == 0xe0000000, "64-bit division");
+	check(big % small == 0x96543210, "64-bit remainder");
+	check(negative / 1000 == -1000000007, "signed 64-bit division");
+	check(big >> shift == 0x7f6e5d4c, "64-bit shift");
+	check(small * small == 0x4b66dc326fb98751, "64-bit multiplication");
+	check((u64)(real / 3) == 333333333333333, "converting a double to 64 bits");
+	check((double)small == 4886718345.0, "converting 64 bits to a double");
 }
 
 void check_compiler(void)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Imports: descriptors. */
+/* Imports: file descriptors. */
 #include <fcntl.h>
 #include <poll.h>
 #include <termios.h>
@@ -9,7 +9,7 @@
 
 u64 IMPORT(open)(SYS, u32 path, u32 flags, u32 mode)
 {
-	return uninterrupted(open(guest_text(sys, path), flags, mode));
+	return retry_interrupted(open(guest_string(sys, path), flags, mode));
 }
 
 void IMPORT(close)(SYS, u32 fd)
@@ -19,32 +19,32 @@ void IMPORT(close)(SYS, u32 fd)
 
 u64 IMPORT(read)(SYS, u32 fd, u32 into, u32 room)
 {
-	return uninterrupted(read(fd, guest_bytes(sys, into, room), room));
+	return retry_interrupted(read(fd, guest_bytes(sys, into, room), room));
 }
 
 u64 IMPORT(pread)(SYS, u32 fd, u32 into, u32 room, u64 offset)
 {
-	return uninterrupted(pread(fd, guest_bytes(sys, into, room), room, offset));
+	return retry_interrupted(pread(fd, guest_bytes(sys, into, room), room, offset));
 }
 
 u64 IMPORT(write)(SYS, u32 fd, u32 bytes, u32 len)
 {
-	return uninterrupted(write(fd, guest_bytes(sys, bytes, len), len));
+	return retry_interrupted(write(fd, guest_bytes(sys, bytes, len), len));
 }
 
 u64 IMPORT(pwrite)(SYS, u32 fd, u32 bytes, u32 len, u64 offset)
 {
-	return uninterrupted(pwrite(fd, guest_bytes(sys, bytes, len), len, offset));
+	return retry_interrupted(pwrite(fd, guest_bytes(sys, bytes, len), len, offset));
 }
 
 u64 IMPORT(fsync)(SYS, u32 fd)
 {
-	return answer(fsync(fd));
+	return guest_result(fsync(fd));
 }
 
 u64 IMPORT(ftruncate)(SYS, u32 fd, u64 size)
 {
-	return answer(ftruncate(fd, size));
+	return guest_result(ftruncate(fd, size));
 }
 
 u64 IMPORT(pipe)(SYS)
@@ -52,16 +52,16 @@ u64 IMPORT(pipe)(SYS)
 	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC))
-		return answer(-1);
+		return guest_result(-1);
 	return (u64)ends[0] << 32 | ends[1];
 }
 
-/* The guest polls two descriptors at most. */
+/* Maximum number of descriptors in a poll. The guest polls at most two. */
 #define POLL_MAX 16
 
 u64 IMPORT(poll)(SYS, u32 fds, u32 count, u32 millis, u32 ready)
 {
-	struct pollfd asked[POLL_MAX];
+	struct pollfd pollfds[POLL_MAX];
 	const u8 *numbers = guest_bytes(sys, fds, count * 4);
 	u8 *found = guest_bytes(sys, ready, count);
 	u32 i, number;
@@ -71,15 +71,15 @@ u64 IMPORT(poll)(SYS, u32 fds, u32 count, u32 millis, u32 ready)
 		return -EINVAL;
 	for (i = 0; i < count; i++) {
 		wasm_rt_memcpy(&number, numbers + 4 * i, sizeof(number));
-		asked[i] = (struct pollfd){ .fd = number, .events = POLLIN };
+		pollfds[i] = (struct pollfd){ .fd = number, .events = POLLIN };
 	}
-	result = poll(asked, count, millis);
+	result = poll(pollfds, count, millis);
 	for (i = 0; result >= 0 && i < count; i++) {
-		found[i] = asked[i].revents & POLLIN ? 1 : 0;
-		if (asked[i].revents & (POLLHUP | POLLERR | POLLNVAL))
+		found[i] = pollfds[i].revents & POLLIN ? 1 : 0;
+		if (pollfds[i].revents & (POLLHUP | POLLERR | POLLNVAL))
 			found[i] |= 2;
 	}
-	return answer(result);
+	return guest_result(result);
 }
 
 u64 IMPORT(make_raw)(SYS, u32 fd)
@@ -87,23 +87,23 @@ u64 IMPORT(make_raw)(SYS, u32 fd)
 	struct termios mode;
 
 	if (tcgetattr(fd, &mode))
-		return answer(-1);
+		return guest_result(-1);
 	cfmakeraw(&mode);
 	cfsetspeed(&mode, B115200);
-	return answer(tcsetattr(fd, TCSANOW, &mode));
+	return guest_result(tcsetattr(fd, TCSANOW, &mode));
 }
 
 u64 IMPORT(drain)(SYS, u32 fd)
 {
-	return answer(tcdrain(fd));
+	return guest_result(tcdrain(fd));
 }
 
 u64 IMPORT(duplicate)(SYS, u32 fd, u32 floor)
 {
-	return answer(fcntl(fd, F_DUPFD_CLOEXEC, floor));
+	return guest_result(fcntl(fd, F_DUPFD_CLOEXEC, floor));
 }
 
 u64 IMPORT(dup2)(SYS, u32 fd, u32 place)
 {
-	return answer(dup2(fd, place));
+	return guest_result(dup2(fd, place));
 }

@@ -13,21 +13,21 @@ u32 IMPORT(is_there)(SYS, u32 path)
 {
 	struct stat ignored;
 
-	return lstat(guest_text(sys, path), &ignored) == 0;
+	return lstat(guest_string(sys, path), &ignored) == 0;
 }
 
 u64 IMPORT(list_dir)(SYS, u32 path, u32 into, u32 room)
 {
-	struct texts names = { .into = guest_bytes(sys, into, room), .room = room };
-	DIR *dir = opendir(guest_text(sys, path));
+	struct strings names = { .into = guest_bytes(sys, into, room), .room = room };
+	DIR *dir = opendir(guest_string(sys, path));
 	struct dirent *entry;
 	int error;
 
 	if (!dir)
-		return answer(-1);
+		return guest_result(-1);
 	errno = 0;
 	while ((entry = readdir(dir)))
-		texts_add(&names, entry->d_name);
+		strings_add(&names, entry->d_name);
 	error = errno;
 	closedir(dir);
 	if (error)
@@ -37,36 +37,36 @@ u64 IMPORT(list_dir)(SYS, u32 path, u32 into, u32 room)
 
 u64 IMPORT(mkdir)(SYS, u32 path, u32 mode)
 {
-	return answer(mkdir(guest_text(sys, path), mode));
+	return guest_result(mkdir(guest_string(sys, path), mode));
 }
 
 u64 IMPORT(unlink)(SYS, u32 path)
 {
-	return answer(unlink(guest_text(sys, path)));
+	return guest_result(unlink(guest_string(sys, path)));
 }
 
 u64 IMPORT(rmdir)(SYS, u32 path)
 {
-	return answer(rmdir(guest_text(sys, path)));
+	return guest_result(rmdir(guest_string(sys, path)));
 }
 
 u64 IMPORT(make_char_device)(SYS, u32 path, u32 mode, u32 major, u32 minor)
 {
-	return answer(mknod(guest_text(sys, path), S_IFCHR | mode, makedev(major, minor)));
+	return guest_result(mknod(guest_string(sys, path), S_IFCHR | mode, makedev(major, minor)));
 }
 
 u64 IMPORT(mount)(SYS, u32 source, u32 at, u32 kind, u32 flags, u32 data)
 {
-	return answer(mount(guest_text(sys, source), guest_text(sys, at), guest_text(sys, kind), flags,
-			    guest_text(sys, data)));
+	return guest_result(mount(guest_string(sys, source), guest_string(sys, at), guest_string(sys, kind), flags,
+			    guest_string(sys, data)));
 }
 
 u64 IMPORT(unmount)(SYS, u32 at)
 {
-	return answer(umount2(guest_text(sys, at), MNT_DETACH));
+	return guest_result(umount2(guest_string(sys, at), MNT_DETACH));
 }
 
 u64 IMPORT(memfd)(SYS, u32 name)
 {
-	return answer(memfd_create(guest_text(sys, name), MFD_CLOEXEC));
+	return guest_result(memfd_create(guest_string(sys, name), MFD_CLOEXEC));
 }

@@ -11,14 +11,14 @@
 
 u64 IMPORT(uname)(SYS, u32 into, u32 room)
 {
-	struct texts texts = { .into = guest_bytes(sys, into, room), .room = room };
-	struct utsname names;
+	struct strings names = { .into = guest_bytes(sys, into, room), .room = room };
+	struct utsname uts;
 
-	if (uname(&names))
-		return answer(-1);
-	texts_add(&texts, names.release);
-	texts_add(&texts, names.machine);
-	return texts.len;
+	if (uname(&uts))
+		return guest_result(-1);
+	strings_add(&names, uts.release);
+	strings_add(&names, uts.machine);
+	return names.len;
 }
 
 u32 IMPORT(page_size)(SYS)
@@ -38,7 +38,7 @@ void IMPORT(sync)(SYS)
 
 u64 IMPORT(restart)(SYS)
 {
-	return answer(reboot(RB_AUTOBOOT));
+	return guest_result(reboot(RB_AUTOBOOT));
 }
 
 u64 IMPORT(now)(SYS)

@@ -10,7 +10,7 @@ int main(int argc, char **argv)
 	struct Z_sys_instance_t sys = { .argc = argc, .argv = argv };
 
 	check_compiler();
-	/* Set before anything of the guest runs; it is the guest's memory from then on. */
+	/* Imports access the guest's memory, so set it before any code of the guest runs. */
 	sys.memory = Z_guestZ_memory(&guest);
 	Z_guest_init_module();
 	Z_guest_instantiate(&guest, &sys);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Imports: mapped memory, by addresses of the machine. The guest vouches for them. An access that the kernel cannot
- * satisfy ends the process with SIGBUS or SIGSEGV; the suites expect that of any program and look at it from outside.
+ * Imports: mapped memory, by addresses of the machine. The guest guarantees that they are valid. An access that the
+ * kernel cannot satisfy kills the process with SIGBUS or SIGSEGV, as in any program; the suites observe that from
+ * another process.
  */
 #include <linux/futex.h>
 #include <sys/mman.h>
@@ -12,7 +13,7 @@
 
 static u64 mapped(void *at)
 {
-	return at == MAP_FAILED ? answer(-1) : (u64)(uintptr_t)at;
+	return at == MAP_FAILED ? guest_result(-1) : (u64)(uintptr_t)at;
 }
 
 u64 IMPORT(map)(SYS, u64 at, u32 len, u32 prot, u32 sharing, u32 fd, u64 offset)
@@ -28,7 +29,7 @@ u64 IMPORT(map)(SYS, u64 at, u32 len, u32 prot, u32 sharing, u32 fd, u64 offset)
 
 u64 IMPORT(unmap)(SYS, u64 at, u32 len)
 {
-	return answer(munmap(address(at), len));
+	return guest_result(munmap(address(at), len));
 }
 
 u64 IMPORT(remap)(SYS, u64 at, u32 old, u32 new)
@@ -38,7 +39,7 @@ u64 IMPORT(remap)(SYS, u64 at, u32 old, u32 new)
 
 u64 IMPORT(remap_to)(SYS, u64 at, u32 old, u32 new, u64 to)
 {
-	return mremap(address(at), old, new, MREMAP_MAYMOVE | MREMAP_FIXED, address(to)) == MAP_FAILED ? answer(-1) : 0;
+	return mremap(address(at), old, new, MREMAP_MAYMOVE | MREMAP_FIXED, address(to)) == MAP_FAILED ? guest_result(-1) : 0;
 }
 
 u64 IMPORT(remap_leaving)(SYS, u64 at, u32 len)
@@ -48,27 +49,27 @@ u64 IMPORT(remap_leaving)(SYS, u64 at, u32 len)
 
 u64 IMPORT(advise)(SYS, u64 at, u32 len, u32 advice)
 {
-	return answer(madvise(address(at), len, advice));
+	return guest_result(madvise(address(at), len, advice));
 }
 
 u64 IMPORT(mlock)(SYS, u64 at, u32 len)
 {
-	return answer(mlock(address(at), len));
+	return guest_result(mlock(address(at), len));
 }
 
 u64 IMPORT(munlock)(SYS, u64 at, u32 len)
 {
-	return answer(munlock(address(at), len));
+	return guest_result(munlock(address(at), len));
 }
 
 u64 IMPORT(msync)(SYS, u64 at, u32 len, u32 flags)
 {
-	return answer(msync(address(at), len, flags));
+	return guest_result(msync(address(at), len, flags));
 }
 
 u64 IMPORT(protect)(SYS, u64 at, u32 len, u32 prot)
 {
-	return answer(mprotect(address(at), len, prot));
+	return guest_result(mprotect(address(at), len, prot));
 }
 
 #define ACCESS(bits, type, word)                          \
@@ -119,25 +120,25 @@ void IMPORT(copy_out)(SYS, u64 at, u32 into, u32 room)
 
 u64 IMPORT(write_from)(SYS, u32 fd, u64 at, u32 len)
 {
-	return uninterrupted(write(fd, address(at), len));
+	return retry_interrupted(write(fd, address(at), len));
 }
 
 u64 IMPORT(pwrite_from)(SYS, u32 fd, u64 at, u32 len, u64 to)
 {
-	return uninterrupted(pwrite(fd, address(at), len, to));
+	return retry_interrupted(pwrite(fd, address(at), len, to));
 }
 
 u64 IMPORT(read_into)(SYS, u32 fd, u64 at, u32 len)
 {
-	return uninterrupted(read(fd, address(at), len));
+	return retry_interrupted(read(fd, address(at), len));
 }
 
 u64 IMPORT(pread_into)(SYS, u32 fd, u64 at, u32 len, u64 from)
 {
-	return uninterrupted(pread(fd, address(at), len, from));
+	return retry_interrupted(pread(fd, address(at), len, from));
 }
 
-/* The call with 64 bits of time: kernels of 32-bit machines can do without the other. */
+/* The system call with 64-bit time. Kernels of 32-bit machines can be built without the other one. */
 #ifdef SYS_futex_time64
 #define FUTEX SYS_futex_time64
 #else
@@ -150,20 +151,23 @@ u64 IMPORT(futex_wait)(SYS, u64 at, u32 expected, u64 nanos)
 		s64 seconds, nanos;
 	} timeout = { nanos / 1000000000, nanos % 1000000000 };
 
-	return answer(syscall(FUTEX, address(at), FUTEX_WAIT, expected, &timeout));
+	return guest_result(syscall(FUTEX, address(at), FUTEX_WAIT, expected, &timeout));
 }
 
 u64 IMPORT(futex_wake)(SYS, u64 at, u32 count)
 {
-	return answer(syscall(FUTEX, address(at), FUTEX_WAKE, count));
+	return guest_result(syscall(FUTEX, address(at), FUTEX_WAKE, count));
 }
 
 u64 IMPORT(futex_requeue)(SYS, u64 at, u64 to, u32 count)
 {
-	return answer(syscall(FUTEX, address(at), FUTEX_REQUEUE, 0, count, address(to)));
+	return guest_result(syscall(FUTEX, address(at), FUTEX_REQUEUE, 0, count, address(to)));
 }
 
-/* One entry, and a head that stays: the kernel looks at it when the process ends. The list is a ring through it. */
+/*
+ * Registers a robust list with one entry. The list is circular: its last entry points to its head. The head is static
+ * because the kernel reads the list when the process ends.
+ */
 u64 IMPORT(robust_list)(SYS, u64 entry, u32 to_futex)
 {
 	static struct robust_list_head head;
@@ -172,5 +176,5 @@ u64 IMPORT(robust_list)(SYS, u64 entry, u32 to_futex)
 	first->next = &head.list;
 	head.list.next = first;
 	head.futex_offset = to_futex;
-	return answer(syscall(SYS_set_robust_list, &head, sizeof(head)));
+	return guest_result(syscall(SYS_set_robust_list, &head, sizeof(head)));
 }

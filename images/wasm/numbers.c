@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Imports: numbers that differ between architectures, as this one's headers have them. */
+/* Imports: numbers that differ between architectures, from the headers of this one. */
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>

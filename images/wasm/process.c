@@ -12,17 +12,17 @@
 
 #include "sys.h"
 
-/* Words that a program is started with. */
+/* Maximum number of arguments of a program. */
 #define ARGS_MAX 64
 
 u64 IMPORT(args)(SYS, u32 into, u32 room)
 {
-	struct texts words = { .into = guest_bytes(sys, into, room), .room = room };
+	struct strings args = { .into = guest_bytes(sys, into, room), .room = room };
 	int i;
 
 	for (i = 0; i < sys->argc; i++)
-		texts_add(&words, sys->argv[i]);
-	return words.len;
+		strings_add(&args, sys->argv[i]);
+	return args.len;
 }
 
 u32 IMPORT(own_pid)(SYS)
@@ -32,7 +32,7 @@ u32 IMPORT(own_pid)(SYS)
 
 u64 IMPORT(fork)(SYS)
 {
-	return answer(fork());
+	return guest_result(fork());
 }
 
 u64 IMPORT(exec)(SYS, u32 path, u32 args, u32 count)
@@ -44,11 +44,11 @@ u64 IMPORT(exec)(SYS, u32 path, u32 args, u32 count)
 	if (count > ARGS_MAX)
 		return -E2BIG;
 	for (i = 0; i < count; i++) {
-		argv[i] = (char *)guest_text(sys, args);
+		argv[i] = (char *)guest_string(sys, args);
 		args += strlen(argv[i]) + 1;
 	}
 	argv[count] = NULL;
-	return answer(execve(guest_text(sys, path), argv, none));
+	return guest_result(execve(guest_string(sys, path), argv, none));
 }
 
 void IMPORT(exit)(SYS, u32 code)
@@ -59,7 +59,7 @@ void IMPORT(exit)(SYS, u32 code)
 u64 IMPORT(wait)(SYS, u32 pid, u32 block)
 {
 	int status;
-	s64 ended = uninterrupted(waitpid(pid, &status, block ? 0 : WNOHANG));
+	s64 ended = retry_interrupted(waitpid(pid, &status, block ? 0 : WNOHANG));
 
 	if (ended <= 0)
 		return ended;
@@ -68,28 +68,28 @@ u64 IMPORT(wait)(SYS, u32 pid, u32 block)
 
 u64 IMPORT(kill)(SYS, u32 pid, u32 signal)
 {
-	return answer(kill(pid, signal));
+	return guest_result(kill(pid, signal));
 }
 
 u64 IMPORT(new_session)(SYS)
 {
-	return answer(setsid());
+	return guest_result(setsid());
 }
 
 u64 IMPORT(die_with_parent)(SYS)
 {
-	return answer(prctl(PR_SET_PDEATHSIG, SIGKILL));
+	return guest_result(prctl(PR_SET_PDEATHSIG, SIGKILL));
 }
 
 u64 IMPORT(name_process)(SYS, u32 name)
 {
-	return answer(prctl(PR_SET_NAME, guest_text(sys, name)));
+	return guest_result(prctl(PR_SET_NAME, guest_string(sys, name)));
 }
 
 u64 IMPORT(become_user)(SYS, u32 id)
 {
 	if (setgroups(0, NULL) || setresgid(id, id, id) || setresuid(id, id, id))
-		return answer(-1);
+		return guest_result(-1);
 	return geteuid() == id ? 0 : -EPERM;
 }
 
@@ -100,10 +100,10 @@ u64 IMPORT(limit_locked_memory)(SYS, u64 bytes)
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
 	if (setrlimit(RLIMIT_MEMLOCK, &limit) || syscall(SYS_capget, &header, data))
-		return answer(-1);
+		return guest_result(-1);
 	data[0].effective &= ~(1U << CAP_IPC_LOCK);
 	data[0].permitted &= ~(1U << CAP_IPC_LOCK);
-	return answer(syscall(SYS_capset, &header, data));
+	return guest_result(syscall(SYS_capset, &header, data));
 }
 
 void IMPORT(yield_now)(SYS)

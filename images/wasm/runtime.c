@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* What the generated code calls: linear memory, the table of functions, types of functions, traps. */
+/* Functions that the generated code calls: linear memory, the function table, function types, and traps. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,18 +10,19 @@
 #define WASM_PAGE 65536u
 
 /*
- * Address space that is kept for linear memory. It grows inside by mprotect(2), so that pointers into it stay valid.
- * The guest's largest case holds some ten MiB.
+ * Address space reserved for linear memory, in pages. Linear memory grows within it by mprotect(2), so pointers into it
+ * remain valid. The guest's largest case uses about ten MiB.
  */
 #define RESERVED_PAGES (192u * 1024 * 1024 / WASM_PAGE)
 
-/* More than the guest's functions have signatures. */
+/* Maximum number of function signatures. The guest has fewer. */
 #define FUNC_TYPES 512
-#define TYPE_WORDS 40
+/* Maximum length of a signature in bytes: two counts, and one byte for each parameter and result. */
+#define TYPE_BYTES 40
 
-__attribute__((noreturn)) static void give_up(const char *why)
+__attribute__((noreturn)) static void fail(const char *error)
 {
-	fprintf(stderr, "the runtime gives up: %s\n", why);
+	fprintf(stderr, "WebAssembly runtime: %s\n", error);
 	abort();
 }
 
@@ -30,34 +31,34 @@ bool wasm_rt_is_initialized(void)
 	return true;
 }
 
-/* Ends the process as a panic of a program that rustc compiled for this machine would: by SIGABRT. */
+/* Ends the process with SIGABRT, like a panic in a native program. */
 void wasm_rt_trap(wasm_rt_trap_t trap)
 {
-	static const char *const words[] = {
+	static const char *const reasons[] = {
 		[WASM_RT_TRAP_NONE] = "none",
-		[WASM_RT_TRAP_OOB] = "out of bounds of linear memory or of a table",
+		[WASM_RT_TRAP_OOB] = "access outside linear memory or a table",
 		[WASM_RT_TRAP_INT_OVERFLOW] = "integer overflow in a division or conversion",
 		[WASM_RT_TRAP_DIV_BY_ZERO] = "division by zero",
-		[WASM_RT_TRAP_INVALID_CONVERSION] = "not a number converted to an integer",
-		[WASM_RT_TRAP_UNREACHABLE] = "unreachable, as after a panic",
-		[WASM_RT_TRAP_CALL_INDIRECT] = "call of a function of another type",
+		[WASM_RT_TRAP_INVALID_CONVERSION] = "NaN converted to an integer",
+		[WASM_RT_TRAP_UNREACHABLE] = "unreachable code, as after a panic",
+		[WASM_RT_TRAP_CALL_INDIRECT] = "indirect call of a function with a different signature",
 	};
 
-	fprintf(stderr, "trap: %s\n", words[trap]);
+	fprintf(stderr, "WebAssembly trap: %s\n", reasons[trap]);
 	abort();
 }
 
-/* A number for each signature, the same for the same signature: calls through a table compare it. */
+/* Returns the number of a signature. Equal signatures have the same number; calls through a table compare it. */
 uint32_t wasm_rt_register_func_type(uint32_t params, uint32_t results, ...)
 {
-	static uint8_t types[FUNC_TYPES][TYPE_WORDS];
+	static uint8_t types[FUNC_TYPES][TYPE_BYTES];
 	static uint32_t count;
-	uint8_t type[TYPE_WORDS] = { params, results };
+	uint8_t type[TYPE_BYTES] = { params, results };
 	va_list list;
 	uint32_t i;
 
-	if (2 + params + results > TYPE_WORDS)
-		give_up("a function has more parameters than it knows");
+	if (2 + params + results > TYPE_BYTES)
+		fail("a function has too many parameters");
 	va_start(list, results);
 	for (i = 0; i < params + results; i++)
 		type[2 + i] = va_arg(list, wasm_rt_type_t);
@@ -67,7 +68,7 @@ uint32_t wasm_rt_register_func_type(uint32_t params, uint32_t results, ...)
 		if (memcmp(types[i], type, sizeof(type)) == 0)
 			return i + 1;
 	if (count == FUNC_TYPES)
-		give_up("there are more types of functions than it knows");
+		fail("there are too many function signatures");
 	memcpy(types[count], type, sizeof(type));
 	return ++count;
 }
@@ -78,16 +79,16 @@ void wasm_rt_allocate_memory(wasm_rt_memory_t *memory, uint32_t pages, uint32_t 
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (data == MAP_FAILED)
-		give_up("no address space for linear memory");
+		fail("cannot reserve address space for linear memory");
 	memory->data = data;
 	memory->pages = 0;
 	memory->size = 0;
 	memory->max_pages = max_pages < RESERVED_PAGES ? max_pages : RESERVED_PAGES;
 	if (wasm_rt_grow_memory(memory, pages) == UINT32_MAX)
-		give_up("no memory to start with");
+		fail("cannot allocate the initial linear memory");
 }
 
-/* Pages there were before; UINT32_MAX where there is no room, which is out-of-memory to the guest. */
+/* Returns the previous number of pages, or UINT32_MAX if memory cannot grow, which the guest treats as out of memory. */
 uint32_t wasm_rt_grow_memory(wasm_rt_memory_t *memory, uint32_t delta)
 {
 	uint32_t before = memory->pages;
@@ -110,7 +111,7 @@ void wasm_rt_allocate_funcref_table(wasm_rt_funcref_table_t *table, uint32_t siz
 {
 	table->data = calloc(size, sizeof(*table->data));
 	if (size && !table->data)
-		give_up("no memory for the table of functions");
+		fail("cannot allocate the function table");
 	table->size = size;
 	table->max_size = max_size;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * What the files behind the import module `sys` share. The guest's side of it is suites/sys/src/wasm/imports.rs.
+ * Shared by the files that implement the import module `sys`. suites/sys/src/wasm/imports.rs declares its functions for
+ * the guest.
  *
- * Every pointer of the guest is an offset in linear memory. A result that can be an error is a number, or an errno
- * below zero, as with Linux's own system calls.
+ * A pointer of the guest is an offset in linear memory. A function that can fail returns a negative error number, as
+ * Linux's own system calls do.
  */
 #ifndef SYS_H
 #define SYS_H
@@ -12,7 +13,7 @@
 
 #include "guest.h" /* generated */
 
-/* The C name of an import. */
+/* C name of an import. */
 #define IMPORT(name) Z_sysZ_##name
 #define SYS struct Z_sys_instance_t *sys
 
@@ -22,7 +23,7 @@ struct Z_sys_instance_t {
 	char **argv;
 };
 
-/* `len` bytes of linear memory. */
+/* Returns `len` bytes of linear memory. */
 static inline void *guest_bytes(SYS, u32 at, u32 len)
 {
 	if (at > sys->memory->size || len > sys->memory->size - at)
@@ -30,52 +31,52 @@ static inline void *guest_bytes(SYS, u32 at, u32 len)
 	return sys->memory->data + at;
 }
 
-/* A text in linear memory. */
-static inline const char *guest_text(SYS, u32 at)
+/* Returns a NUL-terminated string in linear memory. */
+static inline const char *guest_string(SYS, u32 at)
 {
-	const char *text = guest_bytes(sys, at, 0);
+	const char *string = guest_bytes(sys, at, 0);
 
-	if (!memchr(text, 0, sys->memory->size - at))
+	if (!memchr(string, 0, sys->memory->size - at))
 		wasm_rt_trap(WASM_RT_TRAP_OOB);
-	return text;
+	return string;
 }
 
-/* An address of the machine. */
+/* Converts an address of the machine to a pointer. */
 static inline void *address(u64 at)
 {
 	return (void *)(uintptr_t)at;
 }
 
-/* What a call said: -1 is the number in errno. */
-static inline u64 answer(s64 value)
+/* Converts the result of a libc call for the guest: -1 becomes the negated errno. */
+static inline u64 guest_result(s64 value)
 {
 	return value == -1 ? -(s64)errno : value;
 }
 
-/* Makes a call again for as long as a signal interrupts it. */
-#define uninterrupted(call)                                 \
+/* Repeats a call while it fails with EINTR. */
+#define retry_interrupted(call)                             \
 	({                                                  \
 		s64 value;                                  \
 		do                                          \
 			value = (call);                     \
 		while (value == -1 && errno == EINTR);      \
-		answer(value);                              \
+		guest_result(value);                        \
 	})
 
-/* Texts on their way to the guest, each with a NUL behind it. Those beyond the room are counted only. */
-struct texts {
+/* NUL-terminated strings for the guest, one after the other. Strings beyond `room` only count towards `len`. */
+struct strings {
 	u8 *into;
 	u32 room;
 	u64 len;
 };
 
-static inline void texts_add(struct texts *texts, const char *text)
+static inline void strings_add(struct strings *strings, const char *string)
 {
-	u64 len = strlen(text) + 1;
+	u64 len = strlen(string) + 1;
 
-	if (texts->len + len <= texts->room)
-		memcpy(texts->into + texts->len, text, len);
-	texts->len += len;
+	if (strings->len + len <= strings->room)
+		memcpy(strings->into + strings->len, string, len);
+	strings->len += len;
 }
 
 void check_compiler(void);

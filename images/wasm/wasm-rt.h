@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * What the C that wasm2c (wabt 1.0.32) writes expects of its runtime. It replaces wabt's own header for the sake of
- * machines that keep the highest byte first: wabt 1.0.32 reverses the whole linear memory there (WABT_BIG_ENDIAN, never
- * set here) and forgets about it in memory.copy and memory.fill. Here linear memory keeps the order of bytes that
- * WebAssembly prescribes, so that texts and buffers can be handed to system calls as they lie, and only numbers are
- * turned round on their way to and from registers.
+ * Runtime interface of the C code that wasm2c (wabt 1.0.32) generates.
+ *
+ * This header replaces wabt's own because of big-endian machines. There, wabt 1.0.32 reverses the whole linear memory
+ * (WABT_BIG_ENDIAN, never set here), but does not take that into account in memory.copy and memory.fill. Here, linear
+ * memory has the byte order that WebAssembly prescribes. Strings and buffers can therefore be passed to system calls
+ * unchanged; only numbers are byte-swapped when they are loaded or stored.
  */
 #ifndef WASM_RT_H
 #define WASM_RT_H
@@ -17,9 +18,9 @@
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/* The generated code checks bounds itself: the address space of 32 bits has no room for guards of 4 GiB. */
+/* The generated code checks bounds itself, because a 32-bit address space is too small for a guard region of 4 GiB. */
 #define WASM_RT_MEMCHECK_SIGNAL_HANDLER 0
-/* The C stack has an end of its own, and the shadow stack lies first in linear memory. */
+/* The kernel limits the C stack. The shadow stack is at the start of linear memory, so an overflow leaves the memory. */
 #define WASM_RT_USE_STACK_DEPTH_COUNT 0
 
 typedef enum {
@@ -43,9 +44,9 @@ typedef enum {
 
 typedef void (*wasm_rt_function_ptr_t)(void);
 
-/* A function that can be called through a table. */
+/* Function that can be called through a table. */
 typedef struct {
-	uint32_t func_type; /* of wasm_rt_register_func_type() */
+	uint32_t func_type; /* from wasm_rt_register_func_type() */
 	wasm_rt_function_ptr_t func;
 	void *module_instance;
 } wasm_rt_funcref_t;
@@ -68,7 +69,7 @@ typedef struct {
 	uint32_t size;
 } wasm_rt_funcref_table_t;
 
-/* The guest has none, but the generated code has helpers for them. */
+/* Not used by the guest, but the generated code contains helpers for such tables. */
 typedef struct {
 	wasm_rt_externref_t *data;
 	uint32_t max_size;
@@ -86,7 +87,7 @@ void wasm_rt_free_funcref_table(wasm_rt_funcref_table_t *table);
 
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 
-/* A number of 1, 2, 4 or 8 bytes between a register and linear memory; `size` is known when this is compiled. */
+/* Copies a number of 1, 2, 4 or 8 bytes between a register and linear memory. `size` is a compile-time constant. */
 static inline void wasm_rt_memcpy_reversed(void *to, const void *from, size_t size)
 {
 	uint16_t two;
@@ -115,7 +116,7 @@ static inline void wasm_rt_memcpy_reversed(void *to, const void *from, size_t si
 	}
 }
 
-/* The generated code calls this for loads and stores of numbers, and for nothing else. */
+/* The generated code calls this only to load and store numbers. */
 #define wasm_rt_memcpy wasm_rt_memcpy_reversed
 
 #else
