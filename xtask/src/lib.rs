@@ -29,7 +29,6 @@ pub(crate) mod suite;
 pub mod target;
 
 // Set-up: programs that the host must have.
-pub(crate) mod debian;
 pub mod setup;
 
 // Kernel.

@@ -9,7 +9,8 @@ use std::path::Path;
 
 use machine::Machine;
 use xtask::oracle::{Depth, Wanted, Wish};
-use xtask::setup::{SetupMode, newer_qemu};
+use xtask::setup::SetupMode;
+use xtask::setup::debian::newer_qemu;
 use xtask::target::{self, Target};
 
 /// apt-get with a QEMU 10 in the archive bookworm-backports, of which it knows where it is told so.

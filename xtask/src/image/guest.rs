@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::wasm;
 use crate::cargo;
-use crate::setup::std_source::{self, Toolchain};
+use crate::setup::debian::std_source::{self, Toolchain};
 use crate::target::{Backend, RustSpec};
 
 /// Builds `suites/init` for the machine that `rust` describes and returns the path of the executable. The lab's `cache`

@@ -16,7 +16,6 @@
 pub(crate) mod cache;
 pub(crate) mod config;
 pub(crate) mod counted;
-mod debian;
 mod digest;
 pub mod edit;
 mod log;

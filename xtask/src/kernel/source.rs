@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::cache::{self, Cache};
-use super::{Progress, debian, digest, own};
+use super::{Progress, digest, own};
 use crate::lock::Lock;
+use crate::setup::debian::kernel_source;
 
 /// Where a kernel's source comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,9 +77,11 @@ pub(crate) fn open(
 ) -> Result<Base> {
     match source {
         Source::Debian => open_unpacked(
-            &cache.sources().join(debian::PACKAGE),
+            &cache.sources().join(kernel_source::PACKAGE),
             progress,
-            &mut |into, progress| debian::fetch(into, progress),
+            &mut |into, progress| {
+                kernel_source::fetch(into, &mut |step| progress(Progress::step(step)))
+            },
         ),
         Source::Own(path) => {
             let path = fs::canonicalize(path)
@@ -144,7 +147,7 @@ fn open_tarball(path: &Path, cache: Cache, progress: &mut dyn FnMut(Progress)) -
     let dir = cache.sources().join(fit_for_path(&name));
     open_unpacked(&dir, progress, &mut |into, progress| {
         progress(Progress::step(format!("unpack {}", path.display())));
-        debian::unpack_tarball(path, into)?;
+        kernel_source::unpack_tarball(path, into)?;
         Ok(name.clone())
     })
 }

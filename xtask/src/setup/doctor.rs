@@ -13,9 +13,9 @@ use serde::Serialize;
 use walkdir::WalkDir;
 use xshell::cmd;
 
-use super::Host;
 use super::others::{self, Other};
 use super::packages::{Distribution, needed};
+use super::{Host, os_release};
 use crate::machine::accel;
 use crate::program::Program;
 use crate::program::find_program;
@@ -119,10 +119,10 @@ fn look(host: &Host, target: &Target, others: &[&Target]) -> Result<Findings> {
         Some(_) => accel::ask(qemu, &target.kernel.arch, &host.cache)?,
         None => Err(format!("not tried without {qemu}")),
     };
-    let family = Distribution::detect(&host.os_release);
+    let family = os_release::family(&host.os_release);
     let apt = find_program("apt-get", &host.path);
     Ok(Findings {
-        system: system_name(&host.os_release),
+        system: os_release::pretty_name(&host.os_release).to_owned(),
         arch: std::env::consts::ARCH.into(),
         cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
         memory: memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default()),
@@ -154,14 +154,6 @@ fn version_of(program: &Path) -> Option<String> {
     let sh = shell::here().ok()?;
     let output = shell::output(cmd!(sh, "{program} --version")).ok()?;
     number_in(&String::from_utf8_lossy(&output.stdout))
-}
-
-/// PRETTY_NAME of os-release(5).
-fn system_name(os_release: &str) -> String {
-    let mut lines = os_release.lines();
-    let name = lines.find_map(|line| line.strip_prefix("PRETTY_NAME="));
-    name.map_or("an unknown system", |name| name.trim_matches('"'))
-        .into()
 }
 
 /// Total and available bytes in a /proc/meminfo, whose unit is KiB; 0 where it does not say.
@@ -434,11 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn the_system_says_its_name_and_memory() {
-        assert_eq!(
-            system_name("ID=x\nPRETTY_NAME=\"X Linux 1\"\n"),
-            "X Linux 1"
-        );
+    fn memory_is_read_from_meminfo() {
         let meminfo = "MemTotal:       2048 kB\nMemFree: 5 kB\nMemAvailable:   1024 kB\n";
         assert_eq!(memory(meminfo), (2 << 20, 1 << 20));
     }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The host's side of things: programs that must be there, KVM, and a report on both.
 
-mod apt;
+pub mod debian;
 pub(crate) mod doctor;
-pub mod newer_qemu;
+mod os_release;
 pub(crate) mod others;
 pub mod packages;
-pub(crate) mod std_source;
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,7 +15,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use self::apt::Apt;
+use self::debian::apt::Apt;
+use self::debian::{newer_qemu, std_source};
 use self::packages::{Distribution, explain, needed};
 use crate::lock::{self, Hold, Lock};
 use crate::oracle::Wanted;
@@ -104,7 +104,7 @@ pub fn ensure_on(
     if missing.is_empty() {
         return Ok(());
     }
-    let family = Distribution::detect(&host.os_release);
+    let family = os_release::family(&host.os_release);
     let refuse = |why: &str| bail!(explain(&missing, why, family));
     if mode == SetupMode::Forbidden {
         return refuse("--no-setup forbids to install anything");

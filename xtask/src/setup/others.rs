@@ -5,8 +5,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::Host;
+use super::debian::std_source::{self, Toolchain};
 use super::packages::needed;
-use super::std_source::{self, Toolchain};
 use crate::machine::qemu::Qemu;
 use crate::program::find_program;
 use crate::target::Target;

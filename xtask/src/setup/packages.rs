@@ -50,22 +50,6 @@ pub(crate) enum Distribution {
 impl Distribution {
     const ALL: [Distribution; 3] = [Self::Debian, Self::Fedora, Self::Arch];
 
-    /// The family that the content of /etc/os-release (os-release(5)) names; `None`: another one.
-    pub(crate) fn detect(os_release: &str) -> Option<Self> {
-        let value = |key: &str| {
-            let mut lines = os_release.lines();
-            let found = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-            found.unwrap_or("").trim_matches(['"', '\''])
-        };
-        let names = [value("ID"), value("ID_LIKE")].join(" ");
-        names.split_whitespace().find_map(|name| match name {
-            "debian" | "ubuntu" => Some(Self::Debian),
-            "fedora" | "rhel" | "centos" => Some(Self::Fedora),
-            "arch" => Some(Self::Arch),
-            _ => None,
-        })
-    }
-
     /// The package of this family that has `program`.
     pub(crate) fn package(self, program: &Program) -> &str {
         match self {
@@ -153,23 +137,6 @@ mod tests {
             assert!(!needs(false, only_for_kernels));
         }
         assert!(needs(false, "gcc") && needs(false, "qemu-system-x86_64"));
-    }
-
-    #[test]
-    fn derivatives_belong_to_their_family() {
-        let family = |text: &str| Distribution::detect(text);
-        assert_eq!(family("NAME=x\nID=debian\n"), Some(Distribution::Debian));
-        assert_eq!(
-            family("ID=linuxmint\nID_LIKE=\"ubuntu debian\""),
-            Some(Distribution::Debian)
-        );
-        assert_eq!(
-            family("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\""),
-            Some(Distribution::Fedora)
-        );
-        assert_eq!(family("ID=manjaro\nID_LIKE=arch"), Some(Distribution::Arch));
-        assert_eq!(family("ID=alpine\nVARIANT_ID=debian"), None);
-        assert_eq!(family(""), None);
     }
 
     #[test]

@@ -26,7 +26,7 @@ const SHOWN: usize = 12;
 ///
 /// It is the one program that is not stopped when the lab ends: dpkg, killed midway, leaves the package system
 /// in need of repair.
-pub(super) struct Apt {
+pub(in crate::setup) struct Apt {
     program: PathBuf,
     sudo: Option<PathBuf>,
     log: PathBuf,
@@ -47,7 +47,11 @@ impl Apt {
     ///
     /// # Errors
     /// The log cannot be written.
-    pub(super) fn new(program: PathBuf, sudo: Option<PathBuf>, log: PathBuf) -> Result<Self> {
+    pub(in crate::setup) fn new(
+        program: PathBuf,
+        sudo: Option<PathBuf>,
+        log: PathBuf,
+    ) -> Result<Self> {
         File::create(&log).with_context(|| format!("write {}", log.display()))?;
         Ok(Self {
             program,
@@ -58,7 +62,7 @@ impl Apt {
     }
 
     /// Reads these files in place of /etc/apt/sources.list and /etc/apt/preferences.
-    pub(super) fn reading(mut self, sources: &Path, preferences: &Path) -> Self {
+    pub(in crate::setup) fn reading(mut self, sources: &Path, preferences: &Path) -> Self {
         self.options = vec![
             format!("Dir::Etc::SourceList={}", sources.display()),
             format!("Dir::Etc::Preferences={}", preferences.display()),
@@ -70,7 +74,7 @@ impl Apt {
     ///
     /// # Errors
     /// apt-get failed: as [`Apt::install`].
-    pub(super) fn update(&self, say: &mut dyn FnMut(&str)) -> Result<()> {
+    pub(in crate::setup) fn update(&self, say: &mut dyn FnMut(&str)) -> Result<()> {
         match self.run(&["update"], say)? {
             true => Ok(()),
             false => bail!(self.could_not("fetch lists of packages")),
@@ -81,7 +85,11 @@ impl Apt {
     ///
     /// # Errors
     /// apt-get failed, and still did with new lists: shows the end of the log and names it.
-    pub(super) fn install(&self, packages: &[&str], say: &mut dyn FnMut(&str)) -> Result<()> {
+    pub(in crate::setup) fn install(
+        &self,
+        packages: &[&str],
+        say: &mut dyn FnMut(&str),
+    ) -> Result<()> {
         let mut install = vec!["install", "--no-install-recommends"];
         install.extend(packages);
         // No lists at all, as in a fresh container, or lists that name versions the mirror no longer has.
@@ -99,7 +107,11 @@ impl Apt {
     ///
     /// # Errors
     /// As [`Apt::install`].
-    pub(super) fn renew(&self, packages: &[String], say: &mut dyn FnMut(&str)) -> Result<()> {
+    pub(in crate::setup) fn renew(
+        &self,
+        packages: &[String],
+        say: &mut dyn FnMut(&str),
+    ) -> Result<()> {
         let mut install = vec!["install", "--no-install-recommends", "--no-remove"];
         install.extend(packages.iter().map(String::as_str));
         self.update(say)?;

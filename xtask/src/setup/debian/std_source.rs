@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use xshell::cmd;
 
-use super::{Host, SetupMode};
+use super::package;
 use crate::program::find_program;
+use crate::setup::{Host, SetupMode};
 use crate::target::{Backend, RustSpec, Target};
-use crate::{debian, guard, paths, shell};
+use crate::{guard, paths, shell};
 
 /// The archives of Debian that carry `rust-src`, the one with the most versions first.
 const SUITES: [&str; 4] = [
@@ -154,11 +155,11 @@ fn from_debian(toolchain: &Toolchain, cache: &Path) -> Result<()> {
 
 /// Downloads a package from an archive of Debian that the machine need not know, but whose mirror and keys it does.
 fn download(package: &str, suite: &str, scratch: &Path) -> Result<PathBuf> {
-    let mirror = debian::mirror(Path::new("apt-get"))?;
+    let mirror = package::mirror(Path::new("apt-get"))?;
     let dir = scratch.join(suite);
     fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
-    let sources = format!("deb [signed-by={}] {mirror} {suite} main\n", debian::KEYS);
-    debian::Lists::new(&dir, Some(&sources))?.download(package, &dir)
+    let sources = format!("deb [signed-by={}] {mirror} {suite} main\n", package::KEYS);
+    package::Lists::new(&dir, Some(&sources))?.download(package, &dir)
 }
 
 /// Unpacks the library from the package of the version `version` into the new directory `into`.
@@ -168,7 +169,7 @@ fn unpack(package: &Path, version: &str, into: &Path) -> Result<()> {
     tar.args(["-x", "--strip-components=4", "--no-same-owner", "-C"]);
     tar.arg(into);
     tar.arg(format!("./usr/src/rustc-{version}/library"));
-    debian::pipe(vec![debian::members(package), tar])
+    package::pipe(vec![package::members(package), tar])
         .with_context(|| format!("unpack {}", package.display()))
 }
 

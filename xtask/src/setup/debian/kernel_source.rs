@@ -7,27 +7,27 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::Progress;
-use crate::{debian, guard};
+use super::package;
+use crate::guard;
 
 /// The package. Its version is whichever the machine's Debian has.
-pub(super) const PACKAGE: &str = "linux-source-6.12";
+pub(crate) const PACKAGE: &str = "linux-source-6.12";
 
 /// Downloads the package and unpacks the source it holds into the empty directory `into`.
 /// Returns the package's name and version.
 ///
 /// # Errors
 /// No apt here, no package, no network, a signature that does not hold, a full disk.
-pub(super) fn fetch(into: &Path, progress: &mut dyn FnMut(Progress)) -> Result<String> {
+pub(crate) fn fetch(into: &Path, say: &mut dyn FnMut(String)) -> Result<String> {
     let scratch = into.with_file_name("download");
     fs::create_dir(&scratch).with_context(|| format!("make {}", scratch.display()))?;
-    progress(Progress::step(format!("download Debian's {PACKAGE}")));
-    let package = debian::download(PACKAGE, &scratch).context(
+    say(format!("download Debian's {PACKAGE}"));
+    let package = package::download(PACKAGE, &scratch).context(
         "Debian's kernel source cannot be had. Is there a network, and does this Debian have it (bookworm-security, \
          trixie)? A source of your own does as well: --kernel-src DIR|TARBALL",
     )?;
-    let name = debian::name_in(&package).context("apt-get left a file of an unknown name")?;
-    progress(Progress::step(format!("unpack {name}")));
+    let name = package::name_in(&package).context("apt-get left a file of an unknown name")?;
+    say(format!("unpack {name}"));
     unpack_package(&package, into)?;
     fs::remove_dir_all(&scratch).with_context(|| format!("remove {}", scratch.display()))?;
     Ok(name)
@@ -41,7 +41,7 @@ fn unpack_package(package: &Path, into: &Path) -> Result<()> {
         "--wildcards",
         "*/linux-source-*.tar.xz",
     ]);
-    debian::pipe(vec![debian::members(package), tarball, untar("-xJ", into)])
+    package::pipe(vec![package::members(package), tarball, untar("-xJ", into)])
         .with_context(|| format!("unpack {}", package.display()))
 }
 
@@ -49,10 +49,10 @@ fn unpack_package(package: &Path, into: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Not a tarball; a full disk.
-pub(super) fn unpack_tarball(tarball: &Path, into: &Path) -> Result<()> {
+pub(crate) fn unpack_tarball(tarball: &Path, into: &Path) -> Result<()> {
     let mut command = untar("-x", into);
     command.arg("-f").arg(tarball);
-    debian::pipe(vec![command]).with_context(|| format!("unpack {}", tarball.display()))
+    package::pipe(vec![command]).with_context(|| format!("unpack {}", tarball.display()))
 }
 
 fn untar(mode: &str, into: &Path) -> Command {

@@ -10,14 +10,16 @@ use anyhow::{Context, Result};
 use xshell::cmd;
 
 use super::apt::Apt;
-use super::packages::Distribution;
-use super::{Host, SetupMode, agreed, lock, rights};
+use super::package;
+use crate::interrupt;
 use crate::machine::qemu::Qemu;
 use crate::oracle::Wanted;
 use crate::program::Program;
 use crate::program::find_program;
+use crate::setup::packages::Distribution;
+use crate::setup::{Host, SetupMode, agreed, lock, os_release, rights};
+use crate::shell;
 use crate::target::Target;
-use crate::{debian, interrupt, shell};
 
 /// The release of Debian (VERSION_CODENAME of os-release(5)) whose QEMU is too old, and its archive with a newer one:
 /// Debian 12 has 7.2, its backports have 10.0, and so has Debian 13.
@@ -41,7 +43,7 @@ pub fn ensure(
 ) -> Result<()> {
     let lacking = Lacking::on(host, targets, wanted)?;
     let (codename, archive) = OLD;
-    let here = release(&host.os_release) == Some(codename);
+    let here = os_release::debian_codename(&host.os_release) == Some(codename);
     if lacking.programs.is_empty() || !here {
         return Ok(());
     }
@@ -102,7 +104,7 @@ fn install(
         return Ok(None);
     }
     let apt = Apt::new(apt_get.clone(), sudo, host.cache.join("setup.log"))?;
-    let mirror = || debian::mirror(&apt_get);
+    let mirror = || package::mirror(&apt_get);
     let mirror = match mirror() {
         Ok(mirror) => mirror,
         // A new machine has no lists, and apt tells of no archive without.
@@ -160,18 +162,6 @@ impl Lacking {
     }
 }
 
-/// VERSION_CODENAME of Debian itself; derivatives have archives of their own.
-fn release(os_release: &str) -> Option<&str> {
-    let value = |key: &str| {
-        let mut lines = os_release.lines();
-        let found = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-        found.map(|value| value.trim_matches(['"', '\'']))
-    };
-    (value("ID") == Some("debian"))
-        .then(|| value("VERSION_CODENAME"))
-        .flatten()
-}
-
 /// The packages of QEMU's machines that are installed here.
 fn installed(host: &Host) -> Vec<String> {
     let Some(query) = find_program("dpkg-query", &host.path) else {
@@ -188,7 +178,7 @@ fn installed(host: &Host) -> Vec<String> {
 
 /// Writes what apt is to read in place of /etc/apt/sources.list and /etc/apt/preferences: the same, and the archive.
 fn settings(host: &Host, mirror: &str, archive: &str) -> Result<[PathBuf; 2]> {
-    let keys = debian::KEYS;
+    let keys = package::KEYS;
     let sources = format!("deb [signed-by={keys}] {mirror} {archive} main\n");
     // Not as apt-get's -t has it: that would take libraries from there as well, and what is to be compiled against the
     // release's own could not be installed any more.
@@ -207,24 +197,4 @@ fn settings(host: &Host, mirror: &str, archive: &str) -> Result<[PathBuf; 2]> {
         Ok::<_, anyhow::Error>(path)
     });
     Ok([sources?, preferences?])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_debian_itself_has_these_backports() {
-        let debian = "ID=debian\nVERSION_CODENAME=bookworm\n";
-        assert_eq!(release(debian), Some("bookworm"));
-        assert_eq!(
-            release("ID=\"debian\"\nVERSION_CODENAME='trixie'\n"),
-            Some("trixie")
-        );
-        assert_eq!(release("ID=debian\n"), None);
-        assert_eq!(
-            release("ID=raspbian\nID_LIKE=debian\nVERSION_CODENAME=bookworm\n"),
-            None
-        );
-    }
 }

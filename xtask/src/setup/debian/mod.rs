@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Everything that speaks to apt: installing packages, and unpacking packages that are not installed.
+
+pub(super) mod apt;
+pub(crate) mod kernel_source;
+pub mod newer_qemu;
+mod package;
+pub(crate) mod std_source;
