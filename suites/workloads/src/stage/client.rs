@@ -6,7 +6,9 @@ use std::time::Duration;
 use sys::Errno;
 
 use crate::stage::client_party::{self, Source};
-use crate::stage::command::{Answer, ClientCommand, Command, Map, MemoryCommand, Transfer};
+use crate::stage::command::{
+    Answer, ClientCommand, Command, Direction, Map, MemoryCommand, Transfer,
+};
 use crate::stage::failure::Failure;
 use crate::stage::party::{Link, Party};
 use crate::stage::process::Process;
@@ -131,14 +133,13 @@ impl Client {
         len: usize,
         offset: u64,
     ) -> Result<(), Failure> {
-        let transfer = Transfer {
+        self.start_transfer(Transfer {
+            direction: Direction::ToFile,
             map,
             at,
             len,
             offset,
-        };
-        let command = ClientCommand::WriteMapped(transfer);
-        self.party.tell(&Command::Own(command))
+        })
     }
 
     /// Reads `len` bytes from byte `offset` of the file to byte `at` of a mapping.
@@ -149,14 +150,19 @@ impl Client {
         len: usize,
         offset: u64,
     ) -> Result<(), Failure> {
-        let transfer = Transfer {
+        self.start_transfer(Transfer {
+            direction: Direction::FromFile,
             map,
             at,
             len,
             offset,
-        };
-        let command = ClientCommand::ReadMapped(transfer);
-        self.party.own(command).map(drop)
+        })?;
+        self.finish_call()
+    }
+
+    fn start_transfer(&mut self, transfer: Transfer) -> Result<(), Failure> {
+        let command = ClientCommand::Transfer(transfer);
+        self.party.tell(&Command::Own(command))
     }
 
     /// Touches memory that it does not have.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sys::{Ended, Errno, Fd, Forked, Instant, Mapping, OpenFlags, Prot, Sharing, Signal, Target};
 
-use crate::stage::command::{Answer, ClientCommand, Command, Transfer};
+use crate::stage::command::{Answer, ClientCommand, Command, Direction, Transfer};
 use crate::stage::failing::failing;
 use crate::stage::maps::Maps;
 use crate::stage::party::{Control, answer_forked, fork_with_pipes, obey_each};
@@ -118,26 +118,9 @@ impl ClientProcess<'_> {
                 times,
                 die,
             } => self.with_file(|_, file| cycle(file, offset, pages, times, die)),
-            ClientCommand::WriteMapped(transfer) => self.with_file(|maps, file| {
-                let Transfer { at, len, .. } = transfer;
-                let memory = maps.get(transfer.map)?;
-                Ok(Answer::done(memory.write_to(
-                    at,
-                    len,
-                    file,
-                    Some(transfer.offset),
-                )))
-            }),
-            ClientCommand::ReadMapped(transfer) => self.with_file(|maps, file| {
-                let Transfer { at, len, .. } = transfer;
-                let memory = maps.get(transfer.map)?;
-                Ok(Answer::done(memory.read_from(
-                    at,
-                    len,
-                    file,
-                    Some(transfer.offset),
-                )))
-            }),
+            ClientCommand::Transfer(transfer) => {
+                self.with_file(|maps, file| transfer_bytes(maps, file, transfer))
+            }
         }
     }
 
@@ -156,6 +139,22 @@ fn file<'f>(source: &'f Source<'_>, opened: Option<&'f Fd>) -> Option<&'f Fd> {
         Source::Descriptor(fd) => Some(fd),
         Source::Path(_) => opened,
     }
+}
+
+fn transfer_bytes(maps: &Maps, file: &Fd, transfer: Transfer) -> Result<Answer, Answer> {
+    let Transfer {
+        direction,
+        map,
+        at,
+        len,
+        offset,
+    } = transfer;
+    let memory = maps.get(map)?;
+    match direction {
+        Direction::ToFile => memory.write_to(at, len, file, Some(offset))?,
+        Direction::FromFile => memory.read_from(at, len, file, Some(offset))?,
+    }
+    Ok(Answer::Done)
 }
 
 /// Writes a pattern with write(2), and compares what read(2) finds with it.

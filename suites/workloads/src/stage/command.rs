@@ -61,15 +61,14 @@ pub(crate) enum ClientCommand {
         times: u32,
         die: bool,
     },
-    /// Writes `len` bytes from byte `at` of a mapping to byte `offset` of the file, with the mapping as buffer of write(2).
-    WriteMapped(Transfer),
-    /// Reads them back, with the mapping as buffer of read(2).
-    ReadMapped(Transfer),
+    /// Writes to the file, or reads from it, with a mapping as buffer.
+    Transfer(Transfer),
 }
 
 /// Bytes that go from a mapping to the client's file, or back.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Transfer {
+    pub direction: Direction,
     pub map: Map,
     /// Byte of the mapping.
     pub at: usize,
@@ -77,6 +76,16 @@ pub(crate) struct Transfer {
     pub len: usize,
     /// Byte of the file.
     pub offset: u64,
+}
+
+/// Direction of a transfer between a mapping and a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Direction {
+    /// write(2).
+    ToFile,
+    /// read(2).
+    FromFile,
 }
 
 /// What only a server can do.

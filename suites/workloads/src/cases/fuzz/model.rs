@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sys::Errno;
 
-use super::step::{Place, Range, Step, Who};
+use super::step::{Client, Place, Range, Step, Who};
 use crate::stage::command::Touched;
 use crate::stage::pattern;
 
@@ -125,12 +125,12 @@ impl Model {
     }
 
     /// The clients that run.
-    pub fn clients(&self) -> Vec<u32> {
-        let numbers = self.processes.keys().filter_map(|who| match who {
+    pub fn clients(&self) -> Vec<Client> {
+        let clients = self.processes.keys().filter_map(|who| match who {
             Who::Server => None,
-            Who::Client(number) => Some(*number),
+            Who::Client(client) => Some(*client),
         });
-        numbers.collect()
+        clients.collect()
     }
 
     /// All mappings, with their lengths in pages.
@@ -147,13 +147,16 @@ impl Model {
 
     /// Steps after which nothing is left.
     pub fn last_steps(&self) -> Vec<Step> {
-        let mut steps: Vec<Step> = self.clients().into_iter().map(Step::Quit).collect();
+        let clients = self.clients().into_iter();
+        let quits = clients.map(|client| Step::Quit { client });
         let pieces = self.processes[&Who::Server].keys();
-        steps.extend(pieces.map(|&map| {
+        let unmaps = pieces.map(|&map| {
             let who = Who::Server;
-            Step::Unmap(Place { who, map })
-        }));
-        steps
+            Step::Unmap {
+                place: Place { who, map },
+            }
+        });
+        quits.chain(unmaps).collect()
     }
 
     /// Takes a step; what comes of it.
@@ -166,21 +169,18 @@ impl Model {
     /// `None` where it refers to something that is not there.
     fn try_take(&mut self, step: &Step) -> Option<Outcome> {
         match *step {
-            Step::Start(number) => self.add_process(number, BTreeMap::new())?,
-            Step::Map {
-                place,
-                range,
-                writable,
-            } => return self.map(place, range, writable),
+            Step::Start { client } => self.add_process(client, BTreeMap::new())?,
+            Step::Map { place, range } => return self.map(place, range, true),
+            Step::Look { place, range } => return self.map(place, range, false),
             Step::Private { who, .. } => {
                 self.processes.get(&who)?;
                 return Some(Outcome::Refused(Errno::EINVAL));
             }
-            Step::Long(who) => {
+            Step::Long { who } => {
                 self.processes.get(&who)?;
                 return Some(Outcome::Refused(Errno::ENOMEM));
             }
-            Step::Unmap(place) => drop(self.processes.get_mut(&place.who)?.remove(&place.map)?),
+            Step::Unmap { place } => drop(self.processes.get_mut(&place.who)?.remove(&place.map)?),
             Step::Punch { place, part, rest } => self.cut(place, part, None, rest)?,
             Step::Protect {
                 place,
@@ -209,7 +209,7 @@ impl Model {
                 }
                 piece.ids.pages = pages;
             }
-            Step::Zap(place) => drop(self.piece(place)?),
+            Step::Zap { place } => drop(self.piece(place)?),
             Step::Store { place, page, word } => return self.store(place, page, word),
             Step::Load { place, page } => {
                 let id = self.id(place, page)?;
@@ -221,29 +221,29 @@ impl Model {
             // Whether others make room for it is up to the kernel and the server.
             Step::Put { .. } if self.world.lazy && self.limit < self.world.limit => return None,
             Step::Put { range, seed } => return Some(self.put(range, seed)),
-            Step::Get(range) => {
+            Step::Get { range } => {
                 let ids = range.first..range.first + range.pages;
                 let words = ids.map_while(|id| self.pages.get(&id).copied());
                 return Some(Outcome::Words(words.collect()));
             }
-            Step::Free(range) => {
+            Step::Free { range } => {
                 self.pages.retain(|&id, _| !range.has(id));
             }
             Step::Fork { parent, child } => {
                 let maps = self.processes.get(&Who::Client(parent))?.clone();
                 self.add_process(child, maps)?;
             }
-            Step::Quit(number) | Step::Kill(number) => {
-                drop(self.processes.remove(&Who::Client(number))?);
+            Step::Quit { client } | Step::Kill { client } => {
+                drop(self.processes.remove(&Who::Client(client))?);
             }
-            Step::Limit(pages) => self.limit = pages,
-            Step::Check => return Some(Outcome::Seen(self.seen())),
+            Step::Limit { pages } => self.limit = pages,
+            Step::Check {} => return Some(Outcome::Seen(self.seen())),
         }
         Some(Outcome::Done)
     }
 
-    fn add_process(&mut self, number: u32, maps: BTreeMap<u32, Piece>) -> Option<()> {
-        let who = Who::Client(number);
+    fn add_process(&mut self, client: Client, maps: BTreeMap<u32, Piece>) -> Option<()> {
+        let who = Who::Client(client);
         if self.processes.contains_key(&who) {
             return None;
         }

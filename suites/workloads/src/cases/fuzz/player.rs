@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sys::{Advice, Errno, page_size};
 
 use super::model::{Counts, Model, Outcome, WORD_AT, World};
-use super::step::{Place, Range, Step, Who};
+use super::step::{self, Place, Range, Step, Who};
 use crate::stage::command::{Map, MappingCommand, Touched};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
 use crate::stage::{Case, Client, Failure, Process, Server, expect};
@@ -36,7 +36,7 @@ pub(crate) fn run(
     let mut player = Player {
         period: case.period(),
         case,
-        processes: BTreeMap::new(),
+        clients: BTreeMap::new(),
         server: Actor::new(server),
         limit: world.limit,
     };
@@ -64,7 +64,7 @@ struct Player<'c> {
     case: &'c mut Case,
     period: u64,
     server: Actor<Server>,
-    processes: BTreeMap<u32, Actor<Client>>,
+    clients: BTreeMap<step::Client, Actor<Client>>,
     /// Pages the connection may have now.
     limit: u64,
 }
@@ -132,34 +132,27 @@ impl Player<'_> {
     /// Takes a step. What is expected says whether a touch ends in a signal, which only a child should die of.
     fn take(&mut self, step: &Step, expected: &Outcome) -> Result<Outcome, Failure> {
         match *step {
-            Step::Start(number) => {
-                let client = self
-                    .case
-                    .client(&format!("c{number}"), &self.server.process)?;
-                self.processes.insert(number, Actor::new(client));
+            Step::Start { client } => {
+                let name = client.to_string();
+                let process = self.case.client(&name, &self.server.process)?;
+                self.clients.insert(client, Actor::new(process));
             }
-            Step::Map {
-                place,
-                range,
-                writable,
-            } => {
+            Step::Map { place, range } => {
                 let (offset, len) = self.bytes(place.who, range)?;
-                let process = self.process(place.who)?;
-                let map = match writable {
-                    true => process.try_map(offset, len)?,
-                    false => process.try_map_readonly(offset, len)?,
-                };
-                match map {
-                    Ok(map) => self.keep(place, map)?,
-                    Err(errno) => return Ok(Outcome::Refused(errno)),
-                }
+                let map = self.process(place.who)?.try_map(offset, len)?;
+                return self.keep_or_refused(place, map);
+            }
+            Step::Look { place, range } => {
+                let (offset, len) = self.bytes(place.who, range)?;
+                let map = self.process(place.who)?.try_map_readonly(offset, len)?;
+                return self.keep_or_refused(place, map);
             }
             Step::Private { who, range } => {
                 let (offset, len) = self.bytes(who, range)?;
                 let map = self.process(who)?.try_map_private(offset, len)?;
                 return Ok(refused(map));
             }
-            Step::Long(who) => {
+            Step::Long { who } => {
                 let range = Range {
                     first: 0,
                     pages: self.limit + 1,
@@ -168,7 +161,7 @@ impl Player<'_> {
                 let map = self.process(who)?.try_map(offset, len)?;
                 return Ok(refused(map));
             }
-            Step::Unmap(place) => {
+            Step::Unmap { place } => {
                 let (process, map) = self.place(place)?;
                 process.unmap(map)?;
             }
@@ -197,7 +190,7 @@ impl Player<'_> {
                 self.move_away(shifted, part.pages)?;
             }
             Step::Move { place, pages } => self.move_away(place, pages)?,
-            Step::Zap(place) => {
+            Step::Zap { place } => {
                 let (process, map) = self.place(place)?;
                 process.call(map, MappingCommand::Advise(Advice::DontNeed))?;
             }
@@ -225,7 +218,7 @@ impl Player<'_> {
                 let put = server.load_pages(first, WORD_AT, len, seed)?;
                 return Ok(put.map_or_else(Outcome::Refused, |()| Outcome::Done));
             }
-            Step::Get(range) => {
+            Step::Get { range } => {
                 let first = self.id(range.first)?;
                 let got = self
                     .server
@@ -233,24 +226,24 @@ impl Player<'_> {
                     .save_words(first, WORD_AT, range.pages as usize)?;
                 return Ok(got.map_or_else(Outcome::Refused, Outcome::Words));
             }
-            Step::Free(range) => {
+            Step::Free { range } => {
                 let first = self.id(range.first)?;
                 let freed = self.server.process.free_pages(first, range.pages)?;
                 return Ok(freed.map_or_else(Outcome::Refused, |()| Outcome::Done));
             }
             Step::Fork { parent, child } => {
                 let actor = self.client(parent)?;
-                let process = actor.process.fork(&format!("c{child}"))?;
+                let process = actor.process.fork(&child.to_string())?;
                 let maps = actor.maps.clone();
-                self.processes.insert(child, Actor { process, maps });
+                self.clients.insert(child, Actor { process, maps });
             }
-            Step::Quit(number) => self.remove(number)?.quit()?,
-            Step::Kill(number) => self.remove(number)?.kill()?,
-            Step::Limit(pages) => {
+            Step::Quit { client } => self.remove(client)?.quit()?,
+            Step::Kill { client } => self.remove(client)?.kill()?,
+            Step::Limit { pages } => {
                 counters::set(LIMIT_PER_CONNECTION, pages)?;
                 self.limit = pages;
             }
-            Step::Check => return self.look(expected),
+            Step::Check {} => return self.look(expected),
         }
         Ok(Outcome::Done)
     }
@@ -298,11 +291,11 @@ impl Player<'_> {
             server: Actor {
                 process: server, ..
             },
-            processes,
+            clients,
             ..
         } = self;
         if broken.is_some() {
-            for actor in processes.into_values() {
+            for actor in clients.into_values() {
                 let _ = actor.process.kill();
             }
             if server.quit().is_ok() {
@@ -329,23 +322,23 @@ impl Player<'_> {
         Ok((first * page_size() as u64, pages(range.pages)))
     }
 
-    fn client(&mut self, number: u32) -> Result<&mut Actor<Client>, Failure> {
-        let client = self.processes.get_mut(&number);
-        client.ok_or_else(|| Failure::new(format!("c{number} should be there")))
+    fn client(&mut self, client: step::Client) -> Result<&mut Actor<Client>, Failure> {
+        let actor = self.clients.get_mut(&client);
+        actor.ok_or_else(|| Failure::new(format!("{client} should be there")))
     }
 
-    fn remove(&mut self, number: u32) -> Result<Client, Failure> {
-        let client = self.processes.remove(&number);
-        let client = client.ok_or_else(|| Failure::new(format!("c{number} should be there")))?;
-        Ok(client.process)
+    fn remove(&mut self, client: step::Client) -> Result<Client, Failure> {
+        let actor = self.clients.remove(&client);
+        let actor = actor.ok_or_else(|| Failure::new(format!("{client} should be there")))?;
+        Ok(actor.process)
     }
 
     fn actor(&mut self, who: Who) -> Result<(&mut dyn Process, &mut BTreeMap<u32, Map>), Failure> {
         Ok(match who {
             Who::Server => (&mut self.server.process, &mut self.server.maps),
-            Who::Client(number) => {
-                let client = self.client(number)?;
-                (&mut client.process, &mut client.maps)
+            Who::Client(client) => {
+                let actor = self.client(client)?;
+                (&mut actor.process, &mut actor.maps)
             }
         })
     }
@@ -364,6 +357,17 @@ impl Player<'_> {
     fn keep(&mut self, place: Place, map: Map) -> Result<(), Failure> {
         self.actor(place.who)?.1.insert(place.map, map);
         Ok(())
+    }
+
+    fn keep_or_refused(
+        &mut self,
+        place: Place,
+        map: Result<Map, Errno>,
+    ) -> Result<Outcome, Failure> {
+        if let Ok(map) = map {
+            self.keep(place, map)?;
+        }
+        Ok(refused(map))
     }
 
     /// Mapping `number` of the process that has `place`.

@@ -4,7 +4,7 @@
 use fastrand::Rng;
 
 use super::model::{Model, World};
-use super::step::{Place, Range, Step, Who};
+use super::step::{Client, Place, Range, Step, Who};
 
 /// Most clients at a time.
 const CLIENTS: u32 = 3;
@@ -12,55 +12,39 @@ const CLIENTS: u32 = 3;
 /// Most mappings at a time, of all.
 const PLACES: u32 = 12;
 
-/// What a step can be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Start,
-    Map,
-    Look,
-    Private,
-    Long,
-    Unmap,
-    Punch,
-    Protect,
-    Shift,
-    Move,
-    Zap,
-    Store,
-    Load,
-    Put,
-    Get,
-    Free,
-    Fork,
-    Quit,
-    Kill,
-    Limit,
-    Check,
-}
+/// Draws a step; `None` where there is nothing that it could be about.
+type Draw = fn(&mut Maker) -> Option<Step>;
 
-/// How often each comes, in parts of the whole.
-const SHARES: &[(Kind, u32)] = &[
-    (Kind::Start, 4),
-    (Kind::Map, 15),
-    (Kind::Look, 4),
-    (Kind::Private, 1),
-    (Kind::Long, 1),
-    (Kind::Unmap, 10),
-    (Kind::Punch, 8),
-    (Kind::Protect, 8),
-    (Kind::Shift, 5),
-    (Kind::Move, 2),
-    (Kind::Zap, 3),
-    (Kind::Store, 26),
-    (Kind::Load, 10),
-    (Kind::Put, 7),
-    (Kind::Get, 5),
-    (Kind::Free, 2),
-    (Kind::Fork, 3),
-    (Kind::Quit, 1),
-    (Kind::Kill, 1),
-    (Kind::Limit, 2),
-    (Kind::Check, 4),
+/// Share of each kind of step in the whole, and how to draw one.
+#[rustfmt::skip]
+const STEPS: &[(u32, Draw)] = &[
+    (4, Maker::start),
+    (15, |m| { let (place, range) = m.new_place()?; Some(Step::Map { place, range }) }),
+    (4, |m| { let (place, range) = m.new_place()?; Some(Step::Look { place, range }) }),
+    (1, |m| Some(Step::Private { who: m.who()?, range: m.range() })),
+    (1, |m| Some(Step::Long { who: m.who()? })),
+    (10, |m| Some(Step::Unmap { place: m.place()?.0 })),
+    (8, |m| { let (place, part) = m.part()?; Some(Step::Punch { place, part, rest: m.new_map() }) }),
+    (8, |m| {
+        let (place, part) = m.part()?;
+        Some(Step::Protect { place, part, middle: m.new_map(), rest: m.new_map() })
+    }),
+    (5, |m| {
+        let (place, part) = m.part()?;
+        Some(Step::Shift { place, part, middle: m.new_map(), rest: m.new_map() })
+    }),
+    (2, |m| { let (place, pages) = m.front()?; Some(Step::Move { place, pages }) }),
+    (3, |m| Some(Step::Zap { place: m.place()?.0 })),
+    (26, |m| { let (place, page) = m.page()?; Some(Step::Store { place, page, word: m.new_word() }) }),
+    (10, |m| { let (place, page) = m.page()?; Some(Step::Load { place, page }) }),
+    (7, |m| { let seed = m.new_word(); Some(Step::Put { range: m.range(), seed }) }),
+    (5, |m| m.known(|range| Step::Get { range })),
+    (2, |m| m.known(|range| Step::Free { range })),
+    (3, |m| Some(Step::Fork { parent: m.client()?, child: m.new_client()? })),
+    (1, |m| Some(Step::Quit { client: m.client()? })),
+    (1, |m| Some(Step::Kill { client: m.client()? })),
+    (2, |m| Some(Step::Limit { pages: m.limit() })),
+    (4, |_| Some(Step::Check {})),
 ];
 
 /// The script of `seed`: `steps` steps about `pages` pages of the file.
@@ -93,134 +77,87 @@ impl Maker {
     fn next(&mut self, index: u32) -> Step {
         loop {
             // Two clients before anything else: most of it is between them and the server.
-            let kind = match index {
-                0 | 1 => Kind::Start,
-                _ => self.kind(),
+            let draw = match index {
+                0 | 1 => Maker::start,
+                _ => self.draw(),
             };
-            if let Some(step) = self.step(kind) {
+            if let Some(step) = draw(self) {
                 self.model.take(&step);
                 return step;
             }
         }
     }
 
-    fn kind(&mut self) -> Kind {
-        let whole = SHARES.iter().map(|(_, share)| share).sum();
+    fn draw(&mut self) -> Draw {
+        let whole = STEPS.iter().map(|(share, _)| share).sum();
         let mut at = self.rng.u32(0..whole);
-        for &(kind, share) in SHARES {
+        for &(share, draw) in STEPS {
             match at.checked_sub(share) {
-                None => return kind,
+                None => return draw,
                 Some(rest) => at = rest,
             }
         }
         unreachable!("the shares are the whole")
     }
 
-    /// A step of this kind; none where there is nothing it could be about.
-    fn step(&mut self, kind: Kind) -> Option<Step> {
-        // Which pages exist is up to the kernel and the server where the server fills them.
-        if self.world.lazy && matches!(kind, Kind::Get | Kind::Free) {
-            return None;
-        }
-        Some(match kind {
-            Kind::Start => Step::Start(self.new_client()?),
-            Kind::Map | Kind::Look => {
-                let who = self.who()?;
-                if self.model.counts().maps >= PLACES.into() {
-                    return None;
-                }
-                Step::Map {
-                    place: Place {
-                        who,
-                        map: self.new_map(),
-                    },
-                    range: self.range(self.pages),
-                    writable: kind == Kind::Map,
-                }
-            }
-            Kind::Private => Step::Private {
-                who: self.who()?,
-                range: self.range(self.pages),
-            },
-            Kind::Long => Step::Long(self.who()?),
-            Kind::Unmap => Step::Unmap(self.place()?.0),
-            Kind::Punch => {
-                let (place, pages) = self.place()?;
-                let part = self.part(pages);
-                let rest = self.new_map();
-                Step::Punch { place, part, rest }
-            }
-            Kind::Protect => {
-                let (place, pages) = self.place()?;
-                Step::Protect {
-                    place,
-                    part: self.part(pages),
-                    middle: self.new_map(),
-                    rest: self.new_map(),
-                }
-            }
-            Kind::Shift => {
-                let (place, pages) = self.place()?;
-                Step::Shift {
-                    place,
-                    part: self.part(pages),
-                    middle: self.new_map(),
-                    rest: self.new_map(),
-                }
-            }
-            Kind::Move => {
-                let (place, pages) = self.place()?;
-                // All of it, or what is in front.
-                let pages = match self.rng.bool() {
-                    true => pages,
-                    false => self.rng.u64(1..=pages),
-                };
-                Step::Move { place, pages }
-            }
-            Kind::Zap => Step::Zap(self.place()?.0),
-            Kind::Store => {
-                let (place, pages) = self.place()?;
-                self.words += 1;
-                Step::Store {
-                    place,
-                    page: self.rng.u64(0..pages),
-                    word: self.words,
-                }
-            }
-            Kind::Load => {
-                let (place, pages) = self.place()?;
-                let page = self.rng.u64(0..pages);
-                Step::Load { place, page }
-            }
-            Kind::Put => {
-                self.words += 1;
-                Step::Put {
-                    range: self.range(self.pages),
-                    seed: self.words,
-                }
-            }
-            Kind::Get => Step::Get(self.range(self.pages)),
-            Kind::Free => Step::Free(self.range(self.pages)),
-            Kind::Fork => Step::Fork {
-                parent: self.client()?,
-                child: self.new_client()?,
-            },
-            Kind::Quit => Step::Quit(self.client()?),
-            Kind::Kill => Step::Kill(self.client()?),
-            // As often no limit that matters, for it refuses what could be found otherwise.
-            Kind::Limit => Step::Limit(match self.rng.bool() {
-                true => self.world.limit,
-                false => self.rng.u64(1..self.world.limit),
-            }),
-            Kind::Check => Step::Check,
-        })
+    fn start(&mut self) -> Option<Step> {
+        let client = self.new_client()?;
+        Some(Step::Start { client })
     }
 
-    fn new_client(&mut self) -> Option<u32> {
+    /// A mapping to make, and its pages of the file.
+    fn new_place(&mut self) -> Option<(Place, Range)> {
+        let who = self.who()?;
+        if self.model.counts().maps >= PLACES.into() {
+            return None;
+        }
+        let map = self.new_map();
+        Some((Place { who, map }, self.range()))
+    }
+
+    /// A step about pages by their IDs, whose outcome depends on which pages exist. Where the server fills them, that is
+    /// up to the kernel and the server.
+    fn known(&mut self, step: fn(Range) -> Step) -> Option<Step> {
+        match self.world.lazy {
+            true => None,
+            false => Some(step(self.range())),
+        }
+    }
+
+    /// The first pages of a mapping: all of them, or some.
+    fn front(&mut self) -> Option<(Place, u64)> {
+        let (place, pages) = self.place()?;
+        let pages = match self.rng.bool() {
+            true => pages,
+            false => self.rng.u64(1..=pages),
+        };
+        Some((place, pages))
+    }
+
+    /// A limit. As often none that matters, for a limit refuses what could be found otherwise.
+    fn limit(&mut self) -> u64 {
+        match self.rng.bool() {
+            true => self.world.limit,
+            false => self.rng.u64(1..self.world.limit),
+        }
+    }
+
+    fn new_word(&mut self) -> u64 {
+        self.words += 1;
+        self.words
+    }
+
+    /// A page of a mapping.
+    fn page(&mut self) -> Option<(Place, u64)> {
+        let (place, pages) = self.place()?;
+        Some((place, self.rng.u64(0..pages)))
+    }
+
+    fn new_client(&mut self) -> Option<Client> {
         let room = self.model.clients().len() < CLIENTS as usize;
         room.then(|| {
             self.clients += 1;
-            self.clients - 1
+            Client(self.clients - 1)
         })
     }
 
@@ -229,7 +166,7 @@ impl Maker {
         self.maps - 1
     }
 
-    fn client(&mut self) -> Option<u32> {
+    fn client(&mut self) -> Option<Client> {
         let clients = self.model.clients();
         self.one_of(&clients)
     }
@@ -247,19 +184,25 @@ impl Maker {
         self.one_of(&places)
     }
 
-    /// Some pages out of so many.
-    fn range(&mut self, of: u64) -> Range {
-        let first = self.rng.u64(0..of);
-        let pages = self.rng.u64(1..=of - first);
+    /// Some pages of the file.
+    fn range(&mut self) -> Range {
+        self.range_of(self.pages)
+    }
+
+    /// Some pages of so many.
+    fn range_of(&mut self, pages: u64) -> Range {
+        let first = self.rng.u64(0..pages);
+        let pages = self.rng.u64(1..=pages - first);
         Range { first, pages }
     }
 
     /// Some pages of a mapping, rarely more than two.
-    fn part(&mut self, of: u64) -> Range {
-        let Range { first, pages } = self.range(of);
-        let most = if self.rng.u32(0..8) == 0 { of } else { 2 };
+    fn part(&mut self) -> Option<(Place, Range)> {
+        let (place, all) = self.place()?;
+        let Range { first, pages } = self.range_of(all);
+        let most = if self.rng.u32(0..8) == 0 { all } else { 2 };
         let pages = pages.min(most);
-        Range { first, pages }
+        Some((place, Range { first, pages }))
     }
 
     fn one_of<T: Copy>(&mut self, items: &[T]) -> Option<T> {
@@ -316,7 +259,7 @@ mod tests {
                 words.insert(step.split(' ').next().unwrap_or_default().to_owned());
             }
         }
-        assert_eq!(words.len(), SHARES.len(), "{words:?}");
+        assert_eq!(words.len(), STEPS.len(), "{words:?}");
         assert!(nothing * 20 < all, "{nothing} of {all} do nothing");
     }
 

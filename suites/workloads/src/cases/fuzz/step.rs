@@ -4,13 +4,16 @@
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
+/// A client of a script, by its number, such as `c0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Client(pub u32);
+
 /// A process of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Who {
     /// `s`.
     Server,
-    /// `c` and its number.
-    Client(u32),
+    Client(Client),
 }
 
 /// A mapping in a process, such as `c0.1`. A forked process has those of its parent under the same numbers.
@@ -34,83 +37,111 @@ impl Range {
     }
 }
 
-/// One step. What it refers to need not be there; it does nothing then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+/// Makes the type of a step, its text and how that is parsed, of a table: each step has a word, and its fields follow in
+/// order.
+macro_rules! steps {
+    ($($(#[$doc:meta])* $step:ident = $word:literal { $($field:ident: $kind:ty),* $(,)? },)*) => {
+        /// One step. A step that refers to something missing does nothing.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Step {
+            $($(#[$doc])* $step { $($field: $kind),* },)*
+        }
+
+        impl Display for Step {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Step::$step { $($field),* } => {
+                        f.write_str($word)?;
+                        $(write!(f, " {}", $field)?;)*
+                        Ok(())
+                    })*
+                }
+            }
+        }
+
+        impl FromStr for Step {
+            type Err = ();
+            fn from_str(text: &str) -> Result<Step, ()> {
+                let mut words = text.split_whitespace();
+                let step = match words.next().ok_or(())? {
+                    $($word => Step::$step { $($field: field(words.next())?),* },)*
+                    _ => return Err(()),
+                };
+                words.next().map_or(Ok(step), |_| Err(()))
+            }
+        }
+    };
+}
+
+fn field<T: FromStr>(word: Option<&str>) -> Result<T, ()> {
+    word.and_then(|word| word.parse().ok()).ok_or(())
+}
+
+steps! {
     /// `start c0`: a client starts.
-    Start(u32),
-    /// `map c0.1 2+3`: it maps pages of the file; the server, its channel. `look` is for reading alone.
-    Map {
-        place: Place,
-        range: Range,
-        writable: bool,
-    },
+    Start = "start" { client: Client },
+    /// `map c0.1 2+3`: maps pages of the file; the server, of its channel.
+    Map = "map" { place: Place, range: Range },
+    /// `look c0.1 2+3`: maps for reading alone.
+    Look = "look" { place: Place, range: Range },
     /// `private c0 2+3`: a private mapping, which is refused.
-    Private { who: Who, range: Range },
+    Private = "private" { who: Who, range: Range },
     /// `long c0`: a mapping of one page more than there may ever be.
-    Long(Who),
-    /// `unmap c0.1`: all of it.
-    Unmap(Place),
-    /// `punch c0.1 1+1 4`: a part of it; what is behind is mapping 4.
-    Punch {
-        place: Place,
-        part: Range,
-        rest: u32,
-    },
-    /// `protect c0.1 1+1 4 5`: a part can be read alone, and is mapping 4; what is behind is 5.
-    Protect {
-        place: Place,
-        part: Range,
-        middle: u32,
-        rest: u32,
-    },
-    /// `shift c0.1 1+1 4 5`: a part goes to another address, and is mapping 4; what is behind is 5.
-    Shift {
-        place: Place,
-        part: Range,
-        middle: u32,
-        rest: u32,
-    },
-    /// `move c0.1 2`: its first pages go to another address; what is behind is unmapped.
-    Move { place: Place, pages: u64 },
+    Long = "long" { who: Who },
+    /// `unmap c0.1`: unmaps all of it.
+    Unmap = "unmap" { place: Place },
+    /// `punch c0.1 1+1 4`: unmaps a part of it. What is behind becomes mapping 4.
+    Punch = "punch" { place: Place, part: Range, rest: u32 },
+    /// `protect c0.1 1+1 4 5`: makes a part read-only, which becomes mapping 4. What is behind becomes mapping 5.
+    Protect = "protect" { place: Place, part: Range, middle: u32, rest: u32 },
+    /// `shift c0.1 1+1 4 5`: moves a part to another address, which becomes mapping 4. What is behind becomes mapping 5.
+    Shift = "shift" { place: Place, part: Range, middle: u32, rest: u32 },
+    /// `move c0.1 2`: moves its first pages to another address. What is behind is unmapped.
+    Move = "move" { place: Place, pages: u64 },
     /// `zap c0.1`: MADV_DONTNEED.
-    Zap(Place),
-    /// `store c0.1 0 77`: a word into a page of it.
-    Store { place: Place, page: u64, word: u64 },
-    /// `load c0.1 0`: the word of a page.
-    Load { place: Place, page: u64 },
-    /// `put 2+3 7`: the server writes to pages by their IDs, up to the word in the last: the pattern of a seed.
-    Put { range: Range, seed: u64 },
+    Zap = "zap" { place: Place },
+    /// `store c0.1 0 77`: stores a word into a page of it.
+    Store = "store" { place: Place, page: u64, word: u64 },
+    /// `load c0.1 0`: loads the word of a page.
+    Load = "load" { place: Place, page: u64 },
+    /// `put 2+3 7`: the server writes the pattern of a seed to pages by their IDs, up to the word in the last.
+    Put = "put" { range: Range, seed: u64 },
     /// `get 2+3`: the server reads pages by their IDs.
-    Get(Range),
-    /// `free 2+3`: the server lets go of pages.
-    Free(Range),
+    Get = "get" { range: Range },
+    /// `free 2+3`: the server frees pages.
+    Free = "free" { range: Range },
     /// `fork c0 c1`: a client forks another.
-    Fork { parent: u32, child: u32 },
+    Fork = "fork" { parent: Client, child: Client },
     /// `quit c0`: a client ends by itself, with all its mappings.
-    Quit(u32),
-    /// `kill c0`: it is killed.
-    Kill(u32),
-    /// `limit 4`: so many pages may the connection have from now on.
-    Limit(u64),
-    /// `check`: every page that exists, through everything that shows it.
-    Check,
+    Quit = "quit" { client: Client },
+    /// `kill c0`: a client is killed.
+    Kill = "kill" { client: Client },
+    /// `limit 4`: the connection may have this many pages from now on.
+    Limit = "limit" { pages: u64 },
+    /// `check`: loads every page that exists, through every mapping that shows it.
+    Check = "check" {},
 }
 
 impl Step {
-    /// It is about mappings, and not only about what is in them: the server may hear of it.
+    /// Returns true for a step about mappings, and not only about the contents of pages: the server may be sent something.
     pub fn maps(&self) -> bool {
         !matches!(
             self,
-            Step::Zap(_)
+            Step::Zap { .. }
                 | Step::Store { .. }
                 | Step::Load { .. }
                 | Step::Put { .. }
-                | Step::Get(_)
-                | Step::Free(_)
-                | Step::Limit(_)
-                | Step::Check
+                | Step::Get { .. }
+                | Step::Free { .. }
+                | Step::Limit { .. }
+                | Step::Check {}
         )
+    }
+}
+
+impl Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "c{}", self.0)
     }
 }
 
@@ -118,7 +149,7 @@ impl Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Who::Server => write!(f, "s"),
-            Who::Client(number) => write!(f, "c{number}"),
+            Who::Client(client) => client.fmt(f),
         }
     }
 }
@@ -132,50 +163,6 @@ impl Display for Place {
 impl Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}+{}", self.first, self.pages)
-    }
-}
-
-impl Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Step::Start(client) => write!(f, "start c{client}"),
-            Step::Map {
-                place,
-                range,
-                writable,
-            } => {
-                let word = if *writable { "map" } else { "look" };
-                write!(f, "{word} {place} {range}")
-            }
-            Step::Private { who, range } => write!(f, "private {who} {range}"),
-            Step::Long(who) => write!(f, "long {who}"),
-            Step::Unmap(place) => write!(f, "unmap {place}"),
-            Step::Punch { place, part, rest } => write!(f, "punch {place} {part} {rest}"),
-            Step::Protect {
-                place,
-                part,
-                middle,
-                rest,
-            } => write!(f, "protect {place} {part} {middle} {rest}"),
-            Step::Shift {
-                place,
-                part,
-                middle,
-                rest,
-            } => write!(f, "shift {place} {part} {middle} {rest}"),
-            Step::Move { place, pages } => write!(f, "move {place} {pages}"),
-            Step::Zap(place) => write!(f, "zap {place}"),
-            Step::Store { place, page, word } => write!(f, "store {place} {page} {word}"),
-            Step::Load { place, page } => write!(f, "load {place} {page}"),
-            Step::Put { range, seed } => write!(f, "put {range} {seed}"),
-            Step::Get(range) => write!(f, "get {range}"),
-            Step::Free(range) => write!(f, "free {range}"),
-            Step::Fork { parent, child } => write!(f, "fork c{parent} c{child}"),
-            Step::Quit(client) => write!(f, "quit c{client}"),
-            Step::Kill(client) => write!(f, "kill c{client}"),
-            Step::Limit(pages) => write!(f, "limit {pages}"),
-            Step::Check => write!(f, "check"),
-        }
     }
 }
 
@@ -197,12 +184,19 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Step>, String> {
         .collect()
 }
 
+impl FromStr for Client {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Client, ()> {
+        field(text.strip_prefix('c')).map(Client)
+    }
+}
+
 impl FromStr for Who {
     type Err = ();
     fn from_str(text: &str) -> Result<Who, ()> {
         match text {
             "s" => Ok(Who::Server),
-            text => client(text).map(Who::Client),
+            text => text.parse().map(Who::Client),
         }
     }
 }
@@ -211,7 +205,7 @@ impl FromStr for Place {
     type Err = ();
     fn from_str(text: &str) -> Result<Place, ()> {
         let (who, map) = text.split_once('.').ok_or(())?;
-        let (who, map) = (who.parse()?, number(map)? as u32);
+        let (who, map) = (who.parse()?, field(Some(map))?);
         Ok(Place { who, map })
     }
 }
@@ -220,88 +214,12 @@ impl FromStr for Range {
     type Err = ();
     fn from_str(text: &str) -> Result<Range, ()> {
         let (first, pages) = text.split_once('+').ok_or(())?;
-        let (first, pages) = (number(first)?, number(pages)?);
+        let (first, pages) = (field(Some(first))?, field(Some(pages))?);
         match pages {
             0 => Err(()),
             _ => Ok(Range { first, pages }),
         }
     }
-}
-
-impl FromStr for Step {
-    type Err = ();
-    fn from_str(text: &str) -> Result<Step, ()> {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        Ok(match words[..] {
-            ["start", name] => Step::Start(client(name)?),
-            [word @ ("map" | "look"), place, range] => Step::Map {
-                place: place.parse()?,
-                range: range.parse()?,
-                writable: word == "map",
-            },
-            ["private", who, range] => Step::Private {
-                who: who.parse()?,
-                range: range.parse()?,
-            },
-            ["long", who] => Step::Long(who.parse()?),
-            ["unmap", place] => Step::Unmap(place.parse()?),
-            ["punch", place, part, rest] => Step::Punch {
-                place: place.parse()?,
-                part: part.parse()?,
-                rest: number(rest)? as u32,
-            },
-            ["protect", place, part, middle, rest] => Step::Protect {
-                place: place.parse()?,
-                part: part.parse()?,
-                middle: number(middle)? as u32,
-                rest: number(rest)? as u32,
-            },
-            ["shift", place, part, middle, rest] => Step::Shift {
-                place: place.parse()?,
-                part: part.parse()?,
-                middle: number(middle)? as u32,
-                rest: number(rest)? as u32,
-            },
-            ["move", place, pages] => Step::Move {
-                place: place.parse()?,
-                pages: number(pages)?,
-            },
-            ["zap", place] => Step::Zap(place.parse()?),
-            ["store", place, page, word] => Step::Store {
-                place: place.parse()?,
-                page: number(page)?,
-                word: number(word)?,
-            },
-            ["load", place, page] => Step::Load {
-                place: place.parse()?,
-                page: number(page)?,
-            },
-            ["put", range, seed] => Step::Put {
-                range: range.parse()?,
-                seed: number(seed)?,
-            },
-            ["get", range] => Step::Get(range.parse()?),
-            ["free", range] => Step::Free(range.parse()?),
-            ["fork", parent, child] => Step::Fork {
-                parent: client(parent)?,
-                child: client(child)?,
-            },
-            ["quit", name] => Step::Quit(client(name)?),
-            ["kill", name] => Step::Kill(client(name)?),
-            ["limit", pages] => Step::Limit(number(pages)?),
-            ["check"] => Step::Check,
-            _ => return Err(()),
-        })
-    }
-}
-
-/// The number of a client, such as `c0`.
-fn client(text: &str) -> Result<u32, ()> {
-    number(text.strip_prefix('c').ok_or(())?).map(|number| number as u32)
-}
-
-fn number(text: &str) -> Result<u64, ()> {
-    text.parse().map_err(drop)
 }
 
 #[cfg(test)]
@@ -316,7 +234,7 @@ mod tests {
         let steps = parse(script).unwrap();
         assert_eq!(steps.len(), 21);
         assert_eq!(text(&steps), script);
-        assert_eq!(parse(" check ;\n check;").unwrap(), [Step::Check; 2]);
+        assert_eq!(parse(" check ;\n check;").unwrap(), [Step::Check {}; 2]);
     }
 
     #[test]

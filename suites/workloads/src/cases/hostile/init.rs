@@ -5,7 +5,8 @@ use protocol::plan::Device;
 use server::abi::{
     BIG_WRITES, CUSE_DMMAP, CuseInitOut, DMMAP, INIT_EXT, InitOut, MAJOR, MINOR, op,
 };
-use server::{Behaviour, Message, Unanswered, wire};
+use server::wire::{self, Field};
+use server::{Behaviour, Message, Unanswered};
 use sys::Errno;
 
 use super::messages::{expect_said, expect_serves};
@@ -14,25 +15,34 @@ use crate::stage::{Case, Failure, Process, Server, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("init", init), ("init-nobody", init_nobody)];
 
+use Then::{Accepted, Dead, Declined};
+
 /// Bytes in a write, as the server's good answer says.
 const MAX_WRITE: u32 = 1 << 20;
 
-/// What comes of an answer to INIT.
+/// Result of an answer to INIT.
 #[derive(Clone, Copy)]
 enum Then {
-    /// Direct mmap.
+    /// Direct mmap works.
     Accepted,
-    /// A file like any other: mmap is ENODEV.
+    /// The file is like any other, and mmap is ENODEV.
     Declined,
-    /// It cannot be opened.
+    /// The file cannot be opened.
     Dead(Errno),
 }
 
-/// An answer to INIT, the error in its header, what write(2) says to it, and what comes of it.
+const REFUSED: Then = Dead(Errno::ECONNREFUSED);
+const NO_DEVICE: Then = Dead(Errno::ENOENT);
+
+const TAKEN: Result<(), Errno> = Ok(());
+const INVALID: Result<(), Errno> = Err(Errno::EINVAL);
+
+/// An answer to INIT, what write(2) returns for it, and its result.
 struct Answer {
     what: &'static str,
     body: Vec<u8>,
-    error: i32,
+    /// Error in its header.
+    error: Option<Errno>,
     said: Result<(), Errno>,
     then: Then,
 }
@@ -44,9 +54,83 @@ fn waiting_for_init() -> Behaviour {
     }
 }
 
-/// What a server answers that takes the offer.
-fn good_fuse() -> InitOut {
-    InitOut {
+/// Changes to the answer of a server that takes the offer.
+type Changes<Out> = &'static [(&'static str, fn(&mut Out), Then)];
+
+/// The answers with these changes, `info` behind each. write(2) takes them all.
+fn changed<Out: Field + Clone>(changes: Changes<Out>, good: &Out, info: &[u8]) -> Vec<Answer> {
+    let answer = |&(what, change, then): &(&'static str, fn(&mut Out), Then)| {
+        let mut out = good.clone();
+        change(&mut out);
+        Answer {
+            what,
+            body: [wire::bytes(&out), info.to_vec()].concat(),
+            error: None,
+            said: TAKEN,
+            then,
+        }
+    };
+    changes.iter().map(answer).collect()
+}
+
+const FUSE_CHANGES: Changes<InitOut> = &[
+    ("all that is needed", |_| (), Accepted),
+    (
+        "FUSE_DMMAP without FUSE_INIT_EXT",
+        |out| out.flags = BIG_WRITES as u32,
+        Declined,
+    ),
+    (
+        "FUSE_INIT_EXT without FUSE_DMMAP",
+        |out| out.flags2 = 0,
+        Declined,
+    ),
+    (
+        "an older minor version",
+        |out| out.minor = MINOR - 1,
+        Accepted,
+    ),
+    ("minor version 12", |out| out.minor = 12, Accepted),
+    (
+        "a minor version yet to come",
+        |out| out.minor = 10_000,
+        Accepted,
+    ),
+    // Before version 7.6 there are no flags, and before 7.9 the structs of names and attributes are shorter.
+    ("minor version 5", |out| out.minor = 5, Dead(Errno::EIO)),
+    ("a major version yet to come", |out| out.major = 8, REFUSED),
+    ("major version 0", |out| out.major = 0, REFUSED),
+    // The kernel's minimum is 4096 bytes.
+    ("writes of no bytes", |out| out.max_write = 0, Accepted),
+];
+
+/// Part of the good answer that is written.
+#[derive(Clone, Copy)]
+enum Part {
+    /// The first bytes.
+    First(usize),
+    All,
+    /// All of it, and a byte more.
+    More,
+}
+
+/// Answers whose bytes are `Bytes`: the error in the header, what write(2) returns, and the result.
+type Rows<Bytes> = &'static [(&'static str, Bytes, Option<Errno>, Result<(), Errno>, Then)];
+
+#[rustfmt::skip]
+const FUSE_PARTS: Rows<Part> = &[
+    ("an answer that ends behind flags2", Part::First(36), None, TAKEN, Accepted),
+    ("an answer that ends before flags2", Part::First(32), None, TAKEN, Declined),
+    ("the answer of version 7.22", Part::First(24), None, TAKEN, Declined),
+    ("the answer of version 7.4", Part::First(8), None, TAKEN, Declined),
+    ("an empty answer", Part::First(0), None, TAKEN, REFUSED),
+    ("an answer that is too long", Part::More, None, INVALID, REFUSED),
+    ("an error", Part::First(0), Some(Errno::EACCES), TAKEN, REFUSED),
+    ("an error and an answer", Part::All, Some(Errno::EACCES), INVALID, REFUSED),
+];
+
+fn fuse_answers() -> Vec<Answer> {
+    let good = InitOut {
         major: MAJOR,
         minor: MINOR,
         flags: (BIG_WRITES | INIT_EXT) as u32,
@@ -54,198 +138,97 @@ fn good_fuse() -> InitOut {
         time_gran: 1,
         flags2: (DMMAP >> 32) as u32,
         ..InitOut::default()
-    }
-}
-
-fn fuse_answers() -> Vec<Answer> {
-    let mut all = Vec::new();
-    let mut add = |what, body, error, said, then| {
-        all.push(Answer {
+    };
+    let mut answers = changed(FUSE_CHANGES, &good, &[]);
+    let good = wire::bytes(&good);
+    answers.extend(FUSE_PARTS.iter().map(|&(what, part, error, said, then)| {
+        let body = match part {
+            Part::First(len) => good[..len].to_vec(),
+            Part::All => good.clone(),
+            Part::More => [&good[..], &[0]].concat(),
+        };
+        Answer {
             what,
             body,
             error,
             said,
             then,
-        });
-    };
-    let good = || wire::bytes(&good_fuse());
-    let cut = |len| good()[..len].to_vec();
-    let mut with = |what, change: fn(&mut InitOut), then| {
-        let mut out = good_fuse();
-        change(&mut out);
-        add(what, wire::bytes(&out), 0, Ok(()), then);
-    };
-    with("all that is needed", |_| (), Then::Accepted);
-    with(
-        "FUSE_DMMAP without FUSE_INIT_EXT",
-        |out| out.flags = BIG_WRITES as u32,
-        Then::Declined,
-    );
-    with(
-        "FUSE_INIT_EXT without FUSE_DMMAP",
-        |out| out.flags2 = 0,
-        Then::Declined,
-    );
-    with(
-        "an older minor version",
-        |out| out.minor = MINOR - 1,
-        Then::Accepted,
-    );
-    with("minor version 12", |out| out.minor = 12, Then::Accepted);
-    with(
-        "a minor version yet to come",
-        |out| out.minor = 10_000,
-        Then::Accepted,
-    );
-    // Before version 7.6 there are no flags, and before 7.9 the structs of names and attributes are shorter.
-    with(
-        "minor version 5",
-        |out| out.minor = 5,
-        Then::Dead(Errno::EIO),
-    );
-    with(
-        "a major version yet to come",
-        |out| out.major = 8,
-        Then::Dead(Errno::ECONNREFUSED),
-    );
-    with(
-        "major version 0",
-        |out| out.major = 0,
-        Then::Dead(Errno::ECONNREFUSED),
-    );
-    // The kernel's minimum is 4096 bytes.
-    with(
-        "writes of no bytes",
-        |out| out.max_write = 0,
-        Then::Accepted,
-    );
-
-    let refused = Then::Dead(Errno::ECONNREFUSED);
-    add(
-        "an answer that ends behind flags2",
-        cut(36),
-        0,
-        Ok(()),
-        Then::Accepted,
-    );
-    add(
-        "an answer that ends before flags2",
-        cut(32),
-        0,
-        Ok(()),
-        Then::Declined,
-    );
-    add(
-        "the answer of version 7.22",
-        cut(24),
-        0,
-        Ok(()),
-        Then::Declined,
-    );
-    add(
-        "the answer of version 7.4",
-        cut(8),
-        0,
-        Ok(()),
-        Then::Declined,
-    );
-    add("an empty answer", cut(0), 0, Ok(()), refused);
-    let long = [good(), vec![0]].concat();
-    add(
-        "an answer that is too long",
-        long,
-        0,
-        Err(Errno::EINVAL),
-        refused,
-    );
-    add("an error", cut(0), -Errno::EACCES.raw(), Ok(()), refused);
-    add(
-        "an error and an answer",
-        good(),
-        -Errno::EACCES.raw(),
-        Err(Errno::EINVAL),
-        refused,
-    );
-    all
+        }
+    }));
+    answers
 }
 
-fn good_cuse() -> CuseInitOut {
-    CuseInitOut {
+const CUSE_CHANGES: Changes<CuseInitOut> = &[
+    ("all that is needed", |_| (), Accepted),
+    ("flags nobody knows", |out| out.flags = u32::MAX, Accepted),
+    (
+        "all flags but CUSE_DMMAP",
+        |out| out.flags = !CUSE_DMMAP,
+        Declined,
+    ),
+    ("minor version 11", |out| out.minor = 11, Accepted),
+    ("minor version 10", |out| out.minor = 10, NO_DEVICE),
+    (
+        "a major version yet to come",
+        |out| out.major = 8,
+        NO_DEVICE,
+    ),
+    (
+        "writes of no bytes",
+        |out| (out.max_read, out.max_write) = (0, 0),
+        Accepted,
+    ),
+];
+
+/// What follows CUSE_INIT: the device's name as `DEVNAME=NAME`, ended by a zero byte.
+#[derive(Clone, Copy)]
+enum Info {
+    /// The device's own name.
+    Own,
+    /// The name of another device.
+    Taken,
+    /// These bytes.
+    Bytes(&'static [u8]),
+}
+
+#[rustfmt::skip]
+const CUSE_INFOS: Rows<Info> = &[
+    ("no name", Info::Bytes(b""), None, TAKEN, NO_DEVICE),
+    ("an empty name", Info::Bytes(b"DEVNAME=\0"), None, TAKEN, NO_DEVICE),
+    ("something that is no name", Info::Bytes(b"nonsense\0"), None, TAKEN, NO_DEVICE),
+    ("the name of another device", Info::Taken, None, TAKEN, NO_DEVICE),
+    ("names that are too long", Info::Bytes(&[0; 4097]), None, INVALID, NO_DEVICE),
+    ("an error", Info::Own, Some(Errno::EACCES), INVALID, NO_DEVICE),
+];
+
+/// Answers for a device called `name`; `taken` is the name of another.
+fn cuse_answers(name: &str, taken: &str) -> Vec<Answer> {
+    let good = CuseInitOut {
         major: MAJOR,
         minor: MINOR,
         flags: CUSE_DMMAP,
         max_read: MAX_WRITE,
         max_write: MAX_WRITE,
         ..CuseInitOut::default()
-    }
-}
-
-/// Answers for a device with this name; `taken` is the name of another.
-fn cuse_answers(name: &str, taken: &str) -> Vec<Answer> {
-    let mut all = Vec::new();
-    let mut add = |what, out: CuseInitOut, info: &[u8], error, said, then| {
-        let body = [wire::bytes(&out), info.to_vec()].concat();
-        all.push(Answer {
+    };
+    let info = |name| format!("DEVNAME={name}\0").into_bytes();
+    let mut answers = changed(CUSE_CHANGES, &good, &info(name));
+    let good = wire::bytes(&good);
+    answers.extend(CUSE_INFOS.iter().map(|&(what, which, error, said, then)| {
+        let info = match which {
+            Info::Own => info(name),
+            Info::Taken => info(taken),
+            Info::Bytes(bytes) => bytes.to_vec(),
+        };
+        Answer {
             what,
-            body,
+            body: [good.clone(), info].concat(),
             error,
             said,
             then,
-        });
-    };
-    let info = format!("DEVNAME={name}\0").into_bytes();
-    let none = Then::Dead(Errno::ENOENT);
-    let mut with = |what, change: fn(&mut CuseInitOut), then| {
-        let mut out = good_cuse();
-        change(&mut out);
-        add(what, out, &info, 0, Ok(()), then);
-    };
-    with("all that is needed", |_| (), Then::Accepted);
-    with(
-        "flags nobody knows",
-        |out| out.flags = u32::MAX,
-        Then::Accepted,
-    );
-    with(
-        "all flags but CUSE_DMMAP",
-        |out| out.flags = !CUSE_DMMAP,
-        Then::Declined,
-    );
-    with("minor version 11", |out| out.minor = 11, Then::Accepted);
-    with("minor version 10", |out| out.minor = 10, none);
-    with("a major version yet to come", |out| out.major = 8, none);
-    with(
-        "writes of no bytes",
-        |out| (out.max_read, out.max_write) = (0, 0),
-        Then::Accepted,
-    );
-
-    let mut names = |what, info: &[u8]| add(what, good_cuse(), info, 0, Ok(()), none);
-    names("no name", b"");
-    names("an empty name", b"DEVNAME=\0");
-    names("something that is no name", b"nonsense\0");
-    names(
-        "the name of another device",
-        format!("DEVNAME={taken}\0").as_bytes(),
-    );
-    let refused = Err(Errno::EINVAL);
-    add(
-        "names that are too long",
-        good_cuse(),
-        &[0; 4097],
-        0,
-        refused,
-        none,
-    );
-    add(
-        "an error",
-        good_cuse(),
-        &info,
-        -Errno::EACCES.raw(),
-        refused,
-        none,
-    );
-    all
+        }
+    }));
+    answers
 }
 
 /// Each of them leaves a file that can be direct-mapped, one that cannot, or none.
@@ -265,7 +248,7 @@ fn init(case: &mut Case) -> Result<(), Failure> {
         let answer = answers.swap_remove(index);
         let unique = await_request(&mut server, opcode, None)?;
         let message = Message {
-            error: answer.error,
+            error: answer.error.map_or(0, |errno| -errno.raw()),
             ..Message::answer(unique, &answer.body)
         };
         expect_said(&mut server, answer.what, message.clone(), answer.said)?;
@@ -283,16 +266,16 @@ fn expect_then(case: &Case, server: &mut Server, then: Then) -> Result<(), Failu
     let mut client = case.client_without_file("client", server)?;
     let opened = client.try_open()?;
     match then {
-        Then::Dead(errno) => {
+        Dead(errno) => {
             expect("open", opened, Err(errno))?;
             return client.quit();
         }
-        Then::Accepted => {
+        Accepted => {
             expect("open", opened, Ok(()))?;
             expect_serves(case, server)?;
             expect("FUSE_MMAPs", server.seen()?.mmaps, 1)?;
         }
-        Then::Declined => {
+        Declined => {
             expect("open", opened, Ok(()))?;
             let page = sys::page_size();
             let refused = Err(Errno::ENODEV);

@@ -21,13 +21,22 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
 /// FUSE_NOTIFY_REPLY that may be unread, as documented.
 const MAX_SAVES: u64 = 64;
 
-/// A notification, and what write(2) says to it.
-type Said = (String, Message, Result<(), Errno>);
-
 const FINE: Result<(), Errno> = Ok(());
 const INVALID: Result<(), Errno> = Err(Errno::EINVAL);
 const TOO_LARGE: Result<(), Errno> = Err(Errno::EOVERFLOW);
-const NOBODYS: Result<(), Errno> = Err(Errno::ENXIO);
+const UNMAPPED: Result<(), Errno> = Err(Errno::ENXIO);
+
+/// A load from 4 GiB on. On a 32-bit machine all page IDs together are 4 GiB.
+const FAR_LOAD: Result<(), Errno> = match usize::BITS {
+    64 => UNMAPPED,
+    _ => TOO_LARGE,
+};
+
+/// A save of 4 GiB, or from there on.
+const FAR_SAVE: Result<(), Errno> = match usize::BITS {
+    64 => FINE,
+    _ => TOO_LARGE,
+};
 
 fn save(notify_unique: u64, page_id: u64, offset: u32, size: u32) -> Message {
     let body = SaveOut {
@@ -44,169 +53,98 @@ fn free(page_id: u64, count: u64) -> Message {
     Message::notification(notify::DMMAP_FREE, &body)
 }
 
-/// Loads and frees that change nothing where only pages `id` and `id + 1` are mapped, and saves.
-fn harmless(id: u64) -> Vec<Said> {
-    let page = page_size() as u32;
-    let end = id_end();
-    // On a 32-bit machine all IDs together are 4 GiB.
-    let (far_load, far_save) = match usize::BITS {
-        64 => (NOBODYS, FINE),
-        _ => (TOO_LARGE, TOO_LARGE),
+/// Numbers that notifications are made of. Only pages `id` and `id + 1` are mapped.
+struct At {
+    id: u64,
+    /// Bytes of a page.
+    page: u32,
+    /// First page ID that is too large.
+    end: u64,
+}
+
+const FAR: u32 = u32::MAX;
+const LAST: u64 = u64::MAX;
+const UNIQUE: u64 = 1 << 40;
+
+/// A notification, and what write(2) returns for it.
+type Row = (&'static str, fn(&At) -> Message, Result<(), Errno>);
+
+/// Notifications that change nothing.
+#[rustfmt::skip]
+const HARMLESS: &[Row] = &[
+    ("a load of nothing", |at| load(at.id, 0, 0, 0), FINE),
+    ("a load of nothing into a page that is not mapped", |at| load(at.id + 2, 0, 0, 0), FINE),
+    ("a load of nothing at the last ID", |at| load(at.end - 1, 0, 0, 0), FINE),
+    ("a load of nothing behind the last ID", |at| load(at.end, 0, 0, 0), TOO_LARGE),
+    ("a load of nothing beyond the last ID", |at| load(at.end - 1, at.page + 1, 0, 0), TOO_LARGE),
+    ("a load without its last byte", |at| load(at.id, 0, 8, 7), INVALID),
+    ("a load with a byte more", |at| load(at.id, 0, 8, 9), INVALID),
+    ("a load of 0 bytes that has one", |at| load(at.id, 0, 0, 1), INVALID),
+    ("a load of 4 GiB that has none", |at| load(at.id, 0, FAR, 0), INVALID),
+    ("a load into a page that is not mapped", |at| load(at.id + 2, 0, 8, 8), UNMAPPED),
+    ("a load before the first page", |at| load(at.id - 1, 0, 8, 8), UNMAPPED),
+    ("a load from two pages on", |at| load(at.id, 2 * at.page, 8, 8), UNMAPPED),
+    ("a load from 4 GiB on", |at| load(at.id, FAR, 8, 8), FAR_LOAD),
+    ("a load to the last ID", |at| load(at.end - 1, at.page - 8, 8, 8), UNMAPPED),
+    ("a load over the last ID", |at| load(at.end - 1, at.page - 7, 8, 8), TOO_LARGE),
+    ("a load behind the last ID", |at| load(at.end, 0, 8, 8), TOO_LARGE),
+    ("a load of the last number", |_| load(LAST, 0, 8, 8), TOO_LARGE),
+    ("a load beyond the last number", |_| load(LAST, FAR, 8, 8), TOO_LARGE),
+
+    ("a save of nothing", |at| save(UNIQUE, at.id, 0, 0), FINE),
+    ("a save of 4 GiB", |at| save(UNIQUE, at.id, 0, FAR), FAR_SAVE),
+    ("a save from 4 GiB on", |at| save(UNIQUE, at.id, FAR, FAR), FAR_SAVE),
+    ("a save with unique 0", |at| save(0, at.id, 0, 8), FINE),
+    ("a save with the last unique", |at| save(LAST, at.id, 0, 8), FINE),
+    ("a save of a page that is not mapped", |at| save(UNIQUE, at.id + 2, 0, 8), FINE),
+    ("a save up to the last ID", |at| save(UNIQUE, at.end - 1, 0, at.page), FINE),
+    ("a save over the last ID", |at| save(UNIQUE, at.end - 1, 1, at.page), TOO_LARGE),
+    ("a save of nothing behind the last ID", |at| save(UNIQUE, at.end, 0, 0), TOO_LARGE),
+    ("a save of the last number", |_| save(UNIQUE, LAST, FAR, 8), TOO_LARGE),
+
+    ("a free of nothing", |at| free(at.id, 0), FINE),
+    ("a free of nothing at the last number", |_| free(LAST, 0), FINE),
+    ("a free of the last ID", |at| free(at.end - 1, 1), FINE),
+    ("a free of all that is above", |at| free(at.id + 2, at.end - at.id - 2), FINE),
+    ("a free of all that is below", |at| free(0, at.id), FINE),
+    ("a free behind the last ID", |at| free(at.end, 1), TOO_LARGE),
+    ("a free of one too many", |at| free(at.id, at.end - at.id + 1), TOO_LARGE),
+    ("a free of so many that they overflow", |at| free(at.id, LAST - at.id + 1), TOO_LARGE),
+    ("a free of so many that nothing is left", |_| free(1, LAST), TOO_LARGE),
+    ("a free of the last number", |_| free(LAST, 1), TOO_LARGE),
+];
+
+/// Bytes of each notification without data.
+const SIZES: [(i32, usize); 3] = [
+    (notify::DMMAP_LOAD, 16),
+    (notify::DMMAP_SAVE, 24),
+    (notify::DMMAP_FREE, 16),
+];
+
+/// Codes that no notification of a server has.
+const UNKNOWN_CODES: [i32; 10] = [0, 8, 63, 67, 4000, i32::MAX, -1, -64, -4096, i32::MIN];
+
+/// Notifications that are malformed, for which write(2) returns EINVAL.
+fn malformed(id: u64) -> Vec<(String, Message)> {
+    let of = |code, len| {
+        let message = Message::notification(code, &vec![0; len]);
+        (format!("notification {code} of {len} bytes"), message)
     };
     let mut all = Vec::new();
-    let mut say = |what: &str, message, said| all.push((what.to_owned(), message, said));
-    say("a load of nothing", load(id, 0, 0, 0), FINE);
-    say(
-        "a load of nothing into nobody's page",
-        load(id + 2, 0, 0, 0),
-        FINE,
-    );
-    say(
-        "a load of nothing at the last ID",
-        load(end - 1, 0, 0, 0),
-        FINE,
-    );
-    say(
-        "a load of nothing behind the last ID",
-        load(end, 0, 0, 0),
-        TOO_LARGE,
-    );
-    say(
-        "a load of nothing beyond the last ID",
-        load(end - 1, page + 1, 0, 0),
-        TOO_LARGE,
-    );
-    say("a load without its last byte", load(id, 0, 8, 7), INVALID);
-    say("a load with a byte more", load(id, 0, 8, 9), INVALID);
-    say("a load of 0 bytes that has one", load(id, 0, 0, 1), INVALID);
-    say(
-        "a load of 4 GiB that has none",
-        load(id, 0, u32::MAX, 0),
-        INVALID,
-    );
-    say("a load into nobody's page", load(id + 2, 0, 8, 8), NOBODYS);
-    say(
-        "a load before the first page",
-        load(id - 1, 0, 8, 8),
-        NOBODYS,
-    );
-    say(
-        "a load from two pages on",
-        load(id, 2 * page, 8, 8),
-        NOBODYS,
-    );
-    say("a load from 4 GiB on", load(id, u32::MAX, 8, 8), far_load);
-    say(
-        "a load to the last ID",
-        load(end - 1, page - 8, 8, 8),
-        NOBODYS,
-    );
-    say(
-        "a load over the last ID",
-        load(end - 1, page - 7, 8, 8),
-        TOO_LARGE,
-    );
-    say("a load behind the last ID", load(end, 0, 8, 8), TOO_LARGE);
-    say(
-        "a load of the last number",
-        load(u64::MAX, 0, 8, 8),
-        TOO_LARGE,
-    );
-    say(
-        "a load beyond the last number",
-        load(u64::MAX, u32::MAX, 8, 8),
-        TOO_LARGE,
-    );
-
-    say("a save of nothing", save(1 << 40, id, 0, 0), FINE);
-    say("a save of 4 GiB", save(1 << 40, id, 0, u32::MAX), far_save);
-    say(
-        "a save from 4 GiB on",
-        save(1 << 40, id, u32::MAX, u32::MAX),
-        far_save,
-    );
-    say("a save with unique 0", save(0, id, 0, 8), FINE);
-    say(
-        "a save with the last unique",
-        save(u64::MAX, id, 0, 8),
-        FINE,
-    );
-    say("a save of nobody's page", save(1 << 40, id + 2, 0, 8), FINE);
-    say(
-        "a save up to the last ID",
-        save(1 << 40, end - 1, 0, page),
-        FINE,
-    );
-    say(
-        "a save over the last ID",
-        save(1 << 40, end - 1, 1, page),
-        TOO_LARGE,
-    );
-    say(
-        "a save of nothing behind the last ID",
-        save(1 << 40, end, 0, 0),
-        TOO_LARGE,
-    );
-    say(
-        "a save of the last number",
-        save(1 << 40, u64::MAX, u32::MAX, 8),
-        TOO_LARGE,
-    );
-
-    say("to free nothing", free(id, 0), FINE);
-    say(
-        "to free nothing of the last number",
-        free(u64::MAX, 0),
-        FINE,
-    );
-    say("to free the last ID", free(end - 1, 1), FINE);
-    say(
-        "to free all that is above",
-        free(id + 2, end - id - 2),
-        FINE,
-    );
-    say("to free all that is below", free(0, id), FINE);
-    say("to free behind the last ID", free(end, 1), TOO_LARGE);
-    say("to free one too many", free(id, end - id + 1), TOO_LARGE);
-    say(
-        "to free so many that they overflow",
-        free(id, u64::MAX - id + 1),
-        TOO_LARGE,
-    );
-    say(
-        "to free so many that nothing is left",
-        free(1, u64::MAX),
-        TOO_LARGE,
-    );
-    say("to free the last number", free(u64::MAX, 1), TOO_LARGE);
-
-    for (code, size) in [
-        (notify::DMMAP_LOAD, 16),
-        (notify::DMMAP_SAVE, 24),
-        (notify::DMMAP_FREE, 16),
-    ] {
-        for len in [0, 1, size - 8, size - 1, size + 1, size + 8, 2 * size, 4096] {
-            // A load of 0 bytes says so in 16 bytes; all others have to be as long as they say.
-            let message = Message::notification(code, &vec![0; len]);
-            let what = format!("notification {code} of {len} bytes");
-            all.push((what, message, INVALID));
-        }
+    for (code, size) in SIZES {
+        // A load of 0 bytes says so in 16 bytes; all others have to be as long as they say.
+        let lengths = [0, 1, size - 8, size - 1, size + 1, size + 8, 2 * size, 4096];
+        all.extend(lengths.map(|len| of(code, len)));
     }
-    for code in [0, 8, 63, 67, 4000, i32::MAX, -1, -64, -4096, i32::MIN] {
-        for body in [&[][..], &[0; 16], &[0; 24]] {
-            let message = Message::notification(code, body);
-            let what = format!("notification {code} of {} bytes", body.len());
-            all.push((what, message, INVALID));
-        }
+    for code in UNKNOWN_CODES {
+        all.extend([0, 16, 24].map(|len| of(code, len)));
     }
-    let lengths = [1, -1, i32::MIN, -16];
-    all.extend(lengths.map(|len_off| {
+    all.extend([1, -1, i32::MIN, -16].map(|len_off| {
         let message = Message {
             len_off,
             ..free(id, 1)
         };
-        let what = format!("to free with a length off by {len_off}");
-        (what, message, INVALID)
+        (format!("a free with a length off by {len_off}"), message)
     }));
     all
 }
@@ -219,7 +157,18 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
     let map = client.map(0, 2 * page)?;
     let id = server.page_id(0)?;
     client.fill(map, 0, 2 * page, 1)?;
-    for (what, message, said) in harmless(id) {
+    let at = At {
+        id,
+        page: page as u32,
+        end: id_end(),
+    };
+    let harmless = HARMLESS
+        .iter()
+        .map(|&(what, message, said)| (what.to_owned(), message(&at), said));
+    let malformed = malformed(id)
+        .into_iter()
+        .map(|(what, message)| (what, message, INVALID));
+    for (what, message, said) in harmless.chain(malformed) {
         expect_said(&mut server, &what, message, said)?;
         client.verify(map, 0, 2 * page, 1)?;
         expect(&format!("pages after {what}"), server.pages()?, 2)?;
@@ -244,7 +193,7 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
     expect("bytes saved", saved, Ok(page + 8))?;
     expect_said(
         &mut server,
-        "to free all there are",
+        "a free of all there are",
         free(0, id_end()),
         FINE,
     )?;
@@ -259,7 +208,7 @@ fn one_each(id: u64) -> [(&'static str, Message); 3] {
     [
         ("a load", load(id, 0, 8, 8)),
         ("a save", save(1, id, 0, 8)),
-        ("to free a page", free(id, 1)),
+        ("a free", free(id, 1)),
     ]
 }
 
