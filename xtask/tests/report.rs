@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask report` as a person runs it.
+//! Runs `cargo xtask report` and checks its output, exit codes and files.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -33,7 +33,7 @@ fn case(id: &str, verdict: Verdict) -> CaseResult {
     }
 }
 
-/// Writes the reports of a run of one case on x86_64 into `dir`.
+/// Writes the reports of a run with one case on x86_64 into `dir`.
 fn write(dir: &Path, case: CaseResult) {
     let target = TargetResult {
         target: "x86_64".into(),
@@ -59,9 +59,9 @@ fn write(dir: &Path, case: CaseResult) {
 }
 
 #[test]
-fn merging_writes_all_reports_and_exits_as_one_run_would() {
+fn merging_writes_all_reports_and_returns_the_exit_code_of_the_results() {
     let dir = tempfile::tempdir().unwrap();
-    let reason = "it did not".into();
+    let reason = "expected SIGBUS, but the access succeeded".into();
     write(
         &dir.path().join("reports/2"),
         case("smoke/boot", Verdict::Pass),
@@ -84,7 +84,7 @@ fn merging_writes_all_reports_and_exits_as_one_run_would() {
       boots      2
 
     failures:
-      fail      x86_64 smoke/redirect.fuse: it did not
+      fail      x86_64 smoke/redirect.fuse: expected SIGBUS, but the access succeeded
 
     finished in 12.5 s
     1 passed, 1 failed, 0 skipped
@@ -105,7 +105,7 @@ fn merging_writes_all_reports_and_exits_as_one_run_would() {
 }
 
 #[test]
-fn the_table_of_targets_goes_where_the_marks_are() {
+fn the_table_of_targets_is_written_between_the_two_lines() {
     let dir = tempfile::tempdir().unwrap();
     write(&dir.path().join("run"), case("smoke/boot", Verdict::Pass));
     let printed = report(dir.path(), &["targets", "run"]);

@@ -12,7 +12,7 @@ use crate::machine::args::{self, Boot, Console};
 use crate::machine::qemu::Qemu;
 use crate::oracle::{Depth, Wanted, Wish, choice, plugin};
 use crate::plan::{Case, Filter, Setting};
-use crate::report::{self, Origin, Style, term};
+use crate::report::{self, Origin, TermOptions, term};
 use crate::run_dir::INITRAMFS;
 use crate::target::Target;
 use crate::{kernel, paths, run};
@@ -55,8 +55,8 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     job.oracle = wanted;
 
     let again = again(args);
-    let style = Style::new(args.verbose, args.quiet).again(&again);
-    let events = term::to_terminal(style);
+    let options = TermOptions::new(args.verbose, args.quiet).rerun_command(&again);
+    let events = term::to_terminal(options);
     let result = run::all(&job, &plans, &events);
     let origin = Origin::Run {
         dir: &job.run_dir,

@@ -19,8 +19,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use html::Told;
-pub(crate) use term::Style;
+use html::PageContext;
+pub(crate) use term::TermOptions;
 
 use crate::oracle::files::{self, Stories};
 use crate::paths::write_whole;
@@ -70,14 +70,14 @@ pub fn write_all(dir: &Path, result: &RunResult, origin: Origin) -> Result<()> {
         Origin::Run { dir, .. } => files::stories(dir, result),
         Origin::Elsewhere => Stories::new(),
     };
-    let told = Told {
+    let context = PageContext {
         origin,
         stories,
-        beside: matches!(origin, Origin::Run { dir: run_dir, .. } if run_dir == dir),
+        in_run_dir: matches!(origin, Origin::Run { dir: run_dir, .. } if run_dir == dir),
     };
     let files = [
         (RESULTS, json::render(result)),
-        ("report.html", html::render(result, &told)),
+        ("report.html", html::render(result, &context)),
         ("junit.xml", junit::render(result)),
         ("ktap.txt", ktap::render(result)),
     ];

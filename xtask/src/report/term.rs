@@ -37,12 +37,12 @@ pub(crate) enum Verbosity {
 
 /// Options of the terminal output.
 #[derive(Clone, Debug)]
-pub(crate) struct Style {
+pub(crate) struct TermOptions {
     verbosity: Verbosity,
     rerun: String,
 }
 
-impl Style {
+impl TermOptions {
     /// Returns the options for the flags `--verbose` and `--quiet`.
     pub(crate) fn new(verbose: bool, quiet: bool) -> Self {
         Self {
@@ -57,15 +57,15 @@ impl Style {
 
     /// Sets the command that repeats the run, without the options for targets and cases:
     /// `cargo xtask test --flavour debug`.
-    pub(crate) fn again(mut self, command: impl Into<String>) -> Self {
+    pub(crate) fn rerun_command(mut self, command: impl Into<String>) -> Self {
         self.rerun = command.into();
         self
     }
 }
 
 /// Returns a bus that leads to the terminal alone.
-pub(crate) fn to_terminal(style: Style) -> Events {
-    Events::new(vec![Box::new(Term::new(style))])
+pub(crate) fn to_terminal(options: TermOptions) -> Events {
+    Events::new(vec![Box::new(Term::new(options))])
 }
 
 /// Shows a run on standard output.
@@ -84,7 +84,7 @@ enum Screen {
 
 impl Term {
     /// Uses status lines and colours if standard output and the environment allow them.
-    pub(crate) fn new(style: Style) -> Self {
+    pub(crate) fn new(options: TermOptions) -> Self {
         let live = is_live();
         let screen = if live {
             let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
@@ -93,7 +93,7 @@ impl Term {
             Screen::Plain
         };
         Self {
-            view: View::new(style, live, Paint { colour: live }),
+            view: View::new(options, live, Paint { colour: live }),
             started: Instant::now(),
             screen,
         }
@@ -153,7 +153,7 @@ pub(crate) struct BuildBar {
 
 /// Starts to show the build of `target`'s kernel.
 pub(crate) fn build_bar(target: &str) -> BuildBar {
-    let events = to_terminal(Style::new(false, false));
+    let events = to_terminal(TermOptions::new(false, false));
     let target = target.to_owned();
     events.send(Event::TargetStart {
         target: target.clone(),

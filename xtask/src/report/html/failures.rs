@@ -5,7 +5,7 @@ use std::path::Path;
 
 use maud::{Markup, html};
 
-use super::{Told, anchor, badge, finding};
+use super::{PageContext, anchor, badge, finding};
 use crate::report::Origin;
 use crate::report::rows::{self, Rerun};
 use crate::results::{CaseResult, RunResult, TargetResult};
@@ -13,7 +13,7 @@ use crate::run_dir::boot_dir;
 use crate::text::words::{lines, one_line};
 
 /// Renders every failed case. Cases that never ran for the same reason share one entry.
-pub(super) fn section(run: &RunResult, told: &Told) -> Markup {
+pub(super) fn section(run: &RunResult, context: &PageContext) -> Markup {
     let all_passed = run.targets.iter().all(|target| target.exit_code() == 0);
     html! {
         section id="failures" {
@@ -26,22 +26,27 @@ pub(super) fn section(run: &RunResult, told: &Told) -> Markup {
                         pre { (lines(why).join("\n")) }
                     }
                 }
-                @for group in rows::failures(target) { (failure(at, target, &group, told)) }
+                @for group in rows::failures(target) { (failure(at, target, &group, context)) }
             }
         }
     }
 }
 
-fn failure(at: usize, target: &TargetResult, group: &[&CaseResult], told: &Told) -> Markup {
+fn failure(
+    at: usize,
+    target: &TargetResult,
+    group: &[&CaseResult],
+    context: &PageContext,
+) -> Markup {
     let case = group[0];
     let anchor = anchor(at, target, case);
     let when = rows::when(case);
-    let command = command(target, told.origin);
+    let command = command(target, context.origin);
     let rerun = Rerun {
         command: &command,
         target: &target.target,
     };
-    let boot = match told.origin {
+    let boot = match context.origin {
         Origin::Run { dir, .. } => case.boot.map(|boot| (dir, boot)),
         Origin::Elsewhere => None,
     };
@@ -62,11 +67,11 @@ fn failure(at: usize, target: &TargetResult, group: &[&CaseResult], told: &Told)
                         }
                         // The findings are drawn below the list.
                         "oracle" => {}
-                        _ => (field(name, &lines, link(told, target, case, name))),
+                        _ => (field(name, &lines, link(context, target, case, name))),
                     }
                 }
             }
-            @if let Some(watched) = &case.oracle { (finding::all(watched, case, &anchor, told)) }
+            @if let Some(watched) = &case.oracle { (finding::all(watched, case, &anchor, context)) }
         }
     }
 }
@@ -103,8 +108,15 @@ fn field(name: &str, lines: &[String], link: Option<String>) -> Markup {
 }
 
 /// Returns the path of the boot directory relative to the page, for the field `files`.
-fn link(told: &Told, target: &TargetResult, case: &CaseResult, name: &str) -> Option<String> {
-    let boot = case.boot.filter(|_| told.beside && name == "files")?;
+fn link(
+    context: &PageContext,
+    target: &TargetResult,
+    case: &CaseResult,
+    name: &str,
+) -> Option<String> {
+    let boot = case
+        .boot
+        .filter(|_| context.in_run_dir && name == "files")?;
     let dir = boot_dir(Path::new(""), &target.target, boot);
     Some(format!("{}/", one_line(&dir.display().to_string())))
 }

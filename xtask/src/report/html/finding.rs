@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use super::Told;
+use super::PageContext;
 use super::lane::{Lane, Palette};
 use super::{drawing, page_map};
 use crate::oracle::files::Story;
@@ -18,20 +18,25 @@ struct Scene<'a> {
     case: &'a CaseResult,
     /// Anchor of the case, unique in the page.
     anchor: &'a str,
-    told: &'a Told<'a>,
+    context: &'a PageContext<'a>,
     palette: Palette,
 }
 
 /// Renders the findings that the result holds for a case, or nothing if there are none.
-pub(super) fn all(watched: &Watched, case: &CaseResult, anchor: &str, told: &Told) -> Markup {
+pub(super) fn all(
+    watched: &Watched,
+    case: &CaseResult,
+    anchor: &str,
+    context: &PageContext,
+) -> Markup {
     let stories = watched
         .findings
         .iter()
-        .filter_map(|found| story(found, told));
+        .filter_map(|found| story(found, context));
     let scene = Scene {
         case,
         anchor,
-        told,
+        context,
         palette: Palette::of(stories),
     };
     let left_out = watched
@@ -70,7 +75,7 @@ fn pages(findings: &[Found]) -> Vec<Vec<&Found>> {
 }
 
 fn one_page(page: &[&Found], scene: &Scene) -> Markup {
-    let stories = page.iter().filter_map(|found| story(found, scene.told));
+    let stories = page.iter().filter_map(|found| story(found, scene.context));
     let stories: Vec<&Story> = stories.collect();
     let id = scene.id("map", page[0]);
     let address = one_line(&page[0].page);
@@ -92,7 +97,7 @@ fn one_page(page: &[&Found], scene: &Scene) -> Markup {
 fn one(found: &Found, scene: &Scene) -> Markup {
     let Scene {
         case,
-        told,
+        context,
         palette,
         ..
     } = scene;
@@ -103,7 +108,7 @@ fn one(found: &Found, scene: &Scene) -> Markup {
             figcaption {
                 strong { (name) } ", " (times(found.repeats)) ": " (one_line(&found.text))
             }
-            @match (told.stories.get(&found.id), told.origin) {
+            @match (context.stories.get(&found.id), context.origin) {
                 (Some(Ok(story)), _) => {
                     (wide(&name, drawing::draw(story, palette, &id)))
                     @let (boot, Story { finding, config }) = (case.boot.unwrap_or_default(), story);
@@ -148,6 +153,6 @@ fn wide(name: &str, drawing: Markup) -> Markup {
 }
 
 /// Returns the story of a finding if it was read.
-fn story<'a>(found: &Found, told: &'a Told) -> Option<&'a Story> {
-    told.stories.get(&found.id)?.as_ref().ok()
+fn story<'a>(found: &Found, context: &'a PageContext) -> Option<&'a Story> {
+    context.stories.get(&found.id)?.as_ref().ok()
 }

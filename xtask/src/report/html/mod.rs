@@ -27,16 +27,16 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 /// Facts for the page that the result does not hold.
 #[derive(Clone, Debug)]
-pub(crate) struct Told<'a> {
+pub(crate) struct PageContext<'a> {
     pub origin: Origin<'a>,
     /// Stories of the findings. Empty if the run took place elsewhere.
     pub stories: Stories,
     /// True if the page is in the directory of the run, where it can link to the files of the boots.
-    pub beside: bool,
+    pub in_run_dir: bool,
 }
 
 /// Renders the whole page.
-pub(crate) fn render(run: &RunResult, told: &Told) -> String {
+pub(crate) fn render(run: &RunResult, context: &PageContext) -> String {
     let title = title(run);
     let page = html! {
         (DOCTYPE)
@@ -65,7 +65,7 @@ pub(crate) fn render(run: &RunResult, told: &Told) -> String {
                 }
                 main {
                     (targets::section(run))
-                    (failures::section(run, told))
+                    (failures::section(run, context))
                     (suites::section(run))
                 }
             }

@@ -12,20 +12,20 @@ use crate::oracle::line::{Hex, tests};
 use crate::oracle::story::id;
 use crate::report::samples;
 
-/// What is told of a run on this machine.
-fn told(stories: Stories) -> Told<'static> {
+/// Returns the context of a run on this machine.
+fn context(stories: Stories) -> PageContext<'static> {
     let origin = Origin::Run {
         dir: Path::new("/lab/run"),
         again: "cargo xtask test --oracle on",
     };
-    Told {
+    PageContext {
         origin,
         stories,
-        beside: true,
+        in_run_dir: true,
     }
 }
 
-/// What the page says when the files of the boot are there: two lines of a page.
+/// Returns two stories, about two cache lines of one page.
 fn stories() -> Stories {
     let story = |number| {
         let mut finding = tests::finding(16, number);
@@ -40,12 +40,12 @@ fn stories() -> Stories {
     [1, 2].map(|number| (name(number), story(number))).into()
 }
 
-/// The page without its style, whose rules are no words.
-fn page(run: &RunResult, told: &Told) -> String {
-    render(run, told).replace(STYLE, "")
+/// Returns the page without its style sheet.
+fn page(run: &RunResult, context: &PageContext) -> String {
+    render(run, context).replace(STYLE, "")
 }
 
-/// The section of the page with this anchor.
+/// Returns the section of the page with this anchor.
 fn section(page: &str, anchor: &str) -> String {
     let (_, rest) = page
         .split_once(&format!("<section id=\"{anchor}\">"))
@@ -54,7 +54,7 @@ fn section(page: &str, anchor: &str) -> String {
     section.to_owned()
 }
 
-/// What a person reads of a piece of the page, without its drawings.
+/// Returns the visible text of a part of the page, without its drawings.
 fn words(html: &str) -> String {
     let drawing = regex::Regex::new("(?s)<svg.*?</svg>").unwrap();
     let mut text = drawing.replace_all(html, "[drawing]\n").into_owned();
@@ -86,7 +86,7 @@ fn words(html: &str) -> String {
         .join("\n")
 }
 
-/// Every result there is a sample of.
+/// Returns all sample results.
 fn samples_of_all() -> [RunResult; 5] {
     [
         samples::mixed(),
@@ -98,13 +98,13 @@ fn samples_of_all() -> [RunResult; 5] {
 }
 
 #[test]
-fn the_top_says_what_came_of_it() {
-    let tops = samples_of_all().map(|run| {
-        let page = page(&run, &told(Stories::new()));
+fn the_header_gives_the_outcome_of_the_run() {
+    let headers = samples_of_all().map(|run| {
+        let page = page(&run, &context(Stories::new()));
         let (_, rest) = page.split_once("<header>").unwrap();
         words(rest.split_once("<nav").unwrap().0)
     });
-    insta::assert_snapshot!(tops.join("\n"), @"
+    insta::assert_snapshot!(headers.join("\n"), @"
     Failed: 3 passed, 5 failed, 1 skipped
     finished in 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 2
     Failed: 1 passed, 1 failed, 0 skipped
@@ -119,8 +119,8 @@ fn the_top_says_what_came_of_it() {
 }
 
 #[test]
-fn the_targets_and_what_ran_there() {
-    let page = page(&samples::mixed(), &told(Stories::new()));
+fn the_table_and_the_details_of_targets() {
+    let page = page(&samples::mixed(), &context(Stories::new()));
     insta::assert_snapshot!(words(&section(&page, "targets")), @"
     Targets
     target | pass | fail | skip | crash | timeout | boot-fail | infra | kernel | QEMU | accel | oracle |
@@ -162,7 +162,7 @@ fn the_targets_and_what_ran_there() {
 fn the_markup_of_a_table() {
     let mut run = samples::mixed();
     run.targets.remove(0);
-    let section = section(&page(&run, &told(Stories::new())), "targets");
+    let section = section(&page(&run, &context(Stories::new())), "targets");
     let (table, _) = section.split_once("<details>").unwrap();
     insta::assert_snapshot!(table.replace("><", ">\n<"), @r#"
     <h2>Targets</h2>
@@ -206,8 +206,8 @@ fn the_markup_of_a_table() {
 }
 
 #[test]
-fn what_did_not_pass_says_all_that_helps() {
-    let page = page(&samples::mixed(), &told(Stories::new()));
+fn a_failed_case_has_its_log_console_files_and_command() {
+    let page = page(&samples::mixed(), &context(Stories::new()));
     insta::assert_snapshot!(words(&section(&page, "failures")), @"
     Failures
     fail x86_64 smoke/redirect.fuse after 1.24 s in boot 1
@@ -247,8 +247,9 @@ fn what_did_not_pass_says_all_that_helps() {
 }
 
 #[test]
-fn what_never_ran_stands_together() {
-    let failures = |run: &RunResult| words(&section(&page(run, &told(Stories::new())), "failures"));
+fn cases_that_never_ran_for_one_reason_share_an_entry() {
+    let failures =
+        |run: &RunResult| words(&section(&page(run, &context(Stories::new())), "failures"));
     insta::assert_snapshot!(failures(&samples::interrupted()), @"
     Failures
     infra x86_64 smoke/redirect.fuse and 2 more
@@ -280,7 +281,7 @@ fn what_never_ran_stands_together() {
 
 #[test]
 fn all_cases_by_suite() {
-    let cases = |run: &RunResult| words(&section(&page(run, &told(Stories::new())), "cases"));
+    let cases = |run: &RunResult| words(&section(&page(run, &context(Stories::new())), "cases"));
     insta::assert_snapshot!(cases(&samples::mixed()), @"
     All cases
     x86_64

@@ -19,7 +19,7 @@ fn part(file: &str, result: RunResult) -> Part {
     }
 }
 
-/// A run of x86_64 alone with these cases.
+/// Returns a run with these cases on x86_64.
 fn shard(cases: Vec<CaseResult>) -> RunResult {
     let mut result = samples::mixed();
     result.targets.truncate(1);
@@ -36,12 +36,12 @@ fn error(parts: Vec<Part>) -> String {
 }
 
 #[test]
-fn targets_of_several_runs_stand_side_by_side() {
+fn targets_of_several_runs_are_kept_apart() {
     let mut all = samples::mixed();
     let (mut one, mut two) = (all.clone(), all.clone());
     one.targets.truncate(1);
     two.targets.remove(0);
-    // The second began a minute later and took as long.
+    // The second run starts a minute later and takes equally long.
     two.started = "2025-11-22T19:34:00Z".into();
     all.seconds += 60.0;
     let plan: Vec<String> = all.targets[0]
@@ -54,7 +54,7 @@ fn targets_of_several_runs_stand_side_by_side() {
 }
 
 #[test]
-fn shards_of_a_target_come_together_in_the_order_of_the_plan() {
+fn shards_of_a_target_are_merged_in_the_order_of_the_plan() {
     let unplanned = samples::pass("trouble/fine");
     let one = shard(vec![
         unplanned,
@@ -68,7 +68,7 @@ fn shards_of_a_target_come_together_in_the_order_of_the_plan() {
     };
     let cases = target.cases.iter();
     let cases: Vec<_> = cases.map(|case| (case.id.as_str(), case.boot)).collect();
-    // The first part had three boots.
+    // The first part has three boots.
     let expected = [
         ("smoke/boot", Some(4)),
         ("smoke/redirect.fuse", Some(4)),
@@ -83,7 +83,7 @@ fn shards_of_a_target_come_together_in_the_order_of_the_plan() {
 }
 
 #[test]
-fn what_may_differ_is_told_of_each() {
+fn texts_that_may_differ_are_all_kept() {
     let one = shard(vec![samples::pass("smoke/boot")]);
     let mut two = shard(vec![samples::failed()]);
     two.tool = "0.1.0 (850347e-dirty)".into();
@@ -91,7 +91,7 @@ fn what_may_differ_is_told_of_each() {
     let ran = &mut two.targets[0].provenance;
     ran.accel = "kvm".into();
     ran.accel_reason = None;
-    // Three parts, of which two agree.
+    // There are three parts; two of them agree.
     let three = RunResult {
         targets: vec![TargetResult {
             cases: vec![samples::pass("drain/limit.fuse")],
@@ -109,7 +109,7 @@ fn what_may_differ_is_told_of_each() {
 }
 
 #[test]
-fn a_shard_that_got_nowhere_takes_nothing_from_the_others() {
+fn a_failed_shard_does_not_affect_the_others() {
     let mut lost = samples::untested();
     lost.targets[0].cases.remove(0);
     let good = shard(vec![samples::pass("smoke/boot")]);
@@ -128,7 +128,7 @@ fn a_shard_that_got_nowhere_takes_nothing_from_the_others() {
 }
 
 #[test]
-fn two_failures_are_both_told() {
+fn two_failures_are_both_kept() {
     let failed = |id: &str, why: &str| {
         let reason = why.to_owned();
         let mut result = shard(vec![samples::never_ran(id, Verdict::Infra { reason })]);
@@ -144,7 +144,7 @@ fn two_failures_are_both_told() {
 }
 
 #[test]
-fn different_kernels_do_not_join() {
+fn results_of_different_kernels_are_not_merged() {
     let one = shard(vec![samples::pass("smoke/boot")]);
     let mut two = shard(vec![samples::failed()]);
     two.targets[0].provenance.kernel_hash = "5e20".into();
@@ -161,7 +161,7 @@ fn different_kernels_do_not_join() {
 }
 
 #[test]
-fn a_case_that_is_there_twice_names_both_files() {
+fn a_case_in_two_results_is_an_error_with_both_files() {
     let one = shard(vec![samples::pass("smoke/boot")]);
     let two = shard(vec![samples::failed()]);
     let parts =
@@ -170,12 +170,12 @@ fn a_case_that_is_there_twice_names_both_files() {
 }
 
 #[test]
-fn nothing_merges_to_an_error() {
+fn merging_no_results_is_an_error() {
     insta::assert_snapshot!(error(Vec::new()), @"there are no results to merge");
 }
 
 #[test]
-fn what_is_no_result_says_what_was_expected() {
+fn a_file_that_is_not_a_result_is_rejected() {
     let error = |text: &str| format!("{:#}", parse(text).unwrap_err());
     insta::assert_snapshot!(error("<testsuites/>"), @"not the result of a run; expected a results.json of `cargo xtask test` (docs/results.md): expected value at line 1 column 1");
     insta::assert_snapshot!(error("[]"), @"not the result of a run; expected a results.json of `cargo xtask test` (docs/results.md): the number `schema` is missing");
@@ -184,18 +184,18 @@ fn what_is_no_result_says_what_was_expected() {
 }
 
 #[test]
-fn a_directory_stands_for_the_results_in_it() {
+fn a_directory_is_searched_for_results() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let names = |path: &str| -> String {
-        let said = match results_in(&at(path)) {
+        let text = match results_in(&at(path)) {
             Ok(files) => files
                 .iter()
                 .map(|file| format!("{}\n", file.display()))
                 .collect(),
             Err(error) => format!("{error:#}"),
         };
-        said.replace(&*dir.path().to_string_lossy(), "DIR")
+        text.replace(&*dir.path().to_string_lossy(), "DIR")
     };
     std::fs::create_dir_all(at("empty")).unwrap();
     for target in ["reports/x86_64", "reports/arm64/again", "reports/arm64"] {

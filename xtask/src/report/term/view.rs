@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::text::{self, Paint};
-use super::{Style, Verbosity};
+use super::{TermOptions, Verbosity};
 use crate::event::Event;
 use crate::report::rows::Rerun;
 use crate::results::Counts;
@@ -18,7 +18,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// State of a run.
 pub(super) struct View {
-    style: Style,
+    options: TermOptions,
     /// True if [`View::status_line`] is shown. Progress lines are then not printed.
     live: bool,
     paint: Paint,
@@ -44,9 +44,9 @@ struct TargetState {
 }
 
 impl View {
-    pub(super) fn new(style: Style, live: bool, paint: Paint) -> Self {
+    pub(super) fn new(options: TermOptions, live: bool, paint: Paint) -> Self {
         Self {
-            style,
+            options,
             live,
             paint,
             run_dir: PathBuf::new(),
@@ -112,7 +112,7 @@ impl View {
     }
 
     fn run_start(&self, targets: &[String], count: usize) -> String {
-        if self.style.verbosity == Verbosity::Quiet {
+        if self.options.verbosity == Verbosity::Quiet {
             return String::new();
         }
         let targets = targets.join(", ");
@@ -129,7 +129,7 @@ impl View {
         state.detail = detail.into();
         state.step.clear();
         let colon = if detail.is_empty() { "" } else { ": " };
-        match self.style.verbosity {
+        match self.options.verbosity {
             Verbosity::Quiet => String::new(),
             Verbosity::Normal if self.live => String::new(),
             _ => self.line(target, &format!("{phase}{colon}{detail}"), now),
@@ -141,7 +141,7 @@ impl View {
         let state = self.target(target);
         state.step = step.clone();
         let due = now.saturating_sub(state.last_line) >= PROGRESS_INTERVAL;
-        if self.live || !due || self.style.verbosity == Verbosity::Quiet {
+        if self.live || !due || self.options.verbosity == Verbosity::Quiet {
             return String::new();
         }
         self.line(target, &step, now)
@@ -163,14 +163,14 @@ impl View {
             out += &self.count_in_suite(target, result, now);
         }
         let passed = result.verdict.exit_code() == 0;
-        if passed && self.style.verbosity == Verbosity::Verbose {
+        if passed && self.options.verbosity == Verbosity::Verbose {
             out += &self.line(target, &text::case_line(result, self.paint), now);
         }
         if !passed && !self.is_repeat(target, result) {
             out += &self.end_repeats(target, now);
             let boot = result.boot.map(|boot| (self.run_dir.as_path(), boot));
             let rerun = Rerun {
-                command: &self.style.rerun,
+                command: &self.options.rerun,
                 target,
             };
             out += &text::failure(result, rerun, boot, self.paint);
@@ -205,7 +205,7 @@ impl View {
         let Some((name, counts, since)) = self.target(target).suite.take() else {
             return String::new();
         };
-        if self.live || self.style.verbosity == Verbosity::Quiet {
+        if self.live || self.options.verbosity == Verbosity::Quiet {
             return String::new();
         }
         let time = took(now.saturating_sub(since));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the page says of findings, and how it draws them.
+//! Findings in the page: their texts and their drawings.
 
 use super::super::lane::Lane;
 use super::*;
@@ -7,8 +7,8 @@ use crate::oracle::line::tests::finding;
 use crate::target::CacheKind;
 
 #[test]
-fn a_finding_is_told_and_drawn() {
-    let page = page(&samples::watched(), &told(stories()));
+fn a_finding_has_a_text_and_a_drawing() {
+    let page = page(&samples::watched(), &context(stories()));
     let failures = section(&page, "failures");
     insta::assert_snapshot!(words(&failures), @"
     Failures
@@ -187,16 +187,17 @@ fn a_finding_is_told_and_drawn() {
 }
 
 #[test]
-fn a_finding_without_a_story_says_where_it_is() {
+fn a_finding_without_a_story_says_why() {
     let why = "read RUN/armv6/boot-1/oracle.json: gone";
     let name = id("armv6", "coherency/ping-pong.fuse", 1);
-    let run = told([(name, Err(why.to_owned()))].into());
-    let merged = Told {
+    let run = context([(name, Err(why.to_owned()))].into());
+    let merged = PageContext {
         origin: Origin::Elsewhere,
-        beside: false,
-        ..told(Stories::new())
+        in_run_dir: false,
+        ..context(Stories::new())
     };
-    let failures = |told: &Told| words(&section(&page(&samples::watched(), told), "failures"));
+    let failures =
+        |context: &PageContext| words(&section(&page(&samples::watched(), context), "failures"));
     insta::assert_snapshot!(failures(&run), @"
     Failures
     fail armv6 coherency/ping-pong.fuse after 1.24 s in boot 1
@@ -227,7 +228,7 @@ fn a_finding_without_a_story_says_where_it_is() {
 }
 
 #[test]
-fn with_virtual_tags_a_lane_is_a_page() {
+fn lanes_are_pages_if_tags_are_virtual() {
     let mut config = armv6();
     let mut access = finding(16, 1).later;
     access.colour = None;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The page as a machine sees it: well-formed, whole, and without anything that was not put there.
+//! Markup of the page: it is well-formed and accessible, loads nothing, and escapes every foreign text.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// The page as a tree. Elements that HTML does not close are closed first: they are all in the head.
+/// Parses the page as XML and passes the tree to `look`. The `meta` elements, which HTML does not close, are closed first.
 fn with_tree(page: &str, look: impl Fn(&Document)) {
     let meta = regex::Regex::new("<meta ([^>]*)>").unwrap();
     let page = meta.replace_all(page, "<meta $1/>");
@@ -21,13 +21,13 @@ fn with_tree(page: &str, look: impl Fn(&Document)) {
 }
 
 #[test]
-fn the_page_is_well_formed_and_can_be_read_by_all() {
+fn the_page_is_well_formed_and_accessible() {
     for run in samples_of_all() {
-        with_tree(&render(&run, &told(stories())), |tree| {
+        with_tree(&render(&run, &context(stories())), |tree| {
             let mut ids = BTreeSet::new();
             for node in tree.descendants().filter(|node| node.is_element()) {
                 if let Some(id) = node.attribute("id") {
-                    assert!(ids.insert(id), "{id} is there twice");
+                    assert!(ids.insert(id), "the id {id} is used twice");
                 }
             }
             for node in tree.descendants() {
@@ -36,7 +36,7 @@ fn the_page_is_well_formed_and_can_be_read_by_all() {
                     .attribute("href")
                     .and_then(|link| link.strip_prefix('#'));
                 for wanted in link.into_iter().chain(node.attribute("aria-labelledby")) {
-                    assert!(ids.contains(wanted), "nothing is called {wanted}");
+                    assert!(ids.contains(wanted), "no element has the id {wanted}");
                 }
                 if name == "th" {
                     assert!(node.has_attribute("scope"), "{node:?}");
@@ -53,9 +53,9 @@ fn the_page_is_well_formed_and_can_be_read_by_all() {
 }
 
 #[test]
-fn the_page_needs_nothing_else() {
+fn the_page_loads_nothing() {
     for run in samples_of_all() {
-        with_tree(&render(&run, &told(stories())), |tree| {
+        with_tree(&render(&run, &context(stories())), |tree| {
             for node in tree.descendants().filter(|node| node.is_element()) {
                 let name = node.tag_name().name();
                 assert!(!["script", "link", "img", "iframe", "object"].contains(&name));
@@ -73,12 +73,12 @@ fn the_page_needs_nothing_else() {
     }
 }
 
-/// What a guest may print to get out of where it is put: an element, an attribute, a control sequence.
+/// Text with which a guest could try to inject an element, an attribute or a control sequence.
 const EVIL: &str = "<script>alert(1)</script>&\"'--><b onclick=\"x\">\u{1b}[31m\u{0}\u{ffff}]]>";
 
-/// Puts [`EVIL`] behind every text of a value and every name of a figure.
+/// Appends [`EVIL`] to every text of a value and to every name of a figure.
 fn spoil(value: &mut Value, key: &str) {
-    // These are words of the lab's own, which do not parse otherwise.
+    // The texts of these keys are the lab's own words. Nothing else parses.
     const WORDS: [&str; 7] = ["is", "phase", "op", "by", "kind", "started", "arch"];
     match value {
         Value::String(text) if !WORDS.contains(&key) && !text.starts_with("0x") => *text += EVIL,
@@ -102,7 +102,7 @@ fn spoilt<T: Serialize + DeserializeOwned>(value: &T) -> T {
 }
 
 #[test]
-fn nothing_gets_through_unescaped() {
+fn every_foreign_text_is_escaped() {
     let command = format!("cargo xtask test {EVIL}");
     let elsewhere = Origin::Elsewhere;
     let here = Origin::Run {
@@ -110,7 +110,7 @@ fn nothing_gets_through_unescaped() {
         again: &command,
     };
     for run in samples_of_all() {
-        let plain = page(&run, &told(stories()));
+        let plain = page(&run, &context(stories()));
         let run = spoilt(&run);
         let stories = stories().into_iter().map(|(name, story)| {
             let mut story = story.unwrap();
@@ -127,24 +127,25 @@ fn nothing_gets_through_unescaped() {
             (here, why.collect()),
             (elsewhere, Stories::new()),
         ] {
-            let told = Told {
+            let context = PageContext {
                 origin,
                 stories,
-                beside: true,
+                in_run_dir: true,
             };
-            let page = page(&run, &told);
-            assert!(page.len() > plain.len() / 2, "nothing is said");
+            let page = page(&run, &context);
+            assert!(page.len() > plain.len() / 2, "the page is too short");
             assert!(page.contains("&lt;script&gt;"));
             for bad in ["<script", "<b", "\"x\"", "\u{1b}", "\u{0}", "\u{ffff}"] {
-                // The body is an element of the page.
+                // `<body>` is the page's own element; it would match `<b`.
                 let page = page.replace("<body>", "");
                 assert!(!page.contains(bad), "{bad:?} is in {page}");
             }
             with_tree(&page, |tree| {
-                let told = tree.root_element().descendants();
-                assert!(told.clone().all(|node| !node.has_attribute("onclick")));
+                let nodes = tree.root_element().descendants();
+                assert!(nodes.clone().all(|node| !node.has_attribute("onclick")));
                 assert!(
-                    told.clone()
+                    nodes
+                        .clone()
                         .any(|node| node.text().is_some_and(|text| text.contains("&\"'")))
                 );
             });

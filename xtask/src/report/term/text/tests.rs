@@ -23,7 +23,7 @@ fn end(run: &RunResult) -> String {
 }
 
 #[test]
-fn a_failure_says_all_that_helps() {
+fn a_failure_has_log_console_files_and_command() {
     insta::assert_snapshot!(block(&samples::failed()), @"
     FAIL x86_64 smoke/redirect.fuse after 1.24 s in boot 1
       checks   smoke/redirect.fuse keeps its promise.
@@ -159,7 +159,7 @@ fn a_summary_of_a_target_that_could_not_be_tested() {
 }
 
 #[test]
-fn a_summary_of_nothing() {
+fn a_summary_of_a_run_without_cases() {
     insta::assert_snapshot!(end(&samples::empty()), @"
     target  pass  fail  skip  crash  timeout  boot-fail  infra  kernel    accel
     x86_64     -     -     -      -        -          -      -  6.12.117  tcg
@@ -176,7 +176,7 @@ fn a_summary_of_nothing() {
 }
 
 #[test]
-fn the_last_line_is_the_counts_alone() {
+fn the_last_line_has_only_the_counts() {
     for run in [
         samples::mixed(),
         samples::interrupted(),
@@ -191,7 +191,7 @@ fn the_last_line_is_the_counts_alone() {
 }
 
 #[test]
-fn colours_stand_around_the_words_and_plain_text_has_none() {
+fn colours_are_used_only_if_enabled() {
     let colour = Paint { colour: true };
     let run = samples::mixed();
     let coloured = summary(&run, None, colour);
@@ -217,7 +217,7 @@ fn a_line_for_each_kind_of_progress() {
 }
 
 #[test]
-fn what_the_oracle_found_is_named_with_the_case() {
+fn oracle_findings_are_listed_with_the_case() {
     insta::assert_snapshot!(block(&samples::stale()), @"
     FAIL x86_64 coherency/ping-pong.fuse after 1.24 s in boot 1
       checks   coherency/ping-pong.fuse keeps its promise.
@@ -230,7 +230,7 @@ fn what_the_oracle_found_is_named_with_the_case() {
 }
 
 #[test]
-fn a_summary_says_whether_the_oracle_watched() {
+fn a_summary_has_a_row_about_the_oracle() {
     let mut run = samples::watched();
     insta::assert_snapshot!(end(&run), @"
 

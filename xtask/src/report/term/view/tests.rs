@@ -6,7 +6,7 @@ use crate::results::RunResult;
 
 const TARGET: &str = "x86_64";
 
-/// A run of `cases`, told event by event; `None` stands for three seconds in which nothing happens.
+/// Returns the events of a run. `None` stands for three seconds in which nothing happens.
 fn events(run: &RunResult) -> Vec<Option<Event>> {
     let target = || TARGET.to_owned();
     let cases = &run.targets[0].cases;
@@ -71,13 +71,13 @@ fn events(run: &RunResult) -> Vec<Option<Event>> {
     events
 }
 
-/// What is printed of the run, without its summary, which is tested alone.
+/// Returns everything that is printed of a run except the summary, which has tests of its own.
 fn printed(run: &RunResult, verbosity: Verbosity, live: bool) -> String {
-    let style = Style {
+    let options = TermOptions {
         verbosity,
-        ..Style::new(false, false)
+        ..TermOptions::new(false, false)
     };
-    let mut view = View::new(style, live, Paint { colour: false });
+    let mut view = View::new(options, live, Paint { colour: false });
     let mut now = Duration::ZERO;
     let mut out = String::new();
     for event in events(run) {
@@ -90,7 +90,7 @@ fn printed(run: &RunResult, verbosity: Verbosity, live: bool) -> String {
 }
 
 #[test]
-fn a_log_can_be_read() {
+fn a_normal_log_has_progress_suites_and_failures() {
     insta::assert_snapshot!(printed(&samples::mixed(), Verbosity::Normal, false), @"
     7 cases on x86_64; results in target/lab/latest
     [ 0:00] x86_64: kernel: building 6.12.117 (default)
@@ -157,7 +157,7 @@ fn a_verbose_log_has_a_line_for_each_case() {
 }
 
 #[test]
-fn a_quiet_log_has_failures_and_notes_alone() {
+fn a_quiet_log_has_only_failures_and_notes() {
     let mut run = samples::mixed();
     run.targets[0].cases.truncate(2);
     insta::assert_snapshot!(printed(&run, Verbosity::Quiet, false), @"
@@ -176,7 +176,7 @@ fn a_quiet_log_has_failures_and_notes_alone() {
 }
 
 #[test]
-fn above_status_lines_stands_only_what_stays() {
+fn with_status_lines_only_notes_and_failures_are_printed() {
     let mut run = samples::mixed();
     run.targets[0].cases.truncate(2);
     insta::assert_snapshot!(printed(&run, Verbosity::Normal, true), @"
@@ -196,7 +196,7 @@ fn above_status_lines_stands_only_what_stays() {
 }
 
 #[test]
-fn cases_that_never_ran_for_one_reason_are_told_once() {
+fn cases_that_never_ran_for_one_reason_are_printed_once() {
     insta::assert_snapshot!(printed(&samples::interrupted(), Verbosity::Quiet, false), @"
     [ 0:12] x86_64: the guest read 6 cases from a plan of 7
         second line of the note
@@ -221,7 +221,7 @@ fn cases_that_never_ran_for_one_reason_are_told_once() {
 }
 
 #[test]
-fn cases_told_together_are_counted_when_another_reason_comes() {
+fn repeats_are_counted_when_another_reason_follows() {
     let mut run = samples::interrupted();
     run.targets[0].cases.push(samples::failed());
     let text = printed(&run, Verbosity::Quiet, false);
@@ -239,7 +239,7 @@ fn cases_told_together_are_counted_when_another_reason_comes() {
 }
 
 #[test]
-fn a_failure_that_no_case_has_told_is_told() {
+fn a_failure_of_the_target_that_no_case_has_shown_is_printed() {
     let mut run = samples::untested();
     run.targets[0].cases.clear();
     insta::assert_snapshot!(printed(&run, Verbosity::Quiet, false), @"
@@ -251,15 +251,15 @@ fn a_failure_that_no_case_has_told_is_told() {
 }
 
 #[test]
-fn a_run_without_cases_starts_and_ends() {
+fn a_run_without_cases_prints_its_start() {
     let text = printed(&samples::empty(), Verbosity::Normal, false);
     assert!(text.starts_with("0 cases on x86_64; "), "{text}");
 }
 
 #[test]
 fn the_status_line_follows_the_run() {
-    let style = Style::new(false, false);
-    let mut view = View::new(style, true, Paint { colour: false });
+    let options = TermOptions::new(false, false);
+    let mut view = View::new(options, true, Paint { colour: false });
     let mut lines = vec![view.status_line(TARGET)];
     for event in events(&samples::mixed()).into_iter().flatten().take(18) {
         view.handle(&event, Duration::ZERO);
@@ -282,9 +282,9 @@ fn the_status_line_follows_the_run() {
 }
 
 #[test]
-fn status_lines_of_several_targets_stand_in_columns() {
-    let style = Style::new(false, false);
-    let mut view = View::new(style, true, Paint { colour: false });
+fn status_lines_of_several_targets_are_aligned() {
+    let options = TermOptions::new(false, false);
+    let mut view = View::new(options, true, Paint { colour: false });
     for (target, phase) in [("arm64", Phase::Kernel), ("x86_64", Phase::Test)] {
         let (target, detail) = (target.to_owned(), "something".into());
         view.handle(
