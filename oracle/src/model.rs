@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! The model: which copies of each line of memory a virtually indexed cache may hold.
+//! The cache model: which copies of each line of memory a virtually indexed cache may hold.
 //!
-//! The cache is infinite, so that no eviction ever hides a flush that is missing; and a dirty copy may be written back at
-//! any time. So a finding says "may be stale", not "was". What is dirty is a whole line, whichever byte was stored: no
-//! correct kernel leaves a line dirty in one place while it is used in another. What is old in a copy is told by byte.
+//! The modelled cache is infinite, so an eviction never hides a missing flush, and a dirty copy may be written back at any
+//! time. A finding therefore says "may be stale", not "was stale". A line is dirty as a whole, whichever byte was stored:
+//! no correct kernel leaves a line dirty in one place and uses it in another. Staleness is tracked by byte.
 //!
-//! The copies of a line are told apart by their [`Place`]. With physical tags that is the colour of the virtual address,
-//! with virtual tags the address itself. An access without a place goes round the cache.
+//! The copies of a line differ by their [`Place`]: the colour of the virtual address with physical tags, the address
+//! itself with virtual tags. An access without a place bypasses the cache.
+//!
+//! This module imports nothing else of the crate.
 
-mod recent;
+mod fast_path;
 #[cfg(test)]
 mod reference;
 mod story;
@@ -20,49 +22,49 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use oracle_wire::config::{Cache, CacheKind, WritePolicy};
 
+use fast_path::{FastPath, StoreEffect};
 pub use oracle_wire::message::{By, Kind, Op};
-use recent::{Recent, Stores};
 pub use story::Story;
 
-/// One access of the guest, or one thing done to its cache.
+/// An access of the guest, or a cache maintenance operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// Its number among those the model was told of.
+    /// Sequence number in the window.
     pub at: u64,
-    /// What it does.
+    /// The operation.
     pub op: Op,
-    /// Who made it.
+    /// The code that made the access.
     pub by: By,
-    /// The address space it is in, where that is known.
+    /// Address space, if known.
     pub space: Option<u64>,
-    /// The virtual address of its first byte.
+    /// Virtual address of the first byte.
     pub address: u64,
-    /// The physical address of its first byte.
+    /// Physical address of the first byte.
     pub physical: u64,
     /// Bytes.
     pub size: u64,
-    /// Where in the cache it looks; `None` where it goes round it.
+    /// Place in the cache. `None` if the access bypasses the cache.
     pub place: Option<Place>,
-    /// Whether a load brings in what is not there.
-    pub brings_in: bool,
-    /// The instruction that made it.
+    /// True if a load that misses allocates the line.
+    pub allocates: bool,
+    /// Address of the instruction.
     pub pc: u64,
 }
 
-/// What tells the copies of a line apart.
+/// Distinguishes the copies of a line.
 pub type Place = u64;
 
-/// Where in a cache accesses look.
+/// Maps virtual addresses to places.
 #[derive(Clone, Copy, Debug)]
 pub struct Places {
-    /// The bits of an address that matter,
+    /// Address bits that select the place.
     mask: u64,
-    /// and how far the lowest of them is up.
+    /// Position of the lowest of them.
     shift: u32,
 }
 
 impl Places {
-    /// Of a cache, and pages of `page` bytes.
+    /// Returns the mapping for a cache and pages of `page` bytes.
     pub fn new(cache: &Cache, page: u64) -> Places {
         let (mask, shift) = match cache.kind {
             CacheKind::Vipt => (cache.period - 1, page.trailing_zeros()),
@@ -72,22 +74,22 @@ impl Places {
         Places { mask, shift }
     }
 
-    /// Where an access to `address` looks.
+    /// Returns the place of a virtual address.
     pub fn of(self, address: u64) -> Place {
         (address & self.mask) >> self.shift
     }
 }
 
-/// What memory is divided into: pieces of a power of two of bytes. To divide by a number that is known to be one is much
-/// quicker, and there are billions of accesses.
+/// Division of memory into chunks of a power of two of bytes. A shift is much faster than a division, and a guest makes
+/// billions of accesses.
 #[derive(Clone, Copy, Debug)]
-struct Pieces {
+struct Chunks {
     shift: u32,
 }
 
-impl Pieces {
-    fn of(bytes: u64) -> Pieces {
-        Pieces {
+impl Chunks {
+    fn of(bytes: u64) -> Chunks {
+        Chunks {
             shift: bytes.trailing_zeros(),
         }
     }
@@ -96,64 +98,65 @@ impl Pieces {
         1 << self.shift
     }
 
-    /// The number of the piece that an address is in.
+    /// Returns the number of the chunk that contains an address.
     fn number(self, address: u64) -> u64 {
         address >> self.shift
     }
 
-    /// The address where a piece begins.
+    /// Returns the first address of a chunk.
     fn start(self, number: u64) -> u64 {
         number << self.shift
     }
 
-    /// How far an address is from the start of its piece.
+    /// Returns the offset of an address within its chunk.
     fn offset(self, address: u64) -> u64 {
         address & (self.bytes() - 1)
     }
 
-    /// The address behind the piece that an address is in.
+    /// Returns the first address behind the chunk that contains an address.
     fn end(self, address: u64) -> u64 {
         address - self.offset(address) + self.bytes()
     }
 }
 
-/// An access that hardware may answer with stale data, or with which it may lose a store.
+/// An access that hardware may answer with stale data, or that may lose a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What is wrong.
+    /// Kind of error.
     pub kind: Kind,
-    /// The physical address of the line.
+    /// Physical address of the line.
     pub line: u64,
-    /// The store that `later` may miss, or destroy.
+    /// The store that `later` may miss or destroy.
     pub earlier: Access,
-    /// The access.
+    /// The access that is at risk.
     pub later: Access,
-    /// What was done to the line, up to `later`.
+    /// Operations that changed the state of the line, up to `later`.
     pub story: Vec<Access>,
 }
 
-/// What a cache may hold of all of memory.
+/// The possible content of the cache, for all of memory.
 #[derive(Debug)]
 pub struct Model {
     write: WritePolicy,
-    line: Pieces,
-    page: Pieces,
-    /// Lines by page; a page that nobody touched is not there.
+    line: Chunks,
+    page: Chunks,
+    /// Lines by page. Holds only pages that were accessed.
     pages: HashMap<u64, Box<[Line]>, BuildHasherDefault<PageHasher>>,
-    touched: Touched,
-    /// How often the whole cache was flushed, and the last time.
+    page_filter: PageFilter,
+    /// Number of flushes of the whole cache.
     flushes: u32,
-    flushed: Option<Access>,
-    recent: Recent,
+    /// The last of these flushes.
+    last_flush: Option<Access>,
+    fast_path: FastPath,
 }
 
-/// What a cache may hold of one line.
+/// The possible copies of one line.
 #[derive(Clone, Debug, Default)]
 struct Line {
     copies: Vec<Copy>,
-    /// The store that was dropped before memory had it.
+    /// A store that was dropped before memory received it.
     dropped: Option<Box<Access>>,
-    /// [`Model::flushes`] when `copies` were right.
+    /// Value of [`Model::flushes`] for which `copies` are valid.
     flushes: u32,
     story: Story,
 }
@@ -162,13 +165,13 @@ struct Line {
 struct Copy {
     place: Place,
     state: State,
-    /// Dirty: the last store to it. Stale: the last store elsewhere. Clean: who brought it in.
+    /// Dirty: the last store to the copy. Stale: the last store elsewhere. Clean: the access that allocated the copy.
     cause: Access,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// As memory.
+    /// Equal to memory.
     Clean,
     /// Newer than memory.
     Dirty,
@@ -176,33 +179,34 @@ enum State {
     Stale(Bytes),
 }
 
-/// Some of the bytes of a line: bit n for byte n.
+/// A set of bytes of a line: bit n for byte n.
 type Bytes = u64;
 
-/// Bytes of the longest access that QEMU tells of as one: `QEMU_PLUGIN_MEM_VALUE_U128` of its header is the last.
+/// Bytes in the longest access that QEMU reports: the largest value type in its header is `QEMU_PLUGIN_MEM_VALUE_U128`.
 const LONGEST_ACCESS: u64 = 16;
 
 /// Bytes in the longest line that can be modelled.
 pub const LONGEST_LINE: u64 = Bytes::BITS as u64;
 
 impl Model {
-    /// An empty cache.
+    /// Returns the model of an empty cache.
     pub fn new(cache: &Cache, page: u64) -> Model {
         Model {
             write: cache.write,
-            line: Pieces::of(cache.line),
-            page: Pieces::of(page),
+            line: Chunks::of(cache.line),
+            page: Chunks::of(page),
             pages: HashMap::default(),
-            touched: Touched::default(),
+            page_filter: PageFilter::default(),
             flushes: 0,
-            flushed: None,
-            recent: Recent::default(),
+            last_flush: None,
+            fast_path: FastPath::default(),
         }
     }
 
-    /// Whether a load finds nothing and changes nothing, or a store no more than who was last, which is remembered. Most
-    /// accesses of a guest are such, and this is quicker than [`Model::access`]. `access` is asked for where it matters.
-    pub fn is_old_news(
+    /// Returns true if an access causes no finding and changes nothing, except possibly which store was last, and records
+    /// that store. Most accesses of a guest are of this kind, and this function is faster than [`Model::access`]. Calls
+    /// `access` only when necessary.
+    pub fn is_redundant(
         &mut self,
         store: bool,
         physical: u64,
@@ -215,13 +219,13 @@ impl Model {
             return false;
         }
         match store {
-            true => self.recent.stores(line, place, access),
-            false => self.recent.loads(line, place),
+            true => self.fast_path.skips_store(line, place, access),
+            false => self.fast_path.skips_load(line, place),
         }
     }
 
-    /// Does `access`, and hands each finding it makes to `found`: one a line that it touches at most. What of it lies
-    /// beyond the page is left out: its physical address is not known.
+    /// Applies `access` and passes its findings to `found`, at most one for each line that it touches. Ignores bytes beyond
+    /// the end of the page, because their physical address is unknown.
     pub fn access(&mut self, access: Access, mut found: impl FnMut(Finding)) {
         let first = access.physical - self.line.offset(access.physical);
         let end = access.physical + access.size.max(1);
@@ -235,20 +239,20 @@ impl Model {
 
     fn line_access(&mut self, at: u64, access: &Access, found: &mut impl FnMut(Finding)) {
         let number = self.line.number(at);
-        let untold = self.recent.take(number);
+        let deferred = self.fast_path.remove(number);
         let (bytes, write) = (bytes(at, self.line.bytes(), access), self.write);
-        let (flushes, flushed) = (self.flushes, self.flushed);
+        let (flushes, last_flush) = (self.flushes, self.last_flush);
         let line = self.line_at(at);
         if line.flushes != flushes {
-            line.catch_up(flushes, flushed);
+            line.catch_up(flushes, last_flush);
         }
-        line.tell(untold);
+        line.record_deferred(deferred);
         let found_now = line.apply(access, bytes, write);
         let settled = line.settled(access, write);
-        if let (Some(stores), Some(place)) = (settled, access.place) {
-            if let Some((other, last)) = self.recent.put(number, place, stores) {
-                let other = self.line_at(self.line.start(other));
-                other.tell(Some(last));
+        if let (Some(effect), Some(place)) = (settled, access.place) {
+            if let Some((evicted, store)) = self.fast_path.insert(number, place, effect) {
+                let evicted = self.line_at(self.line.start(evicted));
+                evicted.record_deferred(Some(store));
             }
         }
         let Some((kind, earlier)) = found_now else {
@@ -263,25 +267,25 @@ impl Model {
         });
     }
 
-    /// The line at a physical address.
+    /// Returns the line at a physical address.
     fn line_at(&mut self, physical: u64) -> &mut Line {
         let page = self.page.number(physical);
         let index = self.line.number(self.page.offset(physical));
         let lines = self.pages.entry(page).or_insert_with(|| {
-            self.touched.put(page);
+            self.page_filter.insert(page);
             let lines = self.line.number(self.page.bytes());
             vec![Line::default(); lines as usize].into()
         });
         &mut lines[index as usize]
     }
 
-    /// The line at a physical address starts anew: whatever was in the cache of it is of no meaning any more.
-    pub fn start_anew(&mut self, physical: u64) {
+    /// Forgets all copies of the line at a physical address.
+    pub fn reset_line(&mut self, physical: u64) {
         let page = self.page.number(physical);
-        if !self.touched.may_have(page) {
+        if !self.page_filter.may_contain(page) {
             return;
         }
-        self.recent.take(self.line.number(physical));
+        self.fast_path.remove(self.line.number(physical));
         if let Some(lines) = self.pages.get_mut(&page) {
             let index = self.line.number(self.page.offset(physical));
             lines[index as usize] = Line {
@@ -291,16 +295,16 @@ impl Model {
         }
     }
 
-    /// All dirty copies are written to memory, and all copies dropped.
+    /// Writes back all dirty copies and drops all copies.
     pub fn flush_all(&mut self, access: Access) {
-        self.recent.clear();
+        self.fast_path.clear();
         self.flushes = self.flushes.wrapping_add(1);
-        self.flushed = Some(access);
+        self.last_flush = Some(access);
     }
 
-    /// All dirty copies are written to memory.
+    /// Writes back all dirty copies.
     pub fn clean_all(&mut self) {
-        self.recent.clear();
+        self.fast_path.clear();
         let flushes = self.flushes;
         let lines = self.pages.values_mut().flatten();
         for line in lines.filter(|line| line.flushes == flushes) {
@@ -311,7 +315,7 @@ impl Model {
     }
 }
 
-/// The bytes that `access` touches of the line at `at`.
+/// Returns the bytes of the line at `at` that `access` touches.
 fn bytes(at: u64, line: u64, access: &Access) -> Bytes {
     let start = access.physical.max(at) - at;
     let end = (access.physical + access.size.max(1)).min(at + line) - at;
@@ -319,9 +323,9 @@ fn bytes(at: u64, line: u64, access: &Access) -> Bytes {
 }
 
 impl State {
-    /// Whether one of the bytes may be old.
-    fn is_old(self, bytes: Bytes) -> bool {
-        matches!(self, State::Stale(old) if old & bytes != 0)
+    /// Returns true if one of the bytes may be stale.
+    fn is_stale(self, bytes: Bytes) -> bool {
+        matches!(self, State::Stale(stale) if stale & bytes != 0)
     }
 }
 
@@ -332,56 +336,56 @@ impl Copy {
         }
     }
 
-    /// The bytes were stored here.
-    fn renew(&mut self, bytes: Bytes) {
-        if let State::Stale(old) = self.state {
-            self.state = match old & !bytes {
+    /// Records a store of `bytes` to this copy.
+    fn refresh(&mut self, bytes: Bytes) {
+        if let State::Stale(stale) = self.state {
+            self.state = match stale & !bytes {
                 0 => State::Clean,
-                old => State::Stale(old),
+                stale => State::Stale(stale),
             };
         }
     }
 
-    /// The bytes were stored elsewhere, by `access`.
-    fn outdate(&mut self, bytes: Bytes, access: &Access) {
-        let old = match self.state {
+    /// Records that `access` stored `bytes` elsewhere.
+    fn mark_stale(&mut self, bytes: Bytes, access: &Access) {
+        let stale = match self.state {
             State::Dirty => return,
             State::Clean => 0,
-            State::Stale(old) => old,
+            State::Stale(stale) => stale,
         };
-        self.state = State::Stale(old | bytes);
+        self.state = State::Stale(stale | bytes);
         self.cause = *access;
     }
 }
 
 impl Line {
-    /// The whole cache was flushed since the line was looked at.
-    fn catch_up(&mut self, flushes: u32, flushed: Option<Access>) {
+    /// Applies flushes of the whole cache that happened since the last access to the line.
+    fn catch_up(&mut self, flushes: u32, last_flush: Option<Access>) {
         self.flushes = flushes;
         if !self.copies.is_empty() {
             self.copies.clear();
-            self.story.extend(flushed);
+            self.story.extend(last_flush);
         }
     }
 
-    /// The last store to the one copy there is, which was not told at once.
-    fn tell(&mut self, untold: Option<Access>) {
-        if let (Some(last), [only]) = (untold, &mut self.copies[..]) {
+    /// Records the last store to the only copy, which the fast path had deferred.
+    fn record_deferred(&mut self, store: Option<Access>) {
+        if let (Some(last), [only]) = (store, &mut self.copies[..]) {
             only.cause = last;
         }
     }
 
-    /// Whether loads from the place of `access` change nothing from now on; if so, what stores do.
-    fn settled(&self, access: &Access, write: WritePolicy) -> Option<Stores> {
+    /// Returns the effect of further stores from the place of `access`, if further loads from there change nothing.
+    fn settled(&self, access: &Access, write: WritePolicy) -> Option<StoreEffect> {
         let only = match &self.copies[..] {
             [only] if access.place == Some(only.place) && self.dropped.is_none() => only.state,
             _ => return None,
         };
         match only {
             State::Stale(_) => None,
-            State::Clean if write == WritePolicy::Through => Some(Stores::Nothing),
-            State::Dirty => Some(Stores::Last),
-            State::Clean => Some(Stores::More),
+            State::Clean if write == WritePolicy::Through => Some(StoreEffect::Nothing),
+            State::Dirty => Some(StoreEffect::IsLast),
+            State::Clean => Some(StoreEffect::Changes),
         }
     }
 
@@ -407,29 +411,29 @@ impl Line {
             self.story.push(*access);
             return Some((Kind::LostWrite, earlier));
         }
-        // By far the most frequent, and nothing changes.
+        // By far the most frequent case, in which nothing changes.
         if let [only] = &self.copies[..] {
-            if access.place == Some(only.place) && !only.state.is_old(bytes) {
+            if access.place == Some(only.place) && !only.state.is_stale(bytes) {
                 return None;
             }
         }
         if let Some(earlier) = self.dirty_elsewhere(access.place) {
             self.story.push(*access);
-            if let (Some(place), true) = (access.place, access.brings_in) {
-                // What came in may be what memory had before.
+            if let (Some(place), true) = (access.place, access.allocates) {
+                // The new copy may hold what memory had before the store.
                 self.put(place, State::Stale(Bytes::MAX), earlier);
             }
             return Some((Kind::DirtyElsewhere, earlier));
         }
         let place = access.place?;
         match self.copy(place) {
-            Some(copy) if copy.state.is_old(bytes) => {
+            Some(copy) if copy.state.is_stale(bytes) => {
                 let earlier = copy.cause;
                 self.story.push(*access);
                 Some((Kind::StaleCopy, earlier))
             }
             Some(_) => None,
-            None if !access.brings_in => None,
+            None if !access.allocates => None,
             None => {
                 self.story.push(*access);
                 self.put(place, State::Clean, *access);
@@ -445,7 +449,7 @@ impl Line {
         write: WritePolicy,
     ) -> Option<(Kind, Access)> {
         self.dropped = None;
-        // By far the most frequent, and nothing changes but who was last.
+        // By far the most frequent case, in which nothing changes but which store was last.
         if let [only] = &mut self.copies[..] {
             let here = access.place == Some(only.place);
             if here && only.state == State::Dirty {
@@ -460,13 +464,13 @@ impl Line {
         let mut lost = self.dirty_elsewhere(access.place);
         for copy in &mut self.copies {
             if Some(copy.place) == access.place {
-                copy.renew(bytes);
-                // What is left of old data will be written back over what is newer.
+                copy.refresh(bytes);
+                // The write-back of the remaining stale bytes will overwrite newer data.
                 if write == WritePolicy::Back && matches!(copy.state, State::Stale(_)) {
                     lost = lost.or(Some(copy.cause));
                 }
             } else {
-                copy.outdate(bytes, access);
+                copy.mark_stale(bytes, access);
             }
         }
         if let (Some(place), WritePolicy::Back) = (access.place, write) {
@@ -475,7 +479,7 @@ impl Line {
         lost.map(|earlier| (Kind::LostWrite, earlier))
     }
 
-    /// Cleans, drops or both the copy at the access's place.
+    /// Applies a maintenance operation to the copy at the place of `access`.
     fn maintain(&mut self, access: &Access) {
         let here = |copy: &Copy| Some(copy.place) == access.place;
         let Some(index) = self.copies.iter().position(here) else {
@@ -496,7 +500,7 @@ impl Line {
         self.copies.iter().find(|copy| copy.place == place)
     }
 
-    /// The last store to a dirty copy in another place.
+    /// Returns the last store to a dirty copy in another place.
     fn dirty_elsewhere(&self, place: Option<Place>) -> Option<Access> {
         let mut copies = self.copies.iter();
         let copy = copies.find(|copy| copy.state == State::Dirty && Some(copy.place) != place)?;
@@ -516,45 +520,45 @@ impl Line {
     }
 }
 
-/// Which pages somebody touched: says of some that nobody did. Most of what the kernel stores goes to such pages, and to
-/// look here is quicker than to look for them.
+/// A filter for pages that were never accessed. The kernel mostly stores to such pages, and this test is faster than a
+/// lookup in [`Model::pages`].
 #[derive(Debug)]
-struct Touched(Box<[u64; 1 << 10]>);
+struct PageFilter(Box<[u64; 1 << 10]>);
 
-impl Default for Touched {
-    fn default() -> Touched {
-        Touched(Box::new([0; 1 << 10]))
+impl Default for PageFilter {
+    fn default() -> PageFilter {
+        PageFilter(Box::new([0; 1 << 10]))
     }
 }
 
-impl Touched {
-    fn put(&mut self, page: u64) {
-        let (index, bit) = Touched::bit(page);
+impl PageFilter {
+    fn insert(&mut self, page: u64) {
+        let (index, bit) = PageFilter::bit(page);
         self.0[index] |= bit;
     }
 
-    fn may_have(&self, page: u64) -> bool {
-        let (index, bit) = Touched::bit(page);
+    fn may_contain(&self, page: u64) -> bool {
+        let (index, bit) = PageFilter::bit(page);
         self.0[index] & bit != 0
     }
 
-    /// Pages that are a multiple of 65536 apart share a bit.
+    /// Returns index and mask. Pages that are a multiple of 65536 apart share a bit.
     fn bit(page: u64) -> (usize, u64) {
         (page as usize / 64 % (1 << 10), 1 << (page % 64))
     }
 }
 
-/// Spreads page numbers over a table: there are millions of look-ups, and nobody chooses the numbers to do harm.
+/// Hashes page numbers. Speed matters, with millions of lookups; resistance to attacks does not.
 #[derive(Default)]
 struct PageHasher(u64);
 
 impl Hasher for PageHasher {
     fn write(&mut self, _: &[u8]) {
-        unreachable!("page numbers are hashed, and nothing else");
+        unreachable!("only page numbers are hashed");
     }
 
     fn write_u64(&mut self, number: u64) {
-        // The golden ratio, as in Fibonacci hashing: Knuth, The Art of Computer Programming, volume 3, 6.4.
+        // Fibonacci hashing, with the golden ratio: Knuth, The Art of Computer Programming, volume 3, 6.4.
         self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
     }
 

@@ -1,48 +1,47 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Between QEMU and the session: which instructions to listen to, and what is heard.
+//! The plugin: chooses the instructions that need callbacks, and passes what the callbacks report to the session.
 
-mod arm;
+mod page_tables;
 mod registers;
 
 use std::collections::HashMap;
 use std::fs::File;
 
-use oracle_wire::config::{Arch, CacheKind, Config, Depth};
+use oracle_wire::config::{CacheKind, Config, Depth};
 
-use crate::arch::{Heard, Machine, Marker, Upkeep, Way};
+use crate::arch::{Caching, InstructionSet, Machine, Maintenance, Marker, Watched};
 use crate::config;
 use crate::model::Op;
-use crate::session::{Listen, Seen, Session, Where};
+use crate::session::{Listen, Reported, Session, Target};
 use crate::symbols::Symbols;
 use crate::sys::{Block, Info, Memory, Processor};
-use arm::Arm;
-use registers::General;
+use page_tables::Walker;
+use registers::Registers;
 
 /// The plugin, while QEMU runs.
 pub struct Plugin {
-    arch: Arch,
-    /// The cache has virtual tags: pages may be mapped round it, and it is flushed for each address space.
+    /// The cache has virtual tags: the kernel may map pages uncached, and flushes the cache at a switch of address spaces.
     virtual_tags: bool,
     page: u64,
     session: Session<File>,
     listen: Listen,
-    /// What instructions do to the cache, by their address.
-    upkeep: HashMap<u64, Upkeep>,
-    arm: Arm,
-    /// Of machines whose registers QEMU does not show.
-    general: General,
-    /// Whether what the kernel does to the cache is followed, for which registers have to be read.
+    /// Cache maintenance by the address of its instruction.
+    maintenance: HashMap<u64, Maintenance>,
+    registers: Registers,
+    walker: Option<Walker>,
+    /// The plugin follows the kernel's cache maintenance, which requires registers.
     full: bool,
 }
 
 impl Plugin {
-    /// Reads the configuration and opens the file for findings.
+    /// Reads the configuration and creates the file for findings.
     ///
     /// # Errors
-    /// What is wrong with either, or with this QEMU, for a person.
+    /// The configuration is invalid or does not fit this QEMU, or a file cannot be read or created.
     pub fn new(arguments: &[String], info: &Info) -> Result<Plugin, String> {
         let config = config::read(arguments).map_err(|error| error.to_string())?;
-        fits(config.arch, info)?;
+        let set = InstructionSet::of(config.arch);
+        check_qemu(set, info)?;
         let symbols = match &config.symbols {
             None => Symbols::default(),
             Some(path) => {
@@ -52,37 +51,36 @@ impl Plugin {
             }
         };
         if config.depth == Depth::Full {
-            knows_flushes(&config, &symbols)?;
+            check_cache_functions(&config, &symbols)?;
         }
         let out = File::create(&config.findings)
             .map_err(|error| format!("create {}: {error}", config.findings.display()))?;
-        let (arch, virtual_tags) = (config.arch, config.cache.kind == CacheKind::Vivt);
+        let virtual_tags = config.cache.kind == CacheKind::Vivt;
         let (full, page) = (config.depth == Depth::Full, config.page);
         let session = Session::new(config, symbols, out);
         Ok(Plugin {
-            arch,
             virtual_tags,
             page,
             listen: session.start(),
             session,
-            upkeep: HashMap::new(),
-            arm: Arm::default(),
-            general: General::new(arch),
+            maintenance: HashMap::new(),
+            registers: Registers::new(&set.registers),
+            walker: set.page_tables.as_ref().map(Walker::new),
             full,
         })
     }
 
-    /// Whether blocks are of interest at all.
+    /// Returns true if the plugin needs a callback for translated blocks.
     pub fn listens(&self) -> bool {
         self.listen != Listen::Nothing
     }
 
-    /// QEMU translates a block of the guest's code.
+    /// Registers callbacks for the instructions of a block that QEMU translates.
     pub fn translate(&mut self, block: &Block) {
         let mut payload = 0;
         for instruction in block.instructions() {
-            if self.arch == Arch::Arm {
-                self.arm.find_ram(&instruction);
+            if let Some(walker) = &mut self.walker {
+                walker.find_ram(&instruction);
             }
             if payload > 0 {
                 payload -= 1;
@@ -98,45 +96,46 @@ impl Plugin {
                 instruction.on_marker(marker);
             }
             if self.listen == Listen::Accesses {
-                if let Some(upkeep) = machine.upkeep(instruction.address(), word) {
-                    self.upkeep.insert(instruction.address(), upkeep);
-                    instruction.on_upkeep();
+                let pc = instruction.address();
+                if let Some(maintenance) = machine.maintenance(pc, word) {
+                    self.maintenance.insert(pc, maintenance);
+                    instruction.on_maintenance();
                 }
-                let heard = match self.full {
-                    true => Heard::All,
-                    false => machine.heard(instruction.address(), word),
+                let watched = match self.full {
+                    true => Watched::All,
+                    false => machine.watched(pc, word),
                 };
-                instruction.on_access(machine.way(word), heard);
+                instruction.on_access(machine.caching(word), watched);
             }
         }
     }
 
-    /// The guest runs a marker. True if blocks have to be translated anew.
-    pub fn marked(&mut self, marker: Marker, processor: Processor) -> bool {
-        self.general.look(processor);
-        let listen = match self.start() {
+    /// Handles a marker. Returns true if QEMU must translate all blocks again.
+    pub fn marker(&mut self, marker: Marker, processor: Processor) -> bool {
+        let listen = match self.prepare(processor) {
             Ok(()) => self.session.marker(marker),
             Err(why) => self.session.refuse(why),
         };
         self.follow(listen)
     }
 
-    /// Learns what can be known only while the guest runs.
-    fn start(&mut self) -> Result<(), String> {
-        match self.arch {
-            Arch::Arm => self.arm.start(),
-            _ => Ok(()),
+    /// Reads what is available only while the guest runs.
+    fn prepare(&mut self, processor: Processor) -> Result<(), String> {
+        self.registers.prepare(processor)?;
+        match &mut self.walker {
+            Some(walker) => walker.read_base(),
+            None => Ok(()),
         }
     }
 
-    /// The guest makes a store that follows a marker. True if blocks have to be translated anew.
+    /// Handles a store that follows a marker. Returns true if QEMU must translate all blocks again.
     pub fn payload(&mut self, memory: &Memory) -> bool {
         if !memory.store() {
             return false;
         }
         let (address, physical, value) = (memory.address(), memory.physical(), memory.value());
-        let checked = match (self.arch, physical) {
-            (Arch::Arm, Some(physical)) => self.arm.check(address, physical, value),
+        let checked = match (&self.walker, physical) {
+            (Some(walker), Some(physical)) => walker.check(address, physical, value),
             _ => Ok(()),
         };
         let listen = match checked {
@@ -145,106 +144,112 @@ impl Plugin {
         };
         let follow = self.follow(listen);
         match self.session.known() {
-            Some(pair) if self.full && self.arch != Arch::Arm => follow | self.find_registers(pair),
+            Some(pair) if self.full => follow | self.find_registers(pair),
             _ => follow,
         }
     }
 
-    /// Finds the registers by what the guest has in them, now that it has said it.
-    fn find_registers(&mut self, (address, physical): (u64, u64)) -> bool {
-        let listen = match self.general.find(address, physical) {
-            Ok(()) => Listen::AsBefore,
+    fn find_registers(&mut self, pair: (u64, u64)) -> bool {
+        let listen = match self.registers.find(pair) {
+            Ok(()) => Listen::Unchanged,
             Err(why) => self.session.refuse(why),
         };
         self.follow(listen)
     }
 
     fn follow(&mut self, listen: Listen) -> bool {
-        if listen == Listen::AsBefore || listen == self.listen {
+        if listen == Listen::Unchanged || listen == self.listen {
             return false;
         }
         self.listen = listen;
         true
     }
 
-    /// The guest makes an access.
-    pub fn accessed(&mut self, pc: u64, memory: &Memory, store: bool, way: Way) {
+    /// Handles a memory access.
+    pub fn access(&mut self, pc: u64, memory: &Memory, store: bool, caching: Caching) {
         let address = memory.address();
-        let seen = Seen {
+        let reported = Reported {
             pc,
             address,
             store,
-            space: self.arm.space(address),
+            page_tables: self.walker.as_ref().and_then(Walker::base),
         };
-        let round =
-            || self.virtual_tags && self.arm.translate(address).is_some_and(|at| !at.cached);
+        let walker = self.walker.as_ref().filter(|_| self.virtual_tags);
+        let uncached = || {
+            let found = walker.and_then(|walker| walker.translate(address));
+            found.is_some_and(|found| !found.cached)
+        };
         let find = || {
             let physical = memory.physical()?;
-            let way = if round() { Way::Round } else { way };
-            Some(Where { physical, way })
+            let caching = if uncached() { Caching::Bypass } else { caching };
+            Some(Target { physical, caching })
         };
-        self.session.access(seen, || memory.size(), find);
+        self.session.access(reported, || memory.size(), find);
     }
 
-    /// The guest is about to do something to its cache. True if blocks have to be translated anew.
-    pub fn upkeep(&mut self, pc: u64) -> bool {
-        let Some(&upkeep) = self.upkeep.get(&pc) else {
+    /// Handles cache maintenance that the guest is about to perform. Returns true if QEMU must translate all blocks again.
+    pub fn maintain(&mut self, pc: u64) -> bool {
+        let Some(&maintenance) = self.maintenance.get(&pc) else {
             return false;
         };
-        let listen = match self.keep(pc, upkeep) {
-            Ok(()) => Listen::AsBefore,
+        let listen = match self.apply(pc, maintenance) {
+            Ok(()) => Listen::Unchanged,
             Err(why) => self.session.refuse(why),
         };
         self.follow(listen)
     }
 
-    fn keep(&mut self, pc: u64, upkeep: Upkeep) -> Result<(), String> {
-        if let Upkeep::Space { table } = upkeep {
-            self.arm.switch(self.register(table)?);
-            self.session.switch(pc);
+    fn apply(&mut self, pc: u64, maintenance: Maintenance) -> Result<(), String> {
+        if let Maintenance::SwitchSpace { table } = maintenance {
+            let table = self.registers.read(table)?;
+            if let Some(walker) = &mut self.walker {
+                walker.switch(table);
+            }
+            self.session.switch_space(pc);
             return Ok(());
         }
-        // Before the guest has named an address, some machines' registers are not found, and nothing is judged.
+        // Until the guest has named an address, the registers may not be found, and nothing is checked.
         if !self.full || self.session.known().is_none() {
             return Ok(());
         }
-        match upkeep {
-            Upkeep::All(op) => self.session.maintain_all(pc, op),
-            Upkeep::Line { op, address } => self.lines(pc, op, self.register(address)?, 1),
-            Upkeep::Range { op, first, last } => {
-                let (first, last) = (self.register(first)?, self.register(last)?);
+        let register = |number| self.registers.read(number);
+        match maintenance {
+            Maintenance::All(op) => self.session.maintain_all(pc, op),
+            Maintenance::Line { op, address } => self.lines(pc, op, register(address)?, 1),
+            Maintenance::Range { op, first, last } => {
+                let (first, last) = (register(first)?, register(last)?);
                 self.lines(pc, op, first, last.saturating_sub(first) + 1);
             }
-            Upkeep::Page {
+            Maintenance::Page {
                 op,
                 physical,
                 address,
             } => {
-                let (physical, address) = (self.register(physical)?, self.register(address)?);
+                let (physical, address) = (register(physical)?, register(address)?);
                 let start = |address: u64| address & !(self.page - 1);
                 let page = (start(address), start(physical));
                 self.session.maintain(pc, op, page, self.page);
             }
-            Upkeep::Linear { op, first, end } => {
-                let first = self.register(first)?;
+            Maintenance::Linear { op, first, end } => {
+                let first = register(first)?;
                 let size = match end {
-                    Some(end) => self.register(end)?.saturating_sub(first),
+                    Some(end) => register(end)?.saturating_sub(first),
                     None => self.page,
                 };
                 self.lines(pc, op, first, size);
             }
-            Upkeep::EveryColour { op, address } => {
-                let address = self.register(address)?;
+            Maintenance::EveryColour { op, address } => {
+                let address = register(address)?;
                 if let Some(physical) = self.session.machine().linear(address) {
                     self.session.maintain_every_colour(pc, op, physical);
                 }
             }
-            Upkeep::Space { .. } => {}
+            Maintenance::SwitchSpace { .. } => {}
         }
         Ok(())
     }
 
-    /// `size` bytes from a virtual address on, page by page.
+    /// Applies `op` to the lines of `size` bytes from a virtual address, page by page.
     fn lines(&mut self, pc: u64, op: Op, address: u64, size: u64) {
         let end = address + size;
         let mut at = address;
@@ -257,57 +262,46 @@ impl Plugin {
         }
     }
 
-    /// Where an address is that the kernel uses.
+    /// Returns the physical address of an address that the kernel uses.
     fn physical(&self, address: u64) -> Option<u64> {
-        match self.arch {
-            Arch::Arm => self.arm.translate(address).map(|found| found.physical),
-            _ => self.session.machine().linear(address),
+        match &self.walker {
+            Some(walker) => walker.translate(address).map(|found| found.physical),
+            None => self.session.machine().linear(address),
         }
     }
-
-    fn register(&self, number: u8) -> Result<u64, String> {
-        let value = match self.arch {
-            Arch::Arm => self.arm.register(number),
-            _ => self.general.read(number),
-        };
-        value.ok_or_else(|| format!("register {number} cannot be read of this QEMU"))
-    }
 }
 
-/// Whether what the kernel does to the cache can be seen.
-fn knows_flushes(config: &Config, symbols: &Symbols) -> Result<(), String> {
-    let unknown = Machine::new(config.arch, symbols).unknown(symbols);
-    match &unknown[..] {
-        [] => Ok(()),
-        names => Err(format!(
-            "depth `full` has to know where the kernel flushes, and {} has no {}: name the System.map of this kernel as \
-             `symbols`, or use depth `user`",
-            config
-                .symbols
-                .as_ref()
-                .map_or("`symbols`: null".into(), |path| path.display().to_string()),
-            names.join(", ")
-        )),
+/// Checks that the symbols contain all cache functions of the kernel.
+fn check_cache_functions(config: &Config, symbols: &Symbols) -> Result<(), String> {
+    let missing = Machine::new(config.arch, symbols).missing_functions(symbols);
+    if missing.is_empty() {
+        return Ok(());
     }
+    let place = match &config.symbols {
+        Some(path) => format!("{} does not contain", path.display()),
+        None => "`symbols` is null, which leaves out".into(),
+    };
+    Err(format!(
+        "depth `full` needs the addresses of the kernel's cache functions, but {place} {}; set `symbols` to the \
+         System.map of this kernel, or use depth `user`",
+        missing.join(", ")
+    ))
 }
 
-/// Whether the configuration is of the machine that this QEMU emulates.
-fn fits(arch: Arch, info: &Info) -> Result<(), String> {
-    let name = match arch {
-        Arch::Arm => "arm",
-        Arch::Hppa => "hppa",
-        Arch::Sparc64 => "sparc64",
-        Arch::None => return Ok(()),
+/// Checks that this QEMU emulates the configured instruction set, with one processor.
+fn check_qemu(set: &InstructionSet, info: &Info) -> Result<(), String> {
+    let Some(name) = set.qemu else {
+        return Ok(());
     };
     if info.target != name {
         return Err(format!(
-            "the configuration is of {name}, and this QEMU emulates {}",
+            "the configuration is for {name}, but this QEMU emulates {}",
             info.target
         ));
     }
     if info.cpus != 1 {
         return Err(format!(
-            "the guest has {} processors; the model is of one cache: use -smp 1",
+            "the guest has {} processors, but the model has one cache; use -smp 1",
             info.cpus
         ));
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! One life of the guest: windows that open and close, the check that addresses are what they seem, and the findings of
-//! each window. Knows nothing of QEMU: it is told what the guest does and answers what to listen to.
+//! A session, from the start of QEMU to its end: the windows, the check of an address pair, and the findings. It does not
+//! call QEMU. It receives the guest's actions and answers which callbacks the plugin needs.
 
 #[cfg(test)]
 mod tests;
@@ -13,104 +13,105 @@ use oracle_wire::config::{CacheKind, Config, Depth};
 use oracle_wire::message::{End, Hello, Hex, Known, Message};
 use oracle_wire::window::SELF_CHECK;
 
-use crate::arch::{Machine, Marker, Way};
+use crate::arch::{Caching, Machine, Marker};
 use crate::findings;
 use crate::model::{self, By, Finding, Model, Op, Place, Places};
 use crate::symbols::Symbols;
 
-/// Of QEMU's interface for plugins: `include/qemu/qemu-plugin.h`, QEMU_PLUGIN_VERSION. 4 came with QEMU 9.2, and brought
-/// the values of accesses.
+/// Version of QEMU's plugin interface, QEMU_PLUGIN_VERSION in `include/qemu/qemu-plugin.h`. Version 4 came with QEMU 9.2
+/// and added the values of memory accesses.
 pub const API: i32 = 4;
 
-/// Findings a window that are written; more are counted.
+/// Maximum number of findings written for each window. Further findings are only counted.
 const WRITTEN: usize = 300;
 
-/// What to listen to from now on.
+/// The callbacks that the plugin needs from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// As before.
-    AsBefore,
-    /// To markers, and to every access.
+    /// The same as before.
+    Unchanged,
+    /// Markers and memory accesses.
     Accesses,
-    /// To markers alone.
+    /// Markers only.
     Markers,
-    /// To nothing.
+    /// None.
     Nothing,
 }
 
-/// An access as QEMU tells it.
+/// A memory access as QEMU reports it.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen {
-    /// The instruction that makes it.
+pub struct Reported {
+    /// Address of the instruction.
     pub pc: u64,
     /// Virtual address of the first byte.
     pub address: u64,
     /// True for a store, false for a load.
     pub store: bool,
-    /// The address space, where that is known.
-    pub space: Option<u64>,
+    /// Physical address of the page tables in use, which identifies the address space. `None` if the plugin does not walk
+    /// page tables.
+    pub page_tables: Option<u64>,
 }
 
-/// Where an access goes.
+/// Physical address of a memory access, and its use of the cache.
 #[derive(Clone, Copy, Debug)]
-pub struct Where {
+pub struct Target {
     /// Physical address of the first byte.
     pub physical: u64,
-    /// How it uses the cache.
-    pub way: Way,
+    /// Use of the cache.
+    pub caching: Caching,
 }
 
-/// One life of the guest.
+/// A session.
 pub struct Session<W> {
     config: Config,
     places: Places,
     machine: Machine,
     symbols: Symbols,
     out: W,
-    awaited: Option<Awaited>,
+    pending: Option<PendingMarker>,
     known: Option<(u64, u64)>,
     refused: bool,
     window: Option<Window>,
 }
 
-/// Stores that have to follow a marker.
-struct Awaited {
+/// A marker whose stores have not all arrived.
+struct PendingMarker {
     marker: Marker,
     values: Vec<u64>,
-    /// Where the first went.
+    /// Virtual and physical address of the first store.
     first: Option<(u64, Option<u64>)>,
 }
 
-/// A window that is open.
+/// An open window.
 struct Window {
     id: u32,
     model: Model,
     accesses: u64,
     findings: u64,
-    /// The number of each finding that is not like another, from 0.
-    distinct: HashMap<Like, usize>,
-    /// How often there was one like each.
+    /// Index of each distinct finding.
+    distinct: HashMap<Signature, usize>,
+    /// Number of times that each distinct finding was made.
     repeats: Vec<u64>,
 }
 
-/// Findings are like each other if all of this is the same.
+/// The properties in which repeats of a finding agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Like {
+struct Signature {
     kind: model::Kind,
     pcs: [u64; 2],
-    ops: [bool; 2],
+    stores: [bool; 2],
     colours: [Option<Place>; 2],
 }
 
 impl<W: Write> Session<W> {
-    /// Begins to write to `out`.
+    /// Starts a session that writes to `out`.
     pub fn new(config: Config, symbols: Symbols, out: W) -> Self {
         let mut session = Session {
             places: Places::new(&config.cache, config.page),
             machine: Machine::new(config.arch, &symbols).deaf(config.deaf),
             symbols,
             out,
-            awaited: None,
+            pending: None,
             known: None,
             refused: false,
             window: None,
@@ -126,12 +127,12 @@ impl<W: Write> Session<W> {
         session
     }
 
-    /// What there is to know of the instruction set.
+    /// Returns the guest's machine.
     pub fn machine(&self) -> &Machine {
         &self.machine
     }
 
-    /// What to listen to at the start.
+    /// Returns the callbacks that the plugin needs at first.
     pub fn start(&self) -> Listen {
         match self.config.aliases() {
             true => Listen::Markers,
@@ -139,54 +140,56 @@ impl<W: Write> Session<W> {
         }
     }
 
-    /// The address pair that the guest named, virtual and physical, once QEMU agreed.
+    /// Returns the virtual and physical address that the guest named, once QEMU has confirmed them.
     pub fn known(&self) -> Option<(u64, u64)> {
         self.known
     }
 
-    /// The guest runs a marker.
+    /// Handles a marker.
     pub fn marker(&mut self, marker: Marker) -> Listen {
         if self.refused {
             return Listen::Nothing;
         }
-        if let Some(awaited) = self.awaited.take() {
+        if let Some(pending) = self.pending.take() {
             return self.refuse(format!(
-                "{marker:?} came before all of {:?} had: only {} of its {} stores were seen",
-                awaited.marker,
-                awaited.values.len(),
-                awaited.marker.payload()
+                "the guest's marker `{}` is incomplete: {} of {} stores arrived before the next marker, `{}`",
+                pending.marker.word(),
+                pending.values.len(),
+                pending.marker.payload(),
+                marker.word()
             ));
         }
         if marker == Marker::Close {
             self.close();
-            return Listen::AsBefore;
+            return Listen::Unchanged;
         }
-        self.awaited = Some(Awaited {
+        self.pending = Some(PendingMarker {
             marker,
             values: Vec::new(),
             first: None,
         });
-        Listen::AsBefore
+        Listen::Unchanged
     }
 
-    /// A store that follows a marker puts `value` at an address.
+    /// Handles a store that follows a marker.
     pub fn payload(&mut self, address: u64, physical: Option<u64>, value: u64) -> Listen {
-        let Some(awaited) = &mut self.awaited else {
-            return Listen::AsBefore;
+        let Some(pending) = &mut self.pending else {
+            return Listen::Unchanged;
         };
-        awaited.values.push(value);
+        pending.values.push(value);
         let address = self.machine.plain(address);
-        let first = *awaited.first.get_or_insert((address, physical));
-        if awaited.values.len() < awaited.marker.payload() {
-            return Listen::AsBefore;
+        let first = *pending.first.get_or_insert((address, physical));
+        if pending.values.len() < pending.marker.payload() {
+            return Listen::Unchanged;
         }
-        let values = self.awaited.take().map_or(Vec::new(), |done| done.values);
+        let values = self.pending.take().map_or(Vec::new(), |done| done.values);
         match values[..] {
             [id] => self.open(id as u32),
-            [high, low, said_high, said_low] => {
-                self.know(first, high << 32 | low, said_high << 32 | said_low)
+            [high, low, expected_high, expected_low] => {
+                let expected = expected_high << 32 | expected_low;
+                self.check_known(first, high << 32 | low, expected)
             }
-            _ => Listen::AsBefore,
+            _ => Listen::Unchanged,
         }
     }
 
@@ -194,7 +197,7 @@ impl<W: Write> Session<W> {
         self.close();
         if id != SELF_CHECK && self.known.is_none() {
             return self.refuse(format!(
-                "window {id} opens before the guest has named an address whose physical address it knows"
+                "window {id} opened before the guest named an address whose physical address it knows"
             ));
         }
         self.write(&Message::Window { id });
@@ -209,7 +212,7 @@ impl<W: Write> Session<W> {
         Listen::Accesses
     }
 
-    /// Accesses are still heard, and of no interest: to translate the guest anew for each window takes longer.
+    /// Closes the window. Access callbacks stay registered: retranslating the guest for each window takes longer.
     fn close(&mut self) {
         let Some(mut window) = self.window.take() else {
             return;
@@ -225,27 +228,27 @@ impl<W: Write> Session<W> {
         }));
     }
 
-    /// Compares the address pair that the guest stored, `address` and `said`, with the virtual and physical address that
-    /// QEMU reports for that store.
-    fn know(&mut self, seen: (u64, Option<u64>), address: u64, said: u64) -> Listen {
-        let (seen, physical) = seen;
+    /// Compares the address pair that the guest stored, `address` and `expected`, with the virtual and physical address
+    /// that QEMU reports for the first of these stores.
+    fn check_known(&mut self, reported: (u64, Option<u64>), address: u64, expected: u64) -> Listen {
+        let (reported, physical) = reported;
         self.write(&Message::Known(Known {
             address: Hex(address),
             physical: physical.map(Hex),
-            said: Hex(said),
+            expected: Hex(expected),
         }));
-        if seen != address || physical != Some(said) {
+        if reported != address || physical != Some(expected) {
             let physical = physical.map_or("no memory".into(), |physical| format!("{physical:#x}"));
             return self.refuse(format!(
-                "the guest maps {address:#x} to physical {said:#x}, but QEMU maps {seen:#x} to {physical}; this plugin \
-                 does not work with this QEMU"
+                "the guest maps {address:#x} to physical {expected:#x}, but QEMU maps {reported:#x} to {physical}; this \
+                 plugin does not work with this QEMU"
             ));
         }
-        self.known = Some((address, said));
-        Listen::AsBefore
+        self.known = Some((address, expected));
+        Listen::Unchanged
     }
 
-    /// Gives up.
+    /// Stops the session because the observations cannot be trusted.
     pub fn refuse(&mut self, why: String) -> Listen {
         self.write(&Message::Refused { why });
         self.refused = true;
@@ -253,64 +256,70 @@ impl<W: Write> Session<W> {
         Listen::Nothing
     }
 
-    /// The guest makes an access. What takes a while is asked for where it matters: `size` tells how many bytes, `find` where it
-    /// goes; `None` for a device.
+    /// Handles a memory access. Calls `size`, which returns its size in bytes, and `find`, which returns its target or
+    /// `None` for a device, only when necessary: both take time.
     pub fn access(
         &mut self,
-        seen: Seen,
+        reported: Reported,
         size: impl Fn() -> u64,
-        find: impl FnOnce() -> Option<Where>,
+        find: impl FnOnce() -> Option<Target>,
     ) {
-        // Before the guest has named an address nothing is judged: what the kernel does to the cache is not seen yet.
+        // Nothing is checked until the guest has named an address: cache maintenance goes unseen until then.
         let (Some(window), Some(_)) = (&mut self.window, self.known) else {
             return;
         };
-        let by = self.machine.by(seen.pc);
-        let judged = match self.config.depth {
+        let by = self.machine.by(reported.pc);
+        let checked = match self.config.depth {
             Depth::Full => true,
-            Depth::User => self.machine.is_of_process(seen.address, by),
+            Depth::User => self.machine.is_process_address(reported.address, by),
         };
-        if !judged && !seen.store {
+        if !checked && !reported.store {
             return;
         }
-        let Some(Where { physical, way }) = find() else {
+        let Some(Target { physical, caching }) = find() else {
             return;
         };
         window.accesses += 1;
-        // Before it maps a page round the cache the kernel flushes it, which depth `user` takes on trust.
+        let bypass = caching == Caching::Bypass;
+        // The kernel flushes a page before it maps the page uncached. Depth `user` trusts it to do so.
         let trusted = self.config.depth == Depth::User && self.config.cache.kind == CacheKind::Vivt;
-        if !judged || trusted && way == Way::Round {
-            return window.model.start_anew(physical);
+        if !checked || trusted && bypass {
+            return window.model.reset_line(physical);
         }
-        let place = self.places.of(seen.address);
+        let place = self.places.of(reported.address);
         let (at, machine) = (window.accesses, &self.machine);
+        let space = || {
+            let process = || machine.is_process_address(reported.address, by);
+            let tables = reported.page_tables.filter(|_| process());
+            tables.or(machine.space(reported.address))
+        };
         let access = || model::Access {
             at,
-            op: if seen.store { Op::Store } else { Op::Load },
+            op: if reported.store { Op::Store } else { Op::Load },
             by,
-            space: seen.space.or(machine.space(seen.address)),
-            address: seen.address,
+            space: space(),
+            address: reported.address,
             physical,
             size: size(),
-            place: (way != Way::Round).then_some(place),
-            brings_in: way == Way::Cached,
-            pc: seen.pc,
+            place: (!bypass).then_some(place),
+            allocates: caching == Caching::Allocate,
+            pc: reported.pc,
         };
         let model = &mut window.model;
-        if way != Way::Round && model.is_old_news(seen.store, physical, place, access) {
+        if !bypass && model.is_redundant(reported.store, physical, place, access) {
             return;
         }
-        let mut found = Vec::new();
-        model.access(access(), |finding| found.push(finding));
-        for finding in found {
-            self.note(finding);
+        let mut findings = Vec::new();
+        model.access(access(), |finding| findings.push(finding));
+        for finding in findings {
+            self.count(finding);
         }
     }
 
-    /// The kernel does `op` to the lines that hold `size` bytes from a virtual address on, all in one page.
+    /// Handles maintenance of the lines that contain `size` bytes from an address. All of them lie in one page.
     pub fn maintain(&mut self, pc: u64, op: Op, (address, physical): (u64, u64), size: u64) {
         let place = self.places.of(address);
-        let access = self.of_kernel(pc, op, address);
+        let access = self.maintenance(pc, op, address);
         if let (Some(window), Depth::Full) = (&mut self.window, self.config.depth) {
             let access = model::Access {
                 physical,
@@ -322,7 +331,7 @@ impl<W: Write> Session<W> {
         }
     }
 
-    /// The kernel does `op` to a page of memory in every colour.
+    /// Handles maintenance of a physical page in every colour.
     pub fn maintain_every_colour(&mut self, pc: u64, op: Op, physical: u64) {
         let page = self.config.page;
         let physical = physical & !(page - 1);
@@ -331,35 +340,35 @@ impl<W: Write> Session<W> {
         }
     }
 
-    /// The kernel does `op` to all lines.
+    /// Handles maintenance of all lines.
     pub fn maintain_all(&mut self, pc: u64, op: Op) {
         if self.config.depth == Depth::Full {
-            self.all(pc, op);
+            self.all_lines(pc, op);
         }
     }
 
-    /// Virtual addresses are another process's from here on. A cache with virtual tags is flushed for that; in depth
-    /// `user` the kernel is trusted to have done it.
-    pub fn switch(&mut self, pc: u64) {
+    /// Handles a switch to another address space. The kernel flushes a cache with virtual tags at a switch, and depth
+    /// `user` trusts it to do so.
+    pub fn switch_space(&mut self, pc: u64) {
         if self.config.depth == Depth::User && self.config.cache.kind == CacheKind::Vivt {
-            self.all(pc, Op::Flush);
+            self.all_lines(pc, Op::Flush);
         }
     }
 
-    fn all(&mut self, pc: u64, op: Op) {
-        let access = self.of_kernel(pc, op, 0);
+    fn all_lines(&mut self, pc: u64, op: Op) {
+        let access = self.maintenance(pc, op, 0);
         let Some(window) = &mut self.window else {
             return;
         };
         match op {
             Op::Clean => window.model.clean_all(),
-            // Of dirty data the kernel drops all only where there is nothing yet.
+            // The kernel invalidates all lines only before it has dirty data.
             _ => window.model.flush_all(access),
         }
     }
 
-    /// Something the kernel does to the cache.
-    fn of_kernel(&self, pc: u64, op: Op, address: u64) -> model::Access {
+    /// Returns the access for a maintenance operation of the kernel.
+    fn maintenance(&self, pc: u64, op: Op, address: u64) -> model::Access {
         model::Access {
             at: self.window.as_ref().map_or(0, |window| window.accesses),
             op,
@@ -369,19 +378,19 @@ impl<W: Write> Session<W> {
             physical: 0,
             size: 0,
             place: None,
-            brings_in: false,
+            allocates: false,
             pc,
         }
     }
 
-    /// Counts a finding, and writes it if there was none like it.
-    fn note(&mut self, finding: Finding) {
+    /// Counts a finding, and writes it unless it repeats an earlier one.
+    fn count(&mut self, finding: Finding) {
         let Some(window) = &mut self.window else {
             return;
         };
-        let of_kernel = finding.earlier.by == By::Kernel;
+        let by_kernel = finding.earlier.by == By::Kernel;
         let name = |pc| self.symbols.function(self.machine.plain(pc));
-        let function = of_kernel.then(|| name(finding.earlier.pc)).flatten();
+        let function = by_kernel.then(|| name(finding.earlier.pc)).flatten();
         if function.is_some_and(|(name, _)| self.machine.is_excused(name)) {
             return;
         }
@@ -391,13 +400,13 @@ impl<W: Write> Session<W> {
             CacheKind::Vipt => both.map(|access| access.place),
             _ => [None; 2],
         };
-        let like = Like {
+        let signature = Signature {
             kind: finding.kind,
             pcs: both.map(|access| access.pc),
-            ops: both.map(|access| access.op == Op::Store),
+            stores: both.map(|access| access.op == Op::Store),
             colours,
         };
-        let index = match window.distinct.entry(like) {
+        let index = match window.distinct.entry(signature) {
             Entry::Occupied(known) => {
                 window.repeats[*known.get()] += 1;
                 return;
@@ -417,7 +426,7 @@ impl<W: Write> Session<W> {
         self.write(&message);
     }
 
-    /// A line at a time, at once: QEMU is killed, not ended.
+    /// Writes and flushes one message, because QEMU may be killed at any time.
     fn write(&mut self, message: &Message) {
         let line = message.render();
         let written = self
@@ -425,8 +434,10 @@ impl<W: Write> Session<W> {
             .write_all(line.as_bytes())
             .and_then(|()| self.out.flush());
         if let Err(error) = written {
-            // Findings that nobody can read are no findings; without the file the host sees that something is missing.
-            eprintln!("oracle: write a finding: {error}; make room where the findings go");
+            // Without its findings the session is worthless. After an abort the host notices the incomplete file.
+            eprintln!(
+                "oracle: write to the file of findings: {error}; free space on its file system"
+            );
             std::process::abort();
         }
     }

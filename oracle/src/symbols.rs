@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Names for places in the kernel, from its `System.map`.
+//! The kernel's symbols, from its `System.map`.
 
 use std::ops::Range;
 
-/// The symbols of a kernel, by address.
+/// Symbols of a kernel, sorted by address.
 #[derive(Clone, Debug, Default)]
 pub struct Symbols {
     by_address: Vec<(u64, String)>,
 }
 
 impl Symbols {
-    /// Reads lines of `ADDRESS KIND NAME`, as nm(1) prints them; others are passed over.
+    /// Parses lines of the form `ADDRESS KIND NAME`, as printed by nm(1). Skips other lines.
     pub fn parse(text: &str) -> Symbols {
         let symbol = |line: &str| {
             let mut words = line.split_whitespace();
@@ -22,7 +22,7 @@ impl Symbols {
         Symbols { by_address }
     }
 
-    /// Where the symbol is.
+    /// Returns the address of a symbol.
     pub fn address(&self, name: &str) -> Option<u64> {
         let mut symbols = self.by_address.iter();
         symbols
@@ -30,7 +30,7 @@ impl Symbols {
             .map(|(address, _)| *address)
     }
 
-    /// From `_text`, or `_start` where that is first, to `_end`: the kernel's image.
+    /// Returns the addresses of the kernel's image: from `_text` or `_start`, whichever is lower, to `_end`.
     pub fn image(&self) -> Option<Range<u64>> {
         let start = self
             .address("_text")
@@ -39,7 +39,7 @@ impl Symbols {
         Some(start.min()?..self.address("_end")?)
     }
 
-    /// The last symbol at or before `address` and how far behind it that is, as `clear_page+0x10`.
+    /// Returns `address` relative to the last symbol at or before it, such as `clear_page+0x10`.
     pub fn name(&self, address: u64) -> Option<String> {
         let (name, offset) = self.function(address)?;
         Some(match offset {
@@ -48,15 +48,15 @@ impl Symbols {
         })
     }
 
-    /// The last symbol at or before `address`, and how far behind it that is.
+    /// Returns the last symbol at or before `address`, and the offset of `address` from it.
     pub fn function(&self, address: u64) -> Option<(&str, u64)> {
         if !self.image()?.contains(&address) {
             return None;
         }
-        let behind = self
+        let next = self
             .by_address
             .partition_point(|(start, _)| *start <= address);
-        let (start, name) = self.by_address.get(behind.checked_sub(1)?)?;
+        let (start, name) = self.by_address.get(next.checked_sub(1)?)?;
         Some((name, address - start))
     }
 }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_named_by_the_symbol_before_it() {
+    fn an_address_is_named_after_the_preceding_symbol() {
         let map =
             "c0008000 T _text\nc0008100 t copy\nnonsense\nc0008200 T clear_page\nc0009000 B _end\n";
         let symbols = Symbols::parse(map);

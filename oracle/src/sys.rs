@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! QEMU's interface for plugins, version 4, as far as it is used: `include/qemu/qemu-plugin.h` of QEMU 9.2 and later.
+//! Bindings to QEMU's plugin interface, version 4: `include/qemu/qemu-plugin.h` of QEMU 9.2 and later.
 //!
-//! A guest with one processor has one thread that runs its code, and all callbacks come from it. The plugin is installed
-//! before that thread starts. So its state needs no lock.
+//! A guest with one processor has one thread that runs its code, and all callbacks come from that thread. QEMU installs
+//! the plugin before the thread starts. The plugin's state therefore needs no lock.
 
-mod inside;
+mod guest;
 
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::marker::PhantomData;
 
-use crate::arch::{Heard, Marker, Way};
+use crate::arch::{Caching, Marker, Watched};
 use crate::plugin::Plugin;
 use crate::session::API;
-pub use inside::{Processor, Ram, Registers};
+pub use guest::{Processor, Ram, Registers};
 
-/// Which version of the interface this plugin was made for: QEMU looks for it.
+/// Version of the interface that the plugin was built for. QEMU looks up this symbol.
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]
 pub static qemu_plugin_version: c_int = API;
@@ -34,11 +34,11 @@ struct RawInfo {
     max_vcpus: c_int,
 }
 
-/// `struct qemu_plugin_tb`, of which nothing is known.
+/// `struct qemu_plugin_tb`, which is opaque.
 enum RawBlock {}
-/// `struct qemu_plugin_insn`, likewise.
+/// `struct qemu_plugin_insn`, which is opaque.
 enum RawInstruction {}
-/// `struct qemu_plugin_hwaddr`, likewise.
+/// `struct qemu_plugin_hwaddr`, which is opaque.
 enum RawPhysical {}
 
 /// `qemu_plugin_mem_value`.
@@ -58,7 +58,7 @@ union RawData {
     quad: [u64; 2],
 }
 
-/// `enum qemu_plugin_cb_flags`: the callback does not look at registers, or does.
+/// `enum qemu_plugin_cb_flags`: the callback reads no registers, or may read them.
 const NO_REGISTERS: c_int = 0;
 const REGISTERS: c_int = 1;
 /// `enum qemu_plugin_mem_rw`.
@@ -103,33 +103,34 @@ unsafe extern "C" {
     fn qemu_plugin_insn_haddr(instruction: *const RawInstruction) -> *const c_void;
 }
 
-/// What QEMU says of itself.
+/// The running QEMU.
 pub struct Info {
-    /// The instruction set it emulates, as in `qemu-system-NAME`.
+    /// Name of the emulated instruction set, as in `qemu-system-NAME`.
     pub target: String,
-    /// Processors of the guest.
+    /// Number of processors of the guest.
     pub cpus: i32,
 }
 
-/// The one plugin, and the number QEMU has for it.
+/// The plugin, with the ID that QEMU assigned to it.
 struct Installed(UnsafeCell<Option<(Id, Plugin)>>);
 
-// SAFETY: written once before there are other threads, then used by the one thread that runs the guest; see above.
+// SAFETY: written once, before there are other threads, then used only by the thread that runs the guest; see the
+// module.
 unsafe impl Sync for Installed {}
 
 static INSTALLED: Installed = Installed(UnsafeCell::new(None));
 
-/// Calls `work` with the plugin.
+/// Calls `work` with the plugin, if it is installed.
 fn with<T>(work: impl FnOnce(Id, &mut Plugin) -> T) -> Option<T> {
-    // SAFETY: callbacks come from one thread, and none from within another: no other reference is alive.
+    // SAFETY: all callbacks come from one thread, and they do not nest: there is no other reference.
     let installed = unsafe { &mut *INSTALLED.0.get() };
     installed.as_mut().map(|(id, plugin)| work(*id, plugin))
 }
 
-/// Called by QEMU, once, at its start. Anything but 0 ends QEMU.
+/// Installs the plugin. QEMU calls this function once, when it starts, and exits if the result is not 0.
 ///
 /// # Safety
-/// QEMU's: the pointers are what its header says.
+/// The arguments must be as QEMU's header describes them.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn qemu_plugin_install(
     id: Id,
@@ -137,10 +138,10 @@ unsafe extern "C" fn qemu_plugin_install(
     argc: c_int,
     argv: *const *const c_char,
 ) -> c_int {
-    // SAFETY: QEMU's promise, for as long as this call takes.
+    // SAFETY: QEMU keeps both valid during this call.
     let (raw, name) = unsafe { (&*info, CStr::from_ptr((*info).target_name)) };
     if !raw.system_emulation {
-        eprintln!("oracle: this QEMU emulates no machine; use qemu-system-NAME");
+        eprintln!("oracle: this QEMU emulates user programs, not a machine; use qemu-system-NAME");
         return 1;
     }
     let info = Info {
@@ -148,7 +149,7 @@ unsafe extern "C" fn qemu_plugin_install(
         cpus: raw.smp_vcpus,
     };
     let argument = |index: c_int| {
-        // SAFETY: QEMU's promise: there are `argc` texts.
+        // SAFETY: QEMU passes `argc` strings.
         let text = unsafe { CStr::from_ptr(*argv.add(index as usize)) };
         text.to_string_lossy().into_owned()
     };
@@ -160,24 +161,24 @@ unsafe extern "C" fn qemu_plugin_install(
             return 1;
         }
     };
-    // SAFETY: the thread that runs the guest does not exist yet, and no callback is registered.
+    // SAFETY: no callback is registered, and the thread that runs the guest has not started.
     unsafe { *INSTALLED.0.get() = Some((id, plugin)) };
     register(id);
     0
 }
 
-/// Registers what the plugin listens to now.
+/// Registers the callback for translated blocks, if the plugin needs it.
 extern "C" fn register(id: Id) {
     if with(|_, plugin| plugin.listens()) == Some(true) {
-        // SAFETY: the number is this plugin's.
+        // SAFETY: the ID is this plugin's.
         unsafe { qemu_plugin_register_vcpu_tb_trans_cb(id, on_block) };
     }
 }
 
-/// Has everything translated anew, if `needed`.
-fn translate_anew(id: Id, needed: bool) {
+/// Makes QEMU translate all blocks again, if `needed`.
+fn retranslate(id: Id, needed: bool) {
     if needed {
-        // SAFETY: the number is this plugin's. QEMU does it once the guest's code has come to a halt.
+        // SAFETY: the ID is this plugin's. QEMU resets the plugin after it has stopped the guest's code.
         unsafe { qemu_plugin_reset(id, register) };
     }
 }
@@ -190,20 +191,20 @@ extern "C" fn on_block(_: Id, block: *const RawBlock) {
     with(|_, plugin| plugin.translate(&block));
 }
 
-/// Called by `oracle_on_marker` with what QEMU's translated code keeps in a register of the host throughout: the
-/// address of its record of the guest's processor. Null on a host of which that is not known.
-extern "C" fn on_marker(_: c_uint, data: *mut c_void, record: *const u64) {
+/// Handles a marker. The trampoline `oracle_on_marker` passes `state`, the address of QEMU's processor state, which
+/// translated code keeps in a fixed register of the host. `state` is null if that register is unknown for this host.
+extern "C" fn on_marker(_: c_uint, data: *mut c_void, state: *const u64) {
     let marker = match data as usize {
         0 => Marker::Open,
         1 => Marker::Close,
         _ => Marker::Known,
     };
-    // SAFETY: the trampoline's promise.
-    let processor = unsafe { Processor::at(record) };
-    with(|id, plugin| translate_anew(id, plugin.marked(marker, processor)));
+    // SAFETY: the trampoline passes the processor state or null.
+    let processor = unsafe { Processor::at(state) };
+    with(|id, plugin| retranslate(id, plugin.marker(marker, processor)));
 }
 
-// TCG_AREG0 in QEMU's tcg/x86_64/tcg-target.h is rbp: the third argument of a call goes in rdx.
+// TCG_AREG0 in QEMU's tcg/x86_64/tcg-target.h is rbp. The third argument of a call is passed in rdx.
 #[cfg(target_arch = "x86_64")]
 std::arch::global_asm!(
     ".globl oracle_on_marker",
@@ -214,7 +215,7 @@ std::arch::global_asm!(
     on_marker = sym on_marker,
 );
 
-// TCG_AREG0 in QEMU's tcg/aarch64/tcg-target.h is x19: the third argument of a call goes in x2.
+// TCG_AREG0 in QEMU's tcg/aarch64/tcg-target.h is x19. The third argument of a call is passed in x2.
 #[cfg(target_arch = "aarch64")]
 std::arch::global_asm!(
     ".globl oracle_on_marker",
@@ -235,41 +236,41 @@ extern "C" fn oracle_on_marker(cpu: c_uint, data: *mut c_void) {
     on_marker(cpu, data, std::ptr::null());
 }
 
-extern "C" fn on_upkeep(_: c_uint, pc: *mut c_void) {
-    with(|id, plugin| translate_anew(id, plugin.upkeep(pc as u64)));
+extern "C" fn on_maintenance(_: c_uint, pc: *mut c_void) {
+    with(|id, plugin| retranslate(id, plugin.maintain(pc as u64)));
 }
 
 extern "C" fn on_payload(_: c_uint, raw: u32, address: u64, _: *mut c_void) {
     let memory = Memory { raw, address };
-    with(|id, plugin| translate_anew(id, plugin.payload(&memory)));
+    with(|id, plugin| retranslate(id, plugin.payload(&memory)));
 }
 
-extern "C" fn on_access<const STORE: bool, const WAY: usize>(
+extern "C" fn on_access<const STORE: bool, const CACHING: usize>(
     _: c_uint,
     raw: u32,
     address: u64,
     pc: *mut c_void,
 ) {
     let memory = Memory { raw, address };
-    with(|_, plugin| plugin.accessed(pc as u64, &memory, STORE, WAYS[WAY]));
+    with(|_, plugin| plugin.access(pc as u64, &memory, STORE, CACHINGS[CACHING]));
 }
 
-/// Ways, by the number that [`on_access`] has for them.
-const WAYS: [Way; 3] = [Way::Cached, Way::NotBroughtIn, Way::Round];
+/// Values of the parameter `CACHING` of [`on_access`].
+const CACHINGS: [Caching; 3] = [Caching::Allocate, Caching::NoAllocate, Caching::Bypass];
 
-/// A block of code that QEMU translates now.
+/// A block of code during its translation.
 pub struct Block<'t> {
     raw: *const RawBlock,
     life: PhantomData<&'t RawBlock>,
 }
 
 impl<'t> Block<'t> {
-    /// Its instructions, in order.
+    /// Returns the instructions of the block, in order.
     pub fn instructions(&self) -> impl Iterator<Item = Instruction<'t>> {
-        // SAFETY: QEMU's pointer is good while the block is being translated.
+        // SAFETY: the pointer is valid while QEMU translates the block.
         let count = unsafe { qemu_plugin_tb_n_insns(self.raw) };
         (0..count).map(|index| Instruction {
-            // SAFETY: likewise, and there are `count`.
+            // SAFETY: as above, and the block has `count` instructions.
             raw: unsafe { qemu_plugin_tb_get_insn(self.raw, index) },
             life: PhantomData,
         })
@@ -283,16 +284,16 @@ pub struct Instruction<'t> {
 }
 
 impl Instruction<'_> {
-    /// Its address.
+    /// Returns the virtual address of the instruction.
     pub fn address(&self) -> u64 {
-        // SAFETY: QEMU's pointer is good while the block is being translated.
+        // SAFETY: the pointer is valid while QEMU translates the block.
         unsafe { qemu_plugin_insn_vaddr(self.raw) }
     }
 
-    /// Its bytes as they lie in memory, if they are four.
+    /// Returns the bytes of the instruction in memory order, if there are four.
     pub fn bytes(&self) -> Option<[u8; 4]> {
         let mut bytes = [0; 4];
-        // SAFETY: as above; there is room for as many bytes as are asked for.
+        // SAFETY: as above, and the buffer has the size that is passed.
         let whole = unsafe {
             qemu_plugin_insn_size(self.raw) == bytes.len()
                 && qemu_plugin_insn_data(self.raw, bytes.as_mut_ptr().cast(), bytes.len())
@@ -301,7 +302,7 @@ impl Instruction<'_> {
         whole.then_some(bytes)
     }
 
-    /// Have [`Plugin::marked`] called when it runs.
+    /// Makes QEMU call [`Plugin::marker`] when the instruction runs.
     pub fn on_marker(&self, marker: Marker) {
         let number: usize = match marker {
             Marker::Open => 0,
@@ -309,78 +310,78 @@ impl Instruction<'_> {
             Marker::Known => 2,
         };
         let data = number as *mut c_void;
-        // SAFETY: as above; the data is a number.
+        // SAFETY: as above, and the callback takes `data` as a number, not as a pointer.
         unsafe {
             qemu_plugin_register_vcpu_insn_exec_cb(self.raw, oracle_on_marker, REGISTERS, data)
         }
     }
 
-    /// Have [`Plugin::upkeep`] called before it runs.
-    pub fn on_upkeep(&self) {
+    /// Makes QEMU call [`Plugin::maintain`] before the instruction runs.
+    pub fn on_maintenance(&self) {
         let data = self.address() as *mut c_void;
-        // SAFETY: as above; the data is a number.
-        unsafe { qemu_plugin_register_vcpu_insn_exec_cb(self.raw, on_upkeep, REGISTERS, data) }
+        // SAFETY: as above, and the callback takes `data` as a number, not as a pointer.
+        unsafe { qemu_plugin_register_vcpu_insn_exec_cb(self.raw, on_maintenance, REGISTERS, data) }
     }
 
-    /// The guest's memory, if this instruction is at `physical` in it.
+    /// Returns the guest's memory, in which this instruction is at `physical`.
     pub fn ram(&self, physical: u64) -> Option<Ram> {
         // SAFETY: as above.
         let here = unsafe { qemu_plugin_insn_haddr(self.raw) } as usize;
         Ram::around(here, physical)
     }
 
-    /// Have [`Plugin::payload`] called for its stores.
+    /// Makes QEMU call [`Plugin::payload`] for the stores of the instruction.
     pub fn on_payload(&self) {
         self.on_memory(on_payload, WRITES, 0);
     }
 
-    /// Have [`Plugin::accessed`] called for those of its loads and stores that are `heard`.
-    pub fn on_access(&self, way: Way, heard: Heard) {
-        let (on_load, on_store): (OnMemory, OnMemory) = match way {
-            Way::Cached => (on_access::<false, 0>, on_access::<true, 0>),
-            Way::NotBroughtIn => (on_access::<false, 1>, on_access::<true, 1>),
-            Way::Round => (on_access::<false, 2>, on_access::<true, 2>),
+    /// Makes QEMU call [`Plugin::access`] for the accesses of the instruction that are `watched`.
+    pub fn on_access(&self, caching: Caching, watched: Watched) {
+        let (on_load, on_store): (OnMemory, OnMemory) = match caching {
+            Caching::Allocate => (on_access::<false, 0>, on_access::<true, 0>),
+            Caching::NoAllocate => (on_access::<false, 1>, on_access::<true, 1>),
+            Caching::Bypass => (on_access::<false, 2>, on_access::<true, 2>),
         };
-        if heard == Heard::All {
+        if watched == Watched::All {
             self.on_memory(on_load, READS, self.address());
         }
-        if heard != Heard::Nothing {
+        if watched != Watched::Nothing {
             self.on_memory(on_store, WRITES, self.address());
         }
     }
 
     fn on_memory(&self, callback: OnMemory, accesses: c_int, data: u64) {
         let (flags, data) = (NO_REGISTERS, data as *mut c_void);
-        // SAFETY: as above; the data is a number.
+        // SAFETY: as above, and the callback takes `data` as a number, not as a pointer.
         unsafe { qemu_plugin_register_vcpu_mem_cb(self.raw, callback, flags, accesses, data) }
     }
 }
 
-/// An access to memory that was just made.
+/// A memory access that the guest has just made.
 pub struct Memory {
     raw: u32,
     address: u64,
 }
 
 impl Memory {
-    /// Virtual address of its first byte, with what QEMU puts in front.
+    /// Returns the virtual address of the first byte, including what QEMU adds to it, such as the address space.
     pub fn address(&self) -> u64 {
         self.address
     }
 
-    /// True for a store, false for a load.
+    /// Returns true for a store, false for a load.
     pub fn store(&self) -> bool {
         qemu_plugin_mem_is_store(self.raw)
     }
 
-    /// Bytes.
+    /// Returns the size in bytes.
     pub fn size(&self) -> u64 {
         1 << qemu_plugin_mem_size_shift(self.raw)
     }
 
-    /// Physical address of its first byte; `None` for a device.
+    /// Returns the physical address of the first byte. `None` for a device.
     pub fn physical(&self) -> Option<u64> {
-        // SAFETY: called from the callback of this very access, as QEMU asks for; null is no address.
+        // SAFETY: called from the callback of this access, as QEMU requires, and null is handled.
         unsafe {
             let physical = qemu_plugin_get_hwaddr(self.raw, self.address);
             let memory = !physical.is_null() && !qemu_plugin_hwaddr_is_io(physical);
@@ -388,10 +389,10 @@ impl Memory {
         }
     }
 
-    /// What was loaded or stored, the lower 64 bits.
+    /// Returns the lower 64 bits of the value that was loaded or stored.
     pub fn value(&self) -> u64 {
         let RawValue { kind, data } = qemu_plugin_mem_get_value(self.raw);
-        // SAFETY: `enum qemu_plugin_mem_value_type` says which of them it is.
+        // SAFETY: `kind`, an `enum qemu_plugin_mem_value_type`, selects the valid field.
         unsafe {
             match kind {
                 0 => data.byte.into(),

@@ -1,47 +1,68 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! ARMv5 and ARMv6: the ARM Architecture Reference Manual, DDI 0100I.
+//! ARMv5 and ARMv6. Sections refer to the ARM Architecture Reference Manual, DDI 0100I.
 
-use super::Upkeep;
+use super::{InstructionSet, Maintenance, NONE, PageTables, RegisterSource, Translation};
 use crate::model::Op;
 
-/// `bic r10, r10, #0, 2n`: clears no bit of r10. The immediate is 0 rotated by 2n, for which compilers have no use
-/// (A4.1.6 BIC, A5.1.3 immediate operands). Always; flags stay as they are.
-pub fn marker(instruction: u32) -> Option<u32> {
+/// ARMv5 and ARMv6, 32 bit, little-endian.
+pub const ARM: InstructionSet = InstructionSet {
+    qemu: Some("arm"),
+    instruction: u32::from_le_bytes,
+    marker,
+    maintenance,
+    is_stack_access,
+    is_kernel_code: |pc, _| is_kernel(pc),
+    is_process_address: |address, _| !is_kernel(address),
+    registers: RegisterSource::Named(&[
+        "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "sp", "lr",
+    ]),
+    page_tables: Some(PageTables {
+        base_register: "TTBR0_EL1",
+        // PAGE_OFFSET with CONFIG_VMSPLIT_3G, and PHYS_OFFSET of the boards Versatile/PB and Integrator/CP.
+        linear: 0xc000_0000..0xd000_0000,
+        walk,
+    }),
+    ..NONE
+};
+
+/// Decodes `bic r10, r10, #0, 2n`, which clears no bit of r10. The immediate is 0 rotated by 2n; compilers have no use
+/// for the rotation (A4.1.6 BIC, A5.1.3 immediate operands). The instruction is unconditional and sets no flags.
+fn marker(instruction: u32) -> Option<u32> {
     match instruction & !0xf00 {
         0xe3ca_a000 => Some(instruction >> 8 & 0xf),
         _ => None,
     }
 }
 
-/// Modules lie 16 MiB below the kernel's memory, and processes end there: TASK_SIZE in
-/// arch/arm/include/asm/memory.h, with memory split 3 to 1 (CONFIG_VMSPLIT_3G).
+/// End of the user address space: TASK_SIZE in arch/arm/include/asm/memory.h with CONFIG_VMSPLIT_3G. Modules begin here,
+/// 16 MiB below the kernel's linear mapping.
 const KERNEL: u64 = 0xbf00_0000;
 
-/// Whether the address is one of the kernel's.
-pub fn is_kernel(address: u64) -> bool {
+/// Returns true for a kernel address.
+fn is_kernel(address: u64) -> bool {
     address >= KERNEL
 }
 
-/// What an instruction does to the data cache: writes to register 7 of the system control coprocessor (part B, on caches
-/// and write buffers), the reads of it with which ARM926 works until nothing is dirty (its manual, DDI 0198, on
-/// register c7), and those of ARMv6 for ranges. Or the write to register 2, with which another address space begins.
+/// Decodes writes to register c7 of the system control coprocessor (part B, on caches and write buffers), the reads of
+/// c7 that ARM926 repeats until no line is dirty (its manual, DDI 0198, on register c7), the range operations of ARMv6,
+/// and the write to register c2 that switches the address space.
 ///
-/// Only what is always executed: the kernel has conditional ones for transfers by devices alone. What works by set and
-/// way is left out; the kernel has none for these machines.
-pub fn upkeep(instruction: u32) -> Option<Upkeep> {
+/// Only unconditional instructions count: the kernel uses conditional ones for DMA alone. Operations by set and way are
+/// not decoded: the kernel has none for these machines.
+fn maintenance(instruction: u32) -> Option<Maintenance> {
     let register = |shift: u32| (instruction >> shift & 0xf) as u8;
     match instruction & 0xffff_0fff {
-        0xee02_0f10 => Some(Upkeep::Space {
+        0xee02_0f10 => Some(Maintenance::SwitchSpace {
             table: register(12),
         }),
-        0xee07_0f16 | 0xee07_0f17 => Some(Upkeep::All(Op::Invalidate)),
-        0xee07_0f1a | 0xee07_0f1b => Some(Upkeep::All(Op::Clean)),
-        0xee07_0f1e | 0xee07_0f1f => Some(Upkeep::All(Op::Flush)),
+        0xee07_0f16 | 0xee07_0f17 => Some(Maintenance::All(Op::Invalidate)),
+        0xee07_0f1a | 0xee07_0f1b => Some(Maintenance::All(Op::Clean)),
+        0xee07_0f1e | 0xee07_0f1f => Some(Maintenance::All(Op::Flush)),
         0xee07_0f36 | 0xee07_0f37 => line(Op::Invalidate, register(12)),
         0xee07_0f3a | 0xee07_0f3b => line(Op::Clean, register(12)),
         0xee07_0f3e | 0xee07_0f3f => line(Op::Flush, register(12)),
-        0xee17_0f7a => Some(Upkeep::All(Op::Clean)),
-        0xee17_0f7e => Some(Upkeep::All(Op::Flush)),
+        0xee17_0f7a => Some(Maintenance::All(Op::Clean)),
+        0xee17_0f7e => Some(Maintenance::All(Op::Flush)),
         _ => match instruction & 0xfff0_0fff {
             0xec40_0f06 => range(Op::Invalidate, register(16), register(12)),
             0xec40_0f0c => range(Op::Clean, register(16), register(12)),
@@ -51,9 +72,9 @@ pub fn upkeep(instruction: u32) -> Option<Upkeep> {
     }
 }
 
-/// Whether what an instruction loads or stores is found by the stack pointer, r13 (A5.2 to A5.5: load and store word or
+/// Returns true for a load or store whose base register is the stack pointer, r13 (A5.2 to A5.5: load and store word or
 /// byte, miscellaneous, multiple, coprocessor).
-pub fn is_of_stack(instruction: u32) -> bool {
+fn is_stack_access(instruction: u32) -> bool {
     let miscellaneous = instruction & 0x90 == 0x90 && instruction & 0x60 != 0;
     let loads_or_stores = match instruction >> 25 & 7 {
         0b000 => miscellaneous,
@@ -63,32 +84,20 @@ pub fn is_of_stack(instruction: u32) -> bool {
     loads_or_stores && instruction >> 16 & 0xf == 13
 }
 
-fn line(op: Op, address: u8) -> Option<Upkeep> {
-    Some(Upkeep::Line { op, address })
+fn line(op: Op, address: u8) -> Option<Maintenance> {
+    Some(Maintenance::Line { op, address })
 }
 
-fn range(op: Op, first: u8, last: u8) -> Option<Upkeep> {
-    Some(Upkeep::Range { op, first, last })
+fn range(op: Op, first: u8, last: u8) -> Option<Maintenance> {
+    Some(Maintenance::Range { op, first, last })
 }
 
-/// Where a virtual address is in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Translation {
-    /// The physical address.
-    pub physical: u64,
-    /// Whether the cache takes part: bit C.
-    pub cached: bool,
-}
-
-/// Looks `address` up in the page tables at `table`, register 2 of the system control coprocessor; `read` gives the word
-/// at a physical address. `None`: nothing is mapped there.
+/// Walks the page tables at `table`, the value of register c2 of the system control coprocessor. A page is cacheable if
+/// its entry has bit C.
 ///
-/// Both formats of tables (part B, on the virtual memory system) agree in what is looked at here. Linux has no second table for the kernel's half.
-pub fn translate(
-    table: u64,
-    address: u64,
-    read: impl Fn(u64) -> Option<u32>,
-) -> Option<Translation> {
+/// Both table formats (part B, on the virtual memory system) agree in the bits that are read here. Linux uses one table
+/// for both halves of the address space.
+fn walk(table: u64, address: u64, read: &dyn Fn(u64) -> Option<u32>) -> Option<Translation> {
     let address = address & 0xffff_ffff;
     let found = |entry: u32, size: u64| {
         let base = u64::from(entry) & !(size - 1) & 0xffff_ffff;
@@ -117,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn markers_are_known() {
+    fn markers_are_decoded() {
         // arm-linux-gnueabi-as: bic r10, r10, #0, 2
         assert_eq!(marker(0xe3ca_a100), Some(1));
         assert_eq!(marker(0xe3ca_a300), Some(3));
@@ -128,30 +137,37 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_to_the_cache_is_known() {
+    fn cache_maintenance_is_decoded() {
         // arm-linux-gnueabi-as -march=armv6, in order: mcr p15, 0, r0, c7, c6, 1; mcr p15, 0, r3, c7, c10, 1;
         // mcr p15, 0, r0, c7, c14, 1
-        assert_eq!(upkeep(0xee07_0f36), line(Op::Invalidate, 0));
-        assert_eq!(upkeep(0xee07_3f3a), line(Op::Clean, 3));
-        assert_eq!(upkeep(0xee07_0f3e), line(Op::Flush, 0));
+        assert_eq!(maintenance(0xee07_0f36), line(Op::Invalidate, 0));
+        assert_eq!(maintenance(0xee07_3f3a), line(Op::Clean, 3));
+        assert_eq!(maintenance(0xee07_0f3e), line(Op::Flush, 0));
         // mcr p15, 0, r0, c7, c14, 0; mcr p15, 0, r0, c7, c6, 0; mrc p15, 0, r15, c7, c14, 3; mrc p15, 0, r15, c7, c10, 3
-        assert_eq!(upkeep(0xee07_0f1e), Some(Upkeep::All(Op::Flush)));
-        assert_eq!(upkeep(0xee07_0f16), Some(Upkeep::All(Op::Invalidate)));
-        assert_eq!(upkeep(0xee17_ff7e), Some(Upkeep::All(Op::Flush)));
-        assert_eq!(upkeep(0xee17_ff7a), Some(Upkeep::All(Op::Clean)));
-        // mcrr p15, 0, r1, r2, c14; mcrr p15, 0, r1, r2, c6: r2 is where the range begins, r1 in it the last byte.
-        assert_eq!(upkeep(0xec42_1f0e), range(Op::Flush, 2, 1));
-        assert_eq!(upkeep(0xec42_1f06), range(Op::Invalidate, 2, 1));
+        assert_eq!(maintenance(0xee07_0f1e), Some(Maintenance::All(Op::Flush)));
+        assert_eq!(
+            maintenance(0xee07_0f16),
+            Some(Maintenance::All(Op::Invalidate))
+        );
+        assert_eq!(maintenance(0xee17_ff7e), Some(Maintenance::All(Op::Flush)));
+        assert_eq!(maintenance(0xee17_ff7a), Some(Maintenance::All(Op::Clean)));
+        // mcrr p15, 0, r1, r2, c14; mcrr p15, 0, r1, r2, c6: r2 has the first address of the range, r1 the last.
+        assert_eq!(maintenance(0xec42_1f0e), range(Op::Flush, 2, 1));
+        assert_eq!(maintenance(0xec42_1f06), range(Op::Invalidate, 2, 1));
         // mcr p15, 0, r0, c2, c0, 0
-        assert_eq!(upkeep(0xee02_0f10), Some(Upkeep::Space { table: 0 }));
-        // mcr p15, 0, r0, c7, c10, 4 waits; mcr p15, 0, r0, c7, c5, 1 is of instructions; mcrne p15, 0, r1, c7, c10, 1
+        assert_eq!(
+            maintenance(0xee02_0f10),
+            Some(Maintenance::SwitchSpace { table: 0 })
+        );
+        // mcr p15, 0, r0, c7, c10, 4 is a barrier; mcr p15, 0, r0, c7, c5, 1 concerns the instruction cache;
+        // mcrne p15, 0, r1, c7, c10, 1 is conditional
         for other in [0xee07_0f9a, 0xee07_0f35, 0x1e07_1f3a] {
-            assert_eq!(upkeep(other), None);
+            assert_eq!(maintenance(other), None);
         }
     }
 
     #[test]
-    fn accesses_of_the_stack_are_known() {
+    fn stack_accesses_are_recognized() {
         // str r0, [sp, #4]; ldr r1, [sp, r2]; push {r4, lr}; strd r2, [sp, #8]; ldrh r0, [sp]; vpush {d8}
         for stack in [
             0xe58d_0004,
@@ -161,11 +177,11 @@ mod tests {
             0xe1dd_00b0,
             0xed2d_8b02,
         ] {
-            assert!(is_of_stack(stack), "{stack:#x}");
+            assert!(is_stack_access(stack), "{stack:#x}");
         }
         // str sp, [r0]; ldm r0, {r1, sp}; strd r2, [r1]; swp r0, r1, [sp]
         for other in [0xe580_d000, 0xe890_2002, 0xe1c1_20f0, 0xe10d_0091] {
-            assert!(!is_of_stack(other), "{other:#x}");
+            assert!(!is_stack_access(other), "{other:#x}");
         }
     }
 
@@ -173,7 +189,7 @@ mod tests {
     fn page_tables_are_walked() {
         let table = 0x4000;
         let read = |physical: u64| match physical {
-            // A section for 0xc00xxxxx, cached; a table of small pages for 0x400xxxxx.
+            // A cached section for 0xc00xxxxx, and a table of small pages for 0x400xxxxx.
             0x7000 => Some(0x0000_0c1e),
             0x5000 => Some(0x0000_8011),
             0x8004 => Some(0x0123_4aae),
@@ -182,7 +198,7 @@ mod tests {
             _ => None,
         };
         let found = |address| {
-            let found = translate(table, address, read)?;
+            let found = walk(table, address, &read)?;
             Some((found.physical, found.cached))
         };
         assert_eq!(found(0xc001_2345), Some((0x1_2345, true)));

@@ -1,32 +1,160 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! What differs between instruction sets: the words a guest says to the plugin, and who an address belongs to.
+//! Instruction sets. Each is one [`InstructionSet`] constant in a file of its own, and [`InstructionSet::of`] picks it.
+//! Nothing else in the plugin asks which machine the guest has. `docs/adding-a-target.md` explains how to add one.
 
-pub mod arm;
+mod arm;
 mod hppa;
 mod sparc64;
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use oracle_wire::config::Arch;
 
 use crate::model::{By, Op};
 use crate::symbols::Symbols;
 
-/// A word from the guest: an instruction that does nothing, with a number in it that no compiler has a reason to put
-/// there. What it is about is stored right behind it. `suites/sys/src/oracle.rs` is the guest's side.
+/// An instruction set, and the Linux kernel that runs on it.
+///
+/// A constant may take fields that do not apply from `NONE`, an instruction set without markers, cache maintenance and
+/// registers.
+#[derive(Debug)]
+pub struct InstructionSet {
+    /// Name of the QEMU target, as in `qemu-system-NAME`. `None` accepts every QEMU.
+    pub qemu: Option<&'static str>,
+    /// Converts four bytes of the guest's memory to an instruction.
+    pub instruction: fn([u8; 4]) -> u32,
+    /// Returns the number in a marker instruction, and `None` for any other instruction.
+    pub marker: fn(u32) -> Option<u32>,
+
+    /// Returns the cache maintenance that an instruction performs.
+    pub maintenance: fn(u32) -> Option<Maintenance>,
+    /// Kernel functions that maintain the cache with instructions that the plugin cannot follow, and what each does.
+    pub functions: &'static [(&'static str, Maintenance)],
+    /// Kernel functions whose stores are known to become visible late. Such a store causes no finding.
+    pub excused: &'static [&'static str],
+
+    /// Returns how the accesses of an instruction use the data cache.
+    pub caching: fn(u32) -> Caching,
+    /// Returns true for a load or store that is addressed by the stack or frame pointer.
+    pub is_stack_access: fn(u32) -> bool,
+    /// Returns true for a load or store with which the kernel may reach the memory of a process.
+    pub may_reach_process: fn(u32) -> bool,
+
+    /// Returns true if the code at an address belongs to the kernel, whose image occupies the range.
+    pub is_kernel_code: fn(u64, &Range<u64>) -> bool,
+    /// Returns true if an address belongs to a process. Where it could belong to either side, the code that uses it
+    /// decides.
+    pub is_process_address: fn(u64, By) -> bool,
+    /// Converts an address in the kernel's linear mapping to a physical address.
+    pub linear: fn(u64) -> Option<u64>,
+    /// Returns the address space that QEMU encodes in an address.
+    pub space: fn(u64) -> Option<u64>,
+    /// Removes what QEMU adds to an address, such as the address space.
+    pub plain: fn(u64) -> u64,
+
+    /// Source of the general registers.
+    pub registers: RegisterSource,
+    /// The MMU's page tables, if the plugin has to walk them.
+    pub page_tables: Option<PageTables>,
+}
+
+impl InstructionSet {
+    /// Returns the record of `arch`.
+    pub fn of(arch: Arch) -> &'static InstructionSet {
+        match arch {
+            Arch::Arm => &arm::ARM,
+            Arch::Hppa => &hppa::HPPA,
+            Arch::Sparc64 => &sparc64::SPARC64,
+            Arch::None => &NONE,
+        }
+    }
+}
+
+/// An unknown instruction set.
+const NONE: InstructionSet = InstructionSet {
+    qemu: None,
+    instruction: u32::from_le_bytes,
+    marker: |_| None,
+    maintenance: |_| None,
+    functions: &[],
+    excused: &[],
+    caching: |_| Caching::Allocate,
+    is_stack_access: |_| false,
+    may_reach_process: |_| true,
+    is_kernel_code: |_, _| false,
+    is_process_address: |_, _| true,
+    linear: |_| None,
+    space: |_| None,
+    plain: |address| address,
+    registers: RegisterSource::None,
+    page_tables: None,
+};
+
+/// Source of the values of the guest's general registers.
+#[derive(Debug)]
+pub enum RegisterSource {
+    /// The plugin needs no registers of this machine.
+    None,
+    /// QEMU's plugin interface, by name. The number of a register is its index in the list.
+    Named(&'static [&'static str]),
+    /// QEMU's processor state in memory, for machines whose registers the plugin interface does not expose.
+    State(StateLayout),
+}
+
+/// Layout of the general registers in QEMU's processor state.
+///
+/// The offset of the registers depends on the build of QEMU. To find it, the guest puts two known values in two registers
+/// that lie next to each other.
+#[derive(Clone, Copy, Debug)]
+pub struct StateLayout {
+    /// The registers that hold the lower halves of the virtual and of the physical address at [`Marker::Known`].
+    pub known: (u8, u8),
+    /// The state holds a pointer to the registers instead of the registers, as with register windows.
+    pub indirect: bool,
+    /// Number of the first register in the array.
+    pub first: u8,
+}
+
+/// Page tables of the guest's MMU, little-endian, and where the plugin finds them.
+#[derive(Debug)]
+pub struct PageTables {
+    /// QEMU's name for the register with the physical address of the tables in use.
+    pub base_register: &'static str,
+    /// Virtual addresses of the kernel's linear mapping, which begins at physical address 0.
+    pub linear: Range<u64>,
+    /// Looks up an address in the tables at a physical address.
+    pub walk: Walk,
+}
+
+/// Looks up a virtual address in the page tables at a physical address. The third argument reads the word at a physical
+/// address. Returns `None` if nothing is mapped.
+pub type Walk = fn(u64, u64, &dyn Fn(u64) -> Option<u32>) -> Option<Translation>;
+
+/// The result of a page-table walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// Physical address.
+    pub physical: u64,
+    /// True if the page is cacheable.
+    pub cached: bool,
+}
+
+/// A signal from the guest to the plugin: an instruction without effect that contains a number no compiler has a reason
+/// to use. Stores directly behind it carry its arguments. `suites/sys/src/oracle.rs` is the guest's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marker {
-    /// A window opens; one store follows, its number in 32 bits.
+    /// Opens a window. One store follows: the window's number, 32 bits.
     Open,
-    /// The window is over.
+    /// Closes the window.
     Close,
-    /// An address pair the guest knows; four stores of 32 bits follow, one behind the other in memory: the virtual
-    /// address of the first, then what the guest takes for its physical address, upper halves first.
+    /// Names an address whose physical address the guest knows. Four stores of 32 bits to consecutive addresses follow:
+    /// the virtual address of the first store, then its physical address, upper halves first.
     Known,
 }
 
 impl Marker {
-    /// The marker with the number that every instruction set has in its instruction.
+    /// Returns the marker with a number, which is the same on all instruction sets.
     fn from_number(number: u32) -> Option<Marker> {
         match number {
             1 => Some(Marker::Open),
@@ -36,7 +164,16 @@ impl Marker {
         }
     }
 
-    /// How many stores follow it.
+    /// Returns the word for the marker in error texts.
+    pub fn word(self) -> &'static str {
+        match self {
+            Marker::Open => "open",
+            Marker::Close => "close",
+            Marker::Known => "known address",
+        }
+    }
+
+    /// Returns the number of stores that follow the marker.
     pub fn payload(self) -> usize {
         match self {
             Marker::Open => 1,
@@ -46,250 +183,197 @@ impl Marker {
     }
 }
 
-/// What an instruction, or a function that begins with it, does to the data cache. Registers have the numbers that the
-/// instruction set has for them.
+/// Cache maintenance by an instruction, or by the kernel function that begins with the instruction. Registers are given
+/// by their numbers in the instruction set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Upkeep {
-    /// To the line at a virtual address.
+pub enum Maintenance {
+    /// Maintains the line at a virtual address.
     Line {
-        /// What.
+        /// Operation.
         op: Op,
-        /// The register with the address.
+        /// Register with the address.
         address: u8,
     },
-    /// To the lines from one virtual address to another.
+    /// Maintains the lines between two virtual addresses.
     Range {
-        /// What.
+        /// Operation.
         op: Op,
-        /// The register with the address of the first byte.
+        /// Register with the address of the first byte.
         first: u8,
-        /// The register with the address of the last byte, or of another in the last line.
+        /// Register with the address of the last byte, or of another byte in the last line.
         last: u8,
     },
-    /// To the page of memory at a physical address.
+    /// Maintains a page of physical memory in one colour.
     Page {
-        /// What.
+        /// Operation.
         op: Op,
-        /// The register with the physical address.
+        /// Register with the physical address.
         physical: u8,
-        /// The register with a virtual address of the colour in which the page is looked for.
+        /// Register with a virtual address of that colour.
         address: u8,
     },
-    /// To the lines from one address of the kernel's own view of memory to another.
+    /// Maintains the lines between two addresses in the kernel's linear mapping.
     Linear {
-        /// What.
+        /// Operation.
         op: Op,
-        /// The register with the address of the first byte.
+        /// Register with the address of the first byte.
         first: u8,
-        /// The register with the address behind the last byte; `None`: to the end of the page.
+        /// Register with the address behind the last byte. `None` means the end of the page.
         end: Option<u8>,
     },
-    /// To a page of the kernel's own view of memory, in every colour.
+    /// Maintains a page of the kernel's linear mapping in every colour.
     EveryColour {
-        /// What.
+        /// Operation.
         op: Op,
-        /// The register with the address of the page.
+        /// Register with the address of the page.
         address: u8,
     },
-    /// To all lines.
+    /// Maintains all lines.
     All(Op),
-    /// Nothing, but from here on virtual addresses are another process's.
-    Space {
-        /// The register with the physical address of its page tables.
+    /// Maintains nothing, but switches to the address space of another process.
+    SwitchSpace {
+        /// Register with the physical address of the page tables.
         table: u8,
     },
 }
 
-impl Upkeep {
-    /// Whether it is about one line or one page.
-    fn is_of_one(&self) -> bool {
+impl Maintenance {
+    /// Returns true for an operation on a single line or page.
+    fn is_single(self) -> bool {
         matches!(
             self,
-            Upkeep::Line { .. } | Upkeep::Page { .. } | Upkeep::EveryColour { .. }
+            Maintenance::Line { .. } | Maintenance::Page { .. } | Maintenance::EveryColour { .. }
         )
     }
 }
 
-/// How an access uses the cache.
+/// Use of the data cache by an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// What is not there is brought in.
-    Cached,
-    /// What is there is used; what is not is not brought in.
-    NotBroughtIn,
-    /// It goes round the cache.
-    Round,
+pub enum Caching {
+    /// A miss allocates the line.
+    Allocate,
+    /// A hit uses the line. A miss allocates nothing.
+    NoAllocate,
+    /// The access goes to memory directly.
+    Bypass,
 }
 
-/// Which accesses of an instruction are listened to.
+/// The accesses of an instruction that the plugin watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum Watched {
     /// None.
     Nothing,
-    /// Stores alone.
+    /// Stores.
     Stores,
-    /// All.
+    /// Loads and stores.
     All,
 }
 
-/// Functions of the kernel that do something to the cache, where their instructions do not tell what.
-fn functions(arch: Arch) -> &'static [(&'static str, Upkeep)] {
-    match arch {
-        Arch::Hppa => &hppa::FUNCTIONS,
-        Arch::Sparc64 => &sparc64::FUNCTIONS,
-        Arch::Arm | Arch::None => &[],
-    }
-}
-
-/// What there is to know of an instruction set, and of the kernel that runs on it.
+/// The guest's machine: its instruction set together with the symbols of its kernel.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    arch: Arch,
-    /// The kernel's image; empty where it is not known.
-    image: std::ops::Range<u64>,
-    /// Functions of the kernel that do something to the cache, by address.
-    functions: HashMap<u64, Upkeep>,
+    set: &'static InstructionSet,
+    /// Addresses of the kernel's image. Empty if they are unknown.
+    image: Range<u64>,
+    /// Kernel functions that maintain the cache, by address.
+    functions: HashMap<u64, Maintenance>,
     deaf: bool,
 }
 
 impl Machine {
-    /// Of a kernel with these symbols.
+    /// Returns the machine of a kernel with these symbols.
     pub fn new(arch: Arch, symbols: &Symbols) -> Machine {
-        let known = functions(arch)
+        let set = InstructionSet::of(arch);
+        let functions = set
+            .functions
             .iter()
-            .filter_map(|&(name, upkeep)| Some((symbols.address(name)?, upkeep)));
+            .filter_map(|&(name, maintenance)| Some((symbols.address(name)?, maintenance)));
         Machine {
-            arch,
+            set,
             image: symbols.image().unwrap_or(0..0),
-            functions: known.collect(),
+            functions: functions.collect(),
             deaf: false,
         }
     }
 
-    /// The same, but what is done to one line or one page is not heard of if `deaf`.
+    /// Returns the same machine. If `deaf`, maintenance of single lines and pages is not recognized.
     pub fn deaf(self, deaf: bool) -> Machine {
         Machine { deaf, ..self }
     }
 
-    /// The functions that do something to the cache and have no symbol: what they do would not be seen.
-    pub fn unknown(&self, symbols: &Symbols) -> Vec<&'static str> {
-        let names = functions(self.arch).iter().map(|(name, _)| *name);
+    /// Returns the names of cache functions that have no symbol. Their effect on the cache would go unseen.
+    pub fn missing_functions(&self, symbols: &Symbols) -> Vec<&'static str> {
+        let names = self.set.functions.iter().map(|(name, _)| *name);
         names
             .filter(|name| symbols.address(name).is_none())
             .collect()
     }
 
-    /// The instruction in four bytes of the guest's memory.
+    /// Converts four bytes of the guest's memory to an instruction.
     pub fn instruction(&self, bytes: [u8; 4]) -> u32 {
-        match self.arch {
-            Arch::Arm | Arch::None => u32::from_le_bytes(bytes),
-            Arch::Hppa | Arch::Sparc64 => u32::from_be_bytes(bytes),
-        }
+        (self.set.instruction)(bytes)
     }
 
-    /// The marker that an instruction is.
+    /// Returns the marker that an instruction is.
     pub fn marker(&self, instruction: u32) -> Option<Marker> {
-        let number = match self.arch {
-            Arch::Arm => arm::marker(instruction),
-            Arch::Hppa => hppa::marker(instruction),
-            Arch::Sparc64 => sparc64::marker(instruction),
-            Arch::None => None,
-        };
-        Marker::from_number(number?)
+        Marker::from_number((self.set.marker)(instruction)?)
     }
 
-    /// What is done to the data cache by an instruction, or by the function that begins with it.
-    pub fn upkeep(&self, pc: u64, instruction: u32) -> Option<Upkeep> {
-        let upkeep = match self.arch {
-            Arch::Arm => arm::upkeep(instruction),
-            Arch::Hppa | Arch::Sparc64 => self.functions.get(&pc).copied(),
-            Arch::None => None,
-        };
-        upkeep.filter(|upkeep| !self.deaf || !upkeep.is_of_one())
+    /// Returns the cache maintenance performed by the instruction at `pc`, or by the function that begins there.
+    pub fn maintenance(&self, pc: u64, instruction: u32) -> Option<Maintenance> {
+        let function = || self.functions.get(&pc).copied();
+        let maintenance = (self.set.maintenance)(instruction).or_else(function);
+        maintenance.filter(|maintenance| !self.deaf || !maintenance.is_single())
     }
 
-    /// Whether stores of the kernel's function are known to be seen late by others, and are not held against them.
+    /// Returns true if stores of the kernel function are known to become visible late and cause no finding.
     pub fn is_excused(&self, function: &str) -> bool {
-        match self.arch {
-            Arch::Sparc64 => sparc64::EXCUSED.contains(&function),
-            _ => false,
-        }
+        self.set.excused.contains(&function)
     }
 
-    /// How the accesses of an instruction use the cache.
-    pub fn way(&self, instruction: u32) -> Way {
-        match self.arch {
-            Arch::Sparc64 => sparc64::way(instruction),
-            _ => Way::Cached,
-        }
+    /// Returns how the accesses of an instruction use the cache.
+    pub fn caching(&self, instruction: u32) -> Caching {
+        (self.set.caching)(instruction)
     }
 
-    /// Which accesses of an instruction matter where those of processes alone are judged. Nobody shares a stack, and
-    /// pages that become stacks are cleared by the kernel before.
-    pub fn heard(&self, pc: u64, instruction: u32) -> Heard {
-        let (of_stack, of_process) = match self.arch {
-            Arch::Arm => (arm::is_of_stack(instruction), true),
-            Arch::Hppa => (
-                hppa::is_of_stack(instruction),
-                hppa::names_space(instruction),
-            ),
-            Arch::Sparc64 => (
-                sparc64::is_of_stack(instruction),
-                sparc64::is_alternate(instruction),
-            ),
-            Arch::None => return Heard::Nothing,
-        };
+    /// Returns the accesses that matter at depth `user`. Stack accesses do not: no two processes share a stack, and the
+    /// kernel clears pages before they become stacks.
+    pub fn watched(&self, pc: u64, instruction: u32) -> Watched {
+        if (self.set.is_stack_access)(instruction) {
+            return Watched::Nothing;
+        }
         match self.by(pc) {
-            _ if of_stack => Heard::Nothing,
-            By::Kernel if !of_process => Heard::Stores,
-            _ => Heard::All,
+            By::Kernel if !(self.set.may_reach_process)(instruction) => Watched::Stores,
+            _ => Watched::All,
         }
     }
 
-    /// The physical address of an address in the kernel's own view of memory.
+    /// Converts an address in the kernel's linear mapping to a physical address.
     pub fn linear(&self, address: u64) -> Option<u64> {
-        match self.arch {
-            Arch::Hppa => hppa::linear(address),
-            Arch::Sparc64 => sparc64::linear(address),
-            Arch::Arm | Arch::None => None,
-        }
+        (self.set.linear)(address)
     }
 
-    /// Who runs the code at `pc`.
+    /// Returns who runs the code at `pc`.
     pub fn by(&self, pc: u64) -> By {
-        let of_kernel = match self.arch {
-            Arch::Arm => arm::is_kernel(pc),
-            Arch::Hppa => hppa::is_kernel(pc),
-            Arch::Sparc64 => sparc64::is_kernel(pc, &self.image),
-            Arch::None => false,
-        };
-        match of_kernel {
+        match (self.set.is_kernel_code)(pc, &self.image) {
             true => By::Kernel,
             false => By::Process,
         }
     }
 
-    /// Whether an address belongs to a process. Where it may be either's, it is its who makes the access.
-    pub fn is_of_process(&self, address: u64, by: By) -> bool {
-        match self.arch {
-            Arch::Arm => !arm::is_kernel(address),
-            Arch::Hppa => !hppa::is_kernel(address),
-            Arch::Sparc64 => by == By::Process || sparc64::is_mapping(address),
-            Arch::None => true,
-        }
+    /// Returns true if `address` belongs to a process. Where it could belong to either side, the accessor decides.
+    pub fn is_process_address(&self, address: u64, by: By) -> bool {
+        (self.set.is_process_address)(address, by)
     }
 
-    /// The address space that an address is in, where the address says so.
+    /// Returns the address space of an address, if QEMU encodes one.
     pub fn space(&self, address: u64) -> Option<u64> {
-        (self.arch == Arch::Hppa).then(|| hppa::space(address))
+        (self.set.space)(address)
     }
 
-    /// The address as the guest's programs know it.
+    /// Returns the address as the guest's programs use it.
     pub fn plain(&self, address: u64) -> u64 {
-        match self.arch {
-            Arch::Hppa => hppa::offset(address),
-            _ => address,
-        }
+        (self.set.plain)(address)
     }
 }
 
@@ -298,30 +382,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn functions_are_known_by_their_symbols() {
+    fn cache_functions_are_found_by_their_symbols() {
         let symbols =
             Symbols::parse("400000 T _text\n404000 T __flush_dcache_page\n800000 B _end\n");
         let machine = Machine::new(Arch::Sparc64, &symbols);
-        assert!(machine.unknown(&symbols).is_empty());
-        let here = machine.upkeep(0x40_4000, 0);
-        assert!(matches!(here, Some(Upkeep::EveryColour { .. })));
-        assert_eq!(machine.upkeep(0x40_4004, 0), None);
-        assert_eq!(machine.clone().deaf(true).upkeep(0x40_4000, 0), None);
+        assert!(machine.missing_functions(&symbols).is_empty());
+        let here = machine.maintenance(0x40_4000, 0);
+        assert!(matches!(here, Some(Maintenance::EveryColour { .. })));
+        assert_eq!(machine.maintenance(0x40_4004, 0), None);
+        assert_eq!(machine.clone().deaf(true).maintenance(0x40_4000, 0), None);
         assert_eq!(
-            machine.unknown(&Symbols::default()),
+            machine.missing_functions(&Symbols::default()),
             ["__flush_dcache_page"]
         );
     }
 
     #[test]
-    fn addresses_belong_to_who_uses_them() {
+    fn the_accessor_decides_whose_an_ambiguous_address_is() {
         let symbols = Symbols::parse("400000 T _text\n800000 B _end\n");
         let machine = Machine::new(Arch::Sparc64, &symbols);
         assert_eq!(machine.by(0x40_4000), By::Kernel);
         assert_eq!(machine.by(0x10_7110), By::Process);
-        // Programs' data and the kernel's image have the same addresses.
-        assert!(machine.is_of_process(0x4e_f5f8, By::Process));
-        assert!(!machine.is_of_process(0x4e_f5f8, By::Kernel));
+        // A program's data and the kernel's image can have the same address.
+        assert!(machine.is_process_address(0x4e_f5f8, By::Process));
+        assert!(!machine.is_process_address(0x4e_f5f8, By::Kernel));
         let machine = Machine::new(Arch::Hppa, &symbols);
         assert_eq!(machine.space(0x4a00_1000_0000), Some(0x4a00));
         assert_eq!(machine.plain(0x4a00_1000_0000), 0x1000_0000);

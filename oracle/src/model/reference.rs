@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! A cache with data in it, for one line of two words: slow, and too simple to be wrong. It keeps every state that the
-//! hardware may be in, as any copy may be evicted at any time.
+//! A reference model of one line of two words that holds data. It tracks every state that the hardware can be in, because
+//! any copy may be evicted at any time. It is slow, and simple enough to be verified by reading.
 
 use std::collections::BTreeSet;
 
@@ -11,17 +11,17 @@ pub const PLACES: usize = 3;
 /// Words in the line.
 pub const WORDS: usize = 2;
 
-/// What a word holds: the number of the store that wrote it.
+/// Content of the line: for each word, the number of the store that wrote it.
 type Words = [u8; WORDS];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct State {
     memory: Words,
-    /// Content, and whether it is dirty.
+    /// Content of each copy, and true if the copy is dirty.
     copies: [Option<(Words, bool)>; PLACES],
 }
 
-/// All states the hardware may be in, and what a correct machine would hold.
+/// All states that the hardware can be in, and the content that a coherent machine would have.
 #[derive(Clone, Debug)]
 pub struct Reference {
     write: WritePolicy,
@@ -30,7 +30,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// An empty cache.
+    /// Returns an empty cache.
     pub fn new(write: WritePolicy) -> Reference {
         let empty = State {
             memory: [0; WORDS],
@@ -43,7 +43,7 @@ impl Reference {
         }
     }
 
-    /// Whether a load of the word may bring an old value. `None`: it goes round the cache.
+    /// Returns true if a load of the word may return an old value. The place `None` bypasses the cache.
     pub fn load(&mut self, place: Option<usize>, word: usize) -> bool {
         let latest = self.latest[word];
         let mut stale = false;
@@ -90,7 +90,7 @@ impl Reference {
         self.each(|state| state.evict(place));
     }
 
-    /// Whether some load would now bring an old value.
+    /// Returns true if some load could now return an old value.
     pub fn is_incoherent(&self) -> bool {
         let probe = |place, word| self.clone().load(place, word);
         let places = (0..PLACES).map(Some).chain([None]);
@@ -99,7 +99,7 @@ impl Reference {
             .any(|place| (0..WORDS).any(|word| probe(place, word)))
     }
 
-    /// Does `change` to every state, each as it is and after any evictions.
+    /// Applies `change` to every state, without evictions and after every possible sequence of evictions.
     fn each(&mut self, mut change: impl FnMut(&mut State)) {
         let mut reached = BTreeSet::new();
         let mut open: Vec<State> = self.states.iter().copied().collect();
@@ -121,7 +121,7 @@ impl Reference {
 }
 
 impl State {
-    /// The copy's content, which is brought in if it is not there.
+    /// Returns the content of a copy, after allocating it if necessary.
     fn fill(&mut self, place: usize) -> Words {
         let memory = self.memory;
         self.copies[place].get_or_insert((memory, false)).0

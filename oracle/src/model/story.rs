@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! What was done to a line, as far as it is kept.
+//! The recent history of a line, which findings show.
 
 use super::Access;
 
-/// How many accesses of a line are kept: the last ones.
+/// Number of accesses that are kept for each line.
 const KEPT: usize = 8;
 
-/// The last accesses that changed what the cache holds of a line. Those that changed nothing, a load of what is there
-/// already or one more store to a dirty copy, are left out.
+/// The last accesses that changed the state of a line. Accesses that changed nothing are left out, such as a load that
+/// hits or another store to a dirty copy.
 #[derive(Clone, Debug, Default)]
 pub struct Story {
-    /// A ring once it is full: the oldest is at `number % KEPT`.
+    /// A ring buffer once it is full. The oldest access is at `number % KEPT`.
     ring: Vec<Access>,
     number: u32,
 }
 
 impl Story {
-    /// Adds an access; the oldest goes if there is no room. One like the last, by the same instruction in the same place,
-    /// takes its place: a loop over a line is not all there is to tell of it.
+    /// Adds an access and drops the oldest if the buffer is full. An access that repeats the last one, by the same
+    /// instruction and in the same place, replaces it. Otherwise a loop over the line would fill the buffer.
     pub fn push(&mut self, access: Access) {
         if let Some(last) = self.last() {
             if (last.op, last.place, last.pc) == (access.op, access.place, access.pc) {
@@ -45,7 +45,7 @@ impl Story {
         }
     }
 
-    /// In order, the oldest first.
+    /// Returns the accesses, oldest first.
     pub fn accesses(&self) -> Vec<Access> {
         let oldest = match self.ring.len() {
             KEPT => self.number as usize % KEPT,

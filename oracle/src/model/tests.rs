@@ -16,7 +16,7 @@ const CACHE: Cache = Cache {
     write: WritePolicy::Back,
 };
 
-/// A model of a cache with four colours, and what it found.
+/// The model of a cache with four colours, and its findings.
 struct Bench {
     model: Model,
     at: u64,
@@ -33,12 +33,12 @@ impl Bench {
         }
     }
 
-    /// Does one thing to the line, and says what it is if it is a finding.
+    /// Applies one operation to the line and returns the kind of its finding.
     fn step(&mut self, op: Op, place: Option<Place>) -> Option<Kind> {
         self.access(op, place, LINE, 4)
     }
 
-    /// [`Bench::step`] with a word of the line.
+    /// Like [`Bench::step`], for one word of the line.
     fn word(&mut self, op: Op, place: Option<Place>, word: usize) -> Option<Kind> {
         self.access(op, place, LINE + 4 * word as u64, 4)
     }
@@ -54,14 +54,14 @@ impl Bench {
             physical,
             size,
             place,
-            brings_in: true,
+            allocates: true,
             pc: 0x100 + self.at,
         };
-        let mut old_news = |place| {
+        let mut redundant = |place| {
             self.model
-                .is_old_news(op == Store, physical, place, || access)
+                .is_redundant(op == Store, physical, place, || access)
         };
-        if matches!(op, Load | Store) && place.is_some_and(&mut old_news) {
+        if matches!(op, Load | Store) && place.is_some_and(&mut redundant) {
             return None;
         }
         let before = self.findings.len();
@@ -71,7 +71,7 @@ impl Bench {
     }
 }
 
-/// What is found in a sequence of steps, a word each.
+/// Returns the kind of the finding of each step.
 fn found(write: WritePolicy, steps: &[(Op, Place)]) -> Vec<Option<Kind>> {
     let mut bench = Bench::new(write);
     let found = steps.iter().map(|&(op, place)| bench.step(op, Some(place)));
@@ -114,7 +114,7 @@ fn a_second_dirty_copy_is_found() {
 }
 
 #[test]
-fn a_store_beside_old_bytes_is_found() {
+fn a_store_beside_stale_bytes_is_found() {
     let mut bench = Bench::new(WritePolicy::Back);
     bench.word(Load, Some(2), 0);
     bench.word(Store, Some(1), 0);
@@ -126,14 +126,14 @@ fn a_store_beside_old_bytes_is_found() {
 }
 
 #[test]
-fn old_bytes_that_are_stored_anew_are_new() {
+fn a_store_refreshes_stale_bytes() {
     let steps = [(Load, 2), (Store, 1), (Flush, 1), (Store, 2), (Load, 2)];
     assert_eq!(found(WritePolicy::Back, &steps), [None; 5]);
     assert_eq!(found(WritePolicy::Through, &steps), [None; 5]);
 }
 
 #[test]
-fn who_flushes_both_sides_sees_what_was_stored() {
+fn flushing_both_places_prevents_findings() {
     let steps = [
         (Load, 2),
         (Store, 1),
@@ -153,7 +153,7 @@ fn dirty_data_that_is_dropped_is_found_by_a_load() {
 }
 
 #[test]
-fn an_access_round_the_cache_meets_memory() {
+fn an_uncached_access_uses_memory() {
     let mut bench = Bench::new(WritePolicy::Back);
     bench.step(Store, Some(1));
     assert_eq!(bench.step(Load, None), Some(DirtyElsewhere));
@@ -165,14 +165,14 @@ fn an_access_round_the_cache_meets_memory() {
 }
 
 #[test]
-fn a_flush_of_everything_and_a_new_start_forget() {
+fn whole_cache_operations_and_a_reset_prevent_findings() {
     let mut bench = Bench::new(WritePolicy::Back);
     bench.step(Store, Some(1));
     let flush = bench.model.pages[&(LINE / 4096)][0].copies[0].cause;
     bench.model.flush_all(Access { op: Flush, ..flush });
     assert_eq!(bench.step(Load, Some(2)), None);
     bench.step(Store, Some(2));
-    bench.model.start_anew(LINE + 4);
+    bench.model.reset_line(LINE + 4);
     assert_eq!(bench.step(Load, Some(3)), None);
     bench.step(Store, Some(3));
     bench.model.clean_all();
@@ -180,7 +180,7 @@ fn a_flush_of_everything_and_a_new_start_forget() {
 }
 
 #[test]
-fn an_access_is_of_each_line_it_touches_up_to_the_end_of_the_page() {
+fn an_access_touches_several_lines_up_to_the_end_of_the_page() {
     let mut bench = Bench::new(WritePolicy::Back);
     bench.access(Store, Some(1), LINE + 28, 8);
     bench.access(Load, Some(2), LINE, 64);
@@ -195,7 +195,7 @@ fn an_access_is_of_each_line_it_touches_up_to_the_end_of_the_page() {
 }
 
 #[test]
-fn a_finding_tells_the_last_store_and_how_it_came() {
+fn a_finding_names_the_last_store_and_tells_the_story() {
     let mut bench = Bench::new(WritePolicy::Back);
     for (op, place) in [(Load, 1), (Store, 1), (Store, 1), (Load, 1), (Load, 2)] {
         bench.step(op, Some(place));
@@ -204,7 +204,7 @@ fn a_finding_tells_the_last_store_and_how_it_came() {
     assert_eq!((finding.earlier.at, finding.later.at), (3, 5));
     let story: Vec<u64> = finding.story.iter().map(|access| access.at).collect();
     assert_eq!(story, [1, 2, 5]);
-    // The ring turns: eight are kept.
+    // The ring buffer wraps and keeps eight accesses.
     for place in (0..4).cycle().take(20) {
         bench.step(Load, Some(place));
     }
@@ -214,28 +214,28 @@ fn a_finding_tells_the_last_store_and_how_it_came() {
 }
 
 #[test]
-fn a_line_that_another_pushes_out_of_the_short_cut_knows_its_last_store() {
+fn a_line_evicted_from_the_fast_path_knows_its_last_store() {
     let mut bench = Bench::new(WritePolicy::Back);
     bench.step(Store, Some(1));
     bench.step(Store, Some(1));
-    let other = LINE + recent::KEPT as u64 * 32;
+    let other = LINE + fast_path::SLOTS as u64 * 32;
     bench.access(Load, Some(1), other, 4);
     bench.step(Load, Some(2));
     assert_eq!(bench.findings[0].earlier.at, 2);
 }
 
 #[test]
-fn a_line_that_starts_anew_is_in_no_short_cut() {
+fn a_reset_line_leaves_the_fast_path() {
     let mut bench = Bench::new(WritePolicy::Back);
     bench.step(Store, Some(1));
-    bench.model.start_anew(LINE);
+    bench.model.reset_line(LINE);
     bench.step(Store, Some(1));
     assert_eq!(bench.step(Load, Some(2)), Some(DirtyElsewhere));
     assert_eq!(bench.findings[0].earlier.at, 2);
 }
 
 #[test]
-fn a_loop_over_a_line_is_one_step_of_its_story() {
+fn a_loop_over_a_line_is_one_access_in_its_story() {
     let mut bench = Bench::new(WritePolicy::Back);
     bench.step(Store, Some(1));
     for word in 0..8 {
@@ -284,8 +284,8 @@ fn write() -> impl Strategy<Value = WritePolicy> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 20_000, ..ProptestConfig::default() })]
 
-    /// Where hardware may answer a load with old data, the model has found something of the line by then; and where
-    /// the model finds something, hardware may now answer some load with old data.
+    /// If hardware may answer a load with old data, the model has made a finding by then. If the model makes a finding,
+    /// hardware may answer some load with old data.
     #[test]
     fn findings_are_what_hardware_may_do(write in write(), steps in prop::collection::vec(step(), 1..12)) {
         let mut hardware = Reference::new(write);
@@ -311,8 +311,8 @@ proptest! {
                     bench.step(Flush, place(Some(at)))
                 }
             };
-            prop_assert!(!stale || !bench.findings.is_empty(), "{step:?} may bring old data, and nothing was found");
-            prop_assert!(found.is_none() || hardware.is_incoherent(), "{step:?} is {found:?}, and nothing is wrong");
+            prop_assert!(!stale || !bench.findings.is_empty(), "{step:?} may return old data, but there is no finding");
+            prop_assert!(found.is_none() || hardware.is_incoherent(), "{step:?} is reported as {found:?}, but the line is coherent");
             if found.is_some() {
                 break;
             }

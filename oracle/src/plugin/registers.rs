@@ -1,119 +1,158 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! General registers of machines of which QEMU shows none to plugins: looked for in its own record of the processor.
-//!
-//! Where they are in the record depends on the build of QEMU. So the guest has two values in registers that it tells
-//! right afterwards; where these are found, and nowhere else, the registers are.
+//! Reads the guest's general registers.
 
-use oracle_wire::config::Arch;
+use crate::arch::{RegisterSource, StateLayout};
+use crate::sys::{self, Processor};
 
-use crate::sys::Processor;
-
-/// How a machine's registers lie in QEMU's record.
-#[derive(Clone, Copy, Debug)]
-struct Layout {
-    /// The register that has the lower half of the virtual address, and the one with that of the physical one.
-    told: (u8, u8),
-    /// Whether there is a pointer to them in the record, as where they are in windows.
-    elsewhere: bool,
-    /// The number of the first register that lies there.
-    first: u8,
+/// The general registers, from the source that the instruction set names.
+pub enum Registers {
+    /// The plugin needs no registers.
+    None,
+    /// From QEMU's plugin interface.
+    Named {
+        /// Names of the registers.
+        names: &'static [&'static str],
+        /// Handles to them, once found.
+        found: Option<sys::Registers>,
+    },
+    /// From QEMU's processor state.
+    State(StateRegisters),
 }
 
-/// `CPUHPPAState` in target/hppa/cpu.h: `gr`, 32 numbers of 64 bits.
-const HPPA: Layout = Layout {
-    told: (26, 25),
-    elsewhere: false,
-    first: 0,
-};
+impl Registers {
+    /// Returns the registers of an instruction set, not yet found.
+    pub fn new(source: &RegisterSource) -> Registers {
+        match *source {
+            RegisterSource::None => Registers::None,
+            RegisterSource::Named(names) => Registers::Named { names, found: None },
+            RegisterSource::State(layout) => Registers::State(StateRegisters::new(layout)),
+        }
+    }
 
-/// `CPUSPARCState` in target/sparc/cpu.h: `regwptr` points to %o0, which is register 8.
-const SPARC64: Layout = Layout {
-    told: (8, 9),
-    elsewhere: true,
-    first: 8,
-};
+    /// Prepares for reading, while the guest runs a marker.
+    ///
+    /// # Errors
+    /// QEMU does not expose all registers.
+    pub fn prepare(&mut self, processor: Processor) -> Result<(), String> {
+        match self {
+            Registers::None => {}
+            Registers::Named { names, found } => {
+                if found.is_none() {
+                    *found = sys::Registers::find(names);
+                }
+                if found.is_none() {
+                    return Err(format!(
+                        "this QEMU does not expose all of the registers {} to plugins",
+                        names.join(", ")
+                    ));
+                }
+            }
+            Registers::State(state) => state.capture(processor),
+        }
+        Ok(())
+    }
 
-/// The registers, once they are found.
-pub struct General {
-    layout: Option<Layout>,
+    /// Finds the registers with the help of the address pair that the guest has just named.
+    ///
+    /// # Errors
+    /// The pair is not in the state, or not in one place only.
+    pub fn find(&mut self, (address, physical): (u64, u64)) -> Result<(), String> {
+        match self {
+            Registers::State(state) => state.find(address, physical),
+            Registers::None | Registers::Named { .. } => Ok(()),
+        }
+    }
+
+    /// Returns the value of a register. To be called from a callback that may read registers.
+    ///
+    /// # Errors
+    /// The register is not available.
+    pub fn read(&self, number: u8) -> Result<u64, String> {
+        let value = match self {
+            Registers::None => None,
+            Registers::Named { found, .. } => found
+                .as_ref()
+                .and_then(|registers| registers.read(number.into())),
+            Registers::State(state) => state.read(number),
+        };
+        value.ok_or_else(|| format!("the plugin cannot read register {number} with this QEMU"))
+    }
+}
+
+/// Registers in QEMU's processor state.
+///
+/// Their offset depends on the build of QEMU. The guest holds two values in registers that it also stores to memory; the
+/// registers are where the state contains these values. They must be in exactly one place.
+pub struct StateRegisters {
+    layout: StateLayout,
     processor: Option<Processor>,
-    /// The record as it was when the guest had the values in its registers.
-    seen: Vec<u64>,
-    /// Index in the record of the first register, or of the pointer to it.
+    /// Copy of the state from the moment when the guest had the values in its registers.
+    captured: Vec<u64>,
+    /// Index in the state of the first register, or of the pointer to it.
     found: Option<usize>,
 }
 
-impl General {
-    /// Nothing is known yet.
-    pub fn new(arch: Arch) -> General {
-        General {
-            layout: match arch {
-                Arch::Hppa => Some(HPPA),
-                Arch::Sparc64 => Some(SPARC64),
-                Arch::Arm | Arch::None => None,
-            },
+impl StateRegisters {
+    fn new(layout: StateLayout) -> StateRegisters {
+        StateRegisters {
+            layout,
             processor: None,
-            seen: Vec::new(),
+            captured: Vec::new(),
             found: None,
         }
     }
 
-    /// The guest runs a marker: keeps what may be registers at this moment.
-    pub fn look(&mut self, processor: Processor) {
-        let Some(layout) = self.layout else {
-            return;
-        };
-        let record = processor.record();
-        self.seen = match layout.elsewhere {
-            false => record.to_vec(),
-            true => (0..record.len())
+    /// Copies the parts of the state that may be registers.
+    fn capture(&mut self, processor: Processor) {
+        let state = processor.state();
+        self.captured = match self.layout.indirect {
+            false => state.to_vec(),
+            true => (0..state.len())
                 .flat_map(|index| processor.behind(index).unwrap_or([u64::MAX; 2]))
                 .collect(),
         };
         self.processor = Some(processor);
     }
 
-    /// Finds the registers by the values that were in two of them, if they are not found yet.
-    ///
-    /// # Errors
-    /// They are nowhere, or in several places.
-    pub fn find(&mut self, address: u64, physical: u64) -> Result<(), String> {
-        let (Some(layout), None) = (self.layout, self.found) else {
+    /// Finds the registers, unless they are already found.
+    fn find(&mut self, address: u64, physical: u64) -> Result<(), String> {
+        if self.found.is_some() {
             return Ok(());
-        };
+        }
+        let layout = self.layout;
         let half = |number: u64| number & 0xffff_ffff;
         let (address, physical) = (half(address), half(physical));
-        let (low, high) = match layout.told {
+        let (low, high) = match layout.known {
             (first, second) if first < second => (address, physical),
             _ => (physical, address),
         };
-        let step = if layout.elsewhere { 2 } else { 1 };
-        let places: Vec<usize> = (0..self.seen.len().saturating_sub(1))
+        let step = if layout.indirect { 2 } else { 1 };
+        let places: Vec<usize> = (0..self.captured.len().saturating_sub(1))
             .step_by(step)
-            .filter(|&at| half(self.seen[at]) == low && half(self.seen[at + 1]) == high)
+            .filter(|&at| half(self.captured[at]) == low && half(self.captured[at + 1]) == high)
             .collect();
         let [at] = places[..] else {
+            let (first, second) = layout.known;
             return Err(format!(
-                "the guest had {address:#x} and {physical:#x} in registers {:?}, and QEMU's record of the processor has \
-                 them in {} places: this plugin cannot read registers of this QEMU; use depth `user`",
-                layout.told,
+                "the guest had {address:#x} in register {first} and {physical:#x} in register {second}, and QEMU's \
+                 processor state contains this pair in {} places instead of one; the plugin cannot read registers with \
+                 this QEMU; use depth `user`",
                 places.len()
             ));
         };
-        let before = layout.told.0.min(layout.told.1) - layout.first;
-        self.found = match layout.elsewhere {
+        let before = layout.known.0.min(layout.known.1) - layout.first;
+        self.found = match layout.indirect {
             true => Some(at / 2),
             false => at.checked_sub(before.into()),
         };
         Ok(())
     }
 
-    /// The register's content, from a callback that may look at registers.
-    pub fn read(&self, number: u8) -> Option<u64> {
-        let (layout, processor, found) = (self.layout?, self.processor?, self.found?);
-        let index = usize::from(number.checked_sub(layout.first)?);
-        match layout.elsewhere {
-            false => processor.record().get(found + index).copied(),
+    fn read(&self, number: u8) -> Option<u64> {
+        let (processor, found) = (self.processor?, self.found?);
+        let index = usize::from(number.checked_sub(self.layout.first)?);
+        match self.layout.indirect {
+            false => processor.state().get(found + index).copied(),
             true => processor.behind(found)?.get(index).copied(),
         }
     }

@@ -16,18 +16,18 @@ fn session(change: impl FnOnce(&mut Config)) -> Test {
     Session::new(config, Symbols::parse(map), Vec::new())
 }
 
-/// What was written, without the first line.
+/// Returns the output without the first line.
 fn written(session: &Test) -> String {
     let text = String::from_utf8(session.out.clone()).unwrap();
     text.split_once('\n').unwrap().1.to_owned()
 }
 
-/// A guest that says what its page at 0x40001000 is in memory.
-fn say(session: &mut Test, said: u64) -> Listen {
+/// Names the address 0x40001000, with `expected` as its physical address.
+fn name_address(session: &mut Test, expected: u64) -> Listen {
     session.marker(Marker::Known);
     let at = 0x4000_1000;
-    let mut listen = Listen::AsBefore;
-    for (index, value) in [0, at, said >> 32, said & 0xffff_ffff]
+    let mut listen = Listen::Unchanged;
+    for (index, value) in [0, at, expected >> 32, expected & 0xffff_ffff]
         .into_iter()
         .enumerate()
     {
@@ -38,42 +38,42 @@ fn say(session: &mut Test, said: u64) -> Listen {
 }
 
 fn open(session: &mut Test, id: u64) -> Listen {
-    assert_eq!(session.marker(Marker::Open), Listen::AsBefore);
+    assert_eq!(session.marker(Marker::Open), Listen::Unchanged);
     session.payload(0x4000_0000, Some(0x5000), id)
 }
 
 fn access(session: &mut Test, pc: u64, address: u64, store: bool) {
-    access_by(session, pc, address, store, Way::Cached);
+    access_with(session, pc, address, store, Caching::Allocate);
 }
 
-fn access_by(session: &mut Test, pc: u64, address: u64, store: bool, way: Way) {
-    let seen = Seen {
+fn access_with(session: &mut Test, pc: u64, address: u64, store: bool, caching: Caching) {
+    let reported = Reported {
         pc,
         address,
         store,
-        space: None,
+        page_tables: None,
     };
     let physical = 0x7000 + address % 4096;
-    session.access(seen, || 4, || Some(Where { physical, way }));
+    session.access(reported, || 4, || Some(Target { physical, caching }));
 }
 
-/// A session in window 16.
+/// Returns a session with an open window, 16.
 fn opened(change: impl FnOnce(&mut Config)) -> Test {
     let mut session = session(change);
     open(&mut session, 0);
-    say(&mut session, 0x1_0000_5000);
+    name_address(&mut session, 0x1_0000_5000);
     assert_eq!(open(&mut session, 16), Listen::Accesses);
     session
 }
 
 #[test]
-fn the_first_line_says_who_writes() {
+fn the_first_line_names_plugin_and_configuration() {
     let text = String::from_utf8(session(|_| {}).out).unwrap();
     insta::assert_snapshot!(text, @r#"{"hello":{"version":"0.1.0","api":4,"arch":"arm","cache":{"kind":"vipt","period":16384,"line":32,"write":"back"},"depth":"user"}}"#);
 }
 
 #[test]
-fn a_machine_that_does_not_alias_is_not_listened_to() {
+fn a_machine_without_aliases_needs_no_callbacks() {
     let physical = |config: &mut Config| config.cache.kind = CacheKind::Physical;
     assert_eq!(session(physical).start(), Listen::Nothing);
     assert_eq!(session(|_| {}).start(), Listen::Markers);
@@ -82,11 +82,11 @@ fn a_machine_that_does_not_alias_is_not_listened_to() {
 #[test]
 fn windows_open_and_close() {
     let mut session = opened(|_| {});
-    assert_eq!(session.marker(Marker::Close), Listen::AsBefore);
-    assert_eq!(session.marker(Marker::Close), Listen::AsBefore);
+    assert_eq!(session.marker(Marker::Close), Listen::Unchanged);
+    assert_eq!(session.marker(Marker::Close), Listen::Unchanged);
     insta::assert_snapshot!(written(&session), @r#"
     {"window":{"id":0}}
-    {"known":{"virtual":"0x40001000","physical":"0x100005000","said":"0x100005000"}}
+    {"known":{"virtual":"0x40001000","physical":"0x100005000","expected":"0x100005000"}}
     {"end":{"window":0,"findings":0,"distinct":0,"repeats":[],"accesses":0}}
     {"window":{"id":16}}
     {"end":{"window":16,"findings":0,"distinct":0,"repeats":[],"accesses":0}}
@@ -94,23 +94,23 @@ fn windows_open_and_close() {
 }
 
 #[test]
-fn an_address_that_is_another_is_refused() {
+fn a_physical_address_that_differs_is_refused() {
     let mut session = session(|_| {});
     open(&mut session, 0);
-    assert_eq!(say(&mut session, 0x1_0000_6000), Listen::Nothing);
+    assert_eq!(name_address(&mut session, 0x1_0000_6000), Listen::Nothing);
     assert_eq!(session.marker(Marker::Open), Listen::Nothing);
     insta::assert_snapshot!(written(&session), @r#"
     {"window":{"id":0}}
-    {"known":{"virtual":"0x40001000","physical":"0x100005000","said":"0x100006000"}}
+    {"known":{"virtual":"0x40001000","physical":"0x100005000","expected":"0x100006000"}}
     {"refused":{"why":"the guest maps 0x40001000 to physical 0x100006000, but QEMU maps 0x40001000 to 0x100005000; this plugin does not work with this QEMU"}}
     "#);
 }
 
 #[test]
-fn a_window_before_the_check_is_refused() {
+fn a_window_before_the_known_address_is_refused() {
     let mut session = session(|_| {});
     assert_eq!(open(&mut session, 16), Listen::Nothing);
-    insta::assert_snapshot!(written(&session), @r#"{"refused":{"why":"window 16 opens before the guest has named an address whose physical address it knows"}}"#);
+    insta::assert_snapshot!(written(&session), @r#"{"refused":{"why":"window 16 opened before the guest named an address whose physical address it knows"}}"#);
 }
 
 #[test]
@@ -119,11 +119,11 @@ fn a_marker_without_its_stores_is_refused() {
     session.marker(Marker::Known);
     session.payload(0x4000_0000, Some(0), 1);
     assert_eq!(session.marker(Marker::Close), Listen::Nothing);
-    insta::assert_snapshot!(written(&session), @r#"{"refused":{"why":"Close came before all of Known had: only 1 of its 4 stores were seen"}}"#);
+    insta::assert_snapshot!(written(&session), @r#"{"refused":{"why":"the guest's marker `known address` is incomplete: 1 of 4 stores arrived before the next marker, `close`"}}"#);
 }
 
 #[test]
-fn findings_like_each_other_are_written_once() {
+fn a_repeated_finding_is_written_once() {
     let mut session = opened(|_| {});
     access(&mut session, PROGRAM_PC, 0x4000_1008, true);
     access(&mut session, PROGRAM_PC + 8, 0x4000_2008, false);
@@ -141,7 +141,7 @@ fn findings_like_each_other_are_written_once() {
 }
 
 #[test]
-fn more_than_can_be_read_are_counted() {
+fn findings_over_the_limit_are_counted() {
     let mut session = opened(|_| {});
     access(&mut session, PROGRAM_PC, 0x4000_1008, true);
     for pc in 0..1000 {
@@ -154,23 +154,23 @@ fn more_than_can_be_read_are_counted() {
 }
 
 #[test]
-fn a_page_with_virtual_tags_that_is_used_round_the_cache_was_flushed_unless_that_is_judged() {
-    let steps = |depth, way| {
+fn depth_user_trusts_the_flush_before_an_uncached_mapping() {
+    let steps = |depth, caching| {
         let mut session = opened(|config| {
             config.depth = depth;
             config.cache.kind = CacheKind::Vivt;
         });
         access(&mut session, PROGRAM_PC, 0x4000_1008, true);
-        access_by(&mut session, PROGRAM_PC, 0x4000_2008, false, way);
+        access_with(&mut session, PROGRAM_PC, 0x4000_2008, false, caching);
         session.window.unwrap().findings
     };
-    assert_eq!(steps(Depth::User, Way::Round), 0);
-    assert_eq!(steps(Depth::User, Way::Cached), 1);
-    assert_eq!(steps(Depth::Full, Way::Round), 1);
+    assert_eq!(steps(Depth::User, Caching::Bypass), 0);
+    assert_eq!(steps(Depth::User, Caching::Allocate), 1);
+    assert_eq!(steps(Depth::Full, Caching::Bypass), 1);
 }
 
 #[test]
-fn a_store_of_the_kernel_has_the_line_start_anew_unless_it_is_judged() {
+fn depth_user_resets_a_line_that_the_kernel_stores_to() {
     let steps = |depth| {
         let mut session = opened(|config| config.depth = depth);
         access(&mut session, PROGRAM_PC, 0x4000_1008, true);
@@ -183,8 +183,8 @@ fn a_store_of_the_kernel_has_the_line_start_anew_unless_it_is_judged() {
     assert_eq!(steps(Depth::Full), 3);
 }
 
-/// What is found of a load in another colour after a store and whatever `between` does.
-fn found_after(change: impl FnOnce(&mut Config), between: impl FnOnce(&mut Test)) -> u64 {
+/// Returns the number of findings of a store, `between`, and a load in another colour.
+fn findings_with(change: impl FnOnce(&mut Config), between: impl FnOnce(&mut Test)) -> u64 {
     let mut session = opened(change);
     access(&mut session, PROGRAM_PC, 0x4000_1008, true);
     between(&mut session);
@@ -193,41 +193,41 @@ fn found_after(change: impl FnOnce(&mut Config), between: impl FnOnce(&mut Test)
 }
 
 #[test]
-fn what_the_kernel_does_to_the_cache_counts_where_it_is_judged() {
+fn cache_maintenance_counts_at_depth_full() {
     let full = |config: &mut Config| config.depth = Depth::Full;
     let colour = |address: u64| {
         move |session: &mut Test| {
             session.maintain(KERNEL_PC, Op::Flush, (address, 0x7000), 4096);
         }
     };
-    assert_eq!(found_after(full, |_| {}), 1);
-    assert_eq!(found_after(full, colour(0xffff_5000)), 0);
-    assert_eq!(found_after(full, colour(0xffff_6000)), 1);
+    assert_eq!(findings_with(full, |_| {}), 1);
+    assert_eq!(findings_with(full, colour(0xffff_5000)), 0);
+    assert_eq!(findings_with(full, colour(0xffff_6000)), 1);
     assert_eq!(
-        found_after(full, |session| session.maintain_all(KERNEL_PC, Op::Flush)),
+        findings_with(full, |session| session.maintain_all(KERNEL_PC, Op::Flush)),
         0
     );
     let every = |session: &mut Test| session.maintain_every_colour(KERNEL_PC, Op::Flush, 0x7123);
-    assert_eq!(found_after(full, every), 0);
-    assert_eq!(found_after(|_| {}, colour(0xffff_5000)), 1);
+    assert_eq!(findings_with(full, every), 0);
+    assert_eq!(findings_with(|_| {}, colour(0xffff_5000)), 1);
 }
 
 #[test]
-fn a_switch_flushes_virtual_tags_where_the_kernel_is_trusted_to() {
-    let switch = |session: &mut Test| session.switch(KERNEL_PC);
+fn depth_user_trusts_the_flush_at_a_switch_of_spaces() {
+    let switch = |session: &mut Test| session.switch_space(KERNEL_PC);
     let tags = |depth| {
         move |config: &mut Config| {
             config.cache.kind = CacheKind::Vivt;
             config.depth = depth;
         }
     };
-    assert_eq!(found_after(tags(Depth::User), switch), 0);
-    assert_eq!(found_after(tags(Depth::Full), switch), 1);
-    assert_eq!(found_after(|_| {}, switch), 1);
+    assert_eq!(findings_with(tags(Depth::User), switch), 0);
+    assert_eq!(findings_with(tags(Depth::Full), switch), 1);
+    assert_eq!(findings_with(|_| {}, switch), 1);
 }
 
 #[test]
-fn nothing_is_judged_before_the_check() {
+fn nothing_is_checked_before_the_known_address() {
     let mut session = session(|_| {});
     open(&mut session, 0);
     access(&mut session, PROGRAM_PC, 0x4000_1008, true);
@@ -236,14 +236,14 @@ fn nothing_is_judged_before_the_check() {
 }
 
 #[test]
-fn what_is_known_to_be_seen_late_is_no_finding() {
+fn stores_of_excused_functions_cause_no_finding() {
     let found = |function: &str| {
         let mut config = config::tests::sample();
         config.arch = Arch::Sparc64;
         config.depth = Depth::Full;
         let map = format!("400000 T _text\n404000 T {function}\n404100 T next\n800000 B _end\n");
         let mut session = Session::new(config, Symbols::parse(&map), Vec::new());
-        say(&mut session, 0x1_0000_5000);
+        name_address(&mut session, 0x1_0000_5000);
         open(&mut session, 16);
         access(&mut session, 0x40_4010, 0xffff_f800_0000_1008, true);
         access(&mut session, PROGRAM_PC, 0xffff_f801_0000_2008, false);

@@ -65,7 +65,7 @@ pub struct Known {
     /// Physical address according to QEMU. `None` if QEMU has none.
     pub physical: Option<Hex>,
     /// Physical address according to the guest's kernel.
-    pub said: Hex,
+    pub expected: Hex,
 }
 
 /// Two accesses to a line, the later of which may read or leave stale data.

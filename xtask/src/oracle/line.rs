@@ -13,7 +13,7 @@ pub(crate) mod tests {
 
     pub(crate) const HELLO: &str = r#"{"hello":{"version":"0.1.0","api":4,"arch":"arm","cache":{"kind":"vipt","period":16384,"line":32,"write":"back"},"depth":"user"}}"#;
     pub(crate) const KNOWN: &str =
-        r#"{"known":{"virtual":"0xb6ff1000","physical":"0x4c3f000","said":"0x4c3f000"}}"#;
+        r#"{"known":{"virtual":"0xb6ff1000","physical":"0x4c3f000","expected":"0x4c3f000"}}"#;
 
     /// A window with nothing in it.
     pub(crate) fn quiet(id: u32) -> String {
@@ -127,7 +127,7 @@ pub(crate) mod tests {
         let wrong = [
             r#"{"hallo":{"version":"0.1.0"}}"#,
             r#"{"window":{"id":-1}}"#,
-            r#"{"known":{"virtual":"b6ff1000","physical":null,"said":"0x0"}}"#,
+            r#"{"known":{"virtual":"b6ff1000","physical":null,"expected":"0x0"}}"#,
             r#"{"end":{"window":1,"findings":0}}"#,
         ];
         for line in wrong {

@@ -162,13 +162,13 @@ impl Listener {
     }
 
     fn shown(&mut self, known: &Known) {
-        if known.physical != Some(known.said) {
+        if known.physical != Some(known.expected) {
             let seen = known
                 .physical
                 .map_or("none".into(), |seen| seen.to_string());
             self.doubt(format!(
                 "of the address {} the guest says that its physical address is {}, and QEMU says {seen}",
-                known.address, known.said
+                known.address, known.expected
             ));
         }
         self.known = true;
@@ -310,7 +310,7 @@ mod tests {
     fn an_oracle_that_is_wrong_is_not_trusted() {
         let wrong = |from: &str, to: &str| distrust(&trusted().replace(from, to));
         let all = [
-            wrong(r#""said":"0x4c3f000""#, r#""said":"0x4c40000""#),
+            wrong(r#""expected":"0x4c3f000""#, r#""expected":"0x4c40000""#),
             wrong(r#""physical":"0x4c3f000""#, r#""physical":null"#),
             wrong(&quiet(1), &[opened(1), found(1, 1), ended(1, 1)].join("\n")),
             wrong(&quiet(1), &found(7, 1)),

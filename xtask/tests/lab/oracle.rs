@@ -19,7 +19,7 @@ cache:
 
 const HELLO: &str = r#"{"hello":{"version":"0.1.0","api":4,"arch":"arm","cache":{"kind":"vipt","period":16384,"line":32,"write":"back"},"depth":"user"}}"#;
 const KNOWN: &str =
-    r#"{"known":{"virtual":"0xb6ff1000","physical":"0x4c3f000","said":"0x4c3f000"}}"#;
+    r#"{"known":{"virtual":"0xb6ff1000","physical":"0x4c3f000","expected":"0x4c3f000"}}"#;
 
 fn window(id: u32, findings: u32) -> String {
     let access = |at: u32, op: &str, address: &str, colour: u32| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! What is looked at inside the guest and QEMU: memory, registers, and QEMU's own record of the processor.
+//! State of the guest: its memory, its registers, and QEMU's processor state.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::ops::Range;
@@ -7,7 +7,7 @@ use std::ops::Range;
 unsafe extern "C" {
     fn qemu_plugin_get_registers() -> *const RawArray<RawRegister>;
     fn qemu_plugin_read_register(register: *mut c_void, into: *mut RawArray<u8>) -> c_int;
-    /// Of GLib, which QEMU brings.
+    /// From GLib, which QEMU links.
     fn g_byte_array_new() -> *mut RawArray<u8>;
     fn g_byte_array_set_size(array: *mut RawArray<u8>, length: c_uint);
 }
@@ -27,17 +27,17 @@ struct RawRegister {
     feature: *const c_char,
 }
 
-/// The guest's memory as QEMU has it: one piece of QEMU's own, with one offset between the two.
+/// The guest's memory, which is a contiguous mapping in QEMU.
 #[derive(Clone, Debug)]
 pub struct Ram {
-    /// Where the byte with physical address 0 is, or would be.
+    /// Address in QEMU of physical address 0, which need not be mapped.
     zero: usize,
-    /// QEMU's own addresses of the piece.
+    /// Addresses of the mapping in QEMU.
     mapped: Range<usize>,
 }
 
 impl Ram {
-    /// The piece that QEMU has at `here`, which is `physical` in the guest.
+    /// Returns the mapping of QEMU that contains `here`, the address of `physical` in the guest.
     pub(super) fn around(here: usize, physical: u64) -> Option<Ram> {
         let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
         let mut mapped = maps.lines().filter_map(readable);
@@ -47,22 +47,22 @@ impl Ram {
         })
     }
 
-    /// The little-endian word at a physical address, as the guest has it now; `None` where there is no memory.
+    /// Reads the little-endian word at a physical address. Returns `None` if there is no memory.
     pub fn word(&self, physical: u64) -> Option<u32> {
         let place = self.zero.wrapping_add(physical as usize);
         let inside = place >= self.mapped.start && place < self.mapped.end - size_of::<u32>();
         if !inside || place % align_of::<u32>() != 0 {
             return None;
         }
-        // SAFETY: it is mapped and aligned; QEMU keeps the guest's memory for as long as it runs, and the guest's
-        // processor stands still during a callback.
+        // SAFETY: the word is mapped and aligned. QEMU never unmaps the guest's memory, and the guest's processor is
+        // stopped during a callback.
         Some(u32::from_le(unsafe {
             (place as *const u32).read_volatile()
         }))
     }
 }
 
-/// The addresses in a line of `/proc/self/maps`, if they can be read.
+/// Returns the addresses in a line of `/proc/self/maps`, if the mapping is readable.
 fn readable(line: &str) -> Option<Range<usize>> {
     let (addresses, rest) = line.split_once(' ')?;
     let (start, end) = addresses.split_once('-')?;
@@ -71,16 +71,17 @@ fn readable(line: &str) -> Option<Range<usize>> {
         .then_some(number(start)?..number(end)?)
 }
 
-/// Registers of the guest's processor, of those that QEMU shows to plugins.
+/// Registers of the guest's processor that QEMU exposes to plugins.
 pub struct Registers {
     handles: Vec<*mut c_void>,
     buffer: *mut RawArray<u8>,
 }
 
 impl Registers {
-    /// Those with the names; `None` if one is missing. To be called from a callback.
+    /// Finds registers by name. Returns `None` if one is missing. To be called from a callback.
     pub fn find(names: &[&str]) -> Option<Registers> {
-        // SAFETY: a callback is under way, as QEMU asks for. The list is ours and stays; a text for each is in it.
+        // SAFETY: called from a callback, as QEMU requires. QEMU leaves the list and its strings to the caller, which
+        // never frees them.
         let known = unsafe {
             let list = qemu_plugin_get_registers();
             if list.is_null() || (*list).data.is_null() {
@@ -90,7 +91,7 @@ impl Registers {
         };
         let handle = |name: &&str| {
             let of_name = |one: &&RawRegister| {
-                // SAFETY: as above.
+                // SAFETY: the string belongs to the list; see above.
                 let text = unsafe { CStr::from_ptr(one.name) };
                 text.to_bytes() == name.as_bytes()
             };
@@ -98,15 +99,16 @@ impl Registers {
         };
         Some(Registers {
             handles: names.iter().map(handle).collect::<Option<_>>()?,
-            // SAFETY: nothing is passed.
+            // SAFETY: the function takes no arguments.
             buffer: unsafe { g_byte_array_new() },
         })
     }
 
-    /// The little-endian content of the register that was named at `index`, from a callback that may look at registers.
+    /// Reads the register at `index` in the list of names, as a little-endian number. To be called from a callback that
+    /// may read registers.
     pub fn read(&self, index: usize) -> Option<u64> {
         let handle = *self.handles.get(index)?;
-        // SAFETY: the handle is QEMU's own, the buffer GLib's; QEMU appends to it.
+        // SAFETY: QEMU returned the handle, and GLib the buffer. QEMU appends to the buffer.
         let bytes = unsafe {
             g_byte_array_set_size(self.buffer, 0);
             qemu_plugin_read_register(handle, self.buffer);
@@ -122,45 +124,48 @@ impl Registers {
     }
 }
 
-/// QEMU's record of the guest's processor, by words of 64 bits.
+/// QEMU's state of the guest's processor (`CPUArchState`), as words of 64 bits.
 #[derive(Clone, Copy, Debug)]
 pub struct Processor {
-    /// Null where it is not known.
-    record: *const u64,
+    /// Null if the address is unknown.
+    state: *const u64,
 }
 
-/// How much of the record is looked at. On all machines it is longer, and general registers are near its start.
-const LOOKED_AT: usize = 128;
+/// Number of words that are read. The state of every machine is longer, and the general registers are near its start.
+const WORDS: usize = 128;
+
+/// Bytes of the state that are known to exist on machines with register windows, the only ones whose state contains a
+/// pointer to registers.
+const WINDOWED_STATE: usize = 4096;
 
 impl Processor {
-    /// The record is at `record`, or nowhere.
+    /// Returns the processor with the state at `state`.
     ///
     /// # Safety
-    /// If it is not null it is QEMU's record of the guest's one processor.
-    pub(super) unsafe fn at(record: *const u64) -> Processor {
-        Processor { record }
+    /// `state` must be null, or the state of the guest's only processor.
+    pub(super) unsafe fn at(state: *const u64) -> Processor {
+        Processor { state }
     }
 
-    /// Its beginning; nothing on a host of which it is not known where the record is. From a callback.
-    pub fn record(&self) -> &[u64] {
-        match self.record.is_null() {
+    /// Returns the first words of the state, or nothing if its address is unknown. To be called from a callback.
+    pub fn state(&self) -> &[u64] {
+        match self.state.is_null() {
             true => &[],
-            // SAFETY: translated code has the record's address where the trampoline took it from, the guest has one
-            // processor, whose record stays, and stands still during a callback.
-            false => unsafe { std::slice::from_raw_parts(self.record, LOOKED_AT) },
+            // SAFETY: `at` requires a valid state. QEMU never frees the state of the only processor, which is stopped
+            // during a callback.
+            false => unsafe { std::slice::from_raw_parts(self.state, WORDS) },
         }
     }
 
-    /// The two words behind a pointer in the record, if what is at `index` is one into the record itself.
+    /// Returns the two words behind the pointer at `index`, if that points into the state itself.
     pub fn behind(&self, index: usize) -> Option<[u64; 2]> {
-        let place = *self.record().get(index)? as usize;
-        let start = self.record as usize;
-        // The record of the one machine that has windows is larger than a page.
-        let inside = place > start && place < start + 4096 - 16;
+        let place = *self.state().get(index)? as usize;
+        let start = self.state as usize;
+        let inside = place > start && place < start + WINDOWED_STATE - 16;
         if !inside || place % align_of::<u64>() != 0 {
             return None;
         }
-        // SAFETY: inside the record; see above.
+        // SAFETY: the two words lie inside the state; see above.
         Some(unsafe { *(place as *const [u64; 2]) })
     }
 }
