@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The cache model: which copies of each line of memory a virtually indexed cache may hold.
 //!
-//! The modelled cache is infinite, so an eviction never hides a missing flush, and a dirty copy may be written back at any
-//! time. A finding therefore says "may be stale", not "was stale". A line is dirty as a whole, whichever byte was stored:
-//! no correct kernel leaves a line dirty in one place and uses it in another. Staleness is tracked by byte.
+//! The modelled cache is infinite, so an eviction never hides a missing flush, and a dirty copy may be written back at
+//! any time. A finding therefore says "may be stale", not "was stale". A line is dirty as a whole, whichever byte was
+//! stored: no correct kernel leaves a line dirty in one place and uses it in another. Staleness is tracked by byte.
 //!
 //! The copies of a line differ by their [`Place`]: the colour of the virtual address with physical tags, the address
 //! itself with virtual tags. An access without a place bypasses the cache.
@@ -203,9 +203,9 @@ impl Model {
         }
     }
 
-    /// Returns true if an access causes no finding and changes nothing, except possibly which store was last, and records
-    /// that store. Most accesses of a guest are of this kind, and this function is faster than [`Model::access`]. Calls
-    /// `access` only when necessary.
+    /// Returns true if an access causes no finding and changes nothing, except possibly which store was last, and
+    /// records that store. Most accesses of a guest are of this kind, and this function is faster than
+    /// [`Model::access`]. Calls `access` only when necessary.
     pub fn is_redundant(
         &mut self,
         store: bool,
@@ -224,8 +224,8 @@ impl Model {
         }
     }
 
-    /// Applies `access` and passes its findings to `found`, at most one for each line that it touches. Ignores bytes beyond
-    /// the end of the page, because their physical address is unknown.
+    /// Applies `access` and passes its findings to `found`, at most one for each line that it touches. Ignores bytes
+    /// beyond the end of the page, because their physical address is unknown.
     pub fn access(&mut self, access: Access, mut found: impl FnMut(Finding)) {
         let first = access.physical - self.line.offset(access.physical);
         let end = access.physical + access.size.max(1);

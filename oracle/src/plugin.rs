@@ -20,7 +20,8 @@ use registers::Registers;
 
 /// The plugin, while QEMU runs.
 pub struct Plugin {
-    /// The cache has virtual tags: the kernel may map pages uncached, and flushes the cache at a switch of address spaces.
+    /// The cache has virtual tags: the kernel may map pages uncached, and flushes the cache at a switch of address
+    /// spaces.
     virtual_tags: bool,
     page: u64,
     session: Session<File>,
@@ -187,7 +188,8 @@ impl Plugin {
         self.session.access(reported, || memory.size(), find);
     }
 
-    /// Handles cache maintenance that the guest is about to perform. Returns true if QEMU must translate all blocks again.
+    /// Handles cache maintenance that the guest is about to perform. Returns true if QEMU must translate all blocks
+    /// again.
     pub fn maintain(&mut self, pc: u64) -> bool {
         let Some(&maintenance) = self.maintenance.get(&pc) else {
             return false;

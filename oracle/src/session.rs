@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! A session, from the start of QEMU to its end: the windows, the check of an address pair, and the findings. It does not
-//! call QEMU. It receives the guest's actions and answers which callbacks the plugin needs.
+//! A session, from the start of QEMU to its end: the windows, the check of an address pair, and the findings. It does
+//! not call QEMU. It receives the guest's actions and answers which callbacks the plugin needs.
 
 #[cfg(test)]
 mod tests;
@@ -18,8 +18,8 @@ use crate::findings;
 use crate::model::{self, By, Finding, Model, Op, Place, Places};
 use crate::symbols::Symbols;
 
-/// Version of QEMU's plugin interface, QEMU_PLUGIN_VERSION in `include/qemu/qemu-plugin.h`. Version 4 came with QEMU 9.2
-/// and added the values of memory accesses.
+/// Version of QEMU's plugin interface, QEMU_PLUGIN_VERSION in `include/qemu/qemu-plugin.h`. Version 4 came with QEMU
+/// 9.2 and added the values of memory accesses.
 pub const API: i32 = 4;
 
 /// Maximum number of findings written for each window. Further findings are only counted.
@@ -47,8 +47,8 @@ pub struct Reported {
     pub address: u64,
     /// True for a store, false for a load.
     pub store: bool,
-    /// Physical address of the page tables in use, which identifies the address space. `None` if the plugin does not walk
-    /// page tables.
+    /// Physical address of the page tables in use, which identifies the address space. `None` if the plugin does not
+    /// walk page tables.
     pub page_tables: Option<u64>,
 }
 

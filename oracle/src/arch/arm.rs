@@ -34,8 +34,8 @@ fn marker(instruction: u32) -> Option<u32> {
     }
 }
 
-/// End of the user address space: TASK_SIZE in arch/arm/include/asm/memory.h with CONFIG_VMSPLIT_3G. Modules begin here,
-/// 16 MiB below the kernel's linear mapping.
+/// End of the user address space: TASK_SIZE in arch/arm/include/asm/memory.h with CONFIG_VMSPLIT_3G. Modules begin
+/// here, 16 MiB below the kernel's linear mapping.
 const KERNEL: u64 = 0xbf00_0000;
 
 /// Returns true for a kernel address.
@@ -143,7 +143,8 @@ mod tests {
         assert_eq!(maintenance(0xee07_0f36), line(Op::Invalidate, 0));
         assert_eq!(maintenance(0xee07_3f3a), line(Op::Clean, 3));
         assert_eq!(maintenance(0xee07_0f3e), line(Op::Flush, 0));
-        // mcr p15, 0, r0, c7, c14, 0; mcr p15, 0, r0, c7, c6, 0; mrc p15, 0, r15, c7, c14, 3; mrc p15, 0, r15, c7, c10, 3
+        // mcr p15, 0, r0, c7, c14, 0; mcr p15, 0, r0, c7, c6, 0; mrc p15, 0, r15, c7, c14, 3; mrc p15, 0, r15, c7, c10,
+        // 3
         assert_eq!(maintenance(0xee07_0f1e), Some(Maintenance::All(Op::Flush)));
         assert_eq!(
             maintenance(0xee07_0f16),

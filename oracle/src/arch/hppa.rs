@@ -84,8 +84,8 @@ fn marker(instruction: u32) -> Option<u32> {
     }
 }
 
-/// Returns true for the major opcodes of loads and stores: indexed, short, coprocessor, and with a displacement (PA-RISC
-/// 1.1 Architecture and Instruction Set Reference, appendix C).
+/// Returns true for the major opcodes of loads and stores: indexed, short, coprocessor, and with a displacement
+/// (PA-RISC 1.1 Architecture and Instruction Set Reference, appendix C).
 fn loads_or_stores(instruction: u32) -> bool {
     matches!(instruction >> 26, 0x03 | 0x09 | 0x0b | 0x10..=0x13 | 0x18..=0x1b)
 }

@@ -104,8 +104,8 @@ pub enum RegisterSource {
 
 /// Layout of the general registers in QEMU's processor state.
 ///
-/// The offset of the registers depends on the build of QEMU. To find it, the guest puts two known values in two registers
-/// that lie next to each other.
+/// The offset of the registers depends on the build of QEMU. To find it, the guest puts two known values in two
+/// registers that lie next to each other.
 #[derive(Clone, Copy, Debug)]
 pub struct StateLayout {
     /// The registers that hold the lower halves of the virtual and of the physical address at [`Marker::Known`].

@@ -28,8 +28,8 @@ pub const SPARC64: InstructionSet = InstructionSet {
     ..NONE
 };
 
-/// The kernel function that drops a page from the data cache in every colour (arch/sparc/mm/ultra.S). Its first argument
-/// is in register 8, %o0. The function finds lines by their tags, which QEMU does not have.
+/// The kernel function that drops a page from the data cache in every colour (arch/sparc/mm/ultra.S). Its first
+/// argument is in register 8, %o0. The function finds lines by their tags, which QEMU does not have.
 const FUNCTIONS: [(&str, Maintenance); 1] = [(
     "__flush_dcache_page",
     Maintenance::EveryColour {
@@ -85,8 +85,8 @@ fn linear(address: u64) -> Option<u64> {
     LINEAR.contains(&address).then(|| address - LINEAR.start)
 }
 
-/// Decodes `sethi 0x2a5a00+n, %g0`, a constant whose target is the register that is always 0 (SETHI; with a constant of 0
-/// the instruction is NOP).
+/// Decodes `sethi 0x2a5a00+n, %g0`, a constant whose target is the register that is always 0 (SETHI; with a constant of
+/// 0 the instruction is NOP).
 fn marker(instruction: u32) -> Option<u32> {
     match instruction & !0xf {
         0x012a_5a00 => Some(instruction & 0xf),

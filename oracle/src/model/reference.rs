@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! A reference model of one line of two words that holds data. It tracks every state that the hardware can be in, because
-//! any copy may be evicted at any time. It is slow, and simple enough to be verified by reading.
+//! A reference model of one line of two words that holds data. It tracks every state that the hardware can be in,
+//! because any copy may be evicted at any time. It is slow, and simple enough to be verified by reading.
 
 use std::collections::BTreeSet;
 

@@ -81,8 +81,8 @@ impl Registers {
 
 /// Registers in QEMU's processor state.
 ///
-/// Their offset depends on the build of QEMU. The guest holds two values in registers that it also stores to memory; the
-/// registers are where the state contains these values. They must be in exactly one place.
+/// Their offset depends on the build of QEMU. The guest holds two values in registers that it also stores to memory;
+/// the registers are where the state contains these values. They must be in exactly one place.
 pub struct StateRegisters {
     layout: StateLayout,
     processor: Option<Processor>,

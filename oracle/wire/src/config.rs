@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The guest's machine, and where to write findings. Every field except `deaf` is required; unknown fields are an error.
+/// The guest's machine, and where to write findings. Every field except `deaf` is required; unknown fields are an
+/// error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {

@@ -88,8 +88,8 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Returns the story with the earlier access in its place. The story alone can lack it: the access may be older than
-    /// everything kept, or a repeated store to a line that was already dirty.
+    /// Returns the story with the earlier access in its place. The story alone can lack it: the access may be older
+    /// than everything kept, or a repeated store to a line that was already dirty.
     pub fn accesses(&self) -> Vec<&Access> {
         let mut accesses: Vec<&Access> = self.story.iter().collect();
         let place = accesses.partition_point(|access| access.at < self.earlier.at);

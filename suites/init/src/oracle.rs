@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Windows for a cache oracle beside the emulator: one around each case, and before them all some in which it can show
-//! that it sees what it should. Only where the kernel's command line says `dmmap.oracle=1`; else nothing is said.
+//! Opens and closes the windows of a cache oracle beside the emulator: three windows that check the oracle, then one
+//! for each case. Does so only if the kernel's command line contains `dmmap.oracle=1`.
 
 use oracle_wire::window;
 use protocol::plan::Plan;
@@ -8,30 +8,33 @@ use sys::{Errno, Mapping, Prot, Sharing};
 
 use crate::boot;
 
-/// Whether there are windows.
+/// The oracle, which may be absent.
 #[derive(Clone, Copy)]
 pub struct Oracle {
     on: bool,
 }
 
 impl Oracle {
-    /// Nobody listens.
+    /// No oracle.
     pub const OFF: Oracle = Oracle { on: false };
 
-    /// Looks at the command line, and goes through the windows before the cases.
+    /// Reads the command line, and runs the windows that check the oracle.
+    ///
+    /// # Errors
+    /// A system call failed in one of these windows.
     pub fn start(plan: &Plan) -> Result<Oracle, String> {
         let on = boot::parameter("dmmap.oracle").is_some_and(|value| value == "1");
         let oracle = Oracle { on };
-        // A plan without cases has nothing to be found in, and does not say where colours repeat.
+        // A plan without cases needs no oracle, and does not contain the period of the colours.
         if let (true, Some(case)) = (on, plan.cases.first()) {
             oracle
-                .show(case.period)
-                .map_err(|error| format!("windows for the oracle: {error}"))?;
+                .check(case.period)
+                .map_err(|error| format!("check the oracle: {error}"))?;
         }
         Ok(oracle)
     }
 
-    /// Runs `work` in the window of the plan's case `index`.
+    /// Runs `work` in the window of the case at `index` of the plan.
     pub fn around<T>(self, index: usize, work: impl FnOnce() -> T) -> T {
         self.within(window::of_case(index), work)
     }
@@ -47,20 +50,22 @@ impl Oracle {
         done
     }
 
-    fn show(self, period: u64) -> sys::Result<()> {
-        self.within(window::SELF_CHECK, name_a_page)?;
-        self.within(window::COHERENT, || use_twice(period, 0, Sharing::Shared))?;
-        // Read-only and private: the kernel shares the page all the same, and cares for no colours, as nobody could
-        // store to it through this mapping. Where tags are virtual it is not made uncached for the same reason.
+    fn check(self, period: u64) -> sys::Result<()> {
+        self.within(window::SELF_CHECK, name_page)?;
+        self.within(window::COHERENT, || {
+            use_two_mappings(period, 0, Sharing::Shared)
+        })?;
+        // A private read-only mapping shares the page all the same, but no store can go through it. The kernel
+        // therefore chooses no matching colour for it and, with virtual tags, does not make it uncached.
         let next_colour = sys::page_size() as u64;
         self.within(window::INCOHERENT, || {
-            use_twice(period, next_colour, Sharing::Private)
+            use_two_mappings(period, next_colour, Sharing::Private)
         })
     }
 }
 
-/// Says where in memory a page is, by the kernel's own table.
-fn name_a_page() -> sys::Result<()> {
+/// Names the physical address of a page, according to the kernel.
+fn name_page() -> sys::Result<()> {
     let page = sys::page_size();
     let mapping = Mapping::anonymous(page, Prot::ReadWrite)?;
     mapping.store(0, 0u8);
@@ -77,12 +82,12 @@ fn physical(mapping: &Mapping) -> sys::Result<u64> {
     Ok(frame * sys::page_size() as u64)
 }
 
-/// Stores to a page through one mapping and loads it, before and after, through another whose colour is `apart` bytes
-/// away.
-fn use_twice(period: u64, apart: u64, sharing: Sharing) -> sys::Result<()> {
+/// Stores to a page through one mapping, and loads before and after each store through another mapping. The colours of
+/// the two are `apart` bytes apart.
+fn use_two_mappings(period: u64, apart: u64, sharing: Sharing) -> sys::Result<()> {
     let page = sys::page_size();
     let file = sys::memfd("oracle", page as u64)?;
-    // PA-RISC has a colour for each file, and takes no other for what is shared.
+    // PA-RISC assigns one colour to each file and rejects shared mappings in any other.
     let writer = Mapping::of(&file, 0, page, Prot::ReadWrite, Sharing::Shared)?;
     let place = ((writer.address() + apart) % period, period);
     let reader = Mapping::of_at(&file, 0, page, Prot::Read, sharing, place)?;

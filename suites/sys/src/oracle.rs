@@ -1,27 +1,29 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Words to a cache oracle: a program beside the machine's emulator that follows every access to memory.
+//! Markers: signals from the guest to a cache oracle, a program beside the emulator that follows every memory access.
 //!
-//! A word is an instruction that does nothing, with a number in it that no compiler has a reason to put there; what the
-//! word is about is stored right behind it. Machines without such a program, and real ones, run it for nothing. Where
-//! caches do not alias there are no words, and the functions do nothing.
+//! A marker is an instruction without effect that contains a number no compiler has a reason to use. The stores
+//! directly behind it carry its arguments. On real machines, and on emulators without an oracle, a marker costs
+//! nothing. On machines whose caches do not alias there are no markers, and the functions of this module do nothing.
 //!
-//! Each word is 32 bytes of code at most, at a multiple of 32, so that an emulator takes it in one piece. It stores what
-//! follows the instruction once before it: then the page is there, and nothing comes in between.
+//! A marker and its stores take at most 32 bytes of code, aligned to 32 bytes, so that an emulator translates them in
+//! one block. The destination is also stored to once before the marker: the page is then mapped, and no fault can
+//! separate the marker from its stores.
 
 use crate::backend::oracle as backend;
 use crate::memory::Mapping;
 
-/// From here to [`close`] accesses count, under the number `id`. A window that is open ends.
+/// Opens the window with the number `id`. Closes a window that is open.
 pub fn open(id: u32) {
     backend::open(id);
 }
 
-/// The window is over.
+/// Closes the open window.
 pub fn close() {
     backend::close();
 }
 
-/// Says that the first byte of `mapping` is at `physical` in the machine's memory. Overwrites 16 bytes with that.
+/// Names `physical` as the physical address of the first byte of `mapping`. Overwrites the first 16 bytes of the
+/// mapping.
 pub fn known(mapping: &Mapping, physical: u64) {
     mapping.copy_in(0, &[0; 16]);
     let at = mapping.address();

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The lines that the plugin writes to [`FINDINGS`](super::FINDINGS), and recorded ones for tests. `oracle/wire` defines
-//! the format.
+//! The lines that the plugin writes to [`FINDINGS`](super::FINDINGS), and recorded ones for tests. `oracle/wire`
+//! defines the format.
 
 pub(crate) use oracle_wire::message::{
     Access, By, End, Finding, Hello, Hex, Kind, Known, Message, Op,
 };
 
-/// Lines as the plugin writes them, for tests.
+/// Recorded lines, for tests.
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -15,7 +15,7 @@ pub(crate) mod tests {
     pub(crate) const KNOWN: &str =
         r#"{"known":{"virtual":"0xb6ff1000","physical":"0x4c3f000","expected":"0x4c3f000"}}"#;
 
-    /// A window with nothing in it.
+    /// Returns the lines of a window without findings.
     pub(crate) fn quiet(id: u32) -> String {
         format!("{}\n{}", opened(id), ended(id, 0))
     }
@@ -35,7 +35,7 @@ pub(crate) mod tests {
         )
     }
 
-    /// A client reads through another colour what the server has just stored.
+    /// Returns the line of a finding: a client loads in one colour what the server has just stored in another.
     pub(crate) fn found(window: u32, number: u32) -> String {
         let access = |at: u64, op: &str, by: &str, address: &str, colour: u64, symbol: &str| {
             format!(
@@ -65,15 +65,15 @@ pub(crate) mod tests {
         )
     }
 
-    /// The finding of [`found`].
+    /// Returns the finding in the line of [`found`].
     pub(crate) fn finding(window: u32, number: u32) -> Finding {
         match serde_json::from_str(&found(window, number)) {
             Ok(Message::Finding(finding)) => *finding,
-            other => panic!("{other:?} is no finding"),
+            other => panic!("{other:?} is not a finding"),
         }
     }
 
-    /// All that is written before the first case of a boot that can be trusted.
+    /// Returns the lines before the first case of a boot in which the oracle passes its checks.
     pub(crate) fn trusted() -> String {
         let planted = [opened(2), found(2, 1), ended(2, 17)].join("\n");
         let lines = [
@@ -88,7 +88,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_line_is_read_as_it_was_written() {
+    fn a_message_survives_a_round_trip() {
         let text = format!(
             "{}{}\n{{\"refused\":{{\"why\":\"no TTBR0\"}}}}",
             trusted(),
@@ -107,23 +107,23 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_earlier_access_stands_where_it_was() {
+    fn accesses_are_in_order_with_the_earlier_one_included() {
         let mut finding = finding(18, 2);
         let at = |finding: &Finding| -> Vec<u64> {
             let accesses = finding.accesses();
             accesses.iter().map(|access| access.at).collect()
         };
-        let told = at(&finding);
-        assert!(told.is_sorted(), "{told:?}");
+        let before = at(&finding);
+        assert!(before.is_sorted(), "{before:?}");
         let left_out = finding.story.remove(2);
         assert_eq!(left_out, finding.earlier);
-        assert_eq!(at(&finding), told);
+        assert_eq!(at(&finding), before);
         finding.earlier.at = 1;
         assert_eq!(at(&finding)[0], 1);
     }
 
     #[test]
-    fn what_is_no_such_line_is_no_line() {
+    fn an_invalid_line_is_rejected() {
         let wrong = [
             r#"{"hallo":{"version":"0.1.0"}}"#,
             r#"{"window":{"id":-1}}"#,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Builds the plugin, by the cargo that runs this tool.
+//! Builds the plugin.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::cargo;
 /// Builds `oracle/` for the host and returns the path of the plugin.
 ///
 /// # Errors
-/// The build fails: carries what the compiler said.
+/// The build fails. The error contains the compiler's messages.
 pub(crate) fn build(checkout: &Path) -> Result<PathBuf> {
     let what = "the oracle (`--oracle off` runs without it)";
     cargo::run(
@@ -22,7 +22,7 @@ pub(crate) fn build(checkout: &Path) -> Result<PathBuf> {
     )
 }
 
-/// Where the plugin will be, for a reader.
+/// Returns the path that the plugin will have, for display.
 pub(crate) fn planned(checkout: &Path) -> PathBuf {
     target_dir(checkout).join("release/liboracle.so")
 }
@@ -35,11 +35,11 @@ fn command(checkout: &Path) -> Command {
     cargo::build("oracle", &["--release"], &target_dir(checkout))
 }
 
-/// The shared library that a message of cargo's names.
+/// Returns the path of the plugin, if a message of cargo names it.
 fn library(message: &serde_json::Value) -> Option<PathBuf> {
     let files = message.get("filenames")?.as_array()?;
     let mut files = files.iter().filter_map(|file| file.as_str());
-    // Macros that the compiler loads are shared libraries, too.
+    // Procedural macros are shared libraries too.
     let name = |path: &Path| path.file_name().is_some_and(|name| name == "liboracle.so");
     files.find(|file| name(Path::new(file))).map(PathBuf::from)
 }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_plugin_is_built_beside_the_other_builds() {
+    fn the_plugin_has_a_target_directory_of_its_own() {
         let command = command(Path::new("/checkout"));
         let args: Vec<_> = command
             .get_args()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The words of `crate::oracle`, which the runtime has as instructions.
+//! The markers of `crate::oracle`, which the C runtime implements (`images/wasm/oracle.c`).
 
 use super::imports;
 
@@ -12,8 +12,8 @@ pub(crate) fn close() {
 }
 
 /// # Safety
-/// 16 bytes at `at`, a multiple of 4, are memory that may be overwritten.
+/// The 16 bytes at `at`, a multiple of 4, must be memory that may be overwritten.
 pub(crate) unsafe fn known(at: u64, physical: u64) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     unsafe { imports::oracle_known(at, physical) }
 }
