@@ -9,7 +9,7 @@
 
 #include "sys.h"
 
-u32 IMPORT(is_there)(SYS, u32 path)
+u32 IMPORT(exists)(SYS, u32 path)
 {
 	struct stat ignored;
 

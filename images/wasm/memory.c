@@ -42,7 +42,7 @@ u64 IMPORT(remap_to)(SYS, u64 at, u32 old, u32 new, u64 to)
 	return mremap(address(at), old, new, MREMAP_MAYMOVE | MREMAP_FIXED, address(to)) == MAP_FAILED ? guest_result(-1) : 0;
 }
 
-u64 IMPORT(remap_leaving)(SYS, u64 at, u32 len)
+u64 IMPORT(remap_dontunmap)(SYS, u64 at, u32 len)
 {
 	return mapped(mremap(address(at), len, len, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL));
 }

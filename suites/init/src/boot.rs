@@ -18,7 +18,7 @@ const MOUNTS: [(&str, &str, &str); 6] = [
 pub(crate) fn mount_all() -> Result<(), String> {
     for (source, place, kind) in MOUNTS {
         // sysfs provides the mount point of fusectl; directories cannot be created there.
-        if !sys::is_there(place) {
+        if !sys::exists(place) {
             sys::make_dir(place).map_err(|error| error.to_string())?;
         }
         let mounted = sys::mount(source, place, kind, MountFlags::default(), "");
@@ -36,7 +36,7 @@ pub(crate) fn mount_all() -> Result<(), String> {
 
 /// Mounts cgroup2 and enables the memory controller, if the kernel has them. Few cases need them.
 fn mount_groups() -> Result<(), String> {
-    if !sys::is_there(GROUPS) {
+    if !sys::exists(GROUPS) {
         return Ok(());
     }
     sys::mount("cgroup2", GROUPS, "cgroup2", MountFlags::default(), "")

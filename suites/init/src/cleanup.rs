@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sys::{Errno, Instant, Signal, Target, list_dir, read_text, sleep};
+use sys::{Errno, Instant, KillTarget, Signal, list_dir, read_text, sleep};
 use workloads::GROUPS;
 
 /// Time within which a killed process must end. Releasing the resources of a case takes milliseconds; a process that
@@ -22,7 +22,7 @@ pub(crate) fn kill_and_reap() -> Killed {
     let mut pause = Duration::from_micros(100);
     loop {
         // Repeated in each round, because kill(2) can miss a process that is being forked.
-        let _ = sys::kill(Target::Everyone, Signal::Kill);
+        let _ = sys::kill(KillTarget::Everyone, Signal::Kill);
         loop {
             match sys::wait_any() {
                 Ok(Some(_)) => {}

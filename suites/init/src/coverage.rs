@@ -2,15 +2,15 @@
 //! Sends the coverage counts of a kernel with CONFIG_GCOV_KERNEL to the host (Documentation/dev-tools/gcov.rst).
 
 use protocol::record::{FILE_PART, Record};
-use sys::{MountFlags, is_there, list_dir};
+use sys::{MountFlags, exists, list_dir};
 
 /// Mount point of debugfs (Documentation/filesystems/debugfs.rst).
 const DEBUG: &str = "/sys/kernel/debug";
 
 /// Sends every file of counts. A kernel without gcov has none.
 pub(crate) fn send(send: &mut dyn FnMut(Record)) {
-    let mounted = is_there(DEBUG)
-        && sys::mount("debugfs", DEBUG, "debugfs", MountFlags::default(), "").is_ok();
+    let mounted =
+        exists(DEBUG) && sys::mount("debugfs", DEBUG, "debugfs", MountFlags::default(), "").is_ok();
     if mounted {
         send_below(&format!("{DEBUG}/gcov"), send);
         let _ = sys::unmount(DEBUG);

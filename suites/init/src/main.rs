@@ -23,7 +23,7 @@ fn main() {
     std::panic::set_hook(Box::new(|info| {
         let _ = sys::print_line(&info.to_string());
     }));
-    if let Err(error) = sys::let_data_be_data() {
+    if let Err(error) = sys::disable_read_implies_exec() {
         let _ = sys::print_line(&format!("init: {error}"));
     }
     if sys::args()

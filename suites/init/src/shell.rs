@@ -3,7 +3,7 @@
 
 use protocol::plan::Plan;
 use protocol::record::Record;
-use sys::{Fd, Forked, OpenFlags, list_dir, print_line, read_text};
+use sys::{Fd, ForkResult, OpenFlags, list_dir, print_line, read_text};
 
 use crate::oracle::Oracle;
 use crate::run::run_case;
@@ -22,7 +22,7 @@ exit                  restart the machine, which ends QEMU";
 
 /// Runs the shell until the user leaves it.
 pub(crate) fn shell(plan: &Plan) -> Result<(), String> {
-    if sys::is_there(BUSYBOX) {
+    if sys::exists(BUSYBOX) {
         return busybox().map_err(|error| error.to_string());
     }
     print("This image has no busybox; `help` lists the commands.");
@@ -117,8 +117,8 @@ fn busybox() -> sys::Result<()> {
     let active = read_text("/sys/class/tty/console/active")?;
     let name = active.split_whitespace().last().unwrap_or("console");
     match sys::fork()? {
-        Forked::Parent(pid) => sys::wait(pid).map(drop),
-        Forked::Child => {
+        ForkResult::Parent(pid) => sys::wait(pid).map(drop),
+        ForkResult::Child => {
             let become_shell = || {
                 sys::new_session()?;
                 // The first terminal that a session leader opens becomes its controlling terminal.

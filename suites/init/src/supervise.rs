@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use protocol::plan::PlannedCase;
 use protocol::record::{ALIVE_EVERY_MS, Outcome, Record};
-use sys::{Ended, Fd, Forked, Instant, Pid};
+use sys::{ExitStatus, Fd, ForkResult, Instant, Pid};
 
 use crate::case;
 use crate::cleanup::describe_processes;
@@ -29,7 +29,7 @@ enum End {
     /// The process sent a report: one line of JSON.
     Reported(String),
     /// The process ended without a report.
-    ProcessEnded(Ended),
+    ProcessEnded(ExitStatus),
     /// The case missed its deadline.
     TimedOut,
     /// The process could not be started.
@@ -77,7 +77,7 @@ fn start(planned: &PlannedCase) -> sys::Result<Child> {
     let (output, output_in) = sys::pipe()?;
     let (report, report_in) = sys::pipe()?;
     match sys::fork()? {
-        Forked::Child => {
+        ForkResult::Child => {
             let become_case = || {
                 sys::new_session()?;
                 // Make the case the OOM killer's first choice.
@@ -90,7 +90,7 @@ fn start(planned: &PlannedCase) -> sys::Result<Child> {
             }
             sys::exit(127)
         }
-        Forked::Parent(pid) => {
+        ForkResult::Parent(pid) => {
             let plan = serde_json::to_string(planned).expect("a planned case is plain data");
             // `wait_for_end` notices a process that dies before it has read the plan.
             let _ = plan_in.write_all(plan.as_bytes());
@@ -153,7 +153,7 @@ fn wait_for_end(
 
 /// Reaps children that have ended until `pid` is among them, and returns how `pid` ended. Orphans of a case become
 /// children of PID 1.
-fn reap(pid: Pid) -> Option<Ended> {
+fn reap(pid: Pid) -> Option<ExitStatus> {
     while let Ok(Some((gone, ended))) = sys::wait_any() {
         if gone == pid {
             return Some(ended);
@@ -222,11 +222,11 @@ mod tests {
     #[test]
     fn a_missing_report_has_a_reason() {
         insta::assert_snapshot!(
-            reason(End::ProcessEnded(Ended::Code(0))),
+            reason(End::ProcessEnded(ExitStatus::Code(0))),
             @"the process of the case exited with status 0 and sent no report"
         );
         insta::assert_snapshot!(
-            reason(End::ProcessEnded(Ended::Signal(Signal::Segv))),
+            reason(End::ProcessEnded(ExitStatus::Signal(Signal::Segv))),
             @"the process of the case was killed by SIGSEGV and sent no report"
         );
         insta::assert_snapshot!(

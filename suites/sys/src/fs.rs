@@ -59,8 +59,8 @@ fn write_with(path: &str, flags: OpenFlags, bytes: &[u8]) -> Result<()> {
 }
 
 /// Returns true if `path` exists.
-pub fn is_there(path: &str) -> bool {
-    backend::is_there(path)
+pub fn exists(path: &str) -> bool {
+    backend::exists(path)
 }
 
 /// Returns the names in a directory, sorted and without `.` and `..`.

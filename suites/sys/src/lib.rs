@@ -36,17 +36,17 @@ use wasm as backend;
 pub use errno::{Errno, Error, Result};
 pub use file::{Fd, OpenFlags, Ready, pipe, poll, print_line};
 pub use fs::{
-    MountFlags, append_file, is_there, list_dir, make_char_device, make_dir, memfd, mount,
-    read_file, read_text, remove_dir, remove_file, unmount, write_file,
+    MountFlags, append_file, exists, list_dir, make_char_device, make_dir, memfd, mount, read_file,
+    read_text, remove_dir, remove_file, unmount, write_file,
 };
 pub use machine::{Uname, big_endian, page_size, restart, sync, uname};
 pub use memory::{
     Access, Advice, Fault, FutexWait, Mapping, OWNER_DIED, Prot, Sharing, WAITERS, Word, fence,
 };
-pub use peer::{Stopped, read_memory, write_memory};
+pub use peer::{Tracee, read_memory, write_memory};
 pub use process::{
-    Ended, Forked, Pid, Signal, Target, args, become_nobody, die_with_parent, exec, exit, fork,
-    kill, let_data_be_data, limit_locked_memory, name_process, new_session, own_pid, replace_stdio,
-    wait, wait_any, yield_now,
+    ExitStatus, ForkResult, KillTarget, Pid, Signal, args, die_with_parent,
+    disable_read_implies_exec, drop_privileges, exec, exit, fork, kill, limit_locked_memory,
+    name_process, new_session, own_pid, replace_stdio, wait, wait_any, yield_now,
 };
 pub use time::{Instant, sleep};

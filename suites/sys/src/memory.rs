@@ -16,7 +16,7 @@ mod transfer;
 use crate::backend::memory as backend;
 use crate::errno::{Context, Errno, Result};
 use crate::file::{Fd, pipe};
-use crate::process::{Ended, Forked, exit, fork, wait};
+use crate::process::{ExitStatus, ForkResult, exit, fork, wait};
 
 pub use advice::Advice;
 pub use futex::{FutexWait, OWNER_DIED, WAITERS};
@@ -103,7 +103,7 @@ impl Mapping {
         let (at, len) = (self.at, self.len);
         backend::map(at, len, Some(fd.number()), offset, prot, sharing)
             .map(|_| self)
-            .context(|| format!("map {len} bytes of descriptor {fd:?} over {at:#x}"))
+            .context(|| format!("map {len} bytes of descriptor {} at {at:#x}", fd.number()))
     }
 
     /// Splits the mapping at byte `at`, a multiple of the page size.
@@ -253,10 +253,10 @@ impl Mapping {
     ///
     /// # Errors
     /// Fails as fork(2) or waitpid(2).
-    pub fn touch(&self, offset: usize, access: Access) -> Result<Ended> {
+    pub fn touch(&self, offset: usize, access: Access) -> Result<ExitStatus> {
         match fork()? {
-            Forked::Parent(pid) => wait(pid),
-            Forked::Child => {
+            ForkResult::Parent(pid) => wait(pid),
+            ForkResult::Child => {
                 let byte: u8 = self.load(offset);
                 if access == Access::Store {
                     self.store(offset, byte);
@@ -342,10 +342,10 @@ mod tests {
         let beyond = Mapping::of(&fd, 0, page_size(), Prot::ReadWrite, Sharing::Shared).unwrap();
         assert_eq!(beyond.probe(0), Err(Fault));
         let end = beyond.touch(0, Access::Load).unwrap();
-        assert_eq!(end, Ended::Signal(Signal::Bus));
+        assert_eq!(end, ExitStatus::Signal(Signal::Bus));
         fd.resize(1).unwrap();
         assert_eq!(beyond.probe(0), Ok(0));
-        assert_eq!(beyond.touch(0, Access::Store).unwrap(), Ended::Code(0));
+        assert_eq!(beyond.touch(0, Access::Store).unwrap(), ExitStatus::Code(0));
     }
 
     #[test]

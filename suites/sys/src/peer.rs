@@ -37,16 +37,16 @@ fn require_all(
 
 /// Process stopped by ptrace(2). It continues when this value is dropped.
 #[derive(Debug)]
-pub struct Stopped(Pid);
+pub struct Tracee(Pid);
 
-impl Stopped {
+impl Tracee {
     /// Attaches to the process `pid` and stops it.
     ///
     /// # Errors
     /// Fails as ptrace(2) or waitpid(2), and with `ESRCH` if the process has ended.
-    pub fn attach(pid: Pid) -> Result<Stopped> {
+    pub fn attach(pid: Pid) -> Result<Tracee> {
         backend::attach(pid.0).context(|| format!("attach to process {pid}"))?;
-        Ok(Stopped(pid))
+        Ok(Tracee(pid))
     }
 
     /// Reads memory at the process's address `at`, one machine word at a time (`PTRACE_PEEKDATA`).
@@ -86,7 +86,7 @@ impl Stopped {
     }
 }
 
-impl Drop for Stopped {
+impl Drop for Tracee {
     fn drop(&mut self) {
         // Fails if the process has ended.
         let _ = backend::detach(self.0.0);
@@ -96,7 +96,9 @@ impl Drop for Stopped {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Ended, Forked, Mapping, Prot, Sharing, exit, fork, memfd, page_size, wait};
+    use crate::{
+        ExitStatus, ForkResult, Mapping, Prot, Sharing, exit, fork, memfd, page_size, wait,
+    };
 
     /// Starts a child that shares a page with this process and exits with status 0 once byte 16 of the page is 9.
     fn peer() -> (Pid, Mapping) {
@@ -105,8 +107,8 @@ mod tests {
         let map = Mapping::of(&file, 0, page_size(), prot, sharing).unwrap();
         map.copy_in(0, b"abcdefghijklmnop");
         match fork().unwrap() {
-            Forked::Parent(pid) => (pid, map),
-            Forked::Child => {
+            ForkResult::Parent(pid) => (pid, map),
+            ForkResult::Child => {
                 while map.load::<u8>(16) != 9 {
                     crate::yield_now();
                 }
@@ -124,19 +126,19 @@ mod tests {
         let beyond = map.address() + page_size() as u64 - 2;
         assert!(write_memory(pid, beyond, &[1; 1 << 16]).is_err());
         write_memory(pid, map.address() + 16, &[9]).unwrap();
-        assert_eq!(wait(pid).unwrap(), Ended::Code(0));
+        assert_eq!(wait(pid).unwrap(), ExitStatus::Code(0));
     }
 
     #[test]
     fn a_stopped_process_is_peeked_and_poked() {
         let (pid, map) = peer();
-        let stopped = Stopped::attach(pid).unwrap();
+        let stopped = Tracee::attach(pid).unwrap();
         let mut found = [0; 16];
         stopped.peek(map.address(), &mut found).unwrap();
         assert_eq!(&found, b"abcdefghijklmnop");
         assert_eq!(stopped.peek(0, &mut found).unwrap_err().errno, Errno::EIO);
         stopped.poke(map.address() + 16, &[9; 8]).unwrap();
         drop(stopped);
-        assert_eq!(wait(pid).unwrap(), Ended::Code(0));
+        assert_eq!(wait(pid).unwrap(), ExitStatus::Code(0));
     }
 }

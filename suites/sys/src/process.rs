@@ -58,25 +58,25 @@ impl fmt::Display for Signal {
 
 /// End of a process: an exit status or a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum ExitStatus {
     /// The process exited with this status.
     Code(i32),
     /// The process was killed by this signal.
     Signal(Signal),
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Ended::Code(code) => write!(f, "exited with status {code}"),
-            Ended::Signal(signal) => write!(f, "was killed by {signal}"),
+            ExitStatus::Code(code) => write!(f, "exited with status {code}"),
+            ExitStatus::Signal(signal) => write!(f, "was killed by {signal}"),
         }
     }
 }
 
 /// Result of [`fork`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forked {
+pub enum ForkResult {
     /// This is the child process.
     Child,
     /// This is the parent process. Holds the ID of the child.
@@ -85,7 +85,7 @@ pub enum Forked {
 
 /// Recipient of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum KillTarget {
     /// One process.
     Process(Pid),
     /// Every process except this one and PID 1.
@@ -106,10 +106,10 @@ pub fn own_pid() -> Pid {
 ///
 /// # Errors
 /// Fails as fork(2).
-pub fn fork() -> Result<Forked> {
+pub fn fork() -> Result<ForkResult> {
     match backend::fork().context(|| "fork".into())? {
-        0 => Ok(Forked::Child),
-        pid => Ok(Forked::Parent(Pid(pid))),
+        0 => Ok(ForkResult::Child),
+        pid => Ok(ForkResult::Parent(Pid(pid))),
     }
 }
 
@@ -130,7 +130,7 @@ pub fn exit(code: i32) -> ! {
 ///
 /// # Errors
 /// Fails as waitpid(2).
-pub fn wait(pid: Pid) -> Result<Ended> {
+pub fn wait(pid: Pid) -> Result<ExitStatus> {
     backend::wait(pid.0, true)
         .map(|ended| ended.expect("a blocking wait returns a process").1)
         .context(|| format!("wait for process {pid}"))
@@ -140,7 +140,7 @@ pub fn wait(pid: Pid) -> Result<Ended> {
 ///
 /// # Errors
 /// Fails as waitpid(2): with `ECHILD` if there are no children.
-pub fn wait_any() -> Result<Option<(Pid, Ended)>> {
+pub fn wait_any() -> Result<Option<(Pid, ExitStatus)>> {
     let ended = backend::wait(-1, false).context(|| "wait for any child".into())?;
     Ok(ended.map(|(pid, ended)| (Pid(pid), ended)))
 }
@@ -149,14 +149,17 @@ pub fn wait_any() -> Result<Option<(Pid, Ended)>> {
 ///
 /// # Errors
 /// Fails as kill(2), except that a signal to everyone succeeds even if there is no other process.
-pub fn kill(target: Target, signal: Signal) -> Result<()> {
+pub fn kill(target: KillTarget, signal: Signal) -> Result<()> {
     let pid = match target {
-        Target::Process(Pid(pid)) => pid,
-        Target::Everyone => -1,
+        KillTarget::Process(Pid(pid)) => pid,
+        KillTarget::Everyone => -1,
     };
     match backend::kill(pid, signal) {
-        Err(Errno::ESRCH) if target == Target::Everyone => Ok(()),
-        other => other.context(|| format!("send {signal} to {target:?}")),
+        Err(Errno::ESRCH) if target == KillTarget::Everyone => Ok(()),
+        other => other.context(|| match target {
+            KillTarget::Process(pid) => format!("send {signal} to process {pid}"),
+            KillTarget::Everyone => format!("send {signal} to all processes"),
+        }),
     }
 }
 
@@ -196,8 +199,8 @@ pub fn replace_stdio(fds: &[&Fd]) -> Result<()> {
 ///
 /// # Errors
 /// Fails as setgroups(2), setresgid(2) or setresuid(2).
-pub fn become_nobody() -> Result<()> {
-    backend::become_nobody(65534).context(|| "switch to user 65534".into())
+pub fn drop_privileges() -> Result<()> {
+    backend::drop_privileges(65534).context(|| "switch to user 65534".into())
 }
 
 /// Limits the locked memory of this process to `bytes`: sets RLIMIT_MEMLOCK and drops CAP_IPC_LOCK, which overrides the
@@ -214,9 +217,9 @@ pub fn limit_locked_memory(bytes: u64) -> Result<()> {
 ///
 /// # Errors
 /// Fails as personality(2).
-pub fn let_data_be_data() -> Result<()> {
+pub fn disable_read_implies_exec() -> Result<()> {
     #[cfg(target_arch = "arm")]
-    backend::let_data_be_data().context(|| "clear READ_IMPLIES_EXEC".into())?;
+    backend::disable_read_implies_exec().context(|| "clear READ_IMPLIES_EXEC".into())?;
     Ok(())
 }
 
@@ -232,14 +235,14 @@ mod tests {
     #[test]
     fn wait_returns_the_exit_status_or_the_signal() {
         let end_of = |body: fn()| match fork().unwrap() {
-            Forked::Child => {
+            ForkResult::Child => {
                 body();
                 exit(7)
             }
-            Forked::Parent(pid) => wait(pid).unwrap(),
+            ForkResult::Parent(pid) => wait(pid).unwrap(),
         };
-        assert_eq!(end_of(|| ()), Ended::Code(7));
-        let killed = end_of(|| kill(Target::Process(own_pid()), Signal::Kill).unwrap());
-        assert_eq!(killed, Ended::Signal(Signal::Kill));
+        assert_eq!(end_of(|| ()), ExitStatus::Code(7));
+        let killed = end_of(|| kill(KillTarget::Process(own_pid()), Signal::Kill).unwrap());
+        assert_eq!(killed, ExitStatus::Signal(Signal::Kill));
     }
 }

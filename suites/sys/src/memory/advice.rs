@@ -81,7 +81,7 @@ impl Mapping {
 mod tests {
     use super::*;
     use crate::memory::{Access, Prot, Sharing};
-    use crate::{Ended, Errno, Signal, memfd, page_size};
+    use crate::{Errno, ExitStatus, Signal, memfd, page_size};
 
     #[test]
     fn shared_memory_takes_advice() {
@@ -92,10 +92,10 @@ mod tests {
         assert_eq!(map.load::<u32>(0), 5);
         assert_eq!(map.advise(Advice::Free).unwrap_err().errno, Errno::EINVAL);
         map.advise(Advice::DontFork).unwrap();
-        let gone = Ended::Signal(Signal::Segv);
+        let gone = ExitStatus::Signal(Signal::Segv);
         assert_eq!(map.touch(0, Access::Load).unwrap(), gone);
         map.advise(Advice::DoFork).unwrap();
-        assert_eq!(map.touch(0, Access::Load).unwrap(), Ended::Code(0));
+        assert_eq!(map.touch(0, Access::Load).unwrap(), ExitStatus::Code(0));
         map.lock().unwrap();
         map.unlock().unwrap();
         map.sync(true).unwrap();

@@ -62,7 +62,7 @@ impl Mapping {
     ///
     /// # Errors
     /// Fails as set_robust_list(2).
-    pub fn own_robustly(&self, offset: usize) -> Result<()> {
+    pub fn own_robust_futex(&self, offset: usize) -> Result<()> {
         self.check(offset, TO_FUTEX + 4);
         assert!(
             offset % 8 == 0,
@@ -82,7 +82,7 @@ impl Mapping {
     ///
     /// # Errors
     /// Fails as futex(2).
-    pub fn futex_sleepers(&self, offset: usize, max: u32) -> Result<u32> {
+    pub fn count_futex_waiters(&self, offset: usize, max: u32) -> Result<u32> {
         let at = self.place::<u32>(offset);
         // SAFETY: bounds and alignment are checked; only the kernel accesses the word.
         unsafe { backend::futex_requeue(at, at, max) }
@@ -94,7 +94,7 @@ impl Mapping {
 mod tests {
     use super::*;
     use crate::memory::{Prot, Sharing};
-    use crate::{Ended, Forked, exit, fork, memfd, page_size, wait};
+    use crate::{ExitStatus, ForkResult, exit, fork, memfd, page_size, wait};
 
     fn shared_page() -> Mapping {
         let file = memfd("futex", page_size() as u64).unwrap();
@@ -105,14 +105,14 @@ mod tests {
     #[test]
     fn a_futex_wakes_the_other_process() {
         let map = shared_page();
-        let Forked::Parent(child) = fork().unwrap() else {
+        let ForkResult::Parent(child) = fork().unwrap() else {
             let woken = map.futex_wait(0, 0, Duration::from_secs(10)).unwrap();
             exit(i32::from(woken == FutexWait::TimedOut))
         };
         while map.futex_wake(0, 1).unwrap() == 0 {
             crate::yield_now();
         }
-        assert_eq!(wait(child).unwrap(), Ended::Code(0));
+        assert_eq!(wait(child).unwrap(), ExitStatus::Code(0));
         let wait = |expected| map.futex_wait(0, expected, Duration::ZERO);
         assert_eq!(wait(1), Ok(FutexWait::Changed));
         assert_eq!(wait(0), Ok(FutexWait::TimedOut));
@@ -123,14 +123,14 @@ mod tests {
         let entry = 64;
         let lock = entry + TO_FUTEX;
         let map = shared_page();
-        let Forked::Parent(owner) = fork().unwrap() else {
-            map.own_robustly(entry).unwrap();
-            while map.futex_sleepers(lock, 2).unwrap() == 0 {
+        let ForkResult::Parent(owner) = fork().unwrap() else {
+            map.own_robust_futex(entry).unwrap();
+            while map.count_futex_waiters(lock, 2).unwrap() == 0 {
                 crate::yield_now();
             }
-            exit(i32::from(map.futex_sleepers(lock, 2).unwrap() != 1))
+            exit(i32::from(map.count_futex_waiters(lock, 2).unwrap() != 1))
         };
-        let Forked::Parent(waiter) = fork().unwrap() else {
+        let ForkResult::Parent(waiter) = fork().unwrap() else {
             let owned = owner.0 as u32 | WAITERS;
             while map.load::<u32>(lock) != owned {
                 crate::yield_now();
@@ -138,8 +138,8 @@ mod tests {
             let end = map.futex_wait(lock, owned, Duration::from_secs(10));
             exit(i32::from(end.unwrap() == FutexWait::TimedOut))
         };
-        assert_eq!(wait(owner).unwrap(), Ended::Code(0));
-        assert_eq!(wait(waiter).unwrap(), Ended::Code(0));
+        assert_eq!(wait(owner).unwrap(), ExitStatus::Code(0));
+        assert_eq!(wait(waiter).unwrap(), ExitStatus::Code(0));
         assert_eq!(map.load::<u32>(lock), OWNER_DIED | WAITERS);
     }
 }

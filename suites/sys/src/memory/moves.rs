@@ -12,7 +12,7 @@ impl Mapping {
     ///
     /// # Errors
     /// Fails as mmap(2).
-    pub fn room_at(len: usize, residue: u64, period: u64) -> Result<Mapping> {
+    pub fn reserve_at(len: usize, residue: u64, period: u64) -> Result<Mapping> {
         let reserved = Mapping::anonymous(len + period as usize, Prot::None)?;
         let skipped = residue.wrapping_sub(reserved.at) % period;
         let (_, rest) = reserved.split(skipped as usize);
@@ -44,15 +44,15 @@ impl Mapping {
     ///
     /// # Errors
     /// Fails as mremap(2).
-    pub fn leave(&self) -> Result<Mapping> {
+    pub fn remap_dontunmap(&self) -> Result<Mapping> {
         // SAFETY: the range is this mapping's own, and the new one uses free address space.
-        unsafe { backend::remap_leaving(self.at, self.len) }
+        unsafe { backend::remap_dontunmap(self.at, self.len) }
             .map(|at| Mapping { at, len: self.len })
             .context(|| format!("move {} bytes out of {:#x}", self.len, self.at))
     }
 
     /// Maps `len` bytes of `fd` from byte `offset`, at an address that is `residue` modulo `period` (see
-    /// [`Mapping::room_at`]).
+    /// [`Mapping::reserve_at`]).
     ///
     /// # Errors
     /// Fails as mmap(2).
@@ -64,7 +64,7 @@ impl Mapping {
         sharing: Sharing,
         (residue, period): (u64, u64),
     ) -> Result<Mapping> {
-        Mapping::room_at(len, residue, period)?.replace(fd, offset, prot, sharing)
+        Mapping::reserve_at(len, residue, period)?.replace(fd, offset, prot, sharing)
     }
 }
 
@@ -83,11 +83,11 @@ mod tests {
         let mut map = Mapping::of_at(&file, 0, 3 * page, prot, sharing, at).unwrap();
         assert_eq!(map.address() % period, 3 * page64);
         map.store::<u64>(page, 7);
-        let place = Mapping::room_at(4 * page, page64, period).unwrap();
+        let place = Mapping::reserve_at(4 * page, page64, period).unwrap();
         map.move_to(place, 2 * page).unwrap();
         assert_eq!((map.address() % period, map.len()), (page64, 2 * page));
         assert_eq!(map.load::<u64>(page), 7);
-        let moved = map.leave().unwrap();
+        let moved = map.remap_dontunmap().unwrap();
         assert_eq!(moved.load::<u64>(page), 7);
         assert_eq!(map.load::<u64>(page), 7);
     }

@@ -21,7 +21,7 @@ impl Mapping {
             }
         };
         require_all(done, len)
-            .context(|| format!("write {len} bytes of a mapping to {fd:?} at {to:?}"))
+            .context(|| format!("write {len} bytes of a mapping to {}", place(fd, to)))
     }
 
     /// Reads `len` bytes of `fd`, from byte `from` or from the file position, to byte `offset` of the mapping.
@@ -39,7 +39,14 @@ impl Mapping {
             }
         };
         require_all(done, len)
-            .context(|| format!("read {len} bytes of {fd:?} at {from:?} to a mapping"))
+            .context(|| format!("read {len} bytes of {} to a mapping", place(fd, from)))
+    }
+}
+
+fn place(fd: &Fd, offset: Option<u64>) -> String {
+    match offset {
+        None => format!("descriptor {}", fd.number()),
+        Some(offset) => format!("descriptor {} at {offset:#x}", fd.number()),
     }
 }
 

@@ -4,7 +4,7 @@
 use super::{SysResult, c_string, check, errno_of};
 use crate::fs::MountFlags;
 
-pub(crate) fn is_there(path: &str) -> bool {
+pub(crate) fn exists(path: &str) -> bool {
     std::fs::symlink_metadata(path).is_ok()
 }
 

@@ -174,7 +174,7 @@ pub(crate) unsafe fn remap_to(at: u64, old: usize, new: usize, to: u64) -> SysRe
 
 /// # Safety
 /// The range must be a mapping of the caller's, without references into it.
-pub(crate) unsafe fn remap_leaving(at: u64, len: usize) -> SysResult<u64> {
+pub(crate) unsafe fn remap_dontunmap(at: u64, len: usize) -> SysResult<u64> {
     let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
     let anywhere = std::ptr::null_mut::<libc::c_void>();
     // SAFETY: promised by the caller.

@@ -3,7 +3,7 @@
 
 use super::{SysResult, c_string, check, last_errno, retry_interrupted};
 use crate::errno::Errno;
-use crate::process::{Ended, Signal};
+use crate::process::{ExitStatus, Signal};
 
 pub(crate) fn args() -> Vec<String> {
     std::env::args_os()
@@ -40,15 +40,15 @@ pub(crate) fn exit(code: i32) -> ! {
 }
 
 /// Waits for `pid`, or for any child if `pid` is -1. Returns `None` if `block` is false and none has ended.
-pub(crate) fn wait(pid: i32, block: bool) -> SysResult<Option<(i32, Ended)>> {
+pub(crate) fn wait(pid: i32, block: bool) -> SysResult<Option<(i32, ExitStatus)>> {
     let mut status = 0;
     let flags = if block { 0 } else { libc::WNOHANG };
     // SAFETY: `status` outlives the call.
     let ended = retry_interrupted(|| unsafe { libc::waitpid(pid, &mut status, flags) as isize })?;
     let how = if libc::WIFSIGNALED(status) {
-        Ended::Signal(Signal::of_number(libc::WTERMSIG(status)))
+        ExitStatus::Signal(Signal::of_number(libc::WTERMSIG(status)))
     } else {
-        Ended::Code(libc::WEXITSTATUS(status))
+        ExitStatus::Code(libc::WEXITSTATUS(status))
     };
     Ok((ended != 0).then_some((ended as i32, how)))
 }
@@ -89,7 +89,7 @@ pub(crate) fn replace_stdio(fds: &[i32]) -> SysResult<()> {
     Ok(())
 }
 
-pub(crate) fn become_nobody(id: u32) -> SysResult<()> {
+pub(crate) fn drop_privileges(id: u32) -> SysResult<()> {
     // SAFETY: the list of groups is empty, so the null pointer is not read.
     check(unsafe { libc::setgroups(0, std::ptr::null()) })?;
     // SAFETY: no memory is passed.
@@ -147,7 +147,7 @@ pub(crate) fn limit_locked_memory(bytes: u64) -> SysResult<()> {
 }
 
 #[cfg(target_arch = "arm")]
-pub(crate) fn let_data_be_data() -> SysResult<()> {
+pub(crate) fn disable_read_implies_exec() -> SysResult<()> {
     // All ones: return the current value without changing it.
     // SAFETY: no memory is passed.
     let now = check(unsafe { libc::personality(0xffff_ffff) })?;

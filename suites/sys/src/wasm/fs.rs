@@ -5,9 +5,9 @@ use super::{SysResult, c_string, check, imports, read_strings};
 use crate::errno::Errno;
 use crate::fs::MountFlags;
 
-pub(crate) fn is_there(path: &str) -> bool {
+pub(crate) fn exists(path: &str) -> bool {
     // SAFETY: `path` ends in a NUL and outlives the call.
-    c_string(path).is_ok_and(|path| unsafe { imports::is_there(path.as_ptr()) } != 0)
+    c_string(path).is_ok_and(|path| unsafe { imports::exists(path.as_ptr()) } != 0)
 }
 
 pub(crate) fn list_dir(path: &str) -> SysResult<Vec<String>> {

@@ -27,7 +27,7 @@ unsafe extern "C" {
     /// Copies `fd` to the descriptor `place`.
     pub(super) safe fn dup2(fd: i32, place: i32) -> i64;
 
-    pub(super) fn is_there(path: *const c_char) -> i32;
+    pub(super) fn exists(path: *const c_char) -> i32;
     pub(super) fn list_dir(path: *const c_char, into: *mut u8, room: usize) -> i64;
     pub(super) fn mkdir(path: *const c_char, mode: u32) -> i64;
     pub(super) fn unlink(path: *const c_char) -> i64;
@@ -74,7 +74,7 @@ unsafe extern "C" {
     pub(super) fn futex_wait(at: u64, expected: u32, nanos: u64) -> i64;
     pub(super) fn futex_wake(at: u64, count: u32) -> i64;
     pub(super) fn remap_to(at: u64, old: usize, new: usize, to: u64) -> i64;
-    pub(super) fn remap_leaving(at: u64, len: usize) -> i64;
+    pub(super) fn remap_dontunmap(at: u64, len: usize) -> i64;
     pub(super) fn advise(at: u64, len: usize, advice: i32) -> i64;
     pub(super) fn mlock(at: u64, len: usize) -> i64;
     pub(super) fn munlock(at: u64, len: usize) -> i64;

@@ -162,9 +162,9 @@ pub(crate) unsafe fn remap_to(at: u64, old: usize, new: usize, to: u64) -> SysRe
 
 /// # Safety
 /// The range must be a mapping of the caller's, without references into it.
-pub(crate) unsafe fn remap_leaving(at: u64, len: usize) -> SysResult<u64> {
+pub(crate) unsafe fn remap_dontunmap(at: u64, len: usize) -> SysResult<u64> {
     // SAFETY: promised by the caller.
-    check(unsafe { imports::remap_leaving(at, len) }).map(|at| at as u64)
+    check(unsafe { imports::remap_dontunmap(at, len) }).map(|at| at as u64)
 }
 
 /// # Safety

@@ -2,7 +2,7 @@
 //! Processes.
 
 use super::{SysResult, c_string, check, imports, read_strings};
-use crate::process::{Ended, Signal};
+use crate::process::{ExitStatus, Signal};
 
 /// Bit that marks a signal number in the result of [`imports::wait`].
 const BY_SIGNAL: i32 = 1 << 8;
@@ -35,12 +35,12 @@ pub(crate) fn exit(code: i32) -> ! {
 }
 
 /// Waits for `pid`, or for any child if `pid` is -1. Returns `None` if `block` is false and none has ended.
-pub(crate) fn wait(pid: i32, block: bool) -> SysResult<Option<(i32, Ended)>> {
+pub(crate) fn wait(pid: i32, block: bool) -> SysResult<Option<(i32, ExitStatus)>> {
     let ended = check(imports::wait(pid, block.into()))?;
     let (pid, how) = ((ended >> 32) as i32, ended as i32);
     let how = match how & BY_SIGNAL {
-        0 => Ended::Code(how),
-        _ => Ended::Signal(Signal::of_number(how & !BY_SIGNAL)),
+        0 => ExitStatus::Code(how),
+        _ => ExitStatus::Signal(Signal::of_number(how & !BY_SIGNAL)),
     };
     Ok((pid != 0).then_some((pid, how)))
 }
@@ -76,7 +76,7 @@ pub(crate) fn replace_stdio(fds: &[i32]) -> SysResult<()> {
     Ok(())
 }
 
-pub(crate) fn become_nobody(id: u32) -> SysResult<()> {
+pub(crate) fn drop_privileges(id: u32) -> SysResult<()> {
     check(imports::become_user(id)).map(drop)
 }
 

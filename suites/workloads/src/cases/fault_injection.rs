@@ -7,7 +7,7 @@
 pub(crate) mod connect;
 
 use server::Behaviour;
-use sys::{Advice, Errno, MountFlags, Prot, is_there, page_size, write_file};
+use sys::{Advice, Errno, MountFlags, Prot, exists, page_size, write_file};
 
 use crate::stage::command::{
     Answer, Command, Map, MappingCommand, MemoryCommand, PageBytes, ServerCommand,
@@ -34,7 +34,7 @@ const SETTINGS: &str = "/run/dmmap/debug";
 
 /// Has allocations of every kind fail, and quietly.
 fn prepare() -> Result<(), Failure> {
-    expect_that(is_there(FAIL_NTH), || {
+    expect_that(exists(FAIL_NTH), || {
         "the kernel injects no faults: use --flavour debug or gcov".into()
     })?;
     sys::make_dir(SETTINGS)?;

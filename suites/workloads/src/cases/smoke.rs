@@ -23,7 +23,7 @@ const MAP_SHARED: u32 = 1;
 /// The kernel is up and has the feature.
 fn boot(_: &mut Case) -> Result<(), Failure> {
     for path in ["/dev/fuse", "/dev/cuse"] {
-        expect_that(sys::is_there(path), || format!("{path} is missing"))?;
+        expect_that(sys::exists(path), || format!("{path} is missing"))?;
     }
     expect(PAGES_TOTAL, counters::read(PAGES_TOTAL)?, 0)?;
     let limit = counters::read(LIMIT_PER_CONNECTION)?;

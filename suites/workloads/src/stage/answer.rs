@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use server::Seen;
-use sys::{Ended, Errno, Signal};
+use sys::{Errno, ExitStatus, Signal};
 
 use crate::stage::command::Map;
 
@@ -131,12 +131,12 @@ pub enum Touched {
     Otherwise,
 }
 
-impl From<Ended> for Touched {
-    fn from(ended: Ended) -> Touched {
+impl From<ExitStatus> for Touched {
+    fn from(ended: ExitStatus) -> Touched {
         match ended {
-            Ended::Code(0) => Touched::Well,
-            Ended::Signal(Signal::Bus) => Touched::Bus,
-            Ended::Signal(Signal::Segv) => Touched::Segv,
+            ExitStatus::Code(0) => Touched::Well,
+            ExitStatus::Signal(Signal::Bus) => Touched::Bus,
+            ExitStatus::Signal(Signal::Segv) => Touched::Segv,
             _ => Touched::Otherwise,
         }
     }

@@ -4,7 +4,10 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use sys::{Ended, Errno, Fd, Forked, Instant, Mapping, OpenFlags, Prot, Sharing, Signal, Target};
+use sys::{
+    Errno, ExitStatus, Fd, ForkResult, Instant, KillTarget, Mapping, OpenFlags, Prot, Sharing,
+    Signal,
+};
 
 use crate::stage::command::{Answer, ClientCommand, Command, Direction, Transfer};
 use crate::stage::failing::failing;
@@ -242,16 +245,16 @@ fn map_and_touch(file: &Fd, offset: u64, pages: usize, time: u32) -> Result<Mapp
 
 /// Has a child do so and kill itself with everything mapped.
 fn touch_and_die(file: &Fd, offset: u64, pages: usize, time: u32) -> Result<(), Answer> {
-    let Forked::Parent(child) = sys::fork()? else {
+    let ForkResult::Parent(child) = sys::fork()? else {
         if let Err(answer) = map_and_touch(file, offset, pages, time) {
             let _ = sys::print_line(&answer.describe());
             sys::exit(1);
         }
-        let _ = sys::kill(Target::Process(sys::own_pid()), Signal::Kill);
+        let _ = sys::kill(KillTarget::Process(sys::own_pid()), Signal::Kill);
         sys::exit(2)
     };
     match sys::wait(child)? {
-        Ended::Signal(Signal::Kill) => Ok(()),
+        ExitStatus::Signal(Signal::Kill) => Ok(()),
         other => Err(Answer::Failed(format!("cycle {time}: a child {other}"))),
     }
 }

@@ -61,9 +61,9 @@ pub(crate) fn obey(mapping: &mut Mapping, command: MappingCommand) -> Answer {
             residue,
             period,
         } => Answer::done(
-            Mapping::room_at(len, residue, period).and_then(|room| mapping.move_to(room, len)),
+            Mapping::reserve_at(len, residue, period).and_then(|room| mapping.move_to(room, len)),
         ),
-        MappingCommand::Leave => Answer::done(mapping.leave().map(drop)),
+        MappingCommand::Leave => Answer::done(mapping.remap_dontunmap().map(drop)),
         MappingCommand::Protect(prot) => Answer::done(mapping.protect(prot)),
         MappingCommand::Advise(advice) => Answer::done(mapping.advise(advice)),
         MappingCommand::Lock => Answer::done(mapping.lock()),
@@ -84,7 +84,7 @@ pub(crate) fn obey(mapping: &mut Mapping, command: MappingCommand) -> Answer {
             let expected = pattern::bytes(seed, at, len);
             Answer::compared(pattern::difference(at, &found, &expected))
         }),
-        MappingCommand::OwnRobustly { at } => Answer::done(mapping.own_robustly(at)),
+        MappingCommand::OwnRobustly { at } => Answer::done(mapping.own_robust_futex(at)),
         MappingCommand::AwaitSleeper { at } => await_sleeper(mapping, at),
         MappingCommand::AwaitWake { at, expected } => await_wake(mapping, at, expected),
         MappingCommand::Unmap | MappingCommand::Punch { .. } | MappingCommand::Cut { .. } => {
@@ -145,7 +145,7 @@ fn write(mapping: &Mapping, into: Other, at: usize, len: usize) -> sys::Result<V
 fn await_sleeper(mapping: &Mapping, at: usize) -> Answer {
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
-        match mapping.futex_sleepers(at, 1) {
+        match mapping.count_futex_waiters(at, 1) {
             Ok(0) => sys::yield_now(),
             Ok(_) => return Answer::Done,
             Err(error) => return error.into(),

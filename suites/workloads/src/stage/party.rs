@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sys::{Ended, Errno, Fd, Forked, OpenFlags, Pid, Signal, Target};
+use sys::{Errno, ExitStatus, Fd, ForkResult, KillTarget, OpenFlags, Pid, Signal};
 
 use crate::stage::command::{Answer, Command, Map};
 use crate::stage::failure::Failure;
@@ -126,7 +126,7 @@ impl<Own: Serialize> Party<Own> {
     pub(crate) fn quit(&mut self) -> Result<(), Failure> {
         self.tell(&Command::Quit)?;
         match self.link.reap()? {
-            None | Some(Ended::Code(0)) => Ok(()),
+            None | Some(ExitStatus::Code(0)) => Ok(()),
             Some(ended) => Err(self.link.failed(ended)),
         }
     }
@@ -216,9 +216,9 @@ impl Link {
 
     /// Kills the process, and waits until it is gone.
     pub(crate) fn kill(&mut self) -> Result<(), Failure> {
-        sys::kill(Target::Process(self.pid), Signal::Kill)?;
+        sys::kill(KillTarget::Process(self.pid), Signal::Kill)?;
         match self.reap()? {
-            None | Some(Ended::Signal(Signal::Kill)) => Ok(()),
+            None | Some(ExitStatus::Signal(Signal::Kill)) => Ok(()),
             Some(ended) => Err(Failure::new(format!(
                 "{} should have been killed but {ended}",
                 self.name
@@ -228,7 +228,7 @@ impl Link {
 
     /// Waits until the process is gone, and returns its exit status if it is a child of this one. The end of any other
     /// process shows in the end of its pipe: memory goes before descriptors do (kernel/exit.c, do_exit()).
-    fn reap(&mut self) -> Result<Option<Ended>, Failure> {
+    fn reap(&mut self) -> Result<Option<ExitStatus>, Failure> {
         let ended = match self.child {
             true => Some(sys::wait(self.pid)?),
             false => {
@@ -253,7 +253,7 @@ impl Link {
     }
 
     /// Failure with the exit status of the process, and the reason if it left one.
-    fn failed(&mut self, ended: Ended) -> Failure {
+    fn failed(&mut self, ended: ExitStatus) -> Failure {
         let why = match self.from.next() {
             Ok(Some(line)) => serde_json::from_str::<Answer>(&line).ok(),
             _ => None,
@@ -288,7 +288,7 @@ pub(crate) fn fork_with_pipes<Own>(
     let (commands_out, commands_in) = sys::pipe()?;
     let (answers_out, answers_in) = sys::pipe()?;
     match sys::fork()? {
-        Forked::Child => {
+        ForkResult::Child => {
             drop((commands_in, answers_out));
             sys::name_process(name);
             body(Control {
@@ -298,7 +298,7 @@ pub(crate) fn fork_with_pipes<Own>(
             });
             sys::exit(0)
         }
-        Forked::Parent(pid) => Ok((pid, commands_in, answers_out)),
+        ForkResult::Parent(pid) => Ok((pid, commands_in, answers_out)),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sys::{Errno, Instant, Prot, Sharing, Signal, Target, page_size};
+use sys::{Errno, Instant, KillTarget, Prot, Sharing, Signal, page_size};
 
 use crate::stage::command::{
     Answer, Area, Map, MapRequest, MappingCommand, MemoryCommand, Place, Touched,
@@ -327,7 +327,7 @@ pub(crate) trait Process {
 
     /// Sends a signal to the process.
     fn signal(&self, signal: Signal) -> Result<(), Failure> {
-        Ok(sys::kill(Target::Process(self.link().pid), signal)?)
+        Ok(sys::kill(KillTarget::Process(self.link().pid), signal)?)
     }
 
     /// Waits until the process has stopped, by SIGSTOP.

@@ -294,7 +294,7 @@ fn exchange(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sys::{Ended, Forked, Prot, Sharing, exit, fork, memfd, page_size, wait};
+    use sys::{ExitStatus, ForkResult, Prot, Sharing, exit, fork, memfd, page_size, wait};
 
     fn memory() -> Mapping {
         let len = 4 * page_size();
@@ -307,12 +307,12 @@ mod tests {
         let pids: Vec<_> = roles
             .iter()
             .map(|role| match fork().unwrap() {
-                Forked::Parent(pid) => pid,
-                Forked::Child => exit(i32::from(play(role, memory).is_err())),
+                ForkResult::Parent(pid) => pid,
+                ForkResult::Child => exit(i32::from(play(role, memory).is_err())),
             })
             .collect();
         let ends: Vec<_> = pids.into_iter().map(|pid| wait(pid).unwrap()).collect();
-        ends.iter().all(|end| *end == Ended::Code(0))
+        ends.iter().all(|end| *end == ExitStatus::Code(0))
     }
 
     fn players(wait: Wait) -> [Role; 2] {

@@ -89,7 +89,7 @@ impl Server {
             Device::Fuse => format!("/run/dmmap/{name}"),
             Device::Cuse => name.to_owned(),
         };
-        if device == Device::Fuse && !sys::is_there(&place) {
+        if device == Device::Fuse && !sys::exists(&place) {
             sys::make_dir(&place)?;
         }
         let mut party = Party::fork("server", |control| {

@@ -166,7 +166,7 @@ fn obey_own(session: &mut Session, command: ServerCommand) -> Result<Answer, Ser
             session.close();
             Ok(Answer::Done)
         }
-        ServerCommand::BecomeNobody => Ok(Answer::done(sys::become_nobody())),
+        ServerCommand::BecomeNobody => Ok(Answer::done(sys::drop_privileges())),
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The pages as the kernel reaches them: as buffers of read and write, and through the memory of another process.
 
-use sys::{Errno, Pid, Stopped, page_size, read_memory, write_memory};
+use sys::{Errno, Pid, Tracee, page_size, read_memory, write_memory};
 
 use super::{Pair, expect_pattern};
 use crate::stage::command::{MappingCommand, Other};
@@ -156,7 +156,7 @@ fn ptrace(case: &mut Case) -> Result<(), Failure> {
         let seed = 10 * round as u64;
         let place = start + at as u64;
         let mut found = vec![0; len];
-        let stopped = Stopped::attach(pid)?;
+        let stopped = Tracee::attach(pid)?;
         stopped.poke(place, &pattern::bytes(seed, at, len))?;
         pair.server.verify(here, at, len, seed)?;
         pair.server.fill(here, at, len, seed + 1)?;
