@@ -24,7 +24,7 @@ pub(crate) struct Flavour {
     /// Directory of the kernel source, relative to its root, that is compiled for coverage. The run ends with a report
     /// of the lines that the patch queue changed there. Needs `CONFIG_GCOV_KERNEL`.
     #[serde(default)]
-    pub count: Option<String>,
+    pub coverage: Option<String>,
 }
 
 /// Reads all flavours in `dir`, sorted by name.

@@ -166,7 +166,7 @@ fn fallback(chosen: &Chosen, wish: Accel, came_up: bool, end: &BootEnd) -> Optio
 
 /// Says which lines ran, where the kernel has counted them.
 fn tell_coverage(job: &Job, target: &Target, built: &Built, ledger: &Ledger) -> Result<()> {
-    let counted = job.flavour.count.as_deref();
+    let counted = job.flavour.coverage.as_deref();
     let Some(dir) = counted.filter(|_| !interrupt::requested()) else {
         return Ok(());
     };
@@ -236,7 +236,7 @@ impl Job {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Built> {
         let source = match &self.source {
-            KernelFrom::Image(image) => return Built::elsewhere(image, &target.kernel),
+            KernelFrom::Image(image) => return Built::from_image(image, &target.kernel),
             KernelFrom::Source(source) => source.clone(),
         };
         let request = kernel::Request {
@@ -244,7 +244,7 @@ impl Job {
             cache: &self.cache,
             target,
             flavour: &self.flavour.name,
-            count: self.flavour.count.as_deref(),
+            coverage: self.flavour.coverage.as_deref(),
             source,
             queue: self.queue,
             patches: &self.patches,

@@ -54,7 +54,7 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     };
     if args.dry_run {
         let dir = tree.checkout.join("target/lab/latest").join(&target.name);
-        let (image, dtb) = kernel::planned(&paths::cache()?, &target.kernel);
+        let (image, dtb) = kernel::planned_paths(&paths::cache()?, &target.kernel);
         let (paste, _) = command(&dir, args.accel.planned(), &image, dtb.as_deref());
         print!("{paste}");
         return Ok(0);

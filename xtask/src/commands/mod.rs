@@ -108,7 +108,7 @@ pub(crate) fn job(
         run_dir,
         source: match (&machine.kernel_image, &machine.kernel_src) {
             (Some(image), _) => KernelFrom::Image(image.clone()),
-            (None, Some(path)) => KernelFrom::Source(Source::Own(path.clone())),
+            (None, Some(path)) => KernelFrom::Source(Source::Path(path.clone())),
             (None, None) => KernelFrom::Source(Source::Debian),
         },
         queue: !machine.no_queue,

@@ -22,7 +22,7 @@ pub(super) fn run(args: &Queue) -> Result<u8> {
 
 fn checkout(dir: &Path, kernel_src: Option<&Path>) -> Result<u8> {
     let source = match kernel_src {
-        Some(path) => Source::Own(path.to_owned()),
+        Some(path) => Source::Path(path.to_owned()),
         None => Source::Debian,
     };
     let say = &mut |step: crate::kernel::Progress| eprintln!("{}", step.what);

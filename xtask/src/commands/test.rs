@@ -129,7 +129,7 @@ fn dry_run(tree: &Tree, args: &Test, plans: &[(Target, Vec<Case>)]) -> Result<St
                 Some(reason) => format!("  {}  skipped: {reason}\n", case.id()),
             };
         }
-        let (image, dtb) = kernel::planned(&paths::cache()?, &target.kernel);
+        let (image, dtb) = kernel::planned_paths(&paths::cache()?, &target.kernel);
         let qemu = run::scaled(&target.qemu, &flavour);
         let plugin = plugin::planned(&tree.checkout);
         let watched = args.oracle == Wish::On && target.cache.aliases();

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use anyhow::{Context, Result};
 use regex::Regex;
 
-use crate::kernel::counted;
+use crate::kernel::coverage_files;
 
 /// The sources with lines of the feature, by name.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Feature {
     /// # Errors
     /// Nothing is kept: the kernel was not built here, or it does not count.
     pub(super) fn read(dir: &str, kernel: &Path) -> Result<Self> {
-        let kept = kernel.join(counted::DIR);
+        let kept = kernel.join(coverage_files::DIR);
         let read = || -> std::io::Result<BTreeMap<String, Text>> {
             let mut texts = BTreeMap::new();
             for entry in fs::read_dir(&kept)? {
@@ -44,7 +44,7 @@ impl Feature {
                     continue;
                 }
                 let text = fs::read_to_string(kept.join(&name))?;
-                let diff = kept.join(format!("{name}{}", counted::DIFF));
+                let diff = kept.join(format!("{name}{}", coverage_files::DIFF_SUFFIX));
                 let diff = diff
                     .exists()
                     .then(|| fs::read_to_string(diff))

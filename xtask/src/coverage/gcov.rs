@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use xshell::cmd;
 
-use crate::kernel::counted;
+use crate::kernel::coverage_files;
 use crate::shell;
 
 /// What it says of one object: `gcov --json-format` (man gcov).
@@ -59,7 +59,7 @@ pub(super) fn run(cross: &str, kernel: &Path, counts: &Path) -> Result<Vec<File>
     // It wants notes and counts side by side.
     let dir = tempfile::tempdir().context("make a directory for gcov")?;
     let names = copy(counts, dir.path())?;
-    copy(&kernel.join(counted::DIR), dir.path())?;
+    copy(&kernel.join(coverage_files::DIR), dir.path())?;
     let sh = shell::in_dir(dir.path())?;
     let gcov = cmd!(
         sh,

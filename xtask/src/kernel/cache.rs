@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The cache: where things lie in it, and the locks that let several runs share it.
+//! Layout of the cache, and the locks that let several runs share it.
 //!
 //! ```text
-//! sources/<name>/tree/               an unpacked source, never changed again
+//! sources/<name>/tree/               unpacked source; never modified
 //! sources/<name>.lock
-//! slots/<source>/<target>-<flavour>/ where one kernel is built, again and again
+//! slots/<source>/<target>-<flavour>/ build directory, reused for each build of this source, target and flavour
 //! slots/<source>/<target>-<flavour>.lock
-//! kernels/<hash>/                    what a build gave, never changed again
-//! estimates/<target>-<flavour>       how many lines a build from nothing prints
+//! kernels/<hash>/                    finished kernel; never modified
+//! estimates/<target>-<flavour>       number of steps that a build from scratch prints
 //! ```
 //!
-//! Whatever lies under its final name is whole: it is made beside it and renamed.
+//! A directory with its final name is complete: it is created under another name and then renamed.
 
 use std::fs::{self, File};
 use std::io;
@@ -24,10 +24,11 @@ use super::Progress;
 use crate::lock::{self, Hold, Lock};
 use crate::wait;
 
-/// How long the processes of a run that was killed may take to die.
-const DYING: Duration = Duration::from_secs(5);
+/// Time that the processes of a killed run have to exit.
+const EXIT_GRACE: Duration = Duration::from_secs(5);
 
-/// In a kernel's directory: locked by those who use it, modified when last used.
+/// Name of the lock file in a kernel's directory. Users of the kernel hold a shared lock on it. Its modification time is
+/// the time of the last use.
 const LEASE: &str = "lease";
 
 /// The lab's directory in the user's cache.
@@ -35,28 +36,28 @@ const LEASE: &str = "lease";
 pub(crate) struct Cache<'a>(pub &'a Path);
 
 impl Cache<'_> {
-    /// Unpacked sources.
+    /// Directory of the unpacked sources.
     pub(crate) fn sources(self) -> PathBuf {
         self.0.join("sources")
     }
 
-    /// Build directories.
+    /// Parent directory of the build directories.
     pub(crate) fn slots(self) -> PathBuf {
         self.0.join("slots")
     }
 
-    /// Finished kernels.
+    /// Directory of the finished kernels.
     pub(crate) fn kernels(self) -> PathBuf {
         self.0.join("kernels")
     }
 
-    /// Sizes of builds from nothing.
+    /// Directory of the files that hold the number of steps of a build from scratch.
     pub(crate) fn estimates(self) -> PathBuf {
         self.0.join("estimates")
     }
 }
 
-/// Locks `path` for this process alone, as [`lock::lock`].
+/// Takes an exclusive lock like [`lock::lock`], and reports waiting as a step.
 ///
 /// # Errors
 /// As [`lock::lock`].
@@ -65,7 +66,7 @@ pub(crate) fn lock(path: &Path, what: &str, progress: &mut dyn FnMut(Progress)) 
     lock::lock(path, Hold::Alone, what, say)
 }
 
-/// As [`fn@lock`], together with others that ask for the same.
+/// Takes a shared lock like [`lock::lock`], and reports waiting as a step.
 ///
 /// # Errors
 /// As [`lock::lock`].
@@ -78,14 +79,14 @@ pub(crate) fn lock_shared(
     lock::lock(path, Hold::Shared, what, say)
 }
 
-/// Keeps the finished kernel in `dir` from being cleaned away while the lock is held, and marks it as used now.
-/// `None`: there is no such kernel.
+/// Protects the finished kernel in `dir` from [`clean`] while the lock is held, and marks it as used now. Returns `None`
+/// if the kernel does not exist.
 pub(crate) fn lease(dir: &Path) -> Result<Option<Lock>> {
     let path = dir.join(LEASE);
     while path.exists() {
         match lock::take(&path, Hold::Shared, true) {
             Ok(Some(lock)) => return Ok(Some(lock)),
-            // Being removed: it is gone, or the remover gave up, a moment later.
+            // Another process is about to remove the kernel. Soon the file is gone, or that process has given up.
             Ok(None) => std::thread::sleep(Duration::from_millis(5)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
             Err(error) => return Err(error).with_context(|| format!("lock {}", path.display())),
@@ -94,64 +95,64 @@ pub(crate) fn lease(dir: &Path) -> Result<Option<Lock>> {
     Ok(None)
 }
 
-/// Makes the finished directory `made` available as `dir`, which others may lease from then on.
-/// Another process may have been quicker; its result is as good.
-pub(crate) fn publish(made: &Path, dir: &Path) -> Result<()> {
-    let put = || -> io::Result<()> {
-        File::create(made.join(LEASE))?;
-        fs::create_dir_all(dir.parent().expect("a kernel lies in a directory"))?;
-        match fs::rename(made, dir) {
-            Err(_) if dir.join(LEASE).exists() => fs::remove_dir_all(made),
+/// Moves the finished kernel directory `finished` to its final place `dir`, where it can be leased. If another process
+/// has created `dir` in the meantime, keeps that one, which has the same content.
+pub(crate) fn publish(finished: &Path, dir: &Path) -> Result<()> {
+    let publish = || -> io::Result<()> {
+        File::create(finished.join(LEASE))?;
+        fs::create_dir_all(dir.parent().expect("a kernel has a parent directory"))?;
+        match fs::rename(finished, dir) {
+            Err(_) if dir.join(LEASE).exists() => fs::remove_dir_all(finished),
             renamed => renamed,
         }
     };
-    put().with_context(|| format!("move the finished kernel to {}", dir.display()))
+    publish().with_context(|| format!("move the finished kernel to {}", dir.display()))
 }
 
-/// Something that [`clean`] removed.
+/// A directory that [`clean`] removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removed {
-    /// Where it was.
+    /// Former path.
     pub path: PathBuf,
-    /// Bytes on disk it took, hard links to what remains not counted.
+    /// Disk space that was freed, in bytes.
     pub bytes: u64,
 }
 
-/// Removes kernels, build directories and sources that were last used more than `older_than` ago and are not
-/// in use now.
+/// Removes kernels, build directories and sources that were last used more than `older_than` ago and are not in use.
 ///
 /// # Errors
-/// Something cannot be removed; names it.
+/// A file or directory cannot be removed. The error names it.
 pub fn clean(cache: &Path, older_than: Duration) -> Result<Vec<Removed>> {
-    let _alone = lock(&cache.join("clean.lock"), "cleans the cache", &mut |_| {})?;
+    let lock_file = cache.join("clean.lock");
+    let _alone = lock(&lock_file, "is cleaning the cache", &mut |_| {})?;
     let cache = Cache(cache);
     let mut removed = Vec::new();
     for dir in directories(&cache.kernels())? {
         removed.extend(remove_if_old(&dir, &dir.join(LEASE), older_than)?);
     }
-    // Slots before sources: their files are links to those of the source.
+    // Build directories before sources: their files are hard links to those of the source.
     for source in directories(&cache.slots())? {
         for dir in directories(&source)? {
-            removed.extend(remove_if_old(&dir, &lock_of(&dir), older_than)?);
+            removed.extend(remove_if_old(&dir, &lock_path(&dir), older_than)?);
         }
-        // Fails, as it should, while a slot is left.
+        // Fails on purpose if the directory is not empty.
         let _ = fs::remove_dir(&source);
     }
     for dir in directories(&cache.sources())? {
-        removed.extend(remove_if_old(&dir, &lock_of(&dir), older_than)?);
+        removed.extend(remove_if_old(&dir, &lock_path(&dir), older_than)?);
     }
     Ok(removed)
 }
 
-/// `<dir>.lock`.
-pub(crate) fn lock_of(dir: &Path) -> PathBuf {
-    beside(dir, ".lock")
+/// Returns the path of the lock file for `dir`: `<dir>.lock`.
+pub(crate) fn lock_path(dir: &Path) -> PathBuf {
+    with_suffix(dir, ".lock")
 }
 
-/// `dir` with `ending` added to its name.
-pub(crate) fn beside(dir: &Path, ending: &str) -> PathBuf {
-    let mut name = dir.as_os_str().to_owned();
-    name.push(ending);
+/// Returns `path` with `suffix` appended to the file name.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
     name.into()
 }
 
@@ -159,7 +160,7 @@ fn remove_if_old(dir: &Path, lock_file: &Path, older_than: Duration) -> Result<O
     let remove = || -> io::Result<Option<Removed>> {
         let used = match fs::metadata(lock_file) {
             Ok(meta) => meta.modified()?,
-            // Half made or half removed.
+            // The directory is incomplete or half removed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => SystemTime::UNIX_EPOCH,
             Err(error) => return Err(error),
         };
@@ -173,10 +174,10 @@ fn remove_if_old(dir: &Path, lock_file: &Path, older_than: Duration) -> Result<O
             Err(error) => return Err(error),
         };
         let bytes = disk_use(dir)?;
-        // First out of its name, so that nothing half removed looks whole.
+        // Renamed first, so that a half-removed directory is never taken for a complete one.
         let mut doomed = dir.to_owned();
         if dir.extension().is_none_or(|ending| ending != "old") {
-            doomed = beside(dir, ".old");
+            doomed = with_suffix(dir, ".old");
             remove_dir(&doomed)?;
             fs::rename(dir, &doomed)?;
         }
@@ -190,11 +191,11 @@ fn remove_if_old(dir: &Path, lock_file: &Path, older_than: Duration) -> Result<O
     remove().with_context(|| format!("remove {}", dir.display()))
 }
 
-/// Removes a directory with all it holds, if it is there.
+/// Removes a directory and its content, if it exists.
 pub(crate) fn remove_dir(dir: &Path) -> io::Result<()> {
-    let removed = wait::within(DYING, || match fs::remove_dir_all(dir) {
+    let removed = wait::within(EXIT_GRACE, || match fs::remove_dir_all(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(())),
-        // A compiler of a run that was killed is still dying, and has just put a file there.
+        // A compiler of a killed run has not exited yet and has just written a file.
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(None),
         done => done.map(Some),
     })?;
@@ -220,7 +221,7 @@ fn directories(dir: &Path) -> Result<Vec<PathBuf>> {
     read().with_context(|| format!("read {}", dir.display()))
 }
 
-/// Bytes that come free with `dir`: a file with a link elsewhere counts nothing.
+/// Returns the bytes that removing `dir` would free. A file with other hard links counts as 0.
 fn disk_use(dir: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(dir)? {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The kernel's configuration: fragments merged, and checked against what came out.
+//! The kernel's configuration: merges config fragments and checks that the result kept every option.
 //!
-//! The fragments are merged here and given to `make allnoconfig` as `KCONFIG_ALLCONFIG`, which is one run of the
-//! kernel's own tool; `scripts/kconfig/merge_config.sh` would need several and keeps neither the file nor the line
-//! a wish came from.
+//! The merged fragments go to `make allnoconfig` as `KCONFIG_ALLCONFIG`, which takes one run of the kernel's own tool.
+//! `scripts/kconfig/merge_config.sh` would take several runs, and it does not keep the file and the line that an option
+//! came from.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,33 +11,40 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// The fragment with what the patch queue adds to the kernel.
+/// Name of the fragment with the options that the patch queue adds to the kernel.
 const QUEUE: &str = "queue.config";
 
-/// What one line of a fragment asks for.
+/// One option of a config fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wish {
-    /// `CONFIG_FUSE_FS`.
+pub(crate) struct ConfigOption {
+    /// Name with prefix: `CONFIG_FUSE_FS`.
     pub symbol: String,
-    /// What follows the `=`; `n` for `is not set`.
+    /// Text after the `=`, or `n` for `is not set`.
     pub value: String,
-    /// The fragment, below the checkout.
+    /// Path of the fragment, relative to the checkout.
     pub file: PathBuf,
-    /// The line in it, from 1.
+    /// Line number in the fragment, from 1.
     pub line: usize,
-    /// Whether a kernel may have no such option at all.
+    /// True if the option may be missing from the kernel's Kconfig files.
     pub may_be_unknown: bool,
 }
 
-/// Reads and merges fragments: common, what the patch queue adds, target, flavour. The last word on an option wins.
-/// Only `common.config` has to be there. Without `queue`, the kernel may lack what the queue adds.
+/// Reads and merges the config fragments of `target` and `flavour`.
+///
+/// The order is common, queue, target, flavour; the last value of an option wins. Only `common.config` is mandatory. If
+/// `queue` is false, the kernel may lack the options that the patch queue adds.
 ///
 /// # Errors
-/// A fragment cannot be read, or a line in it is not one: names file and line.
-pub(crate) fn read(checkout: &Path, target: &str, flavour: &str, queue: bool) -> Result<Vec<Wish>> {
+/// A fragment cannot be read, or one of its lines does not parse. The error names the file and the line.
+pub(crate) fn read(
+    checkout: &Path,
+    target: &str,
+    flavour: &str,
+    queue: bool,
+) -> Result<Vec<ConfigOption>> {
     let dir = Path::new("kernel-configs");
-    let mut wishes = Vec::new();
-    for (name, needed) in [
+    let mut options = Vec::new();
+    for (name, mandatory) in [
         ("common.config".to_owned(), true),
         (QUEUE.to_owned(), false),
         (format!("{target}.config"), false),
@@ -45,23 +52,25 @@ pub(crate) fn read(checkout: &Path, target: &str, flavour: &str, queue: bool) ->
     ] {
         let path = dir.join(name);
         match fs::read_to_string(checkout.join(&path)) {
-            Ok(text) => wishes.extend(parse(&path, &text)?.into_iter().map(|wish| Wish {
-                may_be_unknown: !queue && path.ends_with(QUEUE),
-                ..wish
-            })),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !needed => {}
+            Ok(text) => {
+                options.extend(parse(&path, &text)?.into_iter().map(|option| ConfigOption {
+                    may_be_unknown: !queue && path.ends_with(QUEUE),
+                    ..option
+                }))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !mandatory => {}
             Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
         }
     }
-    Ok(merge(wishes))
+    Ok(merge(options))
 }
 
-fn parse(file: &Path, text: &str) -> Result<Vec<Wish>> {
-    let mut wishes = Vec::new();
+fn parse(file: &Path, text: &str) -> Result<Vec<ConfigOption>> {
+    let mut options = Vec::new();
     for (at, line) in text.lines().enumerate() {
-        if let Some((symbol, value)) = setting(line) {
+        if let Some((symbol, value)) = parse_line(line) {
             let (symbol, value, file) = (symbol.to_owned(), value.to_owned(), file.to_owned());
-            wishes.push(Wish {
+            options.push(ConfigOption {
                 symbol,
                 value,
                 file,
@@ -76,11 +85,11 @@ fn parse(file: &Path, text: &str) -> Result<Vec<Wish>> {
             );
         }
     }
-    Ok(wishes)
+    Ok(options)
 }
 
-/// What a line of a fragment or of a `.config` sets, if it does.
-fn setting(line: &str) -> Option<(&str, &str)> {
+/// Returns the option and the value that a line of a fragment or a `.config` sets, or `None` for any other line.
+fn parse_line(line: &str) -> Option<(&str, &str)> {
     let line = line.trim_end();
     let unset = || line.strip_prefix("# ")?.strip_suffix(" is not set");
     let (symbol, value) = match unset() {
@@ -92,79 +101,83 @@ fn setting(line: &str) -> Option<(&str, &str)> {
     is_name.then_some((symbol, value))
 }
 
-/// One wish an option, in the order of their names: where a line stands makes no other kernel.
-fn merge(wishes: Vec<Wish>) -> Vec<Wish> {
+/// Keeps the last value of each option and sorts by name, so that the order of lines does not change the kernel's hash.
+fn merge(options: Vec<ConfigOption>) -> Vec<ConfigOption> {
     let mut last = BTreeMap::new();
-    for wish in wishes {
-        last.insert(wish.symbol.clone(), wish);
+    for option in options {
+        last.insert(option.symbol.clone(), option);
     }
     last.into_values().collect()
 }
 
-/// The merged fragment, in the form of a `.config`.
-pub(crate) fn text(wishes: &[Wish]) -> String {
-    let line = |wish: &Wish| match wish.value.as_str() {
-        "n" => format!("# {} is not set\n", wish.symbol),
-        value => format!("{}={value}\n", wish.symbol),
+/// Returns the options in the format of a `.config`.
+pub(crate) fn text(options: &[ConfigOption]) -> String {
+    let line = |option: &ConfigOption| match option.value.as_str() {
+        "n" => format!("# {} is not set\n", option.symbol),
+        value => format!("{}={value}\n", option.symbol),
     };
-    wishes.iter().map(line).collect()
+    options.iter().map(line).collect()
 }
 
-/// A wish that did not come true.
+/// An option whose value in the `.config` differs from that in the fragment.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Dropped<'a> {
-    /// The wish.
-    pub wish: &'a Wish,
-    /// What the `.config` has instead; `n` where it does not name the option.
-    pub got: String,
+    pub option: &'a ConfigOption,
+    /// Value in the `.config`, or `n` if the `.config` does not contain the option.
+    pub found: String,
 }
 
-/// Wishes that the finished `.config` does not fulfil, in the order of files and lines.
-pub(crate) fn dropped<'a>(wishes: &'a [Wish], dot_config: &str) -> Vec<Dropped<'a>> {
-    let is: BTreeMap<&str, &str> = dot_config.lines().filter_map(setting).collect();
-    let got = |wish: &Wish| {
-        is.get(wish.symbol.as_str())
+/// Returns the options that the finished `.config` did not keep, sorted by file and line.
+pub(crate) fn dropped<'a>(options: &'a [ConfigOption], dot_config: &str) -> Vec<Dropped<'a>> {
+    let values: BTreeMap<&str, &str> = dot_config.lines().filter_map(parse_line).collect();
+    let found = |option: &ConfigOption| {
+        values
+            .get(option.symbol.as_str())
             .copied()
             .unwrap_or("n")
             .to_owned()
     };
-    let all = wishes.iter().map(|wish| Dropped {
-        got: got(wish),
-        wish,
+    let all = options.iter().map(|option| Dropped {
+        found: found(option),
+        option,
     });
     let mut all: Vec<_> = all
-        .filter(|dropped| dropped.got != dropped.wish.value)
+        .filter(|dropped| dropped.found != dropped.option.value)
         .collect();
-    all.sort_by_key(|Dropped { wish, .. }| (&wish.file, wish.line));
+    all.sort_by_key(|Dropped { option, .. }| (&option.file, option.line));
     all
 }
 
-/// What to say of dropped wishes. `defined` says where the kernel defines an option, as `FILE:LINE`.
-/// `None`: nothing, all that is missing may be missing.
-pub(crate) fn complaint(dropped: &[Dropped], defined: &BTreeMap<String, String>) -> Option<String> {
-    let matters = |Dropped { wish, .. }: &&Dropped| {
-        !wish.may_be_unknown || defined.contains_key(&wish.symbol)
+/// Returns an error text for the dropped options, or `None` if all of them may be unknown to the kernel. `defined` maps
+/// an option to the place of its definition, `FILE:LINE`.
+pub(crate) fn describe_dropped(
+    dropped: &[Dropped],
+    defined: &BTreeMap<String, String>,
+) -> Option<String> {
+    let matters = |Dropped { option, .. }: &&Dropped| {
+        !option.may_be_unknown || defined.contains_key(&option.symbol)
     };
     let mut dropped = dropped.iter().filter(matters).peekable();
     dropped.peek()?;
     let mut text =
-        String::from("the kernel's configuration does not keep what the fragments ask for:\n");
-    for Dropped { wish, got } in dropped {
-        let why = match defined.get(&wish.symbol) {
-            Some(place) => format!("what it depends on is in {place}"),
+        String::from("the kernel's .config did not keep these options of the config fragments:\n");
+    for Dropped { option, found } in dropped {
+        let cause = match defined.get(&option.symbol) {
+            Some(place) => format!("for its dependencies see {place}"),
             None => "this kernel has no such option".to_owned(),
         };
-        let (file, line, symbol) = (wish.file.display(), wish.line, &wish.symbol);
+        let (file, line, symbol) = (option.file.display(), option.line, &option.symbol);
         text.push_str(&format!(
-            "  {file}:{line}: {symbol}: wanted {}, got {got}; {why}\n",
-            wish.value
+            "  {file}:{line}: {symbol}: expected {}, found {found}; {cause}\n",
+            option.value
         ));
     }
-    text.push_str("Change these lines, or ask for what they depend on as well.");
+    text.push_str("Change these lines, or add the options that they depend on.");
     Some(text)
 }
 
-/// Where below `tree` each of the options is defined; `kconfigs` are the paths of its Kconfig files.
+/// Finds the definitions of the dropped options in the Kconfig files `kconfigs` of `tree`. Maps each option to
+/// `FILE:LINE`.
 pub(crate) fn definitions<'a>(
     tree: &Path,
     kconfigs: impl Iterator<Item = &'a String>,
@@ -177,12 +190,15 @@ pub(crate) fn definitions<'a>(
     for path in kconfigs {
         let text = fs::read_to_string(tree.join(path)).unwrap_or_default();
         for (at, line) in text.lines().enumerate() {
-            let words = line.trim_start().strip_prefix("menuconfig ");
-            let Some(name) = words.or_else(|| line.trim_start().strip_prefix("config ")) else {
+            let name = line.trim_start().strip_prefix("menuconfig ");
+            let Some(name) = name.or_else(|| line.trim_start().strip_prefix("config ")) else {
                 continue;
             };
             let symbol = format!("CONFIG_{}", name.trim());
-            if dropped.iter().any(|dropped| dropped.wish.symbol == symbol) {
+            if dropped
+                .iter()
+                .any(|dropped| dropped.option.symbol == symbol)
+            {
                 found
                     .entry(symbol)
                     .or_insert_with(|| format!("{path}:{}", at + 1));
@@ -197,7 +213,7 @@ mod tests {
     use super::*;
     use insta::assert_snapshot;
 
-    fn wishes(fragments: &[(&str, &str)]) -> Vec<Wish> {
+    fn options(fragments: &[(&str, &str)]) -> Vec<ConfigOption> {
         let parsed = fragments
             .iter()
             .flat_map(|(file, text)| parse(Path::new(file), text).unwrap());
@@ -205,33 +221,33 @@ mod tests {
     }
 
     #[test]
-    fn a_later_fragment_has_the_last_word() {
-        let wishes = wishes(&[
+    fn the_last_fragment_wins() {
+        let options = options(&[
             (
                 "common.config",
                 "# why\nCONFIG_A=y\nCONFIG_B=16\n\nCONFIG_C=y\n",
             ),
             ("debug.config", "CONFIG_B=18\n# CONFIG_C is not set\n"),
         ]);
-        assert_snapshot!(text(&wishes), @"
+        assert_snapshot!(text(&options), @"
         CONFIG_A=y
         CONFIG_B=18
         # CONFIG_C is not set
         ");
         let config = "CONFIG_A=y\nCONFIG_B=18\n# CONFIG_D is not set\n";
-        assert_eq!(dropped(&wishes, config), []);
+        assert_eq!(dropped(&options, config), []);
     }
 
     #[test]
     fn every_dropped_option_is_named_with_its_line() {
-        let wishes = wishes(&[
+        let options = options(&[
             (
                 "kernel-configs/common.config",
                 "CONFIG_A=y\nCONFIG_FUSE_DMMAP=y\n# CONFIG_SMP is not set\n",
             ),
             ("kernel-configs/x86_64.config", "CONFIG_NR_CPUS=8\n"),
         ]);
-        let dropped = dropped(&wishes, "CONFIG_A=y\nCONFIG_NR_CPUS=2\nCONFIG_SMP=y\n");
+        let dropped = dropped(&options, "CONFIG_A=y\nCONFIG_NR_CPUS=2\nCONFIG_SMP=y\n");
         let defined = BTreeMap::from([
             ("CONFIG_SMP".to_owned(), "arch/x86/Kconfig:423".to_owned()),
             (
@@ -239,17 +255,17 @@ mod tests {
                 "arch/x86/Kconfig:1005".to_owned(),
             ),
         ]);
-        assert_snapshot!(complaint(&dropped, &defined).unwrap(), @"
-        the kernel's configuration does not keep what the fragments ask for:
-          kernel-configs/common.config:2: CONFIG_FUSE_DMMAP: wanted y, got n; this kernel has no such option
-          kernel-configs/common.config:3: CONFIG_SMP: wanted n, got y; what it depends on is in arch/x86/Kconfig:423
-          kernel-configs/x86_64.config:1: CONFIG_NR_CPUS: wanted 8, got 2; what it depends on is in arch/x86/Kconfig:1005
-        Change these lines, or ask for what they depend on as well.
+        assert_snapshot!(describe_dropped(&dropped, &defined).unwrap(), @"
+        the kernel's .config did not keep these options of the config fragments:
+          kernel-configs/common.config:2: CONFIG_FUSE_DMMAP: expected y, found n; this kernel has no such option
+          kernel-configs/common.config:3: CONFIG_SMP: expected n, found y; for its dependencies see arch/x86/Kconfig:423
+          kernel-configs/x86_64.config:1: CONFIG_NR_CPUS: expected 8, found 2; for its dependencies see arch/x86/Kconfig:1005
+        Change these lines, or add the options that they depend on.
         ");
     }
 
     #[test]
-    fn a_line_that_is_none_is_named() {
+    fn an_invalid_line_is_named() {
         let file = Path::new("kernel-configs/common.config");
         let error = parse(file, "CONFIG_A=y\nCONFIG-B=y\n").unwrap_err();
         assert_snapshot!(error, @"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! SHA-256 in hexadecimal.
+//! SHA-256 digests in hexadecimal.
 
 use std::io::{self, Read};
 
@@ -7,12 +7,12 @@ use sha2::{Digest, Sha256};
 
 use super::source::Listing;
 
-/// The digest of `bytes`.
+/// Returns the digest of `bytes`.
 pub(super) fn of(bytes: &[u8]) -> String {
     hex(Sha256::new_with_prefix(bytes))
 }
 
-/// The digest of what `reader` has left.
+/// Returns the digest of everything that `reader` yields.
 pub(super) fn of_reader(mut reader: impl Read) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
@@ -24,7 +24,8 @@ pub(super) fn of_reader(mut reader: impl Read) -> io::Result<String> {
     }
 }
 
-/// The digest of a list of parts. No two different lists give the same bytes: each part follows its length.
+/// Returns the digest of a list of parts. Each part is preceded by its length, so that different lists never hash the
+/// same bytes.
 pub(super) fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -34,7 +35,7 @@ pub(super) fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String 
     hex(hash)
 }
 
-/// The digest of a tree's files.
+/// Returns the digest of the files of a tree.
 pub(super) fn of_listing(listing: &Listing) -> String {
     let pairs = listing
         .iter()
@@ -59,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_part_ends_matters() {
+    fn different_splits_have_different_digests() {
         assert_ne!(of_parts([&b"ab"[..], b"c"]), of_parts([&b"a"[..], b"bc"]));
     }
 }

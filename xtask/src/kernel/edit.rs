@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use super::cache::Cache;
 use super::queue::{self, Queue};
 use super::source::{self, Source};
-use super::{Progress, own};
+use super::{Progress, user_tree};
 use crate::shell;
 
 /// Tag of the commit that the queue starts from.
@@ -155,7 +155,7 @@ pub fn export(place: &Path, lab: &Path) -> Result<Exported> {
         &range,
     ];
     git(place, &words)?;
-    let mut patches = own::walk(scratch.path())?;
+    let mut patches = user_tree::walk(scratch.path())?;
     patches.sort();
     replace(&dir, scratch.path(), &patches)?;
     Ok(Exported { dir, patches })

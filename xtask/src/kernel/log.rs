@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What make prints while it builds a kernel: the steps, and why one of them failed.
+//! Parses the output of make during a kernel build: the steps, and the cause of a failure.
 
-/// Lines of the log that an error shows.
+/// Maximum number of log lines in an error.
 const SHOWN: usize = 24;
 
-/// How many of them stand before the error itself.
+/// Maximum number of these lines that precede the error itself.
 const BEFORE: usize = 8;
 
-/// The step that kbuild announces in a line such as `  CC      fs/fuse/dev.o`.
+/// Returns the step that kbuild announces in a line such as `  CC      fs/fuse/dev.o`.
 pub(super) fn step(line: &str) -> Option<String> {
     let line = line.strip_prefix("  ")?;
     let (tag, object) = line.split_once(' ')?;
-    // A digit in front is gcc's, which quotes source with the number of the line.
+    // A word that starts with a digit is a line number of gcc, which quotes source lines.
     let is_tag = tag.starts_with(|c: char| c.is_ascii_uppercase())
         && tag
             .chars()
@@ -19,53 +19,57 @@ pub(super) fn step(line: &str) -> Option<String> {
     is_tag.then(|| format!("{tag} {}", object.trim()))
 }
 
-/// The lines of a failed make's log that say why: from the first error on, and what was said just before it. Steps of
-/// other jobs and make's bookkeeping are left out.
+/// Returns the lines of a failed make's log that show the cause: the first error, the messages just before it, and those
+/// after it. Leaves out the steps of other jobs and make's own bookkeeping.
 ///
-/// Where nobody called it an error, make itself names the step that failed; where make was killed, the last lines are
-/// all there is.
+/// If no line is an error, the excerpt ends with make's message about the step that failed. If that is missing too,
+/// because make was killed, returns the last lines of the log.
 pub(super) fn excerpt(log: &str) -> Vec<&str> {
     let lines: Vec<&str> = log.lines().collect();
     let error = lines.iter().position(|line| is_error(line));
     let Some(at) = error.or_else(|| lines.iter().position(|line| is_failure(line))) else {
         return lines[lines.len().saturating_sub(SHOWN)..].to_vec();
     };
-    // A command's lines stand together: `In file included from …`, `flex: not found`, the warnings of modpost.
+    // The messages of one command are consecutive: `In file included from …`, `flex: not found`, modpost's warnings.
     let before = lines[..at].iter().rev();
-    let before = before.take(BEFORE).take_while(|line| is_said(line)).count();
-    let after = lines[at + 1..].iter().filter(|line| is_said(line));
+    let before = before
+        .take(BEFORE)
+        .take_while(|line| is_message(line))
+        .count();
+    let after = lines[at + 1..].iter().filter(|line| is_message(line));
     let shown = lines[at - before..=at].iter().chain(after);
     shown.take(SHOWN).copied().collect()
 }
 
-/// Whether a program that make ran says what is wrong, or make has no program to run: `*** No rule to make target`.
+/// Returns true for an error of a program that make ran, and for an error of make that has no program behind it, such as
+/// `*** No rule to make target`.
 fn is_error(line: &str) -> bool {
-    let named = ["error:", "undefined reference", "*** "];
-    let line_in_lower_case = line.to_ascii_lowercase();
-    is_said(line) && named.iter().any(|word| line_in_lower_case.contains(word))
+    let markers = ["error:", "undefined reference", "*** "];
+    let lower_case = line.to_ascii_lowercase();
+    is_message(line) && markers.iter().any(|marker| lower_case.contains(marker))
 }
 
-/// Whether the line is neither a step nor make's bookkeeping.
-fn is_said(line: &str) -> bool {
+/// Returns true if the line is neither a step nor make's bookkeeping.
+fn is_message(line: &str) -> bool {
     let bookkeeping = [
         "*** Waiting for unfinished jobs",
         "Entering directory",
         "Leaving directory",
     ];
     let is_bookkeeping =
-        |said: &str| bookkeeping.iter().any(|words| said.starts_with(words)) || is_failure(line);
-    step(line).is_none() && !said_by_make(line).is_some_and(is_bookkeeping)
+        |text: &str| bookkeeping.iter().any(|words| text.starts_with(words)) || is_failure(line);
+    step(line).is_none() && !make_message(line).is_some_and(is_bookkeeping)
 }
 
-/// Whether make says that a step failed, and of the steps that wait for it, each in its turn.
+/// Returns true if make reports a failed step. make also reports each step that depends on a failed one.
 fn is_failure(line: &str) -> bool {
-    said_by_make(line).is_some_and(|said| said.starts_with("*** ["))
+    make_message(line).is_some_and(|text| text.starts_with("*** ["))
 }
 
-/// What make itself says: `make[2]: …`.
-fn said_by_make(line: &str) -> Option<&str> {
-    let (level, said) = line.strip_prefix("make")?.split_once(": ")?;
-    (level.is_empty() || level.starts_with('[')).then_some(said)
+/// Returns the text of a message of make itself: `make[2]: …`.
+fn make_message(line: &str) -> Option<&str> {
+    let (level, text) = line.strip_prefix("make")?.split_once(": ")?;
+    (level.is_empty() || level.starts_with('[')).then_some(text)
 }
 
 #[cfg(test)]
@@ -77,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_mismatch_is_shown_with_its_places() {
+    fn a_section_mismatch_is_shown_with_its_warnings() {
         let log = "\
 make: Entering directory '/cache/tree'
 make[1]: Entering directory '/cache/obj'
@@ -104,7 +108,7 @@ make: Leaving directory '/cache/tree'
     }
 
     #[test]
-    fn other_jobs_and_make_do_not_come_between() {
+    fn lines_of_other_jobs_and_of_make_are_left_out() {
         let log = "\
   CC      kernel/fork.o
 kernel/fork.c:3134:2: warning: #warning clone3() entry point is missing, please fix [-Wcpp]
@@ -151,7 +155,7 @@ make: *** [Makefile:224: __sub-make] Error 2
     }
 
     #[test]
-    fn what_nobody_called_an_error_stands_before_the_step_that_failed() {
+    fn without_an_error_the_failed_step_ends_the_excerpt() {
         let log = "  LEX     scripts/kconfig/lexer.lex.c\n/bin/sh: 1: flex: not found\n\
             make[3]: *** [scripts/Makefile.host:9: scripts/kconfig/lexer.lex.c] Error 127\n\
             make[2]: *** [Makefile:622: allnoconfig] Error 2\n";
@@ -164,7 +168,7 @@ make: *** [Makefile:224: __sub-make] Error 2
     }
 
     #[test]
-    fn many_lines_are_cut_on_both_sides_of_the_error() {
+    fn long_output_is_cut_on_both_sides_of_the_error() {
         let warnings = "WARNING: modpost: a\n".repeat(40);
         let errors = "ERROR: modpost: b\n".repeat(40);
         let shown = shown(&format!("{warnings}{errors}"));
@@ -173,7 +177,7 @@ make: *** [Makefile:224: __sub-make] Error 2
     }
 
     #[test]
-    fn without_an_error_the_end_is_shown() {
+    fn without_an_error_or_a_failed_step_the_end_is_shown() {
         let log: String = (1..=30).map(|n| format!("  CC      {n}.o\n")).collect();
         let shown = excerpt(&log);
         assert_eq!((shown.len(), shown[SHOWN - 1]), (SHOWN, "  CC      30.o"));

@@ -1,31 +1,32 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Kernels: source + patch queue + config + tools -> a content hash -> a finished kernel in the user's cache.
+//! Builds kernels: source, patch queue, configuration and tools determine a content hash, and the finished kernel is
+//! stored in the user's cache under that hash.
 //!
-//! | module | what it knows |
+//! | module | task |
 //! |---|---|
-//! | [`source`], `debian`, `own` | where an unpatched source comes from and what is in it |
-//! | [`queue`] | the patches: reading, applying, what is wrong with one that does not apply |
-//! | `tree` | a source tree that follows source and patches and touches no file whose content stays |
-//! | [`config`] | fragments: merging, checking what the kernel's tools made of them |
-//! | `make`, `log` | running make; what it prints, and which of it says why it failed |
-//! | [`counted`] | what is kept of the source of a kernel that counts which of its lines run |
-//! | `slot` | a build directory: all of the above, one after the other |
-//! | [`edit`] | the queue as a git tree, and back |
-//! | [`cache`] | where things lie, locks, cleaning |
+//! | [`source`], `user_tree` | obtains an unpatched source and lists its files |
+//! | [`queue`] | reads and applies the patches, and explains why a patch does not apply |
+//! | `tree` | updates a patched source tree without touching files whose content stays the same |
+//! | [`config`] | merges config fragments and checks the resulting `.config` |
+//! | `make`, `log` | runs make and extracts steps and errors from its output |
+//! | `coverage_files` | keeps the files that a coverage report needs |
+//! | `slot` | builds one kernel in a build directory, with all of the above |
+//! | [`edit`] | converts the queue to a git tree and back |
+//! | [`cache`] | layout, locks and cleaning of the cache |
 
 pub(crate) mod cache;
 pub(crate) mod config;
-pub(crate) mod counted;
+pub(crate) mod coverage_files;
 mod digest;
 pub mod edit;
 mod log;
 mod make;
-mod own;
 pub(crate) mod queue;
 mod slot;
 pub(crate) mod source;
 mod toolchain;
 mod tree;
+mod user_tree;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,69 +46,70 @@ pub(crate) use crate::interrupt::Interrupted;
 pub use cache::clean;
 pub use source::Source;
 
-/// Counts up whenever the same input would give another kernel than before, because this module has changed.
+/// Version of the build procedure. Increase it when a change of this module makes the same inputs give a different
+/// kernel.
 const RECIPE: u32 = 1;
 
-/// Held while a kernel is built: make takes every core by itself.
+/// Held during a kernel build. One build at a time, because make uses all cores.
 static BUILDING: Mutex<()> = Mutex::new(());
 
-/// Which kernel to build.
+/// Description of the kernel to build.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
-    /// Root of the checkout: `kernel-configs` and `kernel-patches` are there.
+    /// Root of the checkout, which contains `kernel-configs` and `kernel-patches`.
     pub checkout: &'a Path,
     /// The lab's directory in the user's cache.
     pub cache: &'a Path,
-    /// The machine it is for.
+    /// Machine that the kernel is for.
     pub target: &'a Target,
     /// Name of the config overlay.
     pub flavour: &'a str,
-    /// What the kernel counts the lines of: [`crate::flavour::Flavour::count`].
-    pub count: Option<&'a str>,
-    /// Where the source comes from.
+    /// Source directory that is compiled for coverage, if any.
+    pub coverage: Option<&'a str>,
+    /// Origin of the source.
     pub source: Source,
-    /// Whether the patch queue is applied.
+    /// Applies the patch queue if true.
     pub queue: bool,
-    /// Patches on top of it, in the order they apply.
+    /// Additional patches, applied in this order after the queue.
     pub patches: &'a [PathBuf],
-    /// Compilers at a time.
+    /// Number of parallel jobs of make.
     pub jobs: usize,
 }
 
-/// A finished kernel. It is not cleaned away while this lives.
+/// A finished kernel. `cargo xtask clean` does not remove it while this value exists.
 #[derive(Clone, Debug)]
 pub struct Built {
-    /// Its directory in the cache.
+    /// Directory of the kernel: in the cache, or that of the user's image.
     pub dir: PathBuf,
-    /// What QEMU boots.
+    /// Image that QEMU boots.
     pub image: PathBuf,
-    /// The device tree for it, where the machine has none of its own.
+    /// Device tree, if QEMU has to pass one to the kernel.
     pub dtb: Option<PathBuf>,
-    /// The ELF file for gdb.
+    /// ELF file for gdb.
     pub vmlinux: PathBuf,
-    /// The `.config` it was built with.
+    /// The kernel's `.config`.
     pub config: PathBuf,
-    /// `uname -r`.
+    /// Output of `uname -r`; empty if unknown.
     pub version: String,
-    /// SHA-256 over all that went into it.
+    /// SHA-256 of all inputs of the build, or of the user's image.
     pub hash: String,
-    /// SHA-256 of the `.config`.
+    /// SHA-256 of the `.config`; empty if unknown.
     pub config_hash: String,
-    /// What the compiler says of itself.
+    /// First line of `gcc --version`; empty if unknown.
     pub compiler: String,
-    /// Whether it was there before.
+    /// True if the kernel was not built by this run.
     pub from_cache: bool,
-    /// None for a kernel that is not in the cache.
+    /// `None` for a kernel that is not in the cache.
     _lease: Option<Lock>,
 }
 
 impl Built {
-    /// A kernel that somebody else built. Nothing is known of it but its bytes. A device tree that the machine needs
-    /// is beside it.
+    /// Returns a kernel that the user built, of which only the image is known. If the machine needs a device tree, the
+    /// file is expected in the directory of the image.
     ///
     /// # Errors
-    /// The image cannot be read, or the device tree is not there.
-    pub fn elsewhere(image: &Path, spec: &KernelSpec) -> Result<Self> {
+    /// The image cannot be read, or the device tree is missing.
+    pub fn from_image(image: &Path, spec: &KernelSpec) -> Result<Self> {
         let image = image
             .canonicalize()
             .with_context(|| format!("find the kernel image {}", image.display()))?;
@@ -116,7 +118,7 @@ impl Built {
         let dtb = spec.dtb.as_deref().map(|dtb| dir.join(file_name(dtb)));
         if let Some(dtb) = dtb.as_deref().filter(|dtb| !dtb.is_file()) {
             bail!(
-                "the machine needs {} beside the kernel image: copy it there from {} of the build directory",
+                "the machine needs the device tree {}: copy {} from the kernel's build directory to it",
                 dtb.display(),
                 spec.dtb.as_deref().unwrap_or_default()
             );
@@ -137,32 +139,32 @@ impl Built {
     }
 }
 
-/// Where the image of a kernel and its device tree will be, for a reader: the hash is known only once its source is
-/// there.
-pub(crate) fn planned(cache: &Path, spec: &KernelSpec) -> (PathBuf, Option<PathBuf>) {
+/// Returns the paths that a kernel image and its device tree will have, for display. `HASH` stands for the hash, which
+/// cannot be computed before the source is available.
+pub(crate) fn planned_paths(cache: &Path, spec: &KernelSpec) -> (PathBuf, Option<PathBuf>) {
     let dir = Cache(cache).kernels().join("HASH");
     let dtb = spec.dtb.as_deref().map(|dtb| dir.join(file_name(dtb)));
     (dir.join(file_name(&spec.image)), dtb)
 }
 
-/// The last part of a path inside a build directory: its name in the kernel's directory.
+/// Returns the last component of a path in the build directory, which is the file's name in the kernel's directory.
 fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// What is being done right now.
+/// Current step of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Steps done.
+    /// Number of this step; 0 if steps are not counted.
     pub done: u64,
-    /// Steps in all, where known.
+    /// Total number of steps, if known.
     pub of: Option<u64>,
-    /// The step: `CC fs/fuse/dev.o`.
+    /// Description of the step: `CC fs/fuse/dev.o`.
     pub what: String,
 }
 
 impl Progress {
-    /// A step that is not counted.
+    /// Returns a step without a number.
     pub fn step(what: String) -> Self {
         Progress {
             done: 0,
@@ -172,26 +174,26 @@ impl Progress {
     }
 }
 
-/// All that goes into a kernel.
+/// Inputs that determine the content of a kernel.
 struct Inputs {
     base: Base,
     queue: Queue,
-    wishes: Vec<config::Wish>,
+    options: Vec<config::ConfigOption>,
     toolchain: Toolchain,
 }
 
 /// Builds the kernel, or finds it in the cache.
 ///
 /// # Errors
-/// The source cannot be had, a patch does not apply, an option does not survive, the compiler fails, the disk is
-/// full: each says what and where. [`Interrupted`].
+/// The source is not available, a patch does not apply, the `.config` does not keep an option, the compiler fails or the
+/// disk is full. [`Interrupted`] if the user stops the lab.
 pub fn build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Built> {
     let built = find_or_build(request, progress);
-    built.map_err(|error| hint(error, request.cache))
+    built.map_err(|error| add_hint(error, request.cache))
 }
 
 fn find_or_build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Built> {
-    check_path(request.cache)?;
+    check_cache_path(request.cache)?;
     let cache = Cache(request.cache);
     let inputs = inputs(request, cache, progress)?;
     let hash = inputs.hash(request);
@@ -200,14 +202,16 @@ fn find_or_build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Resul
         return Ok(built);
     }
     let slot = slot::Slot::lock(cache, &inputs.base, request, progress)?;
-    // Another run may have built it while this one waited.
+    // Another run may have built the kernel while this run waited for the lock.
     if let Some(built) = find(&dir, true)? {
         return Ok(built);
     }
     let turn = match BUILDING.try_lock() {
         Ok(turn) => turn,
         Err(_) => {
-            progress(Progress::step("waits until another kernel is built".into()));
+            progress(Progress::step(
+                "waiting for the build of another kernel".into(),
+            ));
             BUILDING.lock().unwrap_or_else(PoisonError::into_inner)
         }
     };
@@ -216,16 +220,16 @@ fn find_or_build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Resul
     match find(&dir, false)? {
         Some(built) => Ok(built),
         None => bail!(
-            "{} was removed while it was built: run again",
+            "{} was removed while the kernel was built: run the command again",
             dir.display()
         ),
     }
 }
 
 fn inputs(request: &Request, cache: Cache, progress: &mut dyn FnMut(Progress)) -> Result<Inputs> {
-    // What costs nothing comes first: a typing error should not have to wait for a download.
+    // Quick checks come first, so that a typo is reported before a download.
     let target = &request.target.name;
-    let wishes = config::read(request.checkout, target, request.flavour, request.queue)?;
+    let options = config::read(request.checkout, target, request.flavour, request.queue)?;
     let toolchain = Toolchain::find(&request.target.kernel.cross)?;
     let base = source::open(&request.source, cache, progress)?;
     let fixes = &request.target.kernel.fixes;
@@ -239,7 +243,7 @@ fn inputs(request: &Request, cache: Cache, progress: &mut dyn FnMut(Progress)) -
     Ok(Inputs {
         base,
         queue,
-        wishes,
+        options,
         toolchain,
     })
 }
@@ -248,11 +252,11 @@ impl Inputs {
     fn hash(&self, request: &Request) -> String {
         let spec = &request.target.kernel;
         let recipe = RECIPE.to_string();
-        let wishes = config::text(&self.wishes);
+        let options = config::text(&self.options);
         let mut parts = vec![
             recipe.as_bytes(),
             self.base.content.as_bytes(),
-            wishes.as_bytes(),
+            options.as_bytes(),
             self.toolchain.compiler.as_bytes(),
             self.toolchain.linker.as_bytes(),
         ];
@@ -263,15 +267,15 @@ impl Inputs {
                 .chain(&spec.dtb)
                 .map(|word| word.as_bytes()),
         );
-        parts.extend(request.count.map(str::as_bytes));
+        parts.extend(request.coverage.map(str::as_bytes));
         parts.extend(self.queue.patches.iter().map(|patch| patch.text.as_slice()));
         digest::of_parts(parts)
     }
 }
 
-/// What is written beside a finished kernel.
+/// Description of a finished kernel, stored in its directory.
 #[derive(Serialize, Deserialize)]
-struct Label {
+struct BuildInfo {
     version: String,
     hash: String,
     config_hash: String,
@@ -286,51 +290,51 @@ struct Label {
     dtb: Option<String>,
 }
 
-/// Name of the [`Label`] in a kernel's directory.
-const LABEL: &str = "build.json";
+/// Name of the file that holds the [`BuildInfo`].
+const BUILD_INFO: &str = "build.json";
 
 fn find(dir: &Path, from_cache: bool) -> Result<Option<Built>> {
     let Some(lease) = cache::lease(dir)? else {
         return Ok(None);
     };
-    let path = dir.join(LABEL);
+    let path = dir.join(BUILD_INFO);
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let label: Label =
+    let info: BuildInfo =
         serde_json::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
     Ok(Some(Built {
         dir: dir.to_owned(),
-        image: dir.join(label.image),
-        dtb: label.dtb.map(|dtb| dir.join(dtb)),
+        image: dir.join(info.image),
+        dtb: info.dtb.map(|dtb| dir.join(dtb)),
         vmlinux: dir.join("vmlinux"),
         config: dir.join("config"),
-        version: label.version,
-        hash: label.hash,
-        config_hash: label.config_hash,
-        compiler: label.compiler,
+        version: info.version,
+        hash: info.hash,
+        config_hash: info.config_hash,
+        compiler: info.compiler,
         from_cache,
         _lease: Some(lease),
     }))
 }
 
-fn check_path(cache: &Path) -> Result<()> {
+fn check_cache_path(cache: &Path) -> Result<()> {
     let text = cache.to_string_lossy();
     if !cache.is_absolute() || text.contains(|c: char| c.is_whitespace() || c == ':') {
         bail!(
-            "a kernel cannot be built in {text:?}: its makefiles take neither relative paths nor spaces nor \
-             colons; set XDG_CACHE_HOME to another directory"
+            "cannot build a kernel in {text:?}: the kernel's makefiles reject relative paths, spaces and colons; \
+             set XDG_CACHE_HOME to a different directory"
         );
     }
     Ok(())
 }
 
-/// Adds what to do about an error whose cause is elsewhere.
-fn hint(error: anyhow::Error, cache: &Path) -> anyhow::Error {
+/// Adds advice to an error that a full disk caused.
+fn add_hint(error: anyhow::Error, cache: &Path) -> anyhow::Error {
     let full = error
         .chain()
         .any(|cause| cause.to_string().contains("No space left on device"));
     match full {
         true => error.context(format!(
-            "the disk that has {} is full; `cargo xtask clean --older-than 0s` frees what the lab keeps there",
+            "the disk that holds {} is full; `cargo xtask clean --older-than 0s` empties the lab's cache there",
             cache.display()
         )),
         false => error,

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A slot: the directory where the kernel of one source, target and flavour is built, again and again.
+//! A slot: the build directory for one source, target and flavour, which is reused for every build.
 //!
 //! ```text
-//! tree/       the source with the patches; files that did not change keep their times
-//! tree.files  what is in each of them
-//! obj/        what make writes
-//! scratch/    where patches are applied
-//! fragment    the merged fragments
-//! configured  digest of all that obj/.config came from
-//! result/     a finished kernel, about to be moved to its place
-//! build.log   what make printed the last time
+//! tree/       patched source; unchanged files keep their modification times
+//! tree.files  identifier of the content of each file in tree/
+//! obj/        output directory of make
+//! scratch/    copies of the files that patches are applied to
+//! fragment    merged config fragments
+//! configured  digest of everything that obj/.config depends on
+//! result/     finished kernel, before it is moved to its final directory
+//! build.log   output of make in the last build
 //! ```
 
 use std::fs::{self, File};
@@ -20,14 +20,14 @@ use anyhow::{Context, Result, bail};
 
 use super::cache::{self, Cache};
 use super::config;
-use super::counted;
+use super::coverage_files;
 use super::make::{self, Make};
 use super::queue::Overlay;
 use super::source::{Base, Listing};
-use super::{Inputs, LABEL, Label, Progress, Request, digest, file_name, tree};
+use super::{BUILD_INFO, BuildInfo, Inputs, Progress, Request, digest, file_name, tree};
 use crate::lock::Lock;
 
-/// A slot that is ours alone.
+/// A slot that is locked by this process.
 pub(super) struct Slot<'a> {
     request: &'a Request<'a>,
     dir: PathBuf,
@@ -36,7 +36,7 @@ pub(super) struct Slot<'a> {
 }
 
 impl<'a> Slot<'a> {
-    /// The slot for the request, once nobody else builds in it.
+    /// Locks the slot for the request. Waits while another process builds in it.
     pub(super) fn lock(
         cache: Cache,
         base: &Base,
@@ -45,7 +45,11 @@ impl<'a> Slot<'a> {
     ) -> Result<Self> {
         let name = format!("{}-{}", request.target.name, request.flavour);
         let dir = cache.slots().join(&base.id).join(&name);
-        let lock = cache::lock(&cache::lock_of(&dir), "builds in the same place", progress)?;
+        let lock = cache::lock(
+            &cache::lock_path(&dir),
+            "is building in the same directory",
+            progress,
+        )?;
         let estimate = cache.estimates().join(name);
         Ok(Slot {
             request,
@@ -55,7 +59,7 @@ impl<'a> Slot<'a> {
         })
     }
 
-    /// Builds the kernel and puts it into the directory `kernel`.
+    /// Builds the kernel and moves it to the directory `kernel`.
     pub(super) fn build(
         &self,
         inputs: &Inputs,
@@ -63,41 +67,42 @@ impl<'a> Slot<'a> {
         kernel: &Path,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<()> {
-        let anew = self.prepare()?;
+        let from_scratch = self.prepare()?;
         progress(Progress::step("patch the source".into()));
         let scratch = self.dir.join("scratch");
         let overlay = inputs.queue.apply(&inputs.base.root, &scratch)?;
-        let files = tree::follow(&inputs.base, &overlay, &self.tree(), &self.record())?;
+        let files = tree::sync(&inputs.base, &overlay, &self.tree(), &self.record())?;
         progress(Progress::step("configure".into()));
         self.configure(inputs, &files)?;
-        self.compile(anew, progress)?;
-        progress(Progress::step("put the kernel into the cache".into()));
+        self.compile(from_scratch, progress)?;
+        progress(Progress::step("store the kernel in the cache".into()));
         self.publish(inputs, &overlay, hash, kernel)
     }
 
-    /// Throws away what cannot be trusted. Whether make starts from nothing.
+    /// Removes results of earlier builds that may be wrong. Returns true if make has to build everything.
     fn prepare(&self) -> Result<bool> {
         let obj = self.obj();
         let prepare = || -> io::Result<bool> {
             fs::create_dir_all(&self.dir)?;
             cache::remove_dir(&self.dir.join("result"))?;
-            // Objects of a tree that is made anew may be newer than its files and yet made of others.
-            let anew =
+            // Without a record the tree is created again. Existing objects could then be newer than the source files
+            // without being built from them.
+            let from_scratch =
                 !obj.join(".config").exists() || make::was_killed(&obj) || !self.record().exists();
-            if anew {
+            if from_scratch {
                 cache::remove_dir(&obj)?;
                 remove_file(&self.dir.join("configured"))?;
             }
             fs::create_dir_all(&obj)?;
             File::create(self.log())?;
-            Ok(anew)
+            Ok(from_scratch)
         };
         prepare().with_context(|| format!("prepare {}", self.dir.display()))
     }
 
-    /// Makes `obj/.config` and checks it, unless it came from the very same before.
+    /// Generates `obj/.config` and checks it, unless its inputs have not changed since the last time.
     fn configure(&self, inputs: &Inputs, files: &Listing) -> Result<()> {
-        let fragment = config::text(&inputs.wishes);
+        let fragment = config::text(&inputs.options);
         let kconfigs = || files.iter().filter(|(path, _)| is_kconfig(path));
         let from = digest::of_parts(
             [
@@ -115,7 +120,7 @@ impl<'a> Slot<'a> {
         }
         let fragment_file = self.dir.join("fragment");
         crate::paths::write_whole(&fragment_file, fragment.as_bytes())?;
-        // Aside, because a new time on .config costs make a look at everything.
+        // A separate file, because a new modification time of .config makes make check everything.
         let new = self.obj().join(".config.new");
         let variables = [
             ("KCONFIG_ALLCONFIG", fragment_file.as_path()),
@@ -124,27 +129,27 @@ impl<'a> Slot<'a> {
         self.make()
             .run(&["allnoconfig", "olddefconfig"], &variables, &mut |_, _| {})?;
         let text = read(&new)?;
-        let dropped = config::dropped(&inputs.wishes, &text);
+        let dropped = config::dropped(&inputs.options, &text);
         let definitions =
             config::definitions(&self.tree(), kconfigs().map(|(path, _)| path), &dropped);
-        if let Some(complaint) = config::complaint(&dropped, &definitions) {
-            bail!("{complaint}");
+        if let Some(error) = config::describe_dropped(&dropped, &definitions) {
+            bail!("{error}");
         }
         let config = self.obj().join(".config");
         if fs::read_to_string(&config).is_ok_and(|old| old == text) {
-            remove_file(&new).context("remove a file of the build directory")?;
+            remove_file(&new).with_context(|| format!("remove {}", new.display()))?;
         } else {
             fs::rename(&new, &config).with_context(|| format!("write {}", config.display()))?;
         }
         crate::paths::write_whole(&done, from.as_bytes())
     }
 
-    fn compile(&self, anew: bool, progress: &mut dyn FnMut(Progress)) -> Result<()> {
-        // How many steps make will take is only known for a build from nothing, from the one before.
-        let known = fs::read_to_string(&self.estimate)
+    fn compile(&self, from_scratch: bool, progress: &mut dyn FnMut(Progress)) -> Result<()> {
+        // The number of steps is known only for a build from scratch, and only after an earlier one.
+        let estimate = fs::read_to_string(&self.estimate)
             .ok()
             .and_then(|text| text.trim().parse().ok());
-        let of = known.filter(|_| anew);
+        let of = estimate.filter(|_| from_scratch);
         let spec = &self.request.target.kernel;
         let mut report = |done, what: &str| {
             progress(Progress {
@@ -155,9 +160,12 @@ impl<'a> Slot<'a> {
         };
         let targets: Vec<&str> = spec.make.split_whitespace().collect();
         let steps = self.make().run(&targets, &[], &mut report)?;
-        if anew {
-            let dir = self.estimate.parent().expect("below the cache");
-            fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+        if from_scratch {
+            let dir = self
+                .estimate
+                .parent()
+                .expect("a file in the cache has a parent");
+            fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
             crate::paths::write_whole(&self.estimate, steps.to_string().as_bytes())?;
         }
         Ok(())
@@ -165,23 +173,23 @@ impl<'a> Slot<'a> {
 
     fn publish(&self, inputs: &Inputs, overlay: &Overlay, hash: &str, kernel: &Path) -> Result<()> {
         let (obj, result) = (self.obj(), self.dir.join("result"));
-        fs::create_dir_all(&result).with_context(|| format!("make {}", result.display()))?;
+        fs::create_dir_all(&result).with_context(|| format!("create {}", result.display()))?;
         let spec = &self.request.target.kernel;
-        let named = std::iter::once(&spec.image).chain(&spec.dtb);
-        let named = named.map(|path| (path.as_str(), file_name(path)));
+        let boot_files = std::iter::once(&spec.image).chain(&spec.dtb);
+        let boot_files = boot_files.map(|path| (path.as_str(), file_name(path)));
         let always = ["vmlinux", "System.map"].map(|name| (name, name));
-        for (from, to) in named.chain(always).chain([(".config", "config")]) {
+        for (from, to) in boot_files.chain(always).chain([(".config", "config")]) {
             copy_synced(&obj.join(from), &result.join(to))?;
         }
-        if let Some(dir) = self.request.count {
-            let trees = counted::Trees {
+        if let Some(dir) = self.request.coverage {
+            let trees = coverage_files::Trees {
                 base: &inputs.base.root,
                 tree: &self.tree(),
                 obj: &obj,
             };
-            counted::publish(dir, &trees, overlay, &result)?;
+            coverage_files::publish(dir, &trees, overlay, &result)?;
         }
-        let label = Label {
+        let info = BuildInfo {
             version: read(&obj.join("include/config/kernel.release"))?
                 .trim()
                 .to_owned(),
@@ -201,8 +209,8 @@ impl<'a> Slot<'a> {
             image: file_name(&spec.image).to_owned(),
             dtb: spec.dtb.as_deref().map(|dtb| file_name(dtb).to_owned()),
         };
-        let label = serde_json::to_string_pretty(&label).context("describe the kernel")?;
-        crate::paths::write_whole(&result.join(LABEL), label.as_bytes())?;
+        let info = serde_json::to_string_pretty(&info).context("serialize build.json")?;
+        crate::paths::write_whole(&result.join(BUILD_INFO), info.as_bytes())?;
         cache::publish(&result, kernel)
     }
 
@@ -212,7 +220,7 @@ impl<'a> Slot<'a> {
             obj: self.obj(),
             log: self.log(),
             spec: &self.request.target.kernel,
-            count: self.request.count,
+            count: self.request.coverage,
             jobs: self.request.jobs,
         }
     }
@@ -234,7 +242,7 @@ impl<'a> Slot<'a> {
     }
 }
 
-/// Whether what a configuration comes out as may depend on the file: the options, and the tools that read them.
+/// Returns true if the `.config` may depend on the file: Kconfig files, and the tools that read them.
 fn is_kconfig(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.starts_with("Kconfig") || (path.starts_with("scripts/") && !path.contains("/dtc/"))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Sources: where an unpatched kernel comes from, and what identifies its content.
+//! Unpatched kernel sources: obtaining them and identifying their content.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -7,56 +7,56 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::cache::{self, Cache};
-use super::{Progress, digest, own};
+use super::{Progress, digest, user_tree};
 use crate::lock::Lock;
 use crate::setup::debian::kernel_source;
 
-/// Where a kernel's source comes from.
+/// Origin of a kernel source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Debian's package of the version the lab is made for.
+    /// Debian's source package of the default kernel version.
     Debian,
-    /// A user's own directory or tarball, which is never changed.
-    Own(PathBuf),
+    /// A directory or tarball of the user. The lab never modifies it.
+    Path(PathBuf),
 }
 
-/// For each file of a tree, by its path below the root: what identifies the content, executable or not included.
+/// Maps each file of a tree, by its path relative to the root, to an identifier of its content and executable bit.
 pub(crate) type Listing = std::collections::BTreeMap<String, String>;
 
-/// What stands for the content of a file in a source that never changes.
+/// Identifier of every file of a source that never changes.
 pub(crate) const PRISTINE: &str = "=";
 
-/// A source that is there to be read.
+/// An unpatched source that is ready to be read.
 #[derive(Debug)]
 pub(crate) struct Base {
-    /// Tells it from any other, and fit for the name of a directory.
+    /// Unique identifier, usable as a directory name.
     pub id: String,
-    /// What the hash of a kernel has of it: as `id`, but two trees with the same content share it.
+    /// Identifier of the content, part of the kernel's hash. Two trees with the same content have the same identifier.
     pub content: String,
-    /// What a person calls it.
+    /// Name for messages.
     pub name: String,
-    /// Its top directory.
+    /// Root directory.
     pub root: PathBuf,
-    /// `VERSION.PATCHLEVEL`.
+    /// Version in the form `VERSION.PATCHLEVEL`.
     pub series: String,
-    /// The files of a user's tree; `None` for a source in the cache, which never changes.
+    /// Files of a user's tree; `None` for a source in the cache, which never changes.
     listing: Option<Listing>,
-    /// Keeps a source in the cache from being cleaned away.
+    /// Protects a source in the cache from `cargo xtask clean`.
     _lock: Option<Lock>,
 }
 
 impl Base {
-    /// Whether the files may be shared by hard links.
+    /// Returns true if the files never change, so that they can be shared by hard links.
     pub(crate) fn is_frozen(&self) -> bool {
         self.listing.is_none()
     }
 
-    /// The files of the source.
+    /// Returns the files of the source.
     pub(crate) fn listing(&self) -> Result<Listing> {
         match &self.listing {
             Some(listing) => Ok(listing.clone()),
             None => {
-                let files = own::walk(&self.root)?;
+                let files = user_tree::walk(&self.root)?;
                 Ok(files
                     .into_iter()
                     .map(|path| (path, PRISTINE.to_owned()))
@@ -66,10 +66,10 @@ impl Base {
     }
 }
 
-/// Makes the source readable: downloads, unpacks or looks through it as needed.
+/// Prepares a source for reading: downloads, unpacks or scans it as needed.
 ///
 /// # Errors
-/// It cannot be had, or is no kernel source.
+/// The source cannot be obtained, or it is not a kernel source.
 pub(crate) fn open(
     source: &Source,
     cache: Cache,
@@ -83,9 +83,9 @@ pub(crate) fn open(
                 kernel_source::fetch(into, &mut |step| progress(Progress::step(step)))
             },
         ),
-        Source::Own(path) => {
+        Source::Path(path) => {
             let path = fs::canonicalize(path)
-                .with_context(|| format!("--kernel-src {}", path.display()))?;
+                .with_context(|| format!("open --kernel-src {}", path.display()))?;
             if path.is_dir() {
                 open_tree(&path, cache, progress)
             } else {
@@ -95,41 +95,41 @@ pub(crate) fn open(
     }
 }
 
-/// Fills the empty directory it is given with a source; returns the source's name.
-type Fill<'a> = &'a mut dyn FnMut(&Path, &mut dyn FnMut(Progress)) -> Result<String>;
+/// Unpacks a source into an empty directory and returns the source's name.
+type Unpack<'a> = &'a mut dyn FnMut(&Path, &mut dyn FnMut(Progress)) -> Result<String>;
 
-/// The source in `dir` of the cache. `fill` is asked for it if it is not there yet.
-fn open_unpacked(dir: &Path, progress: &mut dyn FnMut(Progress), fill: Fill) -> Result<Base> {
-    const DOING: &str = "unpacks the kernel source";
+/// Opens the unpacked source in `dir` of the cache. Calls `unpack` if the source is not there yet.
+fn open_unpacked(dir: &Path, progress: &mut dyn FnMut(Progress), unpack: Unpack) -> Result<Base> {
+    const ACTIVITY: &str = "is unpacking the kernel source";
     let name_file = dir.join("name");
     let lock = loop {
-        let lock = cache::lock_shared(&cache::lock_of(dir), DOING, progress)?;
+        let lock = cache::lock_shared(&cache::lock_path(dir), ACTIVITY, progress)?;
         if name_file.exists() {
             break lock;
         }
         drop(lock);
-        let _alone = cache::lock(&cache::lock_of(dir), DOING, progress)?;
+        let _alone = cache::lock(&cache::lock_path(dir), ACTIVITY, progress)?;
         if name_file.exists() {
             continue;
         }
-        // Alone here: whatever lies about was left by a run that was killed.
+        // No other run uses the directory, so existing files were left behind by a killed run.
         cache::remove_dir(dir)?;
         let unpacked = dir.join("unpacking");
-        fs::create_dir_all(&unpacked).with_context(|| format!("make {}", unpacked.display()))?;
-        let name = fill(&unpacked, progress)?;
-        let place = || -> std::io::Result<()> {
+        fs::create_dir_all(&unpacked).with_context(|| format!("create {}", unpacked.display()))?;
+        let name = unpack(&unpacked, progress)?;
+        let finish = || -> std::io::Result<()> {
             fs::rename(&unpacked, dir.join("tree"))?;
-            // Last, and whole at once: with it the source is there.
+            // The name file marks the source as complete, so it is created last and by a rename.
             fs::write(dir.join("name.new"), name)?;
             fs::rename(dir.join("name.new"), &name_file)
         };
-        place().with_context(|| format!("put the source into {}", dir.display()))?;
+        finish().with_context(|| format!("move the unpacked source to {}", dir.display()))?;
     };
     let name =
         fs::read_to_string(&name_file).with_context(|| format!("read {}", name_file.display()))?;
     let root = dir.join("tree");
     Ok(Base {
-        id: fit_for_path(&name),
+        id: sanitize(&name),
         content: name.clone(),
         series: series(&root)?,
         name,
@@ -144,7 +144,7 @@ fn open_tarball(path: &Path, cache: Cache, progress: &mut dyn FnMut(Progress)) -
     let hash = open().with_context(|| format!("read {}", path.display()))?;
     let stem = path.file_name().unwrap_or_default().to_string_lossy();
     let name = format!("{stem}-{}", &hash[..16]);
-    let dir = cache.sources().join(fit_for_path(&name));
+    let dir = cache.sources().join(sanitize(&name));
     open_unpacked(&dir, progress, &mut |into, progress| {
         progress(Progress::step(format!("unpack {}", path.display())));
         kernel_source::unpack_tarball(path, into)?;
@@ -158,13 +158,13 @@ fn open_tree(path: &Path, cache: Cache, progress: &mut dyn FnMut(Progress)) -> R
     let id = format!("own-{}", &digest::of(shown.as_bytes())[..16]);
     let dir = cache.sources().join(&id);
     let lock = cache::lock(
-        &cache::lock_of(&dir),
-        "looks through the same tree",
+        &cache::lock_path(&dir),
+        "is scanning the same source tree",
         progress,
     )?;
-    fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
-    progress(Progress::step(format!("look through {shown}")));
-    let listing = own::listing(path, &dir.join("index"))?;
+    fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    progress(Progress::step(format!("scan {shown}")));
+    let listing = user_tree::listing(path, &dir.join("index"))?;
     drop(lock);
     Ok(Base {
         content: digest::of_listing(&listing),
@@ -177,22 +177,23 @@ fn open_tree(path: &Path, cache: Cache, progress: &mut dyn FnMut(Progress)) -> R
     })
 }
 
-/// `VERSION.PATCHLEVEL` from the Makefile at the top of a source.
+/// Reads `VERSION.PATCHLEVEL` from the Makefile in the root of a source.
 ///
 /// # Errors
-/// This is not the top of a kernel source.
+/// `root` is not the root of a kernel source.
 pub(crate) fn series(root: &Path) -> Result<String> {
     let makefile = root.join("Makefile");
     let text = fs::read_to_string(&makefile).with_context(|| {
         format!(
-            "read {}: is this the top of a kernel source?",
-            makefile.display()
+            "read {}: is {} the root of a kernel source?",
+            makefile.display(),
+            root.display()
         )
     })?;
     match series_in(&text) {
         Some(series) => Ok(series),
         None => bail!(
-            "{}: no VERSION and PATCHLEVEL: this is not the top of a kernel source",
+            "{} does not define VERSION and PATCHLEVEL: expected the root of a kernel source",
             makefile.display()
         ),
     }
@@ -209,10 +210,12 @@ fn series_in(makefile: &str) -> Option<String> {
     Some(format!("{}.{}", value("VERSION")?, value("PATCHLEVEL")?))
 }
 
-/// kbuild takes neither spaces nor colons in a path.
-fn fit_for_path(name: &str) -> String {
-    let fit = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
-    name.chars().map(|c| if fit(c) { c } else { '-' }).collect()
+/// Replaces the characters of `name` that kbuild rejects in a path, such as spaces and colons.
+fn sanitize(name: &str) -> String {
+    let valid = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+    name.chars()
+        .map(|c| if valid(c) { c } else { '-' })
+        .collect()
 }
 
 #[cfg(test)]
@@ -228,8 +231,8 @@ mod tests {
     }
 
     #[test]
-    fn a_package_version_becomes_a_path_kbuild_takes() {
+    fn a_package_version_becomes_a_valid_path() {
         let name = "linux-source-6.12 1:6.12.117-1~deb12u1";
-        assert_eq!(fit_for_path(name), "linux-source-6.12-1-6.12.117-1-deb12u1");
+        assert_eq!(sanitize(name), "linux-source-6.12-1-6.12.117-1-deb12u1");
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The source tree of a slot: follows a source and its patches, and touches no file whose content stays.
+//! The patched source tree of a slot. An update does not touch files whose content stays the same.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,27 +9,22 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::cache;
-use super::own;
 use super::queue::Overlay;
 use super::source::{Base, Listing};
+use super::user_tree;
 
-/// Stands for a file of which nobody knows what it holds: something was about to be done to it.
+/// Recorded instead of an identifier while a file is being changed, so that its content is unknown after a crash.
 const UNKNOWN: &str = "?";
 
-/// Makes `tree` what `base` with `overlay` on top is, and returns what it then holds. `record` is the file that
-/// remembers this.
+/// Updates `tree` to the content of `base` with `overlay` applied, and returns its files. The file `record` stores the
+/// content of `tree` between updates.
 ///
-/// A file whose content stays keeps its time, so that make leaves alone what was built from it; one whose content
-/// changes gets the present time, even if the new content is older.
+/// A file whose content stays the same keeps its modification time, so that make does not rebuild its objects. A file
+/// whose content changes gets the current time, even if the new content is older.
 ///
 /// # Errors
-/// A file cannot be read or written; a user's file changed while it was copied.
-pub(super) fn follow(
-    base: &Base,
-    overlay: &Overlay,
-    tree: &Path,
-    record: &Path,
-) -> Result<Listing> {
+/// A file cannot be read or written, or a user's file changed while it was copied.
+pub(super) fn sync(base: &Base, overlay: &Overlay, tree: &Path, record: &Path) -> Result<Listing> {
     let mut wanted = base.listing()?;
     for (path, content) in overlay {
         match content {
@@ -44,7 +39,7 @@ pub(super) fn follow(
     }
     let stale: Vec<String> = differing(&held, &wanted);
     if !new && !stale.is_empty() {
-        // Should this be killed half way, the next run does these again.
+        // If this process is killed during the update, the next run updates these files again.
         held.extend(stale.iter().map(|path| (path.clone(), UNKNOWN.to_owned())));
         write_record(record, &held)?;
     }
@@ -65,8 +60,8 @@ pub(super) fn follow(
     Ok(wanted)
 }
 
-/// Paths that one of the two has and the other has not, or not with the same content. Those to remove come first:
-/// a directory may take the place of a file.
+/// Returns the paths whose content differs, or that exist in only one of the two listings. Paths to remove come first,
+/// because a directory may replace a file.
 fn differing(held: &Listing, wanted: &Listing) -> Vec<String> {
     let gone = held.iter().filter(|(path, _)| !wanted.contains_key(*path));
     let changed = wanted
@@ -82,7 +77,7 @@ fn remove(file: &Path) -> Result<()> {
     }
 }
 
-/// Removes `file` and the directories that are empty then.
+/// Removes `file` and the parent directories that become empty.
 fn remove_with_parents(file: &Path) -> Result<()> {
     remove(file)?;
     let _ = file.ancestors().skip(1).try_for_each(fs::remove_dir);
@@ -91,7 +86,7 @@ fn remove_with_parents(file: &Path) -> Result<()> {
 
 fn link(from: &Path, to: &Path) -> Result<()> {
     make_parent(to)?;
-    // Not every file system has hard links.
+    // Not every file system supports hard links.
     if fs::hard_link(from, to).is_err() {
         replace(from, to)?;
     }
@@ -100,16 +95,19 @@ fn link(from: &Path, to: &Path) -> Result<()> {
 
 fn copy_checked(from: &Path, to: &Path, id: &str, frozen: bool) -> Result<()> {
     replace(from, to)?;
-    if !frozen && own::identify(to)? != id {
-        bail!("{} changed while it was copied: run again", from.display());
+    if !frozen && user_tree::identify(to)? != id {
+        bail!(
+            "{} changed while it was copied: run the command again",
+            from.display()
+        );
     }
     Ok(())
 }
 
-/// Puts a copy in place of `to`, never into it: it may be a link to a file that others use.
+/// Replaces `to` with a copy of `from`. Never writes into the old file, which may be a hard link to a shared file.
 fn replace(from: &Path, to: &Path) -> Result<()> {
     make_parent(to)?;
-    let new = cache::beside(to, ".new~");
+    let new = cache::with_suffix(to, ".new~");
     remove(&new)?;
     if from.is_symlink() {
         std::os::unix::fs::symlink(fs::read_link(from)?, &new)?;
@@ -121,8 +119,8 @@ fn replace(from: &Path, to: &Path) -> Result<()> {
 }
 
 fn make_parent(file: &Path) -> io::Result<()> {
-    let dir = file.parent().expect("below the tree");
-    // One call where the directory is there, which is nearly always.
+    let dir = file.parent().expect("a file in the tree has a parent");
+    // Nearly always the directory exists, and one call is enough.
     if dir.is_dir() {
         Ok(())
     } else {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is built again, and what is not.
+//! Builds that reuse earlier results.
 
 use std::fs;
 
@@ -19,19 +19,19 @@ fn a_kernel_is_built_once() {
     assert_eq!(world.builds(), 1);
     let steps = world.redact(&first.steps.join("\n"));
     assert_snapshot!(steps, @r"
-    look through [DIR]/src
+    scan [DIR]/src
     patch the source
     configure
     1 CC a.o
     2 CC b.o
     3 CC c.o
     4 CC new.o
-    put the kernel into the cache
+    store the kernel in the cache
     ");
 }
 
 #[test]
-fn editing_a_patch_rebuilds_what_it_touches() {
+fn editing_a_patch_rebuilds_only_the_files_it_touches() {
     let world = World::new();
     world.build().good();
     assert_eq!(world.compiled(), "a b c new");
@@ -41,7 +41,7 @@ fn editing_a_patch_rebuilds_what_it_touches() {
 }
 
 #[test]
-fn a_patch_taken_out_is_undone() {
+fn a_patch_removed_from_the_series_is_reverted() {
     let world = World::new();
     world.build().good();
     world.write("checkout/kernel-patches/6.12/series", "0001-b.patch\n");
@@ -56,7 +56,7 @@ fn a_patch_taken_out_is_undone() {
 }
 
 #[test]
-fn a_flavour_overrides() {
+fn a_flavour_overrides_the_target() {
     let world = World::new();
     let job = Job {
         flavour: "debug".to_owned(),
@@ -71,7 +71,7 @@ fn a_flavour_overrides() {
 }
 
 #[test]
-fn an_option_makes_another_kernel_and_a_comment_does_not() {
+fn an_option_changes_the_hash_and_a_comment_does_not() {
     let world = World::new();
     world.build().good();
     world.write(

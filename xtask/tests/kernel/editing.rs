@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The queue as a git tree, and back.
+//! Converting the queue to a git tree and back.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use xtask::kernel::{Source, edit};
 
 use crate::world::World;
 
-/// A world with a queue of two patches as git makes them.
+/// Returns a world with a queue of two patches in git's format.
 fn world() -> World {
     let world = World::new();
     for (at, file) in [(1, "a"), (2, "b")] {
@@ -26,14 +26,14 @@ fn world() -> World {
     }
     let series = "# Why.\n0001-change-a.patch\n0002-change-b.patch\n";
     world.write("checkout/kernel-patches/6.12/series", series);
-    // As Debian's: git is to ignore all of it.
+    // Like Debian's .gitignore: git ignores the whole source.
     world.write("src/.gitignore", "*.o\n/*\n");
     world
 }
 
 fn checkout(world: &World) -> anyhow::Result<()> {
     let (lab, cache) = (world.path("checkout"), world.path("cache"));
-    let source = Source::Own(world.path("src"));
+    let source = Source::Path(world.path("src"));
     edit::checkout(&world.path("edit"), &lab, &cache, &source, &mut |_| {})
 }
 
@@ -49,7 +49,7 @@ fn git(dir: &Path, words: &[&str]) -> String {
 }
 
 #[test]
-fn the_queue_goes_out_and_back_unchanged() {
+fn checkout_and_export_keep_the_queue() {
     let world = world();
     checkout(&world).unwrap();
     assert_eq!(world.read("edit/a.c"), "a, patched\n");
@@ -72,13 +72,13 @@ fn the_queue_goes_out_and_back_unchanged() {
 }
 
 #[test]
-fn a_commit_dropped_and_one_added_reach_the_queue() {
+fn removed_and_added_commits_change_the_queue() {
     let world = world();
     checkout(&world).unwrap();
     let edit = world.path("edit");
     git(&edit, &["reset", "-q", "--hard", "HEAD~"]);
     world.write("edit/new.c", "new\n");
-    world.write("edit/new.o", "a product\n");
+    world.write("edit/new.o", "an object\n");
     git(&edit, &["add", "."]);
     git(&edit, &["commit", "-q", "-m", "add new"]);
     edit::export(&edit, &world.path("checkout")).unwrap();
@@ -93,7 +93,7 @@ fn a_commit_dropped_and_one_added_reach_the_queue() {
 }
 
 #[test]
-fn changes_in_no_commit_are_not_lost() {
+fn export_refuses_uncommitted_changes() {
     let world = world();
     checkout(&world).unwrap();
     world.write("edit/c.c", "c, edited\n");
@@ -107,7 +107,7 @@ fn changes_in_no_commit_are_not_lost() {
 }
 
 #[test]
-fn a_patch_that_does_not_apply_leaves_a_tree_to_go_on_with() {
+fn after_a_conflict_the_checkout_can_be_continued_by_hand() {
     let world = world();
     world.write("src/a.c", "something else\n");
     let error = checkout(&world).unwrap_err().to_string();

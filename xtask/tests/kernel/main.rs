@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Kernel builds, on a source of three files and with a shell script for make.
+//! Kernel builds with a source of three files and a shell script in place of make.
 
 mod builds;
 mod editing;
@@ -8,7 +8,7 @@ mod sources;
 mod trouble;
 mod world;
 
-/// Not a test: the process in which a build of the tests runs.
+/// Not a test: the process that runs a build for another test.
 #[test]
 #[ignore = "started by the other tests"]
 fn act() {

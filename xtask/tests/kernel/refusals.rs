@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What cannot be built, and what is said about it.
+//! Errors of builds that cannot succeed.
 
 use insta::assert_snapshot;
 
@@ -10,7 +10,7 @@ fn error(outcome: Outcome, world: &World) -> String {
 }
 
 #[test]
-fn without_a_network_debians_source_cannot_be_had() {
+fn without_a_network_debians_source_is_not_available() {
     let world = World::new();
     let job = Job {
         source: None,
@@ -31,19 +31,19 @@ fn a_patch_that_does_not_apply_is_named() {
     world.write("src/b.c", "something else\n");
     assert_snapshot!(error(world.build(), &world), @r"
     kernel-patches/6.12/0001-b.patch does not apply at b.c, line 1
-      to [DIR]/src:
+      of the source [DIR]/src:
         error: patch failed: b.c:1
         error: b.c: patch does not apply
-    docs/kernel-queue.md says how to bring the queue up to a source; --no-queue builds without it
+    Adapt the queue to this source (docs/kernel-queue.md), or build without it (--no-queue)
     ");
 }
 
 #[test]
-fn a_source_that_has_the_queue_is_recognised() {
+fn a_source_that_contains_the_queue_is_recognised() {
     let world = World::new();
     world.write("src/b.c", "b, patched\n");
     world.write("src/new.c", "new\n");
-    assert_snapshot!(error(world.build(), &world), @"[DIR]/src already has the patches of the queue: build it with --no-queue");
+    assert_snapshot!(error(world.build(), &world), @"[DIR]/src already contains the patches of the queue: build it with --no-queue");
     let job = Job {
         queue: false,
         ..world.job()
@@ -55,14 +55,14 @@ fn a_source_that_has_the_queue_is_recognised() {
 fn a_version_without_a_queue_is_named() {
     let world = World::new();
     world.write("src/Makefile", "VERSION = 7\nPATCHLEVEL = 3\n");
-    assert_snapshot!(error(world.build(), &world), @"there is no patch queue for Linux 7.3 (kernel-patches/7.3/series): take a source of a version that has one, or --no-queue for the source as it is");
+    assert_snapshot!(error(world.build(), &world), @"there is no patch queue for Linux 7.3 (kernel-patches/7.3/series): use a source of a version that has a queue, or build the unpatched source with --no-queue");
 }
 
 #[test]
-fn what_is_no_kernel_source_is_refused() {
+fn a_directory_without_a_kernel_source_is_refused() {
     let world = World::new();
     world.write("src/Makefile", "all:\n\tcc\n");
-    assert_snapshot!(error(world.build(), &world), @"[DIR]/src/Makefile: no VERSION and PATCHLEVEL: this is not the top of a kernel source");
+    assert_snapshot!(error(world.build(), &world), @"[DIR]/src/Makefile does not define VERSION and PATCHLEVEL: expected the root of a kernel source");
 }
 
 #[test]
@@ -77,12 +77,12 @@ fn dropped_options_are_all_named() {
         "config A\n\tbool\ndropped CONFIG_A\ndropped CONFIG_UNHEARD_OF\n",
     );
     assert_snapshot!(error(world.build(), &world), @r"
-    the kernel's configuration does not keep what the fragments ask for:
-      kernel-configs/common.config:2: CONFIG_A: wanted y, got n; what it depends on is in Kconfig:1
-      kernel-configs/toy.config:2: CONFIG_UNHEARD_OF: wanted y, got n; this kernel has no such option
-    Change these lines, or ask for what they depend on as well.
+    the kernel's .config did not keep these options of the config fragments:
+      kernel-configs/common.config:2: CONFIG_A: expected y, found n; for its dependencies see Kconfig:1
+      kernel-configs/toy.config:2: CONFIG_UNHEARD_OF: expected y, found n; this kernel has no such option
+    Change these lines, or add the options that they depend on.
     ");
-    // Nothing remembers the bad configuration.
+    // The bad configuration is not reused.
     world.write("checkout/kernel-configs/toy.config", "CONFIG_B=16\n");
     world.write("src/Kconfig", "config A\n\tbool\n");
     world.build().good();
@@ -98,17 +98,17 @@ fn a_compiler_error_is_shown() {
         c.c:3:9: error: expected ';' before 'return'
       the whole log: [DIR]/cache/slots/own-[ID]/toy-default/build.log
     ");
-    // What was compiled before it stays.
+    // Objects that were compiled before the error are kept.
     world.write("src/c.c", "c\n");
     world.build().good();
     assert_eq!(world.compiled(), "c new");
 }
 
 #[test]
-fn a_full_disk_is_said_to_be_full() {
+fn a_full_disk_is_reported() {
     let world = World::new();
     world.write("src/c.c", "huge\n");
-    assert_snapshot!(error(world.build(), &world).lines().next().unwrap(), @"the disk that has [DIR]/cache is full; `cargo xtask clean --older-than 0s` frees what the lab keeps there");
+    assert_snapshot!(error(world.build(), &world).lines().next().unwrap(), @"the disk that holds [DIR]/cache is full; `cargo xtask clean --older-than 0s` empties the lab's cache there");
 }
 
 #[test]
@@ -124,20 +124,20 @@ fn a_missing_compiler_is_named() {
 }
 
 #[test]
-fn what_the_queue_adds_may_be_missing_without_the_queue() {
+fn options_of_the_queue_may_be_missing_without_the_queue() {
     let world = World::new();
     world.write("checkout/kernel-configs/queue.config", "CONFIG_NEW=y\n");
     world.write("src/Kconfig", "config A\nconfig B\ndropped CONFIG_NEW\n");
-    assert!(error(world.build(), &world).contains("CONFIG_NEW: wanted y, got n"));
+    assert!(error(world.build(), &world).contains("CONFIG_NEW: expected y, found n"));
     let plain = Job {
         queue: false,
         ..world.job()
     };
     world.run(&plain).good();
-    // But where it is defined, it has to survive.
+    // If the kernel defines the option, the .config must keep it.
     world.write(
         "src/Kconfig",
         "config A\nconfig B\nconfig NEW\ndropped CONFIG_NEW\n",
     );
-    assert!(error(world.run(&plain), &world).contains("CONFIG_NEW: wanted y, got n"));
+    assert!(error(world.run(&plain), &world).contains("CONFIG_NEW: expected y, found n"));
 }

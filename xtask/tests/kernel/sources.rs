@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where a source may come from, and how it is followed.
+//! Origins of a source, and updates after a source has changed.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::world::{Job, World, only_entry};
 
 #[test]
-fn a_users_tree_is_followed() {
+fn changes_of_a_users_tree_are_built() {
     let world = World::new();
     world.build().good();
     world.write("src/a.c", "a, edited\n");
@@ -18,16 +18,12 @@ fn a_users_tree_is_followed() {
         world.build().good().image,
         "a, edited\nb, patched\nc\nnew\n"
     );
-    assert_eq!(
-        world.compiled(),
-        "a",
-        "c.c has a new time and its old content"
-    );
+    assert_eq!(world.compiled(), "a", "only the time of c.c is new");
     world.write("src/a.c", "a, EDITED\n");
     let image = world.build().good().image;
     assert_eq!(
         image, "a, EDITED\nb, patched\nc\nnew\n",
-        "the size is the same"
+        "the size of a.c has not changed"
     );
     fs::remove_file(world.path("src/c.c")).unwrap();
     assert_eq!(world.build().good().image, "a, EDITED\nb, patched\nnew\n");
@@ -40,7 +36,7 @@ fn a_users_tree_is_followed() {
 }
 
 #[test]
-fn an_older_version_of_a_file_is_built_too() {
+fn an_older_version_of_a_file_is_built() {
     let world = World::new();
     world.write("src/a.c", "a, edited\n");
     world.build().good();
@@ -50,16 +46,16 @@ fn an_older_version_of_a_file_is_built_too() {
 }
 
 #[test]
-fn only_files_that_look_the_same_are_not_read_again() {
+fn files_with_the_same_size_and_time_are_not_read_again() {
     let world = World::new();
     let file = world.path("src/a.c");
     set_age(&file, 1000);
     world.build().good();
-    // The same size and another time.
+    // The size is the same, the time is different.
     world.write("src/a.c", "A\n");
     set_age(&file, 500);
     assert_eq!(world.build().good().image, "A\nb, patched\nc\nnew\n");
-    // Size and time as before: taken to be the same, as make would. This is what makes a large tree quick.
+    // With the same size and time, a file counts as unchanged, as for make. This makes scanning a large tree fast.
     world.write("src/a.c", "B\n");
     set_age(&file, 500);
     let time = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
@@ -78,7 +74,7 @@ fn set_age(path: &Path, seconds: u64) {
 }
 
 #[test]
-fn a_git_tree_is_taken_with_changes_and_without_what_it_ignores() {
+fn a_git_tree_is_built_with_changes_and_without_ignored_files() {
     let world = World::new();
     let git = |words: &[&str]| {
         let status = Command::new("git")
@@ -97,7 +93,7 @@ fn a_git_tree_is_taken_with_changes_and_without_what_it_ignores() {
     world.write("src/a.c", "a, not committed\n");
     let image = world.build().good().image;
     assert_eq!(image, "a, not committed\nb, patched\nc\nnew\nuntracked\n");
-    // Debian's own leaves the whole source out.
+    // Debian's .gitignore ignores the whole source.
     world.write("src/.gitignore", "/*\n");
     git(&["rm", "-q", "-r", "--cached", "."]);
     let image = world.build().good().image;
@@ -108,7 +104,7 @@ fn a_git_tree_is_taken_with_changes_and_without_what_it_ignores() {
 }
 
 #[test]
-fn a_tarball_is_a_source() {
+fn a_tarball_is_a_valid_source() {
     let world = World::new();
     world.write("src/.config", "CONFIG_LEFT_BEHIND=y\n");
     let tarball = world.path("linux.tar");
@@ -131,8 +127,8 @@ fn a_tarball_is_a_source() {
         "a\nb, patched better\nc\nnew\n"
     );
     assert_eq!(world.compiled(), "b");
-    // The tree is made of links to the source in the cache, which has to stay as it was when a patch begins to
-    // touch a file.
+    // The tree consists of hard links to the source in the cache. A patch that touches another file must not change that
+    // source.
     world.patch("0002-new.patch", "c.c", "c, patched");
     assert_eq!(
         world.run(&job).good().image,
@@ -146,14 +142,14 @@ fn a_tarball_is_a_source() {
 fn debians_source_is_downloaded_once() {
     let world = World::new();
     package(&world);
-    // A machine that never ran apt-get update.
+    // The machine has never run apt-get update.
     world.write("package.needs-lists", "");
     let job = Job {
         source: None,
         ..world.job()
     };
     assert_eq!(world.run(&job).good().image, "a\nb, patched\nc\nnew\n");
-    // From here on there is no network.
+    // From here on, there is no network.
     fs::remove_file(world.path("package")).unwrap();
     world.patch("0001-b.patch", "b.c", "b, patched better");
     assert_eq!(
@@ -184,7 +180,7 @@ fn listing(dir: &Path) -> Vec<(std::ffi::OsString, SystemTime)> {
     entries
 }
 
-/// Makes `src` a package to download.
+/// Packs `src` into a package that the fake apt-get downloads.
 fn package(world: &World) {
     let tar = |words: &[&str]| {
         let status = Command::new("tar")
@@ -205,7 +201,7 @@ fn package(world: &World) {
 }
 
 #[test]
-fn a_disk_that_is_full_while_unpacking_is_said_to_be_full() {
+fn a_disk_that_fills_up_during_unpacking_is_reported() {
     let world = World::new();
     package(&world);
     world.write("package.flood", "");
@@ -216,7 +212,7 @@ fn a_disk_that_is_full_while_unpacking_is_said_to_be_full() {
     let error = world.run(&job).error.unwrap();
     assert!(error.contains("is full; `cargo xtask clean"), "{error}");
     assert!(error.len() < 5000, "{}", error.len());
-    // Half a source is none.
+    // An incomplete source is not used.
     fs::remove_file(world.path("package.flood")).unwrap();
     world.run(&job).good();
 }

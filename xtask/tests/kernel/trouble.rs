@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Builds that are killed, interrupted, run twice at once; and what is cleaned away.
+//! Killed, interrupted and concurrent builds; cleaning the cache.
 
 use std::fs;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use xtask::kernel::clean;
 use crate::world::{World, finish, only_entry, until};
 
 #[test]
-fn a_killed_build_is_not_trusted() {
+fn objects_of_a_killed_build_are_not_reused() {
     let world = World::new();
     world.build().good();
     world.write("src/b.c", "b\n// slow\n");
@@ -22,7 +22,7 @@ fn a_killed_build_is_not_trusted() {
     until("the build is under way", || world.path("started").exists());
     child.kill().unwrap();
     child.wait().unwrap();
-    // The half-written object is newer than its source: to make it would look finished.
+    // The half-written object is newer than its source, so make would take it for finished.
     let object = world.slot().join("obj/b.o");
     assert_eq!(fs::read_to_string(&object).unwrap(), "half\n");
     world.write("gate", "");
@@ -31,7 +31,7 @@ fn a_killed_build_is_not_trusted() {
 }
 
 #[test]
-fn an_interrupted_build_goes_on() {
+fn objects_of_an_interrupted_build_are_reused() {
     let world = World::new();
     world.write("src/c.c", "c\n// slow\n");
     let child = world.start(&world.job());
@@ -43,11 +43,15 @@ fn an_interrupted_build_goes_on() {
         world.build().good().image,
         "a\nb, patched\nc\n// slow\nnew\n"
     );
-    assert_eq!(world.compiled(), "c new", "a and b were whole");
+    assert_eq!(
+        world.compiled(),
+        "c new",
+        "the objects of a and b were complete"
+    );
 }
 
 #[test]
-fn two_runs_at_once_build_once() {
+fn concurrent_runs_build_a_kernel_once() {
     let world = World::new();
     world.write("src/a.c", "a\n// slow\n");
     let first = world.start(&world.job());
@@ -61,11 +65,11 @@ fn two_runs_at_once_build_once() {
     assert_eq!(first.image, second.image);
     assert!(!first.from_cache && second.from_cache);
     assert_eq!(world.builds(), 1);
-    assert_snapshot!(second.steps.last().unwrap(), @"another run builds in the same place; waiting for it");
+    assert_snapshot!(second.steps.last().unwrap(), @"another run is building in the same directory; waiting for it");
 }
 
 #[test]
-fn the_second_build_from_nothing_knows_how_much_there_is_to_do() {
+fn the_second_build_from_scratch_shows_the_number_of_steps() {
     let world = World::new();
     world.build().good();
     clean(&world.path("cache"), Duration::ZERO).unwrap();
@@ -74,7 +78,7 @@ fn the_second_build_from_nothing_knows_how_much_there_is_to_do() {
 }
 
 #[test]
-fn clean_removes_what_is_old_and_not_in_use() {
+fn clean_removes_old_unused_directories() {
     let world = World::new();
     world.build().good();
     let cache = world.path("cache");
@@ -95,7 +99,10 @@ fn clean_removes_what_is_old_and_not_in_use() {
         ]
     );
     assert!(removed[0].bytes > 0);
-    assert!(world.build().good().from_cache, "the kernel in use stayed");
+    assert!(
+        world.build().good().from_cache,
+        "clean must keep the kernel in use"
+    );
     drop(user);
     clean(&cache, Duration::ZERO).unwrap();
     assert!(!kernel.exists());

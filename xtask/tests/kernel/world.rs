@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A world for the tests: a checkout with a queue of two patches, a kernel source of three files, an empty cache,
-//! and tools that play make and apt. A build runs in a process of its own, so that it can be killed.
+//! Environment of the tests: a checkout with a queue of two patches, a kernel source of three files, an empty cache, and
+//! fake make and apt programs. Each build runs in a separate process, so that a test can kill it.
 
 use std::fs;
 use std::io::Read;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use xtask::kernel::{self, Request, Source};
 use xtask::target::Target;
 
-/// Set for the process that plays the lab; see [`act`].
+/// Environment variable with the [`Job`] of the process that runs [`act`].
 const JOB: &str = "KERNEL_TEST_JOB";
 
 const TARGET: &str = "
@@ -33,20 +33,20 @@ qemu:
 cache: { kind: physical, period: 4096, line: 64 }
 ";
 
-/// What a build is asked for.
+/// Parameters of a build.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     pub dir: PathBuf,
-    /// `None`: Debian's.
+    /// `None` for Debian's source.
     pub source: Option<PathBuf>,
     pub queue: bool,
     pub flavour: String,
 }
 
-/// What a build said.
+/// Result of a build.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Steps, counted ones as `1/2 CC a.o`.
+    /// Steps; numbered steps as `1/2 CC a.o`.
     pub steps: Vec<String>,
     pub image: String,
     pub from_cache: bool,
@@ -54,7 +54,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The outcome of a build that has to work.
+    /// Returns the outcome of a build that must succeed.
     #[track_caller]
     pub fn good(self) -> Self {
         assert_eq!(self.error, None);
@@ -68,7 +68,7 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        // kbuild's make takes no `~`, `:` or space, and neither does the lab.
+        // The path must not contain `~`, `:` or a space: kbuild rejects them, and the lab does too.
         let world = World {
             dir: tempfile::tempdir().unwrap(),
         };
@@ -101,7 +101,7 @@ impl World {
         world
     }
 
-    /// A patch that changes the one line of `file` from its name to `to`.
+    /// Writes a patch that changes the single line of `file` from the file's name to `to`.
     pub fn patch(&self, name: &str, file: &str, to: &str) {
         let from = file.trim_end_matches(".c");
         let text = format!("Why.\n\n--- a/{file}\n+++ b/{file}\n@@ -1 +1 @@\n-{from}\n+{to}\n");
@@ -122,7 +122,7 @@ impl World {
         fs::read_to_string(self.path(path)).unwrap()
     }
 
-    /// A build of `src` with the queue.
+    /// Returns a build of `src` with the queue.
     pub fn job(&self) -> Job {
         Job {
             dir: self.dir.path().to_owned(),
@@ -168,7 +168,7 @@ impl World {
             .unwrap()
     }
 
-    /// What was compiled in the last build of `src`, as a person would list it: `a c`.
+    /// Returns the objects that the last build of `src` compiled, separated by spaces: `a c`.
     pub fn compiled(&self) -> String {
         let log = fs::read_to_string(self.slot().join("build.log")).unwrap();
         let objects = log
@@ -177,18 +177,18 @@ impl World {
         objects.collect::<Vec<_>>().join(" ")
     }
 
-    /// Where `src` is built.
+    /// Returns the build directory of `src`.
     pub fn slot(&self) -> PathBuf {
         let source = only_entry(&self.path("cache/slots"));
         source.join("toy-default")
     }
 
-    /// The steps so far of a lab that runs.
+    /// Returns the steps that a running build has reported so far.
     pub fn steps(&self, lab: &Child) -> String {
         fs::read_to_string(self.path(&steps_file(lab.id()))).unwrap_or_default()
     }
 
-    /// How often make was started to build.
+    /// Returns the number of times that make was started for a build.
     pub fn builds(&self) -> usize {
         self.read("made")
             .lines()
@@ -196,7 +196,7 @@ impl World {
             .count()
     }
 
-    /// `text` without what differs from run to run.
+    /// Replaces the parts of `text` that differ from run to run.
     pub fn redact(&self, text: &str) -> String {
         let text = text.replace(&self.dir.path().display().to_string(), "[DIR]");
         match text.find("/own-") {
@@ -206,7 +206,7 @@ impl World {
     }
 }
 
-/// The one directory in `dir`.
+/// Returns the only directory in `dir`.
 pub fn only_entry(dir: &Path) -> PathBuf {
     let entries = fs::read_dir(dir)
         .unwrap()
@@ -245,7 +245,7 @@ fn steps_file(pid: u32) -> String {
     format!("steps.{pid}")
 }
 
-/// Plays the lab, if this is the process that should.
+/// Runs the build in [`JOB`], if the variable is set, and prints its outcome.
 pub fn act() {
     let Ok(job) = std::env::var(JOB) else {
         return;
@@ -258,8 +258,8 @@ pub fn act() {
         cache: &job.dir.join("cache"),
         target: &target,
         flavour: &job.flavour,
-        count: None,
-        source: job.source.map_or(Source::Debian, Source::Own),
+        coverage: None,
+        source: job.source.map_or(Source::Debian, Source::Path),
         queue: job.queue,
         patches: &[],
         jobs: 1,
@@ -272,7 +272,7 @@ pub fn act() {
             (_, None) => format!("{done} {what}"),
             (_, Some(of)) => format!("{done}/{of} {what}"),
         });
-        // For those who watch while it runs, each in a file of its own.
+        // Other processes read the steps during the build. Each build has its own file.
         let file = steps_file(std::process::id());
         fs::write(job.dir.join(file), outcome.steps.join("\n")).unwrap();
     });

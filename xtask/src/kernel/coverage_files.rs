@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a reader of a kernel's counts has to know of its source: kept with a kernel that counts, because the tree it was
-//! built from may be another one by then.
+//! Files that a coverage report needs besides the counts. They are stored with the kernel, because the source tree may
+//! have changed by the time of the report.
 //!
 //! ```text
-//! counted/dmmap.c      a source that the patch queue has changed, with the queue
-//! counted/dmmap.gcno   what the compiler says of an object: which count is which line
-//! counted/dev.c.diff   of a source that was there before: where the queue has changed it
+//! counted/dmmap.c      a source file of the patched tree that the queue adds or changes
+//! counted/dmmap.gcno   the compiler's notes on an object: which count belongs to which line
+//! counted/dev.c.diff   the queue's changes to a source file that the unpatched source contains
 //! ```
 
 use std::fs;
@@ -17,69 +17,78 @@ use super::queue::Overlay;
 use super::slot;
 use crate::shell;
 
-/// Where it lies, in a kernel's directory.
+/// Name of the subdirectory of a kernel's directory.
 pub(crate) const DIR: &str = "counted";
 
-/// What the name of a file of differences ends in.
-pub(crate) const DIFF: &str = ".diff";
+/// Suffix of the files with the queue's changes.
+pub(crate) const DIFF_SUFFIX: &str = ".diff";
 
-/// What a kernel is built from.
+/// Directories of a kernel build.
 pub(super) struct Trees<'a> {
-    /// The source without the queue.
+    /// Unpatched source.
     pub base: &'a Path,
-    /// The source with it.
+    /// Patched source.
     pub tree: &'a Path,
-    /// The objects.
+    /// Objects.
     pub obj: &'a Path,
 }
 
-/// Puts what is to be known of the directory `dir` into `result`; `overlay` is what the queue changes. Where it changes
-/// nothing there, as in a source that has the feature already, every file is taken as new.
+/// Copies the files for the source directory `dir` to `result`. `overlay` holds the files that the queue changes. If the
+/// queue changes no file in `dir`, as with a source that already contains the feature, copies every source file without
+/// a diff.
 pub(super) fn publish(dir: &str, trees: &Trees, overlay: &Overlay, result: &Path) -> Result<()> {
     let Trees { base, tree, obj } = trees;
     let into = result.join(DIR);
-    fs::create_dir_all(&into).with_context(|| format!("make {}", into.display()))?;
-    let below = |path: &&String| path.rsplit_once('/').is_some_and(|(above, _)| above == dir);
-    let changed: Vec<&String> = overlay.keys().filter(below).collect();
-    for name in names(&tree.join(dir), &[".c", ".h"])? {
+    fs::create_dir_all(&into).with_context(|| format!("create {}", into.display()))?;
+    let in_dir = |path: &&String| {
+        path.rsplit_once('/')
+            .is_some_and(|(parent, _)| parent == dir)
+    };
+    let changed: Vec<&String> = overlay.keys().filter(in_dir).collect();
+    for name in file_names(&tree.join(dir), &[".c", ".h"])? {
         let path = format!("{dir}/{name}");
         let is_changed = changed.contains(&&path);
         if is_changed || changed.is_empty() {
             slot::copy_synced(&tree.join(&path), &into.join(&name))?;
         }
         if is_changed && base.join(&path).exists() {
-            let diff = differences(&base.join(&path), &tree.join(&path))?;
-            fs::write(into.join(name + DIFF), diff).context("keep what the queue changes")?;
+            let diff = diff(&base.join(&path), &tree.join(&path))?;
+            let file = into.join(name + DIFF_SUFFIX);
+            fs::write(&file, diff).with_context(|| format!("write {}", file.display()))?;
         }
     }
-    for name in names(&obj.join(dir), &[".gcno"])? {
+    for name in file_names(&obj.join(dir), &[".gcno"])? {
         slot::copy_synced(&obj.join(dir).join(&name), &into.join(name))?;
     }
     Ok(())
 }
 
-/// Names of the files in `dir` that end in one of `endings`.
-fn names(dir: &Path, endings: &[&str]) -> Result<Vec<String>> {
+/// Returns the names of the files in `dir` that end in one of `suffixes`.
+fn file_names(dir: &Path, suffixes: &[&str]) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if endings.iter().any(|ending| name.ends_with(ending)) {
+        if suffixes.iter().any(|suffix| name.ends_with(suffix)) {
             names.push(name);
         }
     }
     Ok(names)
 }
 
-/// Where two files differ, as `diff -U0` tells it.
-fn differences(old: &Path, new: &Path) -> Result<Vec<u8>> {
+/// Returns the differences of two files in the format of `diff -U0`.
+fn diff(old: &Path, new: &Path) -> Result<Vec<u8>> {
     let sh = shell::in_dir(Path::new("/"))?;
     let words = "diff --no-index --unified=0 --no-color --no-ext-diff";
     let git = shell::git(&sh).args(words.split(' ')).args([old, new]);
     let output = shell::output(git)?;
-    // 1: they differ.
+    // Exit code 1: the files differ.
     if !matches!(output.status.code(), Some(0 | 1)) {
-        let why = String::from_utf8_lossy(&output.stderr);
-        bail!("git diff {} {} failed: {why}", old.display(), new.display());
+        let message = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "git diff {} {} failed: {message}",
+            old.display(),
+            new.display()
+        );
     }
     Ok(output.stdout)
 }
@@ -88,7 +97,8 @@ fn differences(old: &Path, new: &Path) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// Trees with these files, and what is kept of them.
+    /// Creates trees with `files`, publishes them, and returns the names of the copied files and the lines of
+    /// `dev.c.diff`.
     fn published(files: &[(&str, &str)], changed: &[&str]) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         let [base, tree, obj] = ["base", "tree", "obj"].map(|name| dir.path().join(name));
@@ -106,10 +116,10 @@ mod tests {
         };
         let result = dir.path().join("result");
         publish("fs/fuse", &trees, &changed.collect(), &result).unwrap();
-        let kept = result.join(DIR);
-        let mut names = names(&kept, &[""]).unwrap();
+        let copies = result.join(DIR);
+        let mut names = file_names(&copies, &[""]).unwrap();
         names.sort();
-        if let Ok(diff) = fs::read_to_string(kept.join("dev.c.diff")) {
+        if let Ok(diff) = fs::read_to_string(copies.join("dev.c.diff")) {
             names.extend(diff.lines().skip(4).map(str::to_owned));
         }
         names
@@ -125,7 +135,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_the_queue_changes_is_kept_with_where_it_does() {
+    fn changed_files_are_copied_with_their_diff() {
         let changed = [
             "fs/fuse/dev.c",
             "fs/fuse/dmmap.c",
@@ -146,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_source_without_a_queue_all_is_kept() {
+    fn without_a_queue_every_file_is_copied() {
         let all = ["dev.c", "dir.c", "dir.gcno", "dmmap.c"];
         assert_eq!(published(&FILES, &[]), all);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A user's own tree: which of its files are source, and what is in them.
+//! A user's source tree: lists its source files and identifies their content.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,13 +16,13 @@ use super::digest;
 use super::source::Listing;
 use crate::shell;
 
-/// A file changed this shortly before it was read may be changed again within the same tick of its file system's
-/// clock, and then looks the same. Two seconds is FAT, the coarsest there is.
+/// Coarsest resolution of modification times: 2 seconds on FAT. A file that was modified within this time before it was
+/// read may be modified again without a visible change of its time.
 const TICK: Duration = Duration::from_secs(2);
 
-/// The source files below `root`, with what identifies their content.
+/// Returns the source files in `root` with identifiers of their content.
 ///
-/// `index` is a file of the cache that remembers the digests, so that only what changed is read again.
+/// `index` is a file in the cache that stores the digests, so that only changed files are read again.
 ///
 /// # Errors
 /// A file cannot be read.
@@ -35,11 +35,11 @@ pub(super) fn listing(root: &Path, index: &Path) -> Result<Listing> {
         let file = root.join(&path);
         let meta = match fs::symlink_metadata(&file) {
             Ok(meta) => meta,
-            // In git's index, but deleted.
+            // The file is in git's index, but was deleted.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error).with_context(|| format!("read {}", file.display())),
         };
-        // A submodule, or a socket: no source.
+        // Submodules and sockets are not source files.
         if !meta.is_file() && !meta.is_symlink() {
             continue;
         }
@@ -63,8 +63,8 @@ pub(super) fn listing(root: &Path, index: &Path) -> Result<Listing> {
     Ok(listing)
 }
 
-/// What identifies the content of a file: a digest, with `x` before it if it is executable; of a symbolic link,
-/// where it points.
+/// Returns an identifier of a file's content: the digest, with the prefix `x` if the file is executable, or the target of
+/// a symbolic link.
 pub(super) fn identify(file: &Path) -> io::Result<String> {
     let meta = fs::symlink_metadata(file)?;
     if meta.is_symlink() {
@@ -87,7 +87,8 @@ fn nanoseconds(meta: &fs::Metadata) -> u128 {
     since.unwrap_or_default().as_nanos()
 }
 
-/// Stamp and identity by path. An index that is not there or not whole only costs time.
+/// Returns the stamp and the identifier of each path in the index. If the index is missing or damaged, files are read
+/// again, which only costs time.
 fn read_index(index: &Path) -> BTreeMap<String, (String, String)> {
     let text = fs::read_to_string(index).unwrap_or_default();
     let entry = |line: &str| {
@@ -98,10 +99,10 @@ fn read_index(index: &Path) -> BTreeMap<String, (String, String)> {
     text.lines().filter_map(entry).collect()
 }
 
-/// Paths of the source files below `root`.
+/// Returns the paths of the source files in `root`.
 fn files(root: &Path) -> Result<Vec<String>> {
     let mut files = match git_files(root) {
-        // Debian's own .gitignore leaves the whole source out.
+        // Debian's .gitignore ignores the whole source.
         Some(files) if files.iter().any(|path| path == "Kbuild") => files,
         _ => walk(root)?,
     };
@@ -109,10 +110,11 @@ fn files(root: &Path) -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// What git tracks, and what it neither tracks nor ignores. `None`: not a git tree, or no git here.
+/// Returns the files that git tracks, and the untracked files that it does not ignore. Returns `None` if `root` is not in
+/// a git tree, git is not installed, or a name is not UTF-8.
 fn git_files(root: &Path) -> Option<Vec<String>> {
     let sh = shell::in_dir(root).ok()?;
-    // The tree may belong to somebody else; it is only listed.
+    // The tree may belong to another user. Listing its files is safe.
     let list = cmd!(
         sh,
         "git -c safe.directory=* ls-files -z --cached --others --exclude-standard"
@@ -125,7 +127,7 @@ fn git_files(root: &Path) -> Option<Vec<String>> {
     Some(text.split_terminator('\0').map(str::to_owned).collect())
 }
 
-/// Paths of all files below `root` but git's own.
+/// Returns the paths of all files in `root`, except those in `.git`.
 ///
 /// # Errors
 /// A directory cannot be read.
@@ -140,20 +142,21 @@ pub(super) fn walk(root: &Path) -> Result<Vec<String>> {
         let below = entry
             .path()
             .strip_prefix(root)
-            .expect("found below the root");
+            .expect("the walk stays in the root");
         match below.to_str() {
             Some(path) if !path.contains('\n') => files.push(path.to_owned()),
             _ => bail!(
-                "{}: not a file name of a kernel source",
-                entry.path().display()
+                "cannot use the file {:?}: names in a kernel source are UTF-8 without newlines",
+                entry.path()
             ),
         }
     }
     Ok(files)
 }
 
-/// Whether a build inside the tree leaves a file of this name. With one of them in the source, kbuild refuses to
-/// build elsewhere or, worse, uses it. After `clean` and `mrproper` in the kernel's Makefile.
+/// Returns true if a build inside the tree creates a file of this name. If the source contained such files, kbuild would
+/// refuse to build in a separate directory or, worse, use them. The lists follow `clean` and `mrproper` in the kernel's
+/// Makefile.
 fn is_product(path: &str) -> bool {
     const AT_TOP: [&str; 8] = [
         ".config",
@@ -186,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn products_of_a_build_are_no_source() {
+    fn build_products_are_not_source_files() {
         for product in [
             ".config",
             "vmlinux",
