@@ -310,7 +310,7 @@ wire_structs! {
     }
 
     /// Range of pages of FUSE_DMMAP_FAULT, FUSE_DMMAP_RECLAIM and FUSE_NOTIFY_DMMAP_FREE.
-    pub struct Pages {
+    pub struct PageRange {
         /// Page ID of the first page.
         pub page_id: u64,
         /// Number of pages.
@@ -390,7 +390,7 @@ mod tests {
             ("fuse_mmap_in", MmapIn::SIZE, 40),
             ("fuse_mmap_out", MmapOut::SIZE, 16),
             ("fuse_munmap_in", MunmapIn::SIZE, 32),
-            ("fuse_dmmap_pages", Pages::SIZE, 16),
+            ("fuse_dmmap_pages", PageRange::SIZE, 16),
             ("fuse_notify_dmmap_load_out", LoadOut::SIZE, 16),
             ("fuse_notify_dmmap_save_out", SaveOut::SIZE, 24),
             ("fuse_notify_retrieve_in", NotifyReplyIn::SIZE, 40),

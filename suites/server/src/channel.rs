@@ -136,10 +136,10 @@ impl Channel {
     pub fn write(&self, message: &Message) -> sys::Result<()> {
         let body = &message.body;
         let mut header = header(message.unique, message.error, body);
-        header.len = header.len.wrapping_add_signed(message.len_off);
-        match message.missing {
+        header.len = header.len.wrapping_add_signed(message.len_excess);
+        match message.unreadable_tail {
             0 => self.put(&header, body),
-            missing => self.put_unreadable_tail(&self.bytes(&header, body), missing),
+            tail => self.put_unreadable_tail(&self.bytes(&header, body), tail),
         }
     }
 
@@ -154,11 +154,11 @@ impl Channel {
         writer.into_bytes()
     }
 
-    /// Writes `bytes`, at most a page, from a buffer whose last `missing` bytes the kernel cannot read: they lie in a
+    /// Writes `bytes`, at most a page, from a buffer whose last `tail` bytes the kernel cannot read: they lie in a
     /// page of a mapping beyond the end of its file.
-    fn put_unreadable_tail(&self, bytes: &[u8], missing: usize) -> sys::Result<()> {
+    fn put_unreadable_tail(&self, bytes: &[u8], tail: usize) -> sys::Result<()> {
         let page = sys::page_size();
-        let (readable, _) = bytes.split_at(bytes.len() - missing);
+        let (readable, _) = bytes.split_at(bytes.len() - tail);
         let file = sys::memfd("message", page as u64)?;
         let memory = Mapping::of(&file, 0, 2 * page, Prot::ReadWrite, Sharing::Shared)?;
         memory.copy_in(page - readable.len(), readable);

@@ -12,9 +12,9 @@ pub(crate) fn init(
     name: &str,
 ) -> Result<(), ServerError> {
     let offer: CuseInitIn = decode(request)?;
-    session.seen.offered = offer.flags & CUSE_DMMAP != 0;
-    session.seen.period = offer.dmmap_period;
-    session.dmmap = session.seen.offered && session.behaviour.dmmap;
+    session.log.offered = offer.flags & CUSE_DMMAP != 0;
+    session.log.period = offer.dmmap_period;
+    session.dmmap = session.log.offered && session.behaviour.dmmap;
 
     let mut writer = session.channel.writer();
     writer.put(&CuseInitOut {

@@ -32,7 +32,7 @@ pub(crate) fn answer(session: &mut Session, request: &Request) -> Result<(), Ser
         op::WRITE => write(session, request)?,
         op::READDIR => Ok(Vec::new()),
         op::RELEASE => {
-            session.seen.releases += 1;
+            session.log.releases += 1;
             Ok(Vec::new())
         }
         op::FLUSH | op::FSYNC | op::RELEASEDIR | op::DESTROY => Ok(Vec::new()),
@@ -87,7 +87,7 @@ fn lookup(session: &Session, request: &Request) -> Result<Vec<u8>, Errno> {
 }
 
 fn open(session: &mut Session) -> Vec<u8> {
-    session.seen.opens += 1;
+    session.log.opens += 1;
     // A device does not need the flag, because CUSE_INIT has negotiated direct mmap for the whole device. A FUSE server
     // that did not accept direct mmap sets the flag nevertheless: the kernel must ignore it.
     let dmmap = match session.endpoint {
@@ -95,7 +95,7 @@ fn open(session: &mut Session) -> Vec<u8> {
         Endpoint::Cuse => 0,
     };
     let reply = OpenOut {
-        fh: session.seen.opens,
+        fh: session.log.opens,
         open_flags: FOPEN_DIRECT_IO | dmmap,
         backing_id: 0,
     };

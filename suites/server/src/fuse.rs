@@ -22,9 +22,9 @@ pub(crate) fn mount(channel: &Channel, at: &str) -> sys::Result<()> {
 pub(crate) fn init(session: &mut Session, request: &Request) -> Result<(), ServerError> {
     let offer: InitIn = decode(request)?;
     let offered = u64::from(offer.flags) | u64::from(offer.flags2) << 32;
-    session.seen.offered = offered & DMMAP != 0;
-    session.seen.period = offer.dmmap_period;
-    session.dmmap = session.seen.offered && session.behaviour.dmmap;
+    session.log.offered = offered & DMMAP != 0;
+    session.log.period = offer.dmmap_period;
+    session.dmmap = session.log.offered && session.behaviour.dmmap;
 
     let wanted = BIG_WRITES | MAX_PAGES | INIT_EXT | if session.dmmap { DMMAP } else { 0 };
     let accepted = wanted & offered;

@@ -4,7 +4,7 @@
 
 use sys::{Errno, poll};
 
-use crate::abi::{LoadOut, NotifyReplyIn, Pages, SaveOut, notify, op};
+use crate::abi::{LoadOut, NotifyReplyIn, PageRange, SaveOut, notify, op};
 use crate::behaviour::{OnFault, OnReclaim};
 use crate::channel::Request;
 use crate::session::{ServerError, Session, decode};
@@ -67,12 +67,12 @@ impl Session {
     /// # Errors
     /// Fails with the kernel's error number: `EBUSY` while the kernel waits for a reply about one of the pages.
     pub fn free(&self, page_id: u64, count: u64) -> sys::Result<()> {
-        let body = wire::bytes(&Pages { page_id, count });
+        let body = wire::bytes(&PageRange { page_id, count });
         self.channel.notify(notify::DMMAP_FREE, &body)
     }
 
     /// Saves those of `pages` that exist to the file.
-    pub(crate) fn save_to_file(&mut self, pages: &Pages) -> Result<(), ServerError> {
+    pub(crate) fn save_to_file(&mut self, pages: &PageRange) -> Result<(), ServerError> {
         let page_size = sys::page_size();
         for page_id in pages.page_id..pages.page_id + pages.count {
             let Some(offset) = self.behaviour.mmap.offset(page_id, page_size as u64) else {
@@ -97,20 +97,20 @@ impl Session {
             .iter()
             .filter(|held| held.header.opcode == op::DMMAP_FAULT);
         faults
-            .filter_map(|held| held.get::<Pages>().ok())
+            .filter_map(|held| held.get::<PageRange>().ok())
             .any(|pages| pages.page_id == page_id)
     }
 
     pub(crate) fn on_fault(&mut self, request: &Request) -> Result<(), ServerError> {
-        let pages: Pages = decode(request)?;
-        self.seen.fault(&pages);
+        let pages: PageRange = decode(request)?;
+        self.log.fault(&pages);
         self.answer_fault(request, &pages)
     }
 
     pub(crate) fn answer_fault(
         &mut self,
         request: &Request,
-        pages: &Pages,
+        pages: &PageRange,
     ) -> Result<(), ServerError> {
         match self.behaviour.lazy.map(|lazy| lazy.fault) {
             Some(OnFault::Hold { below }) if pages.page_id < below => self.hold(request),
@@ -141,15 +141,15 @@ impl Session {
     }
 
     pub(crate) fn on_reclaim(&mut self, request: &Request) -> Result<(), ServerError> {
-        let pages: Pages = decode(request)?;
-        self.seen.reclaim(&pages);
+        let pages: PageRange = decode(request)?;
+        self.log.reclaim(&pages);
         self.answer_reclaim(request, &pages)
     }
 
     pub(crate) fn answer_reclaim(
         &mut self,
         request: &Request,
-        pages: &Pages,
+        pages: &PageRange,
     ) -> Result<(), ServerError> {
         match self.behaviour.lazy.map(|lazy| lazy.reclaim) {
             Some(OnReclaim::Hold) => self.hold(request),

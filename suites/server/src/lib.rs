@@ -5,7 +5,7 @@
 //! - [`abi`] is the part of `include/uapi/linux/fuse.h` that the server uses.
 //! - [`Channel`] is the descriptor for requests and replies.
 //! - [`Session`] is a mounted filesystem or a device. It answers requests according to its [`Behaviour`] and logs them
-//!   in [`Seen`].
+//!   in [`RequestLog`].
 
 pub mod abi;
 mod behaviour;
@@ -15,12 +15,12 @@ mod files;
 mod fuse;
 mod lazy;
 mod message;
-mod seen;
+mod request_log;
 mod session;
 pub mod wire;
 
 pub use behaviour::{Behaviour, Lazy, OnFault, OnMmap, OnReclaim, Unanswered};
 pub use channel::Channel;
 pub use message::Message;
-pub use seen::Seen;
+pub use request_log::RequestLog;
 pub use session::{Flow, ServerError, Session};

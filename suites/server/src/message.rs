@@ -11,11 +11,11 @@ pub struct Message {
     /// `error` of the header: 0, a negative error number of this machine, or the code of a notification.
     pub error: i32,
     /// Number added to the correct `len` of the header, in bytes.
-    pub len_off: i32,
+    pub len_excess: i32,
     /// Bytes after the header.
     pub body: Vec<u8>,
     /// Number of bytes at the end of the message that lie in unreadable memory.
-    pub missing: usize,
+    pub unreadable_tail: usize,
 }
 
 impl Message {
@@ -24,9 +24,9 @@ impl Message {
         Message {
             unique,
             error: 0,
-            len_off: 0,
+            len_excess: 0,
             body: body.to_vec(),
-            missing: 0,
+            unreadable_tail: 0,
         }
     }
 

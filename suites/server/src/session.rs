@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use sys::{Errno, Fd, poll};
 
-use crate::abi::{MMAP_LAZY, MmapIn, MmapOut, MunmapIn, Pages, op};
+use crate::abi::{MMAP_LAZY, MmapIn, MmapOut, MunmapIn, PageRange, op};
 use crate::behaviour::{Behaviour, OnMmap};
 use crate::channel::{Channel, Request};
 use crate::message::Message;
-use crate::seen::Seen;
+use crate::request_log::RequestLog;
 use crate::wire::{self, Field, TooShort};
 use crate::{cuse, files, fuse};
 
@@ -33,7 +33,7 @@ pub enum ServerError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
     /// The loop continues.
-    On,
+    Continue,
     /// The loop ends.
     Stop,
 }
@@ -52,10 +52,10 @@ pub(crate) enum Endpoint {
 pub struct Session {
     pub(crate) channel: Channel,
     pub(crate) endpoint: Endpoint,
-    /// Current behaviour. [`Session::behave`] changes it and answers held requests.
+    /// Current behaviour. [`Session::set_behaviour`] changes it and answers held requests.
     pub behaviour: Behaviour,
     /// Log of the requests received.
-    pub seen: Seen,
+    pub log: RequestLog,
     /// Content of the file.
     pub content: Vec<u8>,
     /// True if the kernel offered direct mmap and the server accepted it.
@@ -104,7 +104,7 @@ impl Session {
             channel,
             endpoint,
             behaviour,
-            seen: Seen::default(),
+            log: RequestLog::default(),
             content: vec![0; files::SIZE],
             dmmap: false,
             held: Vec::new(),
@@ -115,7 +115,7 @@ impl Session {
         };
         while !session.ready {
             poll(&[session.channel.fd()], None)?;
-            session.step()?;
+            session.serve_one()?;
         }
         Ok(session)
     }
@@ -125,7 +125,7 @@ impl Session {
     ///
     /// # Errors
     /// Fails if the server cannot reply.
-    pub fn behave(&mut self, behaviour: Behaviour) -> Result<(), ServerError> {
+    pub fn set_behaviour(&mut self, behaviour: Behaviour) -> Result<(), ServerError> {
         self.behaviour = behaviour;
         let mut held = std::mem::take(&mut self.held).into_iter();
         while let Some(request) = held.next() {
@@ -178,7 +178,7 @@ impl Session {
     /// before the command was sent have been answered.
     ///
     /// # Errors
-    /// Fails as [`Session::step`] or `on_control`. The end of the connection is not an error: the server then waits for
+    /// Fails as [`Session::serve_one`] or `on_control`. The end of the connection is not an error: the server then waits for
     /// control only.
     pub fn serve<E: From<ServerError>>(
         &mut self,
@@ -193,7 +193,7 @@ impl Session {
             }
             .map_err(ServerError::from)?;
             if ready.get(1).is_some_and(|channel| channel.any()) {
-                connected = self.step()?;
+                connected = self.serve_one()?;
             } else if ready[0].any() && on_control(self)? == Flow::Stop {
                 return Ok(());
             }
@@ -204,7 +204,7 @@ impl Session {
     ///
     /// # Errors
     /// Fails if reading or replying fails, or if the request is malformed.
-    pub fn step(&mut self) -> Result<bool, ServerError> {
+    pub fn serve_one(&mut self) -> Result<bool, ServerError> {
         let request = match self.channel.receive() {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(true),
@@ -216,7 +216,7 @@ impl Session {
 
     /// Logs and answers a request.
     pub(crate) fn handle(&mut self, request: &Request) -> Result<(), ServerError> {
-        self.seen.request(&request.header);
+        self.log.request(&request.header);
         let answered = self.answer(request);
         self.tolerate(answered)
     }
@@ -229,7 +229,7 @@ impl Session {
             // The next read reports the end of the connection.
             Err(ServerError::Sys(error)) if has_ended(error.errno) => Ok(()),
             Err(ServerError::Sys(error)) if error.errno == Errno::EINVAL => {
-                self.seen.refused_replies += 1;
+                self.log.refused_replies += 1;
                 Ok(())
             }
             other => other,
@@ -270,18 +270,18 @@ impl Session {
         let munmap: MunmapIn = decode(request)?;
         if self.behaviour.lazy.is_some() {
             // The kernel keeps the pages until the server replies.
-            self.save_to_file(&Pages {
+            self.save_to_file(&PageRange {
                 page_id: munmap.page_id,
                 count: munmap.length / sys::page_size() as u64,
             })?;
         }
-        self.seen.munmap(&munmap);
+        self.log.munmap(&munmap);
         Ok(self.channel.reply(request, &[])?)
     }
 
     fn on_mmap(&mut self, request: &Request) -> Result<(), ServerError> {
         let mmap: MmapIn = decode(request)?;
-        self.seen.mmap(request.header.pid, &mmap);
+        self.log.mmap(request.header.pid, &mmap);
         self.answer_mmap(request, &mmap)
     }
 

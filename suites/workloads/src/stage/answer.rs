@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use server::Seen;
+use server::RequestLog;
 use sys::{Errno, ExitStatus, Signal};
 
 use crate::stage::command::Map;
@@ -34,7 +34,7 @@ pub(crate) enum Answer {
     },
     Area(Area),
     Touched(Touched),
-    Seen(Box<Seen>),
+    Seen(Box<RequestLog>),
     /// Answer to a command during which an allocation was to fail; `failed` if there were so many.
     Failing {
         failed: bool,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use protocol::plan::Device;
-use server::{Behaviour, Message, Seen, Session};
+use server::{Behaviour, Message, RequestLog, Session};
 use sys::{Errno, page_size};
 
 use crate::stage::client::Client;
@@ -132,7 +132,7 @@ impl Server {
     }
 
     /// Returns what it was asked so far.
-    pub(crate) fn seen(&mut self) -> Result<Seen, Failure> {
+    pub(crate) fn seen(&mut self) -> Result<RequestLog, Failure> {
         match self.party.own(ServerCommand::Seen)? {
             Answer::Seen(seen) => Ok(*seen),
             other => Err(self.party.link.strange(&other)),
@@ -148,7 +148,7 @@ impl Server {
     }
 
     /// Waits until `count` FUSE_MUNMAPs have come in; returns what it was asked.
-    pub(crate) fn await_munmaps(&mut self, count: u64) -> Result<Seen, Failure> {
+    pub(crate) fn await_munmaps(&mut self, count: u64) -> Result<RequestLog, Failure> {
         let millis = MUNMAP_PATIENCE.as_millis() as u64;
         self.party
             .own(ServerCommand::AwaitMunmaps { count, millis })?;

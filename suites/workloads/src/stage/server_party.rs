@@ -54,12 +54,12 @@ fn serve(control: &mut ServerControl, session: &mut Session, memory: &mut Server
         Some(Command::Fork { name }) => {
             let answer = fork(control, session, memory, &name);
             control.answer(&answer);
-            Ok(Flow::On)
+            Ok(Flow::Continue)
         }
         Some(command) => {
             let answer = obey(session, &mut memory.maps, command)?;
             control.answer(&answer);
-            Ok(Flow::On)
+            Ok(Flow::Continue)
         }
     });
     if let Err(error) = served {
@@ -111,12 +111,11 @@ fn obey(
 
 fn obey_own(session: &mut Session, command: ServerCommand) -> Result<Answer, ServerError> {
     match command {
-        ServerCommand::Behave(behaviour) => answer_of(session.behave(behaviour), |()| Answer::Done),
-        ServerCommand::Seen => Ok(Answer::Seen(Box::new(session.seen.clone()))),
-        ServerCommand::CountMaps => Ok(Answer::Words(vec![
-            session.seen.mmaps,
-            session.seen.munmaps,
-        ])),
+        ServerCommand::Behave(behaviour) => {
+            answer_of(session.set_behaviour(behaviour), |()| Answer::Done)
+        }
+        ServerCommand::Seen => Ok(Answer::Seen(Box::new(session.log.clone()))),
+        ServerCommand::CountMaps => Ok(Answer::Words(vec![session.log.mmaps, session.log.munmaps])),
         ServerCommand::AwaitMunmaps { count, millis } => await_munmaps(session, count, millis),
         ServerCommand::LoadPages(PageBytes {
             page_id,
@@ -221,14 +220,14 @@ fn words(bytes: &[u8]) -> Vec<u64> {
 fn await_munmaps(session: &mut Session, count: u64, millis: u64) -> Result<Answer, ServerError> {
     let patience = Duration::from_millis(millis);
     let start = Instant::now();
-    while session.seen.munmaps < count {
+    while session.log.munmaps < count {
         let Some(left) = patience.checked_sub(start.elapsed()) else {
-            let found = session.seen.munmaps;
+            let found = session.log.munmaps;
             return Ok(Answer::Failed(format!(
                 "expected {count} FUSE_MUNMAPs, found {found} after {millis} ms"
             )));
         };
-        if poll(&[session.channel()], Some(left))?[0].any() && !session.step()? {
+        if poll(&[session.channel()], Some(left))?[0].any() && !session.serve_one()? {
             return Ok(Answer::Failed("the connection has ended".into()));
         }
     }

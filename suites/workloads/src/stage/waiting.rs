@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use server::{Behaviour, Lazy, OnFault, OnMmap, OnReclaim, Seen};
+use server::{Behaviour, Lazy, OnFault, OnMmap, OnReclaim, RequestLog};
 use sys::{Instant, sleep, write_file};
 
 use super::{Case, Client, Failure, Process, Server, expect_that};
@@ -34,8 +34,8 @@ pub(crate) fn holding() -> Behaviour {
 pub(crate) fn await_seen(
     server: &mut Server,
     what: &str,
-    enough: impl Fn(&Seen) -> bool,
-) -> Result<Seen, Failure> {
+    enough: impl Fn(&RequestLog) -> bool,
+) -> Result<RequestLog, Failure> {
     let start = Instant::now();
     loop {
         let seen = server.seen()?;

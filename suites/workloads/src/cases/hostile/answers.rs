@@ -26,8 +26,8 @@ const INVALID: Result<(), Errno> = Err(Errno::EINVAL);
 /// What is no answer to a request, whatever it is about, and what write(2) says to it: the request waits on.
 fn no_answers(unique: u64, body: &[u8]) -> Vec<(&'static str, Message, Result<(), Errno>)> {
     let error = |error| Message::refusal(unique, error);
-    let long = |len_off| Message {
-        len_off,
+    let long = |len_excess| Message {
+        len_excess,
         ..Message::answer(unique, body)
     };
     let interrupt = |error| Message::refusal(unique | INTERRUPT, error);

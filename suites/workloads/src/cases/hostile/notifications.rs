@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Notifications that are wrong in one field, or come when there is no connection: an error of write(2), and no more.
 
-use server::abi::{Pages, SaveOut, notify, op};
+use server::abi::{PageRange, SaveOut, notify, op};
 use server::{Behaviour, Channel, Message, Unanswered, wire};
 use sys::{Errno, Mapping, Prot, Sharing, page_size};
 
@@ -49,7 +49,7 @@ fn save(notify_unique: u64, page_id: u64, offset: u32, size: u32) -> Message {
 }
 
 fn free(page_id: u64, count: u64) -> Message {
-    let body = wire::bytes(&Pages { page_id, count });
+    let body = wire::bytes(&PageRange { page_id, count });
     Message::notification(notify::DMMAP_FREE, &body)
 }
 
@@ -139,12 +139,12 @@ fn malformed(id: u64) -> Vec<(String, Message)> {
     for code in UNKNOWN_CODES {
         all.extend([0, 16, 24].map(|len| of(code, len)));
     }
-    all.extend([1, -1, i32::MIN, -16].map(|len_off| {
+    all.extend([1, -1, i32::MIN, -16].map(|len_excess| {
         let message = Message {
-            len_off,
+            len_excess,
             ..free(id, 1)
         };
-        (format!("a free with a length off by {len_off}"), message)
+        (format!("a free with a length off by {len_excess}"), message)
     }));
     all
 }
@@ -176,7 +176,7 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
 
     // One of them: on sparc64 the server gets SIGBUS for it as well, of which the Rust runtime survives one.
     let half = Message {
-        missing: 12,
+        unreadable_tail: 12,
         ..load(id, 0, 8, 8)
     };
     let fault = Err(Errno::EFAULT);

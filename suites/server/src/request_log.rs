@@ -3,14 +3,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::abi::{InHeader, MmapIn, MunmapIn, Pages};
+use crate::abi::{InHeader, MmapIn, MunmapIn, PageRange};
 
 /// Number of requests in each list. Older requests are only counted.
 const LIST_MAX: usize = 64;
 
 /// Log of the requests that a server has received.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct RequestLog {
     /// True if the kernel offered direct mmap.
     pub offered: bool,
     /// Distance in bytes after which cache colours repeat, from FUSE_INIT or CUSE_INIT.
@@ -73,7 +73,7 @@ pub struct LoggedMunmap {
     pub length: u64,
 }
 
-impl Seen {
+impl RequestLog {
     /// Returns the `unique` of the latest request with this opcode.
     pub fn unique(&self, opcode: u32) -> Option<u64> {
         let mut latest = self.last_requests.iter().rev();
@@ -132,12 +132,12 @@ impl Seen {
         );
     }
 
-    pub(crate) fn fault(&mut self, pages: &Pages) {
+    pub(crate) fn fault(&mut self, pages: &PageRange) {
         self.faults += 1;
         push_latest(&mut self.last_faults, pages.page_id);
     }
 
-    pub(crate) fn reclaim(&mut self, pages: &Pages) {
+    pub(crate) fn reclaim(&mut self, pages: &PageRange) {
         self.reclaims += 1;
         self.reclaimed += pages.count;
     }
