@@ -290,7 +290,7 @@ mod tests {
         // That much is certain.
         assert_eq!(
             judged(Outcome::Timeout, Ok(window(&[1]))),
-            "timeout: in phase test"
+            "timeout: time limit exceeded in phase test"
         );
     }
 
@@ -346,7 +346,7 @@ mod tests {
             fail("expected the verdict fail, got pass")
         );
         let timeout = Verdict::Timeout { phase: Phase::Test };
-        let reason = "expected the verdict fail, got timeout: in phase test";
+        let reason = "expected the verdict fail, got timeout: time limit exceeded in phase test";
         assert_eq!(wanted(timeout), fail(reason));
         let infra = Verdict::Infra {
             reason: "QEMU is gone".into(),

@@ -81,7 +81,7 @@ impl Verdict {
             | Verdict::BootFail { reason }
             | Verdict::Infra { reason } => Some(reason.clone()),
             Verdict::Crash { marker } => Some(marker.clone()),
-            Verdict::Timeout { phase } => Some(format!("in phase {phase}")),
+            Verdict::Timeout { phase } => Some(format!("time limit exceeded in phase {phase}")),
         }
     }
 
@@ -249,7 +249,7 @@ impl TargetResult {
 
     /// Returns why the target could not be tested. A target without cases tested nothing, which is not a success.
     pub(crate) fn untested(&self) -> Option<&str> {
-        let nothing = self.cases.is_empty().then_some("it had no case to run");
+        let nothing = self.cases.is_empty().then_some("no cases to run");
         self.failure.as_deref().or(nothing)
     }
 

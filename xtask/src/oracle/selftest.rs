@@ -267,7 +267,7 @@ mod tests {
         | load | armv6 | yes | findings in 1 of 1: 2 dirty-elsewhere |
         | load | armv6 | **no** | 1 case passed on QEMU alone; nothing was found in 1 case |
         | load | armv6 | **no** | fails without the oracle too: smoke/redirect.fuse: fail: client 1 stored 0x5a at offset 4096; the server read 0x00 |
-        | load | armv6 | **no** | coherency/seqlock.fuse: timeout: in phase test |
+        | load | armv6 | **no** | coherency/seqlock.fuse: timeout: time limit exceeded in phase test |
         | load | x86_64 | - | not tried: nothing aliases |
         ");
     }

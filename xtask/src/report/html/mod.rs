@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `report.html`: a run for readers who were not there. It is one file without scripts that loads nothing.
 //!
-//! The failures come first, then all cases. Every text from the guest, the kernel or another program goes through
-//! [`words`](super::words), which removes control characters, and through `html!`, which escapes it.
+//! The sections are targets, failures and all cases. Every text from the guest, the kernel or another program goes through
+//! [`words`](crate::text::words), which removes control characters, and through `html!`, which escapes it.
 
 mod drawing;
 mod failures;

@@ -230,7 +230,7 @@ fn a_failed_case_has_its_log_console_files_and_command() {
     rerun: cargo xtask test --oracle on --arch x86_64 --case coherency/ping-pong.fuse
     timeout x86_64 coherency/seqlock.fuse after 1.24 s in boot 2
     checks: coherency/seqlock.fuse keeps its promise.
-    reason: in phase test
+    reason: time limit exceeded in phase test
     log: client 2: waiting for turn 3
     files: /lab/run/x86_64/boot-2
     rerun: cargo xtask test --oracle on --arch x86_64 --case coherency/seqlock.fuse
@@ -275,7 +275,7 @@ fn cases_that_never_ran_for_one_reason_share_an_entry() {
     insta::assert_snapshot!(failures(&samples::empty()), @"
     Failures
     not tested x86_64
-    it had no case to run
+    no cases to run
     ");
 }
 

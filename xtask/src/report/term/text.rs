@@ -11,7 +11,7 @@ use crate::results::Counts;
 use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
 use crate::text::words::{one_line, printable};
 
-/// Number of lines shown of the log and of the console of a failed case. The reports have more.
+/// Number of lines shown of the log and of the console of a failed case. The report files have all of them.
 const LINES_SHOWN: usize = 30;
 
 /// Applies colours if they are enabled.

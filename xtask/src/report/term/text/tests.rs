@@ -57,7 +57,7 @@ fn a_timeout_names_the_phase() {
     insta::assert_snapshot!(block(&samples::timed_out()), @"
     TIMEOUT x86_64 coherency/seqlock.fuse after 1.24 s in boot 2
       checks   coherency/seqlock.fuse keeps its promise.
-      reason   in phase test
+      reason   time limit exceeded in phase test
       log      client 2: waiting for turn 3
       files    target/lab/latest/x86_64/boot-2
       rerun    cargo xtask test --flavour debug --arch x86_64 --case coherency/seqlock.fuse
@@ -111,7 +111,7 @@ fn a_summary_of_every_verdict() {
     failures:
       fail      x86_64 smoke/redirect.fuse: client 1 stored 0x5a at offset 4096; the server read 0x00
       crash     x86_64 coherency/ping-pong.fuse: [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
-      timeout   x86_64 coherency/seqlock.fuse: in phase test
+      timeout   x86_64 coherency/seqlock.fuse: time limit exceeded in phase test
       infra     x86_64 drain/limit.cuse: a record of this case did not arrive whole: truncated
       boot-fail x86_64 drain/exit.fuse: no first record from the guest: the kernel crashed: No working init found.
 
@@ -165,7 +165,7 @@ fn a_summary_of_a_run_without_cases() {
     x86_64     -     -     -      -        -          -      -  6.12.117  tcg
 
     x86_64
-      not tested it had no case to run
+      not tested no cases to run
       KVM off    a probe guest did not finish within 3 s
       time       1 min 48 s: setup 0.10 s, kernel 1 min 34 s, image 0.02 s, boot 2.40 s, test 11.8 s, shutdown 0.30 s
       files      target/lab/2025-11-22T193300/x86_64
