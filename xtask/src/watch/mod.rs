@@ -66,7 +66,7 @@ pub(crate) struct Observation {
     pub started: Duration,
     /// End record of the case, or `None` if none arrived intact.
     pub end_record: Option<EndRecord>,
-    /// Reason for the end of the boot if it ended during the case, or `None` if the boot went on.
+    /// Reason for the end of the boot if it ended during the case, or by a crash right after the case.
     pub boot_end: Option<BootEnd>,
     /// Errors of frames that arrived damaged while the case ran.
     pub broken: Vec<FrameError>,

@@ -329,7 +329,7 @@ fn a_file_is_passed_on_when_it_is_complete() {
 }
 
 /// Returns a guest whose init is running, under an oracle that has written `text` so far.
-fn watched(text: &str) -> Fake {
+fn up_with_oracle(text: &str) -> Fake {
     let mut fake = Fake::up();
     fake.watch.attach_oracle(armv6());
     fake.watch.push_findings(text.as_bytes());
@@ -342,7 +342,7 @@ fn lines(lines: &[String]) -> Vec<u8> {
 
 #[test]
 fn a_finding_fails_the_case_of_its_window() {
-    let mut fake = watched(&trusted());
+    let mut fake = up_with_oracle(&trusted());
     fake.watch.push_findings(&lines(&[quiet(16)]));
     fake.pass(1, "smoke/boot");
     fake.watch
@@ -365,7 +365,7 @@ fn a_finding_fails_the_case_of_its_window() {
 
 #[test]
 fn an_oracle_that_missed_a_control_ends_the_boot_at_its_first_case() {
-    let mut fake = watched(&trusted().replace(KNOWN, "{\"window\":{\"id\":0}}"));
+    let mut fake = up_with_oracle(&trusted().replace(KNOWN, "{\"window\":{\"id\":0}}"));
     assert_eq!(
         fake.watch.stop_reason(fake.now),
         None,
@@ -384,7 +384,7 @@ fn an_oracle_that_missed_a_control_ends_the_boot_at_its_first_case() {
 
 #[test]
 fn cases_that_ran_after_the_oracle_gave_up_are_not_trusted() {
-    let mut fake = watched(&trusted());
+    let mut fake = up_with_oracle(&trusted());
     fake.watch.push_findings(&lines(&[quiet(16)]));
     fake.pass(1, "smoke/boot");
     let refused = r#"{"refused":{"why":"TTBR0 does not read back"}}"#.to_owned();
@@ -407,7 +407,7 @@ fn cases_that_ran_after_the_oracle_gave_up_are_not_trusted() {
 
 #[test]
 fn a_crash_in_an_open_window_is_a_crash_not_distrust_of_the_oracle() {
-    let mut fake = watched(&trusted());
+    let mut fake = up_with_oracle(&trusted());
     fake.start(1, "smoke/boot");
     fake.watch
         .push_findings(&lines(&[opened(16), found(16, 1)]));

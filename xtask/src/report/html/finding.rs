@@ -14,7 +14,7 @@ use crate::run_dir::ORACLE_FINDINGS;
 use crate::text::words::{lines, one_line, times};
 
 /// Data that all findings of a case share.
-struct Scene<'a> {
+struct CaseContext<'a> {
     case: &'a CaseResult,
     /// Anchor of the case, unique in the page.
     anchor: &'a str,
@@ -33,7 +33,7 @@ pub(super) fn all(
         .findings
         .iter()
         .filter_map(|found| story(found, context));
-    let scene = Scene {
+    let case_context = CaseContext {
         case,
         anchor,
         context,
@@ -45,8 +45,8 @@ pub(super) fn all(
     html! {
         @if !watched.findings.is_empty() {
             h4 { "Oracle findings" }
-            @if !scene.palette.lanes().is_empty() { (legend(&scene.palette)) }
-            @for page in pages(&watched.findings) { (one_page(&page, &scene)) }
+            @if !case_context.palette.lanes().is_empty() { (legend(&case_context.palette)) }
+            @for page in pages(&watched.findings) { (one_page(&page, &case_context)) }
             @if left_out > 0 {
                 p { "Not shown: " (left_out) " more, in " code { (ORACLE_FINDINGS) } " of the boot." }
             }
@@ -54,7 +54,7 @@ pub(super) fn all(
     }
 }
 
-impl Scene<'_> {
+impl CaseContext<'_> {
     /// Returns the HTML id of a drawing. It is unique because all findings of a case come from one window, which numbers
     /// them.
     fn id(&self, prefix: &str, found: &Found) -> String {
@@ -74,10 +74,12 @@ fn pages(findings: &[Found]) -> Vec<Vec<&Found>> {
     pages
 }
 
-fn one_page(page: &[&Found], scene: &Scene) -> Markup {
-    let stories = page.iter().filter_map(|found| story(found, scene.context));
+fn one_page(page: &[&Found], case_context: &CaseContext) -> Markup {
+    let stories = page
+        .iter()
+        .filter_map(|found| story(found, case_context.context));
     let stories: Vec<&Story> = stories.collect();
-    let id = scene.id("map", page[0]);
+    let id = case_context.id("map", page[0]);
     let address = one_line(&page[0].page);
     html! {
         h5 { "Physical page " (address) }
@@ -87,22 +89,22 @@ fn one_page(page: &[&Found], scene: &Scene) -> Markup {
                     "The cache lines of this page, with the accesses to each line in order. Each arc is a finding and "
                     "has its number."
                 }
-                (wide(&format!("Map of page {address}"), page_map::draw(&address, &stories, &scene.palette, &id)))
+                (wide(&format!("Map of page {address}"), page_map::draw(&address, &stories, &case_context.palette, &id)))
             }
         }
-        @for found in page { (one(found, scene)) }
+        @for found in page { (one(found, case_context)) }
     }
 }
 
-fn one(found: &Found, scene: &Scene) -> Markup {
-    let Scene {
+fn one(found: &Found, case_context: &CaseContext) -> Markup {
+    let CaseContext {
         case,
         context,
         palette,
         ..
-    } = scene;
+    } = case_context;
     let name = one_line(&found.id);
-    let id = scene.id("finding", found);
+    let id = case_context.id("finding", found);
     html! {
         figure {
             figcaption {

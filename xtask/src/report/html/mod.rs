@@ -53,7 +53,7 @@ pub(crate) fn render(run: &RunResult, context: &PageContext) -> String {
                     h1 class=(class_of_run(run)) { (title) }
                     p {
                         (rows::end(run)) ", started " time { (one_line(&run.started)) }
-                        "; " (one_line(&run.tool)) "; exit code " (run.exit_code())
+                        "; version " (one_line(&run.tool)) "; exit code " (run.exit_code())
                     }
                     nav aria-label="Sections" {
                         ul {

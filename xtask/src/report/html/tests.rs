@@ -106,15 +106,15 @@ fn the_header_gives_the_outcome_of_the_run() {
     });
     insta::assert_snapshot!(headers.join("\n"), @"
     Failed: 3 passed, 5 failed, 1 skipped
-    finished in 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 2
+    finished in 2 min 11 s, started 2025-11-22T19:33:00Z; version 0.1.0 (850347e); exit code 2
     Failed: 1 passed, 1 failed, 0 skipped
-    finished in 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 1
+    finished in 2 min 11 s, started 2025-11-22T19:33:00Z; version 0.1.0 (850347e); exit code 1
     Failed: 0 passed, 2 failed, 0 skipped
-    finished in 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 2
+    finished in 2 min 11 s, started 2025-11-22T19:33:00Z; version 0.1.0 (850347e); exit code 2
     Interrupted: 1 passed, 3 failed, 0 skipped
-    interrupted after 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 2
+    interrupted after 2 min 11 s, started 2025-11-22T19:33:00Z; version 0.1.0 (850347e); exit code 2
     Failed: 0 passed, 1 failed, 0 skipped
-    finished in 2 min 11 s, started 2025-11-22T19:33:00Z; 0.1.0 (850347e); exit code 2
+    finished in 2 min 11 s, started 2025-11-22T19:33:00Z; version 0.1.0 (850347e); exit code 2
     ");
 }
 
