@@ -4,7 +4,6 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "sys.h"
@@ -40,19 +39,9 @@ u64 IMPORT(mkdir)(SYS, u32 path, u32 mode)
 	return guest_result(mkdir(guest_string(sys, path), mode));
 }
 
-u64 IMPORT(unlink)(SYS, u32 path)
-{
-	return guest_result(unlink(guest_string(sys, path)));
-}
-
 u64 IMPORT(rmdir)(SYS, u32 path)
 {
 	return guest_result(rmdir(guest_string(sys, path)));
-}
-
-u64 IMPORT(make_char_device)(SYS, u32 path, u32 mode, u32 major, u32 minor)
-{
-	return guest_result(mknod(guest_string(sys, path), S_IFCHR | mode, makedev(major, minor)));
 }
 
 u64 IMPORT(mount)(SYS, u32 source, u32 at, u32 kind, u32 flags, u32 data)

@@ -98,11 +98,6 @@ void IMPORT(store_release)(SYS, u64 at, u32 value)
 	__atomic_store_n((u32 *)address(at), value, __ATOMIC_RELEASE);
 }
 
-u32 IMPORT(fetch_add)(SYS, u64 at, u32 value)
-{
-	return __atomic_fetch_add((u32 *)address(at), value, __ATOMIC_SEQ_CST);
-}
-
 void IMPORT(fence)(SYS)
 {
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);

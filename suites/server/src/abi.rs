@@ -9,7 +9,7 @@ pub const MAJOR: u32 = 7;
 /// Minor version of the protocol.
 pub const MINOR: u32 = 41;
 /// Node ID of the root directory.
-pub const ROOT_ID: u64 = 1;
+pub(crate) const ROOT_ID: u64 = 1;
 
 /// Operations: values of `opcode` in a request.
 pub mod op {
@@ -52,7 +52,7 @@ pub const MMAP_LAZY: u32 = 1 << 0;
 /// `FUSE_BIG_WRITES`: a write request can be longer than a page.
 pub const BIG_WRITES: u64 = 1 << 5;
 /// `FUSE_MAX_PAGES`: the reply to FUSE_INIT sets the maximum length of requests.
-pub const MAX_PAGES: u64 = 1 << 22;
+pub(crate) const MAX_PAGES: u64 = 1 << 22;
 /// `FUSE_INIT_EXT`: FUSE_INIT has a second word of flags.
 pub const INIT_EXT: u64 = 1 << 30;
 /// `FUSE_DMMAP`: the server can open files for direct mmap.
@@ -60,59 +60,59 @@ pub const DMMAP: u64 = 1 << 56;
 /// `CUSE_DMMAP`: mmap of the device is direct mmap.
 pub const CUSE_DMMAP: u32 = 1 << 1;
 /// `FOPEN_DIRECT_IO`: read(2) and write(2) bypass the page cache and reach the server.
-pub const FOPEN_DIRECT_IO: u32 = 1 << 0;
+pub(crate) const FOPEN_DIRECT_IO: u32 = 1 << 0;
 /// `FOPEN_DMMAP`: mmap of this file is direct mmap.
-pub const FOPEN_DMMAP: u32 = 1 << 8;
+pub(crate) const FOPEN_DMMAP: u32 = 1 << 8;
 
 wire_structs! {
     /// Header of every request.
-    pub struct InHeader {
+    pub(crate) struct InHeader {
         /// Length of the whole request, in bytes.
-        pub len: u32,
+        pub(crate) len: u32,
         /// Operation, one of [`op`].
-        pub opcode: u32,
+        pub(crate) opcode: u32,
         /// Number of the request. The reply repeats it.
-        pub unique: u64,
+        pub(crate) unique: u64,
         /// Node ID of the file.
-        pub nodeid: u64,
+        pub(crate) nodeid: u64,
         /// User of the calling process.
-        pub uid: u32,
+        pub(crate) uid: u32,
         /// Group of the calling process.
-        pub gid: u32,
+        pub(crate) gid: u32,
         /// Calling process; 0 for a request of the kernel itself.
-        pub pid: u32,
+        pub(crate) pid: u32,
         /// Length of the extensions, in units of 8 bytes.
-        pub total_extlen: u16,
+        pub(crate) total_extlen: u16,
         /// Reserved.
-        pub padding: u16,
+        pub(crate) padding: u16,
     }
 
     /// Header of every reply and notification.
-    pub struct OutHeader {
+    pub(crate) struct OutHeader {
         /// Length of the whole message, in bytes.
-        pub len: u32,
+        pub(crate) len: u32,
         /// 0 or a negative error number in a reply; one of [`notify`] in a notification.
-        pub error: i32,
+        pub(crate) error: i32,
         /// Number of the request; 0 in a notification.
-        pub unique: u64,
+        pub(crate) unique: u64,
     }
 
     /// FUSE_INIT, including the fields that protocol version 7.36 added.
-    pub struct InitIn {
+    pub(crate) struct InitIn {
         /// Major protocol version of the kernel.
-        pub major: u32,
+        pub(crate) major: u32,
         /// Minor protocol version of the kernel.
-        pub minor: u32,
+        pub(crate) minor: u32,
         /// Maximum readahead, in bytes.
-        pub max_readahead: u32,
+        pub(crate) max_readahead: u32,
         /// Flags that the kernel offers, lower 32 bits.
-        pub flags: u32,
+        pub(crate) flags: u32,
         /// Flags that the kernel offers, upper 32 bits.
-        pub flags2: u32,
+        pub(crate) flags2: u32,
         /// Distance in bytes after which cache colours repeat.
-        pub dmmap_period: u32,
+        pub(crate) dmmap_period: u32,
         /// Reserved.
-        pub unused: Reserved<10>,
+        pub(crate) unused: Reserved<10>,
     }
 
     /// Reply to FUSE_INIT.
@@ -146,15 +146,15 @@ wire_structs! {
     }
 
     /// CUSE_INIT.
-    pub struct CuseInitIn {
+    pub(crate) struct CuseInitIn {
         /// Major protocol version of the kernel.
-        pub major: u32,
+        pub(crate) major: u32,
         /// Minor protocol version of the kernel.
-        pub minor: u32,
+        pub(crate) minor: u32,
         /// Distance in bytes after which cache colours repeat.
-        pub dmmap_period: u32,
+        pub(crate) dmmap_period: u32,
         /// Flags that the kernel offers.
-        pub flags: u32,
+        pub(crate) flags: u32,
     }
 
     /// Reply to CUSE_INIT. The name of the device follows as `DEVNAME=...` and a NUL byte.
@@ -180,123 +180,123 @@ wire_structs! {
     }
 
     /// Attributes of a file.
-    pub struct Attr {
+    pub(crate) struct Attr {
         /// Inode number.
-        pub ino: u64,
+        pub(crate) ino: u64,
         /// Size in bytes.
-        pub size: u64,
+        pub(crate) size: u64,
         /// Allocated size, in units of 512 bytes.
-        pub blocks: u64,
+        pub(crate) blocks: u64,
         /// Time of the last access, in seconds.
-        pub atime: u64,
+        pub(crate) atime: u64,
         /// Time of the last modification, in seconds.
-        pub mtime: u64,
+        pub(crate) mtime: u64,
         /// Time of the last status change, in seconds.
-        pub ctime: u64,
+        pub(crate) ctime: u64,
         /// Nanoseconds of `atime`.
-        pub atimensec: u32,
+        pub(crate) atimensec: u32,
         /// Nanoseconds of `mtime`.
-        pub mtimensec: u32,
+        pub(crate) mtimensec: u32,
         /// Nanoseconds of `ctime`.
-        pub ctimensec: u32,
+        pub(crate) ctimensec: u32,
         /// Type and permissions.
-        pub mode: u32,
+        pub(crate) mode: u32,
         /// Number of hard links.
-        pub nlink: u32,
+        pub(crate) nlink: u32,
         /// Owner.
-        pub uid: u32,
+        pub(crate) uid: u32,
         /// Group.
-        pub gid: u32,
+        pub(crate) gid: u32,
         /// Device number.
-        pub rdev: u32,
+        pub(crate) rdev: u32,
         /// Preferred length of reads and writes, in bytes.
-        pub blksize: u32,
+        pub(crate) blksize: u32,
         /// `FUSE_ATTR_*`.
-        pub flags: u32,
+        pub(crate) flags: u32,
     }
 
     /// Reply to FUSE_GETATTR and FUSE_SETATTR.
-    pub struct AttrOut {
+    pub(crate) struct AttrOut {
         /// Time for which the kernel can cache the attributes, in seconds.
-        pub attr_valid: u64,
+        pub(crate) attr_valid: u64,
         /// Nanoseconds of `attr_valid`.
-        pub attr_valid_nsec: u32,
+        pub(crate) attr_valid_nsec: u32,
         /// Reserved.
-        pub dummy: u32,
+        pub(crate) dummy: u32,
         /// The attributes.
-        pub attr: Attr,
+        pub(crate) attr: Attr,
     }
 
     /// Reply to FUSE_LOOKUP.
-    pub struct EntryOut {
+    pub(crate) struct EntryOut {
         /// Node ID of the file.
-        pub nodeid: u64,
+        pub(crate) nodeid: u64,
         /// Distinguishes files that use the same node ID one after the other.
-        pub generation: u64,
+        pub(crate) generation: u64,
         /// Time for which the kernel can cache the name, in seconds.
-        pub entry_valid: u64,
+        pub(crate) entry_valid: u64,
         /// Time for which the kernel can cache the attributes, in seconds.
-        pub attr_valid: u64,
+        pub(crate) attr_valid: u64,
         /// Nanoseconds of `entry_valid`.
-        pub entry_valid_nsec: u32,
+        pub(crate) entry_valid_nsec: u32,
         /// Nanoseconds of `attr_valid`.
-        pub attr_valid_nsec: u32,
+        pub(crate) attr_valid_nsec: u32,
         /// The attributes.
-        pub attr: Attr,
+        pub(crate) attr: Attr,
     }
 
     /// Reply to FUSE_OPEN and FUSE_OPENDIR.
-    pub struct OpenOut {
+    pub(crate) struct OpenOut {
         /// File handle: a number of the server's choice.
-        pub fh: u64,
+        pub(crate) fh: u64,
         /// `FOPEN_*`.
-        pub open_flags: u32,
+        pub(crate) open_flags: u32,
         /// Unused here.
-        pub backing_id: i32,
+        pub(crate) backing_id: i32,
     }
 
     /// FUSE_READ, FUSE_READDIR, and FUSE_WRITE, whose data follows.
-    pub struct IoIn {
+    pub(crate) struct IoIn {
         /// File handle.
-        pub fh: u64,
+        pub(crate) fh: u64,
         /// Offset in the file, in bytes.
-        pub offset: u64,
+        pub(crate) offset: u64,
         /// Length in bytes.
-        pub size: u32,
+        pub(crate) size: u32,
         /// `FUSE_READ_*` or `FUSE_WRITE_*`.
-        pub io_flags: u32,
+        pub(crate) io_flags: u32,
         /// Unused here.
-        pub lock_owner: u64,
+        pub(crate) lock_owner: u64,
         /// Flags of the open file.
-        pub flags: u32,
+        pub(crate) flags: u32,
         /// Reserved.
-        pub padding: u32,
+        pub(crate) padding: u32,
     }
 
     /// Reply to FUSE_WRITE.
-    pub struct WriteOut {
+    pub(crate) struct WriteOut {
         /// Number of bytes written.
-        pub size: u32,
+        pub(crate) size: u32,
         /// Reserved.
-        pub padding: u32,
+        pub(crate) padding: u32,
     }
 
     /// FUSE_MMAP: a client maps a file.
-    pub struct MmapIn {
+    pub(crate) struct MmapIn {
         /// File handle.
-        pub fh: u64,
+        pub(crate) fh: u64,
         /// Offset in the file, in bytes, as the client passed it to mmap(2).
-        pub offset: u64,
+        pub(crate) offset: u64,
         /// Length in bytes, a multiple of the page size.
-        pub length: u64,
+        pub(crate) length: u64,
         /// `PROT_*`.
-        pub prot: u32,
+        pub(crate) prot: u32,
         /// `MAP_SHARED`.
-        pub flags: u32,
+        pub(crate) flags: u32,
         /// Address of the mapping modulo the period.
-        pub colour: u32,
+        pub(crate) colour: u32,
         /// Distance in bytes after which cache colours repeat.
-        pub period: u32,
+        pub(crate) period: u32,
     }
 
     /// Reply to FUSE_MMAP.
@@ -340,29 +340,29 @@ wire_structs! {
     }
 
     /// FUSE_NOTIFY_REPLY. The data follows.
-    pub struct NotifyReplyIn {
+    pub(crate) struct NotifyReplyIn {
         /// Unused.
-        pub dummy1: u64,
+        pub(crate) dummy1: u64,
         /// `offset` of the notification.
-        pub offset: u64,
+        pub(crate) offset: u64,
         /// Length of the data, in bytes.
-        pub size: u32,
+        pub(crate) size: u32,
         /// Unused.
-        pub dummy2: u32,
+        pub(crate) dummy2: u32,
         /// Unused.
-        pub dummy3: Reserved<4>,
+        pub(crate) dummy3: Reserved<4>,
     }
 
     /// FUSE_MUNMAP: the last part of the mapping that one FUSE_MMAP created is gone. No client waits for the reply.
-    pub struct MunmapIn {
+    pub(crate) struct MunmapIn {
         /// `fh` of the FUSE_MMAP.
-        pub fh: u64,
+        pub(crate) fh: u64,
         /// `page_id` of the reply to the FUSE_MMAP.
-        pub page_id: u64,
+        pub(crate) page_id: u64,
         /// `offset` of the FUSE_MMAP.
-        pub offset: u64,
+        pub(crate) offset: u64,
         /// `length` of the FUSE_MMAP.
-        pub length: u64,
+        pub(crate) length: u64,
     }
 }
 

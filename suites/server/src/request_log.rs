@@ -41,7 +41,7 @@ pub struct RequestLog {
     pub last_requests: Vec<LoggedRequest>,
 }
 
-/// Request of any operation. The fields are those of [`crate::abi::InHeader`].
+/// Request of any operation. The fields are those of `struct fuse_in_header`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct LoggedRequest {
@@ -49,7 +49,7 @@ pub struct LoggedRequest {
     pub unique: u64,
 }
 
-/// FUSE_MMAP request and its calling process. The other fields are those of [`MmapIn`].
+/// FUSE_MMAP request and its calling process. The other fields are those of `struct fuse_mmap_in`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct LoggedMmap {
@@ -63,7 +63,7 @@ pub struct LoggedMmap {
     pub period: u32,
 }
 
-/// FUSE_MUNMAP request. The fields are those of [`MunmapIn`].
+/// FUSE_MUNMAP request. The fields are those of `struct fuse_munmap_in`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct LoggedMunmap {

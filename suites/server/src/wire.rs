@@ -171,11 +171,11 @@ impl<const WORDS: usize> Field for Reserved<WORDS> {
 macro_rules! wire_structs {
     ($(
         $(#[$outer:meta])*
-        pub struct $name:ident { $( $(#[$inner:meta])* pub $field:ident: $kind:ty, )* }
+        $vis:vis struct $name:ident { $( $(#[$inner:meta])* $field_vis:vis $field:ident: $kind:ty, )* }
     )*) => {$(
         $(#[$outer])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct $name { $( $(#[$inner])* pub $field: $kind, )* }
+        $vis struct $name { $( $(#[$inner])* $field_vis $field: $kind, )* }
 
         impl $crate::wire::Field for $name {
             const SIZE: usize = 0 $( + <$kind as $crate::wire::Field>::SIZE )*;
@@ -197,12 +197,12 @@ mod tests {
     use super::*;
 
     wire_structs! {
-        pub struct Sample {
-            pub short: u16,
-            pub other: u16,
-            pub signed: i32,
-            pub long: u64,
-            pub reserved: Reserved<2>,
+        struct Sample {
+            short: u16,
+            other: u16,
+            signed: i32,
+            long: u64,
+            reserved: Reserved<2>,
         }
     }
 

@@ -17,11 +17,11 @@ impl OpenFlags {
     /// Open for writing.
     pub const WRITE: OpenFlags = OpenFlags(2);
     /// Create the file with mode 0600 if it does not exist (`O_CREAT`).
-    pub const CREATE: OpenFlags = OpenFlags(4);
+    pub(crate) const CREATE: OpenFlags = OpenFlags(4);
     /// Truncate the file to 0 bytes (`O_TRUNC`).
-    pub const TRUNCATE: OpenFlags = OpenFlags(8);
+    pub(crate) const TRUNCATE: OpenFlags = OpenFlags(8);
     /// Append every write to the end of the file (`O_APPEND`).
-    pub const APPEND: OpenFlags = OpenFlags(16);
+    pub(crate) const APPEND: OpenFlags = OpenFlags(16);
     /// Return `EAGAIN` instead of blocking (`O_NONBLOCK`).
     pub const NONBLOCK: OpenFlags = OpenFlags(32);
     /// Do not make the terminal the controlling terminal of the process (`O_NOCTTY`).

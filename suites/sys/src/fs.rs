@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Operations on paths: whole files, directories, device nodes and mounts.
+//! Operations on paths: whole files, directories and mounts.
 
 use std::ops::BitOr;
 
 use crate::backend::fs as backend;
-use crate::errno::{Context, Errno, Result};
+use crate::errno::{Context, Result};
 use crate::file::{Fd, OpenFlags};
 
 /// Reads a whole file.
@@ -81,31 +81,12 @@ pub fn make_dir(path: &str) -> Result<()> {
     backend::make_dir(path).context(|| format!("create directory {path}"))
 }
 
-/// Removes a file.
-///
-/// # Errors
-/// Fails as unlink(2).
-pub fn remove_file(path: &str) -> Result<()> {
-    backend::remove_file(path).context(|| format!("remove {path}"))
-}
-
 /// Removes an empty directory.
 ///
 /// # Errors
 /// Fails as rmdir(2).
 pub fn remove_dir(path: &str) -> Result<()> {
     backend::remove_dir(path).context(|| format!("remove directory {path}"))
-}
-
-/// Creates the node of a character device with mode 0600. Succeeds if `path` exists.
-///
-/// # Errors
-/// Fails as mknod(2).
-pub fn make_char_device(path: &str, major: u32, minor: u32) -> Result<()> {
-    match backend::make_char_device(path, major, minor) {
-        Err(Errno::EEXIST) => Ok(()),
-        other => other.context(|| format!("create device node {path} ({major}:{minor})")),
-    }
 }
 
 /// Flags of a mount.

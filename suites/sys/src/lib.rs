@@ -36,8 +36,8 @@ use wasm as backend;
 pub use errno::{Errno, Error, Result};
 pub use file::{Fd, OpenFlags, Ready, pipe, poll, print_line};
 pub use fs::{
-    MountFlags, append_file, exists, list_dir, make_char_device, make_dir, memfd, mount, read_file,
-    read_text, remove_dir, remove_file, unmount, write_file,
+    MountFlags, append_file, exists, list_dir, make_dir, memfd, mount, read_file, read_text,
+    remove_dir, unmount, write_file,
 };
 pub use machine::{Uname, big_endian, page_size, restart, sync, uname};
 pub use memory::{

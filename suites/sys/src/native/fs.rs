@@ -22,19 +22,8 @@ pub(crate) fn make_dir(path: &str) -> SysResult<()> {
     std::fs::create_dir_all(path).map_err(|error| errno_of(&error))
 }
 
-pub(crate) fn remove_file(path: &str) -> SysResult<()> {
-    std::fs::remove_file(path).map_err(|error| errno_of(&error))
-}
-
 pub(crate) fn remove_dir(path: &str) -> SysResult<()> {
     std::fs::remove_dir(path).map_err(|error| errno_of(&error))
-}
-
-pub(crate) fn make_char_device(path: &str, major: u32, minor: u32) -> SysResult<()> {
-    let path = c_string(path)?;
-    let mode = libc::S_IFCHR | 0o600;
-    // SAFETY: `path` ends in a NUL and outlives the call.
-    check(unsafe { libc::mknod(path.as_ptr(), mode, libc::makedev(major, minor)) }).map(drop)
 }
 
 pub(crate) fn mount(

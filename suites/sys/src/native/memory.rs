@@ -101,13 +101,6 @@ pub(crate) unsafe fn store_release(at: u64, value: u32) {
     unsafe { atomic(at) }.store(value, Ordering::Release);
 }
 
-/// # Safety
-/// As for [`load`].
-pub(crate) unsafe fn fetch_add(at: u64, value: u32) -> u32 {
-    // SAFETY: promised by the caller.
-    unsafe { atomic(at) }.fetch_add(value, Ordering::SeqCst)
-}
-
 pub(crate) fn fence() {
     full_fence(Ordering::SeqCst);
 }

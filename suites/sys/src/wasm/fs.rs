@@ -32,22 +32,10 @@ pub(crate) fn make_dir(path: &str) -> SysResult<()> {
     Ok(())
 }
 
-pub(crate) fn remove_file(path: &str) -> SysResult<()> {
-    let path = c_string(path)?;
-    // SAFETY: `path` ends in a NUL and outlives the call.
-    check(unsafe { imports::unlink(path.as_ptr()) }).map(drop)
-}
-
 pub(crate) fn remove_dir(path: &str) -> SysResult<()> {
     let path = c_string(path)?;
     // SAFETY: `path` ends in a NUL and outlives the call.
     check(unsafe { imports::rmdir(path.as_ptr()) }).map(drop)
-}
-
-pub(crate) fn make_char_device(path: &str, major: u32, minor: u32) -> SysResult<()> {
-    let path = c_string(path)?;
-    // SAFETY: `path` ends in a NUL and outlives the call.
-    check(unsafe { imports::make_char_device(path.as_ptr(), 0o600, major, minor) }).map(drop)
 }
 
 pub(crate) fn mount(

@@ -30,9 +30,7 @@ unsafe extern "C" {
     pub(super) fn exists(path: *const c_char) -> i32;
     pub(super) fn list_dir(path: *const c_char, into: *mut u8, room: usize) -> i64;
     pub(super) fn mkdir(path: *const c_char, mode: u32) -> i64;
-    pub(super) fn unlink(path: *const c_char) -> i64;
     pub(super) fn rmdir(path: *const c_char) -> i64;
-    pub(super) fn make_char_device(path: *const c_char, mode: u32, major: u32, minor: u32) -> i64;
     pub(super) fn mount(
         source: *const c_char,
         at: *const c_char,
@@ -66,7 +64,6 @@ unsafe extern "C" {
     pub(super) fn store64(at: u64, value: u64);
     pub(super) fn load_acquire(at: u64) -> u32;
     pub(super) fn store_release(at: u64, value: u32);
-    pub(super) fn fetch_add(at: u64, value: u32) -> u32;
     pub(super) safe fn fence();
     pub(super) fn copy_in(at: u64, bytes: *const u8, len: usize);
     pub(super) fn copy_out(at: u64, into: *mut u8, room: usize);

@@ -104,13 +104,6 @@ pub(crate) unsafe fn store_release(at: u64, value: u32) {
     unsafe { imports::store_release(at, value) }
 }
 
-/// # Safety
-/// As for [`load`].
-pub(crate) unsafe fn fetch_add(at: u64, value: u32) -> u32 {
-    // SAFETY: promised by the caller.
-    unsafe { imports::fetch_add(at, value) }
-}
-
 pub(crate) fn fence() {
     imports::fence();
 }
