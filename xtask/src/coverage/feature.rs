@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which lines are the feature's: all of a source that the patch queue adds, and what it changes of others.
+//! Lines that belong to the feature: all lines of source files that the patch queue adds, and the changed lines of other
+//! files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,51 +13,52 @@ use regex::Regex;
 
 use crate::kernel::coverage_files;
 
-/// The sources with lines of the feature, by name.
+/// Source files with lines of the feature, by name.
 #[derive(Debug)]
 pub(super) struct Feature {
     dir: String,
-    texts: BTreeMap<String, Text>,
+    texts: BTreeMap<String, SourceText>,
 }
 
-/// A source.
+/// Text of a source file.
 #[derive(Debug, Default)]
-pub(super) struct Text {
+pub(super) struct SourceText {
     lines: Vec<String>,
-    /// For each line the function it is in, or is nearest below.
+    /// For each line, the function that contains it, or else the last function above it.
     functions: Vec<String>,
-    /// Numbers of the feature's lines; `None` for all.
-    own: Option<Vec<Range<usize>>>,
+    /// Numbers of the lines that belong to the feature; `None` for all lines.
+    changed_lines: Option<Vec<Range<usize>>>,
 }
 
 impl Feature {
-    /// What is kept of the directory `dir` of the source with the kernel in `kernel`.
+    /// Reads the source files that are stored with the kernel in the directory `kernel`. `dir` is their directory in the
+    /// kernel source.
     ///
     /// # Errors
-    /// Nothing is kept: the kernel was not built here, or it does not count.
+    /// No files are stored: the lab did not build the kernel, or built it without coverage.
     pub(super) fn read(dir: &str, kernel: &Path) -> Result<Self> {
-        let kept = kernel.join(coverage_files::DIR);
-        let read = || -> std::io::Result<BTreeMap<String, Text>> {
+        let stored = kernel.join(coverage_files::DIR);
+        let read = || -> std::io::Result<BTreeMap<String, SourceText>> {
             let mut texts = BTreeMap::new();
-            for entry in fs::read_dir(&kept)? {
+            for entry in fs::read_dir(&stored)? {
                 let name = entry?.file_name().to_string_lossy().into_owned();
                 if !name.ends_with(".c") && !name.ends_with(".h") {
                     continue;
                 }
-                let text = fs::read_to_string(kept.join(&name))?;
-                let diff = kept.join(format!("{name}{}", coverage_files::DIFF_SUFFIX));
+                let text = fs::read_to_string(stored.join(&name))?;
+                let diff = stored.join(format!("{name}{}", coverage_files::DIFF_SUFFIX));
                 let diff = diff
                     .exists()
                     .then(|| fs::read_to_string(diff))
                     .transpose()?;
-                texts.insert(name, Text::new(&text, diff.as_deref()));
+                texts.insert(name, SourceText::new(&text, diff.as_deref()));
             }
             Ok(texts)
         };
         let texts = read().with_context(|| {
             format!(
-                "read {}; coverage is for kernels that the lab has built",
-                kept.display()
+                "read {}: coverage needs a kernel that the lab has built",
+                stored.display()
             )
         })?;
         Ok(Feature {
@@ -65,17 +67,18 @@ impl Feature {
         })
     }
 
-    /// Name and text of the source at `path`, as the compiler was given it, if there are lines of the feature in it.
-    pub(super) fn of(&self, path: &str) -> Option<(&str, &Text)> {
-        let (above, name) = path.rsplit_once('/')?;
+    /// Returns the name and the text of a source file, or `None` if it has no lines of the feature. `path` is the path
+    /// that was passed to the compiler.
+    pub(super) fn find(&self, path: &str) -> Option<(&str, &SourceText)> {
+        let (parent, name) = path.rsplit_once('/')?;
         let found = self.texts.get_key_value(name)?;
-        Path::new(above)
+        Path::new(parent)
             .ends_with(&self.dir)
             .then_some((found.0.as_str(), found.1))
     }
 
     #[cfg(test)]
-    pub fn of_texts(dir: &str, texts: Vec<(&str, Text)>) -> Self {
+    pub fn from_texts(dir: &str, texts: Vec<(&str, SourceText)>) -> Self {
         let texts = texts
             .into_iter()
             .map(|(name, text)| (name.to_owned(), text));
@@ -86,8 +89,8 @@ impl Feature {
     }
 }
 
-impl Text {
-    /// A source, and where it differs from what it was without the feature.
+impl SourceText {
+    /// Creates the text of a source file. `diff` is the difference to the unpatched file, or `None` for a new file.
     pub(super) fn new(text: &str, diff: Option<&str>) -> Self {
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         let mut function = String::new();
@@ -97,17 +100,20 @@ impl Text {
             }
             function.clone()
         });
-        Text {
+        SourceText {
             functions: functions.collect(),
-            own: diff.map(added),
+            changed_lines: diff.map(added),
             lines,
         }
     }
 
-    /// Function and words of line `number`, from 1, if it is the feature's.
+    /// Returns the function and the trimmed text of line `number`, from 1, or `None` if the line does not belong to the
+    /// feature.
     pub(super) fn line(&self, number: usize) -> Option<(&str, &str)> {
-        let own = self.own.as_ref();
-        if !own.is_none_or(|own| own.iter().any(|range| range.contains(&number))) {
+        let changed_lines = self.changed_lines.as_ref();
+        if !changed_lines
+            .is_none_or(|changed_lines| changed_lines.iter().any(|range| range.contains(&number)))
+        {
             return None;
         }
         let at = number.checked_sub(1)?;
@@ -115,16 +121,15 @@ impl Text {
     }
 }
 
-/// The function that begins in a line: in the kernel nothing else in the first column has a name before a parenthesis
-/// (Documentation/process/coding-style.rst).
+/// Returns the name of the function that begins in a line. In kernel code, no other line has text in the first column and
+/// a name before a parenthesis (Documentation/process/coding-style.rst).
 fn function_of(line: &str) -> Option<&str> {
-    static NAME: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"^[A-Za-z_][^=;(]*?(\w+)\(").expect("it is a regular expression")
-    });
+    static NAME: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"^[A-Za-z_][^=;(]*?(\w+)\(").expect("the pattern is valid"));
     Some(NAME.captures(line)?.get(1)?.as_str())
 }
 
-/// Numbers of the lines that a diff without context adds: `@@ -12,3 +14,5 @@` adds lines 14 to 18.
+/// Returns the numbers of the lines that a diff without context adds: `@@ -12,3 +14,5 @@` adds lines 14 to 18.
 fn added(diff: &str) -> Vec<Range<usize>> {
     let hunk = |line: &str| -> Option<Range<usize>> {
         let place = line
@@ -145,17 +150,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_diff_says_which_lines_are_new() {
+    fn added_lines_are_read_from_a_diff() {
         let diff = "--- a/dev.c\n+++ b/dev.c\n@@ -10,0 +11,2 @@ int f(void)\n+x\n+y\n@@ -20 +23 @@\n-old\n+new\n\
                     @@ -30,2 +32,0 @@\n-gone\n-gone\n";
         assert_eq!(added(diff), [11..13, 23..24, 32..32]);
     }
 
     #[test]
-    fn a_line_knows_its_function() {
+    fn a_line_belongs_to_the_last_function_above_it() {
         let text = "static const struct x y = {\n};\nint one(void)\n{\nout:\n\treturn two();\n}\n\
                     static struct page *two(struct x *x,\n\t\t\tint z)\n{\n}\n";
-        let text = Text::new(text, Some("@@ -0,0 +3,7 @@\n"));
+        let text = SourceText::new(text, Some("@@ -0,0 +3,7 @@\n"));
         assert_eq!(text.line(1), None);
         assert_eq!(text.line(3), Some(("one", "int one(void)")));
         assert_eq!(text.line(6), Some(("one", "return two();")));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! gcov, which comes with gcc: makes lines of counts.
+//! Runs gcov, which comes with gcc and assigns counts to source lines.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,52 +12,51 @@ use xshell::cmd;
 use crate::kernel::coverage_files;
 use crate::shell;
 
-/// What it says of one object: `gcov --json-format` (man gcov).
+/// Output of `gcov --json-format` for one object (man gcov).
 #[derive(Debug, Deserialize)]
 pub(super) struct Object {
-    /// The sources that went into it.
+    /// Source files that the object was compiled from.
     pub files: Vec<File>,
 }
 
-/// What it says of a source.
+/// Counts of a source file.
 #[derive(Debug, Deserialize)]
 pub(super) struct File {
-    /// Path as the compiler was given it.
+    /// Path that was passed to the compiler.
     pub file: String,
-    /// Lines that can run; one that is in several functions more than once.
+    /// Executable lines. A line that was compiled into several functions appears several times.
     pub lines: Vec<Line>,
 }
 
-/// What it says of a line.
+/// Counts of a line.
 #[derive(Debug, Deserialize)]
 pub(super) struct Line {
-    /// From 1.
+    /// Line number, from 1.
     pub line_number: usize,
-    /// The function that it was compiled into.
+    /// Function that the line was compiled into.
     pub function_name: Option<String>,
-    /// How often it ran.
+    /// Number of executions.
     pub count: u64,
-    /// The ways out of it, where there is more than one.
+    /// Branches of the line; empty if it has only one successor.
     #[serde(default)]
     pub branches: Vec<Branch>,
 }
 
-/// What it says of a way out of a line.
 #[derive(Debug, Deserialize)]
 pub(super) struct Branch {
-    /// How often it was taken.
+    /// Number of times that the branch was taken.
     pub count: u64,
 }
 
-/// Has the gcov of the compiler with the prefix `cross` look at the files of counts in `counts` of the kernel in
-/// `kernel`.
+/// Runs gcov on the count files in the directory `counts`, which come from the kernel in the directory `kernel`. `cross`
+/// is the prefix of the compiler that built the kernel.
 ///
 /// # Errors
-/// It is not there, or the counts are not of this kernel.
+/// gcov is missing or fails, for example because the counts belong to a different kernel.
 pub(super) fn run(cross: &str, kernel: &Path, counts: &Path) -> Result<Vec<File>> {
     let program = format!("{cross}gcov");
-    // It wants notes and counts side by side.
-    let dir = tempfile::tempdir().context("make a directory for gcov")?;
+    // gcov expects notes and counts in one directory.
+    let dir = tempfile::tempdir().context("create a temporary directory for gcov")?;
     let names = copy(counts, dir.path())?;
     copy(&kernel.join(coverage_files::DIR), dir.path())?;
     let sh = shell::in_dir(dir.path())?;
@@ -67,20 +66,20 @@ pub(super) fn run(cross: &str, kernel: &Path, counts: &Path) -> Result<Vec<File>
     );
     let output = shell::output(gcov)
         .with_context(|| format!("run {program}, which comes with {cross}gcc"))?;
-    // It goes on, with counts of 0, after what it complains of.
+    // After an error message, gcov continues with counts of 0 and may exit successfully.
     let complaint = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() || !complaint.is_empty() {
         bail!(
-            "{program} of {} failed ({}): {}",
+            "{program} failed on the counts in {} ({}): {}",
             counts.display(),
             output.status,
             complaint.trim()
         );
     }
-    parse(&output.stdout).with_context(|| format!("understand what {program} prints"))
+    parse(&output.stdout).with_context(|| format!("parse the output of {program}"))
 }
 
-/// One object after the other.
+/// Parses gcov's output, a sequence of JSON objects.
 pub(super) fn parse(json: &[u8]) -> Result<Vec<File>> {
     let objects = serde_json::Deserializer::from_slice(json).into_iter::<Object>();
     let objects: Vec<Object> = objects.collect::<Result<_, _>>()?;
@@ -90,7 +89,7 @@ pub(super) fn parse(json: &[u8]) -> Result<Vec<File>> {
         .collect())
 }
 
-/// Copies all files; returns their names.
+/// Copies all files and returns their names.
 fn copy(from: &Path, to: &Path) -> Result<Vec<OsString>> {
     let copy = || -> std::io::Result<Vec<OsString>> {
         let mut names = Vec::new();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Coverage: which lines and branches of the feature ran, by what the kernel has counted of itself.
+//! Coverage: the lines and branches of the feature that ran, according to the kernel's own counts.
 //!
-//! The guest sends the kernel's counts when its last case is over, so a boot that was cut short has none; those of all
-//! others add up. gcov knows which count is which line. A line that did not run may have a reason, in a
-//! file beside the patch queue.
+//! The guest sends the counts after its last case, so a boot that was cut short sends none. The counts of all other
+//! boots are added up. gcov assigns the counts to lines. A file beside the patch queue gives reasons for lines that did
+//! not run.
 
 mod feature;
 mod gcov;
@@ -20,78 +20,79 @@ use crate::kernel::Built;
 use crate::run_dir::{GUEST_FILES, INITRAMFS};
 use feature::Feature;
 
-/// Name of the report, in the directory of a target's run.
+/// Name of the report in a target's run directory.
 pub(crate) const REPORT: &str = "coverage.md";
 
-/// Whose counts, and where they are.
+/// Inputs of a coverage report.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
-    /// Root of the checkout, where the reasons are.
+    /// Root of the checkout, which contains the reasons.
     pub checkout: &'a Path,
-    /// The kernel.
     pub built: &'a Built,
-    /// The directory of its source whose lines are counted.
+    /// Directory of the kernel source that was compiled for coverage.
     pub dir: &'a str,
     /// Prefix of the cross tools.
     pub cross: &'a str,
-    /// The directory of the target's run, with the boots.
+    /// The target's run directory, which contains the boot directories.
     pub run: &'a Path,
 }
 
-/// What ran of each source, and how many boots have a share in it.
+/// Counts of all source files, added up over the boots of a run.
 #[derive(Debug, Default, PartialEq)]
 struct Coverage {
-    sources: BTreeMap<String, Source>,
+    sources: BTreeMap<String, SourceFile>,
+    /// Number of boots that sent counts.
     boots: usize,
-    /// Boots that ended before they could say.
-    mute: usize,
+    /// Number of boots that ended before they could send counts.
+    boots_without_counts: usize,
 }
 
-/// The lines of a source that can run, by number.
+/// Executable lines of a source file, by number.
 #[derive(Debug, Default, PartialEq)]
-struct Source {
+struct SourceFile {
     lines: BTreeMap<usize, Line>,
 }
 
-/// A line that can run.
+/// An executable line.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Line {
-    /// How often it did.
+    /// Number of executions.
     count: u64,
-    /// How often each way out of it was taken. The compiler makes a set for each function that the line is in.
+    /// Number of times that each branch was taken, by the function that the line was compiled into. A line of an inlined
+    /// function is compiled into several functions.
     branches: BTreeMap<String, Vec<u64>>,
-    /// The function it is in.
+    /// Function that contains the line in the source.
     function: String,
-    /// What it says, without blanks around it.
+    /// Source text, trimmed.
     text: String,
 }
 
-/// Writes the report; returns what it comes to, for a person, in one line.
+/// Writes the report, and returns a summary in one line, followed by the report's path.
 ///
 /// # Errors
-/// There is nothing to report, gcov is not there or complains, or the reasons do not parse.
+/// No boot sent counts, gcov is missing or fails, or the reasons do not parse.
 pub(crate) fn write(request: &Request) -> Result<String> {
     let feature = Feature::read(request.dir, &request.built.dir)?;
     let coverage = collect(request.run, request.cross, &request.built.dir, &feature)?;
     let reasons = reasons::read(request.checkout, &request.built.version)?;
-    let joined = reasons::join(&coverage, &reasons);
+    let explanation = reasons::explain(&coverage, &reasons);
     let path = request.run.join(REPORT);
-    let text = report::render(&coverage, &joined);
+    let text = report::render(&coverage, &explanation);
     crate::paths::write_whole(&path, text.as_bytes())?;
     Ok(format!(
         "{}\n{}",
-        report::summary(&coverage, &joined),
+        report::summary(&coverage, &explanation),
         path.display()
     ))
 }
 
-/// Adds up what the boots in `run` have counted of the kernel in `kernel`.
+/// Adds up the counts of all boots in `run`. `kernel` is the directory of the kernel that they ran.
 fn collect(run: &Path, cross: &str, kernel: &Path, feature: &Feature) -> Result<Coverage> {
     let mut coverage = Coverage::default();
     for boot in boots(run)? {
         let counts = boot.join(GUEST_FILES);
         if !counts.exists() {
-            coverage.mute += 1;
+            coverage.boots_without_counts += 1;
             continue;
         }
         coverage.boots += 1;
@@ -101,13 +102,14 @@ fn collect(run: &Path, cross: &str, kernel: &Path, feature: &Feature) -> Result<
     }
     if coverage.sources.is_empty() {
         bail!(
-            "no boot in {} has sent what the kernel counted: each was cut short, or the kernel has no CONFIG_GCOV_KERNEL",
+            "no boot in {} sent coverage counts: each was cut short, or the kernel was built without CONFIG_GCOV_KERNEL",
             run.display()
         );
     }
     Ok(coverage)
 }
 
+/// Returns the directories of the boots in `run` that were started.
 fn boots(run: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(run).with_context(|| format!("read {}", run.display()))?;
     let paths: std::io::Result<Vec<PathBuf>> = entries
@@ -119,23 +121,23 @@ fn boots(run: &Path) -> Result<Vec<PathBuf>> {
 }
 
 impl Coverage {
-    /// Adds what gcov says of a source, as far as it is the feature's.
+    /// Adds gcov's counts of a source file. Ignores lines that do not belong to the feature.
     fn add(&mut self, file: &gcov::File, feature: &Feature) {
-        let Some((name, text)) = feature.of(&file.file) else {
+        let Some((name, text)) = feature.find(&file.file) else {
             return;
         };
         for line in &file.lines {
-            if let Some((function, words)) = text.line(line.line_number) {
+            if let Some((function, text)) = text.line(line.line_number) {
                 let source = self.sources.entry(name.to_owned()).or_default();
                 let known = source.lines.entry(line.line_number).or_default();
                 known.function = function.to_owned();
-                known.text = words.to_owned();
+                known.text = text.to_owned();
                 known.add(line);
             }
         }
     }
 
-    /// The lines that did not run: name of the source, number, line.
+    /// Returns the lines that did not run, with the name of the source file and the line number.
     fn unreached(&self) -> impl Iterator<Item = (&str, usize, &Line)> {
         self.sources.iter().flat_map(|(name, source)| {
             let lines = source.lines.iter().filter(|(_, line)| line.count == 0);
@@ -145,14 +147,15 @@ impl Coverage {
 }
 
 impl Line {
-    /// gcov tells of a line once for each function that it was compiled into, and each boot tells of all.
-    fn add(&mut self, told: &gcov::Line) {
-        self.count += told.count;
-        let function = told.function_name.clone().unwrap_or_default();
+    /// Adds one of gcov's records of this line. For each boot, gcov prints a record for each function that the line was
+    /// compiled into.
+    fn add(&mut self, record: &gcov::Line) {
+        self.count += record.count;
+        let function = record.function_name.clone().unwrap_or_default();
         let branches = self.branches.entry(function).or_default();
-        let most = branches.len().max(told.branches.len());
+        let most = branches.len().max(record.branches.len());
         branches.resize(most, 0);
-        for (sum, branch) in branches.iter_mut().zip(&told.branches) {
+        for (sum, branch) in branches.iter_mut().zip(&record.branches) {
             *sum += branch.count;
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Why lines are not reached: `kernel-patches/VERSION/unreached.yaml`.
+//! Reasons for unreached lines: `kernel-patches/VERSION/unreached.yaml`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,35 +9,35 @@ use serde::Deserialize;
 
 use super::{Coverage, Line};
 
-/// Name of the file, beside the patch queue.
+/// Name of the file with the reasons, beside the patch queue.
 const FILE: &str = "unreached.yaml";
 
-/// A reason and the lines that have it.
+/// A reason and the lines that it applies to.
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reason {
-    /// Why none of the suites reaches them, in a sentence.
+    /// Explanation in one sentence why no suite reaches the lines.
     pub why: String,
-    /// By name of a function: a part of what the line says, so that it is found wherever it moves. `all` is every line
-    /// of the function.
+    /// For each function, a part of the text of each line, which identifies the line even if its number changes. `all`
+    /// stands for every line of the function.
     pub lines: BTreeMap<String, Vec<String>>,
 }
 
-/// A line that was not reached.
+/// An unreached line, with the name of the source file and the line number.
 pub(super) type Unreached<'a> = (&'a str, usize, &'a Line);
 
-/// Lines that were not reached, by reason.
+/// Unreached lines, by reason.
 #[derive(Debug, Default)]
-pub(super) struct Joined<'a> {
-    /// Those without one.
-    pub unknown: Vec<Unreached<'a>>,
-    /// Those of each reason that has some, in the order of the file.
-    pub known: Vec<(&'a str, Vec<Unreached<'a>>)>,
-    /// What no line of the run answers to: function and words.
+pub(super) struct Explanation<'a> {
+    /// Lines without a reason.
+    pub unexplained: Vec<Unreached<'a>>,
+    /// Lines of each reason, in the order of the file. Reasons without lines are left out.
+    pub explained: Vec<(&'a str, Vec<Unreached<'a>>)>,
+    /// Entries that match no unreached line: function and text.
     pub stale: Vec<(&'a str, &'a str)>,
 }
 
-/// The reasons for a kernel of `version` (`6.12.117`): none where nobody has written any.
+/// Reads the reasons for a kernel of `version` (`6.12.117`). Returns an empty list if the version has no such file.
 ///
 /// # Errors
 /// The file does not parse.
@@ -56,32 +56,32 @@ pub(super) fn read(checkout: &Path, version: &str) -> Result<Vec<Reason>> {
     }
 }
 
-/// Finds the reason of each line that was not reached. The first that fits is it.
-pub(super) fn join<'a>(coverage: &'a Coverage, reasons: &'a [Reason]) -> Joined<'a> {
-    let mut joined = Joined::default();
+/// Assigns to each unreached line the first reason that matches it.
+pub(super) fn explain<'a>(coverage: &'a Coverage, reasons: &'a [Reason]) -> Explanation<'a> {
+    let mut explanation = Explanation::default();
     let mut lines: Vec<Unreached> = coverage.unreached().collect();
     for reason in reasons {
         let entries = reason.lines.iter();
         let entries =
-            entries.flat_map(|(function, all)| all.iter().map(move |words| (function, words)));
+            entries.flat_map(|(function, texts)| texts.iter().map(move |text| (function, text)));
         let entries: Vec<(&str, &str)> = entries
-            .map(|(f, words)| (f.as_str(), words.as_str()))
+            .map(|(function, text)| (function.as_str(), text.as_str()))
             .collect();
         let stale = entries
             .iter()
-            .filter(|entry| !lines.iter().any(|line| fits(entry, line)));
-        joined.stale.extend(stale);
-        let (known, rest) = lines
+            .filter(|entry| !lines.iter().any(|line| matches(entry, line)));
+        explanation.stale.extend(stale);
+        let (explained, rest) = lines
             .into_iter()
-            .partition(|line| entries.iter().any(|entry| fits(entry, line)));
+            .partition(|line| entries.iter().any(|entry| matches(entry, line)));
         lines = rest;
-        joined.known.push((reason.why.as_str(), known));
+        explanation.explained.push((reason.why.as_str(), explained));
     }
-    joined.known.retain(|(_, lines)| !lines.is_empty());
-    joined.unknown = lines;
-    joined
+    explanation.explained.retain(|(_, lines)| !lines.is_empty());
+    explanation.unexplained = lines;
+    explanation
 }
 
-fn fits((function, words): &(&str, &str), (_, _, line): &Unreached) -> bool {
-    line.function == *function && (*words == "all" || line.text.contains(words))
+fn matches((function, text): &(&str, &str), (_, _, line): &Unreached) -> bool {
+    line.function == *function && (*text == "all" || line.text.contains(text))
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The report as text.
+//! Text of the coverage report and of its summary.
 
 use std::fmt::Write;
 
-use super::reasons::{Joined, Unreached};
-use super::{Coverage, Source};
+use super::reasons::{Explanation, Unreached};
+use super::{Coverage, SourceFile};
 
-/// How many there are, and how many of them were reached.
+/// Number of lines or branches, and how many of them were reached.
 #[derive(Clone, Copy, Debug, Default)]
 struct Share {
     all: usize,
@@ -40,11 +40,11 @@ impl std::iter::Sum for Share {
     }
 }
 
-fn lines(source: &Source) -> Share {
+fn lines(source: &SourceFile) -> Share {
     Share::of(source.lines.values().map(|line| line.count))
 }
 
-fn branches(source: &Source) -> Share {
+fn branches(source: &SourceFile) -> Share {
     let of_lines = source
         .lines
         .values()
@@ -52,47 +52,51 @@ fn branches(source: &Source) -> Share {
     Share::of(of_lines.flatten().copied())
 }
 
-/// For the terminal, in one line.
-pub(super) fn summary(coverage: &Coverage, joined: &Joined) -> String {
+/// Returns a summary in one line, for the terminal.
+pub(super) fn summary(coverage: &Coverage, explanation: &Explanation) -> String {
     let lines: Share = coverage.sources.values().map(lines).sum();
     let branches: Share = coverage.sources.values().map(branches).sum();
     let mut text = format!(
-        "coverage: {:.1} % of {} lines, {:.1} % of {} branches; lines not reached without a reason: {}",
+        "coverage: {:.1} % of {} lines, {:.1} % of {} branches; unreached lines without a reason: {}",
         lines.percent(),
         lines.all,
         branches.percent(),
         branches.all,
-        joined.unknown.len(),
+        explanation.unexplained.len(),
     );
-    if coverage.mute > 0 {
+    if coverage.boots_without_counts > 0 {
         let _ = write!(
             text,
-            "; boots cut short before they could tell: {}",
-            coverage.mute
+            "; boots cut short before they sent counts: {}",
+            coverage.boots_without_counts
         );
     }
     text
 }
 
-/// The report.
-pub(super) fn render(coverage: &Coverage, joined: &Joined) -> String {
-    let Coverage { boots, mute, .. } = coverage;
+/// Returns the report in Markdown.
+pub(super) fn render(coverage: &Coverage, explanation: &Explanation) -> String {
+    let Coverage {
+        boots,
+        boots_without_counts,
+        ..
+    } = coverage;
     let mut text = format!(
-        "# Lines reached\n\nBoots that have counted: {boots}; that were cut short before they could tell: {mute}.\n\n"
+        "# Coverage\n\nBoots with counts: {boots}. Boots cut short before they sent counts: {boots_without_counts}.\n\n"
     );
     text += &table(coverage);
-    if !joined.unknown.is_empty() {
-        text += "\n## Not reached, and nobody has said why\n";
-        text += &listing(&joined.unknown);
+    if !explanation.unexplained.is_empty() {
+        text += "\n## Not reached, without a reason\n";
+        text += &listing(&explanation.unexplained);
     }
-    for (why, lines) in &joined.known {
+    for (why, lines) in &explanation.explained {
         let _ = write!(text, "\n## Not reached: {why}\n");
         text += &listing(lines);
     }
-    if !joined.stale.is_empty() {
-        text += "\n## Reasons that no line of this run needs\n\n";
-        for (function, words) in &joined.stale {
-            let _ = writeln!(text, "- `{function}`: `{words}`");
+    if !explanation.stale.is_empty() {
+        text += "\n## Reasons that match no unreached line\n\n";
+        for (function, part) in &explanation.stale {
+            let _ = writeln!(text, "- `{function}`: `{part}`");
         }
     }
     text
@@ -122,18 +126,18 @@ fn table(coverage: &Coverage) -> String {
     text
 }
 
-/// Lines below the functions that they are in.
+/// Returns the lines in groups by function, each group as a code block below the function's name.
 fn listing(lines: &[Unreached]) -> String {
     let mut text = String::new();
-    let mut last = ("", "");
+    let mut current = ("", "");
     for (source, number, line) in lines {
         let here = (*source, line.function.as_str());
-        if here != last {
-            if !last.0.is_empty() {
+        if here != current {
+            if !current.0.is_empty() {
                 text += "```\n";
             }
             let _ = write!(text, "\n{source}, {}:\n\n```c\n", line.function);
-            last = here;
+            current = here;
         }
         let _ = writeln!(text, "{number:5}  {}", line.text);
     }

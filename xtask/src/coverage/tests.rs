@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A small piece of source, what gcov 12 printed of it, and the report.
+//! Tests with a small source file, the output of gcov 12 for it, and the report.
 
-use super::feature::Text;
+use super::feature::SourceText;
 use super::*;
 
-/// Line 3 was not there without the feature's patches.
+/// A header whose line 3 was added by the feature's patches.
 const HEADER: &str = "static inline int half(int x)\n{\n\treturn x & 1 ? -1 : x / 2;\n}\n";
 
 const SOURCE: &str = r#"#include "one.h"
@@ -24,8 +24,8 @@ int main(int argc, char **argv)
 }
 "#;
 
-/// `gcc -O2 --coverage -c fs/fuse/one.c -o one.o; ...; gcov --json-format --stdout --branch-probabilities one.gcda`,
-/// without the functions and the branches' other fields.
+/// Output of `gcc -O2 --coverage -c fs/fuse/one.c -o one.o; ...; gcov --json-format --stdout --branch-probabilities
+/// one.gcda`, without the functions and the other fields of the branches.
 const PRINTED: &str = r#"
 {"gcc_version": "12.2.0", "files": [
   {"lines": [
@@ -43,16 +43,16 @@ const PRINTED: &str = r#"
 
 fn feature() -> Feature {
     let texts = vec![
-        ("one.c", Text::new(SOURCE, None)),
+        ("one.c", SourceText::new(SOURCE, None)),
         (
             "one.h",
-            Text::new(HEADER, Some("@@ -2,0 +3 @@\n+\treturn\n")),
+            SourceText::new(HEADER, Some("@@ -2,0 +3 @@\n+\treturn\n")),
         ),
     ];
-    Feature::of_texts("fs/fuse", texts)
+    Feature::from_texts("fs/fuse", texts)
 }
 
-/// What `boots` have counted that each printed as above.
+/// Returns the sum over `boots` boots, each with the counts above.
 fn coverage(boots: usize) -> Coverage {
     let mut coverage = Coverage {
         boots,
@@ -82,8 +82,8 @@ fn counts_of_boots_add_up() {
 #[test]
 fn only_lines_of_the_feature_count() {
     let mut coverage = Coverage::default();
-    let texts = vec![("one.h", Text::new(HEADER, Some("@@ -1 +1 @@\n")))];
-    let feature = Feature::of_texts("fs/fuse", texts);
+    let texts = vec![("one.h", SourceText::new(HEADER, Some("@@ -1 +1 @@\n")))];
+    let feature = Feature::from_texts("fs/fuse", texts);
     for file in gcov::parse(PRINTED.as_bytes()).unwrap() {
         coverage.add(&file, &feature);
     }
@@ -97,12 +97,12 @@ fn a_line_without_a_reason_comes_first() {
         "- why: nobody calls it with more arguments\n  lines:\n    main: [\"return 1\"]\n\
          - why: only on another machine\n  lines:\n    gone: [all]\n    positive: [\"x < 0\"]\n",
     );
-    let joined = reasons::join(&coverage, &reasons);
-    insta::assert_snapshot!(report::summary(&coverage, &joined), @"coverage: 60.0 % of 5 lines, 25.0 % of 8 branches; lines not reached without a reason: 1");
-    insta::assert_snapshot!(report::render(&coverage, &joined), @"
-    # Lines reached
+    let explanation = reasons::explain(&coverage, &reasons);
+    insta::assert_snapshot!(report::summary(&coverage, &explanation), @"coverage: 60.0 % of 5 lines, 25.0 % of 8 branches; unreached lines without a reason: 1");
+    insta::assert_snapshot!(report::render(&coverage, &explanation), @"
+    # Coverage
 
-    Boots that have counted: 1; that were cut short before they could tell: 0.
+    Boots with counts: 1. Boots cut short before they sent counts: 0.
 
     | source | lines | reached | % | branches | reached | % |
     |---|--:|--:|--:|--:|--:|--:|
@@ -110,7 +110,7 @@ fn a_line_without_a_reason_comes_first() {
     | one.h | 1 | 1 | 100.0 | 4 | 1 | 25.0 |
     | all | 5 | 3 | 60.0 | 8 | 2 | 25.0 |
 
-    ## Not reached, and nobody has said why
+    ## Not reached, without a reason
 
     one.c, main:
 
@@ -126,7 +126,7 @@ fn a_line_without_a_reason_comes_first() {
        13  return 1;
     ```
 
-    ## Reasons that no line of this run needs
+    ## Reasons that match no unreached line
 
     - `gone`: `all`
     - `positive`: `x < 0`
@@ -134,28 +134,28 @@ fn a_line_without_a_reason_comes_first() {
 }
 
 #[test]
-fn a_boot_that_was_cut_short_is_told_of() {
+fn a_boot_that_was_cut_short_is_reported() {
     let coverage = Coverage {
-        mute: 1,
+        boots_without_counts: 1,
         ..coverage(1)
     };
     let reasons = reasons("- why: main is not called\n  lines: { main: [all] }\n");
-    let joined = reasons::join(&coverage, &reasons);
-    assert!(joined.unknown.is_empty() && joined.stale.is_empty());
-    insta::assert_snapshot!(report::summary(&coverage, &joined), @"coverage: 60.0 % of 5 lines, 25.0 % of 8 branches; lines not reached without a reason: 0; boots cut short before they could tell: 1");
-    let text = report::render(&coverage, &joined);
-    insta::assert_snapshot!(text.lines().nth(2).unwrap(), @"Boots that have counted: 1; that were cut short before they could tell: 1.");
+    let explanation = reasons::explain(&coverage, &reasons);
+    assert!(explanation.unexplained.is_empty() && explanation.stale.is_empty());
+    insta::assert_snapshot!(report::summary(&coverage, &explanation), @"coverage: 60.0 % of 5 lines, 25.0 % of 8 branches; unreached lines without a reason: 0; boots cut short before they sent counts: 1");
+    let text = report::render(&coverage, &explanation);
+    insta::assert_snapshot!(text.lines().nth(2).unwrap(), @"Boots with counts: 1. Boots cut short before they sent counts: 1.");
 }
 
 #[test]
-fn counts_of_nobody_are_an_error() {
+fn a_run_without_counts_is_an_error() {
     let run = tempfile::tempdir().unwrap();
     std::fs::create_dir(run.path().join("boot-1")).unwrap();
     std::fs::write(run.path().join("boot-1").join(INITRAMFS), "").unwrap();
     let coverage = collect(run.path(), "", Path::new("/nowhere"), &feature());
     let error = format!("{:#}", coverage.unwrap_err());
     let error = error.replace(&*run.path().to_string_lossy(), "RUN");
-    insta::assert_snapshot!(error, @"no boot in RUN has sent what the kernel counted: each was cut short, or the kernel has no CONFIG_GCOV_KERNEL");
+    insta::assert_snapshot!(error, @"no boot in RUN sent coverage counts: each was cut short, or the kernel was built without CONFIG_GCOV_KERNEL");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! newc cpio, as the kernel unpacks it (Documentation/driver-api/early-userspace/buffer-format.rst).
+//! Writes cpio archives in the newc format, which the kernel unpacks
+//! (Documentation/driver-api/early-userspace/buffer-format.rst).
 //!
-//! Deterministic: entries in the order they were added, owner root, time 0.
+//! The output is deterministic: entries keep the order in which they were added, the owner is root and the time is 0.
 
 const TYPE_DIR: u32 = 0o040_000;
 const TYPE_CHAR: u32 = 0o020_000;
@@ -15,12 +16,12 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// Adds a directory, mode 755. Parents must have been added before.
+    /// Adds a directory with mode 755. Its parent must have been added before.
     pub(crate) fn dir(&mut self, name: &str) {
         self.entry(name, TYPE_DIR | 0o755, (0, 0), &[]);
     }
 
-    /// Adds a character device, mode 600.
+    /// Adds a character device with mode 600.
     pub(crate) fn char_device(&mut self, name: &str, major: u32, minor: u32) {
         self.entry(name, TYPE_CHAR | 0o600, (major, minor), &[]);
     }
@@ -30,7 +31,7 @@ impl Archive {
         self.entry(name, TYPE_FILE | mode, (0, 0), content);
     }
 
-    /// The bytes of the archive.
+    /// Adds the trailer and returns the archive.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         self.inodes = 0;
         self.entry("TRAILER!!!", 0, (0, 0), &[]);
@@ -39,7 +40,7 @@ impl Archive {
 
     fn entry(&mut self, name: &str, mode: u32, device: (u32, u32), content: &[u8]) {
         let links = if mode & TYPE_DIR == TYPE_DIR { 2 } else { 1 };
-        let size = u32::try_from(content.len()).expect("newc holds files below 4 GiB");
+        let size = u32::try_from(content.len()).expect("files in newc are smaller than 4 GiB");
         let fields = [
             self.inodes,
             mode,
@@ -48,7 +49,7 @@ impl Archive {
             links,
             0, // mtime
             size,
-            0, // major and minor of the filesystem the file was on
+            0, // major and minor number of the file system's device
             0,
             device.0,
             device.1,
@@ -68,7 +69,7 @@ impl Archive {
         self.pad();
     }
 
-    /// Header with name, and content, each end on a multiple of four bytes.
+    /// Pads to a multiple of four bytes. Needed after the header with the name, and after the content.
     fn pad(&mut self) {
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
     }
@@ -78,7 +79,7 @@ impl Archive {
 mod tests {
     use super::*;
 
-    /// Every entry as `name mode size device`, read back by a parser that shares no code with the writer.
+    /// Parses an archive and returns each entry as `name mode size device`. Shares no code with the writer.
     fn listing(bytes: &[u8]) -> Vec<String> {
         let mut at = 0;
         let mut found = Vec::new();

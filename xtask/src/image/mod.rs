@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Image: what the guest finds in its initramfs.
+//! The initramfs of a guest.
 
 pub(crate) mod cpio;
 pub(crate) mod guest;
@@ -12,16 +12,16 @@ use anyhow::{Context, Result};
 use protocol::plan::{self, Plan};
 use sha2::{Digest, Sha256};
 
-/// The initramfs of a target, but for the plan of a boot.
+/// The initramfs of a target, without the plan of a boot.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
     init: Vec<u8>,
-    /// SHA-256 of everything but the plan, in hex.
+    /// SHA-256 of the initramfs without the plan, in hexadecimal.
     pub hash: String,
 }
 
 impl Image {
-    /// Reads the guest's program and makes the image of it.
+    /// Creates the image from the guest program `init`.
     ///
     /// # Errors
     /// `init` cannot be read.
@@ -32,24 +32,24 @@ impl Image {
         Ok(Self { init, hash })
     }
 
-    /// Writes the initramfs for a boot that runs `plan`.
+    /// Writes the initramfs for a boot that runs `plan` to the file `to`, and returns its path.
     ///
     /// # Errors
     /// The file cannot be written, for example because the disk is full.
     pub(crate) fn write(&self, plan: &Plan, to: PathBuf) -> Result<PathBuf> {
-        let plan = serde_json::to_vec_pretty(plan).expect("a plan is plain data");
+        let plan = serde_json::to_vec_pretty(plan).expect("a plan can be serialized");
         crate::paths::write_whole(&to, &archive(&self.init, Some(&plan)))?;
         Ok(to)
     }
 }
 
-/// The archive: mount points, the console that the kernel opens for `init`, `init`, and the plan.
+/// Returns the archive: mount points, the console that the kernel opens for `init`, `init` itself, and the plan.
 fn archive(init: &[u8], plan: Option<&[u8]>) -> Vec<u8> {
     let mut archive = cpio::Archive::default();
     for dir in ["dev", "proc", "sys", "tmp"] {
         archive.dir(dir);
     }
-    // init/main.c, console_on_rootfs(): opened before devtmpfs is mounted.
+    // The kernel opens the console before devtmpfs is mounted (console_on_rootfs() in init/main.c).
     archive.char_device("dev/console", 5, 1);
     archive.file("init", 0o755, init);
     if let Some(plan) = plan {

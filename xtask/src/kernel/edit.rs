@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Editing the patch queue: out into a git tree with one commit a patch, and back.
+//! Editing the patch queue: converts it to a git tree with one commit per patch, and back.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,15 @@ use super::source::{self, Source};
 use super::{Progress, user_tree};
 use crate::shell;
 
-/// Tag of the commit that the queue starts from.
+/// Tag of the commit with the unpatched source.
 const BASE: &str = "queue-base";
 
-/// Makes the new directory `place` a git tree of the source with a commit for each patch of its queue.
+/// Creates the directory `place` with a git tree of the source and one commit per patch of its queue. `lab` is the root
+/// of the checkout.
 ///
 /// # Errors
-/// `place` is there already; the source cannot be had; a patch does not apply, in which case the tree is left as
-/// `git am` leaves it, for a person to go on with.
+/// `place` already exists, the source is not available, or a patch does not apply. In the last case the tree stays in the
+/// middle of `git am`, so that the user can continue by hand.
 pub fn checkout(
     place: &Path,
     lab: &Path,
@@ -29,7 +30,7 @@ pub fn checkout(
 ) -> Result<()> {
     if place.exists() {
         bail!(
-            "{} is there already: name a directory to make",
+            "{} already exists: give the path of a new directory",
             place.display()
         );
     }
@@ -39,7 +40,7 @@ pub fn checkout(
     for path in base.listing()?.keys() {
         copy(&base.root.join(path), &place.join(path))?;
     }
-    progress(Progress::step("put it into git".into()));
+    progress(Progress::step("create the git repository".into()));
     let git = |words: &[&str]| git(place, words);
     git(&["init", "--quiet", "--initial-branch=queue"])?;
     move_ignores(place)?;
@@ -55,7 +56,7 @@ pub fn checkout(
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let copy = || -> std::io::Result<()> {
-        fs::create_dir_all(to.parent().expect("below a directory"))?;
+        fs::create_dir_all(to.parent().expect("a file in the tree has a parent"))?;
         if from.is_symlink() {
             std::os::unix::fs::symlink(fs::read_link(from)?, to)
         } else {
@@ -65,8 +66,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     copy().with_context(|| format!("copy {} to {}", from.display(), to.display()))
 }
 
-/// Debian's `.gitignore` ignores the whole source, so that git would not show a new file. Its other lines go where
-/// git looks for what is nobody else's business.
+/// Removes Debian's `.gitignore`, which ignores the whole source, so that git would not show new files. Its other lines
+/// move to `.git/info/exclude`, which is not part of any commit.
 fn move_ignores(place: &Path) -> Result<()> {
     let file = place.join(".gitignore");
     let Ok(text) = fs::read_to_string(&file) else {
@@ -89,18 +90,21 @@ fn apply(place: &Path, queue: &Queue) -> Result<()> {
             .map(String::as_str)
             .chain([path.as_str()])
             .collect();
-        let Err(complaint) = git(place, &words) else {
+        let Err(error) = git(place, &words) else {
             continue;
         };
-        let rest: String = queue.patches[at + 1..]
+        let remaining: String = queue.patches[at + 1..]
             .iter()
             .map(|patch| format!("\n  {}", patch.path.display()))
             .collect();
-        let rest = if rest.is_empty() { "\n  (none)" } else { &rest };
+        let remaining = match remaining.is_empty() {
+            true => "\n  (none)",
+            false => &remaining,
+        };
         bail!(
-            "{} does not apply: {complaint:#}\n{} is left as git am left it. Make the change by hand \
-             (`patch -p1 <.git/rebase-apply/patch` leaves .rej files), `git add` it, `git am --continue`, \
-             and `git am` what is left:{rest}",
+            "{} does not apply: {error:#}\nTo continue in {}, make the change by hand (`patch -p1 \
+             <.git/rebase-apply/patch` writes .rej files), run `git add` and `git am --continue`, \
+             and then `git am` with each remaining patch:{remaining}",
             patch.name,
             place.display(),
         );
@@ -108,41 +112,42 @@ fn apply(place: &Path, queue: &Queue) -> Result<()> {
     Ok(())
 }
 
-/// What [`export`] wrote.
+/// Result of [`export`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exported {
-    /// The queue's directory.
+    /// Directory of the queue.
     pub dir: PathBuf,
     /// Names of the patches.
     pub patches: Vec<String>,
 }
 
-/// Writes the commits of the git tree `place` back into the queue of its version, in place of what was there.
+/// Replaces the queue of the tree's kernel version with the commits of the git tree `place`. `lab` is the root of the
+/// checkout.
 ///
 /// # Errors
-/// `place` is no tree that [`checkout`] made, or has changes that are in no commit.
+/// [`checkout`] did not create `place`, or the tree has uncommitted changes.
 pub fn export(place: &Path, lab: &Path) -> Result<Exported> {
     let base = format!("refs/tags/{BASE}");
     git(place, &["rev-parse", "--verify", "--quiet", &base]).with_context(|| {
         format!(
-            "{}: no tag {BASE}: is this a tree of `queue checkout`?",
+            "{} has no tag {BASE}: expected a tree that `cargo xtask queue checkout` created",
             place.display()
         )
     })?;
     let changed = git(place, &["status", "--porcelain", "--untracked-files=no"])?;
     if !changed.is_empty() {
         bail!(
-            "{} has changes that are in no commit:\n{}",
+            "{} has uncommitted changes; commit or discard them:\n{}",
             place.display(),
             changed.trim_end()
         );
     }
     let dir = lab.join("kernel-patches").join(source::series(place)?);
-    let scratch = tempfile::tempdir().context("make a temporary directory")?;
+    let scratch = tempfile::tempdir().context("create a temporary directory")?;
     let out = scratch
         .path()
         .to_str()
-        .context("a temporary directory with a name in UTF-8")?;
+        .context("the path of the temporary directory is not UTF-8")?;
     let range = format!("{BASE}..HEAD");
     let words = [
         "format-patch",
@@ -161,9 +166,9 @@ pub fn export(place: &Path, lab: &Path) -> Result<Exported> {
     Ok(Exported { dir, patches })
 }
 
-/// Puts the patches of `from` in place of those that the series in `dir` names.
+/// Replaces the patches that the series in `dir` lists with the patches in `from`.
 fn replace(dir: &Path, from: &Path, patches: &[String]) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+    fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
     let series = dir.join("series");
     let old = fs::read_to_string(&series).unwrap_or_default();
     for patch in patches {
@@ -172,8 +177,8 @@ fn replace(dir: &Path, from: &Path, patches: &[String]) -> Result<()> {
         crate::paths::write_whole(&dir.join(patch), &text)?;
     }
     crate::paths::write_whole(&series, new_series(&old, patches).as_bytes())?;
-    for (_, gone) in queue::names(&old).filter(|(_, name)| !patches.iter().any(|p| p == name)) {
-        let path = dir.join(gone);
+    for (_, removed) in queue::names(&old).filter(|(_, name)| !patches.iter().any(|p| p == name)) {
+        let path = dir.join(removed);
         if path.exists() {
             fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
         }
@@ -181,7 +186,7 @@ fn replace(dir: &Path, from: &Path, patches: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// A series file: the comment that `old` begins with, and the names.
+/// Returns the text of a series file: the comment at the top of `old`, and the names of the patches.
 fn new_series(old: &str, patches: &[String]) -> String {
     let comment: Vec<&str> = old
         .lines()
@@ -193,18 +198,17 @@ fn new_series(old: &str, patches: &[String]) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// Runs git in `place` and returns what it prints. The user's settings do not matter: the patches are the same
-/// everywhere.
+/// Runs git in `place` and returns its output. Ignores the user's settings, so that the patches are the same everywhere.
 fn git(place: &Path, words: &[&str]) -> Result<String> {
     let sh = shell::in_dir(place)?;
     let git = shell::git(&sh).args(words).envs([
-        // As -c gc.auto=0 -c core.autocrlf=false.
+        // The same as -c gc.auto=0 -c core.autocrlf=false.
         ("GIT_CONFIG_COUNT", "2"),
         ("GIT_CONFIG_KEY_0", "gc.auto"),
         ("GIT_CONFIG_VALUE_0", "0"),
         ("GIT_CONFIG_KEY_1", "core.autocrlf"),
         ("GIT_CONFIG_VALUE_1", "false"),
-        // git am asks for a committer; the patches name their authors.
+        // git am needs a committer. The authors are in the patches.
         ("GIT_COMMITTER_NAME", "queue"),
         ("GIT_COMMITTER_EMAIL", "queue@localhost"),
         ("GIT_AUTHOR_NAME", "queue"),
@@ -218,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_series_keeps_its_first_comment() {
+    fn a_new_series_keeps_the_comment_at_the_top() {
         let old =
             "# SPDX-License-Identifier: GPL-2.0-only\n0001-a.patch\n# not this one\n0002-b.patch\n";
         let new = new_series(old, &["0001-c.patch".to_owned()]);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The compiler and linker a kernel is built with.
+//! The compiler and linker that build a kernel.
 
 use anyhow::{Context, Result};
 use xshell::cmd;
 
 use crate::shell;
 
-/// What the tools say of themselves, which is all that kbuild goes by as well.
+/// Versions of the tools. kbuild, too, detects a change of the tools only by these texts.
 #[derive(Debug)]
 pub(super) struct Toolchain {
     /// First line of `gcc --version`.
@@ -16,10 +16,10 @@ pub(super) struct Toolchain {
 }
 
 impl Toolchain {
-    /// Asks the tools whose names begin with `cross`.
+    /// Reads the versions of the tools with the prefix `cross`.
     ///
     /// # Errors
-    /// One is missing.
+    /// A tool is missing.
     pub(super) fn find(cross: &str) -> Result<Self> {
         Ok(Toolchain {
             compiler: version(&format!("{cross}gcc"))?,

@@ -101,7 +101,7 @@ fn export_refuses_uncommitted_changes() {
     assert!(
         error
             .to_string()
-            .contains("changes that are in no commit:\n M c.c"),
+            .contains("has uncommitted changes; commit or discard them:\n M c.c"),
         "{error}"
     );
 }
@@ -121,7 +121,7 @@ fn after_a_conflict_the_checkout_can_be_continued_by_hand() {
     git(&world.path("edit"), &["am", "-q", "--continue"]);
     let error = checkout(&world).unwrap_err().to_string();
     assert!(
-        error.ends_with("is there already: name a directory to make"),
+        error.ends_with("already exists: give the path of a new directory"),
         "{error}"
     );
     assert!(fs::exists(world.path("edit/.git")).unwrap());
