@@ -205,7 +205,7 @@ fn only_prints(command: &Command) -> bool {
 
 /// What is wrong with the rows of the table of targets in the document `name`.
 pub(super) fn target_rows(name: &str, markdown: &str, all: &[Target]) -> Vec<String> {
-    let rows = match targets::rows(markdown) {
+    let rows = match targets::listed_targets(markdown) {
         Ok(rows) => rows,
         Err(problem) => return vec![format!("{name}: {problem}")],
     };

@@ -57,7 +57,8 @@ fn table(results: Option<&Path>, write: Option<&Path>) -> Result<u8> {
     };
     let name = file.display();
     let text = std::fs::read_to_string(file).with_context(|| format!("read {name}"))?;
-    let text = targets::put(&text, &table).map_err(|problem| anyhow!("{name}: {problem}"))?;
+    let text =
+        targets::replace_table(&text, &table).map_err(|problem| anyhow!("{name}: {problem}"))?;
     write_whole(file, text.as_bytes())?;
     println!("targets written to {name}: {}", targets.len());
     Ok(0)

@@ -117,7 +117,7 @@ fn period(cache: &CacheSpec) -> String {
 ///
 /// # Errors
 /// The document lacks one of these lines. The error names both.
-pub(crate) fn put(document: &str, table: &str) -> Result<String, String> {
+pub(crate) fn replace_table(document: &str, table: &str) -> Result<String, String> {
     let (before, _, after) = split(document)?;
     Ok(format!("{before}\n{table}{after}"))
 }
@@ -126,7 +126,7 @@ pub(crate) fn put(document: &str, table: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// The document lacks the line [`BEGIN`] or [`END`].
-pub(crate) fn rows(document: &str) -> Result<Vec<&str>, String> {
+pub(crate) fn listed_targets(document: &str) -> Result<Vec<&str>, String> {
     let (_, table, _) = split(document)?;
     let rows = table.lines().filter_map(|line| {
         let (name, _) = line.strip_prefix("| ")?.split_once(" |")?;
@@ -193,17 +193,20 @@ mod tests {
     fn the_table_replaces_the_previous_one() {
         let table = table(&targets(), &samples::mixed());
         let empty = format!("# Title\n{BEGIN}\n{END}\n\nText.\n");
-        let full = put(&empty, &table).unwrap();
+        let full = replace_table(&empty, &table).unwrap();
         assert_eq!(full, format!("# Title\n{BEGIN}\n{table}{END}\n\nText.\n"));
-        assert_eq!(put(&full, &table).unwrap(), full);
-        assert_eq!(rows(&full).unwrap(), ["arm64", "armv5", "parisc", "x86_64"]);
-        assert_eq!(rows(&empty).unwrap(), [""; 0]);
+        assert_eq!(replace_table(&full, &table).unwrap(), full);
+        assert_eq!(
+            listed_targets(&full).unwrap(),
+            ["arm64", "armv5", "parisc", "x86_64"]
+        );
+        assert_eq!(listed_targets(&empty).unwrap(), [""; 0]);
     }
 
     #[test]
     fn a_document_without_the_two_lines_is_rejected() {
         for document in ["", BEGIN, END, &format!("{END}\n{BEGIN}")] {
-            let error = put(document, "").unwrap_err();
+            let error = replace_table(document, "").unwrap_err();
             insta::allow_duplicates! {
                 insta::assert_snapshot!(error, @"expected a line `<!-- targets: begin -->` followed by a line `<!-- targets: end -->`");
             }

@@ -63,7 +63,7 @@ impl TermOptions {
     }
 }
 
-/// Returns a bus that leads to the terminal alone.
+/// Returns an event bus that only the terminal listens to.
 pub(crate) fn to_terminal(options: TermOptions) -> Events {
     Events::new(vec![Box::new(Term::new(options))])
 }
