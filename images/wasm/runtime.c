@@ -88,7 +88,7 @@ void wasm_rt_allocate_memory(wasm_rt_memory_t *memory, uint32_t pages, uint32_t 
 		fail("cannot allocate the initial linear memory");
 }
 
-/* Returns the previous number of pages, or UINT32_MAX if memory cannot grow, which the guest treats as out of memory. */
+/* Returns the previous number of pages. Returns UINT32_MAX if memory cannot grow; the guest then is out of memory. */
 uint32_t wasm_rt_grow_memory(wasm_rt_memory_t *memory, uint32_t delta)
 {
 	uint32_t before = memory->pages;

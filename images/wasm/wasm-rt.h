@@ -20,7 +20,7 @@
 
 /* The generated code checks bounds itself, because a 32-bit address space is too small for a guard region of 4 GiB. */
 #define WASM_RT_MEMCHECK_SIGNAL_HANDLER 0
-/* The kernel limits the C stack. The shadow stack is at the start of linear memory, so an overflow leaves the memory. */
+/* The kernel limits the C stack. The shadow stack starts linear memory, so an overflow is an access out of bounds. */
 #define WASM_RT_USE_STACK_DEPTH_COUNT 0
 
 typedef enum {

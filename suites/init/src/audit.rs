@@ -6,7 +6,8 @@ use std::time::Duration;
 use sys::{Instant, list_dir, read_text, sleep, write_file};
 use workloads::{LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
 
-/// Time within which resources must be released after all processes are gone. Kernel threads end the connections.
+/// Time within which all resources must be released after the processes are gone. Connections take some time, because
+/// kernel threads end them.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Tolerated loss after a case, in KiB. It applies to free memory and to kernel objects separately.
@@ -221,7 +222,7 @@ fn number(path: &str) -> Result<u64, String> {
     let text = read_text(path).map_err(|error| error.to_string())?;
     text.trim()
         .parse()
-        .map_err(|error| format!("{path} holds {text:?}: {error}"))
+        .map_err(|error| format!("cannot parse {path}, which contains {text:?}: {error}"))
 }
 
 #[cfg(test)]

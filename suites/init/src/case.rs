@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `/init case`: the process of one case. It reads its plan from descriptor 0, prints to descriptors 1 and 2, and writes
-//! its report, one line of JSON, to descriptor 3.
+//! `/init case`: the process of one case. It reads its plan from descriptor 0, prints to descriptors 1 and 2, and
+//! writes its report, one line of JSON, to descriptor 3.
 
 use protocol::plan::PlannedCase;
 use protocol::record::Outcome;

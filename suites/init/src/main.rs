@@ -69,8 +69,8 @@ fn read_plan() -> Result<Plan, String> {
     match plan.version {
         VERSION => Ok(plan),
         other => Err(format!(
-            "the plan {PATH} has version {other}, but this guest needs version {VERSION}; build xtask and the guest from \
-             the same checkout"
+            "the plan {PATH} has version {other}, but this guest needs version {VERSION}; build xtask and the guest \
+             from the same checkout"
         )),
     }
 }

@@ -2,7 +2,7 @@
 //! Interactive shell on the console: busybox if the image has it, otherwise a few built-in commands.
 
 use protocol::plan::Plan;
-use protocol::record::Record;
+use protocol::record::{Outcome, Record};
 use sys::{Fd, ForkResult, OpenFlags, list_dir, print_line, read_text};
 
 use crate::oracle::Oracle;
@@ -93,10 +93,24 @@ fn run(plan: &Plan, id: &str) -> String {
             millis,
             figures,
             ..
-        } => print(&format!("{outcome:?} after {millis} ms {figures:?}")),
+        } => {
+            print(&format!("{} ({millis} ms)", describe(&outcome)));
+            for (name, value) in figures {
+                print(&format!("  {name}: {value}"));
+            }
+        }
         _ => {}
     });
     String::new()
+}
+
+fn describe(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Pass => "passed".into(),
+        Outcome::Fail { reason } => format!("failed: {reason}"),
+        Outcome::Skip { reason } => format!("skipped: {reason}"),
+        Outcome::Timeout => "missed its deadline".into(),
+    }
 }
 
 /// Returns the text of the kernel log. Each read of `/dev/kmsg` returns one record, `HEADER;TEXT`, followed by its
@@ -132,5 +146,20 @@ fn busybox() -> sys::Result<()> {
             }
             sys::exit(127)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_described_in_words() {
+        assert_eq!(describe(&Outcome::Pass), "passed");
+        assert_eq!(describe(&Outcome::Timeout), "missed its deadline");
+        let reason = "no memory cgroups".to_owned();
+        insta::assert_snapshot!(describe(&Outcome::Skip { reason }), @"skipped: no memory cgroups");
+        let reason = "expected 3, found 4".to_owned();
+        insta::assert_snapshot!(describe(&Outcome::Fail { reason }), @"failed: expected 3, found 4");
     }
 }

@@ -18,7 +18,7 @@ const HANG: &str = "hang";
 /// Interval at which to check for a process that ended without a report. Only a failing case has to wait for it.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A case that is no longer waited for. Its processes may still be running.
+/// Case that has reported, ended or missed its deadline. Some of its processes can still be running.
 pub(crate) struct EndedCase {
     end: End,
     logs: Logs,

@@ -156,7 +156,7 @@ impl OnMmap {
         }
     }
 
-    /// Returns the offset in the file, in bytes, of page `page_id`, or `None` if page IDs do not correspond to offsets.
+    /// Returns the offset of page `page_id` in the file, in bytes, or `None` if the ID does not determine an offset.
     pub fn offset(self, page_id: u64, page_size: u64) -> Option<u64> {
         match self {
             OnMmap::Linear { base } => page_id.checked_sub(base).map(|page| page * page_size),

@@ -27,8 +27,8 @@ impl Session {
             .notify(notify::DMMAP_LOAD, &writer.into_bytes())
     }
 
-    /// Reads up to `size` bytes from the pages of the connection, from byte `offset` of page `page_id` on. Returns fewer
-    /// bytes if a page does not exist. Answers other requests while it waits for the data.
+    /// Reads up to `size` bytes from the pages of the connection, from byte `offset` of page `page_id` on. Returns
+    /// fewer bytes if a page does not exist. Answers other requests while it waits for the data.
     ///
     /// # Errors
     /// Fails with the kernel's error number.

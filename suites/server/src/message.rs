@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Messages that a faulty server writes: every field can be wrong.
+//! Messages of a faulty server, in which every field can be wrong.
 
 use serde::{Deserialize, Serialize};
 

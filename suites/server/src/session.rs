@@ -178,8 +178,8 @@ impl Session {
     /// before the command was sent have been answered.
     ///
     /// # Errors
-    /// Fails as [`Session::serve_one`] or `on_control`. The end of the connection is not an error: the server then waits for
-    /// control only.
+    /// Fails as [`Session::serve_one`] or `on_control`. The end of the connection is not an error: the server then
+    /// waits for control only.
     pub fn serve<E: From<ServerError>>(
         &mut self,
         control: &Fd,

@@ -136,7 +136,7 @@ impl Mapping {
         Ok((head, tail))
     }
 
-    /// Unmaps the range, and unlike drop reports an error.
+    /// Unmaps the range. Unlike dropping the mapping, this reports errors.
     ///
     /// # Errors
     /// Fails as munmap(2).
@@ -172,7 +172,7 @@ impl Mapping {
             .context(|| format!("protect {} bytes at {:#x} as {prot:?}", self.len, self.at))
     }
 
-    /// Returns the start address in this process. It serves for comparison with what the kernel reports, not for access.
+    /// Returns the start address in this process, for comparison with addresses from the kernel.
     pub fn address(&self) -> u64 {
         self.at
     }
@@ -182,7 +182,7 @@ impl Mapping {
         self.len
     }
 
-    /// Returns true if the length is 0, as of the rest that [`Mapping::punch`] leaves.
+    /// Returns true if the length is 0. [`Mapping::split`] and [`Mapping::punch`] can return such a mapping.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

@@ -7,8 +7,8 @@ use crate::file::{Fd, OpenFlags};
 use crate::machine::{big_endian, page_size};
 
 impl Mapping {
-    /// Returns the page frame number under byte `offset`, or `None` if this process has no page there yet. The number is 0
-    /// without CAP_SYS_ADMIN.
+    /// Returns the page frame number under byte `offset`, or `None` if this process has no page there yet. The
+    /// number is 0 without CAP_SYS_ADMIN.
     ///
     /// # Errors
     /// Fails as open(2) or pread(2) on `/proc/self/pagemap`.

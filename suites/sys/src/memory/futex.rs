@@ -57,8 +57,8 @@ impl Mapping {
             .context(|| format!("wake the futex at byte {offset:#x}"))
     }
 
-    /// Makes this process the owner of the robust futex at 8 bytes after `offset`, marks the futex with [`WAITERS`],
-    /// and registers a robust list with it. The list has a single entry: the machine word at `offset`.
+    /// Makes this process the owner of the robust futex 8 bytes after `offset`, marks the futex with [`WAITERS`], and
+    /// registers a robust list for it. The list has a single entry, which is the machine word at `offset`.
     ///
     /// # Errors
     /// Fails as set_robust_list(2).

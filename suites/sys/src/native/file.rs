@@ -83,8 +83,8 @@ pub(crate) fn poll(fds: &[i32], millis: i32, ready: &mut [Ready]) -> SysResult<(
 pub(crate) fn make_raw(fd: i32) -> SysResult<()> {
     // SAFETY: an all-zero termios is valid, and the kernel fills it in before it is used.
     let mut mode: libc::termios = unsafe { std::mem::zeroed() };
-    // Uses ioctl(2) directly. The libc crate binds cfsetspeed, and on sparc64 also tcgetattr and tcsetattr, to versioned
-    // symbols, which a static program cannot link. The kernel's struct is the start of libc's struct.
+    // Uses ioctl(2) directly. The libc crate binds cfsetspeed, and on sparc64 also tcgetattr and tcsetattr, to
+    // versioned symbols, which a static program cannot link. The kernel's struct is the start of libc's struct.
     // SAFETY: `mode` outlives each call.
     unsafe {
         check(libc::ioctl(fd, libc::TCGETS, &mut mode))?;
