@@ -23,7 +23,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use oracle_wire::config::{Cache, CacheKind, WritePolicy};
 
 use fast_path::{FastPath, StoreEffect};
-pub use oracle_wire::message::{By, Kind, Op};
+pub use oracle_wire::message::{By, FindingKind, Op};
 pub use story::Story;
 
 /// An access of the guest, or a cache maintenance operation.
@@ -123,7 +123,7 @@ impl Chunks {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Kind of error.
-    pub kind: Kind,
+    pub kind: FindingKind,
     /// Physical address of the line.
     pub line: u64,
     /// The store that `later` may miss or destroy.
@@ -247,7 +247,7 @@ impl Model {
             line.catch_up(flushes, last_flush);
         }
         line.record_deferred(deferred);
-        let found_now = line.apply(access, bytes, write);
+        let outcome = line.apply(access, bytes, write);
         let settled = line.settled(access, write);
         if let (Some(effect), Some(place)) = (settled, access.place) {
             if let Some((evicted, store)) = self.fast_path.insert(number, place, effect) {
@@ -255,7 +255,7 @@ impl Model {
                 evicted.record_deferred(Some(store));
             }
         }
-        let Some((kind, earlier)) = found_now else {
+        let Some((kind, earlier)) = outcome else {
             return;
         };
         found(Finding {
@@ -394,7 +394,7 @@ impl Line {
         access: &Access,
         bytes: Bytes,
         write: WritePolicy,
-    ) -> Option<(Kind, Access)> {
+    ) -> Option<(FindingKind, Access)> {
         match access.op {
             Op::Load => self.load(access, bytes),
             Op::Store => self.store(access, bytes, write),
@@ -405,11 +405,11 @@ impl Line {
         }
     }
 
-    fn load(&mut self, access: &Access, bytes: Bytes) -> Option<(Kind, Access)> {
+    fn load(&mut self, access: &Access, bytes: Bytes) -> Option<(FindingKind, Access)> {
         if let Some(dropped) = &self.dropped {
             let earlier = **dropped;
             self.story.push(*access);
-            return Some((Kind::LostWrite, earlier));
+            return Some((FindingKind::LostWrite, earlier));
         }
         // By far the most frequent case, in which nothing changes.
         if let [only] = &self.copies[..] {
@@ -423,14 +423,14 @@ impl Line {
                 // The new copy may hold what memory had before the store.
                 self.put(place, State::Stale(Bytes::MAX), earlier);
             }
-            return Some((Kind::DirtyElsewhere, earlier));
+            return Some((FindingKind::DirtyElsewhere, earlier));
         }
         let place = access.place?;
         match self.copy(place) {
             Some(copy) if copy.state.is_stale(bytes) => {
                 let earlier = copy.cause;
                 self.story.push(*access);
-                Some((Kind::StaleCopy, earlier))
+                Some((FindingKind::StaleCopy, earlier))
             }
             Some(_) => None,
             None if !access.allocates => None,
@@ -447,7 +447,7 @@ impl Line {
         access: &Access,
         bytes: Bytes,
         write: WritePolicy,
-    ) -> Option<(Kind, Access)> {
+    ) -> Option<(FindingKind, Access)> {
         self.dropped = None;
         // By far the most frequent case, in which nothing changes but which store was last.
         if let [only] = &mut self.copies[..] {
@@ -476,7 +476,7 @@ impl Line {
         if let (Some(place), WritePolicy::Back) = (access.place, write) {
             self.put(place, State::Dirty, *access);
         }
-        lost.map(|earlier| (Kind::LostWrite, earlier))
+        lost.map(|earlier| (FindingKind::LostWrite, earlier))
     }
 
     /// Applies a maintenance operation to the copy at the place of `access`.

@@ -97,7 +97,7 @@ struct Window {
 /// The properties in which repeats of a finding agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Signature {
-    kind: model::Kind,
+    kind: model::FindingKind,
     pcs: [u64; 2],
     stores: [bool; 2],
     colours: [Option<Place>; 2],

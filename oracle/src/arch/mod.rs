@@ -71,7 +71,7 @@ impl InstructionSet {
     }
 }
 
-/// An unknown instruction set.
+/// No instruction set: the plugin recognizes nothing. Also the base of the other constants.
 const NONE: InstructionSet = InstructionSet {
     qemu: None,
     instruction: u32::from_le_bytes,

@@ -39,7 +39,8 @@ const FUNCTIONS: [(&str, Maintenance); 1] = [(
 )];
 
 /// `update_vsyscall` writes the page with the current time, which every process maps in an arbitrary colour
-/// (arch/sparc/vdso/vma.c). A process may read a time that is slightly old. Real machines behave the same.
+/// (arch/sparc/vdso/vma.c). A process may read a time that is slightly old. Every sparc64 machine whose cache aliases
+/// behaves like this.
 const EXCUSED: [&str; 1] = ["update_vsyscall"];
 
 /// Returns true for a load or store: op is 3.

@@ -34,16 +34,22 @@ impl Bench {
     }
 
     /// Applies one operation to the line and returns the kind of its finding.
-    fn step(&mut self, op: Op, place: Option<Place>) -> Option<Kind> {
+    fn step(&mut self, op: Op, place: Option<Place>) -> Option<FindingKind> {
         self.access(op, place, LINE, 4)
     }
 
     /// Like [`Bench::step`], for one word of the line.
-    fn word(&mut self, op: Op, place: Option<Place>, word: usize) -> Option<Kind> {
+    fn word(&mut self, op: Op, place: Option<Place>, word: usize) -> Option<FindingKind> {
         self.access(op, place, LINE + 4 * word as u64, 4)
     }
 
-    fn access(&mut self, op: Op, place: Option<Place>, physical: u64, size: u64) -> Option<Kind> {
+    fn access(
+        &mut self,
+        op: Op,
+        place: Option<Place>,
+        physical: u64,
+        size: u64,
+    ) -> Option<FindingKind> {
         self.at += 1;
         let access = Access {
             at: self.at,
@@ -72,13 +78,13 @@ impl Bench {
 }
 
 /// Returns the kind of the finding of each step.
-fn found(write: WritePolicy, steps: &[(Op, Place)]) -> Vec<Option<Kind>> {
+fn found(write: WritePolicy, steps: &[(Op, Place)]) -> Vec<Option<FindingKind>> {
     let mut bench = Bench::new(write);
     let found = steps.iter().map(|&(op, place)| bench.step(op, Some(place)));
     found.collect()
 }
 
-use Kind::{DirtyElsewhere, LostWrite, StaleCopy};
+use FindingKind::{DirtyElsewhere, LostWrite, StaleCopy};
 use Op::{Clean, Flush, Invalidate, Load, Store};
 
 #[test]

@@ -76,7 +76,7 @@ pub struct Finding {
     /// Number within the window, from 1.
     pub number: u32,
     /// Kind of error.
-    pub kind: Kind,
+    pub kind: FindingKind,
     /// Physical address of the line.
     pub line: Hex,
     /// The store that `later` may miss or destroy.
@@ -106,7 +106,7 @@ impl Finding {
 /// The kind of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum FindingKind {
     /// A load of a line that is dirty in another place of the cache: memory may not have the data yet.
     DirtyElsewhere,
     /// A store to a line that is dirty in another place or whose copy here is stale: when both copies are written back,
@@ -116,12 +116,12 @@ pub enum Kind {
     StaleCopy,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for FindingKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Kind::DirtyElsewhere => "dirty-elsewhere",
-            Kind::LostWrite => "lost-write",
-            Kind::StaleCopy => "stale-copy",
+            FindingKind::DirtyElsewhere => "dirty-elsewhere",
+            FindingKind::LostWrite => "lost-write",
+            FindingKind::StaleCopy => "stale-copy",
         })
     }
 }

@@ -3,7 +3,7 @@
 //! defines the format.
 
 pub(crate) use oracle_wire::message::{
-    Access, By, End, Finding, Hello, Hex, Kind, Known, Message, Op,
+    Access, By, End, Finding, FindingKind, Hello, Hex, Known, Message, Op,
 };
 
 /// Recorded lines, for tests.

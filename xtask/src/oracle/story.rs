@@ -2,7 +2,7 @@
 //! A finding for a person: in a sentence, and as the story of its line.
 
 use super::Config;
-use super::line::{Access, By, Finding, Hex, Kind, Op};
+use super::line::{Access, By, Finding, FindingKind, Hex, Op};
 use super::listener::Window;
 use crate::results::Found;
 use crate::target::CacheKind;
@@ -43,15 +43,15 @@ pub(crate) fn sentence(finding: &Finding, page: u64) -> String {
     } = finding;
     let (earlier, later) = (told(earlier), told(later));
     let what = match kind {
-        Kind::DirtyElsewhere => {
+        FindingKind::DirtyElsewhere => {
             format!("{later} while what {earlier} may be in the cache only")
         }
-        Kind::LostWrite => {
+        FindingKind::LostWrite => {
             format!(
                 "{later} while what {earlier} is in the cache as well, and one of the two is lost"
             )
         }
-        Kind::StaleCopy => format!("{later} and may get a copy from before {earlier}"),
+        FindingKind::StaleCopy => format!("{later} and may get a copy from before {earlier}"),
     };
     let physical = page_of(finding, page);
     format!("{kind} in physical page {physical}: {what}")
@@ -148,10 +148,15 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_sentence() {
-        let sentences = [Kind::DirtyElsewhere, Kind::LostWrite, Kind::StaleCopy].map(|kind| {
+        let sentences = [
+            FindingKind::DirtyElsewhere,
+            FindingKind::LostWrite,
+            FindingKind::StaleCopy,
+        ]
+        .map(|kind| {
             let mut finding = finding(16, 1);
             finding.kind = kind;
-            if kind == Kind::LostWrite {
+            if kind == FindingKind::LostWrite {
                 finding.later.op = Op::Store;
                 finding.later.by = By::Kernel;
                 finding.later.symbol = Some("memcpy+0x40".into());
