@@ -353,7 +353,7 @@ impl Machine {
         (self.set.linear)(address)
     }
 
-    /// Returns who runs the code at `pc`.
+    /// Returns the owner of the code at `pc`.
     pub fn by(&self, pc: u64) -> By {
         match (self.set.is_kernel_code)(pc, &self.image) {
             true => By::Kernel,
