@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The command line, and nothing else: what each command does is in [`commands`](crate::commands).
+//! The command line. [`commands`](crate::commands) runs what it describes.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::machine::accel::Accel;
 use crate::oracle::{Depth, Wish};
 use crate::plan::{Setting, Shard};
 
-/// Says whether FUSE/CUSE direct mmap keeps memory coherent and bounded, on a real kernel in QEMU.
+/// Test whether FUSE/CUSE direct mmap keeps memory coherent and bounded, on a real kernel in QEMU.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo xtask",
@@ -21,64 +21,62 @@ use crate::plan::{Setting, Shard};
     max_term_width = 100
 )]
 #[command(
-    after_help = "Start with `cargo xtask test`. Exit codes of every command: 0 all is well; 1 a case or a check \
-    failed; 2 the command could not do what was asked."
+    after_help = "Start with `cargo xtask test`. Exit codes: 0 success; 1 a case or a check failed; 2 the command \
+    could not do what was asked."
 )]
 pub struct Cli {
-    /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
-/// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Build a patched kernel, boot it, run the suites in it, and report.
+pub(crate) enum Command {
+    /// Build a patched kernel, boot it, run the test suites in it, and report the results.
     #[command(after_help = TEST_EXAMPLES)]
     Test(Test),
-    /// Run every check that needs no guest: format, lints, host tests, docs, licence headers.
+    /// Run every check that needs no guest: format, lints, host tests, documents, licence headers.
     Check,
-    /// Build the kernel only, and print where it is.
+    /// Build the kernel only, and print the paths of its image, vmlinux and config.
     Build(Machine),
-    /// Boot a target to an interactive shell. Ctrl-A x ends it; Ctrl-A c is QEMU's monitor.
+    /// Boot a target to an interactive shell. Ctrl-A x ends QEMU, Ctrl-A c opens its monitor.
     Boot(Interactive),
-    /// Boot a target stopped, with a gdb stub, and print the gdb command.
+    /// Boot a target that waits for gdb, and print the command that attaches gdb to it.
     Gdb(Interactive),
-    /// List targets, flavours, suites and cases, and which case runs on which target.
+    /// List targets, flavours, suites and cases, and the targets that each case runs on.
     List {
         /// List the promises of docs/interface.md instead, each with the cases that prove it.
         #[arg(long)]
         by_promise: bool,
-        /// As JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Say what this machine has, what is missing, and whether KVM really runs a guest.
+    /// Show what this machine has, what is missing, and whether a guest runs under KVM.
     Doctor {
-        /// As JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
     /// Measure the lab and direct mmap, and print the tables of docs/performance.md.
     Bench(Bench),
-    /// Make one report of several, or a table of targets for the README.
+    /// Merge the reports of several runs, or print the README's table of targets.
     #[command(subcommand)]
     Report(Report),
-    /// Say what the model of the cache found in a run, or try the model itself.
+    /// Show what the oracle, the model of the cache, found in a run, or test the oracle itself.
     #[command(subcommand)]
     Oracle(Oracle),
-    /// Print the definition of CI jobs, made from the targets; committed as ci/github.yml and ci/gitlab.yml.
+    /// Print a CI job definition generated from the targets, as in ci/github.yml and ci/gitlab.yml.
     CiMatrix {
-        /// Whose language.
+        /// CI system to generate for.
         #[arg(long, value_enum)]
         format: ci::Format,
     },
-    /// Edit the patch queue as a git tree; docs/kernel-queue.md tells how.
+    /// Edit the patch queue as commits in a git tree, as described in docs/kernel-queue.md.
     #[command(subcommand)]
     Queue(Queue),
-    /// Remove kernels and build directories that were not used for a while.
+    /// Remove kernels, build directories and sources that no run has used for some time.
     Clean {
-        /// How long not used: 12h, 30days; 0s is everything.
+        /// Minimum time since the last use, such as 12h or 30days. 0s removes all that no run is using.
         #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration, default_value = "30days")]
         older_than: Duration,
     },
@@ -86,19 +84,21 @@ pub enum Command {
 
 const TEST_EXAMPLES: &str = "\
 Examples:
-  cargo xtask test                               everything, on x86_64
-  cargo xtask test --suite smoke                 ten seconds' worth
-  cargo xtask test --case drain/cycles.cuse      one case
-  cargo xtask test --flavour debug               under KASAN and lockdep
-  cargo xtask test --kernel-src ~/linux          your own tree, with the patch queue on top
-  cargo xtask test --kernel-src ~/linux --no-queue   your own tree as it stands
+  cargo xtask test                                   all default suites, on x86_64
+  cargo xtask test --suite smoke                     one suite, in about ten seconds
+  cargo xtask test --case drain/cycles.cuse          one case
+  cargo xtask test --arch aliasing                   every target whose data caches alias
+  cargo xtask test --flavour debug                   a kernel with KASAN and lockdep
+  cargo xtask test --kernel-src ~/linux              your own tree, with the patch queue on top
+  cargo xtask test --kernel-src ~/linux --no-queue   your own tree without the patch queue
 
 Exit codes: 0 all passed; 1 a case failed, crashed or timed out; 2 the lab could not do what was asked.";
 
-/// Which kernel in which machine.
+/// The kernel and the machine that runs it.
 #[derive(Clone, Debug, Args)]
-pub struct Machine {
-    /// Targets or groups of them; `cargo xtask list` shows all.
+pub(crate) struct Machine {
+    /// Targets or groups of targets, separated by commas; `cargo xtask list` shows the targets. Groups: all, aliasing,
+    /// arm.
     #[arg(
         long,
         value_name = "TARGET",
@@ -106,158 +106,152 @@ pub struct Machine {
         default_value = "x86_64"
     )]
     pub arch: Vec<String>,
-    /// Config flavour: default, debug.
+    /// Configuration of the kernel: debug, default, gcov.
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub flavour: String,
-    /// Kernel source to use in place of Debian's: a directory or a tarball. It is never modified.
+    /// Kernel source to use instead of Debian's: a directory or a tarball. The lab never writes to it.
     #[arg(long, value_name = "DIR|TARBALL")]
     pub kernel_src: Option<PathBuf>,
-    /// Take the kernel source as it stands: apply no patch queue.
+    /// Build the kernel source without the patch queue.
     #[arg(long)]
     pub no_queue: bool,
-    /// A patch to apply after the queue; may be given again.
+    /// Patch to apply after the queue. May be repeated.
     #[arg(long, value_name = "FILE")]
     pub patch: Vec<PathBuf>,
-    /// Boot this kernel image and build none.
+    /// Boot this kernel image and build no kernel.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["kernel_src", "no_queue", "patch"])]
     pub kernel_image: Option<PathBuf>,
-    /// Processes `make` may run at once; as many as there are cores.
+    /// Number of parallel jobs of `make` [default: the number of CPUs].
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<usize>,
-    /// Install nothing; say what is missing instead.
+    /// Install nothing; report what is missing instead.
     #[arg(long)]
     pub no_setup: bool,
 }
 
-/// `cargo xtask test`.
 #[derive(Clone, Debug, Args)]
-pub struct Test {
-    /// Which kernel in which machine.
+pub(crate) struct Test {
     #[command(flatten)]
     pub machine: Machine,
-    /// Suites to run.
+    /// Run the cases of these suites, separated by commas.
     #[arg(long, value_name = "SUITE", value_delimiter = ',')]
     pub suite: Vec<String>,
-    /// Cases to run: `suite/name.device`, or `suite/name` for all its devices.
+    /// Run these cases, in addition to those of --suite: `suite/name.device`, or `suite/name` for every device.
     #[arg(long, value_name = "CASE", value_delimiter = ',')]
     pub case: Vec<String>,
-    /// Run only cases whose name matches.
+    /// Run only the selected cases whose name matches.
     #[arg(long, value_name = "REGEX")]
     pub filter: Option<Regex>,
-    /// Run only the I-th of N equal parts of what the other filters leave, on each target: 1/3, 2/3, 3/3.
+    /// Split the selected cases of each target into N equal parts, and run part I: 1/3, 2/3 or 3/3.
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
-    /// A parameter of the cases, in place of what their suite has in `with:`; may be given again.
+    /// Set a parameter that the selected cases have under `with:` in their suite. May be repeated.
     #[arg(long, value_name = "NAME=VALUE")]
     pub with: Vec<Setting>,
-    /// How QEMU runs the guest; auto takes KVM where it really works.
+    /// Accelerator of QEMU. auto uses KVM if a probe guest runs to its end under it, and TCG otherwise.
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,
-    /// Whether a model of the cache watches the guest and reports accesses that may get stale data; auto does where
-    /// caches alias and QEMU is new enough.
-    #[arg(long, value_enum, value_name = "WHETHER", default_value_t = Wish::Auto)]
+    /// Run under the oracle, a model of the cache that reports accesses to stale data. auto does so on targets whose
+    /// caches alias, if QEMU supports it.
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = Wish::Auto)]
     pub oracle: Wish,
-    /// Whose accesses the oracle models: those of processes, or the kernel's as well.
+    /// Accesses that the oracle models: user for those through addresses of processes, full for the kernel's own
+    /// accesses and flushes as well.
     #[arg(long, value_enum, value_name = "DEPTH", default_value_t = Depth::User)]
     pub oracle_depth: Depth,
-    /// Multiply every deadline and clock, on a slow machine.
+    /// Multiply every deadline by this factor, on a slow machine.
     #[arg(long, value_name = "FACTOR", value_parser = positive, default_value = "1")]
     pub timeout_scale: f64,
-    /// Where results.json, report.html, junit.xml and ktap.txt go, besides the run directory.
+    /// Write results.json, report.html, junit.xml and ktap.txt to this directory too.
     #[arg(long, value_name = "DIR")]
     pub report_dir: Option<PathBuf>,
-    /// Never remove this run's directory, initramfs included.
+    /// Keep the run's directory for good, with every initramfs.
     #[arg(long)]
     pub keep: bool,
-    /// Print the plan and the QEMU command, and do nothing.
+    /// Print the plan and the QEMU command without running anything.
     #[arg(long)]
     pub dry_run: bool,
-    /// A line for each case that passed.
+    /// Print a line for each case that passes.
     #[arg(long, short, conflicts_with = "quiet")]
     pub verbose: bool,
-    /// Only what failed, and the summary.
+    /// Print only failures and the summary.
     #[arg(long, short)]
     pub quiet: bool,
 }
 
-/// `cargo xtask boot` and `cargo xtask gdb`.
+/// Arguments of `cargo xtask boot` and `cargo xtask gdb`.
 #[derive(Clone, Debug, Args)]
-pub struct Interactive {
-    /// Which kernel in which machine.
+pub(crate) struct Interactive {
     #[command(flatten)]
     pub machine: Machine,
-    /// How QEMU runs the guest; auto takes KVM where it really works.
+    /// Accelerator of QEMU. auto uses KVM if a probe guest runs to its end under it, and TCG otherwise.
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,
-    /// Print the QEMU command, and do nothing.
+    /// Print the QEMU command without running it.
     #[arg(long)]
     pub dry_run: bool,
 }
 
-/// `cargo xtask bench`.
 #[derive(Clone, Debug, Args)]
-pub struct Bench {
-    /// Which kernel in which machine.
+pub(crate) struct Bench {
     #[command(flatten)]
     pub machine: Machine,
-    /// Times each figure is taken; the median is printed.
+    /// Number of measurements of each figure. The table shows the median.
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub repeat: usize,
-    /// Also time a cold kernel build, against plain make with the same config. Takes minutes.
+    /// Also measure a cold kernel build, and plain make with the same config. Takes minutes.
     #[arg(long)]
     pub cold: bool,
 }
 
-/// `cargo xtask report`.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Report {
-    /// Merge the results of several runs, shards of a target among them, and exit as one run of all would.
+pub(crate) enum Report {
+    /// Merge the results of several runs, or of shards of one target. Exits with the code that one run of everything
+    /// would have.
     Merge {
-        /// results.json files, or directories that have some in them.
+        /// results.json files, or directories that contain some.
         #[arg(required = true, value_name = "DIR|FILE")]
         results: Vec<PathBuf>,
-        /// Where results.json, report.html, junit.xml and ktap.txt go.
+        /// Directory to write results.json, report.html, junit.xml and ktap.txt to.
         #[arg(long, value_name = "DIR")]
         report_dir: PathBuf,
     },
-    /// Print a Markdown table of the targets: what they are, and how they did.
+    /// Print a Markdown table of the targets and their results.
     Targets {
-        /// The results.json of a run, or its directory; target/lab/latest where left out.
+        /// The results.json of a run, or the run's directory [default: target/lab/latest].
         results: Option<PathBuf>,
-        /// Put the table between `<!-- targets: begin -->` and `<!-- targets: end -->` in this file.
+        /// Put the table between `<!-- targets: begin -->` and `<!-- targets: end -->` in this file instead.
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
     },
 }
 
-/// `cargo xtask oracle`.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Oracle {
+pub(crate) enum Oracle {
     /// List the findings of a run.
     List {
-        /// The results.json of a run, or its directory; target/lab/latest where left out.
+        /// The results.json of a run, or the run's directory [default: target/lab/latest].
         results: Option<PathBuf>,
     },
-    /// Tell how it came to a finding: the accesses to its line, in order.
+    /// Show how a finding came about: the accesses to its cache line, in order.
     Explain {
-        /// Name of the finding, as reports and `oracle list` have it: armv6/coherency/ping-pong.fuse/1.
+        /// Name of the finding in reports and in `oracle list`, such as armv6/coherency/ping-pong.fuse/1.
         finding: String,
-        /// The results.json of a run, in its directory, or the directory; target/lab/latest where left out.
+        /// The run's directory, or the results.json in it [default: target/lab/latest].
         results: Option<PathBuf>,
     },
-    /// Break what the oracle watches, one thing at a time, and see that it notices. Builds kernels for minutes.
+    /// Test the oracle: break one thing at a time, and check that the oracle reports it. Takes minutes.
     ///
-    /// Each trial of mutants/oracle.yaml breaks the kernel, which QEMU alone does not notice, or makes the oracle deaf to
-    /// one of the ways in which the kernel flushes. Prints a Markdown table.
+    /// Each trial of mutants/oracle.yaml breaks the kernel in a way that QEMU alone does not notice, or makes the oracle
+    /// ignore one of the ways in which the kernel flushes. Builds a kernel for each broken patch. Prints a Markdown table.
     Selftest(Selftest),
 }
 
-/// `cargo xtask oracle selftest`.
 #[derive(Clone, Debug, Args)]
-pub struct Selftest {
-    /// Trials to make; all where left out.
+pub(crate) struct Selftest {
+    /// Names of the trials to run [default: all].
     pub trials: Vec<String>,
-    /// Targets or groups of them whose caches alias.
+    /// Targets or groups of targets whose data caches alias.
     #[arg(
         long,
         value_name = "TARGET",
@@ -265,26 +259,25 @@ pub struct Selftest {
         default_value = "aliasing"
     )]
     pub arch: Vec<String>,
-    /// Processes `make` may run at once; as many as there are cores.
+    /// Number of parallel jobs of `make` [default: the number of CPUs].
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<usize>,
-    /// Install nothing; say what is missing instead.
+    /// Install nothing; report what is missing instead.
     #[arg(long)]
     pub no_setup: bool,
 }
 
-/// `cargo xtask queue`.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Queue {
-    /// Make a git tree of the kernel source, with one commit a patch.
+pub(crate) enum Queue {
+    /// Create a git tree of the kernel source with one commit per patch of the queue.
     Checkout {
-        /// The directory to make.
+        /// Directory to create.
         dir: PathBuf,
-        /// Kernel source to use in place of Debian's: a directory or a tarball.
+        /// Kernel source to use instead of Debian's: a directory or a tarball.
         #[arg(long, value_name = "DIR|TARBALL")]
         kernel_src: Option<PathBuf>,
     },
-    /// Write the commits of such a tree back into the queue.
+    /// Write the commits of such a tree back to the queue.
     Export {
         /// The git tree.
         dir: PathBuf,
@@ -300,27 +293,82 @@ fn positive(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeSet;
+
     use clap::CommandFactory;
 
+    use super::*;
+    use crate::{flavour, paths, target};
+
+    fn help(command: &clap::Command) -> String {
+        let mut command = command.clone().term_width(100);
+        command.render_help().to_string()
+    }
+
+    fn test_command() -> clap::Command {
+        let cli = Cli::command();
+        cli.find_subcommand("test").expect("it exists").clone()
+    }
+
     #[test]
-    fn the_command_line_is_sound() {
+    fn clap_accepts_the_definitions() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn help_teaches() {
-        let help = |name: &str| {
-            let mut cli = Cli::command().term_width(100);
-            match name {
-                "" => cli.render_long_help().to_string(),
-                name => {
-                    let command = cli.find_subcommand_mut(name).expect("it exists");
-                    command.render_help().to_string()
+    fn help_texts() {
+        insta::assert_snapshot!("cargo_xtask", help(&Cli::command()));
+        insta::assert_snapshot!("test", help(&test_command()));
+        let mut others = String::new();
+        for command in Cli::command().get_subcommands() {
+            let mut with_subcommands = vec![command];
+            with_subcommands.extend(command.get_subcommands());
+            for command in with_subcommands {
+                if command.get_name() != "test" {
+                    others += &format!("== {}\n{}\n", command.get_name(), help(command));
                 }
             }
+        }
+        insta::assert_snapshot!("other_commands", others);
+    }
+
+    #[test]
+    fn help_names_every_flavour_and_group() {
+        let configs = paths::checkout().join("kernel-configs");
+        let text = |option: &str| {
+            let command = test_command();
+            let mut options = command.get_arguments();
+            let option = options.find(|arg| arg.get_id() == option).unwrap();
+            option.get_help().unwrap().to_string()
         };
-        insta::assert_snapshot!(help(""));
-        insta::assert_snapshot!(help("test"));
+        let flavours = flavour::load_all(&configs.join("flavours")).unwrap();
+        let names: Vec<&str> = flavours.iter().map(|f| f.name.as_str()).collect();
+        let names = names.join(", ");
+        assert!(text("flavour").ends_with(&format!(": {names}")), "{names}");
+        let targets = target::load_all(&configs).unwrap();
+        let groups: BTreeSet<&str> = targets
+            .iter()
+            .flat_map(|target| target.groups.iter().map(String::as_str))
+            .collect();
+        let groups = Vec::from_iter(groups).join(", ");
+        assert!(
+            text("arch").ends_with(&format!("Groups: all, {groups}")),
+            "{groups}"
+        );
+    }
+
+    #[test]
+    fn examples_parse() {
+        let mut examples = 0;
+        for line in TEST_EXAMPLES.lines() {
+            let Some(line) = line.strip_prefix("  cargo ") else {
+                continue;
+            };
+            let (command, about) = line.split_once("  ").expect("two spaces before the text");
+            assert!(!about.is_empty());
+            Cli::try_parse_from(command.split(' ')).unwrap();
+            examples += 1;
+        }
+        assert_eq!(examples, 7);
     }
 }
