@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Programs that never outlive the lab, however it ends.
 //!
-//! Rust offers no safe way to ask the kernel for a parent-death signal between fork and exec. So the lab starts
-//! itself as `xtask guard …`, which asks for itself and then becomes, or watches over, the program:
+//! Rust offers no safe way to request a parent-death signal between fork and exec. Therefore the lab starts itself as
+//! `xtask guard …`. This guard requests the signal for itself, and then either replaces itself by the program, or starts
+//! the program and waits for it:
 //!
-//! | function | process group | what is watched | pid of the [`Child`] |
+//! | function | process group | processes that are killed with the lab | pid of the [`Child`] |
 //! |---|---|---|---|
-//! | [`command`] | its own | everything that the program starts, also what left its group | the guard's |
+//! | [`command`] | its own | the program and all its descendants, in whatever process group | the guard's |
 //! | [`exec_command`] | its own | the program alone | the program's |
-//! | [`foreground_command`] | the lab's, so it may read the terminal | the program alone | the program's |
+//! | [`foreground_command`] | the lab's, so that it may read the terminal | the program alone | the program's |
 //!
-//! End them with [`stop`], never with [`Child::kill`], which tells the guard and nobody else.
+//! Stop them with [`stop`], never with [`Child::kill`], which kills the guard alone.
 //!
-//! A program that cannot be started ends with code [`CANNOT_RUN`] and a line on standard error: the guard itself
-//! did start, so `spawn` succeeds.
+//! If the program cannot be started, the guard prints a line on standard error and exits with code [`CANNOT_RUN`];
+//! `spawn` succeeds nevertheless, because the guard itself did start.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
@@ -31,55 +32,56 @@ use nix::unistd::{Pid, getpgid, getppid};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::low_level::{emulate_default_handler, pipe};
 
-/// Exit code of a guard that could not start its program; the shell's own code for a command that is not found.
+/// Exit code of a guard that could not start its program, the same as a shell's for a command that is not found.
 pub const CANNOT_RUN: u8 = 127;
 
 /// First argument of the tool when it is started as a guard.
 const SUBCOMMAND: &str = "guard";
 
-/// How often a guard looks whether its parent is still there, should the parent-death signal have been used up
-/// by the end of the *thread* that started the guard.
-const LOOK: Duration = Duration::from_secs(1);
+/// Interval at which a guard checks that its parent still exists. The parent-death signal alone does not suffice: it is
+/// sent once, when the *thread* that started the guard ends.
+const PARENT_POLL: Duration = Duration::from_secs(1);
 
-/// How often [`stop`] looks whether the program has ended.
+/// Interval at which [`stop`] checks if the program has ended.
 const POLL: Duration = Duration::from_millis(5);
 
-/// How long a process may take to die of SIGKILL; one that takes longer is stuck inside the kernel.
+/// Time that a process may take to die of SIGKILL. A process that takes longer is stuck in the kernel.
 const UNKILLABLE: Duration = Duration::from_secs(10);
 
-/// A command whose whole tree of processes ends when this process ends: for `make` and the like.
+/// Returns a command whose whole process tree ends when this process ends, for programs such as `make`.
 ///
-/// Once the program has ended, whatever it left running is killed too.
+/// When the program ends, every process that it left running is killed too.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = guarded(Mode::Tree, program.as_ref());
     command.process_group(0);
     command
 }
 
-/// A command for a program without children of its own, such as QEMU: the [`Child`] is the program itself.
+/// Returns a command for a program without children of its own, such as QEMU. The [`Child`] is the program itself.
 ///
-/// It is killed when the *thread* that spawns it ends, not only the process (prctl(2), PR_SET_PDEATHSIG):
-/// spawn it from the thread that waits for it.
+/// The program is killed when the *thread* that spawned it ends (prctl(2), PR_SET_PDEATHSIG). Spawn it from the thread
+/// that waits for it.
 pub fn exec_command(program: impl AsRef<OsStr>) -> Command {
     let mut command = guarded(Mode::Exec, program.as_ref());
     command.process_group(0);
     command
 }
 
-/// As [`exec_command`], but in the lab's own process group, so that it may read from the terminal.
+/// Like [`exec_command`], but in the lab's own process group, so that the program may read from the terminal.
 pub fn foreground_command(program: impl AsRef<OsStr>) -> Command {
     guarded(Mode::Exec, program.as_ref())
 }
 
-/// Asks a child made here to end: SIGTERM, then, after `grace`, SIGKILL, both to its process group. Reaps it.
+/// Stops a child that a command of this module spawned, and reaps it. Sends SIGTERM to its process group and, if it is
+/// still running after `grace`, SIGKILL.
 ///
 /// # Errors
-/// A process that survives SIGKILL for ten seconds: [`io::ErrorKind::TimedOut`].
+/// [`io::ErrorKind::TimedOut`] if the process survives SIGKILL for ten seconds.
 pub fn stop(child: &mut Child, grace: Duration) -> io::Result<ExitStatus> {
     stop_with(child, Signal::SIGTERM, grace)
 }
 
-/// As [`stop`], with another first signal: `make` tidies up after SIGINT.
+/// Like [`stop`], with a different first signal. `make`, for example, removes unfinished files on SIGINT.
 ///
 /// # Errors
 /// As [`stop`].
@@ -89,18 +91,17 @@ pub fn stop_with(child: &mut Child, first: Signal, grace: Duration) -> io::Resul
     }
     let pid = Pid::from_raw(child.id() as i32);
     let leads_a_group = getpgid(Some(pid)) == Ok(pid);
-    let everyone = Pid::from_raw(if leads_a_group {
+    let receiver = Pid::from_raw(if leads_a_group {
         -pid.as_raw()
     } else {
         pid.as_raw()
     });
-    // The child is not reaped yet, so its number is still its own, and the one error left is of no interest:
-    // that it ended by itself just now.
-    let _ = kill(everyone, first);
+    // The child is not reaped yet, so its pid is not reused. The only error left is that it has just ended by itself.
+    let _ = kill(receiver, first);
     if let Some(status) = ended_within(child, grace)? {
         return Ok(status);
     }
-    let _ = kill(everyone, Signal::SIGKILL);
+    let _ = kill(receiver, Signal::SIGKILL);
     ended_within(child, UNKILLABLE)?.ok_or_else(|| {
         let text = format!("process {pid} is stuck in the kernel and cannot be killed");
         io::Error::new(io::ErrorKind::TimedOut, text)
@@ -120,12 +121,12 @@ fn ended_within(child: &mut Child, limit: Duration) -> io::Result<Option<ExitSta
     }
 }
 
-/// How a guard does its work.
+/// Mode of a guard.
 #[derive(Clone, Copy)]
 enum Mode {
-    /// Starts the program, stays, and ends all its descendants.
+    /// Starts the program, waits for it, and kills all its descendants.
     Tree,
-    /// Becomes the program.
+    /// Replaces itself by the program.
     Exec,
 }
 
@@ -140,7 +141,7 @@ impl Mode {
     }
 }
 
-/// `xtask guard MODE PARENT PROGRAM`, to which the caller adds the program's arguments.
+/// Returns the command `xtask guard MODE PARENT PROGRAM`. The caller adds the program's arguments.
 fn guarded(mode: Mode, program: &OsStr) -> Command {
     let mut command = Command::new(tool());
     command.arg(SUBCOMMAND).arg(mode.word());
@@ -148,20 +149,21 @@ fn guarded(mode: Mode, program: &OsStr) -> Command {
     command
 }
 
-/// The tool's own program.
+/// Returns the path of the xtask program.
 fn tool() -> PathBuf {
-    // A test program lies in target/<profile>/deps; the tool, which cargo has built before, one directory up.
+    // A test program is in target/<profile>/deps. Cargo has built xtask before, one directory up.
     let test = std::env::current_exe().ok().and_then(|exe| {
         let dir = exe.parent()?;
         (dir.file_name()? == "deps").then(|| dir.with_file_name("xtask"))
     });
-    // The link, not where it points: it works even after cargo has put a new build in place of a running tool.
+    // The link itself, not its target: it works even after cargo has replaced the running program by a new build.
     test.unwrap_or_else(|| "/proc/self/exe".into())
 }
 
-/// Acts as a guard if `args`, the process's own with its name, ask for one. `None`: they do not.
+/// Acts as a guard if the process was started as one. `args` are the arguments of the process, its name included.
+/// Returns `None` if they do not request a guard.
 ///
-/// To be called before anything else in `main`.
+/// Must be called before anything else in `main`.
 pub fn take_over(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let mut args = args.into_iter().skip(1);
     if args.next()? != SUBCOMMAND {
@@ -173,7 +175,7 @@ pub fn take_over(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
         .find(|mode| word.as_deref() == Some(mode.word().as_ref()));
     let parent = args.next().and_then(|pid| pid.to_str()?.parse().ok());
     let (Some(mode), Some(parent), Some(program)) = (mode, parent, args.next()) else {
-        eprintln!("xtask guard: the lab starts this itself; it is not meant to be typed");
+        eprintln!("xtask guard: for internal use only; run `cargo xtask --help` for the commands");
         return Some(ExitCode::from(2));
     };
     let parent = Pid::from_raw(parent);
@@ -190,7 +192,7 @@ pub fn take_over(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     }))
 }
 
-/// Turns this process into the program. Returns only if that fails.
+/// Replaces this process by the program. Returns only if that fails.
 fn become_program(
     parent: Pid,
     program: &OsStr,
@@ -204,17 +206,18 @@ fn become_program(
     Err(Command::new(program).args(args).exec())
 }
 
-/// Runs the program until it ends or the parent does, then ends everything it left, and ends as it did.
+/// Runs the program until the program or the parent ends, kills the descendants that are left, and ends with the
+/// program's exit status.
 fn watch(
     parent: Pid,
     program: &OsStr,
     args: impl Iterator<Item = OsString>,
 ) -> io::Result<ExitCode> {
-    // Signals to the group reach program and guard alike; the guard only wakes up, since it has to go last.
+    // A signal to the process group reaches both program and guard. The guard only wakes up, because it must end last.
     let mut wake = wake_on(&[SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
     prctl::set_pdeathsig(Signal::SIGUSR1)?;
     prctl::set_child_subreaper(true)?;
-    // Should the guard itself be killed, the program at least goes with it.
+    // With this mode the program, at least, is killed if the guard itself is killed.
     let mut child = guarded(Mode::Exec, program).args(args).spawn()?;
     let status = loop {
         if getppid() != parent {
@@ -224,24 +227,25 @@ fn watch(
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        // Says nothing but "look again": a signal came, or time passed.
+        // Returns after a signal or after a timeout; in both cases the loop checks again.
         let _ = wake.read(&mut [0; 64]);
     };
     end_descendants();
     Ok(end_like(status))
 }
 
-/// A stream that can be read when one of the signals came; a read gives up after [`LOOK`].
+/// Returns a stream that becomes readable when one of the signals arrives. A read times out after [`PARENT_POLL`].
 fn wake_on(signals: &[i32]) -> io::Result<UnixStream> {
     let (wake, signalled) = UnixStream::pair()?;
-    wake.set_read_timeout(Some(LOOK))?;
+    wake.set_read_timeout(Some(PARENT_POLL))?;
     for &signal in signals {
         pipe::register(signal, signalled.try_clone()?)?;
     }
     Ok(wake)
 }
 
-/// Kills all descendants. Those of a process that dies become children of this one, the subreaper: hence the rounds.
+/// Kills all descendants, in rounds: when a process dies, its children become children of this process, which is the
+/// subreaper.
 fn end_descendants() {
     loop {
         let children = children();
@@ -254,7 +258,8 @@ fn end_descendants() {
     }
 }
 
-/// Children of this process, from /proc (its `children` files need a kernel option that not everyone sets).
+/// Returns the children of this process, from the `stat` files in /proc. The `children` files there need a kernel option
+/// that some kernels lack.
 fn children() -> Vec<Pid> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
@@ -271,17 +276,18 @@ fn children() -> Vec<Pid> {
         .collect()
 }
 
-/// The parent named in a /proc/PID/stat: the second field after the program's name, which may hold anything.
+/// Returns the parent in a /proc/PID/stat: the second field after the program's name. The name may contain any
+/// characters.
 fn parent_in(stat: &str) -> Option<Pid> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let parent = after_name.split_whitespace().nth(1)?;
     Some(Pid::from_raw(parent.parse().ok()?))
 }
 
-/// Ends this process the way `status` says another did.
+/// Ends this process with `status`, the exit status of another process.
 fn end_like(status: ExitStatus) -> ExitCode {
     if let Some(signal) = status.signal() {
-        // Where the program dumped core, the guard need not do so again.
+        // The program may have dumped core; a second dump by the guard would be useless.
         let _ = prctl::set_dumpable(false);
         let _ = emulate_default_handler(signal);
     }
@@ -294,14 +300,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parent_is_found_behind_any_name() {
+    fn the_parent_is_found_after_any_name() {
         let parent = parent_in("12 (a) b (c)) S 7 12 12 0 -1").unwrap();
         assert_eq!(parent, Pid::from_raw(7));
         assert_eq!(parent_in("12 (a"), None);
     }
 
     #[test]
-    fn other_words_are_left_to_the_command_line() {
+    fn other_commands_are_not_taken_over() {
         let args = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         assert!(take_over(args(&["xtask", "test"])).is_none());
         assert!(take_over(args(&["xtask"])).is_none());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Plan: suites, a target and a person's filters become the list of cases to run.
+//! Plan: compiles the suites, a target and the user's filters into the list of cases to run.
 
 mod setting;
 mod shard;
@@ -17,50 +17,48 @@ use crate::suite::{Expect, Suite};
 use crate::target::Target;
 use crate::text::words;
 
-/// What a person asked for; everything left out means everything that runs by default.
+/// The user's selection of cases. The default selects every suite that runs by default.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
     /// Names of suites.
     pub suites: Vec<String>,
-    /// Names of cases: `suite/name.device`, or `suite/name` for all its devices.
+    /// Names of cases: `suite/name.device`, or `suite/name` for every device.
     pub cases: Vec<String>,
-    /// Only cases whose name this finds a match in.
+    /// Pattern that the name of a case must match.
     pub pattern: Option<Regex>,
-    /// Only this part of what the others leave.
+    /// Part to run of the cases that the filters above select.
     pub shard: Option<Shard>,
-    /// Parameters of the chosen cases that are not what their suites say.
+    /// Parameters of the selected cases that replace those in the suites.
     pub with: Vec<Setting>,
 }
 
 /// One case of a target's plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
-    /// What the guest gets.
+    /// The case as the guest receives it.
     pub planned: PlannedCase,
-    /// The suite it is from.
     pub suite: String,
-    /// What it checks, in a sentence.
+    /// Property that the case checks, in one sentence.
     pub about: String,
-    /// The promises of the interface it proves.
+    /// Promises of the interface that the case proves.
     pub promises: Vec<u8>,
-    /// The verdict it is to get.
     pub expect: Expect,
-    /// Why it does not run on this target, if so.
+    /// Reason why the case is skipped on this target; `None` if it runs.
     pub skip: Option<String>,
 }
 
 impl Case {
-    /// Unique name.
     pub fn id(&self) -> &str {
         &self.planned.id
     }
 }
 
-/// The cases of `target`, in the order they run, with deadlines multiplied by `scale`. A case that runs as long as it is
-/// told, by its parameter `seconds`, has its deadline beside these.
+/// Returns the cases of `target` in the order in which they run, with all deadlines multiplied by `scale`. If a case has
+/// a parameter `seconds`, its running time, that time is added to its deadline.
 ///
 /// # Errors
-/// A suite, case or parameter that does not exist, filters that leave nothing, more shards than cases: says what there is.
+/// A suite, case or parameter does not exist, the filters select no case, or there are more shards than cases. The error
+/// lists the valid choices.
 pub(crate) fn compile(
     suites: &[Suite],
     target: &Target,
@@ -69,11 +67,11 @@ pub(crate) fn compile(
 ) -> Result<Vec<Case>> {
     check_names(suites, filter)?;
     let mut cases = Vec::new();
-    for suite in suites.iter().filter(|suite| filter.takes_suite(suite)) {
+    for suite in suites.iter().filter(|suite| filter.selects_suite(suite)) {
         for spec in &suite.cases {
             for device in spec.variants() {
                 let id = spec.id(&suite.suite, device);
-                if !filter.takes_case(&id) {
+                if !filter.selects_case(&id) {
                     continue;
                 }
                 let deadline = spec.deadline.unwrap_or(suite.deadline).mul_f64(scale);
@@ -96,34 +94,35 @@ pub(crate) fn compile(
         }
     }
     if cases.is_empty() {
-        bail!("the filters leave no case to run; `cargo xtask list` shows what there is");
+        bail!("no case matches the filters; `cargo xtask list` shows all cases");
     }
     for setting in &filter.with {
         setting.apply(&mut cases)?;
     }
     for case in &mut cases {
-        case.planned.deadline_ms += told_to_run(&case.planned).as_millis() as u64;
+        case.planned.deadline_ms += running_time(&case.planned).as_millis() as u64;
     }
     match filter.shard {
         None => Ok(cases),
         Some(shard) if shard.has_any_of(cases.len()) => Ok(shard.part(cases)),
         Some(shard) => bail!(
-            "--shard {shard} has no case: the filters leave {} on {}, which is as many shards as there can be",
+            "--shard {shard} is empty: the filters select {} on {}; use at most that many shards",
             words::cases(cases.len()),
             target.name
         ),
     }
 }
 
-/// How long a case is told to run.
-fn told_to_run(case: &PlannedCase) -> Duration {
+/// Returns the running time that the parameter `seconds` of a case requests; zero without that parameter.
+fn running_time(case: &PlannedCase) -> Duration {
     let seconds = case.with.get("seconds").and_then(|value| value.as_u64());
     Duration::from_secs(seconds.unwrap_or_default())
 }
 
 impl Filter {
-    /// A suite is taken when it is named, when one of its cases is, or by default.
-    fn takes_suite(&self, suite: &Suite) -> bool {
+    /// Returns true if the filter names the suite or one of its cases, or if it names nothing and the suite runs by
+    /// default.
+    fn selects_suite(&self, suite: &Suite) -> bool {
         let case_of = |case: &String| case.split('/').next() == Some(suite.suite.as_str());
         match (self.suites.is_empty(), self.cases.is_empty()) {
             (true, true) => suite.default,
@@ -131,7 +130,7 @@ impl Filter {
         }
     }
 
-    fn takes_case(&self, id: &str) -> bool {
+    fn selects_case(&self, id: &str) -> bool {
         let suite = id.split('/').next().unwrap_or(id);
         let named = |case: &String| {
             id == case
@@ -150,13 +149,13 @@ impl Filter {
     }
 }
 
-/// A name that exists nowhere is a typo, not an empty selection.
+/// Rejects names that do not exist: such a name is a typo, not an empty selection.
 fn check_names(suites: &[Suite], filter: &Filter) -> Result<()> {
     for name in &filter.suites {
         if !suites.iter().any(|suite| suite.suite == *name) {
             let names: Vec<_> = suites.iter().map(|suite| suite.suite.as_str()).collect();
             bail!(
-                "--suite {name}: no such suite; there are: {}",
+                "--suite {name}: no such suite; choose one of: {}",
                 names.join(", ")
             );
         }
@@ -171,10 +170,10 @@ fn check_names(suites: &[Suite], filter: &Filter) -> Result<()> {
                 let ids = case.variants().into_iter();
                 ids.map(|device| case.id(&suite.suite, device))
             });
-            ids.into_iter().any(|id| only.takes_case(&id))
+            ids.into_iter().any(|id| only.selects_case(&id))
         });
         if !exists {
-            bail!("--case {name}: no such case; `cargo xtask list` shows their names");
+            bail!("--case {name}: no such case; `cargo xtask list` shows all cases");
         }
     }
     Ok(())
@@ -218,7 +217,7 @@ cases:
     }
 
     #[test]
-    fn what_runs_by_default() {
+    fn the_default_selection() {
         assert_eq!(
             ids(Filter::default()).unwrap(),
             ["smoke/boot", "smoke/redirect.fuse", "smoke/redirect.cuse"]
@@ -226,7 +225,7 @@ cases:
     }
 
     #[test]
-    fn filters_choose() {
+    fn filters_select_cases() {
         let suite = Filter {
             suites: words(&["trouble"]),
             ..Filter::default()
@@ -254,11 +253,11 @@ cases:
     }
 
     #[test]
-    fn a_name_that_is_not_there_is_an_error() {
+    fn an_unknown_name_is_an_error() {
         let error = |filter| format!("{:#}", ids(filter).unwrap_err());
-        insta::assert_snapshot!(error(Filter { suites: words(&["smok"]), ..Filter::default() }), @"--suite smok: no such suite; there are: smoke, trouble");
-        insta::assert_snapshot!(error(Filter { cases: words(&["smoke/bot"]), ..Filter::default() }), @"--case smoke/bot: no such case; `cargo xtask list` shows their names");
-        insta::assert_snapshot!(error(Filter { pattern: Some(Regex::new("nothing").unwrap()), ..Filter::default() }), @"the filters leave no case to run; `cargo xtask list` shows what there is");
+        insta::assert_snapshot!(error(Filter { suites: words(&["smok"]), ..Filter::default() }), @"--suite smok: no such suite; choose one of: smoke, trouble");
+        insta::assert_snapshot!(error(Filter { cases: words(&["smoke/bot"]), ..Filter::default() }), @"--case smoke/bot: no such case; `cargo xtask list` shows all cases");
+        insta::assert_snapshot!(error(Filter { pattern: Some(Regex::new("nothing").unwrap()), ..Filter::default() }), @"no case matches the filters; `cargo xtask list` shows all cases");
     }
 
     #[test]
@@ -292,7 +291,7 @@ cases:
     }
 
     #[test]
-    fn parameters_are_set_where_they_are() {
+    fn parameters_are_set_in_the_cases_that_have_them() {
         let cases = with(&["seed=7", "script=start c0; map c0.1 2+3"]).unwrap();
         let of_first = serde_json::to_string(&cases[0].planned.with).unwrap();
         insta::assert_snapshot!(of_first, @r#"{"script":"start c0; map c0.1 2+3","seconds":4,"seed":7}"#);
@@ -303,7 +302,7 @@ cases:
     }
 
     #[test]
-    fn the_deadline_is_beside_the_seconds_a_case_is_told_to_run() {
+    fn the_running_time_is_added_to_the_deadline() {
         let deadlines = |settings: &[&str]| -> Vec<u64> {
             let cases = with(settings).unwrap();
             cases.iter().map(|case| case.planned.deadline_ms).collect()
@@ -313,16 +312,16 @@ cases:
     }
 
     #[test]
-    fn a_parameter_that_is_not_there_is_an_error() {
+    fn an_unknown_parameter_is_an_error() {
         let error = |setting: &str| format!("{:#}", with(&[setting]).unwrap_err());
-        insta::assert_snapshot!(error("sed=7"), @r#"--with sed=7: the chosen cases have no parameter "sed"; there are: rounds, script, seconds, seed"#);
-        insta::assert_snapshot!(error("seed=seven"), @"--with seed=seven: in the suite it is 1; give it a value of that kind");
-        insta::assert_snapshot!(error("seed=[7]"), @"--with seed=[7]: in the suite it is 1; give it a value of that kind");
-        insta::assert_snapshot!("seed".parse::<Setting>().unwrap_err(), @"a parameter is NAME=VALUE, such as seed=7");
+        insta::assert_snapshot!(error("sed=7"), @r#"--with sed=7: the selected cases have no parameter "sed"; choose one of: rounds, script, seconds, seed"#);
+        insta::assert_snapshot!(error("seed=seven"), @"--with seed=seven: the value in the suite is 1; pass a value of the same type");
+        insta::assert_snapshot!(error("seed=[7]"), @"--with seed=[7]: the value in the suite is 1; pass a value of the same type");
+        insta::assert_snapshot!("seed".parse::<Setting>().unwrap_err(), @"expected NAME=VALUE, such as seed=7");
     }
 
     #[test]
-    fn a_shard_is_of_what_the_filters_leave() {
+    fn a_shard_is_a_part_of_the_selected_cases() {
         let part = |text: &str| Filter {
             cases: words(&["smoke/redirect"]),
             shard: Some(text.parse().unwrap()),
@@ -331,6 +330,6 @@ cases:
         assert_eq!(ids(part("1/2")).unwrap(), ["smoke/redirect.fuse"]);
         assert_eq!(ids(part("2/2")).unwrap(), ["smoke/redirect.cuse"]);
         let error = format!("{:#}", ids(part("3/3")).unwrap_err());
-        insta::assert_snapshot!(error, @"--shard 3/3 has no case: the filters leave 2 cases on x86_64, which is as many shards as there can be");
+        insta::assert_snapshot!(error, @"--shard 3/3 is empty: the filters select 2 cases on x86_64; use at most that many shards");
     }
 }

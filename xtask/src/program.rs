@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Programs on the host: what the lab needs, and where a program is.
+//! Programs on the host: descriptions of those that the lab needs, and the search for them.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
@@ -7,11 +7,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Something the lab needs on the host, and the package that has it on each distribution.
+/// Program, library or header that the lab needs on the host, and the package that contains it on each distribution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Program {
-    /// Name of the program, as typed; where `files` is given, what a person would call it.
+    /// Name of the program in `PATH`; if `files` is given, a name for messages.
     pub program: String,
     /// Package on Debian and its derivatives.
     pub debian: String,
@@ -19,22 +19,22 @@ pub struct Program {
     pub fedora: String,
     /// Package on Arch Linux.
     pub arch: String,
-    /// For a library or a header: the places where distributions put it; one of them suffices.
+    /// Paths of a library or a header on the various distributions. One existing path suffices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PathBuf>,
-    /// What it is needed for.
+    /// Purpose that it is needed for.
     #[serde(default, rename = "for", skip_serializing_if = "Purpose::is_any")]
     pub purpose: Purpose,
 }
 
-/// What something is needed for.
+/// Purpose of a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {
-    /// Whatever the lab does.
+    /// Everything that the lab does.
     #[default]
     Any,
-    /// To build a kernel: not where one is given.
+    /// Kernel builds only; not needed if the user passes a kernel image.
     Kernel,
 }
 
@@ -45,7 +45,7 @@ impl Purpose {
 }
 
 impl Program {
-    /// Where it is, if it is there; `path` is the content of `PATH`.
+    /// Returns the path of the program, or `None` if it is missing. `path` is the content of `PATH`.
     pub fn find(&self, path: &OsStr) -> Option<PathBuf> {
         if self.files.is_empty() {
             return find_program(&self.program, path);
@@ -54,7 +54,7 @@ impl Program {
     }
 }
 
-/// The program called `name` in the first directory of `path` (content of `PATH`) that has it.
+/// Returns the path of the executable `name` in the first directory of `path` (the content of `PATH`) that contains it.
 pub(crate) fn find_program(name: &str, path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(path)
         .map(|dir| dir.join(name))
@@ -82,7 +82,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_library_is_where_one_of_its_files_is() {
+    fn a_library_is_found_at_any_of_its_paths() {
         let mut library = program("libx.a");
         library.files = vec!["/nowhere/libx.a".into(), "/etc/passwd".into()];
         assert_eq!(library.find(OsStr::new("")), Some("/etc/passwd".into()));
@@ -91,7 +91,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_what_can_be_run_is_a_program() {
+    fn only_executable_files_are_programs() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("flex"), "").unwrap();
         std::fs::create_dir(dir.path().join("bison")).unwrap();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the lab concludes from how QEMU ends when it is asked to run the smallest of guests. Scripts play QEMU.
+//! The KVM probe: conclusions from QEMU's exit. Shell scripts stand in for QEMU.
 
 mod scripts;
 
@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use xtask::machine::accel::{Verdict, run_guest};
+use xtask::machine::accel::{KvmResult, run_guest};
 
-/// A program that does what `script` says.
+/// Creates a program that runs `script`.
 fn qemu(script: &str) -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("qemu");
@@ -17,7 +17,7 @@ fn qemu(script: &str) -> (TempDir, PathBuf) {
     (dir, path)
 }
 
-fn verdict(script: &str, deadline: Duration) -> Verdict {
+fn probe(script: &str, deadline: Duration) -> KvmResult {
     let (_dir, path) = qemu(script);
     run_guest(path.to_str().unwrap(), "kvm", deadline).unwrap()
 }
@@ -25,23 +25,23 @@ fn verdict(script: &str, deadline: Duration) -> Verdict {
 const LONG: Duration = Duration::from_secs(60);
 
 #[test]
-fn the_code_of_a_guest_that_ran_is_believed() {
-    assert_eq!(verdict("exit 85", LONG), Ok(()));
+fn the_exit_code_of_a_finished_guest_is_a_success() {
+    assert_eq!(probe("exit 85", LONG), Ok(()));
 }
 
 #[test]
-fn no_other_end_is() {
-    let reason = verdict("exit 0", LONG).unwrap_err();
-    insta::assert_snapshot!(reason, @"a guest under kvm ended with exit status: 0");
-    let reason = verdict("echo some; echo 'kvm: no such thing' >&2; exit 1", LONG).unwrap_err();
-    insta::assert_snapshot!(reason, @"a guest under kvm ended with exit status: 1: kvm: no such thing");
+fn any_other_exit_is_a_failure() {
+    let reason = probe("exit 0", LONG).unwrap_err();
+    insta::assert_snapshot!(reason, @"a probe guest did not finish: QEMU ended with exit status: 0");
+    let reason = probe("echo some; echo 'kvm: no such thing' >&2; exit 1", LONG).unwrap_err();
+    insta::assert_snapshot!(reason, @"a probe guest did not finish: QEMU ended with exit status: 1: kvm: no such thing");
 }
 
 #[test]
-fn a_guest_that_hangs_is_given_up() {
+fn a_guest_that_hangs_is_stopped() {
     let start = Instant::now();
-    let reason = verdict("trap '' TERM; sleep 60", Duration::from_millis(300)).unwrap_err();
-    insta::assert_snapshot!(reason, @"a guest under kvm hangs or crawls: 200 million instructions are not done after 300ms");
+    let reason = probe("trap '' TERM; sleep 60", Duration::from_millis(300)).unwrap_err();
+    insta::assert_snapshot!(reason, @"a probe guest did not finish within 0.3 s");
     assert!(start.elapsed() < LONG / 4);
 }
 
@@ -49,15 +49,15 @@ fn a_guest_that_hangs_is_given_up() {
 fn the_guest_gets_a_rom_and_the_accelerator() {
     let rom_size =
         "for last; do :; done; [ $(wc -c <\"$last\") = 65536 ] && [ $2 = kvm ] && exit 85";
-    assert_eq!(verdict(rom_size, LONG), Ok(()));
+    assert_eq!(probe(rom_size, LONG), Ok(()));
 }
 
 #[test]
-fn a_qemu_that_is_not_there_is_an_error() {
+fn a_missing_qemu_is_an_error() {
     let error = run_guest("no-such-qemu", "kvm", LONG).unwrap_err();
     insta::assert_snapshot!(
         format!("{error:#}"),
-        @"look whether KVM works: xtask: cannot run `no-such-qemu`: No such file or directory (os error 2)"
+        @"test KVM: xtask: cannot run `no-such-qemu`: No such file or directory (os error 2)"
     );
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Nothing outlives the lab. A shell plays the lab where the lab has to die; `sleep` with a duration of its own
-//! plays the work, so that /proc tells whether any of it is left.
+//! No process outlives the lab. A shell stands in for the lab where the lab has to die. `sleep` with a unique duration
+//! stands in for the work, so that the test finds remaining processes in /proc.
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command};
@@ -14,14 +14,14 @@ use xtask::guard;
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// A duration for `sleep` that no other test uses.
+/// Returns a duration for `sleep` that no other test uses.
 fn mark() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("7777.{}{number:03}", std::process::id())
 }
 
-/// Processes on this machine, zombies apart, whose command line is `sleep MARK`.
+/// Counts the processes on this machine whose command line is `sleep MARK`, without zombies.
 fn sleeping(mark: &str) -> usize {
     let wanted = format!("sleep\0{mark}\0");
     std::fs::read_dir("/proc")
@@ -42,7 +42,8 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Like `make`: children, grandchildren, one that left the process group, one whose parent is gone.
+/// Returns a script that leaves a process tree like that of `make`: children, grandchildren, a process that left the
+/// process group, and an orphan.
 fn tree(mark: &str) -> String {
     format!(
         "(sleep {mark} & sleep {mark} & wait) & setsid sleep {mark} & (sleep {mark} &) ; sleep {mark}"
@@ -50,9 +51,9 @@ fn tree(mark: &str) -> String {
 }
 const TREE: usize = 5;
 
-/// A shell in place of the lab, which starts `script` as a guard of the given kind.
-fn lab(kind: &str, script: &str) -> Child {
-    let guarded = format!("\"$0\" guard {kind} $$ sh -c \"$1\" & wait");
+/// Starts a shell in place of the lab. The shell runs `script` under a guard of the given mode.
+fn lab(mode: &str, script: &str) -> Child {
+    let guarded = format!("\"$0\" guard {mode} $$ sh -c \"$1\" & wait");
     Command::new("sh")
         .args(["-c", &guarded, env!("CARGO_BIN_EXE_xtask"), script])
         .process_group(0)
@@ -70,14 +71,14 @@ fn a_tree_dies_when_the_lab_is_killed() {
     until("tree gone", || sleeping(&mark) == 0);
 }
 
-/// It looks for its parent once a second anyway; but a tree that dies only then may be in the way of the next run.
+/// A guard checks its parent once a second anyway, but a tree that lives that long may disturb the next run.
 #[test]
-fn a_guard_hears_of_the_labs_death_at_once() {
-    let told = || {
+fn a_guard_notices_the_labs_death_immediately() {
+    let noticed = || {
         let mark = mark();
         let mut lab = lab("tree", &format!("exec sleep {mark}"));
         until("program started", || sleeping(&mark) == 1);
-        // Any signal has the guard look, and then sleep a whole second.
+        // Any signal makes the guard check its parent, and then sleep for a whole second.
         kill(child_of(&lab), Signal::SIGHUP).unwrap();
         sleep(Duration::from_millis(200));
         let killed = Instant::now();
@@ -86,18 +87,18 @@ fn a_guard_hears_of_the_labs_death_at_once() {
         until("program gone", || sleeping(&mark) == 0);
         killed.elapsed() < Duration::from_millis(600)
     };
-    // Once is proof; a busy machine may be slow now and then.
-    assert!((0..5).any(|_| told()));
+    // One success is proof; a busy machine may be slow now and then.
+    assert!((0..5).any(|_| noticed()));
 }
 
-/// The guard that a lab has started.
+/// Returns the guard that the lab has started.
 fn child_of(lab: &Child) -> Pid {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let parent = format!(" {} ", lab.id());
     let child = pids.find(|pid| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The state is one letter.
+        // The state, one letter, precedes the parent.
         let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
         after_name
             .get(1..)
@@ -117,7 +118,7 @@ fn a_program_dies_when_the_lab_is_killed() {
 }
 
 #[test]
-fn stop_asks_first() {
+fn stop_sends_sigterm_first() {
     let mark = mark();
     let mut child = guard::command("sh")
         .args(["-c", &format!("trap 'exit 9' TERM; sleep {mark} & wait")])
@@ -130,7 +131,7 @@ fn stop_asks_first() {
 }
 
 #[test]
-fn stop_insists() {
+fn stop_sends_sigkill_after_the_grace_time() {
     let mark = mark();
     let script = format!("trap '' TERM; sleep {mark} & sleep {mark} & echo; wait");
     let mut child = guard::command("sh").args(["-c", &script]).spawn().unwrap();
@@ -143,7 +144,7 @@ fn stop_insists() {
 }
 
 #[test]
-fn stop_of_what_has_ended_gives_its_status() {
+fn stop_returns_the_status_of_a_child_that_has_ended() {
     let mut child = guard::command("sh").args(["-c", "exit 3"]).spawn().unwrap();
     child.wait().unwrap();
     let status = guard::stop(&mut child, Duration::ZERO).unwrap();
@@ -151,7 +152,7 @@ fn stop_of_what_has_ended_gives_its_status() {
 }
 
 #[test]
-fn what_a_program_leaves_running_is_killed() {
+fn processes_that_a_program_leaves_running_are_killed() {
     let mark = mark();
     let script = format!("setsid sleep {mark} & sleep {mark} & exit 3");
     let status = guard::command("sh").args(["-c", &script]).status().unwrap();
@@ -160,7 +161,7 @@ fn what_a_program_leaves_running_is_killed() {
 }
 
 #[test]
-fn a_guard_ends_as_its_program_did() {
+fn a_guard_dies_of_the_same_signal_as_its_program() {
     let by_signal = |name: &str| {
         let script = format!("kill -{name} $$");
         let mut command = guard::command("sh");
@@ -172,7 +173,7 @@ fn a_guard_ends_as_its_program_did() {
 }
 
 #[test]
-fn output_passes_and_arguments_stay_as_they_are() {
+fn output_and_arguments_pass_unchanged() {
     for make in [guard::command, guard::exec_command] as [fn(&'static str) -> Command; 2] {
         let output = make("printf").args(["%s|", "a b", "--", "guard"]).output();
         assert_eq!(output.unwrap().stdout, b"a b|--|guard|");
@@ -180,7 +181,7 @@ fn output_passes_and_arguments_stay_as_they_are() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_named() {
+fn the_error_names_a_missing_program() {
     for make in [guard::command, guard::exec_command] as [fn(&'static str) -> Command; 2] {
         let output = make("no-such-program").output().unwrap();
         assert_eq!(output.status.code(), Some(guard::CANNOT_RUN.into()));
@@ -206,7 +207,7 @@ fn exec_gives_the_pid_of_the_program_in_a_group_of_its_own() {
 }
 
 #[test]
-fn a_program_in_the_foreground_stays_in_our_group_and_can_be_stopped() {
+fn a_foreground_program_stays_in_the_labs_group_and_can_be_stopped() {
     let mark = mark();
     let mut child = guard::foreground_command("sleep")
         .arg(&mark)
@@ -226,7 +227,7 @@ fn a_tree_outlives_the_thread_that_started_it() {
     let start = move || guard::command("sh").args(["-c", &script]).spawn().unwrap();
     let mut child = std::thread::spawn(start).join().unwrap();
     until("tree started", || sleeping(&mark) == TREE);
-    // Longer than a guard's second look at its parent.
+    // Longer than the one second after which a guard checks its parent again.
     sleep(Duration::from_millis(1200));
     assert_eq!(sleeping(&mark), TREE);
     guard::stop(&mut child, LONG).unwrap();

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Signals as requests to stop. They act on the whole process, so each test that sends one runs as a process.
+//! Signals as requests to stop. A signal affects the whole process, so each test that sends one runs in a process of its
+//! own.
 
 use std::process::Command;
 
 use nix::sys::signal::{Signal, raise};
 use xtask::interrupt;
 
-/// Runs an ignored test of this file on its own and gives its exit code.
+/// Runs an ignored test of this file in a process of its own, and returns the exit code.
 fn alone(test: &str) -> Option<i32> {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--ignored", "--exact", test, "--test-threads=1"]);

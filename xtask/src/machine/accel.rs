@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Whether KVM really runs a guest here: asked by running one, since a /dev/kvm that opens proves nothing.
+//! Accelerator of QEMU. Runs a probe guest to find out whether KVM works: a /dev/kvm that opens proves nothing.
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
@@ -16,19 +16,20 @@ use serde::{Deserialize, Serialize};
 use crate::program::find_program;
 use crate::{guard, interrupt, paths};
 
-/// How QEMU runs the guest, as asked for.
+/// Accelerator that the user requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Accel {
-    /// KVM where it really works, else TCG.
+    /// KVM if a probe guest runs to its end under it, TCG otherwise.
     Auto,
-    /// KVM, or nothing.
+    /// KVM; an error if it does not work.
     Kvm,
-    /// QEMU's own translator, which works everywhere.
+    /// QEMU's binary translator, which works on every host.
     Tcg,
 }
 
 impl Accel {
-    /// What a plan says, for which nothing is started: `auto` may yet turn out to be KVM.
+    /// Returns the accelerator to show in a plan. A plan starts nothing, so it shows `tcg` for `auto`, which may turn out
+    /// to be KVM.
     pub fn planned(self) -> &'static str {
         match self {
             Accel::Kvm => "kvm",
@@ -37,59 +38,59 @@ impl Accel {
     }
 }
 
-/// How QEMU will run the guest.
+/// Accelerator that QEMU will use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chosen {
-    /// Argument of `-accel`: `kvm` or `tcg`.
+    /// Value of `-accel`: `kvm` or `tcg`.
     pub accel: &'static str,
-    /// Why KVM was not chosen, where nobody asked for TCG.
+    /// Reason why KVM is not used; `None` if it is, or if the user requested TCG.
     pub reason: Option<String>,
 }
 
-/// Whether KVM runs a guest; if not, why not.
-pub type Verdict = Result<(), String>;
+/// Result of a test of KVM. The error is the reason why KVM cannot be used.
+pub type KvmResult = Result<(), String>;
 
-/// The guest's work takes 0.8 s under TCG on two busy cores and less in hardware; see probe.S for hosts where it
-/// takes minutes.
+/// Time limit for the probe guest. Its 200 million instructions take 0.8 s under TCG on two busy cores and less in
+/// hardware; probe.S describes hosts on which they take minutes.
 const DEADLINE: Duration = Duration::from_secs(3);
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// QEMU's exit code after the guest wrote 0x2a to isa-debug-exit, which makes `value << 1 | 1` of it.
-const RAN: i32 = 0x2a << 1 | 1;
+/// QEMU's exit code after the guest wrote 0x2a to isa-debug-exit, which exits with `value << 1 | 1`.
+const FINISHED: i32 = 0x2a << 1 | 1;
 
-/// Goes up with every change of what is run to find the answer.
+/// Version of the probe. Increase it with every change to the probe, so that remembered results expire.
 const PROBE: u32 = 2;
 
-/// The answer last found, in the lab's cache directory.
+/// File in the lab's cache directory that holds the last result.
 const REMEMBERED: &str = "kvm.json";
 
-/// Chooses for the QEMU program `qemu`, whose guest is of kernel architecture `arch`.
+/// Chooses the accelerator for the QEMU program `qemu`, which emulates kernel architecture `arch`.
 ///
-/// The answer for KVM is kept in `cache` until the host boots again, QEMU changes, or /dev/kvm is gone.
+/// The result for KVM is kept in `cache` until the host reboots, QEMU changes, or /dev/kvm cannot be opened.
 ///
 /// # Errors
-/// KVM was asked for by name and does not work; QEMU is not there; the lab was interrupted meanwhile.
-pub(crate) fn probe(qemu: &str, arch: &str, wish: Accel, cache: &Path) -> Result<Chosen> {
-    if wish == Accel::Tcg {
+/// The user requested KVM and it does not work, QEMU cannot be run, or the lab was interrupted.
+pub(crate) fn probe(qemu: &str, arch: &str, requested: Accel, cache: &Path) -> Result<Chosen> {
+    if requested == Accel::Tcg {
         return Ok(Chosen {
             accel: "tcg",
             reason: None,
         });
     }
-    let verdict = match remembered(qemu, arch, cache) {
-        // Somebody who asks by name may have just repaired it.
-        Some(Err(_)) if wish == Accel::Kvm => ask(qemu, arch, cache)?,
-        Some(verdict) => verdict,
-        None => ask(qemu, arch, cache)?,
+    let result = match remembered(qemu, arch, cache) {
+        // A user who requests KVM may have just repaired it.
+        Some(Err(_)) if requested == Accel::Kvm => test_kvm(qemu, arch, cache)?,
+        Some(result) => result,
+        None => test_kvm(qemu, arch, cache)?,
     };
-    match verdict {
+    match result {
         Ok(()) => Ok(Chosen {
             accel: "kvm",
             reason: None,
         }),
-        Err(reason) if wish == Accel::Kvm => {
-            bail!("--accel kvm: {reason}; `--accel tcg` works without it")
+        Err(reason) if requested == Accel::Kvm => {
+            bail!("--accel kvm: {reason}; use `--accel tcg` to run without KVM")
         }
         Err(reason) => Ok(Chosen {
             accel: "tcg",
@@ -98,27 +99,27 @@ pub(crate) fn probe(qemu: &str, arch: &str, wish: Accel, cache: &Path) -> Result
     }
 }
 
-/// Remembers in `cache` that KVM is not to be trusted here, and hands back what to go on with.
+/// Remembers in `cache` that KVM does not work, for the reason in `tcg`, and returns `tcg`.
 pub(crate) fn disable_kvm(qemu: &str, cache: &Path, tcg: Chosen) -> Chosen {
     remember(qemu, cache, &Err(tcg.reason.clone().unwrap_or_default()));
     tcg
 }
 
-/// Runs a guest to see, and remembers the answer in `cache`.
+/// Runs the probe guest under KVM, and remembers the result in `cache`.
 ///
 /// # Errors
-/// QEMU cannot be run; the lab was interrupted meanwhile.
-pub(crate) fn ask(qemu: &str, arch: &str, cache: &Path) -> Result<Verdict> {
-    if let Err(reason) = usable(arch) {
+/// QEMU cannot be run, or the lab was interrupted.
+pub(crate) fn test_kvm(qemu: &str, arch: &str, cache: &Path) -> Result<KvmResult> {
+    if let Err(reason) = check_host(arch) {
         return Ok(Err(reason));
     }
-    let verdict = run_guest(qemu, "kvm", DEADLINE)?;
-    remember(qemu, cache, &verdict);
-    Ok(verdict)
+    let result = run_guest(qemu, "kvm", DEADLINE)?;
+    remember(qemu, cache, &result);
+    Ok(result)
 }
 
-/// What can be known without starting anything.
-fn usable(arch: &str) -> Verdict {
+/// Checks all that can be checked without starting QEMU.
+fn check_host(arch: &str) -> KvmResult {
     let host = std::env::consts::ARCH;
     if (arch, host) != ("x86_64", "x86_64") {
         return Err(format!("no KVM for {arch} guests on {host}"));
@@ -131,19 +132,19 @@ fn explain_open(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no /dev/kvm".into(),
         io::ErrorKind::PermissionDenied => {
-            "/dev/kvm may not be opened; `sudo usermod -aG kvm $USER` and a new login allow it"
+            "no permission to open /dev/kvm; run `sudo usermod -aG kvm $USER` and log in again"
                 .into()
         }
-        _ => format!("/dev/kvm cannot be opened: {error}"),
+        _ => format!("cannot open /dev/kvm: {error}"),
     }
 }
 
-/// Runs a guest of a few instructions with `-accel accel` and sees whether its last one is reached in time.
+/// Runs the probe guest with `-accel accel`. Succeeds if the guest finishes within `deadline`.
 ///
 /// # Errors
-/// QEMU cannot be run at all; the lab was interrupted meanwhile.
-pub fn run_guest(qemu: &str, accel: &str, deadline: Duration) -> Result<Verdict> {
-    let dir = tempfile::tempdir().context("make a directory for the KVM probe")?;
+/// QEMU cannot be run at all, or the lab was interrupted.
+pub fn run_guest(qemu: &str, accel: &str, deadline: Duration) -> Result<KvmResult> {
+    let dir = tempfile::tempdir().context("create a directory for the KVM probe")?;
     let image = dir.path().join("probe.rom");
     fs::write(&image, rom()).with_context(|| format!("write {}", image.display()))?;
     let mut child = guard::exec_command(qemu)
@@ -169,45 +170,46 @@ pub fn run_guest(qemu: &str, accel: &str, deadline: Duration) -> Result<Verdict>
         if interrupted || start.elapsed() >= deadline {
             guard::stop(&mut child, Duration::ZERO).with_context(|| format!("stop {qemu}"))?;
             if interrupted {
-                bail!("interrupted while looking whether KVM works");
+                bail!("interrupted while testing KVM");
             }
-            let seconds = humantime::format_duration(deadline);
+            let seconds = deadline.as_secs_f64();
             return Ok(Err(format!(
-                "a guest under {accel} hangs or crawls: 200 million instructions are not done after {seconds}"
+                "a probe guest did not finish within {seconds} s"
             )));
         }
         std::thread::sleep(POLL);
     };
-    if status.code() == Some(RAN) {
+    if status.code() == Some(FINISHED) {
         return Ok(Ok(()));
     }
-    let mut said = String::new();
+    let mut messages = String::new();
     if let Some(mut stderr) = child.stderr.take() {
-        // Only to explain: what cannot be read is left out.
-        let _ = stderr.read_to_string(&mut said);
+        // The messages only explain the failure. Without them, the exit status has to do.
+        let _ = stderr.read_to_string(&mut messages);
     }
     if status.code() == Some(guard::CANNOT_RUN.into()) {
-        return Err(anyhow!("{}", said.trim()).context("look whether KVM works"));
+        return Err(anyhow!("{}", messages.trim()).context("test KVM"));
     }
-    let last = said.lines().rfind(|line| !line.trim().is_empty());
-    let mut reason = format!("a guest under {accel} ended with {status}");
+    let last = messages.lines().rfind(|line| !line.trim().is_empty());
+    let mut reason = format!("a probe guest did not finish: QEMU ended with {status}");
     if let Some(line) = last {
         let _ = write!(reason, ": {}", line.trim());
     }
     Ok(Err(reason))
 }
 
-/// The answer found last, and what it holds for.
+/// Result of the last test of KVM.
 #[derive(Serialize, Deserialize)]
 struct Remembered {
+    /// Value of [`key`] at the time of the test. The result is valid as long as it stays the same.
     key: String,
-    /// `None`: KVM works.
+    /// Reason why KVM does not work; `None` if it does.
     reason: Option<String>,
 }
 
-fn remembered(qemu: &str, arch: &str, cache: &Path) -> Option<Verdict> {
-    // Permissions may change at any time and cost nothing to look at.
-    if let Err(reason) = usable(arch) {
+fn remembered(qemu: &str, arch: &str, cache: &Path) -> Option<KvmResult> {
+    // Permissions may change at any time, and a check costs nothing.
+    if let Err(reason) = check_host(arch) {
         return Some(Err(reason));
     }
     let text = fs::read(cache.join(REMEMBERED)).ok()?;
@@ -216,17 +218,17 @@ fn remembered(qemu: &str, arch: &str, cache: &Path) -> Option<Verdict> {
     holds.then(|| found.reason.map_or(Ok(()), Err))
 }
 
-/// Best effort: an answer that is not kept is asked for again.
-fn remember(qemu: &str, cache: &Path, verdict: &Verdict) {
+/// Stores `result` in `cache`. Ignores errors: a result that is not stored only costs another probe.
+fn remember(qemu: &str, cache: &Path, result: &KvmResult) {
     let Some(key) = key(qemu) else { return };
-    let reason = verdict.clone().err();
+    let reason = result.clone().err();
     if let Ok(text) = serde_json::to_vec(&Remembered { key, reason }) {
         let _ = fs::create_dir_all(cache);
         let _ = paths::write_whole(&cache.join(REMEMBERED), &text);
     }
 }
 
-/// Tells this probe, this boot of the host and this build of QEMU from others.
+/// Returns a text that identifies this version of the probe, this boot of the host and this build of QEMU.
 fn key(qemu: &str) -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let program = find_program(qemu, &std::env::var_os("PATH")?)?;
@@ -236,7 +238,7 @@ fn key(qemu: &str) -> Option<String> {
     Some(format!("{PROBE} {boot} {path} {size} {time}"))
 }
 
-/// The assembled probe.S, up to its reset vector.
+/// Machine code of probe.S, up to the reset vector.
 const CODE: [u8; 0xa6] = [
     0xfa, 0x2e, 0x66, 0x0f, 0x01, 0x16, 0xa0, 0x00, 0x0f, 0x20, 0xc0, 0x0c, 0x01, 0x0f, 0x22, 0xc0,
     0x66, 0xea, 0x18, 0x00, 0xff, 0xff, 0x08, 0x00, 0xb8, 0x10, 0x00, 0x00, 0x00, 0x8e, 0xd8, 0xc7,
@@ -251,10 +253,10 @@ const CODE: [u8; 0xa6] = [
     0x1f, 0x00, 0x80, 0x00, 0xff, 0xff,
 ];
 
-/// `jmp` from the reset vector, sixteen bytes below the ROM's end, to its start.
+/// `jmp` to the start of the ROM, at the reset vector, sixteen bytes below the ROM's end.
 const RESET: [u8; 3] = [0xe9, 0x0d, 0x00];
 
-/// The ROM: 64 KiB, the least that QEMU's PC takes.
+/// Returns the ROM of the probe guest. 64 KiB is the smallest size that QEMU's PC accepts.
 fn rom() -> Vec<u8> {
     let mut rom = vec![0; 0x10000];
     rom[..CODE.len()].copy_from_slice(&CODE);
@@ -267,10 +269,10 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    /// Needs what cargo needs anyway: a C compiler with its assembler and linker, for this architecture.
+    /// Needs a C compiler with assembler and linker for this architecture, which cargo needs anyway.
     #[test]
     #[cfg(target_arch = "x86_64")]
-    fn the_bytes_are_those_of_the_source() {
+    fn the_code_bytes_match_the_source() {
         let dir = tempfile::tempdir().unwrap();
         let run = |program: &str, args: &[&str]| {
             let mut command = Command::new(program);
@@ -285,14 +287,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_remembered_for_one_qemu() {
+    fn a_result_is_remembered_for_one_qemu() {
         let cache = tempfile::tempdir().unwrap();
         let stored = || -> Option<(String, Option<String>)> {
             let text = fs::read(cache.path().join(REMEMBERED)).ok()?;
             let found: Remembered = serde_json::from_slice(&text).ok()?;
             Some((found.key, found.reason))
         };
-        // Any program will do in place of QEMU.
+        // Any program can stand in for QEMU here.
         remember("sh", cache.path(), &Err("hangs".into()));
         let (key_of_sh, reason) = stored().unwrap();
         assert_eq!(reason.as_deref(), Some("hangs"));
@@ -305,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn other_machines_are_not_even_tried() {
+    fn kvm_is_not_tried_for_other_architectures() {
         let cache = tempfile::tempdir().unwrap();
         let chosen = probe("no-such-qemu", "parisc", Accel::Auto, cache.path()).unwrap();
         assert_eq!(chosen.accel, "tcg");
@@ -331,11 +333,11 @@ mod tests {
         insta::assert_snapshot!(text(io::ErrorKind::NotFound), @"there is no /dev/kvm");
         insta::assert_snapshot!(
             text(io::ErrorKind::PermissionDenied),
-            @"/dev/kvm may not be opened; `sudo usermod -aG kvm $USER` and a new login allow it"
+            @"no permission to open /dev/kvm; run `sudo usermod -aG kvm $USER` and log in again"
         );
         insta::assert_snapshot!(
             text(io::ErrorKind::ResourceBusy),
-            @"/dev/kvm cannot be opened: resource busy"
+            @"cannot open /dev/kvm: resource busy"
         );
     }
 }

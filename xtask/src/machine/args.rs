@@ -1,40 +1,38 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! QEMU's arguments. Pure: what QEMU reads is tested as text.
+//! QEMU's arguments, built by pure functions and tested as text.
 
 use std::path::Path;
 
 use crate::run_dir::{CONSOLE, GDB_SOCKET, ORACLE_CONFIG, RECORDS};
 use crate::target::{Ends, QemuSpec};
 
-/// Whom the console belongs to.
+/// Destination of the kernel's console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Console {
-    /// The lab: it goes to [`CONSOLE`], and a crash ends the machine.
+    /// The file [`CONSOLE`]. A kernel crash ends the machine.
     Log,
-    /// A person: it is the terminal QEMU was started from, with QEMU's monitor behind Ctrl-A c; a crash waits to be looked at.
+    /// The terminal that QEMU was started from; Ctrl-A c opens QEMU's monitor. After a kernel crash, the machine keeps
+    /// running so that the user can examine it.
     Terminal,
 }
 
-/// What is particular to one start of a machine.
+/// Parameters of one boot that do not come from the target.
 #[derive(Clone, Debug)]
 pub(crate) struct Boot<'a> {
-    /// `kvm` or `tcg`.
+    /// Value of `-accel`: `kvm` or `tcg`.
     pub accel: &'a str,
-    /// The kernel image.
     pub kernel: &'a Path,
-    /// The device tree, where the machine has none of its own.
+    /// Device tree; `None` if QEMU generates one or the machine needs none.
     pub dtb: Option<&'a Path>,
-    /// The initramfs.
     pub initrd: &'a Path,
-    /// Whom the console belongs to.
     pub console: Console,
-    /// Start stopped, with a gdb stub on [`GDB_SOCKET`].
+    /// Starts the machine stopped, with a gdb stub on [`GDB_SOCKET`].
     pub gdb: bool,
-    /// The oracle's plugin, which reads [`ORACLE_CONFIG`]; none where it does not watch.
+    /// Plugin of the oracle, which reads [`ORACLE_CONFIG`]; `None` to run without the oracle.
     pub oracle: Option<&'a Path>,
 }
 
-/// The arguments of QEMU, without the program. Relative paths are relative to the directory of the boot.
+/// Returns QEMU's arguments, without the program name. Relative paths are relative to the boot's directory.
 pub(crate) fn qemu(spec: &QemuSpec, boot: &Boot) -> Vec<String> {
     let mut args = Args::default();
     args.pair("-machine", &spec.machine);
@@ -50,7 +48,7 @@ pub(crate) fn qemu(spec: &QemuSpec, boot: &Boot) -> Vec<String> {
     match boot.console {
         Console::Log => args.pair("-chardev", format!("file,id=console,path={CONSOLE}")),
         Console::Terminal => {
-            // Ctrl-C belongs to the guest; the way out is Ctrl-A x.
+            // Ctrl-C goes to the guest; Ctrl-A x ends QEMU.
             args.pair("-chardev", "stdio,id=console,mux=on,signal=off");
             args.pair("-mon", "chardev=console,mode=readline");
         }
@@ -69,7 +67,7 @@ pub(crate) fn qemu(spec: &QemuSpec, boot: &Boot) -> Vec<String> {
         args.0.push("-S".into());
     }
     if let Some(plugin) = boot.oracle {
-        // A comma would end the path.
+        // A single comma would end the path.
         let plugin = plugin.display().to_string().replace(',', ",,");
         args.pair("-plugin", format!("{plugin},config={ORACLE_CONFIG}"));
     }
@@ -82,20 +80,20 @@ pub(crate) fn qemu(spec: &QemuSpec, boot: &Boot) -> Vec<String> {
     args.0
 }
 
-/// The kernel's command line.
 fn kernel_command_line(spec: &QemuSpec, boot: &Boot) -> String {
     let mut words = vec![format!("console={}", spec.console)];
     if boot.console == Console::Log {
-        // A crash ends the machine at once: oops, then panic, then restart, then -no-reboot.
+        // With these, a crash ends the machine immediately: the oops becomes a panic, the panic a restart, and
+        // -no-reboot turns the restart into QEMU's exit.
         words.extend(["oops=panic".into(), "panic=-1".into()]);
     }
     if boot.gdb {
-        // Or breakpoints land beside the code.
+        // With address randomisation, breakpoints would miss the code.
         words.push("nokaslr".into());
     }
     words.push(format!("dmmap.records={}", spec.records));
     if boot.oracle.is_some() {
-        // The guest marks which accesses are whose.
+        // Makes the guest mark the window of each case for the oracle.
         words.push("dmmap.oracle=1".into());
     }
     words.extend(spec.append.iter().cloned());
@@ -111,7 +109,7 @@ impl Args {
     }
 }
 
-/// The command as a person pastes it into a shell: one option a line, quoted where a shell asks for it.
+/// Returns the command in a form that can be pasted into a shell, with one option per line.
 pub(crate) fn to_paste(dir: &Path, binary: &str, args: &[String]) -> String {
     let mut text = format!(
         "cd {} &&\n{}",
@@ -125,7 +123,7 @@ pub(crate) fn to_paste(dir: &Path, binary: &str, args: &[String]) -> String {
     text + "\n"
 }
 
-/// `word` as a shell reads it back.
+/// Quotes `word` for a shell, if necessary.
 pub(crate) fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     match !word.is_empty() && word.chars().all(plain) {
@@ -139,10 +137,10 @@ mod tests {
     use super::*;
 
     fn text(console: Console, gdb: bool) -> String {
-        watched(console, gdb, None)
+        with_oracle(console, gdb, None)
     }
 
-    fn watched(console: Console, gdb: bool, oracle: Option<&Path>) -> String {
+    fn with_oracle(console: Console, gdb: bool, oracle: Option<&Path>) -> String {
         let boot = Boot {
             accel: "tcg",
             kernel: Path::new("/cache/kernels/1f/bzImage"),
@@ -161,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_that_is_watched() {
+    fn a_boot_that_writes_a_log() {
         insta::assert_snapshot!(text(Console::Log, false), @r"
         cd '/runs/it'\''s here' &&
         qemu-system-x86_64 \
@@ -187,7 +185,7 @@ mod tests {
     #[test]
     fn a_boot_under_the_oracle() {
         let plugin = Path::new("/check,out/liboracle.so");
-        let text = watched(Console::Log, false, Some(plugin));
+        let text = with_oracle(Console::Log, false, Some(plugin));
         let without = self::text(Console::Log, false);
         let more = text.lines().filter(|line| !without.contains(line));
         let more: Vec<_> = more.collect();
@@ -198,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_for_a_person() {
+    fn a_boot_at_a_terminal_with_gdb() {
         insta::assert_snapshot!(text(Console::Terminal, true), @r"
         cd '/runs/it'\''s here' &&
         qemu-system-x86_64 \

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Machine: the accelerator, what a QEMU can do, its arguments, and QEMU as a process that never outlives the lab.
+//! Machine: QEMU's accelerator, its capabilities, its arguments, and its process.
 
 pub mod accel;
 pub(crate) mod args;

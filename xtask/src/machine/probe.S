@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * A boot ROM that switches a PC to 64-bit mode, counts to a hundred million and writes 0x2a to port 0xf4, where
- * QEMU's isa-debug-exit listens. Less is no proof that KVM works: there are hosts without virtualisation in
- * hardware whose KVM interprets the guest's every instruction, at about a microsecond each. A short program
- * passes there, and a kernel seems to hang. In hardware this loop takes 0.1 s at most, in QEMU's TCG 0.5 s.
+ * QEMU's isa-debug-exit listens. A shorter loop would not prove that KVM works: on some hosts without hardware
+ * virtualisation, KVM interprets every instruction of the guest, at about a microsecond each. A short program
+ * passes there, but a kernel seems to hang. In hardware this loop takes at most 0.1 s, under TCG 0.5 s.
  *
- * accel.rs holds the assembled bytes; a test compares the two.
+ * accel.rs contains the assembled bytes, and a test compares them with this source.
  */
 	.set	ROM, 0xffff0000		/* QEMU puts the last byte of a ROM at the top of 4 GiB. */
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! QEMU as a process: started in the directory of its boot, read through the files it writes there.
+//! The QEMU process. It runs in the directory of its boot and writes its streams to files there.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -13,10 +13,10 @@ use anyhow::{Context, Result};
 use crate::guard;
 use crate::run_dir::{CONSOLE, ORACLE_FINDINGS, QEMU_LOG, RECORDS};
 
-/// How long QEMU gets to end after it was asked to.
+/// Time that QEMU gets to exit after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// A machine that was started. Dropped, it is stopped.
+/// A running machine. Dropping it stops QEMU.
 #[derive(Debug)]
 pub(crate) struct Machine {
     dir: PathBuf,
@@ -26,28 +26,28 @@ pub(crate) struct Machine {
     findings: Tail,
 }
 
-/// How QEMU ended.
+/// Exit of QEMU. It says nothing about the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// By itself, without complaint. Says nothing about the guest.
+    /// Exit without an error.
     Exit,
-    /// Killed by this signal.
+    /// Death by this signal.
     Signal(i32),
-    /// With this status, having said this.
+    /// Exit with this status and these messages.
     Error(i32, String),
 }
 
 impl Machine {
-    /// Starts `binary` with `args` in `dir`, which takes its console log, its records and its own messages.
+    /// Starts `binary` with `args` in `dir`, the directory for the console log, the records and QEMU's own messages.
     ///
     /// # Errors
-    /// The program is not there or the directory cannot be written to.
+    /// The program does not exist, or the directory cannot be written to.
     pub(crate) fn start(dir: &Path, binary: &str, args: &[String]) -> Result<Self> {
         let create = |name: &str| {
             let path = dir.join(name);
-            File::create(&path).with_context(|| format!("make {}", path.display()))
+            File::create(&path).with_context(|| format!("create {}", path.display()))
         };
-        // QEMU opens these two by name; they are made here so that they can be read from the start.
+        // QEMU opens these two by name. They are created here so that they can be read from the start.
         create(CONSOLE)?;
         create(RECORDS)?;
         let child = guard::exec_command(binary)
@@ -58,7 +58,7 @@ impl Machine {
             .stderr(create(QEMU_LOG)?)
             .spawn()
             .with_context(|| {
-                format!("start {binary}; `cargo xtask doctor` says what is missing")
+                format!("start {binary}; run `cargo xtask doctor` to see what is missing")
             })?;
         Ok(Self {
             console: Tail::of(dir.join(CONSOLE)),
@@ -69,7 +69,7 @@ impl Machine {
         })
     }
 
-    /// Console bytes since the last call.
+    /// Returns the console bytes since the last call.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -77,7 +77,7 @@ impl Machine {
         self.console.more()
     }
 
-    /// Record bytes since the last call.
+    /// Returns the record bytes since the last call.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -85,7 +85,7 @@ impl Machine {
         self.records.more()
     }
 
-    /// Bytes that the oracle wrote since the last call.
+    /// Returns the bytes that the oracle wrote since the last call.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -93,26 +93,26 @@ impl Machine {
         self.findings.more()
     }
 
-    /// How QEMU ended; `None` while it runs.
+    /// Returns how QEMU ended, or `None` while it runs.
     ///
     /// # Errors
-    /// The process cannot be asked.
+    /// The state of the process cannot be read.
     pub(crate) fn ended(&mut self) -> Result<Option<End>> {
         let status = self.child.try_wait().context("wait for QEMU")?;
         Ok(status.map(|status| match (status.signal(), status.code()) {
             (Some(signal), _) => End::Signal(signal),
             (None, Some(0) | None) => End::Exit,
-            (None, Some(code)) => End::Error(code, self.complaint()),
+            (None, Some(code)) => End::Error(code, self.messages()),
         }))
     }
 
-    /// Stops QEMU, gently if it lets itself be.
+    /// Stops QEMU with SIGTERM, or with SIGKILL if it does not exit in time.
     pub(crate) fn stop(&mut self) {
-        // Nothing is left to be done about a process that even SIGKILL does not end.
+        // Nothing more can be done about a process that survives SIGKILL.
         let _ = guard::stop(&mut self.child, GRACE);
     }
 
-    fn complaint(&self) -> String {
+    fn messages(&self) -> String {
         let text = fs::read(self.dir.join(QEMU_LOG)).unwrap_or_default();
         String::from_utf8_lossy(&text).trim().to_owned()
     }
@@ -124,11 +124,11 @@ impl Drop for Machine {
     }
 }
 
-/// A file that somebody else makes and appends to.
+/// A file that another process creates and appends to.
 #[derive(Debug)]
 struct Tail {
     path: PathBuf,
-    /// None as long as the file is not there.
+    /// `None` until the file exists.
     file: Option<File>,
 }
 

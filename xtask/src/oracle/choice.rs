@@ -244,14 +244,14 @@ mod tests {
             .join("\n")
         };
         insta::assert_snapshot!(all(Wish::Auto), @"
-        QEMU 7.2.22 is too old for it, 9.2 is the first that is not
-        QEMU 10.0.2 was built without plugins
+        QEMU 7.2.22 is too old; the oracle needs 9.2 or newer
+        QEMU 10.0.2 was built without plugin support
         under KVM nobody sees what the guest does
         it has no model of this machine
         ");
         insta::assert_snapshot!(all(Wish::On), @"
-        --oracle on: armv6 cannot run under the oracle: QEMU 7.2.22 is too old for it, 9.2 is the first that is not; on Debian 12 set-up offers a newer QEMU (leave out --no-setup); elsewhere put one first in PATH
-        --oracle on: armv6 cannot run under the oracle: QEMU 10.0.2 was built without plugins; on Debian 12 set-up offers a newer QEMU (leave out --no-setup); elsewhere put one first in PATH
+        --oracle on: armv6 cannot run under the oracle: QEMU 7.2.22 is too old; the oracle needs 9.2 or newer; on Debian 12 set-up offers a newer QEMU (leave out --no-setup); elsewhere put one first in PATH
+        --oracle on: armv6 cannot run under the oracle: QEMU 10.0.2 was built without plugin support; on Debian 12 set-up offers a newer QEMU (leave out --no-setup); elsewhere put one first in PATH
         --oracle on: armv6 cannot run under the oracle: under KVM nobody sees what the guest does; leave out --accel kvm
         --oracle on: armv6 cannot run under the oracle: it has no model of this machine; `model` is missing in `cache` of kernel-configs/armv6.yaml, see docs/adding-a-target.md
         ");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `--with NAME=VALUE`: a parameter of the chosen cases that is not what their suite says.
+//! `--with NAME=VALUE`: replaces a parameter of the selected cases.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Case;
 
-/// A parameter of cases, by its name in their `with:`, and what it shall be.
+/// Name and new value of a parameter. The name is that under `with:` in the suite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     name: String,
@@ -26,7 +26,7 @@ impl FromStr for Setting {
                 name: name.into(),
                 value: value.into(),
             }),
-            _ => Err("a parameter is NAME=VALUE, such as seed=7".into()),
+            _ => Err("expected NAME=VALUE, such as seed=7".into()),
         }
     }
 }
@@ -38,10 +38,10 @@ impl fmt::Display for Setting {
 }
 
 impl Setting {
-    /// Sets the parameter of all `cases` that have it.
+    /// Sets the parameter in all `cases` that have it.
     ///
     /// # Errors
-    /// None has it; a value of another kind than the suite's.
+    /// No case has it, or the value's type differs from that in the suite.
     pub fn apply(&self, cases: &mut [Case]) -> Result<()> {
         let mut known = false;
         for case in &mut *cases {
@@ -54,26 +54,26 @@ impl Setting {
             let names = cases.iter().flat_map(|case| case.planned.with.keys());
             let names: BTreeSet<&str> = names.map(String::as_str).collect();
             let names: Vec<&str> = names.into_iter().collect();
-            let there = match names.is_empty() {
-                true => "they have none".into(),
-                false => format!("there are: {}", names.join(", ")),
+            let choices = match names.is_empty() {
+                true => "they have no parameters at all".into(),
+                false => format!("choose one of: {}", names.join(", ")),
             };
             bail!(
-                "--with {self}: the chosen cases have no parameter {:?}; {there}",
+                "--with {self}: the selected cases have no parameter {:?}; {choices}",
                 self.name
             );
         }
         Ok(())
     }
 
-    /// The value, of the kind that `there` is: text as it stands, anything else as in a suite's YAML.
-    fn value_like(&self, there: &Value) -> Result<Value> {
-        let value = match there {
+    /// Converts the value to the type of `old`: text is taken literally, any other type is parsed as YAML.
+    fn value_like(&self, old: &Value) -> Result<Value> {
+        let value = match old {
             Value::String(_) => Value::String(self.value.clone()),
             _ => yaml_serde::from_str(&self.value).unwrap_or(Value::Null),
         };
-        if std::mem::discriminant(&value) != std::mem::discriminant(there) {
-            bail!("--with {self}: in the suite it is {there}; give it a value of that kind");
+        if std::mem::discriminant(&value) != std::mem::discriminant(old) {
+            bail!("--with {self}: the value in the suite is {old}; pass a value of the same type");
         }
         Ok(value)
     }

@@ -1,38 +1,41 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Shard: a plan in equal parts, for machines side by side.
+//! Shards: equal parts of a plan, for several machines that share a run.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::Case;
 
-/// One of several parts of a plan. All parts together are the plan, and no case is in two of them.
+/// One of several parts of a plan. Every case is in exactly one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// Which part, from 0.
+    /// Number of this part, from 0.
     index: usize,
-    /// How many parts; never 0.
+    /// Number of parts; at least 1.
     of: usize,
 }
 
 impl Shard {
-    /// Whether a plan of so many cases leaves it any.
+    /// Returns true if this part of a plan with that many cases has at least one case.
     pub fn has_any_of(self, cases: usize) -> bool {
         self.index < cases
     }
 
-    /// The cases of this part, in their order. Cases are dealt out like cards, so that a slow suite lands on all parts;
-    /// those that are skipped come last, so that neither the cases that run nor all of them differ by more than one.
+    /// Returns the cases of this part, in the order of the plan.
+    ///
+    /// Cases are dealt out in turn, so that a slow suite is spread over all parts. The cases that run are dealt out before
+    /// those that are skipped, so that both the number of cases that run and the number of all cases differ by at most one
+    /// between parts.
     pub fn part(self, cases: Vec<Case>) -> Vec<Case> {
         let mut run = 0;
         let mut skipped = cases.iter().filter(|case| case.skip.is_none()).count();
         let mut mine = |case: &Case| {
-            let place = match case.skip {
+            let next = match case.skip {
                 None => &mut run,
                 Some(_) => &mut skipped,
             };
-            *place += 1;
-            (*place - 1) % self.of == self.index
+            *next += 1;
+            (*next - 1) % self.of == self.index
         };
         cases.into_iter().filter(|case| mine(case)).collect()
     }
@@ -47,10 +50,10 @@ impl FromStr for Shard {
             Some((number(part)?, number(of)?))
         });
         match numbers {
-            None => Err("a shard is I/N, such as 1/3: the first of three".into()),
-            Some((_, 0)) => Err("there is at least one shard: 1/1".into()),
+            None => Err("expected I/N, such as 1/3 for the first of three shards".into()),
+            Some((_, 0)) => Err("the number of shards must be at least 1".into()),
             Some((part, of)) if !(1..=of).contains(&part) => {
-                Err(format!("shards of {of} are numbered from 1 to {of}"))
+                Err(format!("the shard must be a number from 1 to {of}"))
             }
             Some((part, of)) => Ok(Self {
                 index: part - 1,
@@ -77,7 +80,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Cases of which some are skipped, in runs, as they are where a suite has skips.
+    /// Returns a plan in which groups of consecutive cases are skipped, as in a suite with skips.
     fn plan(size: usize) -> Vec<Case> {
         let cases = (0..size).map(|n| match n % 7 {
             0..4 => format!("  - {{ name: c{n}, about: Runs., run: boot }}\n"),
@@ -111,24 +114,24 @@ mod tests {
             for part in &parts {
                 assert!(
                     part.iter().map(place).is_sorted(),
-                    "the order is the plan's"
+                    "a shard keeps the order of the plan"
                 );
             }
         }
     }
 
     #[test]
-    fn what_is_no_shard_says_what_one_is() {
+    fn errors_explain_the_syntax() {
         let errors = ["0/3", "4/3", "1/0", "x", "1/x", "-1/3", ""]
             .map(|text| format!("{text}: {}", text.parse::<Shard>().unwrap_err()));
         insta::assert_snapshot!(errors.join("\n"), @"
-        0/3: shards of 3 are numbered from 1 to 3
-        4/3: shards of 3 are numbered from 1 to 3
-        1/0: there is at least one shard: 1/1
-        x: a shard is I/N, such as 1/3: the first of three
-        1/x: a shard is I/N, such as 1/3: the first of three
-        -1/3: a shard is I/N, such as 1/3: the first of three
-        : a shard is I/N, such as 1/3: the first of three
+        0/3: the shard must be a number from 1 to 3
+        4/3: the shard must be a number from 1 to 3
+        1/0: the number of shards must be at least 1
+        x: expected I/N, such as 1/3 for the first of three shards
+        1/x: expected I/N, such as 1/3 for the first of three shards
+        -1/3: expected I/N, such as 1/3 for the first of three shards
+        : expected I/N, such as 1/3 for the first of three shards
         ");
         assert_eq!(shard("2/3").to_string(), "2/3");
     }

@@ -116,7 +116,7 @@ fn look(host: &Host, target: &Target, others: &[&Target]) -> Result<Findings> {
         .collect();
     let qemu = &target.qemu.binary;
     let kvm = match find_program(qemu, &host.path) {
-        Some(_) => accel::ask(qemu, &target.kernel.arch, &host.cache)?,
+        Some(_) => accel::test_kvm(qemu, &target.kernel.arch, &host.cache)?,
         None => Err(format!("not tried without {qemu}")),
     };
     let family = os_release::family(&host.os_release);

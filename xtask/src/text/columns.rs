@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Columns of text.
+//! Tables of text.
 
-/// The rows with every column but the last padded to its widest cell, each row indented by two.
+/// Formats `rows` as a table. Each row is indented by two spaces, and every column but the last is padded to the width
+/// of its widest cell.
 pub(crate) fn columns<const N: usize>(rows: &[[&str; N]]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
@@ -25,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_by_characters() {
+    fn columns_are_aligned_by_characters() {
         insta::assert_snapshot!(columns(&[["a", "bé", ""], ["long", "x", "y"], ["", "", "z"]]), @"
           a     bé
           long  x   y

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Words: how numbers, times and foreign text look to a person.
+//! Formatting of counts, sizes, times and text from the guest.
 
 use std::time::Duration;
 
-/// `once`, `2 times`.
+/// Formats a count of events: `once`, `2 times`.
 pub(crate) fn times(count: u64) -> String {
     match count {
         1 => "once".into(),
@@ -11,7 +11,7 @@ pub(crate) fn times(count: u64) -> String {
     }
 }
 
-/// `1 case`, `2 cases`.
+/// Formats a count of cases: `1 case`, `2 cases`.
 pub(crate) fn cases(count: usize) -> String {
     match count {
         1 => "1 case".into(),
@@ -19,7 +19,7 @@ pub(crate) fn cases(count: usize) -> String {
     }
 }
 
-/// A round number of bytes: `4 MiB`, `16 KiB`, `32 bytes`, `1 byte`.
+/// Formats a size in the largest unit that divides it: `4 MiB`, `16 KiB`, `32 bytes`, `1 byte`.
 pub(crate) fn bytes(bytes: u64) -> String {
     match bytes {
         1 => "1 byte".into(),
@@ -29,7 +29,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
     }
 }
 
-/// How long something took: `0.42 s`, `12.3 s`, `2 min 05 s`, `1 h 02 min`.
+/// Formats a duration: `0.42 s`, `12.3 s`, `2 min 05 s`, `1 h 02 min`.
 pub(crate) fn took(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
@@ -40,17 +40,17 @@ pub(crate) fn took(time: Duration) -> String {
     }
 }
 
-/// [`took`] for seconds of a result.
+/// Formats the seconds of a result like [`took`].
 pub(crate) fn took_seconds(seconds: f64) -> String {
     took(duration(seconds))
 }
 
-/// Seconds of a result; what is no time is none.
+/// Converts the seconds of a result. Returns zero for a number that is not a duration.
 pub(crate) fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
-/// A running clock: `0:07`, `12:34`, `1:02:03`.
+/// Formats the elapsed time of a run: `0:07`, `12:34`, `1:02:03`.
 pub(crate) fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -60,21 +60,21 @@ pub(crate) fn clock(time: Duration) -> String {
     }
 }
 
-/// A guest's line without what would move the cursor, change colours or break a file format.
+/// Removes from a line of the guest all characters that would move the cursor, change colours or break a file format.
 pub(crate) fn printable(line: &str) -> String {
     let line = console::strip_ansi_codes(line);
     let line = line.trim_end().replace('\t', "    ");
-    // The two that are no characters are not allowed in XML.
-    let fine = |c: &char| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}');
-    line.chars().filter(fine).collect()
+    // XML does not allow these two noncharacters.
+    let allowed = |c: &char| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}');
+    line.chars().filter(allowed).collect()
 }
 
-/// The lines of a text, each [`printable`].
+/// Splits a text into lines, each [`printable`].
 pub(crate) fn lines(text: &str) -> Vec<String> {
     text.lines().map(printable).collect()
 }
 
-/// A text on one line.
+/// Joins the lines of a text with semicolons.
 pub(crate) fn one_line(text: &str) -> String {
     lines(text).join("; ")
 }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_have_as_many_digits_as_matter() {
+    fn times_have_three_significant_digits_or_whole_units() {
         let times = [0.0, 0.424, 9.994, 12.34, 59.94, 65.0, 3599.0, 3720.0];
         let times = times.map(took_seconds).join(" | ");
         insta::assert_snapshot!(times, @"0.00 s | 0.42 s | 9.99 s | 12.3 s | 59.9 s | 1 min 05 s | 59 min 59 s | 1 h 02 min");
@@ -95,8 +95,8 @@ mod tests {
 
     #[test]
     fn bytes_have_the_largest_unit_that_fits() {
-        let said = [4 << 20, 16 << 10, 4097, 32, 1].map(bytes).join(" | ");
-        insta::assert_snapshot!(said, @"4 MiB | 16 KiB | 4097 bytes | 32 bytes | 1 byte");
+        let text = [4 << 20, 16 << 10, 4097, 32, 1].map(bytes).join(" | ");
+        insta::assert_snapshot!(text, @"4 MiB | 16 KiB | 4097 bytes | 32 bytes | 1 byte");
     }
 
     #[test]

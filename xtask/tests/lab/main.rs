@@ -398,7 +398,9 @@ fn a_parameter_that_no_chosen_case_has_is_found_before_anything_starts() {
     assert_code(&output, 2);
     let text = text(&output);
     assert!(
-        text.contains("the chosen cases have no parameter \"seed\"; they have none"),
+        text.contains(
+            "the selected cases have no parameter \"seed\"; they have no parameters at all"
+        ),
         "{text}"
     );
     assert!(!lab.path("checkout/target").exists());

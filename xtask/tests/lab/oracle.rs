@@ -326,7 +326,7 @@ fn with_an_old_qemu_the_run_goes_on_without_and_says_so() {
     lab.guest("1", &guest, "exit 0");
     let output = lab.test(&[]);
     assert_code(&output, 0);
-    let why = "QEMU 7.2.22 is too old for it, 9.2 is the first that is not";
+    let why = "QEMU 7.2.22 is too old; the oracle needs 9.2 or newer";
     assert_eq!(oracle_of(&lab.results()), ("off", Some(why)));
     assert!(text(&output).contains(why), "{}", text(&output));
     let boot = lab.path("checkout/target/lab/latest/x86_64/boot-1");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A Debian whose `PATH` is a directory with nothing in it but scripts that play programs.
+//! A Debian host whose `PATH` contains only shell scripts that stand in for programs.
 
 use std::path::PathBuf;
 
@@ -8,16 +8,15 @@ use xtask::setup::Host;
 
 use crate::scripts;
 
-/// What the tests set up.
 pub struct Machine {
-    /// Where everything is, the directory in `PATH`.
+    /// The only directory in `PATH`, and the place for all other files.
     pub dir: TempDir,
-    /// What set-up is told of it.
+    /// Description of the machine for set-up.
     pub host: Host,
 }
 
 impl Machine {
-    /// One with this `/etc/os-release`, for root, without a terminal.
+    /// Creates a machine with this `/etc/os-release`. The user is root and there is no terminal.
     pub fn new(os_release: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let host = Host {
@@ -30,23 +29,22 @@ impl Machine {
         Self { dir, host }
     }
 
-    /// With a program that runs `script`.
+    /// Adds a program that runs `script`.
     pub fn with(self, program: &str, script: &str) -> Self {
         scripts::write(&self.path(program), script);
         self
     }
 
-    /// Of something in its directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// The text, with `DIR` for its directory.
+    /// Replaces the machine's directory by `DIR` in `text`.
     pub fn plain(&self, text: &str) -> String {
         text.replace(self.dir.path().to_str().unwrap(), "DIR")
     }
 
-    /// How the fake programs were called that say so.
+    /// Returns the calls that the scripts have logged in the file `calls`.
     pub fn calls(&self) -> String {
         let calls = std::fs::read_to_string(self.path("calls"));
         self.plain(&calls.unwrap_or_default())

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Shell scripts that play programs.
+//! Shell scripts that stand in for programs.
 
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Makes `path` a program that runs `script` in a shell.
+/// Creates the program `path`, which runs `script` in a shell.
 pub fn write(path: &Path, script: &str) {
-    // By a process of its own: a file that is open for writing cannot be run, and what this process has open,
-    // children that other tests start just then have open too.
+    // A separate process writes the file. If this process did, children that other tests start meanwhile would inherit
+    // the open file, and a file that is open for writing cannot be run.
     let mut writer = Command::new("sh")
         .args(["-c", "cat >\"$0\" && chmod 755 \"$0\""])
         .arg(path)
