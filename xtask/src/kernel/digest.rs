@@ -24,8 +24,8 @@ pub(super) fn of_reader(mut reader: impl Read) -> io::Result<String> {
     }
 }
 
-/// Returns the digest of a list of parts. Each part is preceded by its length, so that different lists never hash the
-/// same bytes.
+/// Returns the digest of a list of parts. Each part is preceded by its length, so that two different lists never yield
+/// the same bytes.
 pub(super) fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
     for part in parts {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Builds kernels: source, patch queue, configuration and tools determine a content hash, and the finished kernel is
-//! stored in the user's cache under that hash.
+//! Builds kernels. Source, patch queue, configuration and tools determine a content hash. The finished kernel is stored in
+//! the user's cache under that hash.
 //!
 //! | module | task |
 //! |---|---|
@@ -12,7 +12,7 @@
 //! | `coverage_files` | keeps the files that a coverage report needs |
 //! | `slot` | builds one kernel in a build directory, with all of the above |
 //! | [`edit`] | converts the queue to a git tree and back |
-//! | [`cache`] | layout, locks and cleaning of the cache |
+//! | [`cache`] | locates, locks and cleans the directories of the cache |
 
 pub(crate) mod cache;
 pub(crate) mod config;
@@ -118,9 +118,9 @@ impl Built {
         let dtb = spec.dtb.as_deref().map(|dtb| dir.join(file_name(dtb)));
         if let Some(dtb) = dtb.as_deref().filter(|dtb| !dtb.is_file()) {
             bail!(
-                "the machine needs the device tree {}: copy {} from the kernel's build directory to it",
-                dtb.display(),
-                spec.dtb.as_deref().unwrap_or_default()
+                "the machine needs a device tree: copy {} from the kernel's build directory to {}",
+                spec.dtb.as_deref().unwrap_or_default(),
+                dtb.display()
             );
         }
         Ok(Built {

@@ -120,7 +120,7 @@ impl<'a> Slot<'a> {
         }
         let fragment_file = self.dir.join("fragment");
         crate::paths::write_whole(&fragment_file, fragment.as_bytes())?;
-        // A separate file, because a new modification time of .config makes make check everything.
+        // Not .config itself: if its modification time changes, make checks every object.
         let new = self.obj().join(".config.new");
         let variables = [
             ("KCONFIG_ALLCONFIG", fragment_file.as_path()),
