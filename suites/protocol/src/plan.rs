@@ -41,7 +41,8 @@ pub enum Mode {
 pub struct PlannedCase {
     /// Unique name of the case: `suite/name` or `suite/name.device`.
     pub id: String,
-    /// Name of the function among those of the suite in the `workloads` crate; `suite/function` for one of another suite.
+    /// Name of the function in the suite's module of the `workloads` crate, or `suite/function` for a function of
+    /// another suite.
     pub run: String,
     /// Kind of file that the server offers; `None` for a case without a server.
     pub device: Option<Device>,
