@@ -5,7 +5,7 @@
 use crate::backend::number;
 use crate::file::OpenFlags;
 use crate::fs::MountFlags;
-use crate::memory::{Advice, Prot, Sharing};
+use crate::memory::{Prot, Sharing};
 use crate::process::Signal;
 
 impl OpenFlags {
@@ -60,33 +60,6 @@ impl Sharing {
         match self {
             Sharing::Shared => number!(MAP_SHARED),
             Sharing::Private => number!(MAP_PRIVATE),
-        }
-    }
-}
-
-impl Advice {
-    /// Returns the advice for madvise(2).
-    pub(crate) fn number(self) -> i32 {
-        match self {
-            Advice::Cold => number!(MADV_COLD),
-            Advice::DoDump => number!(MADV_DODUMP),
-            Advice::DoFork => number!(MADV_DOFORK),
-            Advice::DontFork => number!(MADV_DONTFORK),
-            Advice::DontNeed => number!(MADV_DONTNEED),
-            Advice::Free => number!(MADV_FREE),
-            Advice::HugePage => number!(MADV_HUGEPAGE),
-            Advice::Mergeable => number!(MADV_MERGEABLE),
-            Advice::NoHugePage => number!(MADV_NOHUGEPAGE),
-            Advice::Normal => number!(MADV_NORMAL),
-            Advice::PageOut => number!(MADV_PAGEOUT),
-            Advice::PopulateRead => number!(MADV_POPULATE_READ),
-            Advice::PopulateWrite => number!(MADV_POPULATE_WRITE),
-            Advice::Random => number!(MADV_RANDOM),
-            Advice::Remove => number!(MADV_REMOVE),
-            Advice::Sequential => number!(MADV_SEQUENTIAL),
-            Advice::Unmergeable => number!(MADV_UNMERGEABLE),
-            Advice::WillNeed => number!(MADV_WILLNEED),
-            Advice::WipeOnFork => number!(MADV_WIPEONFORK),
         }
     }
 }

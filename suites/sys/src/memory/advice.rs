@@ -1,34 +1,63 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Advice, locking and synchronisation of mappings: madvise(2), mlock(2) and msync(2).
 
+use std::fmt;
+
 use super::{Mapping, backend};
 use crate::backend::number;
 use crate::errno::{Context, Result};
 
-/// Advice of madvise(2). Architectures use different numbers for the same advice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[allow(missing_docs)]
-pub enum Advice {
-    Cold,
-    DoDump,
-    DoFork,
-    DontFork,
-    DontNeed,
-    Free,
-    HugePage,
-    Mergeable,
-    NoHugePage,
-    Normal,
-    PageOut,
-    PopulateRead,
-    PopulateWrite,
-    Random,
-    Remove,
-    Sequential,
-    Unmergeable,
-    WillNeed,
-    WipeOnFork,
+macro_rules! advices {
+    ($($name:ident = $number:ident),* $(,)?) => {
+        /// Advice of madvise(2). Architectures use different numbers for the same advice.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        pub enum Advice {
+            $(
+                #[doc = concat!("`", stringify!($number), "` of madvise(2).")]
+                $name,
+            )*
+        }
+
+        impl Advice {
+            /// Returns the number on this machine.
+            fn number(self) -> i32 {
+                match self {
+                    $(Advice::$name => number!($number),)*
+                }
+            }
+        }
+
+        impl fmt::Display for Advice {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Advice::$name => stringify!($number),)*
+                })
+            }
+        }
+    };
+}
+
+advices! {
+    Cold = MADV_COLD,
+    DoDump = MADV_DODUMP,
+    DoFork = MADV_DOFORK,
+    DontFork = MADV_DONTFORK,
+    DontNeed = MADV_DONTNEED,
+    Free = MADV_FREE,
+    HugePage = MADV_HUGEPAGE,
+    Mergeable = MADV_MERGEABLE,
+    NoHugePage = MADV_NOHUGEPAGE,
+    Normal = MADV_NORMAL,
+    PageOut = MADV_PAGEOUT,
+    PopulateRead = MADV_POPULATE_READ,
+    PopulateWrite = MADV_POPULATE_WRITE,
+    Random = MADV_RANDOM,
+    Remove = MADV_REMOVE,
+    Sequential = MADV_SEQUENTIAL,
+    Unmergeable = MADV_UNMERGEABLE,
+    WillNeed = MADV_WILLNEED,
+    WipeOnFork = MADV_WIPEONFORK,
 }
 
 impl Mapping {
@@ -39,7 +68,7 @@ impl Mapping {
     pub fn advise(&self, advice: Advice) -> Result<()> {
         // SAFETY: the range is this mapping's own; its content may change, as in any shared memory.
         unsafe { backend::advise(self.at, self.len, advice.number()) }
-            .context(|| format!("advise {advice:?} of {} bytes at {:#x}", self.len, self.at))
+            .context(|| format!("advise {advice} of {} bytes at {:#x}", self.len, self.at))
     }
 
     /// Locks the mapping in memory.

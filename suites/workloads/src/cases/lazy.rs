@@ -47,7 +47,11 @@ fn filled(case: &mut Case) -> Result<(), Failure> {
         let seen = server.seen()?;
         expect("FUSE_DMMAP_FAULTs", seen.faults, (pages - 1 - index) as u64)?;
         let id = server.page_id((index * page) as u64)?;
-        expect("the last of them", seen.last_faults.last(), Some(&id))?;
+        expect(
+            "the last of them",
+            seen.last_faults.last().copied(),
+            Some(id),
+        )?;
     }
     expect("pages", server.pages()?, pages as u64 - 1)?;
 
@@ -59,8 +63,8 @@ fn filled(case: &mut Case) -> Result<(), Failure> {
     b.verify_zero(of_b, (pages - 1) * page, page)?;
     expect(
         "the last page ID asked for",
-        server.seen()?.last_faults.last(),
-        Some(&last),
+        server.seen()?.last_faults.last().copied(),
+        Some(last),
     )?;
     let faults = server.seen()?.faults;
     expect(

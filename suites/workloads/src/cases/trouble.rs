@@ -23,7 +23,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
 ];
 
 fn fail(_: &mut Case) -> Result<(), Failure> {
-    expect("one and one", 1 + 1, 3)
+    expect("one and one", 1 + 1, 3u32)
 }
 
 fn skip(_: &mut Case) -> Result<(), Failure> {

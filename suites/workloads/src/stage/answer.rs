@@ -8,6 +8,7 @@ use server::RequestLog;
 use sys::{Errno, ExitStatus, Signal};
 
 use crate::stage::command::Map;
+use crate::stage::failure::Words;
 
 /// Answer to a command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,6 +130,26 @@ pub enum Touched {
     Fault,
     /// The process ended otherwise.
     Otherwise,
+}
+
+impl Words for Touched {
+    fn words(&self) -> String {
+        match self {
+            Touched::Well => "success",
+            Touched::Bus => "SIGBUS",
+            Touched::Segv => "SIGSEGV",
+            Touched::Fault => "EFAULT",
+            Touched::Otherwise => "another end of the process",
+        }
+        .into()
+    }
+
+    fn found(&self) -> String {
+        match self {
+            Touched::Well => "but the access succeeded".into(),
+            other => format!("found {}", other.words()),
+        }
+    }
 }
 
 impl From<ExitStatus> for Touched {

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How a case ends when it does not pass.
-
-use std::fmt::Debug;
+//! The end of a case that does not pass, and the text that its user reads.
 
 use protocol::record::Outcome;
+use sys::Errno;
 
 /// Why a case did not pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,19 +15,19 @@ pub enum Failure {
 
 impl Failure {
     /// Something did not hold.
-    pub fn new(reason: impl Into<String>) -> Failure {
+    pub(crate) fn new(reason: impl Into<String>) -> Failure {
         Failure::Fail(reason.into())
     }
 
-    /// The same, and what was done before.
-    pub fn after(self, what: &str) -> Failure {
+    /// Adds what was done before: `after WHAT: REASON`.
+    pub(crate) fn after(self, what: &str) -> Failure {
         match self {
             Failure::Fail(reason) => Failure::Fail(format!("after {what}: {reason}")),
             skip @ Failure::Skip(_) => skip,
         }
     }
 
-    /// The outcome of a case that ended like this.
+    /// Outcome of a case that ended like this.
     pub fn into_outcome(self) -> Outcome {
         match self {
             Failure::Fail(reason) => Outcome::Fail { reason },
@@ -43,38 +42,171 @@ impl From<sys::Error> for Failure {
     }
 }
 
-/// `what` has the value it should have.
+/// Fails unless `what` has the value that is expected.
 ///
 /// # Errors
-/// What was expected and what was found.
-pub fn expect<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Result<(), Failure> {
-    match found == expected {
+/// Says what was expected and what was found.
+pub(crate) fn expect<T: Words + PartialEq>(
+    what: &str,
+    found: T,
+    expected: T,
+) -> Result<(), Failure> {
+    expect_that(found == expected, || {
+        format!("{what}: expected {}, {}", expected.words(), found.found())
+    })
+}
+
+/// Fails unless `holds`.
+///
+/// # Errors
+/// Has the text of `why`.
+pub(crate) fn expect_that(holds: bool, why: impl FnOnce() -> String) -> Result<(), Failure> {
+    match holds {
         true => Ok(()),
-        false => Err(Failure::Fail(format!(
-            "{what}: expected {expected:?}, found {found:?}"
-        ))),
+        false => Err(Failure::Fail(why())),
     }
 }
 
-/// `holds`, or else what `says` says.
-///
-/// # Errors
-/// The text of `says`.
-pub fn expect_that(holds: bool, says: impl FnOnce() -> String) -> Result<(), Failure> {
-    match holds {
-        true => Ok(()),
-        false => Err(Failure::Fail(says())),
+/// A value in the words of the user of a failed case.
+pub(crate) trait Words {
+    /// The value.
+    fn words(&self) -> String;
+
+    /// The value as it is found where another is expected.
+    fn found(&self) -> String {
+        format!("found {}", self.words())
+    }
+}
+
+macro_rules! words_of_display {
+    ($($kind:ty),*) => {
+        $(impl Words for $kind {
+            fn words(&self) -> String {
+                self.to_string()
+            }
+        })*
+    };
+}
+
+words_of_display!(u32, u64, usize, &str, String, &String, Errno);
+
+/// Success of a system call that returns nothing.
+impl Words for () {
+    fn words(&self) -> String {
+        "success".into()
+    }
+
+    fn found(&self) -> String {
+        "but it succeeded".into()
+    }
+}
+
+/// Result of a system call.
+impl<T: Words> Words for Result<T, Errno> {
+    fn words(&self) -> String {
+        match self {
+            Ok(value) => value.words(),
+            Err(errno) => errno.words(),
+        }
+    }
+
+    fn found(&self) -> String {
+        match self {
+            Ok(value) => value.found(),
+            Err(errno) => errno.found(),
+        }
+    }
+}
+
+/// Error of a system call, if there was one.
+impl Words for Option<Errno> {
+    fn words(&self) -> String {
+        self.map_or(Ok(()), Err).words()
+    }
+
+    fn found(&self) -> String {
+        self.map_or(Ok(()), Err).found()
+    }
+}
+
+impl Words for Option<u64> {
+    fn words(&self) -> String {
+        self.map_or("none".into(), |number| number.to_string())
+    }
+}
+
+impl<T: Words> Words for Vec<T> {
+    fn words(&self) -> String {
+        let words: Vec<String> = self.iter().map(Words::words).collect();
+        match &words[..] {
+            [] => "none".into(),
+            [first, _, ..] if words.iter().all(|word| word == first) => {
+                format!("{} times {first}", words.len())
+            }
+            words => words.join(", "),
+        }
+    }
+}
+
+impl<A: Words, B: Words> Words for (A, B) {
+    fn words(&self) -> String {
+        format!("{} and {}", self.0.words(), self.1.words())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stage::command::Touched;
+
+    fn text<T: Words + PartialEq>(what: &str, found: T, expected: T) -> String {
+        match expect(what, found, expected) {
+            Err(Failure::Fail(reason)) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
 
     #[test]
-    fn a_failure_says_what_was_expected_and_found() {
-        let failure = expect("pages", 3, 4).unwrap_err();
-        assert_eq!(failure, Failure::new("pages: expected 4, found 3"));
-        assert_eq!(expect("pages", 4, 4), Ok(()));
+    fn what_is_as_expected_is_no_failure() {
+        assert_eq!(expect("pages", 4u64, 4), Ok(()));
+        assert_eq!(
+            expect("mmap", Err::<(), _>(Errno::EINVAL), Err(Errno::EINVAL)),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn values_are_named() {
+        insta::assert_snapshot!(text("pages", 3u64, 4), @"pages: expected 4, found 3");
+        insta::assert_snapshot!(text("FUSE_MMAPs and FUSE_MUNMAPs", (2u64, 1u64), (2, 0)), @"FUSE_MMAPs and FUSE_MUNMAPs: expected 2 and 0, found 2 and 1");
+        insta::assert_snapshot!(text("the last page ID", None, Some(7u64)), @"the last page ID: expected 7, found none");
+        insta::assert_snapshot!(text("connections", vec!["30".to_owned(), "31".into()], vec!["30".into()]), @"connections: expected 30, found 30, 31");
+    }
+
+    #[test]
+    fn results_of_system_calls_are_named() {
+        let done: Result<(), Errno> = Ok(());
+        let refused = Err(Errno::EINVAL);
+        insta::assert_snapshot!(text("mmap", done, refused), @"mmap: expected EINVAL, but it succeeded");
+        insta::assert_snapshot!(text("mmap", refused, done), @"mmap: expected success, found EINVAL");
+        insta::assert_snapshot!(text("mmap", None, Some(Errno::ENOMEM)), @"mmap: expected ENOMEM, but it succeeded");
+        insta::assert_snapshot!(text("mmap", Some(Errno::EIO), None), @"mmap: expected success, found EIO");
+        insta::assert_snapshot!(text("bytes saved", Err(Errno::ENXIO), Ok(8usize)), @"bytes saved: expected 8, found ENXIO");
+        insta::assert_snapshot!(text("saves", vec![done; 2], vec![refused; 2]), @"saves: expected 2 times EINVAL, found 2 times success");
+    }
+
+    #[test]
+    fn touches_are_named() {
+        let text = |found, expected| text("a touch over the limit", found, expected);
+        insta::assert_snapshot!(text(Touched::Well, Touched::Bus), @"a touch over the limit: expected SIGBUS, but the access succeeded");
+        insta::assert_snapshot!(text(Touched::Fault, Touched::Well), @"a touch over the limit: expected success, found EFAULT");
+        insta::assert_snapshot!(text(Touched::Otherwise, Touched::Segv), @"a touch over the limit: expected SIGSEGV, found another end of the process");
+    }
+
+    #[test]
+    fn a_failure_can_name_what_was_done_before() {
+        let failure = Failure::new("pages: expected 4, found 3").after("the end of the server");
+        let expected = Failure::new("after the end of the server: pages: expected 4, found 3");
+        assert_eq!(failure, expected);
     }
 }

@@ -43,7 +43,7 @@ impl Group {
         let text = sys::read_text(&path)?;
         let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
         line.and_then(|count| count.parse().ok())
-            .ok_or_else(|| Failure::new(format!("{path} does not tell oom_kill: {text:?}")))
+            .ok_or_else(|| Failure::new(format!("{path} has no oom_kill: {text:?}")))
     }
 
     /// Removes it. Nobody is in it any more.

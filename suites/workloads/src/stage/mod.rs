@@ -10,7 +10,7 @@ mod client_party;
 pub(crate) mod command;
 pub(crate) mod counters;
 pub(crate) mod failing;
-mod failure;
+pub(crate) mod failure;
 pub(crate) mod group;
 mod mapping;
 mod maps;

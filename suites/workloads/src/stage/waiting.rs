@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use server::abi::op;
 use server::{Behaviour, Lazy, OnFault, OnMmap, OnReclaim, RequestLog};
 use sys::{Instant, sleep, write_file};
 
@@ -42,11 +43,33 @@ pub(crate) fn await_seen(
         if enough(&seen) {
             return Ok(seen);
         }
-        expect_that(start.elapsed() < PATIENCE, || {
-            format!("{what}: not within {PATIENCE:?}; the server has seen {seen:?}")
-        })?;
+        expect_that(start.elapsed() < PATIENCE, || unseen(what, &seen))?;
         sleep(Duration::from_millis(5));
     }
+}
+
+/// Text of a failure to see `what`.
+fn unseen(what: &str, seen: &RequestLog) -> String {
+    format!(
+        "waited {PATIENCE:?} for {what}; the server has seen {} FUSE_MMAPs, {} FUSE_MUNMAPs, {} FUSE_DMMAP_FAULTs and \
+         {} FUSE_DMMAP_RECLAIMs",
+        seen.mmaps, seen.munmaps, seen.faults, seen.reclaims
+    )
+}
+
+/// Name of a request in fs/fuse.
+fn request_name(opcode: u32) -> String {
+    match opcode {
+        op::OPEN => "FUSE_OPEN",
+        op::INIT => "FUSE_INIT",
+        op::MMAP => "FUSE_MMAP",
+        op::MUNMAP => "FUSE_MUNMAP",
+        op::DMMAP_FAULT => "FUSE_DMMAP_FAULT",
+        op::DMMAP_RECLAIM => "FUSE_DMMAP_RECLAIM",
+        op::CUSE_INIT => "CUSE_INIT",
+        other => return format!("request with opcode {other}"),
+    }
+    .into()
 }
 
 /// Has the kernel shrink its caches until it has asked for pages as `enough` says.
@@ -58,7 +81,7 @@ pub(crate) fn shrink_until(
         // 2: caches that can give something back (Documentation/admin-guide/sysctl/vm.rst).
         write_file("/proc/sys/vm/drop_caches", b"2")?;
         expect_that(start.elapsed() < PATIENCE, || {
-            "the kernel does not ask for pages".into()
+            format!("the kernel did not ask for pages back within {PATIENCE:?} of dropping caches")
         })?;
         sleep(Duration::from_millis(5));
     }
@@ -80,12 +103,12 @@ pub(crate) fn await_request(
     before: Option<u64>,
 ) -> Result<u64, Failure> {
     let fresh = |unique: &u64| Some(*unique) != before;
-    let what = format!("a request with opcode {opcode}");
+    let what = format!("another {}", request_name(opcode));
     let seen = await_seen(server, &what, |seen| {
         seen.unique(opcode).as_ref().is_some_and(fresh)
     })?;
     seen.unique(opcode)
-        .ok_or_else(|| Failure::new("the server has forgotten a request"))
+        .ok_or_else(|| Failure::new("the server no longer remembers the request"))
 }
 
 /// A client that waits in mmap of the first `len` bytes: the server has read the request, and holds it.
@@ -100,4 +123,21 @@ pub(crate) fn waiting_client(
     client.start_map(0, len)?;
     await_seen(server, "a FUSE_MMAP", |seen| seen.mmaps > before)?;
     Ok(client)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_waited_for_is_named() {
+        let seen = RequestLog {
+            mmaps: 2,
+            faults: 1,
+            ..RequestLog::default()
+        };
+        let what = format!("another {}", request_name(op::DMMAP_RECLAIM));
+        insta::assert_snapshot!(unseen(&what, &seen), @"waited 20s for another FUSE_DMMAP_RECLAIM; the server has seen 2 FUSE_MMAPs, 0 FUSE_MUNMAPs, 1 FUSE_DMMAP_FAULTs and 0 FUSE_DMMAP_RECLAIMs");
+        insta::assert_snapshot!(request_name(3), @"request with opcode 3");
+    }
 }

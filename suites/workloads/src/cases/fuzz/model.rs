@@ -10,6 +10,7 @@ use sys::Errno;
 
 use super::step::{Client, Place, Range, Step, Who};
 use crate::stage::command::Touched;
+use crate::stage::failure::Words;
 use crate::stage::pattern;
 
 /// Byte of a page whose word of 8 bytes is looked at. Neither its first nor its last.
@@ -69,6 +70,40 @@ pub(crate) struct Counts {
     pub mmaps: u64,
     /// FUSE_MUNMAPs.
     pub munmaps: u64,
+}
+
+impl Words for Outcome {
+    fn words(&self) -> String {
+        match self {
+            Outcome::Nothing => "nothing to do".into(),
+            Outcome::Done => "success".into(),
+            Outcome::Refused(errno) => errno.words(),
+            Outcome::Touched(touched) => touched.words(),
+            Outcome::Word(word) => format!("the word {word}"),
+            Outcome::Words(words) => format!("these words: {}", words.words()),
+            Outcome::Seen(words) => format!("{} words", words.len()),
+        }
+    }
+
+    fn found(&self) -> String {
+        match self {
+            Outcome::Done => "but it succeeded".into(),
+            other => format!("found {}", other.words()),
+        }
+    }
+}
+
+impl Words for Counts {
+    fn words(&self) -> String {
+        let Counts {
+            pages,
+            maps,
+            mmaps,
+            munmaps,
+        } = self;
+        let pages = pages.map_or(String::new(), |pages| format!("{pages} pages, "));
+        format!("{pages}{maps} mappings, {mmaps} FUSE_MMAPs, {munmaps} FUSE_MUNMAPs")
+    }
 }
 
 /// A mapping of a process, as the kernel has it.

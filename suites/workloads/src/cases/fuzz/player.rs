@@ -102,7 +102,7 @@ impl Player<'_> {
             return Ok(());
         }
         let found = self.take(step, &expected)?;
-        expect("what comes of it", found, expected)?;
+        expect("result", found, expected)?;
         self.compare(step, model.counts())
     }
 
@@ -126,7 +126,7 @@ impl Player<'_> {
             mmaps,
             munmaps,
         };
-        expect("counted", found, expected)
+        expect("the counters", found, expected)
     }
 
     /// Takes a step. What is expected says whether a touch ends in a signal, which only a child should die of.

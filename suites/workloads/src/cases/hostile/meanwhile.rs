@@ -7,6 +7,7 @@ use sys::{Errno, page_size, sleep};
 
 use super::messages::{load, mmap_out, start_to_fail};
 use crate::stage::command::Touched;
+use crate::stage::failure::Words;
 use crate::stage::waiting::{MOMENT, await_request, await_seen, behaviour, holding, shrink_until};
 use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
 
@@ -83,7 +84,10 @@ fn refused_then_loaded(case: &mut Case) -> Result<(), Failure> {
         expect("a refusal, and a load", said, vec![Ok(()), Ok(())])?;
         let touched = toucher.finish_touch()?;
         expect_that(matches!(touched, Touched::Well | Touched::Fault), || {
-            format!("a touch ended as {touched:?}")
+            format!(
+                "the touch: expected EFAULT or success, found {}",
+                touched.words()
+            )
         })?;
         unheard += u64::from(touched == Touched::Well);
         client.verify_zero(map, 0, page)?;

@@ -5,6 +5,7 @@ use sys::{Advice, Errno, Fd, OpenFlags, Prot, page_size, read_text, write_file};
 
 use super::{Pair, vm_flags};
 use crate::stage::command::{Map, MappingCommand, Touched};
+use crate::stage::failure::Words;
 use crate::stage::{Case, Client, Failure, Process, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -143,11 +144,11 @@ fn advice(case: &mut Case) -> Result<(), Failure> {
             .client
             .try_call(pair.there, MappingCommand::Advise(*advice))?;
         expect_that(allowed.contains(&answer.err()), || {
-            format!("{advice:?}: expected one of {allowed:?}, found {answer:?}")
+            unexpected(&advice.to_string(), allowed, answer)
         })?;
-        case.log(&format!("{advice:?}: {answer:?}"));
+        case.log(&format!("{advice}: {}", answer.words()));
         expect("pages", pair.server.pages()?, 3)?;
-        let what = |side| format!("{side} after {advice:?}");
+        let what = |side| format!("{side} after {advice}");
         // The server has them, and the client finds them again.
         let step = pair.server.verify(pair.here, 0, pair.len, seed + 1);
         step.map_err(|failure| with(&what("the server"), failure))?;
@@ -166,7 +167,7 @@ fn advice(case: &mut Case) -> Result<(), Failure> {
             .client
             .try_call(tail, MappingCommand::Advise(*advice))?;
         expect_that(allowed.contains(&answer.err()), || {
-            format!("{advice:?} of a part: expected one of {allowed:?}, found {answer:?}")
+            unexpected(&format!("{advice} of a part"), allowed, answer)
         })?;
         // What the kernel believes it can have again, it takes now.
         write_file("/proc/sys/vm/drop_caches", b"1")?;
@@ -185,6 +186,16 @@ fn advice(case: &mut Case) -> Result<(), Failure> {
     }
     pair.client.quit()?;
     pair.server.quit()
+}
+
+/// Text of an answer that is not allowed.
+fn unexpected(what: &str, allowed: &[Option<Errno>], answer: Result<(), Errno>) -> String {
+    let allowed: Vec<String> = allowed.iter().map(Words::words).collect();
+    format!(
+        "{what}: expected {}, {}",
+        allowed.join(" or "),
+        answer.found()
+    )
 }
 
 fn frames(process: &mut Client, map: Map) -> Result<Vec<u64>, Failure> {
@@ -265,7 +276,7 @@ fn lock_sync(case: &mut Case) -> Result<(), Failure> {
     pair.client.call(pair.there, MappingCommand::Lock)?;
     let flags = vm_flags(&mut pair.client, pair.there)?;
     expect_that(!flags.contains(&"lo".to_owned()), || {
-        format!("the mapping is locked: {flags:?}")
+        format!("the mapping is locked: its VmFlags are {}", flags.join(" "))
     })?;
     expect("VmLck", locked(&pair.client)?.as_str(), "0 kB")?;
     pair.client.verify(pair.there, 0, pair.len, 2)?;
@@ -276,7 +287,7 @@ fn lock_sync(case: &mut Case) -> Result<(), Failure> {
     let flags = OpenFlags::READ | OpenFlags::WRITE;
     let fsync = Fd::open(&pair.server.path, flags)?.sync();
     let fsync = fsync.map_err(|error| error.errno);
-    case.log(&format!("fsync: {fsync:?}"));
+    case.log(&format!("fsync: {}", fsync.words()));
     let answer = pair
         .client
         .try_call(pair.there, MappingCommand::Sync { wait: true })?;
@@ -302,7 +313,10 @@ fn locked(process: &Client) -> Result<String, Failure> {
 fn expect_left_out(process: &mut impl Process, map: Map, when: &str) -> Result<(), Failure> {
     let flags = vm_flags(process, map)?;
     expect_that(flags.contains(&"dd".to_owned()), || {
-        format!("a dump would have the mapping {when}: {flags:?}")
+        format!(
+            "a core dump would have the mapping {when}: its VmFlags are {}, without dd",
+            flags.join(" ")
+        )
     })
 }
 
