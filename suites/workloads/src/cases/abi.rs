@@ -225,13 +225,13 @@ fn limit_total(case: &mut Case) -> Result<(), Failure> {
         b.probe(of_b, page)?,
         Touched::Fault,
     )?;
-    expect("what the modest had", b.load(of_b, 0)?, 0xb)?;
+    expect("the word of the modest client", b.load(of_b, 0)?, 0xb)?;
     let word = a.load(of_a, (limit - 2) * page)?;
-    expect("what the greedy has", word, limit as u64 - 1)?;
+    expect("the last word of the greedy client", word, limit as u64 - 1)?;
 
     // A limit below what is used takes nothing away.
     counters::set(LIMIT_TOTAL, 1)?;
-    expect("what the modest had", b.load(of_b, 0)?, 0xb)?;
+    expect("the word of the modest client", b.load(of_b, 0)?, 0xb)?;
     counters::set(LIMIT_TOTAL, limit as u64)?;
     a.unmap(of_a)?;
     b.store(of_b, page, 0xc)?;

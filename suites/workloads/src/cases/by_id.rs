@@ -177,10 +177,14 @@ fn refused(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     let map = client.map(0, 2 * page)?;
     let nobody = server.load_pages(id + 2, 0, 1, 1)?;
-    expect("a load into what nobody maps", nobody, Err(Errno::ENXIO))?;
+    expect(
+        "a load into a page that is not mapped",
+        nobody,
+        Err(Errno::ENXIO),
+    )?;
     let half = server.load_pages(id, page, 2 * page, 1)?;
     expect(
-        "a load that runs out of the mapping",
+        "a load past the end of the mapping",
         half,
         Err(Errno::ENXIO),
     )?;
@@ -206,7 +210,7 @@ fn refused(case: &mut Case) -> Result<(), Failure> {
         refused,
     )?;
     expect(
-        "to free without direct mmap",
+        "a free without direct mmap",
         server.free_pages(id, 1)?,
         refused,
     )?;

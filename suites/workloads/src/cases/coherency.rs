@@ -238,22 +238,30 @@ fn own_offset(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     for offset in [0, 3 * page as u64, 64 * page as u64] {
         let map = client.map(offset, 2 * page)?;
-        for look in ["before the first touch", "after"] {
+        for look in ["before the first touch", "after the first touch"] {
             let area = client.area(map)?;
-            expect(&format!("offset {look}"), area.offset, offset)?;
-            expect("length", area.end - area.start, 2 * page as u64)?;
-            expect("mode", area.mode.as_str(), "rw-s")?;
-            expect("file", &area.path, &server.path)?;
+            expect(
+                &format!("offset in /proc/PID/maps {look}"),
+                area.offset,
+                offset,
+            )?;
+            expect(
+                "length in /proc/PID/maps",
+                area.end - area.start,
+                2 * page as u64,
+            )?;
+            expect("mode in /proc/PID/maps", area.mode.as_str(), "rw-s")?;
+            expect("file in /proc/PID/maps", &area.path, &server.path)?;
             client.store(map, page, offset + 1)?;
         }
         // What is left of a mapping keeps its place in the file.
         let tail = client.punch(map, 0, page)?;
         expect(
-            "offset of a tail",
+            "offset of the tail in /proc/PID/maps",
             client.area(tail)?.offset,
             offset + page as u64,
         )?;
-        expect("word in the tail", client.load(tail, 0)?, offset + 1)?;
+        expect("the word in the tail", client.load(tail, 0)?, offset + 1)?;
     }
     let id = server.page_id(0)?;
     let channel = server.map_pages(id, 1)?;
@@ -310,13 +318,17 @@ fn same_frame(case: &mut Case) -> Result<(), Failure> {
         server.load(of_server, at)?;
         let frame = a.frame(of_a, at)?;
         expect_that(frame != 0, || "the page frame number is 0".into())?;
-        expect("frame of client b", b.frame(of_b, at)?, frame)?;
-        expect("frame of the server", server.frame(of_server, at)?, frame)?;
+        expect("page frame of client b", b.frame(of_b, at)?, frame)?;
+        expect(
+            "page frame of the server",
+            server.frame(of_server, at)?,
+            frame,
+        )?;
         frames.push(frame);
     }
     frames.sort_unstable();
     frames.dedup();
-    expect("different frames", frames.len(), pages)?;
+    expect("different page frames", frames.len(), pages)?;
     a.quit()?;
     b.quit()?;
     server.quit()
@@ -337,7 +349,7 @@ fn neighbours(case: &mut Case) -> Result<(), Failure> {
     let seen = server.seen()?;
     expect("FUSE_MMAPs", seen.mmaps, 2)?;
     expect(
-        "offset of the second",
+        "offset of the second FUSE_MMAP",
         seen.last_mmaps[1].offset,
         page as u64,
     )?;

@@ -112,7 +112,7 @@ fn limit(case: &mut Case) -> Result<(), Failure> {
     client.punch(full, 0, page)?;
     expect_pages(&server, "after one page came back", limit as u64 - 1)?;
     expect(
-        "a touch of what fits now",
+        "a touch of a page that fits now",
         client.touch(over, 0, true)?,
         Touched::Well,
     )?;
@@ -134,13 +134,17 @@ fn unmap(case: &mut Case) -> Result<(), Failure> {
     expect_pages(&server, "after touching 8", 8)?;
     let tail = client.punch(map, 2 * page, 3 * page)?;
     expect_pages(&server, "after unmapping 3 in the middle", 5)?;
-    expect("page 1", client.load(map, page)?, 2)?;
-    expect("page 5", client.load(tail, 0)?, 6)?;
+    expect("the word in page 1", client.load(map, page)?, 2)?;
+    expect("the word in page 5", client.load(tail, 0)?, 6)?;
     // Two of the three that are left behind the hole are the server's as well.
     let here = server.map_pages(server.page_id(6 * page as u64)?, 2)?;
     client.unmap(tail)?;
     expect_pages(&server, "after unmapping the end", 4)?;
-    expect("page 7, by the server", server.load(here, page)?, 8)?;
+    expect(
+        "the word in page 7, loaded by the server",
+        server.load(here, page)?,
+        8,
+    )?;
     expect(
         "FUSE_MUNMAPs while a part is mapped",
         server.seen()?.munmaps,
@@ -177,7 +181,7 @@ fn pieces(case: &mut Case) -> Result<(), Failure> {
             Touched::Segv,
         )?;
         expect(
-            "a store behind it",
+            "a store behind the middle",
             client.touch(last, 0, true)?,
             Touched::Well,
         )?;
@@ -196,7 +200,11 @@ fn pieces(case: &mut Case) -> Result<(), Failure> {
             )?;
         }
         let seen = server.await_munmaps(1)?;
-        expect("its length", seen.last_munmaps[0].length, 6 * page as u64)?;
+        expect(
+            "length of the FUSE_MUNMAP",
+            seen.last_munmaps[0].length,
+            6 * page as u64,
+        )?;
         client.quit()?;
         server.quit()?;
     }
@@ -218,7 +226,7 @@ fn ends(case: &mut Case, end: fn(Client) -> Result<(), Failure>) -> Result<(), F
         end(client)?;
         server.await_munmaps(2 * round - 1)?;
         expect_pages(&server, "after the end of one of two clients", 1)?;
-        expect("the page of the other", stays.load(kept, 0)?, 1)?;
+        expect("the word of the client that stays", stays.load(kept, 0)?, 1)?;
         stays.quit()?;
         server.await_munmaps(2 * round)?;
         expect_pages(&server, "after the end of both", 0)?;
@@ -249,7 +257,7 @@ fn kill_server(case: &mut Case) -> Result<(), Failure> {
     server.kill()?;
 
     let total = counters::read(PAGES_TOTAL)?;
-    expect("pages that are left, those of the client", total, 2)?;
+    expect("pages of the client after the server's end", total, 2)?;
     client.verify(map, 0, 2 * page, 1)?;
     client.fill(map, 0, 2 * page, 2)?;
     client.verify(map, 0, 2 * page, 2)?;
@@ -259,11 +267,15 @@ fn kill_server(case: &mut Case) -> Result<(), Failure> {
         Touched::Bus,
     )?;
     expect(
-        "the kernel's touch of it",
+        "the kernel's touch of a new page",
         client.probe(map, 3 * page)?,
         Touched::Fault,
     )?;
-    expect("pages after that", counters::read(PAGES_TOTAL)?, 2)?;
+    expect(
+        "pages after the refused touches",
+        counters::read(PAGES_TOTAL)?,
+        2,
+    )?;
     client.quit()?;
     expect("pages at the end", counters::read(PAGES_TOTAL)?, 0)
 }
@@ -309,7 +321,7 @@ fn locked_memory(case: &mut Case) -> Result<(), Failure> {
     let over = (limit + 1) * page;
     let refused = client.try_map(0, over)?.map(drop);
     expect(
-        "mmap of what can never be filled",
+        "mmap of more than can ever be filled",
         refused,
         Err(Errno::ENOMEM),
     )?;
@@ -338,10 +350,18 @@ fn locked_memory(case: &mut Case) -> Result<(), Failure> {
     client.punch(full, 0, page)?;
     of_other.store(of_its_own, 0, 3)?;
     let touched = client.touch(next, 0, true)?;
-    expect("a touch once the other has the room", touched, Touched::Bus)?;
+    expect(
+        "a touch after the other server has taken the room",
+        touched,
+        Touched::Bus,
+    )?;
     of_other.quit()?;
     let touched = client.touch(next, 0, true)?;
-    expect("a touch once the other is gone", touched, Touched::Well)?;
+    expect(
+        "a touch after the client of the other server has ended",
+        touched,
+        Touched::Well,
+    )?;
     client.quit()?;
     of_privileged.quit()?;
     server.quit()?;
@@ -376,13 +396,13 @@ fn group(case: &mut Case) -> Result<(), Failure> {
     let more = client.map((pages * page) as u64, pages * page)?;
     let result = client.try_call(more, TOUCH_ALL)?;
     expect(
-        "touching them where the group is full",
+        "touching all pages where the group is full",
         result,
         Err(Errno::EFAULT),
     )?;
     let came = server.pages()? - pages as u64;
     expect_that(came < pages as u64, || {
-        format!("{came} of {pages} pages came although the group was full")
+        format!("{came} of {pages} pages were added although the group was full")
     })?;
     // Who is in the group may have given back a little since.
     let mut touched = Touched::Well;
@@ -393,7 +413,11 @@ fn group(case: &mut Case) -> Result<(), Failure> {
         }
     }
     expect("touches where the group is full", touched, Touched::Bus)?;
-    expect("processes killed for it", group.killed()?, 0)?;
+    expect(
+        "processes killed because the group was full",
+        group.killed()?,
+        0,
+    )?;
     client.verify(map, 0, pages * page, 1)?;
     let theirs = bystander.map(0, pages * page)?;
     bystander.fill(theirs, 0, pages * page, 2)?;
@@ -435,7 +459,7 @@ fn greedy(case: &mut Case) -> Result<(), Failure> {
     bystander.fill(needed, len / 2, len / 2, 2)?;
     for (_, client, _) in &mut greedy {
         expect(
-            "touching all",
+            "touching all pages",
             client.finish_try_call()?,
             Err(Errno::EFAULT),
         )?;
@@ -444,7 +468,7 @@ fn greedy(case: &mut Case) -> Result<(), Failure> {
     expect("pages in total", counters::read(PAGES_TOTAL)?, limit as u64)?;
     let shares = greedy.iter().map(|(server, ..)| server.pages());
     let sum: u64 = shares.sum::<Result<u64, Failure>>()?;
-    expect("the shares of the servers together", sum, limit as u64)?;
+    expect("pages of all servers together", sum, limit as u64)?;
     for (_, client, map) in &mut greedy {
         let touched = client.touch(*map, (limit - 1) * page, true)?;
         expect("a touch over the limit", touched, Touched::Bus)?;
@@ -459,7 +483,11 @@ fn greedy(case: &mut Case) -> Result<(), Failure> {
         server.kill()?;
     }
     client.call(map, TOUCH_ALL)?;
-    expect("pages of who stays", server.pages()?, limit as u64)?;
+    expect(
+        "pages of the server that stays",
+        server.pages()?,
+        limit as u64,
+    )?;
     client.quit()?;
     bystander.quit()?;
     server.quit()

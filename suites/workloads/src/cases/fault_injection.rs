@@ -73,7 +73,9 @@ fn walk_with(
             .map_err(|failure| failure.after(&format!("{what} with allocation {nth} failing")))?;
         if !failed {
             case.figure(format!("{what}_allocations"), f64::from(nth - 1));
-            return expect_that(nth > 1, || format!("{what}: nothing is allocated"));
+            return expect_that(nth > 1, || {
+                format!("{what}: no allocation was there to fail")
+            });
         }
     }
     Err(Failure::new(format!(
@@ -134,7 +136,10 @@ fn map(case: &mut Case) -> Result<(), Failure> {
         })?;
         let seen = server.seen()?;
         expect_that(seen.mmaps >= mapped, || {
-            format!("{mapped} mappings, but {} FUSE_MMAPs", seen.mmaps)
+            format!(
+                "the client made {mapped} mappings, but the server saw {} FUSE_MMAPs",
+                seen.mmaps
+            )
         })?;
         // Those that came to nothing after the answer are taken back.
         server.await_munmaps(seen.mmaps)?;

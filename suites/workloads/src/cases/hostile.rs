@@ -43,7 +43,7 @@ fn mmap_killed(case: &mut Case) -> Result<(), Failure> {
         unmapped += 1;
         let seen = server.await_munmaps(unmapped)?;
         let last = seen.last_munmaps.last().map(|last| last.length);
-        expect("its length", last, Some(2 * page as u64))?;
+        expect("length of the FUSE_MUNMAP", last, Some(2 * page as u64))?;
         expect("mappings", server.counter("maps")?, 0)?;
 
         let mut client = case.client("next client", &server)?;

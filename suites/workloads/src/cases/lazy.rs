@@ -48,7 +48,7 @@ fn filled(case: &mut Case) -> Result<(), Failure> {
         expect("FUSE_DMMAP_FAULTs", seen.faults, (pages - 1 - index) as u64)?;
         let id = server.page_id((index * page) as u64)?;
         expect(
-            "the last of them",
+            "page ID of the last FUSE_DMMAP_FAULT",
             seen.last_faults.last().copied(),
             Some(id),
         )?;
@@ -57,12 +57,16 @@ fn filled(case: &mut Case) -> Result<(), Failure> {
 
     // Afterwards it is memory like any other.
     a.store(of_a, 0, 7)?;
-    expect("a store of a, loaded by b", b.load(of_b, 0)?, 7)?;
+    expect(
+        "a store of client a, loaded by client b",
+        b.load(of_b, 0)?,
+        7,
+    )?;
     let last = server.page_id(((pages - 1) * page) as u64)?;
     server.behave(behaviour(OnFault::LeaveZeros, OnReclaim::Save))?;
     b.verify_zero(of_b, (pages - 1) * page, page)?;
     expect(
-        "the last page ID asked for",
+        "page ID of the last FUSE_DMMAP_FAULT",
         server.seen()?.last_faults.last().copied(),
         Some(last),
     )?;
@@ -123,7 +127,11 @@ fn one_request(case: &mut Case) -> Result<(), Failure> {
     for (client, map) in &mut clients {
         let word = client.finish_load()?;
         client.verify(*map, 0, page, 5)?;
-        expect("the word it waited for", client.load(*map, 8)?, word)?;
+        expect(
+            "the word that the client waited for",
+            client.load(*map, 8)?,
+            word,
+        )?;
     }
     expect("FUSE_DMMAP_FAULTs in all", server.seen()?.faults, 1)?;
     for (client, _) in clients {
@@ -153,7 +161,7 @@ fn fault_refused(case: &mut Case) -> Result<(), Failure> {
     let before = server.seen()?.faults;
     expect("the kernel's touch", client.probe(map, 0)?, Touched::Fault)?;
     expect(
-        "FUSE_DMMAP_FAULTs for it",
+        "FUSE_DMMAP_FAULTs for the kernel's touch",
         server.seen()?.faults - before,
         1,
     )?;
@@ -275,7 +283,7 @@ fn server_touch(case: &mut Case) -> Result<(), Failure> {
         Touched::Bus,
     )?;
     expect(
-        "by the kernel for it",
+        "the kernel's touch for the server",
         server.probe(here, 0)?,
         Touched::Fault,
     )?;
@@ -283,7 +291,7 @@ fn server_touch(case: &mut Case) -> Result<(), Failure> {
     client.verify(map, 0, page, 6)?;
     server.verify(here, 0, page, 6)?;
     expect(
-        "its second page",
+        "the server's touch of its second page",
         server.touch(here, page, false)?,
         Touched::Bus,
     )?;
@@ -292,7 +300,7 @@ fn server_touch(case: &mut Case) -> Result<(), Failure> {
         .map_err(|errno| Failure::new(format!("the server loads a page: {errno}")))?;
     server.verify(here, page, 0, 8)?;
     expect(
-        "its second page",
+        "the server's touch of its second page",
         server.touch(here, page, true)?,
         Touched::Well,
     )?;
@@ -347,7 +355,7 @@ fn reclaim_limit(case: &mut Case) -> Result<(), Failure> {
             a.fill(of_a, index * page, page, round)?;
             let there = server.pages()?;
             expect_that(there <= limit as u64, || {
-                format!("{there} pages of {limit} allowed")
+                format!("{there} pages exist, but the limit is {limit}")
             })?;
         }
         b.verify(of_b, 0, pages * page, round)?;
@@ -363,7 +371,7 @@ fn reclaim_limit(case: &mut Case) -> Result<(), Failure> {
         reclaimed,
         seen.reclaimed,
     )?;
-    expect("refused", server.counter("refused")?, 0)?;
+    expect("refused touches", server.counter("refused")?, 0)?;
     a.quit()?;
     b.quit()?;
     server.await_munmaps(2)?;
@@ -406,11 +414,13 @@ fn reclaim_refused(case: &mut Case) -> Result<(), Failure> {
         expect("a touch over the limit", touched, Touched::Bus)?;
     }
     let before = server.seen()?.reclaims;
-    expect_that(before >= 2, || format!("{before} FUSE_DMMAP_RECLAIMs"))?;
+    expect_that(before >= 2, || {
+        format!("expected at least 2 FUSE_DMMAP_RECLAIMs, found {before}")
+    })?;
     let probed = client.probe(map, limit * page)?;
     expect("the kernel's touch over the limit", probed, Touched::Fault)?;
     let asked = server.seen()?.reclaims - before;
-    expect("FUSE_DMMAP_RECLAIMs for it", asked, 1)?;
+    expect("FUSE_DMMAP_RECLAIMs for the kernel's touch", asked, 1)?;
     let refused = server.counter("refused")?;
     expect(
         "touches refused, as the kernel counts them",
@@ -438,7 +448,7 @@ fn reclaim_held(case: &mut Case) -> Result<(), Failure> {
         client.fill(map, 0, 4 * page, 1)?;
         let reclaims = server.seen()?.reclaims;
         shrink_until(|| Ok(server.seen()?.reclaims != reclaims))?;
-        expect("pages while the server thinks", server.pages()?, 4)?;
+        expect("pages before the server has answered", server.pages()?, 4)?;
         // Who had touched the page loses it like who has not.
         other.start_load(there, page)?;
         client.start_load(map, page)?;
@@ -516,7 +526,11 @@ fn room_after_fill(case: &mut Case) -> Result<(), Failure> {
         "a page over the limit could be loaded".into()
     })?;
     let seen = server.seen()?;
-    expect("requests", (seen.faults, seen.reclaims), (1, 0))?;
+    expect(
+        "FUSE_DMMAP_FAULTs and FUSE_DMMAP_RECLAIMs",
+        (seen.faults, seen.reclaims),
+        (1, 0),
+    )?;
     server.behave(Behaviour::lazy())?;
     a.finish_load()?;
     b.finish_load()?;

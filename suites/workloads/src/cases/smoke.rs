@@ -54,22 +54,22 @@ fn redirect(case: &mut Case) -> Result<(), Failure> {
         let seen = server.seen()?;
         expect("FUSE_MMAPs", seen.mmaps, index as u64 + 1)?;
         let mmap = seen.last_mmaps[index];
-        expect("its process", mmap.pid, client.pid())?;
-        expect("its fh", mmap.fh, 1)?;
-        expect("its offset", mmap.offset, offset)?;
-        expect("its length", mmap.length, pages * page)?;
-        expect("its prot", mmap.prot, PROT_READ | PROT_WRITE)?;
-        expect("its flags", mmap.flags, MAP_SHARED)?;
-        expect("its period", mmap.period, seen.period)?;
+        expect("process of the FUSE_MMAP", mmap.pid, client.pid())?;
+        expect("fh of the FUSE_MMAP", mmap.fh, 1)?;
+        expect("offset of the FUSE_MMAP", mmap.offset, offset)?;
+        expect("length of the FUSE_MMAP", mmap.length, pages * page)?;
+        expect("prot of the FUSE_MMAP", mmap.prot, PROT_READ | PROT_WRITE)?;
+        expect("flags of the FUSE_MMAP", mmap.flags, MAP_SHARED)?;
+        expect("period of the FUSE_MMAP", mmap.period, seen.period)?;
         let start = client.area(map)?.start;
         let colour = start % u64::from(mmap.period);
-        expect("its colour", u64::from(mmap.colour), colour)?;
+        expect("colour of the FUSE_MMAP", u64::from(mmap.colour), colour)?;
     }
     client.map_readonly(0, page as usize)?;
     let seen = server.seen()?;
     expect("FUSE_MMAPs", seen.mmaps, 3)?;
     expect(
-        "prot of a mapping to read",
+        "prot of a read-only FUSE_MMAP",
         seen.last_mmaps[2].prot,
         PROT_READ,
     )?;
@@ -146,14 +146,22 @@ fn munmap(case: &mut Case) -> Result<(), Failure> {
     client.unmap(first)?;
     let seen = server.await_munmaps(1)?;
     let munmap = seen.last_munmaps[0];
-    expect("its fh", munmap.fh, 1)?;
-    expect("its page ID", munmap.page_id, server.page_id(offset)?)?;
-    expect("its offset", munmap.offset, offset)?;
-    expect("its length", munmap.length, 2 * page as u64)?;
+    expect("fh of the FUSE_MUNMAP", munmap.fh, 1)?;
+    expect(
+        "page ID of the FUSE_MUNMAP",
+        munmap.page_id,
+        server.page_id(offset)?,
+    )?;
+    expect("offset of the FUSE_MUNMAP", munmap.offset, offset)?;
+    expect("length of the FUSE_MUNMAP", munmap.length, 2 * page as u64)?;
 
     client.unmap(second)?;
     let seen = server.await_munmaps(2)?;
-    expect("offset of the second", seen.last_munmaps[1].offset, 0)?;
+    expect(
+        "offset of the second FUSE_MUNMAP",
+        seen.last_munmaps[1].offset,
+        0,
+    )?;
     client.quit()?;
     server.quit()
 }

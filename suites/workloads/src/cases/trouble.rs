@@ -70,7 +70,7 @@ fn chatter(case: &mut Case) -> Result<(), Failure> {
 /// The kernel crashes.
 fn kernel_panic(_: &mut Case) -> Result<(), Failure> {
     write_file("/proc/sysrq-trigger", b"c")?;
-    Err(Failure::new("the kernel took sysrq c and went on"))
+    Err(Failure::new("the kernel survived sysrq c"))
 }
 
 /// The case takes all memory there is.

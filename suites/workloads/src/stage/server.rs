@@ -153,7 +153,7 @@ impl Server {
         self.party
             .own(ServerCommand::AwaitMunmaps { count, millis })?;
         let seen = self.seen()?;
-        expect("FUSE_MUNMAPs the server saw", seen.munmaps, count)?;
+        expect("FUSE_MUNMAPs that the server saw", seen.munmaps, count)?;
         Ok(seen)
     }
 

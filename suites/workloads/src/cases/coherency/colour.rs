@@ -99,7 +99,11 @@ fn placed_again(case: &mut Case) -> Result<(), Failure> {
             round += 1;
             let there = client.map(0, page)?;
             let colour = client.area(there)?.start % period;
-            expect("colour", colour, page_id * page as u64 % period)?;
+            expect(
+                "colour of the mapping",
+                colour,
+                page_id * page as u64 % period,
+            )?;
             client.store(there, 0, round)?;
             expect(
                 "a store, loaded by the server",

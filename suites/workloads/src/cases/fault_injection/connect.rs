@@ -101,7 +101,7 @@ fn mount(case: &mut Case) -> Result<(), Failure> {
             let dir = counters::dir_of_mount(at)?;
             expect("pages", counters::read(&format!("{dir}/dmmap_pages"))?, 0)?;
             expect(
-                "refused",
+                "refused touches",
                 counters::read(&format!("{dir}/dmmap_refused"))?,
                 0,
             )?;

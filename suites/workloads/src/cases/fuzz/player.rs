@@ -324,12 +324,12 @@ impl Player<'_> {
 
     fn client(&mut self, client: step::Client) -> Result<&mut Actor<Client>, Failure> {
         let actor = self.clients.get_mut(&client);
-        actor.ok_or_else(|| Failure::new(format!("{client} should be there")))
+        actor.ok_or_else(|| Failure::new(format!("{client} is not running")))
     }
 
     fn remove(&mut self, client: step::Client) -> Result<Client, Failure> {
         let actor = self.clients.remove(&client);
-        let actor = actor.ok_or_else(|| Failure::new(format!("{client} should be there")))?;
+        let actor = actor.ok_or_else(|| Failure::new(format!("{client} is not running")))?;
         Ok(actor.process)
     }
 
@@ -350,7 +350,7 @@ impl Player<'_> {
     fn place(&mut self, place: Place) -> Result<(&mut dyn Process, Map), Failure> {
         let (process, maps) = self.actor(place.who)?;
         let map = maps.get(&place.map).copied();
-        let map = map.ok_or_else(|| Failure::new(format!("{place} should be there")))?;
+        let map = map.ok_or_else(|| Failure::new(format!("{place} is not mapped")))?;
         Ok((process, map))
     }
 

@@ -112,11 +112,17 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
         expect_said(asked.server, what, message, said)?;
     }
     expect_that(!asked.client.is_done_within(MOMENT)?, || {
-        "mmap has returned, and was not answered".into()
+        "mmap returned before the server answered".into()
     })?;
     let map = asked.answer("the answer after all", &good, None)?;
-    expect_shows(&mut server, &mut client, map.expect("no errno"), 7, 1)?;
-    client.unmap(map.expect("no errno"))?;
+    expect_shows(
+        &mut server,
+        &mut client,
+        map.expect("no error was expected"),
+        7,
+        1,
+    )?;
+    client.unmap(map.expect("no error was expected"))?;
     munmaps += 1;
 
     for index in 0..bad_bodies(0, BODIES).len() {
@@ -171,7 +177,7 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
     ] {
         let asked = Asked::new(&mut server, &mut client)?;
         let map = asked.answer(what, &mmap_out(page_id, 0, padding), None)?;
-        let map = map.expect("no errno");
+        let map = map.expect("no error was expected");
         expect_shows(&mut server, &mut client, map, page_id, 3)?;
         client.unmap(map)?;
         munmaps += 1;
@@ -322,7 +328,7 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
         expect_said(&mut server, what, message, said)?;
     }
     expect_that(!toucher.is_done_within(MOMENT)?, || {
-        "the client has room, and nobody agreed".into()
+        "the touch ended before the server gave a page back".into()
     })?;
     expect("pages", server.pages()?, limit as u64)?;
     let saved = server.save_pages(id, 0, full, 2)?;

@@ -49,7 +49,7 @@ fn expect_killable(
     elsewhere: &mut Elsewhere,
 ) -> Result<(), Failure> {
     expect_that(!client.is_done_within(MOMENT)?, || {
-        format!("a client that waits for {what} does not wait")
+        format!("a client did not wait for {what}")
     })?;
     elsewhere
         .expect_usable()
@@ -58,7 +58,7 @@ fn expect_killable(
     client.signal(Signal::Kill)?;
     // The end of its pipe is the end of the process.
     expect_that(client.is_done_within(PATIENCE)?, || {
-        format!("a client that waits for {what} is not gone {PATIENCE:?} after SIGKILL")
+        format!("a client that waits for {what} was still there {PATIENCE:?} after SIGKILL")
     })?;
     client.kill()?;
     let name = format!("kill_{what}_us");

@@ -66,9 +66,9 @@ fn expect_left(mut client: Client, map: Map) -> Result<(), Failure> {
     client.verify(map, 0, page, 1)?;
     expect("pages", counters::read(PAGES_TOTAL)?, 1)?;
     let touched = client.touch(map, 2 * page, true)?;
-    expect("a new page", touched, Touched::Bus)?;
+    expect("a touch of a new page", touched, Touched::Bus)?;
     expect(
-        "the same for the kernel",
+        "the kernel's touch of a new page",
         client.probe(map, 2 * page)?,
         Touched::Fault,
     )?;
@@ -185,7 +185,7 @@ fn at_half_a_load(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failur
     let id = scene.server.page_id(far)?;
     let loaded = scene.server.load_pages(id, 0, 3 * page, 6)?;
     expect(
-        "a load that runs out of the mapping",
+        "a load past the end of the mapping",
         loaded,
         Err(Errno::ENXIO),
     )?;
@@ -238,7 +238,11 @@ fn passed_on(case: &mut Case) -> Result<(), Failure> {
     third.become_nobody()?;
     let offset = id * page as u64;
     let mapped = third.try_map(offset, page)?.map(drop);
-    expect("mmap by who is not root", mapped, Err(Errno::EPERM))?;
+    expect(
+        "mmap of the channel without root",
+        mapped,
+        Err(Errno::EPERM),
+    )?;
     // What it has inherited it has.
     third.verify(here, 0, page, 2)?;
     third.kill()?;
@@ -283,7 +287,7 @@ fn closed(case: &mut Case) -> Result<(), Failure> {
         client.verify(map, 0, page, 1)?;
         client.fill(map, 0, page, 3)?;
         let touched = client.touch(map, 2 * page, true)?;
-        expect("a new page", touched, Touched::Bus)?;
+        expect("a touch of a new page", touched, Touched::Bus)?;
         for process in [&mut client, &mut other] {
             let mapped = process.try_map(0, page)?.map(drop);
             expect("a new mmap", mapped, Err(Errno::ENOTCONN))?;

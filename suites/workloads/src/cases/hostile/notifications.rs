@@ -180,7 +180,12 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
         ..load(id, 0, 8, 8)
     };
     let fault = Err(Errno::EFAULT);
-    expect_said(&mut server, "a load that ends in no memory", half, fault)?;
+    expect_said(
+        &mut server,
+        "a load whose end is not in memory",
+        half,
+        fault,
+    )?;
     client.verify(map, 0, 2 * page, 1)?;
 
     // An offset may be beyond the page.
@@ -218,11 +223,15 @@ fn early(case: &mut Case) -> Result<(), Failure> {
     let unmounted = Channel::open("/dev/fuse")?;
     for (what, message) in one_each(5) {
         let said = unmounted.write(&message).map_err(|error| error.errno);
-        expect(&format!("{what}, nothing mounted"), said, Err(Errno::EPERM))?;
+        expect(
+            &format!("{what} with nothing mounted"),
+            said,
+            Err(Errno::EPERM),
+        )?;
     }
     let mapping = Mapping::of(unmounted.fd(), 0, page, Prot::Read, Sharing::Shared);
     let errno = mapping.err().map(|error| error.errno);
-    expect("mmap, nothing mounted", errno, Some(Errno::ENODEV))?;
+    expect("mmap with nothing mounted", errno, Some(Errno::ENODEV))?;
     drop(unmounted);
 
     let mut server = case.serve_as(Behaviour {
@@ -235,7 +244,12 @@ fn early(case: &mut Case) -> Result<(), Failure> {
             ..message.clone()
         };
         expect_said(&mut server, what, message, Err(Errno::ENODEV))?;
-        expect_said(&mut server, "one that is too short", short, INVALID)?;
+        expect_said(
+            &mut server,
+            "a notification that is too short",
+            short,
+            INVALID,
+        )?;
     }
     let mapped = server.try_map(0, page)?.err();
     expect("mmap of the channel", mapped, Some(Errno::ENODEV))?;
@@ -270,7 +284,7 @@ fn late(case: &mut Case) -> Result<(), Failure> {
         server.touch(here, page, true)?,
     );
     expect(
-        "a new page",
+        "a touch of a new page",
         (of_client, of_server),
         (Touched::Bus, Touched::Bus),
     )?;

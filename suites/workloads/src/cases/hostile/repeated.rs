@@ -30,7 +30,9 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
 
     let asked = Asked::new(&mut server, &mut client)?;
     let mmap = asked.unique;
-    let map = asked.answer("the answer", &lazy, None)?.expect("no errno");
+    let map = asked
+        .answer("the answer", &lazy, None)?
+        .expect("no error was expected");
     let fault = touch_second(&mut server, &mut client, map)?;
     expect("a load", server.load_pages(7, page, page, 4)?, Ok(()))?;
     let answer = Message::answer(fault, &[]);
@@ -40,7 +42,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     // A mapping that is gone, and its FUSE_MUNMAP.
     let asked = Asked::new(&mut server, &mut client)?;
     let gone = asked.answer("the answer", &mmap_out(90, 0, 0), None)?;
-    client.unmap(gone.expect("no errno"))?;
+    client.unmap(gone.expect("no error was expected"))?;
     server.await_munmaps(1)?;
     let munmap = await_request(&mut server, op::MUNMAP, None)?;
 
@@ -73,7 +75,11 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     let mut other = case.client("other client", &server)?;
     expect("FUSE_NOTIFY_RESEND", server.notify(RESEND, &[])?, Ok(()))?;
     let again = await_request(&mut server, op::MMAP, Some(first))?;
-    expect("unique of what comes again", again, first | AGAIN)?;
+    expect(
+        "unique of the request that was sent again",
+        again,
+        first | AGAIN,
+    )?;
     let late = Message::answer(first, &lazy);
     expect_said(&mut server, "an answer to the first", late, UNKNOWN)?;
     let answer = Message::answer(again, &lazy);
@@ -106,7 +112,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     counters::set(LIMIT_PER_CONNECTION, 2)?;
     let long = Asked::new(&mut server, &mut client)?;
     let more = long.answer("the answer", &mmap_out(50, MMAP_LAZY, 0), None)?;
-    let more = more.expect("no errno");
+    let more = more.expect("no error was expected");
     client.start_probe(more, 0)?;
     let reclaim = await_request(&mut server, op::DMMAP_RECLAIM, None)?;
     expect_said(&mut server, "an error", refusal(reclaim), Ok(()))?;

@@ -48,7 +48,7 @@ fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
     })?;
     client.signal(Signal::Continue)?;
     let errno = client.finish_try_map()?.err();
-    expect("its mmap", errno, Some(Errno::EACCES))?;
+    expect("mmap of the stopped client", errno, Some(Errno::EACCES))?;
     expect("FUSE_MMAPs and FUSE_MUNMAPs", server.count_maps()?, (2, 1))?;
     client.quit()?;
 

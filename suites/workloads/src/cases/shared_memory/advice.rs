@@ -31,10 +31,14 @@ fn protect(case: &mut Case) -> Result<(), Failure> {
             .call(pair.there, MappingCommand::Protect(Prot::None))?;
         for store in [false, true] {
             let touched = pair.client.touch(pair.there, page, store)?;
-            expect("a touch of what is forbidden", touched, Touched::Segv)?;
+            expect("a touch of a forbidden page", touched, Touched::Segv)?;
         }
         let touched = pair.client.probe(pair.there, 0)?;
-        expect("the kernel's touch of it", touched, Touched::Fault)?;
+        expect(
+            "the kernel's touch of a forbidden page",
+            touched,
+            Touched::Fault,
+        )?;
         pair.server.fill(pair.here, 0, pair.len, seed)?;
         pair.client.verify(again, 0, pair.len, seed)?;
 
@@ -42,7 +46,7 @@ fn protect(case: &mut Case) -> Result<(), Failure> {
             .call(pair.there, MappingCommand::Protect(Prot::Read))?;
         pair.client.verify(pair.there, 0, pair.len, seed)?;
         let touched = pair.client.touch(pair.there, 0, true)?;
-        expect("a store to what may be read", touched, Touched::Segv)?;
+        expect("a store to a read-only mapping", touched, Touched::Segv)?;
 
         pair.client
             .call(pair.there, MappingCommand::Protect(Prot::ReadWrite))?;
@@ -61,7 +65,7 @@ fn protect(case: &mut Case) -> Result<(), Failure> {
     pair.client.verify(pair.there, 0, page, 33)?;
     let word = pair.client.load(last, 0)?;
     let same = pair.server.load(pair.here, 2 * page)?;
-    expect("a word behind it", word, same)?;
+    expect("the word behind the middle", word, same)?;
     pair.client
         .call(middle, MappingCommand::Protect(Prot::ReadWrite))?;
     pair.client.store(middle, 0, 5)?;
@@ -98,7 +102,7 @@ fn readonly(case: &mut Case) -> Result<(), Failure> {
     // It is the open that counts, not the mmap.
     let map = pair.client.map_readonly(0, pair.len)?;
     let touched = pair.client.touch(map, 0, true)?;
-    expect("a store to what was mapped to read", touched, Touched::Segv)?;
+    expect("a store to a read-only mapping", touched, Touched::Segv)?;
     pair.client
         .call(map, MappingCommand::Protect(Prot::ReadWrite))?;
     pair.client.fill(map, 0, pair.len, 20)?;
@@ -219,14 +223,14 @@ fn populate(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut pair = Pair::new(case, 0, 4)?;
     pair.server.fill(pair.here, page, page, 1)?;
-    expect("pages before", pair.server.pages()?, 1)?;
+    expect("pages before MADV_POPULATE_READ", pair.server.pages()?, 1)?;
     let tail = pair.client.cut(pair.there, 2 * page)?;
     let read = MappingCommand::Advise(Advice::PopulateRead);
     pair.client.call(pair.there, read)?;
-    expect("pages after reading", pair.server.pages()?, 2)?;
+    expect("pages after MADV_POPULATE_READ", pair.server.pages()?, 2)?;
     let write = MappingCommand::Advise(Advice::PopulateWrite);
     pair.client.call(tail, write)?;
-    expect("pages after writing", pair.server.pages()?, 4)?;
+    expect("pages after MADV_POPULATE_WRITE", pair.server.pages()?, 4)?;
     pair.client.verify_zero(pair.there, 0, page)?;
     pair.client.verify(pair.there, page, page, 1)?;
     pair.server.verify_zero(pair.here, 2 * page, 2 * page)?;

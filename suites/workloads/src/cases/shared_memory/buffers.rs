@@ -131,11 +131,15 @@ fn process_vm(case: &mut Case) -> Result<(), Failure> {
     let start = pair.client.area(map)?.start;
     let refused = write_memory(pid, start, &[0; 8]);
     let refused = refused.map_err(|error| error.errno);
-    expect("a write to what is to be read", refused, Err(Errno::EFAULT))?;
+    expect(
+        "a write to a read-only mapping",
+        refused,
+        Err(Errno::EFAULT),
+    )?;
     pair.agree(100)?;
     let mut found = vec![0; pair.len];
     read_memory(pid, start, &mut found)?;
-    expect_pattern("what is to be read", &found, 0, 101)?;
+    expect_pattern("a read of a read-only mapping", &found, 0, 101)?;
     pair.end(2)
 }
 
@@ -163,11 +167,11 @@ fn ptrace(case: &mut Case) -> Result<(), Failure> {
         stopped.peek(place, &mut found)?;
         expect_pattern("the server's stores", &found, at, seed + 1)?;
         stopped.peek(readonly + at as u64, &mut found)?;
-        expect_pattern("what is to be read", &found, at, seed + 1)?;
+        expect_pattern("a read of a read-only mapping", &found, at, seed + 1)?;
         // A private mapping would be copied for a debugger; there is no copy of a shared page.
         let refused = stopped.poke(readonly + at as u64, &[0; 8]);
         let refused = refused.map_err(|error| error.errno);
-        expect("a poke of what is to be read", refused, Err(Errno::EIO))?;
+        expect("a poke of a read-only mapping", refused, Err(Errno::EIO))?;
         drop(stopped);
         pair.client.verify(there, at, len, seed + 1)?;
     }

@@ -57,14 +57,21 @@ fn fixed(case: &mut Case) -> Result<(), Failure> {
         }
 
         let map = other.try_map_at(0, pair.len, right, period)?;
-        let map = map.map_err(|errno| Failure::new(format!("mmap at the colour: {errno}")))?;
+        let map = map.map_err(|errno| {
+            Failure::new(format!("the client's mmap at the right colour: {errno}"))
+        })?;
         mmaps += 1;
-        expect("its colour", colour(&mut other, map, period)?, right)?;
+        expect(
+            "colour of the other client's mapping",
+            colour(&mut other, map, period)?,
+            right,
+        )?;
         let here = pair
             .server
             .try_map_at(at_channel, pair.len, right, period)?;
-        let here =
-            here.map_err(|errno| Failure::new(format!("the server's, at the colour: {errno}")))?;
+        let here = here.map_err(|errno| {
+            Failure::new(format!("the server's mmap at the right colour: {errno}"))
+        })?;
         other.fill(map, 0, pair.len, 50 + round)?;
         pair.client.verify(pair.there, 0, pair.len, 50 + round)?;
         pair.server.verify(here, 0, pair.len, 50 + round)?;
@@ -106,12 +113,12 @@ fn fixed_first(case: &mut Case) -> Result<(), Failure> {
         let there = other.map(0, len)?;
         let here = server.map_pages(0, 2)?;
         expect(
-            "colour of another's",
+            "colour of the other client's mapping",
             colour(&mut other, there, period)?,
             odd,
         )?;
         expect(
-            "colour of the server's",
+            "colour of the server's mapping",
             colour(&mut server, here, period)?,
             odd,
         )?;
@@ -134,7 +141,7 @@ fn fixed_first(case: &mut Case) -> Result<(), Failure> {
         }
         let here = server.map_pages(0, 2)?;
         expect(
-            "colour of the server's",
+            "colour of the server's mapping",
             colour(&mut server, here, period)?,
             odd,
         )?;
@@ -172,9 +179,9 @@ fn replaced(case: &mut Case) -> Result<(), Failure> {
     pair.client.verify(pair.there, 0, page, 2)?;
     for (piece, at) in [(middle, page), (last, 2 * page)] {
         let word = pair.server.load(pair.here, at)?;
-        expect("a word of it", pair.client.load(piece, 0)?, word)?;
+        expect("the word of a piece", pair.client.load(piece, 0)?, word)?;
         pair.client.store(piece, 0, 3)?;
-        expect("a store to it", pair.server.load(pair.here, at)?, 3)?;
+        expect("a store to a piece", pair.server.load(pair.here, at)?, 3)?;
     }
     pair.client.unmap(last)?;
     let there = pair.client.map_over(pair.there, 0, page)?;

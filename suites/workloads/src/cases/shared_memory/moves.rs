@@ -37,7 +37,7 @@ fn shrink(case: &mut Case) -> Result<(), Failure> {
     pair.client.unmap(pair.there)?;
     let munmap = pair.server.await_munmaps(1)?.last_munmaps[0];
     expect("offset of the FUSE_MUNMAP", munmap.offset, offset)?;
-    expect("its length", munmap.length, 4 * page as u64)?;
+    expect("length of the FUSE_MUNMAP", munmap.length, 4 * page as u64)?;
     pair.client.quit()?;
     pair.server.quit()
 }
@@ -105,8 +105,12 @@ fn moved(case: &mut Case) -> Result<(), Failure> {
     pair.client.unmap(there)?;
     let munmap = pair.server.await_munmaps(2)?.last_munmaps[1];
     expect("offset of the FUSE_MUNMAP", munmap.offset, offset)?;
-    expect("its length", munmap.length, pair.len as u64)?;
-    expect("its page ID", munmap.page_id, pair.server.page_id(offset)?)?;
+    expect("length of the FUSE_MUNMAP", munmap.length, pair.len as u64)?;
+    expect(
+        "page ID of the FUSE_MUNMAP",
+        munmap.page_id,
+        pair.server.page_id(offset)?,
+    )?;
     pair.client.quit()?;
     pair.server.quit()
 }
@@ -130,9 +134,17 @@ fn move_pieces(case: &mut Case) -> Result<(), Failure> {
             let seed = at as u64;
             pair.client.fill(piece, 0, page, seed)?;
             let word = pair.client.load(piece, 8)?;
-            expect("a piece's word", pair.server.load(pair.here, at + 8)?, word)?;
+            expect(
+                "the word of a piece, loaded by the server",
+                pair.server.load(pair.here, at + 8)?,
+                word,
+            )?;
             pair.server.store(pair.here, at + 8, seed + 1)?;
-            expect("the server's", pair.client.load(piece, 8)?, seed + 1)?;
+            expect(
+                "the server's store to a piece",
+                pair.client.load(piece, 8)?,
+                seed + 1,
+            )?;
         }
         // What no piece shows is as the server left it.
         pair.server.verify(pair.here, 5 * page, page, 2)?;
@@ -148,7 +160,7 @@ fn move_pieces(case: &mut Case) -> Result<(), Failure> {
         }
         let munmap = pair.server.await_munmaps(1)?.last_munmaps[0];
         expect("offset of the FUSE_MUNMAP", munmap.offset, offset)?;
-        expect("its length", munmap.length, 6 * page as u64)?;
+        expect("length of the FUSE_MUNMAP", munmap.length, 6 * page as u64)?;
         expect("pages at the end", pair.server.pages()?, 0)?;
         pair.client.quit()?;
         pair.server.quit()?;
@@ -178,7 +190,7 @@ fn move_colour(case: &mut Case) -> Result<(), Failure> {
         expect("a move to another colour", answer, off_colour(period, ()))?;
         if answer.is_err() {
             let after = pair.client.area(pair.there)?.start;
-            expect("its address", after, start)?;
+            expect("address of the mapping", after, start)?;
         }
         pair.client
             .verify(pair.there, 0, pair.len, 10 * round + 1)?;
@@ -187,7 +199,11 @@ fn move_colour(case: &mut Case) -> Result<(), Failure> {
     // Nobody else needs the colour, but the pages have it.
     pair.server.unmap(pair.here)?;
     let answer = try_off_colour(&mut pair, period)?;
-    expect("the same, unshared", answer, off_colour(period, ()))?;
+    expect(
+        "a move of unshared pages to another colour",
+        answer,
+        off_colour(period, ()),
+    )?;
     pair.client.verify(pair.there, 0, pair.len, 21)?;
     pair.here = pair.server.map_pages(pair.server.page_id(0)?, 3)?;
     pair.agree(30)?;
@@ -203,7 +219,7 @@ fn no_growth(case: &mut Case) -> Result<(), Failure> {
     pair.agree(1)?;
     let grow = MappingCommand::Resize { len: 4 * page };
     let answer = pair.client.try_call(pair.there, grow)?;
-    expect("growth", answer, Err(Errno::EFAULT))?;
+    expect("mremap to a larger size", answer, Err(Errno::EFAULT))?;
     // VM_DONTEXPAND, mm/mremap.c: vma_to_resize().
     let answer = pair.client.try_call(pair.there, MappingCommand::Leave)?;
     expect("MREMAP_DONTUNMAP", answer, Err(Errno::EINVAL))?;
@@ -214,7 +230,7 @@ fn no_growth(case: &mut Case) -> Result<(), Failure> {
     pair.client.call(pair.there, shrink)?;
     let grow = MappingCommand::Resize { len: 3 * page };
     let answer = pair.client.try_call(pair.there, grow)?;
-    expect("growth back", answer, Err(Errno::EFAULT))?;
+    expect("mremap back to the old size", answer, Err(Errno::EFAULT))?;
     pair.len = 2 * page;
     pair.agree(5)?;
     pair.end(1)

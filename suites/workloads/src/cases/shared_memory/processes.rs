@@ -37,8 +37,12 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
         }
         pair.server.verify(here, at, page, seed)?;
         let frame = pair.server.frame(here, at)?;
-        expect("frame of the parent", pair.client.frame(there, at)?, frame)?;
-        expect("frame of the child", child.frame(there, at)?, frame)?;
+        expect(
+            "page frame of the parent",
+            pair.client.frame(there, at)?,
+            frame,
+        )?;
+        expect("page frame of the child", child.frame(there, at)?, frame)?;
     }
     child.fill(there, 0, 3 * page, 4)?;
     pair.client.verify(there, 0, 3 * page, 4)?;
@@ -57,7 +61,7 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
     )?;
     pair.client.verify(there, 0, 3 * page, 6)?;
     pair.client.unmap(there)?;
-    expect("pages that the child has left", pair.server.pages()?, 2)?;
+    expect("pages that are left to the child", pair.server.pages()?, 2)?;
     expect(
         "FUSE_MUNMAPs while the child has a part",
         pair.server.seen()?.munmaps,
@@ -71,8 +75,12 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
     child.quit()?;
     let munmap = pair.server.await_munmaps(1)?.last_munmaps[0];
     expect("offset of the FUSE_MUNMAP", munmap.offset, offset)?;
-    expect("its length", munmap.length, 3 * page as u64)?;
-    expect("its page ID", munmap.page_id, pair.server.page_id(offset)?)?;
+    expect("length of the FUSE_MUNMAP", munmap.length, 3 * page as u64)?;
+    expect(
+        "page ID of the FUSE_MUNMAP",
+        munmap.page_id,
+        pair.server.page_id(offset)?,
+    )?;
     pair.client.quit()?;
     pair.server.quit()
 }
@@ -138,7 +146,7 @@ fn exec_of_parent(case: &mut Case) -> Result<(), Failure> {
     child.fill(pair.there, 0, pair.len, 3)?;
     pair.server.verify(pair.here, 0, pair.len, 3)?;
     expect(
-        "FUSE_MUNMAPs while the child has it",
+        "FUSE_MUNMAPs while the child has the mapping",
         pair.server.seen()?.munmaps,
         0,
     )?;
@@ -204,7 +212,7 @@ fn wait_for(
     owner.call(of_owner, MappingCommand::OwnRobustly { at: ENTRY })?;
     let owned = owner.pid() | WAITERS;
     expect(
-        "the lock that is owned",
+        "the word of the lock while it is owned",
         waiter.word(of_waiter, LOCK)?,
         owned,
     )?;
@@ -238,7 +246,7 @@ fn inherit(waiter: &mut impl Process, map: Map) -> Result<(), Failure> {
     waiter.finish_call()?;
     let word = waiter.word(map, LOCK)?;
     expect(
-        "the lock of an owner that ended",
+        "the word of the lock after its owner's end",
         word,
         OWNER_DIED | WAITERS,
     )
