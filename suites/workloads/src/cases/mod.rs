@@ -138,6 +138,20 @@ mod tests {
     }
 
     #[test]
+    fn the_walk_through_shows_the_case_as_it_is() {
+        let page = include_str!("../../../../docs/adding-a-case.md");
+        let blocks = page.split("```").skip(1).step_by(2);
+        let of = |language: &str| {
+            let code = blocks
+                .clone()
+                .find_map(|block| block.strip_prefix(language));
+            code.expect("the page shows the case")
+        };
+        assert!(include_str!("smoke.rs").contains(of("rust\n")));
+        assert!(include_str!("../../../smoke.yaml").contains(of("yaml\n")));
+    }
+
+    #[test]
     fn no_case_has_the_name_of_a_suite() {
         for Suite { suite, cases } in suites() {
             for case in cases {
