@@ -81,8 +81,8 @@ impl ClientProcess<'_> {
     fn obey(&mut self, control: &mut ClientControl, command: Command<ClientCommand>) -> Answer {
         match command {
             Command::Memory(command) => {
-                let file = file(self.source, self.opened.as_ref());
-                self.maps.obey(file, command)
+                let (source, opened) = (self.source, self.opened.as_ref());
+                self.maps.obey(|| file(source, opened), command)
             }
             Command::Own(command) => self.obey_own(control, command),
             Command::Fork { name } => self.fork(control, &name),

@@ -16,13 +16,19 @@ pub(crate) struct Maps {
 }
 
 impl Maps {
-    /// Obeys a command. `fd` is what this process maps, if it is open.
-    pub(crate) fn obey(&mut self, fd: Option<&Fd>, command: MemoryCommand) -> Answer {
-        let done = match (command, fd) {
-            (MemoryCommand::Mapping(map, command), _) => self.obey_mapping(map, command),
-            (_, None) => return Answer::Failed("the file is not open".into()),
-            (MemoryCommand::Map(request, place), Some(fd)) => self.map(fd, &request, place),
-            (MemoryCommand::MapAdjacent(request), Some(fd)) => self.map_adjacent(fd, &request),
+    /// Obeys a command. `fd` returns what this process maps, if it is open; other commands do not need it.
+    pub(crate) fn obey<'f>(
+        &mut self,
+        fd: impl FnOnce() -> Option<&'f Fd>,
+        command: MemoryCommand,
+    ) -> Answer {
+        let fd = || fd().ok_or_else(|| Answer::Failed("the file is not open".into()));
+        let done = match command {
+            MemoryCommand::Mapping(map, command) => self.obey_mapping(map, command),
+            MemoryCommand::Map(request, place) => fd().and_then(|fd| self.map(fd, &request, place)),
+            MemoryCommand::MapAdjacent(request) => {
+                fd().and_then(|fd| self.map_adjacent(fd, &request))
+            }
         };
         done.unwrap_or_else(|answer| answer)
     }
@@ -110,11 +116,11 @@ mod tests {
         let fd = sys::memfd("maps", len as u64).unwrap();
         let mut maps = Maps::default();
         let request = MemoryCommand::Map(MapRequest::shared(0, len), Place::Anywhere);
-        let Answer::Map(map) = maps.obey(Some(&fd), request) else {
+        let Answer::Map(map) = maps.obey(|| Some(&fd), request) else {
             panic!("not mapped");
         };
         let edge = page_size() - 3;
-        let mut act = |command| maps.obey(None, MemoryCommand::Mapping(map, command));
+        let mut act = |command| maps.obey(|| None, MemoryCommand::Mapping(map, command));
         assert_eq!(act(MappingCommand::VerifyZero { at: 0, len }), Answer::Done);
         let (at, len) = (edge, 6);
         act(MappingCommand::Fill { at, len, seed: 1 });

@@ -89,7 +89,7 @@ fn obey(
     command: Command<ServerCommand>,
 ) -> Result<Answer, ServerError> {
     match command {
-        Command::Memory(command) => Ok(maps.obey(Some(session.channel()), command)),
+        Command::Memory(command) => Ok(maps.obey(|| Some(session.channel()), command)),
         Command::Own(command) => obey_own(session, command),
         Command::Failing { nth, command } => {
             let mut done = None;
