@@ -113,11 +113,11 @@ pub(crate) fn start(setting: &Setting, dir: &Path, plan: &Plan) -> Result<Machin
     };
     if let Some(oracle) = setting.oracle {
         let config = oracle.config.render();
-        crate::paths::write_whole(&dir.join(ORACLE_CONFIG), config.as_bytes())?;
+        crate::paths::write_atomically(&dir.join(ORACLE_CONFIG), config.as_bytes())?;
     }
     let args = args::qemu(setting.qemu, &boot);
     let command = args::to_paste(dir, &setting.qemu.binary, &args);
-    crate::paths::write_whole(&dir.join(QEMU_COMMAND), command.as_bytes())?;
+    crate::paths::write_atomically(&dir.join(QEMU_COMMAND), command.as_bytes())?;
     Machine::start(dir, &setting.qemu.binary, &args)
 }
 

@@ -106,7 +106,7 @@ fn prune(lab: &Path, current: &Path) {
 ///
 /// # Errors
 /// The directory cannot be written to, or the disk is full. The old content then remains.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let save = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
@@ -139,8 +139,8 @@ mod tests {
     fn a_failed_write_leaves_the_old_content() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("results.json");
-        write_whole(&path, b"old").unwrap();
-        write_whole(&dir.path().join("none/results.json"), b"new").unwrap_err();
+        write_atomically(&path, b"old").unwrap();
+        write_atomically(&dir.path().join("none/results.json"), b"new").unwrap_err();
         assert_eq!(fs::read(&path).unwrap(), b"old");
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 
 use crate::cli::Report;
-use crate::paths::{checkout, write_whole};
+use crate::paths::{checkout, write_atomically};
 use crate::report::{Origin, merge, targets, term, write_all};
 use crate::{suite, target};
 
@@ -59,7 +59,7 @@ fn table(results: Option<&Path>, write: Option<&Path>) -> Result<u8> {
     let text = std::fs::read_to_string(file).with_context(|| format!("read {name}"))?;
     let text =
         targets::replace_table(&text, &table).map_err(|problem| anyhow!("{name}: {problem}"))?;
-    write_whole(file, text.as_bytes())?;
+    write_atomically(file, text.as_bytes())?;
     println!("targets written to {name}: {}", targets.len());
     Ok(0)
 }

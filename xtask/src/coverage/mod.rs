@@ -78,7 +78,7 @@ pub(crate) fn write(request: &Request) -> Result<String> {
     let explanation = reasons::explain(&coverage, &reasons);
     let path = request.run.join(REPORT);
     let text = report::render(&coverage, &explanation);
-    crate::paths::write_whole(&path, text.as_bytes())?;
+    crate::paths::write_atomically(&path, text.as_bytes())?;
     Ok(format!(
         "{}\n{}",
         report::summary(&coverage, &explanation),

@@ -38,7 +38,7 @@ impl Image {
     /// The file cannot be written, for example because the disk is full.
     pub(crate) fn write(&self, plan: &Plan, to: PathBuf) -> Result<PathBuf> {
         let plan = serde_json::to_vec_pretty(plan).expect("a plan can be serialized");
-        crate::paths::write_whole(&to, &archive(&self.init, Some(&plan)))?;
+        crate::paths::write_atomically(&to, &archive(&self.init, Some(&plan)))?;
         Ok(to)
     }
 }

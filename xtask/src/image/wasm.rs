@@ -58,7 +58,7 @@ pub(crate) fn build(checkout: &Path, cross: &str, guest: &Path, out: &Path) -> R
     let _ = fs::remove_file(&note);
     fs::rename(work.path().join("init"), &program)
         .with_context(|| format!("put {} in its place", program.display()))?;
-    crate::paths::write_whole(&note, made_of.as_bytes())?;
+    crate::paths::write_atomically(&note, made_of.as_bytes())?;
     Ok(program)
 }
 

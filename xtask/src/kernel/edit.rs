@@ -75,7 +75,10 @@ fn move_ignores(place: &Path) -> Result<()> {
     };
     if text.lines().any(|line| line == "/*") {
         let kept: Vec<&str> = text.lines().filter(|line| *line != "/*").collect();
-        crate::paths::write_whole(&place.join(".git/info/exclude"), kept.join("\n").as_bytes())?;
+        crate::paths::write_atomically(
+            &place.join(".git/info/exclude"),
+            kept.join("\n").as_bytes(),
+        )?;
         fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
     }
     Ok(())
@@ -174,9 +177,9 @@ fn replace(dir: &Path, from: &Path, patches: &[String]) -> Result<()> {
     for patch in patches {
         let path = from.join(patch);
         let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-        crate::paths::write_whole(&dir.join(patch), &text)?;
+        crate::paths::write_atomically(&dir.join(patch), &text)?;
     }
-    crate::paths::write_whole(&series, new_series(&old, patches).as_bytes())?;
+    crate::paths::write_atomically(&series, new_series(&old, patches).as_bytes())?;
     for (_, removed) in queue::names(&old).filter(|(_, name)| !patches.iter().any(|p| p == name)) {
         let path = dir.join(removed);
         if path.exists() {

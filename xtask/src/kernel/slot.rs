@@ -119,7 +119,7 @@ impl<'a> Slot<'a> {
             return Ok(());
         }
         let fragment_file = self.dir.join("fragment");
-        crate::paths::write_whole(&fragment_file, fragment.as_bytes())?;
+        crate::paths::write_atomically(&fragment_file, fragment.as_bytes())?;
         // Not .config itself: if its modification time changes, make checks every object.
         let new = self.obj().join(".config.new");
         let variables = [
@@ -141,7 +141,7 @@ impl<'a> Slot<'a> {
         } else {
             fs::rename(&new, &config).with_context(|| format!("write {}", config.display()))?;
         }
-        crate::paths::write_whole(&done, from.as_bytes())
+        crate::paths::write_atomically(&done, from.as_bytes())
     }
 
     fn compile(&self, from_scratch: bool, progress: &mut dyn FnMut(Progress)) -> Result<()> {
@@ -166,7 +166,7 @@ impl<'a> Slot<'a> {
                 .parent()
                 .expect("a file in the cache has a parent");
             fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
-            crate::paths::write_whole(&self.estimate, steps.to_string().as_bytes())?;
+            crate::paths::write_atomically(&self.estimate, steps.to_string().as_bytes())?;
         }
         Ok(())
     }
@@ -210,7 +210,7 @@ impl<'a> Slot<'a> {
             dtb: spec.dtb.as_deref().map(|dtb| file_name(dtb).to_owned()),
         };
         let info = serde_json::to_string_pretty(&info).context("serialize build.json")?;
-        crate::paths::write_whole(&result.join(BUILD_INFO), info.as_bytes())?;
+        crate::paths::write_atomically(&result.join(BUILD_INFO), info.as_bytes())?;
         cache::publish(&result, kernel)
     }
 

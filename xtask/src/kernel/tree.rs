@@ -141,5 +141,5 @@ fn write_record(record: &Path, listing: &Listing) -> Result<()> {
     for (path, id) in listing {
         text.push_str(&format!("{id}\t{path}\n"));
     }
-    crate::paths::write_whole(record, text.as_bytes())
+    crate::paths::write_atomically(record, text.as_bytes())
 }

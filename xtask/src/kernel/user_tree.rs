@@ -59,7 +59,7 @@ pub(super) fn listing(root: &Path, index: &Path) -> Result<Listing> {
         }
         listing.insert(path, id);
     }
-    crate::paths::write_whole(index, lines.as_bytes())?;
+    crate::paths::write_atomically(index, lines.as_bytes())?;
     Ok(listing)
 }
 

@@ -224,7 +224,7 @@ fn remember(qemu: &str, cache: &Path, result: &KvmResult) {
     let reason = result.clone().err();
     if let Ok(text) = serde_json::to_vec(&Remembered { key, reason }) {
         let _ = fs::create_dir_all(cache);
-        let _ = paths::write_whole(&cache.join(REMEMBERED), &text);
+        let _ = paths::write_atomically(&cache.join(REMEMBERED), &text);
     }
 }
 

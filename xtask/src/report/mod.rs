@@ -23,7 +23,7 @@ use html::PageContext;
 pub(crate) use term::TermOptions;
 
 use crate::oracle::files::{self, Stories};
-use crate::paths::write_whole;
+use crate::paths::write_atomically;
 use crate::results::{CaseResult, Found, RunResult};
 use crate::run_dir::RESULTS;
 use crate::text::words;
@@ -82,7 +82,7 @@ pub fn write_all(dir: &Path, result: &RunResult, origin: Origin) -> Result<()> {
         ("ktap.txt", ktap::render(result)),
     ];
     for (name, text) in files {
-        write_whole(&dir.join(name), text.as_bytes())?;
+        write_atomically(&dir.join(name), text.as_bytes())?;
     }
     Ok(())
 }
