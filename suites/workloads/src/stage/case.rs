@@ -130,3 +130,37 @@ impl Case {
         let _ = sys::print_line(line);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case() -> Case {
+        Case::new(PlannedCase {
+            id: "smoke/open.fuse".into(),
+            run: "open".into(),
+            device: None,
+            with: BTreeMap::from([("rounds".into(), "three".into())]),
+            period: 4096,
+            deadline_ms: 1000,
+        })
+    }
+
+    #[test]
+    fn a_wrong_parameter_is_named() {
+        let reason = |failure| match failure {
+            Failure::Fail(reason) | Failure::Skip(reason) => reason,
+        };
+        let missing = case().param::<u64>("pages").unwrap_err();
+        insta::assert_snapshot!(reason(missing), @"the case has no parameter \"pages\": add it to its `with:`");
+        let wrong = case().param::<u64>("rounds").unwrap_err();
+        insta::assert_snapshot!(reason(wrong), @"parameter \"rounds\" of the case: invalid type: string \"three\", expected u64");
+        let serverless = case().serve().unwrap_err();
+        insta::assert_snapshot!(reason(serverless), @"the case needs a server: give it `devices: [fuse, cuse]`");
+    }
+
+    #[test]
+    fn the_suite_is_the_first_part_of_the_id() {
+        assert_eq!(case().suite(), "smoke");
+    }
+}

@@ -136,4 +136,14 @@ mod tests {
         });
         assert!(matches!(zero, Answer::Failed(_)), "{zero:?}");
     }
+    #[test]
+    fn what_cannot_be_obeyed_has_a_reason() {
+        let mut maps = Maps::default();
+        let map = MemoryCommand::Map(MapRequest::shared(0, 1), Place::Anywhere);
+        let answer = maps.obey(|| None, map);
+        insta::assert_snapshot!(answer.describe(), @"the file is not open");
+        let unmap = MemoryCommand::Mapping(Map(3), MappingCommand::Unmap);
+        let answer = maps.obey(|| None, unmap);
+        insta::assert_snapshot!(answer.describe(), @"there is no mapping 3");
+    }
 }

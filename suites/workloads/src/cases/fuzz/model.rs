@@ -80,7 +80,8 @@ impl Words for Outcome {
             Outcome::Refused(errno) => errno.words(),
             Outcome::Touched(touched) => touched.words(),
             Outcome::Word(word) => format!("the word {word}"),
-            Outcome::Words(words) => format!("these words: {}", words.words()),
+            Outcome::Words(words) if words.is_empty() => "no words".into(),
+            Outcome::Words(words) => format!("the words {}", words.words()),
             Outcome::Seen(words) => format!("{} words", words.len()),
         }
     }

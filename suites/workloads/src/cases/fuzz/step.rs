@@ -37,8 +37,8 @@ impl Range {
     }
 }
 
-/// Makes the type of a step, its text and how that is parsed, of a table: each step has a word, and its fields follow in
-/// order.
+/// Makes the type of a step, its text and its parser from a table. The text is the word of the step, followed by its
+/// fields in order.
 macro_rules! steps {
     ($($(#[$doc:meta])* $step:ident = $word:literal { $($field:ident: $kind:ty),* $(,)? },)*) => {
         /// One step. A step that refers to something missing does nothing.
@@ -180,7 +180,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Step>, String> {
     let steps = text.split(';').map(str::trim);
     steps
         .filter(|step| !step.is_empty())
-        .map(|step| step.parse().map_err(|()| format!("no step: {step:?}")))
+        .map(|step| {
+            step.parse()
+                .map_err(|()| format!("{step:?} is not a step of a script"))
+        })
         .collect()
 }
 
@@ -248,7 +251,7 @@ mod tests {
             "get 3+0",
         ] {
             let why = parse(&format!("check; {wrong}")).unwrap_err();
-            assert_eq!(why, format!("no step: {wrong:?}"));
+            assert_eq!(why, format!("{wrong:?} is not a step of a script"));
         }
     }
 }

@@ -359,3 +359,16 @@ fn no_dump(case: &mut Case) -> Result<(), Failure> {
     expect_left_out(&mut pair.client, pair.there, "after a move")?;
     pair.end(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_advice_may_not_do_is_named() {
+        let allowed = [None, Some(Errno::EINVAL)];
+        let what = Advice::HugePage.to_string();
+        insta::assert_snapshot!(unexpected(&what, &allowed, Err(Errno::ENOMEM)), @"MADV_HUGEPAGE: expected success or EINVAL, found ENOMEM");
+        insta::assert_snapshot!(unexpected(&what, &allowed[1..], Ok(())), @"MADV_HUGEPAGE: expected EINVAL, but it succeeded");
+    }
+}

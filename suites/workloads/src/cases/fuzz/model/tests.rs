@@ -184,3 +184,26 @@ fn nothing_is_left_after_the_last_steps() {
     assert_eq!((counts.pages, counts.maps), (Some(0), 0));
     assert_eq!((counts.mmaps, counts.munmaps), (1, 1));
 }
+
+#[test]
+fn outcomes_are_named_for_a_person() {
+    let counts = Counts {
+        pages: Some(2),
+        maps: 3,
+        mmaps: 1,
+        munmaps: 0,
+    };
+    insta::assert_snapshot!(counts.words(), @"2 pages, 3 mappings, 1 FUSE_MMAPs, 0 FUSE_MUNMAPs");
+    let counts = Counts {
+        pages: None,
+        ..counts
+    };
+    insta::assert_snapshot!(counts.words(), @"3 mappings, 1 FUSE_MMAPs, 0 FUSE_MUNMAPs");
+    insta::assert_snapshot!(Outcome::Nothing.words(), @"nothing to do");
+    insta::assert_snapshot!(Outcome::Done.found(), @"but it succeeded");
+    insta::assert_snapshot!(Outcome::Refused(Errno::EINVAL).found(), @"found EINVAL");
+    insta::assert_snapshot!(Outcome::Touched(Touched::Bus).words(), @"SIGBUS");
+    insta::assert_snapshot!(Outcome::Word(7).found(), @"found the word 7");
+    insta::assert_snapshot!(Outcome::Words(vec![7, 8]).words(), @"the words 7, 8");
+    insta::assert_snapshot!(Outcome::Words(vec![]).words(), @"no words");
+}
