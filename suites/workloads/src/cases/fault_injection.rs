@@ -14,7 +14,7 @@ use crate::stage::command::{
 };
 use crate::stage::failing::FAIL_NTH;
 use crate::stage::process::map_command;
-use crate::stage::waiting::{await_seen, holding};
+use crate::stage::waiting::{await_seen, holding_faults};
 use crate::stage::{Case, Failure, Process, Server, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -340,7 +340,7 @@ fn fill(case: &mut Case) -> Result<(), Failure> {
     walk(case, "fill", |nth| {
         let before = server.seen()?;
         let map = client.map(0, page)?;
-        server.behave(holding())?;
+        server.behave(holding_faults())?;
         client.start_load(map, 0)?;
         await_seen(&mut server, "a FUSE_DMMAP_FAULT", |seen| {
             seen.faults > before.faults

@@ -14,7 +14,7 @@ pub(crate) mod stopped;
 use server::Behaviour;
 use sys::{Errno, Instant, Signal, page_size};
 
-use crate::stage::waiting::{await_seen, held, holding, waiting_client};
+use crate::stage::waiting::{await_seen, holding_faults, holding_mmaps, waiting_client};
 use crate::stage::{Case, Client, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -31,7 +31,7 @@ fn mmap_killed(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve()?;
     let mut unmapped = 0;
     for round in 1..=case.param::<u64>("rounds")? {
-        server.behave(held())?;
+        server.behave(holding_mmaps())?;
         let mmaps = server.seen()?.mmaps;
         let client = waiting_client(case, &mut server, "client", 2 * page)?;
         let start = Instant::now();
@@ -58,7 +58,7 @@ fn mmap_killed(case: &mut Case) -> Result<(), Failure> {
 
 /// The server dies with a FUSE_MMAP that it has not answered: an error, at once.
 fn mmap_server_dies(case: &mut Case) -> Result<(), Failure> {
-    let mut server = case.serve_as(held())?;
+    let mut server = case.serve_as(holding_mmaps())?;
     let mut client = case.client("client", &server)?;
     client.start_map(0, page_size())?;
     await_seen(&mut server, "a FUSE_MMAP", |seen| seen.mmaps == 1)?;
@@ -81,7 +81,7 @@ fn stop_and_go(process: &Client, times: u32) -> Result<(), Failure> {
 /// A signal does not wait for the server: mmap goes on after it, and the server is asked once.
 fn mmap_signals(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let mut server = case.serve_as(held())?;
+    let mut server = case.serve_as(holding_mmaps())?;
     let mut client = case.client("client", &server)?;
     client.start_map(0, page)?;
     await_seen(&mut server, "a FUSE_MMAP", |seen| seen.mmaps == 1)?;
@@ -102,7 +102,7 @@ fn mmap_signals(case: &mut Case) -> Result<(), Failure> {
 /// The same for a touch of a page that the server has to fill.
 fn fault_signals(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let mut server = case.serve_as(holding())?;
+    let mut server = case.serve_as(holding_faults())?;
     let mut client = case.client("client", &server)?;
     client.write_read(0, page, 4)?;
     let map = client.map(0, page)?;

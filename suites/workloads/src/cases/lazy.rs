@@ -6,7 +6,7 @@ use sys::{Errno, Instant, page_size, sleep, write_file};
 
 use crate::stage::command::Touched;
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
-use crate::stage::waiting::{HOLD, MOMENT, await_seen, behaviour, holding, shrink_until};
+use crate::stage::waiting::{MOMENT, await_seen, holding_faults, lazy_behaviour, shrink_until};
 use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -63,7 +63,7 @@ fn filled(case: &mut Case) -> Result<(), Failure> {
         7,
     )?;
     let last = server.page_id(((pages - 1) * page) as u64)?;
-    server.behave(behaviour(OnFault::LeaveZeros, OnReclaim::Save))?;
+    server.behave(lazy_behaviour(OnFault::LeaveZeros, OnReclaim::Save))?;
     b.verify_zero(of_b, (pages - 1) * page, page)?;
     expect(
         "page ID of the last FUSE_DMMAP_FAULT",
@@ -109,7 +109,7 @@ fn saved_at_munmap(case: &mut Case) -> Result<(), Failure> {
 fn one_request(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let count: usize = case.param("clients")?;
-    let mut server = case.serve_as(behaviour(HOLD, OnReclaim::Save))?;
+    let mut server = case.serve_as(holding_faults())?;
     let mut clients = Vec::new();
     for number in 0..count {
         let mut client = case.client(&format!("client {number}"), &server)?;
@@ -145,7 +145,7 @@ fn one_request(case: &mut Case) -> Result<(), Failure> {
 fn fault_refused(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let errno = Errno::EACCES.raw();
-    let mut server = case.serve_as(behaviour(OnFault::Refuse { errno }, OnReclaim::Save))?;
+    let mut server = case.serve_as(lazy_behaviour(OnFault::Refuse { errno }, OnReclaim::Save))?;
     let mut client = case.client("client", &server)?;
     client.write_read(0, page, 3)?;
     let map = client.map(0, 2 * page)?;
@@ -175,7 +175,7 @@ fn fault_refused(case: &mut Case) -> Result<(), Failure> {
 /// A client that waits for the server can be killed; the answer that comes afterwards harms nothing.
 fn fault_killed(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let mut server = case.serve_as(behaviour(HOLD, OnReclaim::Save))?;
+    let mut server = case.serve_as(holding_faults())?;
     for round in 1..=case.param::<u64>("rounds")? {
         let mut client = case.client("client", &server)?;
         client.write_read(0, page, round)?;
@@ -200,7 +200,7 @@ fn fault_killed(case: &mut Case) -> Result<(), Failure> {
         client.verify(map, 0, page, round)?;
         client.quit()?;
         server.await_munmaps(2 * round)?;
-        server.behave(behaviour(HOLD, OnReclaim::Save))?;
+        server.behave(holding_faults())?;
     }
     server.quit()
 }
@@ -213,7 +213,7 @@ fn fault_server_dies(case: &mut Case) -> Result<(), Failure> {
     client.write_read(0, page, 2)?;
     let map = client.map(0, 2 * page)?;
     client.verify(map, 0, page, 2)?;
-    server.behave(behaviour(HOLD, OnReclaim::Save))?;
+    server.behave(holding_faults())?;
     client.start_touch(map, page, true)?;
     await_seen(&mut server, "a FUSE_DMMAP_FAULT", |seen| seen.faults == 2)?;
     server.kill()?;
@@ -235,7 +235,7 @@ fn only_its_own(case: &mut Case) -> Result<(), Failure> {
     let beyond = (count * page) as u64;
     let mut server = case.serve()?;
     let below = server.page_id(beyond)?;
-    server.behave(behaviour(OnFault::Hold { below }, OnReclaim::Save))?;
+    server.behave(lazy_behaviour(OnFault::Hold { below }, OnReclaim::Save))?;
     let mut stuck = Vec::new();
     for number in 0..count {
         let mut client = case.client(&format!("stuck client {number}"), &server)?;
@@ -404,7 +404,7 @@ fn reclaim_pressure(case: &mut Case) -> Result<(), Failure> {
 fn reclaim_refused(case: &mut Case) -> Result<(), Failure> {
     let (page, limit) = (page_size(), 4);
     let errno = Errno::EBUSY.raw();
-    let mut server = case.serve_as(behaviour(OnFault::Fill, OnReclaim::Refuse { errno }))?;
+    let mut server = case.serve_as(lazy_behaviour(OnFault::Fill, OnReclaim::Refuse { errno }))?;
     let mut client = case.client("client", &server)?;
     let map = client.map(0, (limit + 2) * page)?;
     counters::set(LIMIT_PER_CONNECTION, limit as u64)?;
@@ -429,7 +429,7 @@ fn reclaim_refused(case: &mut Case) -> Result<(), Failure> {
     )?;
     client.verify(map, 0, limit * page, 1)?;
     // It thinks better of it, and forgets what was stored.
-    server.behave(behaviour(OnFault::Fill, OnReclaim::Discard))?;
+    server.behave(lazy_behaviour(OnFault::Fill, OnReclaim::Discard))?;
     client.verify_zero(map, limit * page, 2 * page)?;
     client.verify_zero(map, 0, limit * page)?;
     client.quit()?;
@@ -439,7 +439,7 @@ fn reclaim_refused(case: &mut Case) -> Result<(), Failure> {
 /// Pages that were asked back are out of reach until the server has answered; if it dies they stay.
 fn reclaim_held(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let mut server = case.serve_as(behaviour(OnFault::Fill, OnReclaim::Hold))?;
+    let mut server = case.serve_as(lazy_behaviour(OnFault::Fill, OnReclaim::Hold))?;
     let mut client = case.client("client", &server)?;
     let mut other = case.client("other client", &server)?;
     let map = client.map(0, 4 * page)?;
@@ -461,7 +461,7 @@ fn reclaim_held(case: &mut Case) -> Result<(), Failure> {
             other.finish_load()?;
             client.finish_load()?;
             client.verify(map, 0, 4 * page, 1)?;
-            server.behave(behaviour(OnFault::Fill, OnReclaim::Hold))?;
+            server.behave(lazy_behaviour(OnFault::Fill, OnReclaim::Hold))?;
         }
     }
     server.kill()?;
@@ -512,7 +512,7 @@ fn reclaim_in_use(case: &mut Case) -> Result<(), Failure> {
 /// Where all pages that there may be are being filled, who needs another waits until one is filled, and gets its room.
 fn room_after_fill(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let mut server = case.serve_as(holding())?;
+    let mut server = case.serve_as(holding_faults())?;
     let mut a = case.client("client a", &server)?;
     let mut b = case.client("client b", &server)?;
     a.write_read(0, 2 * page, 3)?;

@@ -4,7 +4,7 @@
 use server::Behaviour;
 use sys::{Errno, page_size};
 
-use crate::stage::waiting::{held, waiting_client};
+use crate::stage::waiting::{holding_mmaps, waiting_client};
 use crate::stage::{Case, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("unanswered", unanswered)];
@@ -13,7 +13,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("unanswered", unanswered)];
 /// up to a limit, and then mmap fails at once. When all is answered, there is room again.
 fn unanswered(case: &mut Case) -> Result<(), Failure> {
     let (page, limit) = (page_size(), case.param::<u64>("limit")?);
-    let mut server = case.serve_as(held())?;
+    let mut server = case.serve_as(holding_mmaps())?;
     for _ in 0..limit {
         waiting_client(case, &mut server, "client", page)?.kill()?;
     }

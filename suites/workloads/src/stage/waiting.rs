@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What cases wait for: a request that the server has read, a client that waits for its answer, pages that are asked back.
+//! Waiting for a request that the server has read, for a client that waits for its answer, for pages that are asked back.
 
 use std::time::Duration;
 
@@ -10,28 +10,28 @@ use sys::{Instant, sleep, write_file};
 use super::{Case, Client, Failure, Process, Server, expect_that};
 
 /// Holds every FUSE_DMMAP_FAULT.
-pub(crate) const HOLD: OnFault = OnFault::Hold { below: u64::MAX };
+pub(crate) const HOLD_FAULTS: OnFault = OnFault::Hold { below: u64::MAX };
 
-/// How long something may take that has been set off already; there to say what is missing before the deadline does.
+/// Longest wait for something that has already been started. Names what is missing before the case's deadline passes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A moment in which something that must not happen would.
+/// Time to wait for something that must not happen.
 pub(crate) const MOMENT: Duration = Duration::from_millis(50);
 
-/// A server that fills its pages and gives them back in these ways.
-pub(crate) fn behaviour(fault: OnFault, reclaim: OnReclaim) -> Behaviour {
+/// Behaviour of a server that fills its pages, and gives them back, as given.
+pub(crate) fn lazy_behaviour(fault: OnFault, reclaim: OnReclaim) -> Behaviour {
     Behaviour {
         lazy: Some(Lazy { fault, reclaim }),
         ..Behaviour::default()
     }
 }
 
-/// A server that answers no FUSE_DMMAP_FAULT.
-pub(crate) fn holding() -> Behaviour {
-    behaviour(HOLD, OnReclaim::Save)
+/// Behaviour of a server that answers no FUSE_DMMAP_FAULT.
+pub(crate) fn holding_faults() -> Behaviour {
+    lazy_behaviour(HOLD_FAULTS, OnReclaim::Save)
 }
 
-/// What the server was asked, once `enough` says so.
+/// Waits until `enough` returns true for what the server was asked, and returns that.
 pub(crate) fn await_seen(
     server: &mut Server,
     what: &str,
@@ -72,7 +72,7 @@ fn request_name(opcode: u32) -> String {
     .into()
 }
 
-/// Has the kernel shrink its caches until it has asked for pages as `enough` says.
+/// Has the kernel shrink its caches, and so ask for pages back, until `enough` returns true.
 pub(crate) fn shrink_until(
     mut enough: impl FnMut() -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
@@ -88,15 +88,16 @@ pub(crate) fn shrink_until(
     Ok(())
 }
 
-/// A server that answers no FUSE_MMAP.
-pub(crate) fn held() -> Behaviour {
+/// Behaviour of a server that answers no FUSE_MMAP.
+pub(crate) fn holding_mmaps() -> Behaviour {
     Behaviour {
         mmap: OnMmap::Hold,
         ..Behaviour::default()
     }
 }
 
-/// `unique` of the next request with this opcode that is not `before`: the server has read it, and holds it.
+/// Waits for a request with this opcode whose `unique` is not `before`, and returns its `unique`. The server has then read
+/// the request, and holds it.
 pub(crate) fn await_request(
     server: &mut Server,
     opcode: u32,
@@ -111,7 +112,7 @@ pub(crate) fn await_request(
         .ok_or_else(|| Failure::new("the server no longer remembers the request"))
 }
 
-/// A client that waits in mmap of the first `len` bytes: the server has read the request, and holds it.
+/// Starts a client that waits in mmap of the first `len` bytes. The server has read the request, and holds it.
 pub(crate) fn waiting_client(
     case: &Case,
     server: &mut Server,

@@ -12,7 +12,7 @@ use super::messages::{
 };
 use crate::stage::command::{Map, Touched};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
-use crate::stage::waiting::{HOLD, MOMENT, await_request, behaviour, held};
+use crate::stage::waiting::{MOMENT, await_request, holding_faults, holding_mmaps, lazy_behaviour};
 use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -102,7 +102,7 @@ fn expect_shows(
 
 /// FUSE_MMAP. Each answer that is one is followed by a FUSE_MUNMAP, right or wrong, and none of the others is.
 fn answers(case: &mut Case) -> Result<(), Failure> {
-    let mut server = case.serve_as(held())?;
+    let mut server = case.serve_as(holding_mmaps())?;
     let mut client = case.client("client", &server)?;
     let mut munmaps = 0;
 
@@ -214,7 +214,7 @@ fn expect_failed(after: &str, mut toucher: Client) -> Result<(), Failure> {
 /// FUSE_DMMAP_FAULT, while the page is half filled: nobody sees it like that.
 fn fault_answers(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let (mut server, mut client, map) = lazy_pair(case, behaviour(HOLD, OnReclaim::Save))?;
+    let (mut server, mut client, map) = lazy_pair(case, holding_faults())?;
     let mut looker = case.client("client that looks on", &server)?;
     let there = looker.map(0, 2 * page)?;
     let id = server.page_id(0)?;
@@ -287,7 +287,7 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
 fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
     let (page, limit) = (page_size(), 4);
     let full = limit * page;
-    let mut server = case.serve_as(behaviour(OnFault::Fill, OnReclaim::Hold))?;
+    let mut server = case.serve_as(lazy_behaviour(OnFault::Fill, OnReclaim::Hold))?;
     let mut client = case.client("client", &server)?;
     client.write_read(0, full + page, 1)?;
     let map = client.map(0, full + page)?;

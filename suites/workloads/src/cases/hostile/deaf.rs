@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use server::abi::op;
-use server::{Behaviour, OnFault, OnReclaim, Unanswered};
+use server::{Behaviour, OnFault, OnMmap, OnReclaim, Unanswered};
 use sys::{Instant, Signal, page_size};
 
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
-use crate::stage::waiting::{HOLD, MOMENT, await_request, behaviour, held};
+use crate::stage::waiting::{HOLD_FAULTS, MOMENT, await_request, lazy_behaviour};
 use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("deaf", deaf)];
@@ -80,9 +80,9 @@ fn deaf(case: &mut Case) -> Result<(), Failure> {
     };
     let mut server = case.serve_as(Behaviour::lazy())?;
     let silent = Behaviour {
-        mmap: held().mmap,
+        mmap: OnMmap::Hold,
         unanswered: Some(Unanswered::Munmap),
-        ..behaviour(HOLD, OnReclaim::Hold)
+        ..lazy_behaviour(HOLD_FAULTS, OnReclaim::Hold)
     };
 
     // FUSE_MMAP, at a new address and in the place of a mapping.
@@ -123,7 +123,7 @@ fn deaf(case: &mut Case) -> Result<(), Failure> {
     server.behave(Behaviour {
         mmap: silent.mmap,
         unanswered: silent.unanswered,
-        ..behaviour(OnFault::Fill, OnReclaim::Hold)
+        ..lazy_behaviour(OnFault::Fill, OnReclaim::Hold)
     })?;
     client.start_load(map, 4 * page)?;
     await_request(&mut server, op::DMMAP_RECLAIM, None)?;

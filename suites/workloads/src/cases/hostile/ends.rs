@@ -7,7 +7,7 @@ use sys::{Errno, page_size};
 
 use crate::stage::command::{Map, Touched};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
-use crate::stage::waiting::{HOLD, MOMENT, await_request, await_seen, behaviour, held};
+use crate::stage::waiting::{MOMENT, await_request, await_seen, holding_faults, lazy_behaviour};
 use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -111,7 +111,7 @@ fn at_mmap(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
 
 fn at_fault(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
     let page = page_size();
-    scene.server.behave(behaviour(HOLD, OnReclaim::Save))?;
+    scene.server.behave(holding_faults())?;
     let mut other = case.client("other client", &scene.server)?;
     let there = other.map(0, 3 * page)?;
     scene.client.start_touch(scene.map, page, true)?;
@@ -135,7 +135,7 @@ fn at_reclaim(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
     let page = page_size();
     scene
         .server
-        .behave(behaviour(OnFault::Fill, OnReclaim::Hold))?;
+        .behave(lazy_behaviour(OnFault::Fill, OnReclaim::Hold))?;
     let mut other = case.client("other client", &scene.server)?;
     let there = other.map(0, 3 * page)?;
     counters::set(LIMIT_PER_CONNECTION, 1)?;
@@ -209,8 +209,8 @@ fn passed_on(case: &mut Case) -> Result<(), Failure> {
     // One client waits for a page, another for its mapping, and the server that has read that dies.
     let mut other = case.client("other client", &first)?;
     first.behave(Behaviour {
-        mmap: held().mmap,
-        ..behaviour(HOLD, OnReclaim::Save)
+        mmap: OnMmap::Hold,
+        ..holding_faults()
     })?;
     client.start_probe(map, page)?;
     other.start_map(0, page)?;

@@ -8,7 +8,9 @@ use sys::{Errno, page_size, sleep};
 use super::messages::{load, mmap_out, start_to_fail};
 use crate::stage::command::Touched;
 use crate::stage::failure::Words;
-use crate::stage::waiting::{MOMENT, await_request, await_seen, behaviour, holding, shrink_until};
+use crate::stage::waiting::{
+    MOMENT, await_request, await_seen, holding_faults, lazy_behaviour, shrink_until,
+};
 use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -21,7 +23,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
 fn refused_together(case: &mut Case) -> Result<(), Failure> {
     let (page, count) = (page_size(), case.param::<u64>("clients")?);
     let errno = Errno::EACCES.raw();
-    let mut server = case.serve_as(holding())?;
+    let mut server = case.serve_as(holding_faults())?;
     let mut clients = Vec::new();
     for number in 0..count {
         let mut client = case.client(&format!("client {number}"), &server)?;
@@ -39,7 +41,7 @@ fn refused_together(case: &mut Case) -> Result<(), Failure> {
         })?;
         sleep(MOMENT);
         expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, before + 1)?;
-        server.behave(behaviour(OnFault::Refuse { errno }, OnReclaim::Save))?;
+        server.behave(lazy_behaviour(OnFault::Refuse { errno }, OnReclaim::Save))?;
         for (client, _) in &mut clients {
             expect("the touch", client.finish_touch()?, Touched::Bus)?;
         }
@@ -49,7 +51,7 @@ fn refused_together(case: &mut Case) -> Result<(), Failure> {
             format!("the server was asked {asked} times for {count} touches, in round {round}")
         })?;
         expect("pages", server.pages()?, 0)?;
-        server.behave(holding())?;
+        server.behave(holding_faults())?;
     }
     server.behave(Behaviour::lazy())?;
     for (client, map) in &mut clients {
@@ -66,7 +68,7 @@ fn refused_together(case: &mut Case) -> Result<(), Failure> {
 /// else, and the server is not asked again.
 fn refused_then_loaded(case: &mut Case) -> Result<(), Failure> {
     let (page, rounds) = (page_size(), case.param::<u64>("rounds")?);
-    let mut server = case.serve_as(holding())?;
+    let mut server = case.serve_as(holding_faults())?;
     let mut client = case.client("client", &server)?;
     client.write_read(0, page, 1)?;
     let id = server.page_id(0)?;
@@ -104,7 +106,7 @@ fn refused_then_loaded(case: &mut Case) -> Result<(), Failure> {
 /// What is asked back of a mapping that is gone by now is not what its page IDs show since: the new pages stay.
 fn reclaim_late(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let deaf_to_reclaim = behaviour(OnFault::Fill, OnReclaim::Hold);
+    let deaf_to_reclaim = lazy_behaviour(OnFault::Fill, OnReclaim::Hold);
     let mut server = case.serve_as(deaf_to_reclaim)?;
     let mut client = case.client("client", &server)?;
     let id = server.page_id(0)?;

@@ -2,13 +2,13 @@
 //! Answers that come twice, or belong to nothing, and requests that come again.
 
 use server::abi::{MMAP_LAZY, op};
-use server::{Behaviour, Message, OnReclaim};
+use server::{Behaviour, Message, OnMmap, OnReclaim};
 use sys::{Errno, page_size};
 
 use super::messages::{AGAIN, Asked, INTERRUPT, UNKNOWN, expect_said, mmap_out, touch_second};
 use crate::stage::command::Touched;
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
-use crate::stage::waiting::{HOLD, await_request, behaviour, held};
+use crate::stage::waiting::{HOLD_FAULTS, await_request, lazy_behaviour};
 use crate::stage::{Case, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("repeated", repeated)];
@@ -20,8 +20,8 @@ const RESEND: i32 = 7;
 fn repeated(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let how = Behaviour {
-        mmap: held().mmap,
-        ..behaviour(HOLD, OnReclaim::Hold)
+        mmap: OnMmap::Hold,
+        ..lazy_behaviour(HOLD_FAULTS, OnReclaim::Hold)
     };
     let mut server = case.serve_as(how)?;
     let mut client = case.client("client", &server)?;

@@ -3,7 +3,7 @@
 
 use sys::{Errno, Signal, page_size};
 
-use crate::stage::waiting::{held, waiting_client};
+use crate::stage::waiting::{holding_mmaps, waiting_client};
 use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect};
 use server::{Behaviour, OnMmap};
 
@@ -30,7 +30,7 @@ fn expect_maps(server: &mut Server, client: &mut Client, word: u64) -> Result<()
 
 /// The answer that comes while a client is stopped is the one it finds. If it is killed instead, the answer is taken back.
 fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
-    let mut server = case.serve_as(held())?;
+    let mut server = case.serve_as(holding_mmaps())?;
     let mut client = stopped_client(case, &mut server, "client")?;
     server.behave(Behaviour::default())?;
     expect_maps(&mut server, &mut client, 1)?;
@@ -38,7 +38,7 @@ fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
     client.quit()?;
     server.await_munmaps(1)?;
 
-    server.behave(held())?;
+    server.behave(holding_mmaps())?;
     let mut client = stopped_client(case, &mut server, "refused client")?;
     server.behave(Behaviour {
         mmap: OnMmap::Refuse {
@@ -55,7 +55,7 @@ fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
     // Killed before the answer, and after it.
     let mut munmaps = 1;
     for answered in [false, true] {
-        server.behave(held())?;
+        server.behave(holding_mmaps())?;
         let client = stopped_client(case, &mut server, "killed client")?;
         if answered {
             server.behave(Behaviour::default())?;
@@ -74,7 +74,7 @@ fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
 /// Of more clients than the kernel keeps mappings for, those that wait the longest ask again when they go on, and the
 /// server hears that their first mappings are gone.
 fn mmap_kept(case: &mut Case) -> Result<(), Failure> {
-    let mut server = case.serve_as(held())?;
+    let mut server = case.serve_as(holding_mmaps())?;
     let mut clients = Vec::new();
     for number in 0..MAX_KEPT + 2 {
         let name = format!("client {number}");
@@ -85,7 +85,7 @@ fn mmap_kept(case: &mut Case) -> Result<(), Failure> {
     server.await_munmaps(2)?;
 
     // Two more, and of those that are answered two go.
-    server.behave(held())?;
+    server.behave(holding_mmaps())?;
     for number in 0..2 {
         let name = format!("late client {number}");
         clients.push(stopped_client(case, &mut server, &name)?);
