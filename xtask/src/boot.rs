@@ -9,7 +9,6 @@ use anyhow::{Context, Result};
 use protocol::plan::{self, Mode, Plan};
 
 use crate::image::Image;
-use crate::interrupt;
 use crate::ledger::Ledger;
 use crate::machine::args::{self, Boot, Console};
 use crate::machine::process::Machine;
@@ -17,12 +16,10 @@ use crate::oracle::Oracle;
 use crate::plan::Case;
 use crate::run_dir::{GUEST_FILES, INITRAMFS, ORACLE_CONFIG, QEMU_COMMAND};
 use crate::target::QemuSpec;
+use crate::wait::{self, Waited};
 use crate::watch::clock::Limits;
 use crate::watch::shared::{SplitBytes, Splitter};
 use crate::watch::{BootEnd, BootEvent, Watch};
-
-/// How often the streams are looked at.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// What every boot of a target has in common.
 #[derive(Debug)]
@@ -130,22 +127,20 @@ fn follow(
     ledger: &mut Ledger,
 ) -> Result<BootEnd> {
     let started = Instant::now();
-    loop {
+    let waited = wait::until(wait::FOREVER, || {
         // Asked before the streams are read: what QEMU wrote before it ended is then read below.
         let ended = machine.ended()?;
         streams.pass_on(machine, watch, started.elapsed())?;
         tell(watch, files, ledger)?;
-        if let Some(end) = ended {
-            return Ok(BootEnd::Qemu(end));
-        }
-        if interrupt::requested() {
-            return Ok(BootEnd::Interrupted);
-        }
-        if let Some(end) = watch.stop_reason(started.elapsed()) {
-            return Ok(end);
-        }
-        std::thread::sleep(LOOK);
-    }
+        anyhow::Ok(match ended {
+            Some(end) => Some(BootEnd::Qemu(end)),
+            None => watch.stop_reason(started.elapsed()),
+        })
+    });
+    Ok(match waited? {
+        Waited::Done(end) => end,
+        _ => BootEnd::Interrupted,
+    })
 }
 
 /// Tells the ledger what was seen. Files that came are kept in the directory `files`.

@@ -1,62 +1,105 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Builds packages of the checkout, by the cargo that runs this tool.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use cargo_metadata::{Artifact, Message};
+
+use crate::guard;
 
 /// The cargo that runs this tool.
 pub(crate) fn program() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// A build of `package`, chosen further by `args`, that tells in JSON what came of it. It has a `target_dir` of its own,
-/// so that no build waits for another or throws it away.
-pub(crate) fn build(package: &str, args: &[&str], target_dir: &Path) -> Command {
-    let mut command = Command::new(program());
-    command
-        .args(["build", "--quiet", "--package", package])
-        .args(args)
-        .args(["--message-format", "json-render-diagnostics"])
-        .arg("--target-dir")
-        .arg(target_dir);
-    command
+/// The build of a package.
+#[derive(Clone, Debug)]
+pub(crate) struct Build {
+    /// Arguments of cargo.
+    pub args: Vec<OsString>,
+    /// Environment variables to set and, where there is no value, to remove.
+    pub env: BTreeMap<String, Option<OsString>>,
 }
 
-/// Runs it in the checkout; the file that `named` finds in one of cargo's messages, the last one if there are more. `what` is
-/// built, for a person, and `kind` the kind of that file.
-///
-/// # Errors
-/// The build fails: carries what the compiler said. No message names such a file.
-pub(crate) fn run(
-    mut command: Command,
-    checkout: &Path,
-    (what, kind): (&str, &str),
-    named: impl Fn(&serde_json::Value) -> Option<PathBuf>,
-) -> Result<PathBuf> {
-    let output = command
-        .current_dir(checkout)
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("start {command:?}"))?;
-    if !output.status.success() {
-        bail!(
-            "build {what}: {}\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        );
+impl Build {
+    /// A build of `package` in a `target_dir` of its own, so that no build waits for another or throws it away.
+    /// `more` are further arguments.
+    pub(crate) fn new(package: &str, more: &[&str], target_dir: &Path) -> Self {
+        let args = ["build", "--quiet", "--package", package];
+        let format = ["--message-format", "json-render-diagnostics"];
+        let args = args.iter().chain(more).chain(&format).map(OsString::from);
+        let place = ["--target-dir".into(), target_dir.into()];
+        Self {
+            args: args.chain(place).collect(),
+            env: BTreeMap::new(),
+        }
     }
-    last(&String::from_utf8_lossy(&output.stdout), named)
-        .with_context(|| format!("{command:?} named no {kind}"))
+
+    /// Builds in the checkout and returns what cargo made, in its order. `what` is built, for a person.
+    ///
+    /// # Errors
+    /// The build fails: shows what the compiler printed.
+    pub(crate) fn run(&self, checkout: &Path, what: &str) -> Result<Vec<Artifact>> {
+        let mut command = guard::command(program(), &self.args).dir(checkout);
+        for (name, value) in &self.env {
+            command = match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let output = guard::run(&command.stdout_capture().stderr_capture())?;
+        if !output.status.success() {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            bail!("build {what}: {}\n{}", output.status, complaint.trim_end());
+        }
+        Ok(artifacts(&output.stdout))
+    }
 }
 
-/// What `named` finds in the last of cargo's `messages` that has it.
-pub(crate) fn last(
-    messages: &str,
-    named: impl Fn(&serde_json::Value) -> Option<PathBuf>,
-) -> Option<PathBuf> {
-    let found = |line: &str| named(&serde_json::from_str(line).ok()?);
-    messages.lines().filter_map(found).next_back()
+/// The artifacts among cargo's messages.
+pub(crate) fn artifacts(messages: &[u8]) -> Vec<Artifact> {
+    let messages = Message::parse_stream(messages).map_while(Result::ok);
+    let artifacts = messages.filter_map(|message| match message {
+        Message::CompilerArtifact(artifact) => Some(artifact),
+        _ => None,
+    });
+    artifacts.collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// cargo's message about an artifact, between lines that are none.
+    pub(crate) fn message(executable: Option<&str>, filenames: &[&str]) -> Vec<u8> {
+        let artifact = json!({
+            "reason": "compiler-artifact",
+            "package_id": "path+file:///checkout#init@0.1.0",
+            "manifest_path": "/checkout/Cargo.toml",
+            "target": {
+                "kind": ["bin"], "crate_types": ["bin"], "name": "init", "src_path": "/checkout/src/main.rs",
+                "edition": "2024", "doc": true, "doctest": false, "test": true
+            },
+            "profile": {
+                "opt_level": "2", "debuginfo": 0, "debug_assertions": false, "overflow_checks": false, "test": false
+            },
+            "features": [],
+            "filenames": filenames,
+            "executable": executable,
+            "fresh": true
+        });
+        let end: Value = json!({"reason": "build-finished", "success": true});
+        format!("not json\n{artifact}\n{end}\n").into_bytes()
+    }
+
+    #[test]
+    fn artifacts_are_found_among_the_messages() {
+        let found = artifacts(&message(Some("/t/init"), &["/t/init"]));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].executable.as_deref(), Some("/t/init".into()));
+    }
 }

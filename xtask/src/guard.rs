@@ -3,37 +3,42 @@
 //!
 //! Rust offers no safe way to request a parent-death signal between fork and exec. Therefore the lab starts itself as
 //! `xtask guard …`. This guard requests the signal for itself, and then either replaces itself by the program, or starts
-//! the program and waits for it:
+//! the program and waits for it. The functions below return that command as an [`Expression`] of duct:
 //!
-//! | function | process group | processes that are killed with the lab | pid of the [`Child`] |
+//! | function | process group | processes that are killed with the lab | pid in the [`Handle`] |
 //! |---|---|---|---|
 //! | [`command`] | its own | the program and all its descendants, in whatever process group | the guard's |
 //! | [`exec_command`] | its own | the program alone | the program's |
 //! | [`foreground_command`] | the lab's, so that it may read the terminal | the program alone | the program's |
 //!
-//! Stop them with [`stop`], never with [`Child::kill`], which kills the guard alone.
+//! An exit code other than 0 is not an error of these expressions. Stop them with [`stop`], never with
+//! [`Handle::kill`], which kills the guard alone.
 //!
 //! If the program cannot be started, the guard prints a line on standard error and exits with code [`CANNOT_RUN`];
-//! `spawn` succeeds nevertheless, because the guard itself did start.
+//! `start` succeeds nevertheless, because the guard itself did start.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, ExitStatus};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode, ExitStatus, Output};
+use std::time::Duration;
 
+use anyhow::{Context, Result, bail};
+use duct::{Expression, Handle};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::{Pid, getpgid, getppid};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::low_level::{emulate_default_handler, pipe};
 
+use crate::interrupt::Interrupted;
+use crate::wait::{self, Waited};
+
 /// Exit code of a guard that could not start its program, the same as a shell's for a command that is not found.
-pub const CANNOT_RUN: u8 = 127;
+pub const CANNOT_RUN: i32 = 127;
 
 /// First argument of the tool when it is started as a guard.
 const SUBCOMMAND: &str = "guard";
@@ -42,34 +47,62 @@ const SUBCOMMAND: &str = "guard";
 /// sent once, when the *thread* that started the guard ends.
 const PARENT_POLL: Duration = Duration::from_secs(1);
 
-/// Interval at which [`stop`] checks if the program has ended.
-const POLL: Duration = Duration::from_millis(5);
-
 /// Time that a process may take to die of SIGKILL. A process that takes longer is stuck in the kernel.
 const UNKILLABLE: Duration = Duration::from_secs(10);
+
+/// Time that a program may take to clean up when [`run`] stops it.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Returns a command whose whole process tree ends when this process ends, for programs such as `make`.
 ///
 /// When the program ends, every process that it left running is killed too.
-pub fn command(program: impl AsRef<OsStr>) -> Command {
-    let mut command = guarded(Mode::Tree, program.as_ref());
-    command.process_group(0);
-    command
+pub fn command<A: Into<OsString>>(
+    program: impl AsRef<OsStr>,
+    args: impl IntoIterator<Item = A>,
+) -> Expression {
+    own_group(guarded(Mode::Tree, program.as_ref(), args))
 }
 
-/// Returns a command for a program without children of its own, such as QEMU. The [`Child`] is the program itself.
+/// Returns a command for a program without children of its own, such as QEMU. The [`Handle`] has the program's pid.
 ///
-/// The program is killed when the *thread* that spawned it ends (prctl(2), PR_SET_PDEATHSIG). Spawn it from the thread
+/// The program is killed when the *thread* that started it ends (prctl(2), PR_SET_PDEATHSIG). Start it from the thread
 /// that waits for it.
-pub fn exec_command(program: impl AsRef<OsStr>) -> Command {
-    let mut command = guarded(Mode::Exec, program.as_ref());
-    command.process_group(0);
-    command
+pub fn exec_command<A: Into<OsString>>(
+    program: impl AsRef<OsStr>,
+    args: impl IntoIterator<Item = A>,
+) -> Expression {
+    own_group(guarded(Mode::Exec, program.as_ref(), args))
 }
 
 /// Like [`exec_command`], but in the lab's own process group, so that the program may read from the terminal.
-pub fn foreground_command(program: impl AsRef<OsStr>) -> Command {
-    guarded(Mode::Exec, program.as_ref())
+pub fn foreground_command<A: Into<OsString>>(
+    program: impl AsRef<OsStr>,
+    args: impl IntoIterator<Item = A>,
+) -> Expression {
+    guarded(Mode::Exec, program.as_ref(), args)
+}
+
+/// Puts `command` in a process group of its own, which Ctrl-C at the terminal does not reach.
+pub(crate) fn own_group(command: Expression) -> Expression {
+    command.before_spawn(|command| {
+        command.process_group(0);
+        Ok(())
+    })
+}
+
+/// Runs a command of this module without input, and stops it if the lab is interrupted.
+///
+/// # Errors
+/// The guard cannot be started, or the lab was interrupted: [`Interrupted`].
+pub(crate) fn run(command: &Expression) -> Result<Output> {
+    let child = command.stdin_null().start().context("start a program")?;
+    match wait::until(wait::FOREVER, || child.try_wait())? {
+        Waited::Done(output) => Ok(output.clone()),
+        _ => {
+            stop(&child, GRACE)?;
+            bail!(Interrupted)
+        }
+    }
 }
 
 /// Stops a child that a command of this module spawned, and reaps it. Sends SIGTERM to its process group and, if it is
@@ -77,7 +110,7 @@ pub fn foreground_command(program: impl AsRef<OsStr>) -> Command {
 ///
 /// # Errors
 /// [`io::ErrorKind::TimedOut`] if the process survives SIGKILL for ten seconds.
-pub fn stop(child: &mut Child, grace: Duration) -> io::Result<ExitStatus> {
+pub fn stop(child: &Handle, grace: Duration) -> io::Result<&Output> {
     stop_with(child, Signal::SIGTERM, grace)
 }
 
@@ -85,39 +118,39 @@ pub fn stop(child: &mut Child, grace: Duration) -> io::Result<ExitStatus> {
 ///
 /// # Errors
 /// As [`stop`].
-pub fn stop_with(child: &mut Child, first: Signal, grace: Duration) -> io::Result<ExitStatus> {
-    if let Some(status) = child.try_wait()? {
-        return Ok(status);
+pub fn stop_with(child: &Handle, first: Signal, grace: Duration) -> io::Result<&Output> {
+    if let Some(output) = child.try_wait()? {
+        return Ok(output);
     }
-    let pid = Pid::from_raw(child.id() as i32);
-    let leads_a_group = getpgid(Some(pid)) == Ok(pid);
-    let receiver = Pid::from_raw(if leads_a_group {
-        -pid.as_raw()
-    } else {
-        pid.as_raw()
-    });
-    // The child is not reaped yet, so its pid is not reused. The only error left is that it has just ended by itself.
-    let _ = kill(receiver, first);
-    if let Some(status) = ended_within(child, grace)? {
-        return Ok(status);
+    signal(child, first);
+    if let Some(output) = wait::within(grace, || child.try_wait())? {
+        return Ok(output);
     }
-    let _ = kill(receiver, Signal::SIGKILL);
-    ended_within(child, UNKILLABLE)?.ok_or_else(|| {
-        let text = format!("process {pid} is stuck in the kernel and cannot be killed");
+    signal(child, Signal::SIGKILL);
+    wait::within(UNKILLABLE, || child.try_wait())?.ok_or_else(|| {
+        let pids = child.pids();
+        let text = format!("processes {pids:?} are stuck in the kernel and cannot be killed");
         io::Error::new(io::ErrorKind::TimedOut, text)
     })
 }
 
-fn ended_within(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
-    let start = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+/// Sends a signal to the process group of `child`; a pipeline has a group for each of its parts.
+fn signal(child: &Handle, signal: Signal) {
+    for pid in child.pids() {
+        let pid = Pid::from_raw(pid as i32);
+        // Skips a child that was reaped: its pid may have been reused.
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        if waitid(Id::Pid(pid), look).is_err() {
+            continue;
         }
-        if start.elapsed() >= limit {
-            return Ok(None);
-        }
-        sleep(POLL);
+        let leads_a_group = getpgid(Some(pid)) == Ok(pid);
+        let everyone = if leads_a_group {
+            -pid.as_raw()
+        } else {
+            pid.as_raw()
+        };
+        // The only error left is that the child has just ended by itself.
+        let _ = kill(Pid::from_raw(everyone), signal);
     }
 }
 
@@ -141,12 +174,21 @@ impl Mode {
     }
 }
 
-/// Returns the command `xtask guard MODE PARENT PROGRAM`. The caller adds the program's arguments.
-fn guarded(mode: Mode, program: &OsStr) -> Command {
-    let mut command = Command::new(tool());
-    command.arg(SUBCOMMAND).arg(mode.word());
-    command.arg(std::process::id().to_string()).arg(program);
-    command
+/// Returns the command `xtask guard MODE PARENT PROGRAM ARGS...`.
+fn guarded<A: Into<OsString>>(
+    mode: Mode,
+    program: &OsStr,
+    args: impl IntoIterator<Item = A>,
+) -> Expression {
+    let parent = std::process::id().to_string();
+    let words = [
+        SUBCOMMAND.into(),
+        mode.word().into(),
+        parent.into(),
+        program.into(),
+    ];
+    let words = words.into_iter().chain(args.into_iter().map(Into::into));
+    duct::cmd(tool(), words.collect::<Vec<OsString>>()).unchecked()
 }
 
 /// Returns the path of the xtask program.
@@ -188,7 +230,7 @@ pub fn take_over(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
             "xtask: cannot run `{}`: {error}",
             Path::new(&program).display()
         );
-        ExitCode::from(CANNOT_RUN)
+        ExitCode::from(CANNOT_RUN as u8)
     }))
 }
 
@@ -203,6 +245,10 @@ fn become_program(
     if getppid() != parent {
         return Ok(ExitCode::FAILURE);
     }
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "neither xshell nor duct replaces this process"
+    )]
     Err(Command::new(program).args(args).exec())
 }
 
@@ -218,14 +264,14 @@ fn watch(
     prctl::set_pdeathsig(Signal::SIGUSR1)?;
     prctl::set_child_subreaper(true)?;
     // With this mode the program, at least, is killed if the guard itself is killed.
-    let mut child = guarded(Mode::Exec, program).args(args).spawn()?;
+    let child = guarded(Mode::Exec, program, args).start()?;
     let status = loop {
         if getppid() != parent {
             end_descendants();
             return Ok(ExitCode::FAILURE);
         }
-        if let Some(status) = child.try_wait()? {
-            break status;
+        if let Some(output) = child.try_wait()? {
+            break output.status;
         }
         // Returns after a signal or after a timeout; in both cases the loop checks again.
         let _ = wake.read(&mut [0; 64]);

@@ -3,11 +3,11 @@
 //! stands in for the work, so that the test finds remaining processes in /proc.
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use duct::{Expression, Handle};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgid, getpgrp};
 use xtask::guard;
@@ -52,19 +52,22 @@ fn tree(mark: &str) -> String {
 const TREE: usize = 5;
 
 /// Starts a shell in place of the lab. The shell runs `script` under a guard of the given mode.
-fn lab(mode: &str, script: &str) -> Child {
+fn lab(mode: &str, script: &str) -> Handle {
     let guarded = format!("\"$0\" guard {mode} $$ sh -c \"$1\" & wait");
-    Command::new("sh")
-        .args(["-c", &guarded, env!("CARGO_BIN_EXE_xtask"), script])
-        .process_group(0)
-        .spawn()
+    duct::cmd!("sh", "-c", guarded, env!("CARGO_BIN_EXE_xtask"), script)
+        .unchecked()
+        .before_spawn(|command| {
+            command.process_group(0);
+            Ok(())
+        })
+        .start()
         .unwrap()
 }
 
 #[test]
 fn a_tree_dies_when_the_lab_is_killed() {
     let mark = mark();
-    let mut lab = lab("tree", &tree(&mark));
+    let lab = lab("tree", &tree(&mark));
     until("tree started", || sleeping(&mark) == TREE);
     lab.kill().unwrap();
     lab.wait().unwrap();
@@ -76,7 +79,7 @@ fn a_tree_dies_when_the_lab_is_killed() {
 fn a_guard_notices_the_labs_death_immediately() {
     let noticed = || {
         let mark = mark();
-        let mut lab = lab("tree", &format!("exec sleep {mark}"));
+        let lab = lab("tree", &format!("exec sleep {mark}"));
         until("program started", || sleeping(&mark) == 1);
         // Any signal makes the guard check its parent, and then sleep for a whole second.
         kill(child_of(&lab), Signal::SIGHUP).unwrap();
@@ -92,10 +95,10 @@ fn a_guard_notices_the_labs_death_immediately() {
 }
 
 /// Returns the guard that the lab has started.
-fn child_of(lab: &Child) -> Pid {
+fn child_of(lab: &Handle) -> Pid {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let parent = format!(" {} ", lab.id());
+    let parent = format!(" {} ", lab.pids()[0]);
     let child = pids.find(|pid| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // The state, one letter, precedes the parent.
@@ -110,7 +113,7 @@ fn child_of(lab: &Child) -> Pid {
 #[test]
 fn a_program_dies_when_the_lab_is_killed() {
     let mark = mark();
-    let mut lab = lab("exec", &format!("exec sleep {mark}"));
+    let lab = lab("exec", &format!("exec sleep {mark}"));
     until("program started", || sleeping(&mark) == 1);
     lab.kill().unwrap();
     lab.wait().unwrap();
@@ -120,12 +123,10 @@ fn a_program_dies_when_the_lab_is_killed() {
 #[test]
 fn stop_sends_sigterm_first() {
     let mark = mark();
-    let mut child = guard::command("sh")
-        .args(["-c", &format!("trap 'exit 9' TERM; sleep {mark} & wait")])
-        .spawn()
-        .unwrap();
+    let script = format!("trap 'exit 9' TERM; sleep {mark} & wait");
+    let child = guard::command("sh", ["-c", &script]).start().unwrap();
     until("started", || sleeping(&mark) == 1);
-    let status = guard::stop(&mut child, LONG).unwrap();
+    let status = guard::stop(&child, LONG).unwrap().status;
     assert_eq!(status.code(), Some(9));
     assert_eq!(sleeping(&mark), 0);
 }
@@ -134,20 +135,36 @@ fn stop_sends_sigterm_first() {
 fn stop_sends_sigkill_after_the_grace_time() {
     let mark = mark();
     let script = format!("trap '' TERM; sleep {mark} & sleep {mark} & echo; wait");
-    let mut child = guard::command("sh").args(["-c", &script]).spawn().unwrap();
+    let child = guard::command("sh", ["-c", &script]).start().unwrap();
     until("started", || sleeping(&mark) == 2);
     let start = Instant::now();
-    let status = guard::stop(&mut child, Duration::from_millis(200)).unwrap();
+    let status = guard::stop(&child, Duration::from_millis(200))
+        .unwrap()
+        .status;
     assert_eq!(status.signal(), Some(9));
     assert!(start.elapsed() >= Duration::from_millis(200));
     until("nothing left", || sleeping(&mark) == 0);
 }
 
 #[test]
+fn stop_ends_the_rest_of_a_pipeline() {
+    let mark = mark();
+    let left = guard::command("sh", ["-c", "exit 0"]);
+    let right = guard::command("sh", ["-c", &format!("sleep {mark} & wait")]);
+    let child = left.pipe(right).start().unwrap();
+    until("started", || sleeping(&mark) == 1);
+    // Reaps the left side.
+    assert!(child.try_wait().unwrap().is_none());
+    let status = guard::stop(&child, LONG).unwrap().status;
+    assert_eq!(status.signal(), Some(15));
+    assert_eq!(sleeping(&mark), 0);
+}
+
+#[test]
 fn stop_returns_the_status_of_a_child_that_has_ended() {
-    let mut child = guard::command("sh").args(["-c", "exit 3"]).spawn().unwrap();
+    let child = guard::command("sh", ["-c", "exit 3"]).start().unwrap();
     child.wait().unwrap();
-    let status = guard::stop(&mut child, Duration::ZERO).unwrap();
+    let status = guard::stop(&child, Duration::ZERO).unwrap().status;
     assert_eq!(status.code(), Some(3));
 }
 
@@ -155,7 +172,7 @@ fn stop_returns_the_status_of_a_child_that_has_ended() {
 fn processes_that_a_program_leaves_running_are_killed() {
     let mark = mark();
     let script = format!("setsid sleep {mark} & sleep {mark} & exit 3");
-    let status = guard::command("sh").args(["-c", &script]).status().unwrap();
+    let status = guard::command("sh", ["-c", &script]).run().unwrap().status;
     assert_eq!(status.code(), Some(3));
     assert_eq!(sleeping(&mark), 0);
 }
@@ -164,27 +181,35 @@ fn processes_that_a_program_leaves_running_are_killed() {
 fn a_guard_dies_of_the_same_signal_as_its_program() {
     let by_signal = |name: &str| {
         let script = format!("kill -{name} $$");
-        let mut command = guard::command("sh");
-        command.args(["-c", &script]).status().unwrap().signal()
+        let command = guard::command("sh", ["-c", &script]);
+        command.run().unwrap().status.signal()
     };
     assert_eq!(by_signal("SEGV"), Some(11));
     assert_eq!(by_signal("KILL"), Some(9));
     assert_eq!(by_signal("PIPE"), Some(13));
 }
 
+/// Both functions that make a command in a process group of its own.
+const MAKERS: [fn(&str, &[&str]) -> Expression; 2] = [
+    |program, args| guard::command(program, args),
+    |program, args| guard::exec_command(program, args),
+];
+
 #[test]
 fn output_and_arguments_pass_unchanged() {
-    for make in [guard::command, guard::exec_command] as [fn(&'static str) -> Command; 2] {
-        let output = make("printf").args(["%s|", "a b", "--", "guard"]).output();
+    for make in MAKERS {
+        let output = make("printf", &["%s|", "a b", "--", "guard"]);
+        let output = output.stdout_capture().run();
         assert_eq!(output.unwrap().stdout, b"a b|--|guard|");
     }
 }
 
 #[test]
 fn the_error_names_a_missing_program() {
-    for make in [guard::command, guard::exec_command] as [fn(&'static str) -> Command; 2] {
-        let output = make("no-such-program").output().unwrap();
-        assert_eq!(output.status.code(), Some(guard::CANNOT_RUN.into()));
+    for make in MAKERS {
+        let output = make("no-such-program", &[]);
+        let output = output.stderr_capture().run().unwrap();
+        assert_eq!(output.status.code(), Some(guard::CANNOT_RUN));
         let text = String::from_utf8(output.stderr).unwrap();
         insta::allow_duplicates!(insta::assert_snapshot!(
             text,
@@ -196,27 +221,24 @@ fn the_error_names_a_missing_program() {
 #[test]
 fn exec_gives_the_pid_of_the_program_in_a_group_of_its_own() {
     let mark = mark();
-    let mut child = guard::exec_command("sleep").arg(&mark).spawn().unwrap();
+    let child = guard::exec_command("sleep", [&mark]).start().unwrap();
     until("started", || sleeping(&mark) == 1);
-    let pid = Pid::from_raw(child.id() as i32);
+    let pid = Pid::from_raw(child.pids()[0] as i32);
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
     assert_eq!(name, "sleep\n");
     assert_eq!(getpgid(Some(pid)), Ok(pid));
-    guard::stop(&mut child, LONG).unwrap();
+    guard::stop(&child, LONG).unwrap();
     assert_eq!(sleeping(&mark), 0);
 }
 
 #[test]
 fn a_foreground_program_stays_in_the_labs_group_and_can_be_stopped() {
     let mark = mark();
-    let mut child = guard::foreground_command("sleep")
-        .arg(&mark)
-        .spawn()
-        .unwrap();
+    let child = guard::foreground_command("sleep", [&mark]).start().unwrap();
     until("started", || sleeping(&mark) == 1);
-    let pid = Pid::from_raw(child.id() as i32);
+    let pid = Pid::from_raw(child.pids()[0] as i32);
     assert_eq!(getpgid(Some(pid)), Ok(getpgrp()));
-    let status = guard::stop(&mut child, LONG).unwrap();
+    let status = guard::stop(&child, LONG).unwrap().status;
     assert_eq!(status.signal(), Some(15));
 }
 
@@ -224,12 +246,12 @@ fn a_foreground_program_stays_in_the_labs_group_and_can_be_stopped() {
 fn a_tree_outlives_the_thread_that_started_it() {
     let mark = mark();
     let script = tree(&mark);
-    let start = move || guard::command("sh").args(["-c", &script]).spawn().unwrap();
-    let mut child = std::thread::spawn(start).join().unwrap();
+    let start = move || guard::command("sh", ["-c", &script]).start().unwrap();
+    let child = std::thread::spawn(start).join().unwrap();
     until("tree started", || sleeping(&mark) == TREE);
     // Longer than the one second after which a guard checks its parent again.
     sleep(Duration::from_millis(1200));
     assert_eq!(sleeping(&mark), TREE);
-    guard::stop(&mut child, LONG).unwrap();
+    guard::stop(&child, LONG).unwrap();
     assert_eq!(sleeping(&mark), 0);
 }

@@ -2,16 +2,15 @@
 //! Signals as requests to stop. A signal affects the whole process, so each test that sends one runs in a process of its
 //! own.
 
-use std::process::Command;
-
 use nix::sys::signal::{Signal, raise};
 use xtask::interrupt;
 
 /// Runs an ignored test of this file in a process of its own, and returns the exit code.
 fn alone(test: &str) -> Option<i32> {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--ignored", "--exact", test, "--test-threads=1"]);
-    command.output().unwrap().status.code()
+    let args = ["--ignored", "--exact", test, "--test-threads=1"];
+    let command = duct::cmd(std::env::current_exe().unwrap(), args);
+    let command = command.stdout_capture().stderr_capture().unchecked();
+    command.run().unwrap().status.code()
 }
 
 #[test]

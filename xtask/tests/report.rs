@@ -2,15 +2,16 @@
 //! Runs `cargo xtask report` and checks its output, exit codes and files.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use xtask::report::{Origin, write_all};
 use xtask::results::{CaseResult, Provenance, RunResult, SCHEMA, TargetResult, Verdict};
 
 fn report(dir: &Path, args: &[&str]) -> Output {
-    let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    xtask.arg("report").args(args).current_dir(dir);
-    xtask.output().unwrap()
+    let words = ["report"].iter().chain(args);
+    let xtask = duct::cmd(env!("CARGO_BIN_EXE_xtask"), words).dir(dir);
+    let xtask = xtask.stdout_capture().stderr_capture().unchecked();
+    xtask.run().unwrap()
 }
 
 fn words(bytes: &[u8]) -> String {

@@ -6,7 +6,6 @@ mod machine;
 mod scripts;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use machine::Machine;
@@ -240,11 +239,12 @@ fn of_two_runs_one_installs_and_the_other_waits() {
 fn apt_is_not_killed_with_the_lab() {
     let slow = format!("touch \"$(dirname \"$0\")/begun\"; sleep 1\n{APT}");
     let machine = debian().with("apt-get", &slow);
-    let mut lab = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "a_lab_that_sets_up"])
+    let args = ["--ignored", "--exact", "a_lab_that_sets_up"];
+    let lab = duct::cmd(std::env::current_exe().unwrap(), args)
         .env("SETUP_TEST_DIR", machine.dir.path())
-        .stdout(Stdio::null())
-        .spawn()
+        .stdout_null()
+        .unchecked()
+        .start()
         .unwrap();
     let wait_for = |path: &Path| {
         for _ in 0..4000 {

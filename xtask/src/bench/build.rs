@@ -6,10 +6,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use xshell::{Shell, cmd};
+use anyhow::{Context, Result, bail};
 
 use super::{Figures, Lab};
+use crate::guard;
 use crate::plan::Case;
 use crate::run::{Job, KernelFrom};
 use crate::target::Target;
@@ -102,22 +102,27 @@ fn tree_in(cache: &Path) -> Result<PathBuf> {
 fn plain_make(jobs: usize, target: &Target, config: &Path, tree: &Path) -> Result<Duration> {
     let obj = tempfile::tempdir_in(tree.parent().unwrap_or(tree))?;
     fs::copy(config, obj.path().join(".config")).context("copy the config")?;
-    let sh = Shell::new()?;
-    let (dir, spec, jobs) = (obj.path(), &target.kernel, jobs.to_string());
-    let arch = format!("ARCH={}", spec.arch);
-    let cross = format!("CROSS_COMPILE={}", spec.cross);
-    let images: Vec<_> = spec.make.split_whitespace().collect();
+    let (tree, spec) = (tree.display().to_string(), &target.kernel);
+    let make = |goals: &[&str]| {
+        let settings = [
+            format!("O={}", obj.path().display()),
+            format!("ARCH={}", spec.arch),
+            format!("CROSS_COMPILE={}", spec.cross),
+            format!("-j{jobs}"),
+        ];
+        let words = ["-s", "-C", &tree].into_iter();
+        let words = words.chain(settings.iter().map(String::as_str));
+        let make = guard::command("make", words.chain(goals.iter().copied()));
+        let output = guard::run(&make.stdout_null().stderr_capture())?;
+        if !output.status.success() {
+            bail!("make failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    };
+    let mut images: Vec<_> = spec.make.split_whitespace().collect();
+    images.push("vmlinux");
     let clock = Instant::now();
-    cmd!(sh, "make -s -C {tree} O={dir} {arch} {cross} olddefconfig")
-        .quiet()
-        .ignore_stdout()
-        .run()?;
-    cmd!(
-        sh,
-        "make -s -C {tree} O={dir} {arch} {cross} -j{jobs} {images...} vmlinux"
-    )
-    .quiet()
-    .ignore_stdout()
-    .run()?;
+    make(&["olddefconfig"])?;
+    make(&images)?;
     Ok(clock.elapsed())
 }

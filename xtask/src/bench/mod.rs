@@ -18,12 +18,12 @@ use crate::commands::{Tree, ensure, job};
 use crate::event::Events;
 use crate::image::{Image, guest};
 use crate::machine::accel::{self, Accel};
-use crate::machine::process::Machine;
 use crate::oracle::Wanted;
 use crate::plan::{self, Case, Filter};
 use crate::results::{RunResult, Verdict};
 use crate::run::{self, Job};
 use crate::target::Target;
+use crate::wait::{self, Waited};
 use crate::watch::clock::Limits;
 use crate::{interrupt, paths};
 use table::{Figures, median};
@@ -123,19 +123,11 @@ impl Lab<'_> {
         let dir = tempfile::tempdir().context("make a directory for the boot")?;
         let clock = Instant::now();
         let mut machine = boot::start(&setting, dir.path(), &boot::plan_of(Mode::Halt, &[]))?;
-        wait(&mut machine, clock)?;
+        let Waited::Done(_) = wait::until(HALT_LIMIT, || machine.ended())? else {
+            bail!("the machine did not end by itself within {HALT_LIMIT:?}");
+        };
         Ok(clock.elapsed())
     }
-}
-
-fn wait(machine: &mut Machine, clock: Instant) -> Result<()> {
-    while machine.ended()?.is_none() {
-        if clock.elapsed() > HALT_LIMIT || interrupt::requested() {
-            bail!("the machine did not end by itself within {HALT_LIMIT:?}");
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    Ok(())
 }
 
 /// What the guest measured: the figures of the `bench` suite.

@@ -6,14 +6,13 @@ mod licences;
 mod links;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use nix::sys::signal::Signal;
+use anyhow::{Context, Result};
+use duct::Expression;
 use regex::Regex;
 use xshell::cmd;
 
@@ -114,20 +113,18 @@ fn words(line: &str) -> Vec<&str> {
 }
 
 fn cargo(checkout: &Path, args: &[&str]) -> Result<Outcome> {
-    command(checkout, &mut cargo_command(args))
+    command(checkout, &cargo_command(args))
 }
 
 /// The cargo that runs this tool, which ends with it.
-fn cargo_command(args: &[&str]) -> Command {
-    let mut command = guard::command(cargo::program());
-    command.args(args);
-    command
+fn cargo_command(args: &[&str]) -> Expression {
+    guard::command(cargo::program(), args)
 }
 
 fn rustdoc(checkout: &Path) -> Result<Outcome> {
     let args = "doc --quiet --workspace --no-deps --locked";
-    let mut doc = cargo_command(&words(args));
-    command(checkout, doc.env("RUSTDOCFLAGS", "-D warnings"))
+    let doc = cargo_command(&words(args));
+    command(checkout, &doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn tests(checkout: &Path) -> Result<Outcome> {
@@ -157,32 +154,13 @@ fn counts(output: &str) -> String {
 }
 
 /// Runs `command` in the checkout, its output kept; stops it if the lab is interrupted.
-fn command(checkout: &Path, command: &mut Command) -> Result<Outcome> {
-    let mut output = tempfile::NamedTempFile::new().context("make a file for the output")?;
-    let file: &File = output.as_file();
-    let mut child = command
-        .current_dir(checkout)
-        .stdin(Stdio::null())
-        .stdout(file.try_clone()?)
-        .stderr(file.try_clone()?)
-        .spawn()
-        .context("start cargo")?;
-    let status = loop {
-        if let Some(status) = child.try_wait().context("wait for cargo")? {
-            break status;
-        }
-        if interrupt::requested() {
-            guard::stop_with(&mut child, Signal::SIGINT, Duration::from_secs(5))?;
-            bail!("interrupted");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    output.flush()?;
-    let text = fs::read(output.path()).context("read the output")?;
+fn command(checkout: &Path, command: &Expression) -> Result<Outcome> {
+    let command = command.dir(checkout).stderr_to_stdout().stdout_capture();
+    let output = guard::run(&command)?;
     Ok(Outcome {
-        passed: status.success(),
+        passed: output.status.success(),
         note: String::new(),
-        output: String::from_utf8_lossy(&text).into_owned(),
+        output: String::from_utf8_lossy(&output.stdout).into_owned(),
     })
 }
 
@@ -245,8 +223,10 @@ fn documents(checkout: &Path) -> Result<Outcome> {
 /// Runs a command of a document; what is wrong, if it fails. By cargo, as the reader does: the tests may have put another
 /// program in the place of this one.
 fn failure(checkout: &Path, run: &documents::ToRun) -> Result<Option<String>> {
-    let mut xtask = cargo_command(&["xtask"]);
-    let outcome = command(checkout, xtask.args(&run.words))?;
+    let words = ["xtask"]
+        .into_iter()
+        .chain(run.words.iter().map(String::as_str));
+    let outcome = command(checkout, &cargo_command(&words.collect::<Vec<_>>()))?;
     let problem = || {
         let output = outcome.output.trim();
         format!("{}: `{}` fails:\n{output}", run.place, run.command)

@@ -88,12 +88,11 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
         eprintln!("{}", gdb_line(&built.vmlinux, &dir.join(GDB_SOCKET)));
     }
     eprintln!("Ctrl-A x ends the machine, Ctrl-A c is QEMU's monitor.\n");
-    let status = guard::foreground_command(&qemu.binary)
-        .args(qemu_args)
-        .current_dir(&dir)
-        .status()
+    let ended = guard::foreground_command(&qemu.binary, qemu_args)
+        .dir(&dir)
+        .run()
         .with_context(|| format!("start {}", qemu.binary))?;
-    Ok(if status.success() { 0 } else { 2 })
+    Ok(if ended.status.success() { 0 } else { 2 })
 }
 
 /// The command that attaches gdb to the machine.

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Builds the guest's program: static, for the target, by the cargo that runs this tool.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use super::wasm;
-use crate::cargo;
+use crate::cargo::Build;
 use crate::setup::debian::std_source::{self, Toolchain};
 use crate::target::{Backend, RustSpec};
 
@@ -50,40 +50,40 @@ fn compile(
     target_dir: &Path,
 ) -> Result<PathBuf> {
     let what = format!("the guest's program for {}", rust.target);
-    let command = command(rust, std, target_dir);
-    cargo::run(command, checkout, (&what, "executable"), executable)
+    let artifacts = command(rust, std, target_dir).run(checkout, &what)?;
+    let mut executables = artifacts.into_iter().filter_map(|made| made.executable);
+    let last = executables.next_back();
+    Ok(last.context("cargo named no executable")?.into())
 }
 
 /// The cargo command for it; `std` is the source of the standard library where that has to be built as well.
-fn command(rust: &RustSpec, std: Option<&Path>, target_dir: &Path) -> Command {
+fn command(rust: &RustSpec, std: Option<&Path>, target_dir: &Path) -> Build {
     let args = ["--profile", "guest", "--target", &rust.target];
-    let mut command = cargo::build("init", &args, target_dir);
-    command
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+    let mut build = Build::new("init", &args, target_dir);
+    // Not the user's flags, which are for another machine.
+    let flags = match rust.backend {
+        Backend::Native => "-C target-feature=+crt-static",
+        Backend::WasmC => "",
+    };
+    build.env = BTreeMap::from([
+        ("CARGO_ENCODED_RUSTFLAGS".into(), None),
+        ("RUSTFLAGS".into(), Some(flags.into())),
         // -Z is for nightly toolchains; the standard library is built with what a stable one is, too. Set for every
         // target: where it changes, cargo builds anew what all of them share, and all that depends on it.
-        .env("RUSTC_BOOTSTRAP", "1");
-    // Not the user's flags, which are for another machine.
-    match rust.backend {
-        Backend::Native => command.env("RUSTFLAGS", "-C target-feature=+crt-static"),
-        Backend::WasmC => command.env("RUSTFLAGS", ""),
-    };
+        ("RUSTC_BOOTSTRAP".into(), Some("1".into())),
+    ]);
     if rust.backend == Backend::Native && !rust.cross.is_empty() {
         let triple = rust.target.to_uppercase().replace(['-', '.'], "_");
         let linker = format!("CARGO_TARGET_{triple}_LINKER");
-        command.env(linker, format!("{}gcc", rust.cross));
+        let gcc = format!("{}gcc", rust.cross);
+        build.env.insert(linker, Some(gcc.into()));
     }
     if let Some(source) = std {
-        command
-            .arg("-Zbuild-std=std,panic_abort")
-            .env("__CARGO_TESTS_ONLY_SRC_ROOT", source);
+        build.args.push("-Zbuild-std=std,panic_abort".into());
+        let root = "__CARGO_TESTS_ONLY_SRC_ROOT".into();
+        build.env.insert(root, Some(source.into()));
     }
-    command
-}
-
-/// The executable that a message of cargo's names.
-fn executable(message: &serde_json::Value) -> Option<PathBuf> {
-    Some(PathBuf::from(message.get("executable")?.as_str()?))
+    build
 }
 
 #[cfg(test)]
@@ -98,11 +98,11 @@ mod tests {
             std.map(Path::new),
             Path::new("/checkout/target/guest"),
         );
-        let set = command.get_envs().filter_map(|(name, value)| {
-            let value = quote(&value?.to_string_lossy());
-            Some(format!("{}={value}", name.to_string_lossy()))
+        let set = command.env.iter().filter_map(|(name, value)| {
+            let value = quote(&value.as_ref()?.to_string_lossy());
+            Some(format!("{name}={value}"))
         });
-        let args = command.get_args().map(|arg| arg.to_string_lossy().into());
+        let args = command.args.iter().map(|arg| arg.to_string_lossy().into());
         let words: Vec<String> = set.chain(args).collect();
         words.join(" ")
     }
@@ -133,21 +133,5 @@ mod tests {
         for std in [None, Some("/rust/library")] {
             assert!(text(&rust, std).contains("RUSTC_BOOTSTRAP=1 "));
         }
-    }
-
-    #[test]
-    fn the_executable_is_found_among_the_messages() {
-        let messages = concat!(
-            r#"{"reason":"compiler-artifact","executable":null}"#,
-            "\nnot json\n",
-            r#"{"reason":"compiler-artifact","executable":"/t/init"}"#,
-            "\n",
-            r#"{"reason":"build-finished","success":true}"#,
-        );
-        assert_eq!(
-            cargo::last(messages, executable),
-            Some(PathBuf::from("/t/init"))
-        );
-        assert_eq!(cargo::last("{}", executable), None);
     }
 }

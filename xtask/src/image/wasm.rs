@@ -4,14 +4,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Output;
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use xshell::cmd;
 
 use crate::machine::args::quote;
-use crate::shell;
+use crate::{guard, shell};
 
 /// Where the runtime lies in the checkout.
 const RUNTIME: &str = "images/wasm";
@@ -105,21 +105,21 @@ fn words(lines: &[&str]) -> Vec<String> {
 
 impl Step {
     fn run(&self, checkout: &Path) -> Result<()> {
-        let output = Command::new(&self.program)
-            .args(&self.args)
-            .current_dir(checkout)
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("start {}", self.text()))?;
+        let command = guard::command(&self.program, &self.args).dir(checkout);
+        let output = guard::run(&command.stdout_null().stderr_capture())?;
         if !output.status.success() {
-            bail!(
-                "build the guest's program: {}\n{}\n{}",
-                output.status,
-                self.text(),
-                String::from_utf8_lossy(&output.stderr).trim_end()
-            );
+            bail!(self.failure(&output));
         }
         Ok(())
+    }
+
+    fn failure(&self, output: &Output) -> String {
+        format!(
+            "build the guest's program: {}\n{}\n{}",
+            output.status,
+            self.text(),
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        )
     }
 
     /// As a person pastes it into a shell in the checkout.
@@ -166,6 +166,8 @@ fn fingerprint<'p>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
 
     #[test]
     fn webassembly_becomes_c() {
@@ -188,8 +190,12 @@ mod tests {
             program: "sh".into(),
             args: vec!["-c".into(), "echo not at all >&2; exit 3".into()],
         };
-        let error = step.run(Path::new("/")).unwrap_err().to_string();
-        insta::assert_snapshot!(error, @r"
+        let output = Output {
+            status: ExitStatus::from_raw(3 << 8),
+            stdout: Vec::new(),
+            stderr: b"not at all\n".to_vec(),
+        };
+        insta::assert_snapshot!(step.failure(&output), @r"
         build the guest's program: exit status: 3
         sh -c 'echo not at all >&2; exit 3'
         not at all

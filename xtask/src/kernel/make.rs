@@ -5,18 +5,17 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use duct::{Expression, Handle};
 use nix::sys::signal::Signal;
 
 use super::{Interrupted, log};
 use crate::target::KernelSpec;
+use crate::wait::{self, Waited};
 use crate::{guard, interrupt};
-
-/// How often a wait looks whether it is over.
-const POLL: Duration = Duration::from_millis(50);
 
 /// How long make may tidy up after SIGINT.
 const GRACE: Duration = Duration::from_secs(5);
@@ -96,18 +95,19 @@ impl Make<'_> {
     ) -> Result<u64> {
         let marker = self.obj.join(MARKER);
         fs::write(&marker, "").with_context(|| format!("write {}", marker.display()))?;
-        let mut child = self.start(targets, variables)?;
+        let child = self.start(targets, variables)?;
         let mut lines = Lines::of(&self.log)?;
-        let ended = loop {
+        let waited = wait::until(wait::FOREVER, || {
             let ended = child.try_wait().context("wait for make")?;
             lines.more(progress)?;
-            if let Some(status) = ended {
-                break status;
+            anyhow::Ok(ended)
+        });
+        let ended = match waited? {
+            Waited::Done(output) => output.status,
+            _ => {
+                let stopped = guard::stop_with(&child, Signal::SIGINT, GRACE);
+                stopped.context("stop make")?.status
             }
-            if interrupt::requested() {
-                break interrupt_make(&mut child)?;
-            }
-            std::thread::sleep(POLL);
         };
         // Make has ended by itself, or after it removed what it had begun: all that is there is whole.
         if ended
@@ -123,35 +123,40 @@ impl Make<'_> {
         Ok(lines.steps)
     }
 
-    fn start(&self, targets: &[&str], variables: &[(&str, &Path)]) -> Result<Child> {
+    fn start(&self, targets: &[&str], variables: &[(&str, &Path)]) -> Result<Handle> {
         let log = File::options().create(true).append(true).open(&self.log);
         let log = log.with_context(|| format!("write {}", self.log.display()))?;
-        let mut command = self.command(targets, variables);
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        command.spawn().context("run make")
+        let command = self.command(targets, variables).stdin_null();
+        let command = command.stderr_to_stdout().stdout_file(log);
+        command.start().context("run make")
     }
 
-    fn command(&self, targets: &[&str], variables: &[(&str, &Path)]) -> Command {
-        let mut command = guard::command("make");
-        command
-            .arg("-C")
-            .arg(&self.tree)
-            .arg(format!("O={}", self.obj.display()));
-        command.arg(format!("ARCH={}", self.spec.arch));
-        command.arg(format!("CROSS_COMPILE={}", self.spec.cross));
-        command.arg(format!("-j{}", self.jobs));
-        command.args(self.count.map(counting));
-        command.args(targets);
-        for name in FOREIGN {
-            command.env_remove(name);
+    fn command(&self, targets: &[&str], variables: &[(&str, &Path)]) -> Expression {
+        let mut words = vec!["-C".into(), self.tree.clone().into_os_string()];
+        let settings = [
+            format!("O={}", self.obj.display()),
+            format!("ARCH={}", self.spec.arch),
+            format!("CROSS_COMPILE={}", self.spec.cross),
+            format!("-j{}", self.jobs),
+        ];
+        words.extend(
+            settings
+                .into_iter()
+                .chain(self.count.map(counting))
+                .map(Into::into),
+        );
+        words.extend(targets.iter().map(Into::into));
+        let mut command = guard::command("make", words).env("LC_ALL", "C");
+        // To duct the first of two settings of a variable is the one that counts.
+        for (name, value) in variables {
+            command = command.env(name, value);
         }
-        command
-            .envs(FIXED)
-            .envs(variables.iter().copied())
-            .env("LC_ALL", "C");
+        for (name, value) in FIXED {
+            command = command.env(name, value);
+        }
+        for name in FOREIGN {
+            command = command.env_remove(name);
+        }
         command
     }
 
@@ -159,7 +164,7 @@ impl Make<'_> {
         if ended.success() {
             return Ok(());
         }
-        if ended.code() == Some(i32::from(guard::CANNOT_RUN)) {
+        if ended.code() == Some(guard::CANNOT_RUN) {
             bail!("there is no make here: `cargo xtask doctor` says what else is missing");
         }
         let text = fs::read(&self.log).unwrap_or_default();
@@ -187,10 +192,6 @@ const MARKER: &str = ".building";
 /// Whether a make was killed in this build directory.
 pub(super) fn was_killed(obj: &Path) -> bool {
     obj.join(MARKER).exists()
-}
-
-fn interrupt_make(child: &mut Child) -> Result<ExitStatus> {
-    guard::stop_with(child, Signal::SIGINT, GRACE).context("stop make")
 }
 
 /// Follows a log as it grows.

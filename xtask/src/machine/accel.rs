@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Accelerator of QEMU. Runs a probe guest to find out whether KVM works: a /dev/kvm that opens proves nothing.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::program::find_program;
-use crate::{guard, interrupt, paths};
+use crate::wait::{self, Waited};
+use crate::{guard, paths};
 
 /// Accelerator that the user requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -53,8 +54,6 @@ pub type KvmResult = Result<(), String>;
 /// Time limit for the probe guest. Its 200 million instructions take 0.8 s under TCG on two busy cores and less in
 /// hardware; probe.S describes hosts on which they take minutes.
 const DEADLINE: Duration = Duration::from_secs(3);
-
-const POLL: Duration = Duration::from_millis(5);
 
 /// QEMU's exit code after the guest wrote 0x2a to isa-debug-exit, which exits with `value << 1 | 1`.
 const FINISHED: i32 = 0x2a << 1 | 1;
@@ -147,29 +146,19 @@ pub fn run_guest(qemu: &str, accel: &str, deadline: Duration) -> Result<KvmResul
     let dir = tempfile::tempdir().context("create a directory for the KVM probe")?;
     let image = dir.path().join("probe.rom");
     fs::write(&image, rom()).with_context(|| format!("write {}", image.display()))?;
-    let mut child = guard::exec_command(qemu)
-        .args(["-accel", accel, "-machine", "pc", "-m", "16"])
-        .args(["-nodefaults", "-no-user-config", "-no-reboot"])
-        .args(["-display", "none"])
-        .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-bios"])
-        .arg(&image)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("start {qemu}"))?;
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child
-            .try_wait()
-            .with_context(|| format!("wait for {qemu}"))?
-        {
-            break status;
-        }
-        let interrupted = interrupt::requested();
-        if interrupted || start.elapsed() >= deadline {
-            guard::stop(&mut child, Duration::ZERO).with_context(|| format!("stop {qemu}"))?;
-            if interrupted {
+    let device = "isa-debug-exit,iobase=0xf4,iosize=4";
+    let mut words = ["-accel", accel, "-machine", "pc", "-m", "16", "-nodefaults"].to_vec();
+    words.extend(["-no-user-config", "-no-reboot", "-display", "none"]);
+    words.extend(["-device", device, "-bios"]);
+    let words = words.into_iter().map(OsStr::new).chain([image.as_os_str()]);
+    let qemu = guard::exec_command(qemu, words).stdin_null();
+    let qemu = qemu.stdout_null().stderr_capture();
+    let child = qemu.start().context("start QEMU")?;
+    let output = match wait::until(deadline, || child.try_wait())? {
+        Waited::Done(output) => output,
+        cut => {
+            guard::stop(&child, Duration::ZERO).context("stop QEMU")?;
+            if matches!(cut, Waited::Interrupted) {
                 bail!("interrupted while testing KVM");
             }
             let seconds = deadline.as_secs_f64();
@@ -177,17 +166,13 @@ pub fn run_guest(qemu: &str, accel: &str, deadline: Duration) -> Result<KvmResul
                 "a probe guest did not finish within {seconds} s"
             )));
         }
-        std::thread::sleep(POLL);
     };
+    let status = output.status;
     if status.code() == Some(FINISHED) {
         return Ok(Ok(()));
     }
-    let mut messages = String::new();
-    if let Some(mut stderr) = child.stderr.take() {
-        // The messages only explain the failure. Without them, the exit status has to do.
-        let _ = stderr.read_to_string(&mut messages);
-    }
-    if status.code() == Some(guard::CANNOT_RUN.into()) {
+    let messages = String::from_utf8_lossy(&output.stderr);
+    if status.code() == Some(guard::CANNOT_RUN) {
         return Err(anyhow!("{}", messages.trim()).context("test KVM"));
     }
     let last = messages.lines().rfind(|line| !line.trim().is_empty());
@@ -267,22 +252,18 @@ fn rom() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use xshell::cmd;
 
     /// Needs a C compiler with assembler and linker for this architecture, which cargo needs anyway.
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn the_code_bytes_match_the_source() {
         let dir = tempfile::tempdir().unwrap();
-        let run = |program: &str, args: &[&str]| {
-            let mut command = Command::new(program);
-            let status = command.args(args).current_dir(dir.path()).status().unwrap();
-            assert!(status.success(), "{program} {args:?}");
-        };
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/machine/probe.S");
-        run("cc", &["-c", "-o", "probe.o", source]);
-        let flat = ["-Ttext=0", "--oformat=binary"];
-        run("ld", &[&["-e0", "-oprobe", "probe.o"], &flat[..]].concat());
+        let sh = crate::shell::in_dir(dir.path()).unwrap();
+        cmd!(sh, "cc -c -o probe.o {source}").run().unwrap();
+        let link = cmd!(sh, "ld -Ttext=0 --oformat=binary -e0 -oprobe probe.o");
+        link.run().unwrap();
         assert!(fs::read(dir.path().join("probe")).unwrap() == rom());
     }
 

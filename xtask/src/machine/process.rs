@@ -5,10 +5,10 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use duct::Handle;
 
 use crate::guard;
 use crate::run_dir::{CONSOLE, ORACLE_FINDINGS, QEMU_LOG, RECORDS};
@@ -20,7 +20,7 @@ const GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Machine {
     dir: PathBuf,
-    child: Child,
+    child: Handle,
     console: Tail,
     records: Tail,
     findings: Tail,
@@ -50,13 +50,12 @@ impl Machine {
         // QEMU opens these two by name. They are created here so that they can be read from the start.
         create(CONSOLE)?;
         create(RECORDS)?;
-        let child = guard::exec_command(binary)
-            .args(args)
-            .current_dir(dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(create(QEMU_LOG)?)
-            .spawn()
+        let child = guard::exec_command(binary, args)
+            .dir(dir)
+            .stdin_null()
+            .stdout_null()
+            .stderr_file(create(QEMU_LOG)?)
+            .start()
             .with_context(|| {
                 format!("start {binary}; run `cargo xtask doctor` to see what is missing")
             })?;
@@ -98,7 +97,8 @@ impl Machine {
     /// # Errors
     /// The state of the process cannot be read.
     pub(crate) fn ended(&mut self) -> Result<Option<End>> {
-        let status = self.child.try_wait().context("wait for QEMU")?;
+        let ended = self.child.try_wait().context("wait for QEMU")?;
+        let status = ended.map(|output| output.status);
         Ok(status.map(|status| match (status.signal(), status.code()) {
             (Some(signal), _) => End::Signal(signal),
             (None, Some(0) | None) => End::Exit,
@@ -109,7 +109,7 @@ impl Machine {
     /// Stops QEMU with SIGTERM, or with SIGKILL if it does not exit in time.
     pub(crate) fn stop(&mut self) {
         // Nothing more can be done about a process that survives SIGKILL.
-        let _ = guard::stop(&mut self.child, GRACE);
+        let _ = guard::stop(&self.child, GRACE);
     }
 
     fn messages(&self) -> String {

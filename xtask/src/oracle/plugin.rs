@@ -2,11 +2,11 @@
 //! Builds the plugin.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use cargo_metadata::Artifact;
 
-use crate::cargo;
+use crate::cargo::Build;
 
 /// Builds `oracle/` for the host and returns the path of the plugin.
 ///
@@ -14,12 +14,8 @@ use crate::cargo;
 /// The build fails. The error contains the compiler's messages.
 pub(crate) fn build(checkout: &Path) -> Result<PathBuf> {
     let what = "the oracle (`--oracle off` runs without it)";
-    cargo::run(
-        command(checkout),
-        checkout,
-        (what, "shared library"),
-        library,
-    )
+    let artifacts = command(checkout).run(checkout, what)?;
+    library(&artifacts).context("cargo named no liboracle.so")
 }
 
 /// Returns the path that the plugin will have, for display.
@@ -31,28 +27,29 @@ fn target_dir(checkout: &Path) -> PathBuf {
     checkout.join("target/oracle")
 }
 
-fn command(checkout: &Path) -> Command {
-    cargo::build("oracle", &["--release"], &target_dir(checkout))
+fn command(checkout: &Path) -> Build {
+    Build::new("oracle", &["--release"], &target_dir(checkout))
 }
 
-/// Returns the path of the plugin, if a message of cargo names it.
-fn library(message: &serde_json::Value) -> Option<PathBuf> {
-    let files = message.get("filenames")?.as_array()?;
-    let mut files = files.iter().filter_map(|file| file.as_str());
-    // Procedural macros are shared libraries too.
-    let name = |path: &Path| path.file_name().is_some_and(|name| name == "liboracle.so");
-    files.find(|file| name(Path::new(file))).map(PathBuf::from)
+/// Returns the path of the plugin, if an artifact contains it. Procedural macros are shared libraries too.
+fn library(artifacts: &[Artifact]) -> Option<PathBuf> {
+    let mut files = artifacts.iter().flat_map(|artifact| &artifact.filenames);
+    let file = files.find(|file| file.file_name() == Some("liboracle.so"));
+    file.map(|file| file.clone().into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cargo::artifacts;
+    use crate::cargo::tests::message;
 
     #[test]
     fn the_plugin_has_a_target_directory_of_its_own() {
         let command = command(Path::new("/checkout"));
         let args: Vec<_> = command
-            .get_args()
+            .args
+            .iter()
             .map(|arg| arg.to_string_lossy())
             .collect();
         insta::assert_snapshot!(args.join(" "), @"build --quiet --package oracle --release --message-format json-render-diagnostics --target-dir /checkout/target/oracle");
@@ -60,18 +57,10 @@ mod tests {
 
     #[test]
     fn the_library_is_found_among_the_messages() {
-        let messages = concat!(
-            r#"{"reason":"compiler-artifact","filenames":["/t/libserde_derive.so"]}"#,
-            "\nnot json\n",
-            r#"{"reason":"compiler-artifact","filenames":["/t/liboracle.rlib","/t/liboracle.so"]}"#,
-            "\n",
-            r#"{"reason":"build-finished","success":true}"#,
-        );
-        assert_eq!(
-            cargo::last(messages, library),
-            Some(PathBuf::from("/t/liboracle.so"))
-        );
-        let other = r#"{"filenames":["/t/libserde_derive.so"]}"#;
-        assert_eq!(cargo::last(other, library), None);
+        let mut messages = message(None, &["/t/libserde_derive.so"]);
+        assert_eq!(library(&artifacts(&messages)), None);
+        messages.extend(message(None, &["/t/liboracle.rlib", "/t/liboracle.so"]));
+        let found = library(&artifacts(&messages));
+        assert_eq!(found, Some("/t/liboracle.so".into()));
     }
 }

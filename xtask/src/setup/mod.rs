@@ -11,7 +11,6 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -171,12 +170,11 @@ fn rights(host: &Host) -> Result<Option<Option<PathBuf>>> {
     };
     // With a terminal sudo asks for the password here and now, in the foreground, and remembers it.
     let check = if host.terminal { "-v" } else { "-nv" };
-    let mut command = Command::new(&sudo);
-    command.arg(check);
+    let mut command = duct::cmd!(&sudo, check).unchecked();
     if !host.terminal {
-        command.stdin(Stdio::null()).stderr(Stdio::null());
+        command = command.stdin_null().stderr_null();
     }
-    let status = command.status().context("run sudo")?;
+    let status = command.run().context("run sudo")?.status;
     Ok(status.success().then_some(Some(sudo)))
 }
 

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use xtask::kernel::{Source, edit};
 
@@ -38,13 +37,9 @@ fn checkout(world: &World) -> anyhow::Result<()> {
 }
 
 fn git(dir: &Path, words: &[&str]) -> String {
-    let output = Command::new("git")
-        .args(["-c", "user.name=x", "-c", "user.email=x@example.org", "-C"])
-        .arg(dir)
-        .args(words)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
+    let user = ["-c", "user.name=x", "-c", "user.email=x@example.org"];
+    let git = duct::cmd("git", user.iter().chain(words)).dir(dir);
+    let output = git.stdout_capture().run().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 

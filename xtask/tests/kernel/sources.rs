@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use crate::world::{Job, World, only_entry};
@@ -77,12 +76,9 @@ fn set_age(path: &Path, seconds: u64) {
 fn a_git_tree_is_built_with_changes_and_without_ignored_files() {
     let world = World::new();
     let git = |words: &[&str]| {
-        let status = Command::new("git")
-            .args(["-c", "user.name=x", "-c", "user.email=x", "-C"])
-            .arg(world.path("src"))
-            .args(words)
-            .status();
-        assert!(status.unwrap().success());
+        let user = ["-c", "user.name=x", "-c", "user.email=x"];
+        let git = duct::cmd("git", user.iter().chain(words));
+        git.dir(world.path("src")).run().unwrap();
     };
     git(&["init", "-q"]);
     world.write("src/.gitignore", "ignored.c\n");
@@ -108,14 +104,8 @@ fn a_tarball_is_a_valid_source() {
     let world = World::new();
     world.write("src/.config", "CONFIG_LEFT_BEHIND=y\n");
     let tarball = world.path("linux.tar");
-    let status = Command::new("tar")
-        .arg("-cf")
-        .arg(&tarball)
-        .arg("-C")
-        .arg(world.dir.path())
-        .arg("src")
-        .status();
-    assert!(status.unwrap().success());
+    let tar = duct::cmd!("tar", "-cf", &tarball, "src");
+    tar.dir(world.dir.path()).run().unwrap();
     let job = Job {
         source: Some(tarball),
         ..world.job()
@@ -183,11 +173,8 @@ fn listing(dir: &Path) -> Vec<(std::ffi::OsString, SystemTime)> {
 /// Packs `src` into a package that the fake apt-get downloads.
 fn package(world: &World) {
     let tar = |words: &[&str]| {
-        let status = Command::new("tar")
-            .current_dir(world.dir.path())
-            .args(words)
-            .status();
-        assert!(status.unwrap().success());
+        let tar = duct::cmd("tar", words).dir(world.dir.path());
+        tar.run().unwrap();
     };
     tar(&["-cf", "linux-source-6.12.tar.xz", "src"]);
     let below = "s,^,./usr/src/,";

@@ -18,7 +18,7 @@ fn objects_of_a_killed_build_are_not_reused() {
     world.build().good();
     world.write("src/b.c", "b\n// slow\n");
     world.write("checkout/kernel-patches/6.12/series", "0002-new.patch\n");
-    let mut child = world.start(&world.job());
+    let child = world.start(&world.job());
     until("the build is under way", || world.path("started").exists());
     child.kill().unwrap();
     child.wait().unwrap();
@@ -36,7 +36,7 @@ fn objects_of_an_interrupted_build_are_reused() {
     world.write("src/c.c", "c\n// slow\n");
     let child = world.start(&world.job());
     until("the build is under way", || world.path("started").exists());
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    kill(Pid::from_raw(child.pids()[0] as i32), Signal::SIGINT).unwrap();
     assert_eq!(finish(child).error.as_deref(), Some("interrupted"));
     world.write("gate", "");
     assert_eq!(

@@ -3,11 +3,10 @@
 //! fake make and apt programs. Each build runs in a separate process, so that a test can kill it.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use duct::Handle;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use xtask::kernel::{self, Request, Source};
@@ -140,21 +139,15 @@ impl World {
         finish(self.start(job))
     }
 
-    pub fn start(&self, job: &Job) -> Child {
+    pub fn start(&self, job: &Job) -> Handle {
         let fakes = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernel/fake");
         let path = format!("{fakes}:{}", std::env::var("PATH").unwrap());
         self.start_with_path(job, &path)
     }
 
-    pub fn start_with_path(&self, job: &Job, path: &str) -> Child {
-        Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "act",
-                "--ignored",
-                "--nocapture",
-                "--test-threads=1",
-            ])
+    pub fn start_with_path(&self, job: &Job, path: &str) -> Handle {
+        let args = "--exact act --ignored --nocapture --test-threads=1".split(' ');
+        duct::cmd(std::env::current_exe().unwrap(), args)
             .env(JOB, serde_json::to_string(job).unwrap())
             .env("PATH", path)
             .env("MADE", self.path("made"))
@@ -162,9 +155,10 @@ impl World {
             .env("STARTED", self.path("started"))
             .env("PACKAGE", self.path("package"))
             .env_remove("RUST_BACKTRACE")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
+            .stdout_capture()
+            .stderr_null()
+            .unchecked()
+            .start()
             .unwrap()
     }
 
@@ -184,8 +178,8 @@ impl World {
     }
 
     /// Returns the steps that a running build has reported so far.
-    pub fn steps(&self, lab: &Child) -> String {
-        fs::read_to_string(self.path(&steps_file(lab.id()))).unwrap_or_default()
+    pub fn steps(&self, lab: &Handle) -> String {
+        fs::read_to_string(self.path(&steps_file(lab.pids()[0]))).unwrap_or_default()
     }
 
     /// Returns the number of times that make was started for a build.
@@ -216,15 +210,9 @@ pub fn only_entry(dir: &Path) -> PathBuf {
     dirs.remove(0)
 }
 
-pub fn finish(mut child: Child) -> Outcome {
-    let mut text = String::new();
-    child
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
-    child.wait().unwrap();
+pub fn finish(lab: Handle) -> Outcome {
+    let output = lab.into_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix("OUTCOME "))

@@ -137,13 +137,19 @@ impl Lab {
         }
         lab.program("qemu-system-x86_64", QEMU);
         lab.qemu_version("7.2.0");
-        let init = lab.path("init");
-        let message = format!(
-            r#"{{"reason":"compiler-artifact","executable":"{}","filenames":["/x/liboracle.so"]}}"#,
-            init.display()
-        );
-        lab.program("cargo", &format!("#!/bin/sh\necho '{message}'\n"));
+        lab.cargo("");
         lab
+    }
+
+    /// A cargo that runs `script`, and then says that it has built the guest's program and the plugin.
+    pub fn cargo(&self, script: &str) {
+        let message = serde_json::json!({
+            "reason": "compiler-artifact", "package_id": "init", "features": [], "fresh": true,
+            "target": { "name": "init", "kind": ["bin"], "src_path": "/x/main.rs" },
+            "profile": { "opt_level": "2", "debug_assertions": false, "overflow_checks": false, "test": false },
+            "executable": self.path("init"), "filenames": ["/x/liboracle.so"]
+        });
+        self.program("cargo", &format!("#!/bin/sh\n{script}\necho '{message}'\n"));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -171,6 +177,7 @@ impl Lab {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
+        #[expect(clippy::disallowed_methods, reason = "tests send signals to the lab")]
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         let path = std::env::var("PATH").unwrap();
         command

@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Installs Debian packages.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use duct::Expression;
 
-use crate::interrupt;
+use crate::wait::{self, Waited};
+use crate::{guard, interrupt};
 
 /// How long somebody else may hold a lock of apt or dpkg. Unattended upgrades take minutes.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Time between two tries to get a lock.
 const AGAIN: Duration = Duration::from_secs(2);
-
-const POLL: Duration = Duration::from_millis(50);
 
 /// Lines of the log that an error shows.
 const SHOWN: usize = 12;
@@ -152,32 +151,23 @@ impl Apt {
         let log = File::options().append(true).open(&self.log);
         let log = log.with_context(|| format!("write {}", self.log.display()))?;
         let before = fs::metadata(&self.log)?.len() as usize;
-        let mut child = self
-            .command(args)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            // Ctrl-C is for the lab; see the type.
-            .process_group(0)
-            .spawn()
+        let command = self.command(args).stdin_null();
+        let command = command.stderr_to_stdout().stdout_file(log);
+        let child = command
+            .start()
             .with_context(|| format!("run {}", self.program.display()))?;
-        let mut told = false;
-        let status = loop {
-            if let Some(status) = child.try_wait().context("wait for apt-get")? {
-                break status;
-            }
-            if interrupt::requested() && !told {
-                say("apt-get is at work and is not stopped midway; waiting for it to end");
-                told = true;
-            }
+        let waited = wait::until(wait::FOREVER, || {
             if self.log_from(before).contains("Waiting for cache lock") {
                 say_waiting(said, say);
             }
-            std::thread::sleep(POLL);
-        };
-        if told {
+            child.try_wait()
+        });
+        let Waited::Done(output) = waited.context("wait for apt-get")? else {
+            say("apt-get is at work and is not stopped midway; waiting for it to end");
+            let status = child.wait().context("wait for apt-get")?.status;
             bail!("interrupted; apt-get ended with {status}");
-        }
+        };
+        let status = output.status;
         Ok(match status.success() {
             true => Ended::Well,
             false if self.log_from(before).contains("Could not get lock") => Ended::Locked,
@@ -185,29 +175,25 @@ impl Apt {
         })
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// Ctrl-C is for the lab, hence the process group; see the type.
+    fn command(&self, args: &[&str]) -> Expression {
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(sudo) = &self.sudo {
+            words.extend([sudo.into(), "-n".into()]);
+        }
         // The environment is set by env(1), since sudo does not pass it on. Its words are looked for in the log,
         // hence the locale.
         let environment = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"];
-        let mut command = match &self.sudo {
-            Some(sudo) => {
-                let mut command = Command::new(sudo);
-                command.arg("-n").args(environment);
-                command
-            }
-            None => {
-                let mut command = Command::new(environment[0]);
-                command.args(&environment[1..]);
-                command
-            }
-        };
-        command.arg(&self.program).arg("--yes");
+        words.extend(environment.map(Into::into));
+        words.extend([self.program.clone().into(), "--yes".into()]);
         // The dpkg lock is the one that apt-get can wait for.
-        command.arg(format!("-oDPkg::Lock::Timeout={}", PATIENCE.as_secs()));
-        command.arg("-oAcquire::Retries=3");
-        command.args(self.options.iter().map(|option| format!("-o{option}")));
-        command.args(args);
-        command
+        let timeout = format!("-oDPkg::Lock::Timeout={}", PATIENCE.as_secs());
+        words.extend([timeout.into(), "-oAcquire::Retries=3".into()]);
+        let options = self.options.iter();
+        words.extend(options.map(|option| format!("-o{option}").into()));
+        words.extend(args.iter().map(Into::into));
+        let command = duct::cmd(words.remove(0), words);
+        guard::own_group(command.unchecked())
     }
 
     /// What was logged after the first `start` bytes.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Debian's kernel source.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result};
+use duct::Expression;
 
 use super::package;
 use crate::guard;
@@ -34,14 +35,14 @@ pub(crate) fn fetch(into: &Path, say: &mut dyn FnMut(String)) -> Result<String> 
 }
 
 fn unpack_package(package: &Path, into: &Path) -> Result<()> {
-    let mut tarball = guard::command("tar");
-    tarball.args([
+    let tarball = [
         "-x",
         "--to-stdout",
         "--wildcards",
         "*/linux-source-*.tar.xz",
-    ]);
-    package::pipe(vec![package::members(package), tarball, untar("-xJ", into)])
+    ];
+    let tarball = package::members(package).pipe(guard::command("tar", tarball));
+    package::pipe(&tarball.pipe(untar(&["-xJ"], into)))
         .with_context(|| format!("unpack {}", package.display()))
 }
 
@@ -50,15 +51,12 @@ fn unpack_package(package: &Path, into: &Path) -> Result<()> {
 /// # Errors
 /// Not a tarball; a full disk.
 pub(crate) fn unpack_tarball(tarball: &Path, into: &Path) -> Result<()> {
-    let mut command = untar("-x", into);
-    command.arg("-f").arg(tarball);
-    package::pipe(vec![command]).with_context(|| format!("unpack {}", tarball.display()))
+    let mode = ["-x".as_ref(), "-f".as_ref(), tarball.as_os_str()];
+    package::pipe(&untar(&mode, into)).with_context(|| format!("unpack {}", tarball.display()))
 }
 
-fn untar(mode: &str, into: &Path) -> Command {
-    let mut command = guard::command("tar");
-    command
-        .args([mode, "--strip-components=1", "--no-same-owner", "-C"])
-        .arg(into);
-    command
+fn untar<M: AsRef<OsStr>>(mode: &[M], into: &Path) -> Expression {
+    let words = ["--strip-components=1", "--no-same-owner", "-C"];
+    let words = words.iter().map(OsStr::new).chain([into.as_os_str()]);
+    guard::command("tar", mode.iter().map(AsRef::as_ref).chain(words))
 }

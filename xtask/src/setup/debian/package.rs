@@ -2,23 +2,17 @@
 //! Debian packages: downloaded and verified by apt, unpacked, not installed. Nobody has to be root for it.
 
 use std::fs;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::process::Output;
 
 use anyhow::{Context, Result, bail};
+use duct::Expression;
 use xshell::cmd;
 
-use crate::interrupt::Interrupted;
-use crate::{guard, interrupt, shell};
+use crate::{guard, shell};
 
 /// Bytes of complaints that an error shows.
-const KEPT: u64 = 1000;
-
-/// How often a wait looks whether it is over.
-const POLL: Duration = Duration::from_millis(20);
+const KEPT: usize = 1000;
 
 /// The keys that Debian's archives are signed with.
 pub(crate) const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -111,12 +105,11 @@ impl Lists {
 }
 
 fn apt_get(dir: &Path, arguments: &[&str]) -> Result<Output> {
-    let mut command = guard::command("apt-get");
     // apt would drop to a user who cannot write here, and warn that it does not.
-    command.args(["-qq", "-oAPT::Sandbox::User=root"]);
-    command.args(arguments).current_dir(dir);
-    let output = run(vec![command])?.remove(0);
-    if output.status.code() == Some(i32::from(guard::CANNOT_RUN)) {
+    let words = ["-qq", "-oAPT::Sandbox::User=root"];
+    let words = words.iter().chain(arguments);
+    let output = run(&guard::command("apt-get", words).dir(dir))?;
+    if output.status.code() == Some(guard::CANNOT_RUN) {
         bail!("there is no apt-get here");
     }
     Ok(output)
@@ -143,90 +136,31 @@ pub(crate) fn name_in(package: &Path) -> Option<String> {
 }
 
 /// The command that writes what is in `package` to its standard output, as a tar archive.
-pub(crate) fn members(package: &Path) -> Command {
-    let mut members = guard::command("dpkg-deb");
-    members.arg("--fsys-tarfile").arg(package);
-    members
+pub(crate) fn members(package: &Path) -> Expression {
+    guard::command("dpkg-deb", ["--fsys-tarfile".as_ref(), package])
 }
 
-/// Runs the commands, each reading what the one before it writes.
+/// Runs a command or a pipeline whose output is of no interest.
 ///
 /// # Errors
-/// One of them fails: carries its complaint. [`Interrupted`].
-pub(crate) fn pipe(commands: Vec<Command>) -> Result<()> {
-    let failed = run(commands)?
-        .into_iter()
-        .filter(|output| !output.status.success());
-    let complaints: Vec<_> = failed.map(|output| said(&output)).collect();
-    if !complaints.is_empty() {
-        bail!("{}", complaints.join("\n"));
+/// A part of it fails: shows the complaints. [`Interrupted`](crate::interrupt::Interrupted).
+pub(crate) fn pipe(command: &Expression) -> Result<()> {
+    let output = run(command)?;
+    if !output.status.success() {
+        bail!("{}", said(&output));
     }
     Ok(())
 }
 
-/// As [`pipe`], and says how each ended. Only their first complaints are kept.
-fn run(commands: Vec<Command>) -> Result<Vec<Output>> {
-    let mut children = Vec::new();
-    let mut input = Stdio::null();
-    let last = commands.len() - 1;
-    for (at, mut command) in commands.into_iter().enumerate() {
-        command
-            .stdin(input)
-            .stderr(Stdio::piped())
-            .env("LC_ALL", "C");
-        command.stdout(if at == last {
-            Stdio::null()
-        } else {
-            Stdio::piped()
-        });
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("run {command:?}"))?;
-        input = child.stdout.take().map_or(Stdio::null(), Stdio::from);
-        let complaints = child.stderr.take().expect("it is a pipe");
-        // A pipe holds 64 KiB, and on a full disk tar complains of each file by itself.
-        children.push((child, thread::spawn(|| first_of(complaints))));
-    }
-    wait(&mut children)?;
-    let ended = children.into_iter().map(|(mut child, complaints)| {
-        let (status, stdout) = (child.wait()?, Vec::new());
-        let stderr = complaints.join().expect("the reader does not panic")?;
-        Ok(Output {
-            status,
-            stdout,
-            stderr,
-        })
-    });
-    ended.collect()
+fn run(command: &Expression) -> Result<Output> {
+    let command = command.env("LC_ALL", "C").stdout_null().stderr_capture();
+    guard::run(&command)
 }
 
-/// Waits until all have ended, or stops them when the lab is to stop.
-fn wait<T>(children: &mut [(Child, T)]) -> Result<()> {
-    for at in 0..children.len() {
-        while children[at].0.try_wait()?.is_none() {
-            if interrupt::requested() {
-                for (child, _) in children {
-                    guard::stop(child, Duration::from_secs(1))?;
-                }
-                bail!(Interrupted);
-            }
-            thread::sleep(POLL);
-        }
-    }
-    Ok(())
-}
-
-/// Reads to the end and keeps the beginning.
-fn first_of(mut reader: impl Read) -> io::Result<Vec<u8>> {
-    let mut first = Vec::new();
-    reader.by_ref().take(KEPT).read_to_end(&mut first)?;
-    io::copy(&mut reader, &mut io::sink())?;
-    Ok(first)
-}
-
+/// What a command complained of, in short: on a full disk tar complains of each file by itself.
 fn said(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr);
-    match text.trim() {
+    let first = &output.stderr[..output.stderr.len().min(KEPT)];
+    match String::from_utf8_lossy(first).trim() {
         "" => output.status.to_string(),
         text => text.to_owned(),
     }

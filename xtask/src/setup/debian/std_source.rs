@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Rust's standard library for targets that the toolchain has none built for: its source, to build it from.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -110,10 +111,9 @@ pub(crate) fn ensure(
     say(&format!("missing: {what}"));
     if let Some(rustup) = find_program("rustup", &host.path) {
         say("rustup will add the component rust-src to the toolchain");
-        let mut command = guard::command(&rustup);
-        command.args(["component", "add", "rust-src"]);
-        let output = command.current_dir(paths::checkout()).output();
-        let output = output.with_context(|| format!("run {command:?}"))?;
+        let command = guard::command(&rustup, ["component", "add", "rust-src"]);
+        let command = command.dir(paths::checkout());
+        let output = guard::run(&command.stdout_null().stderr_capture())?;
         if output.status.success() && toolchain.std_source(&host.cache).is_some() {
             return Ok(());
         }
@@ -165,11 +165,12 @@ fn download(package: &str, suite: &str, scratch: &Path) -> Result<PathBuf> {
 /// Unpacks the library from the package of the version `version` into the new directory `into`.
 fn unpack(package: &Path, version: &str, into: &Path) -> Result<()> {
     fs::create_dir(into).with_context(|| format!("make {}", into.display()))?;
-    let mut tar = guard::command("tar");
-    tar.args(["-x", "--strip-components=4", "--no-same-owner", "-C"]);
-    tar.arg(into);
-    tar.arg(format!("./usr/src/rustc-{version}/library"));
-    package::pipe(vec![package::members(package), tar])
+    let library = format!("./usr/src/rustc-{version}/library");
+    let words = ["-x", "--strip-components=4", "--no-same-owner", "-C"].map(OsStr::new);
+    let words = words
+        .into_iter()
+        .chain([into.as_os_str(), library.as_ref()]);
+    package::pipe(&package::members(package).pipe(guard::command("tar", words)))
         .with_context(|| format!("unpack {}", package.display()))
 }
 
