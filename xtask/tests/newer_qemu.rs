@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A QEMU that can load the oracle, on a machine whose own is too old. `PATH` is a directory with scripts that play QEMU
-//! and apt-get.
+//! Installation of a QEMU that can load the oracle, on a machine whose own is too old. `PATH` is a directory with shell
+//! scripts that stand in for QEMU and apt-get.
 
 mod machine;
 mod scripts;
@@ -13,7 +13,7 @@ use xtask::setup::SetupMode;
 use xtask::setup::debian::newer_qemu;
 use xtask::target::{self, Target};
 
-/// apt-get with a QEMU 10 in the archive bookworm-backports, of which it knows where it is told so.
+/// An apt-get that installs QEMU 10 from the archive bookworm-backports, if its options name that archive.
 const APT: &str = r#"
 here=$(dirname "$0")
 echo "$*" >>"$here/calls"
@@ -34,7 +34,7 @@ for word; do
 done
 "#;
 
-/// QEMU of Debian 12.
+/// The QEMU of Debian 12.
 const OLD: &str = "case $1 in --help) echo '-plugin [file=]';; *) echo 'version 7.2.22';; esac";
 
 fn bookworm() -> Machine {
@@ -42,7 +42,7 @@ fn bookworm() -> Machine {
 }
 
 impl Machine {
-    /// What was said for the target of this name.
+    /// Returns the progress messages for the target of this name.
     fn ensure(&self, target: &str, wish: Wish, mode: SetupMode) -> String {
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs");
         let targets = target::load_all(&configs).unwrap();
@@ -67,12 +67,12 @@ impl Machine {
 }
 
 #[test]
-fn an_old_one_gives_way_to_that_of_the_backports_and_the_sources_of_apt_stay_as_they_are() {
+fn an_old_qemu_is_upgraded_from_the_backports_without_a_change_to_apts_sources() {
     let query = "printf 'ii  qemu-system-x86\\nrc  qemu-system-mips\\nii  qemu-system-arm\\n'";
     let machine = bookworm().with("apt-get", APT).with("dpkg-query", query);
     let machine = machine.with("qemu-system-arm", OLD);
     insta::assert_snapshot!(machine.ensure("armv6", Wish::Auto, SetupMode::Allowed), @"
-    the oracle cannot watch armv6: QEMU 7.2.22 is too old for it, 9.2 is the first that is not
+    armv6 cannot run under the oracle: QEMU 7.2.22 is too old; the oracle needs 9.2 or newer
     apt-get will install from bookworm-backports: qemu-system-arm qemu-system-x86
     installed
     ");
@@ -83,12 +83,12 @@ fn an_old_one_gives_way_to_that_of_the_backports_and_the_sources_of_apt_stay_as_
     --yes -oDPkg::Lock::Timeout=600 -oAcquire::Retries=3 -oDir::Etc::SourceList=DIR/cache/setup.list -oDir::Etc::Preferences=DIR/cache/setup.preferences update
     --yes -oDPkg::Lock::Timeout=600 -oAcquire::Retries=3 -oDir::Etc::SourceList=DIR/cache/setup.list -oDir::Etc::Preferences=DIR/cache/setup.preferences install --no-install-recommends --no-remove qemu-system-arm qemu-system-x86
     ");
-    // And that was that.
+    // A second call finds the new QEMU and does nothing.
     assert_eq!(machine.ensure("armv6", Wish::Auto, SetupMode::Allowed), "");
 }
 
 #[test]
-fn a_missing_one_comes_from_the_backports_whatever_the_target() {
+fn a_missing_qemu_is_installed_from_the_backports_for_every_target() {
     let machine = bookworm().with("apt-get", APT);
     insta::assert_snapshot!(machine.ensure("armv7", Wish::Off, SetupMode::Allowed), @"
     apt-get will install from bookworm-backports: qemu-system-arm
@@ -97,7 +97,7 @@ fn a_missing_one_comes_from_the_backports_whatever_the_target() {
 }
 
 #[test]
-fn an_old_one_is_left_alone_where_the_oracle_has_nothing_to_do() {
+fn an_old_qemu_is_kept_where_the_oracle_is_not_used() {
     let machine = bookworm().with("apt-get", APT).with("qemu-system-arm", OLD);
     assert_eq!(machine.ensure("armv7", Wish::Auto, SetupMode::Allowed), "");
     assert_eq!(machine.ensure("armv6", Wish::Off, SetupMode::Allowed), "");
@@ -105,7 +105,7 @@ fn an_old_one_is_left_alone_where_the_oracle_has_nothing_to_do() {
 }
 
 #[test]
-fn another_release_is_left_alone() {
+fn nothing_is_installed_on_another_release() {
     let mut machine = bookworm().with("apt-get", APT).with("qemu-system-arm", OLD);
     for other in [
         "ID=debian\nVERSION_CODENAME=trixie\n",
@@ -119,29 +119,29 @@ fn another_release_is_left_alone() {
 }
 
 #[test]
-fn where_it_may_not_be_installed_the_command_is_said_and_the_lab_goes_on() {
+fn without_permission_the_lab_prints_the_command_and_continues() {
     let machine = bookworm().with("apt-get", APT).with("qemu-system-arm", OLD);
     insta::assert_snapshot!(machine.ensure("armv6", Wish::Auto, SetupMode::Forbidden), @"
-    the oracle cannot watch armv6: QEMU 7.2.22 is too old for it, 9.2 is the first that is not
-    no newer QEMU: --no-setup forbids to install anything
-    going on without it; `apt-get install -t bookworm-backports qemu-system-arm`, with bookworm-backports in apt's sources, brings one
+    armv6 cannot run under the oracle: QEMU 7.2.22 is too old; the oracle needs 9.2 or newer
+    no newer QEMU installed: --no-setup forbids installing anything
+    continuing without a newer QEMU; to install one, add bookworm-backports to apt's sources and run `apt-get install -t bookworm-backports qemu-system-arm`
     ");
     let mut user = machine;
     user.host.root = false;
     insta::assert_snapshot!(user.ensure("armv6", Wish::Auto, SetupMode::Allowed), @"
-    the oracle cannot watch armv6: QEMU 7.2.22 is too old for it, 9.2 is the first that is not
+    armv6 cannot run under the oracle: QEMU 7.2.22 is too old; the oracle needs 9.2 or newer
     apt-get will install from bookworm-backports: qemu-system-arm
-    no newer QEMU: installing needs root, or sudo that asks no password
-    going on without it; `apt-get install -t bookworm-backports qemu-system-arm`, with bookworm-backports in apt's sources, brings one
+    no newer QEMU installed: installing packages needs root, or sudo without a password
+    continuing without a newer QEMU; to install one, add bookworm-backports to apt's sources and run `apt-get install -t bookworm-backports qemu-system-arm`
     ");
     assert_eq!(user.calls(), "");
-    // What is missing altogether is for others to tell.
+    // A missing QEMU is not reported here: ensure_on does that.
     let bare = bookworm().with("apt-get", APT);
     assert_eq!(bare.ensure("armv6", Wish::Auto, SetupMode::Forbidden), "");
 }
 
 #[test]
-fn an_archive_that_cannot_be_had_does_not_stop_the_lab() {
+fn an_unavailable_archive_does_not_stop_the_lab() {
     let fails = format!(
         "case \" $* \" in *\" install \"*) echo 'E: cannot fetch' >&2; exit 100;; esac\n{APT}"
     );
@@ -149,18 +149,18 @@ fn an_archive_that_cannot_be_had_does_not_stop_the_lab() {
         .with("apt-get", &fails)
         .with("qemu-system-arm", OLD);
     insta::assert_snapshot!(machine.ensure("armv6", Wish::Auto, SetupMode::Allowed), @"
-    the oracle cannot watch armv6: QEMU 7.2.22 is too old for it, 9.2 is the first that is not
+    armv6 cannot run under the oracle: QEMU 7.2.22 is too old; the oracle needs 9.2 or newer
     apt-get will install from bookworm-backports: qemu-system-arm
-    no newer QEMU: apt-get could not install qemu-system-arm. The end of DIR/cache/setup.log:
+    no newer QEMU installed: apt-get could not install qemu-system-arm. The end of DIR/cache/setup.log:
         E: cannot fetch
-    going on without it; `apt-get install -t bookworm-backports qemu-system-arm`, with bookworm-backports in apt's sources, brings one
+    continuing without a newer QEMU; to install one, add bookworm-backports to apt's sources and run `apt-get install -t bookworm-backports qemu-system-arm`
     ");
     let empty = bookworm().with("apt-get", "case \" $* \" in *\" indextargets \"*) echo 'Packages Debian http://deb.example/debian/';; esac");
     let empty = empty.with("qemu-system-arm", OLD);
     insta::assert_snapshot!(empty.ensure("armv6", Wish::Auto, SetupMode::Allowed), @"
-    the oracle cannot watch armv6: QEMU 7.2.22 is too old for it, 9.2 is the first that is not
+    armv6 cannot run under the oracle: QEMU 7.2.22 is too old; the oracle needs 9.2 or newer
     apt-get will install from bookworm-backports: qemu-system-arm
-    no newer QEMU: apt-get succeeded, and yet the oracle cannot watch armv6: QEMU 7.2.22 is too old for it, 9.2 is the first that is not
-    going on without it; `apt-get install -t bookworm-backports qemu-system-arm`, with bookworm-backports in apt's sources, brings one
+    no newer QEMU installed: apt-get succeeded, but armv6 cannot run under the oracle: QEMU 7.2.22 is too old; the oracle needs 9.2 or newer
+    continuing without a newer QEMU; to install one, add bookworm-backports to apt's sources and run `apt-get install -t bookworm-backports qemu-system-arm`
     ");
 }

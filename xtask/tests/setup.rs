@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Setting up a machine. `PATH` is a directory with scripts that play apt-get and sudo; what the fake apt-get
-//! installs, it puts there.
+//! Set-up of a machine. `PATH` is a directory with shell scripts that stand in for apt-get and sudo. The fake apt-get
+//! installs programs into that directory.
 
 mod machine;
 mod scripts;
@@ -12,7 +12,7 @@ use machine::Machine;
 use xtask::program::Program;
 use xtask::setup::{SetupMode, ensure_on};
 
-/// apt-get that knows the packages flex and bison, and says in `calls` how it was called.
+/// An apt-get that knows the packages flex and bison, and logs its calls in the file `calls`.
 const APT: &str = r#"
 here=$(dirname "$0")
 echo "$DEBIAN_FRONTEND $*" >>"$here/calls"
@@ -29,7 +29,7 @@ fn debian() -> Machine {
 }
 
 impl Machine {
-    /// What was said, and the error where there was one.
+    /// Returns the progress messages and the result.
     fn ensure(&self, mode: SetupMode) -> (Vec<String>, Result<(), String>) {
         let mut said = Vec::new();
         let needed = ["flex", "bison"].map(program);
@@ -53,7 +53,7 @@ fn program(name: &str) -> Program {
 }
 
 #[test]
-fn what_is_there_is_left_alone() {
+fn a_complete_machine_is_left_unchanged() {
     let machine = debian();
     let machine = ["flex", "bison", "apt-get"]
         .iter()
@@ -64,7 +64,7 @@ fn what_is_there_is_left_alone() {
 }
 
 #[test]
-fn what_is_missing_is_announced_and_installed_without_a_question() {
+fn without_a_terminal_missing_programs_are_installed_without_a_question() {
     let machine = debian().with("apt-get", APT).with("bison", "");
     let (said, ended) = machine.ensure(SetupMode::Allowed);
     assert_eq!(ended, Ok(()));
@@ -77,7 +77,7 @@ fn what_is_missing_is_announced_and_installed_without_a_question() {
 }
 
 #[test]
-fn old_package_lists_are_renewed() {
+fn old_package_lists_are_updated() {
     let needs_lists = format!(
         r#"case " $* " in *" install "*) [ -e "$(dirname "$0")/lists" ] || {{ echo 'E: Unable to locate package flex'; exit 100; }};; esac
         {APT}"#
@@ -116,34 +116,34 @@ fn a_failure_shows_the_end_of_the_log() {
 }
 
 #[test]
-fn success_that_brings_nothing_is_a_failure() {
+fn success_without_the_program_is_a_failure() {
     let machine = debian().with("apt-get", "").with("flex", "");
     let (_, ended) = machine.ensure(SetupMode::Allowed);
     insta::assert_snapshot!(ended.unwrap_err(), @"
-    bison is missing, and apt-get succeeded without bringing what was asked for (DIR/cache/setup.log). The packages that have them:
+    bison is missing, and apt-get reported success without installing it (log: DIR/cache/setup.log). Packages:
 
       program  Debian  Fedora        Arch
       bison    bison   bison-fedora  bison-arch
 
-    Install them with:
+    Install with:
       sudo apt-get install --no-install-recommends bison
     ");
 }
 
 #[test]
-fn no_setup_forbids() {
+fn no_setup_forbids_the_installation() {
     let machine = debian().with("apt-get", APT);
     let (said, ended) = machine.ensure(SetupMode::Forbidden);
     assert!(said.is_empty());
     assert_eq!(machine.calls(), "");
     insta::assert_snapshot!(ended.unwrap_err(), @"
-    2 programs are missing, and --no-setup forbids to install anything. The packages that have them:
+    2 programs are missing, and --no-setup forbids installing anything. Packages:
 
       program  Debian  Fedora        Arch
       flex     flex    flex-fedora   flex-arch
       bison    bison   bison-fedora  bison-arch
 
-    Install them with:
+    Install with:
       sudo apt-get install --no-install-recommends bison flex
     ");
 }
@@ -156,20 +156,20 @@ fn another_distribution_gets_one_clear_error() {
     assert!(said.is_empty());
     assert_eq!(machine.calls(), "");
     insta::assert_snapshot!(ended.unwrap_err(), @"
-    2 programs are missing, and the lab installs packages on Debian and its derivatives only. The packages that have them:
+    2 programs are missing, and the lab installs packages on Debian and its derivatives only. Packages:
 
       program  Debian  Fedora        Arch
       flex     flex    flex-fedora   flex-arch
       bison    bison   bison-fedora  bison-arch
 
-    Install them with:
+    Install with:
       sudo dnf install bison-fedora flex-fedora
-    Debian's kernel source cannot be had here: give one with --kernel-src.
+    Debian's kernel source is not available here; pass your own with --kernel-src.
     ");
 }
 
 #[test]
-fn a_user_goes_through_sudo() {
+fn a_user_installs_through_sudo() {
     let sudo = r#"echo "sudo $*" >>"$(dirname "$0")/sudo-calls"; [ "$1" = -n ] && { shift; exec "$@"; }; true"#;
     let mut machine = debian().with("apt-get", APT).with("sudo", sudo);
     machine.host.root = false;
@@ -184,12 +184,12 @@ fn a_user_goes_through_sudo() {
 }
 
 #[test]
-fn a_user_without_rights_is_told() {
+fn a_user_without_rights_gets_an_error() {
     let mut machine = debian().with("apt-get", APT).with("sudo", "exit 1");
     machine.host.root = false;
     let (_, ended) = machine.ensure(SetupMode::Allowed);
     let first = ended.unwrap_err().lines().next().unwrap().to_owned();
-    insta::assert_snapshot!(first, @"2 programs are missing, and installing needs root, or sudo that asks no password. The packages that have them:");
+    insta::assert_snapshot!(first, @"2 programs are missing, and installing packages needs root, or sudo without a password. Packages:");
     assert_eq!(machine.calls(), "");
 }
 
@@ -214,7 +214,7 @@ fn a_lock_held_by_another_program_is_waited_for() {
 }
 
 #[test]
-fn of_two_runs_one_installs_and_the_other_waits() {
+fn one_of_two_runs_installs_and_the_other_waits() {
     let slow = format!("sleep 1\n{APT}");
     let machine = debian().with("apt-get", &slow);
     let (one, other) = std::thread::scope(|scope| {
@@ -229,12 +229,12 @@ fn of_two_runs_one_installs_and_the_other_waits() {
     assert_eq!((one.1, other.1), (Ok(()), Ok(())));
     assert_eq!(
         other.0.last().unwrap(),
-        "another run installs packages; waiting for it"
+        "another run is installing packages; waiting for it"
     );
     assert_eq!(machine.calls().lines().count(), 1);
 }
 
-/// The part that is easy to lose: apt-get finishes its work although the lab is gone.
+/// A killed dpkg would leave the package system in need of repair, so apt-get must finish even if the lab is killed.
 #[test]
 fn apt_is_not_killed_with_the_lab() {
     let slow = format!("touch \"$(dirname \"$0\")/begun\"; sleep 1\n{APT}");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask doctor`: what this machine has and what it lacks. Installs nothing.
+//! `cargo xtask doctor`: reports what this machine has and what it lacks. Installs nothing.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -24,61 +24,60 @@ use crate::target::Target;
 use crate::text::columns::columns;
 use crate::version::{self, number_in};
 
-/// The target that decides the exit code, since it is the one that runs when none is named.
+/// Target that decides the exit code: the default of `--arch`.
 const TARGET: &str = "x86_64";
 
-/// Free space below this is worth a word: sources, one build directory and one kernel take about as much.
-const ROOM: u64 = 4 * GIB;
+/// Free space below which the report has a warning. Sources, one build directory and one kernel take about as much.
+const BUILD_SPACE: u64 = 4 * GIB;
 
 const GIB: u64 = 1 << 30;
 
-/// What was found. The layout of `cargo xtask doctor --json`.
+/// Properties of this machine, in the layout of `cargo xtask doctor --json`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Findings {
-    /// Name of the operating system, as it calls itself.
+    /// Name and version of the operating system, from /etc/os-release.
     pub system: String,
-    /// The host's architecture.
+    /// Architecture of the host.
     pub arch: String,
-    /// Processors this process may use.
+    /// Number of CPUs that this process may use.
     pub cores: usize,
-    /// Memory in all and available, bytes.
+    /// Total and available memory in bytes.
     pub memory: (u64, u64),
-    /// First line of `rustc --version`; empty where there is none.
+    /// First line of `rustc --version`; empty if rustc is missing.
     pub rustc: String,
-    /// The oldest Rust that builds the lab.
+    /// Oldest Rust that builds the lab.
     pub rust_needed: String,
-    /// What x86_64 needs, in the order of the lists.
+    /// Programs that x86_64 needs.
     pub programs: Vec<Found>,
-    /// What the other targets lack.
+    /// Other targets, and what this machine lacks for them.
     pub others: Vec<Other>,
-    /// Whether Debian's kernel source can be had here; if not, `--kernel-src` is needed.
+    /// True if Debian's kernel source is available here. If false, the user must pass `--kernel-src`.
     pub debian_source: bool,
-    /// Whether KVM runs a guest.
+    /// True if KVM works.
     pub kvm: bool,
-    /// Why it does not.
+    /// Reason why KVM does not work.
     pub kvm_reason: Option<String>,
     /// The lab's cache directory.
     pub cache: PathBuf,
-    /// What is in it: name and bytes, without counting anything twice.
+    /// Names of the directories in the cache, with their sizes in bytes. Each file is counted once.
     pub cached: Vec<(String, u64)>,
-    /// Bytes free where it lies.
+    /// Free space for the cache in bytes.
     pub free: u64,
 }
 
-/// A program the lab needs.
+/// A program that the lab needs.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Found {
-    /// The program and its packages.
     #[serde(flatten)]
     pub program: Program,
-    /// Where it is; `None`: missing.
+    /// Path of the program; `None` if it is missing.
     pub path: Option<PathBuf>,
-    /// Its version; `None` where it does not say.
+    /// Version of the program; `None` if it is unknown.
     pub version: Option<String>,
 }
 
 impl Findings {
-    /// Whether the lab can test x86_64 here as things are.
+    /// Returns true if this machine has everything to test x86_64.
     pub(crate) fn ready(&self) -> bool {
         self.rust_is_new_enough() && self.programs.iter().all(|found| found.path.is_some())
     }
@@ -92,10 +91,10 @@ impl Findings {
     }
 }
 
-/// Looks at this machine and prints what it found. Exit code 0: the lab can test x86_64; 2: it cannot.
+/// Examines this machine and prints the report. Returns the exit code: 0 if the lab can test x86_64 here, 2 if not.
 ///
 /// # Errors
-/// There is no cache directory, or no target x86_64.
+/// The location of the cache directory is unknown, or there is no target x86_64.
 pub(crate) fn run(targets: &[Target], json: bool) -> Result<u8> {
     let Some(target) = targets.iter().find(|target| target.name == TARGET) else {
         bail!("kernel-configs has no {TARGET}.yaml");
@@ -117,7 +116,7 @@ fn look(host: &Host, target: &Target, others: &[&Target]) -> Result<Findings> {
     let qemu = &target.qemu.binary;
     let kvm = match find_program(qemu, &host.path) {
         Some(_) => accel::test_kvm(qemu, &target.kernel.arch, &host.cache)?,
-        None => Err(format!("not tried without {qemu}")),
+        None => Err(format!("not tested because {qemu} is missing")),
     };
     let family = os_release::family(&host.os_release);
     let apt = find_program("apt-get", &host.path);
@@ -141,7 +140,7 @@ fn look(host: &Host, target: &Target, others: &[&Target]) -> Result<Findings> {
 
 fn found(host: &Host, program: Program) -> Found {
     let path = program.find(&host.path);
-    // A library or a header has no version to ask for.
+    // Libraries and headers do not report a version.
     let runs = path.as_ref().filter(|_| program.files.is_empty());
     Found {
         version: runs.and_then(|path| version_of(path)),
@@ -156,7 +155,8 @@ fn version_of(program: &Path) -> Option<String> {
     number_in(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// Total and available bytes in a /proc/meminfo, whose unit is KiB; 0 where it does not say.
+/// Returns total and available memory in bytes, from the content of /proc/meminfo, which counts in KiB. An absent value
+/// is 0.
 fn memory(meminfo: &str) -> (u64, u64) {
     let value = |key: &str| -> u64 {
         let mut lines = meminfo.lines();
@@ -167,8 +167,10 @@ fn memory(meminfo: &str) -> (u64, u64) {
     (value("MemTotal"), value("MemAvailable"))
 }
 
-/// Name and size of each directory in the cache. Build trees share files with their source by hard links: a file
-/// counts where it is met first, and names are taken backwards so that `sources` comes before `slots`.
+/// Returns name and size of each directory in the cache.
+///
+/// Build directories share files with their source by hard links. A file counts for the first directory that contains it.
+/// The directories are visited in reverse order of their names, so that `sources` comes before `slots`.
 fn cached(cache: &Path) -> Vec<(String, u64)> {
     let mut seen = HashSet::new();
     let entries = WalkDir::new(cache)
@@ -192,12 +194,13 @@ fn cached(cache: &Path) -> Vec<(String, u64)> {
         .collect()
 }
 
-/// Free bytes where `cache` is or would be made.
+/// Returns the free space, in bytes, of the file system that contains `cache` or that it would be created in.
 fn free(cache: &Path) -> Result<u64> {
     let existing = cache.ancestors().find(|dir| dir.exists());
     let existing = existing.unwrap_or(Path::new("/"));
-    let stat = statvfs(existing).with_context(|| format!("look at {}", existing.display()))?;
-    // The types differ between architectures; where they do not, the conversion is one to the same type.
+    let stat = statvfs(existing)
+        .with_context(|| format!("read the free space of {}", existing.display()))?;
+    // The types differ between architectures. On some, the conversion changes nothing.
     #[allow(clippy::useless_conversion)]
     let bytes = u64::from(stat.blocks_available()) * u64::from(stat.fragment_size());
     Ok(bytes)
@@ -207,7 +210,7 @@ fn gib(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / GIB as f64)
 }
 
-/// The findings for a person.
+/// Formats the report for people.
 pub(crate) fn text(found: &Findings) -> String {
     let mut text = format!(
         "{} on {}, {} cores, {} of {} memory available\n\n",
@@ -246,7 +249,7 @@ fn program_table(found: &Findings) -> String {
         let (state, note) = match (path, version) {
             (None, _) => ("missing".into(), packages(program)),
             (Some(_), Some(version)) => (version.clone(), String::new()),
-            (Some(path), None) => ("there".into(), path.display().to_string()),
+            (Some(path), None) => ("found".into(), path.display().to_string()),
         };
         rows.push([program.program.clone(), state, note]);
     }
@@ -270,14 +273,14 @@ fn packages(program: &Program) -> String {
 fn other_facts(found: &Findings) -> String {
     let mut text = String::new();
     let _ = match &found.kvm_reason {
-        None => writeln!(text, "KVM     runs a guest"),
-        Some(reason) => writeln!(text, "KVM     not used: {reason}; guests run under TCG"),
+        None => writeln!(text, "KVM     works"),
+        Some(reason) => writeln!(text, "KVM     off: {reason}; using TCG"),
     };
     let _ = match found.debian_source {
         true => writeln!(text, "kernel  Debian's source, through apt-get"),
         false => writeln!(
             text,
-            "kernel  Debian's source cannot be had here: use --kernel-src"
+            "kernel  Debian's source is not available here; use --kernel-src"
         ),
     };
     let total: u64 = found.cached.iter().map(|(_, bytes)| bytes).sum();
@@ -291,11 +294,11 @@ fn other_facts(found: &Findings) -> String {
         let _ = write!(text, " ({})", parts.join(", "));
     }
     let _ = writeln!(text, ", {} free", gib(found.free));
-    if found.free < ROOM {
+    if found.free < BUILD_SPACE {
         let _ = writeln!(
             text,
-            "        little room: a kernel build takes about {}; `cargo xtask clean` makes some",
-            gib(ROOM)
+            "        too little free space: a kernel build takes about {}; `cargo xtask clean` frees some",
+            gib(BUILD_SPACE)
         );
     }
     text
@@ -304,10 +307,14 @@ fn other_facts(found: &Findings) -> String {
 fn conclusion(found: &Findings) -> String {
     let missing = found.programs.iter().filter(|f| f.path.is_none()).count();
     match (missing, found.debian_source) {
-        _ if !found.rust_is_new_enough() => "This Rust is too old to build the lab.\n".into(),
-        (0, _) => "Ready: cargo xtask test\n".into(),
-        (_, true) => "`cargo xtask test` installs what is missing; --no-setup forbids it.\n".into(),
-        (_, false) => "Install what is missing, then: cargo xtask test --kernel-src DIR\n".into(),
+        _ if !found.rust_is_new_enough() => "Rust is missing or too old to build the lab.\n".into(),
+        (0, _) => "Ready. Run: cargo xtask test\n".into(),
+        (_, true) => {
+            "`cargo xtask test` installs what is missing, unless --no-setup is given.\n".into()
+        }
+        (_, false) => {
+            "Install what is missing, then run: cargo xtask test --kernel-src DIR\n".into()
+        }
     }
 }
 
@@ -348,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_has_everything() {
+    fn a_complete_machine() {
         let found = findings();
         assert!(found.ready());
         insta::assert_snapshot!(text(&found), @"
@@ -356,22 +363,22 @@ mod tests {
 
           rustc   1.95.0
           gcc     12.2.0
-          libc.a  there   /usr/lib64/libc.a
+          libc.a  found   /usr/lib64/libc.a
 
-        KVM     runs a guest
+        KVM     works
         kernel  Debian's source, through apt-get
         cache   /home/me/.cache/dmmap-lab: 3.5 GiB (kernels 0.5 GiB, slots 3.0 GiB), 50.0 GiB free
 
         Other targets:
 
-          arm64  lacks qemu-system-aarch64
+          arm64  missing: qemu-system-aarch64
 
-        Ready: cargo xtask test
+        Ready. Run: cargo xtask test
         ");
     }
 
     #[test]
-    fn a_machine_that_lacks_things() {
+    fn a_machine_with_a_missing_program_no_kvm_and_a_full_disk() {
         let mut found = findings();
         found.programs[0].path = None;
         found.kvm_reason = Some("there is no /dev/kvm".into());
@@ -383,37 +390,37 @@ mod tests {
 
           rustc   1.95.0
           gcc     missing  Debian: gcc-deb, Fedora: gcc-fed, Arch: one-for-all
-          libc.a  there    /usr/lib64/libc.a
+          libc.a  found    /usr/lib64/libc.a
 
-        KVM     not used: there is no /dev/kvm; guests run under TCG
+        KVM     off: there is no /dev/kvm; using TCG
         kernel  Debian's source, through apt-get
         cache   /home/me/.cache/dmmap-lab: 0.0 GiB, 1.0 GiB free
-                little room: a kernel build takes about 4.0 GiB; `cargo xtask clean` makes some
+                too little free space: a kernel build takes about 4.0 GiB; `cargo xtask clean` frees some
 
         Other targets:
 
-          arm64  lacks qemu-system-aarch64
+          arm64  missing: qemu-system-aarch64
 
-        `cargo xtask test` installs what is missing; --no-setup forbids it.
+        `cargo xtask test` installs what is missing, unless --no-setup is given.
         ");
     }
 
     #[test]
-    fn a_machine_that_is_not_debian() {
+    fn a_machine_without_debians_source() {
         let mut found = findings();
         found.debian_source = false;
         found.programs[0].path = None;
         let text = text(&found);
         let end: Vec<_> = text.lines().rev().take(4).collect();
         insta::assert_snapshot!(end.join("\n"), @"
-        Install what is missing, then: cargo xtask test --kernel-src DIR
+        Install what is missing, then run: cargo xtask test --kernel-src DIR
 
-          arm64  lacks qemu-system-aarch64
+          arm64  missing: qemu-system-aarch64
         ");
     }
 
     #[test]
-    fn an_old_rust_is_not_enough() {
+    fn an_old_rust_is_reported() {
         let mut found = findings();
         found.rustc = "rustc 1.84.1 (e71f9a9a9 2025-01-27)".into();
         assert!(!found.ready());
@@ -432,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hard_link_takes_no_space() {
+    fn a_hard_linked_file_is_counted_once() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["slots", "sources"] {
             fs::create_dir(dir.path().join(name)).unwrap();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The host's side of things: programs that must be there, KVM, and a report on both.
+//! Set-up of the host: installs the programs that the lab needs, and reports on them.
 
 pub mod debian;
 pub(crate) mod doctor;
@@ -23,35 +23,35 @@ use crate::paths;
 use crate::program::{Program, find_program};
 use crate::target::Target;
 
-/// Whether the lab may install packages.
+/// Permission to install packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetupMode {
-    /// It may; where there is a terminal, it asks.
+    /// The lab installs packages. At a terminal, it asks first.
     Allowed,
-    /// It may not: `--no-setup`.
+    /// The lab installs nothing, because of `--no-setup`.
     Forbidden,
 }
 
-/// What setting up depends on.
+/// Properties of the host that set-up depends on.
 #[derive(Clone, Debug)]
 pub struct Host {
     /// Content of `PATH`.
     pub path: OsString,
-    /// Content of /etc/os-release; empty where there is none.
+    /// Content of /etc/os-release; empty if the file does not exist.
     pub os_release: String,
-    /// Whether this is root.
+    /// True if the user is root.
     pub root: bool,
-    /// Whether somebody sits at a terminal and can be asked.
+    /// True if the lab runs at a terminal, where it can ask the user.
     pub terminal: bool,
     /// The lab's cache directory.
     pub cache: PathBuf,
 }
 
 impl Host {
-    /// This machine, as this process finds it.
+    /// Returns the properties of this machine and this process.
     ///
     /// # Errors
-    /// The user has no cache directory.
+    /// The location of the cache directory is unknown.
     pub fn here() -> Result<Self> {
         Ok(Self {
             path: std::env::var_os("PATH").unwrap_or_default(),
@@ -62,20 +62,19 @@ impl Host {
         })
     }
 
-    /// Those of `needed` that are not here.
+    /// Returns those of `needed` that this machine lacks.
     fn missing(&self, needed: &[Program]) -> Vec<Program> {
         let absent = needed.iter().filter(|p| p.find(&self.path).is_none());
         absent.cloned().collect()
     }
 }
 
-/// Makes sure that everything `targets` need is on this machine, to build their kernels too if `kernel`, to run them
-/// under the oracle where it is `wanted`: installs what is missing where that is possible and allowed. `say` gets lines
-/// for a person.
+/// Installs what `targets` need and this machine lacks, if `mode` allows it. This includes programs for kernel builds if
+/// `kernel` is true, and a QEMU that can load the oracle where the oracle is `wanted`. Passes progress messages to `say`.
 ///
 /// # Errors
-/// Something is missing and was not installed: names each program, its packages, and the command to paste. Or the
-/// installation failed: names its log.
+/// A missing program was not installed: the error names each program, its packages, and the command that installs them.
+/// Or the installation failed: the error names its log.
 pub(crate) fn ensure(
     targets: &[&Target],
     kernel: bool,
@@ -89,7 +88,7 @@ pub(crate) fn ensure(
     std_source::ensure(&host, targets, mode, say)
 }
 
-/// As [`ensure`], with everything it depends on given.
+/// Installs the programs in `needed` that `host` lacks, if `mode` allows it.
 ///
 /// # Errors
 /// As [`ensure`].
@@ -106,25 +105,25 @@ pub fn ensure_on(
     let family = os_release::family(&host.os_release);
     let refuse = |why: &str| bail!(explain(&missing, why, family));
     if mode == SetupMode::Forbidden {
-        return refuse("--no-setup forbids to install anything");
+        return refuse("--no-setup forbids installing anything");
     }
     if family != Some(Distribution::Debian) {
         return refuse("the lab installs packages on Debian and its derivatives only");
     }
     let Some(apt_get) = find_program("apt-get", &host.path) else {
-        return refuse("there is no apt-get");
+        return refuse("apt-get is missing too");
     };
     let names: Vec<_> = missing.iter().map(|p| p.program.as_str()).collect();
     let packages = Distribution::Debian.packages(&missing);
     say(&format!("missing: {}", names.join(", ")));
     say(&format!("apt-get will install: {}", packages.join(" ")));
-    if host.terminal && !agreed(say)? {
-        return refuse("the answer was no");
+    if host.terminal && !ask_user(say)? {
+        return refuse("you declined the installation");
     }
     let Some(sudo) = rights(host)? else {
-        return refuse("installing needs root, or sudo that asks no password");
+        return refuse("installing packages needs root, or sudo without a password");
     };
-    // Whoever held the lock before may have installed everything.
+    // The previous holder of the lock may have installed everything.
     let _lock = lock(host, say)?;
     let missing = host.missing(needed);
     if missing.is_empty() {
@@ -135,32 +134,32 @@ pub fn ensure_on(
     Apt::new(apt_get, sudo, log.clone())?.install(&packages, say)?;
     let still = host.missing(&missing);
     if !still.is_empty() {
-        let why = format!(
-            "apt-get succeeded without bringing what was asked for ({})",
-            log.display()
-        );
+        let what = if still.len() == 1 { "it" } else { "them" };
+        let log = log.display();
+        let why = format!("apt-get reported success without installing {what} (log: {log})");
         bail!(explain(&still, &why, family));
     }
     say("installed");
     Ok(())
 }
 
-/// Asks at the terminal.
-fn agreed(say: &mut dyn FnMut(&str)) -> Result<bool> {
+/// Asks the user at the terminal for permission to install.
+fn ask_user(say: &mut dyn FnMut(&str)) -> Result<bool> {
     say("install now? [Y/n]");
     let mut answer = String::new();
     let read = io::stdin()
         .read_line(&mut answer)
         .context("read the answer")?;
-    // The end of input is no answer.
-    Ok(read > 0 && means_yes(&answer))
+    // End of input is not an answer.
+    Ok(read > 0 && is_yes(&answer))
 }
 
-fn means_yes(answer: &str) -> bool {
+fn is_yes(answer: &str) -> bool {
     matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes")
 }
 
-/// What has to stand before `apt-get` so that it may install: nothing for root, else sudo. `None`: it may not.
+/// Returns the prefix that lets `apt-get` install packages: `Some(None)` for root, who needs none, or the path of sudo.
+/// Returns `None` if the user may not install packages.
 fn rights(host: &Host) -> Result<Option<Option<PathBuf>>> {
     if host.root {
         return Ok(Some(None));
@@ -168,7 +167,7 @@ fn rights(host: &Host) -> Result<Option<Option<PathBuf>>> {
     let Some(sudo) = find_program("sudo", &host.path) else {
         return Ok(None);
     };
-    // With a terminal sudo asks for the password here and now, in the foreground, and remembers it.
+    // At a terminal, sudo asks for the password now, in the foreground, and remembers it for the call of apt-get.
     let check = if host.terminal { "-v" } else { "-nv" };
     let mut command = duct::cmd!(&sudo, check).unchecked();
     if !host.terminal {
@@ -178,10 +177,12 @@ fn rights(host: &Host) -> Result<Option<Option<PathBuf>>> {
     Ok(status.success().then_some(Some(sudo)))
 }
 
-/// Lets one run at a time install.
+/// Takes the lock that lets one run at a time install packages.
 fn lock(host: &Host, say: &mut dyn FnMut(&str)) -> Result<Lock> {
     let path = host.cache.join("setup.lock");
-    lock::lock(&path, Hold::Alone, "installs packages", |text| say(&text))
+    lock::lock(&path, Hold::Alone, "is installing packages", |text| {
+        say(&text)
+    })
 }
 
 #[cfg(test)]
@@ -189,9 +190,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_answer_is_yes_and_anything_odd_is_no() {
-        let yes = ["\n", "y\n", " Yes \n"].map(means_yes);
-        let no = ["n\n", "no\n", "what?\n"].map(means_yes);
+    fn an_empty_answer_is_yes_and_an_unknown_answer_is_no() {
+        let yes = ["\n", "y\n", " Yes \n"].map(is_yes);
+        let no = ["n\n", "no\n", "what?\n"].map(is_yes);
         assert_eq!((yes, no), ([true; 3], [false; 3]));
     }
 }

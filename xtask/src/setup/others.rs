@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the machine lacks for the targets beside the one that runs when none is named.
+//! Report of what the machine lacks for the targets other than the default one.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -12,25 +12,25 @@ use crate::program::find_program;
 use crate::target::Target;
 use crate::text::columns::columns;
 
-/// A target and what it lacks here.
+/// A target, and what this machine lacks for it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Other {
-    /// Its name.
+    /// Name of the target.
     pub name: String,
-    /// What is missing, by name.
+    /// Names of the missing programs.
     pub missing: Vec<String>,
-    /// Why the oracle cannot watch it, where it would.
+    /// Reason why the target cannot run under the oracle; `None` if it can, or if its caches do not alias.
     pub unwatched: Option<String>,
 }
 
-/// Looks what `targets` lack, each by itself.
+/// Returns what this machine lacks for each of `targets`.
 ///
 /// # Errors
-/// The list of programs does not parse; there is no rustc.
+/// The list of programs does not parse, or rustc is missing.
 pub(crate) fn look(host: &Host, targets: &[&Target]) -> Result<Vec<Other>> {
     let toolchain = Toolchain::find()?;
     let source = toolchain.std_source(&host.cache).is_some();
-    let lacks = |target: &&Target| -> Result<Other> {
+    let other = |target: &&Target| -> Result<Other> {
         let absent = host.missing(&needed(&[target], true)?);
         let mut missing: Vec<_> = absent.into_iter().map(|program| program.program).collect();
         if !source && std_source::is_needed(&toolchain, &target.rust) {
@@ -42,10 +42,11 @@ pub(crate) fn look(host: &Host, targets: &[&Target]) -> Result<Vec<Other>> {
             unwatched: unwatched(host, target)?,
         })
     };
-    targets.iter().map(lacks).collect()
+    targets.iter().map(other).collect()
 }
 
-/// Why the oracle cannot watch `target`, if its cache aliases and its QEMU is here.
+/// Returns the reason why `target` cannot run under the oracle. Returns `None` if it can, if its caches do not alias, or
+/// if its QEMU is missing.
 fn unwatched(host: &Host, target: &Target) -> Result<Option<String>> {
     match find_program(&target.qemu.binary, &host.path) {
         Some(path) if target.cache.aliases() => Ok(Qemu::ask(path)?.unfit()),
@@ -53,7 +54,7 @@ fn unwatched(host: &Host, target: &Target) -> Result<Option<String>> {
     }
 }
 
-/// A line for each.
+/// Formats a table with one line per target.
 pub(crate) fn text(others: &[Other]) -> String {
     let rows: Vec<[String; 2]> = others
         .iter()
@@ -61,7 +62,7 @@ pub(crate) fn text(others: &[Other]) -> String {
             let state = match (other.missing.as_slice(), &other.unwatched) {
                 ([], None) => "ready".into(),
                 ([], Some(why)) => format!("ready, but without the oracle: {why}"),
-                (missing, _) => format!("lacks {}", missing.join(", ")),
+                (missing, _) => format!("missing: {}", missing.join(", ")),
             };
             [other.name.clone(), state]
         })
@@ -78,14 +79,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_what_is_missing() {
+    fn a_line_names_what_is_missing() {
         let other = |name: &str, missing: &[&str]| Other {
             name: name.into(),
             missing: missing.iter().map(|name| name.to_string()).collect(),
             unwatched: None,
         };
         let old = Other {
-            unwatched: Some("QEMU 7.2.22 is too old for it".into()),
+            unwatched: Some("QEMU 7.2.22 is too old".into()),
             ..other("armv6", &[])
         };
         let others = [
@@ -95,8 +96,8 @@ mod tests {
         ];
         insta::assert_snapshot!(text(&others), @"
         arm64   ready
-        armv6   ready, but without the oracle: QEMU 7.2.22 is too old for it
-        parisc  lacks hppa-linux-gnu-gcc, rust-src
+        armv6   ready, but without the oracle: QEMU 7.2.22 is too old
+        parisc  missing: hppa-linux-gnu-gcc, rust-src
         ");
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Programs that the lab needs, and the package that has each on every known distribution.
+//! Programs that the lab needs, and the packages that provide them on each known distribution.
 
 use std::path::Path;
 
@@ -9,16 +9,16 @@ use crate::program::Program;
 use crate::target::Target;
 use crate::text::columns::columns;
 
-/// What every target needs: `programs.yaml`, which is part of this program.
+/// Returns the programs that every target needs, from `programs.yaml`, which is compiled in.
 ///
 /// # Errors
-/// The file does not parse: names file, line and what was expected.
+/// The file does not parse. The error names the file, the line and what was expected.
 pub fn common() -> Result<Vec<Program>> {
     let file = Path::new("xtask/src/setup/programs.yaml");
     crate::yaml::parse(include_str!("programs.yaml"), file)
 }
 
-/// What these targets need, each once; where their kernels are given and not built, `kernel` is false.
+/// Returns the programs that `targets` need, each once. Includes those for kernel builds only if `kernel` is true.
 ///
 /// # Errors
 /// As [`common`].
@@ -33,7 +33,7 @@ pub(crate) fn needed(targets: &[&Target], kernel: bool) -> Result<Vec<Program>> 
     Ok(needed)
 }
 
-/// Stands for the package of a distribution that has none.
+/// Placeholder for a package that a distribution does not have.
 const NONE: &str = "(none)";
 
 /// Families of Linux distributions whose packages the lab knows.
@@ -50,7 +50,7 @@ pub(crate) enum Distribution {
 impl Distribution {
     const ALL: [Distribution; 3] = [Self::Debian, Self::Fedora, Self::Arch];
 
-    /// The package of this family that has `program`.
+    /// Returns the package that provides `program` on this family.
     pub(crate) fn package(self, program: &Program) -> &str {
         match self {
             Self::Debian => &program.debian,
@@ -59,7 +59,7 @@ impl Distribution {
         }
     }
 
-    /// The packages that have `programs`, sorted, each once.
+    /// Returns the packages that provide `programs`, sorted, each once.
     pub(crate) fn packages(self, programs: &[Program]) -> Vec<&str> {
         let packages = programs.iter().map(|p| self.package(p));
         let mut packages: Vec<_> = packages.filter(|package| *package != NONE).collect();
@@ -68,7 +68,7 @@ impl Distribution {
         packages
     }
 
-    /// The command line that installs what has `programs`.
+    /// Returns the command line that installs `programs`.
     pub(crate) fn command(self, programs: &[Program]) -> String {
         let install = match self {
             Self::Debian => "sudo apt-get install --no-install-recommends",
@@ -79,7 +79,7 @@ impl Distribution {
     }
 }
 
-/// What to tell a person for whom `missing` was not installed, and why it was not.
+/// Returns the error text for programs that are `missing` and were not installed, for the reason `why`.
 pub(crate) fn explain(missing: &[Program], why: &str, here: Option<Distribution>) -> String {
     let mut rows = vec![["program", "Debian", "Fedora", "Arch"]];
     rows.extend(missing.iter().map(|p| {
@@ -92,7 +92,7 @@ pub(crate) fn explain(missing: &[Program], why: &str, here: Option<Distribution>
         .map(|family| format!("  {}\n", family.command(missing)))
         .collect();
     let mut text = format!(
-        "{} missing, and {why}. The packages that have them:\n\n{}\nInstall them with:\n{commands}",
+        "{} missing, and {why}. Packages:\n\n{}\nInstall with:\n{commands}",
         match missing {
             [one] => format!("{} is", one.program),
             several => format!("{} programs are", several.len()),
@@ -100,7 +100,9 @@ pub(crate) fn explain(missing: &[Program], why: &str, here: Option<Distribution>
         columns(&rows),
     );
     if here != Some(Distribution::Debian) {
-        text.push_str("Debian's kernel source cannot be had here: give one with --kernel-src.\n");
+        text.push_str(
+            "Debian's kernel source is not available here; pass your own with --kernel-src.\n",
+        );
     }
     text
 }
@@ -126,15 +128,15 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_is_given_needs_nothing_to_be_built() {
+    fn a_kernel_image_needs_no_build_programs() {
         let target = crate::target::tests::x86_64();
         let needs = |kernel, name: &str| {
             let needed = needed(&[&target], kernel).unwrap();
             needed.iter().any(|p| p.program == name)
         };
-        for only_for_kernels in ["flex", "libelf headers"] {
-            assert!(needs(true, only_for_kernels));
-            assert!(!needs(false, only_for_kernels));
+        for build_only in ["flex", "libelf headers"] {
+            assert!(needs(true, build_only));
+            assert!(!needs(false, build_only));
         }
         assert!(needs(false, "gcc") && needs(false, "qemu-system-x86_64"));
     }
@@ -144,17 +146,17 @@ mod tests {
         let missing = [program("flex"), program("bison")];
         let text = explain(
             &missing,
-            "--no-setup forbids to install them",
+            "--no-setup forbids installing anything",
             Some(Distribution::Debian),
         );
         insta::assert_snapshot!(text, @"
-        2 programs are missing, and --no-setup forbids to install them. The packages that have them:
+        2 programs are missing, and --no-setup forbids installing anything. Packages:
 
           program  Debian     Fedora     Arch
           flex     flex-deb   flex-fed   one-for-all
           bison    bison-deb  bison-fed  one-for-all
 
-        Install them with:
+        Install with:
           sudo apt-get install --no-install-recommends bison-deb flex-deb
         ");
     }
@@ -167,17 +169,17 @@ mod tests {
         };
         let text = explain(&[program("flex"), rare], "this is not Debian", None);
         insta::assert_snapshot!(text, @"
-        2 programs are missing, and this is not Debian. The packages that have them:
+        2 programs are missing, and this is not Debian. Packages:
 
           program  Debian      Fedora    Arch
           flex     flex-deb    flex-fed  one-for-all
           wasm2c   wasm2c-deb  (none)    one-for-all
 
-        Install them with:
+        Install with:
           sudo apt-get install --no-install-recommends flex-deb wasm2c-deb
           sudo dnf install flex-fed
           sudo pacman -S --needed one-for-all
-        Debian's kernel source cannot be had here: give one with --kernel-src.
+        Debian's kernel source is not available here; pass your own with --kernel-src.
         ");
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Everything that speaks to apt: installing packages, and unpacking packages that are not installed.
+//! Everything that uses apt: installation of packages, and use of packages that are not installed.
 
 pub(super) mod apt;
 pub(crate) mod kernel_source;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A QEMU that can load the oracle. Where the one of the distribution is too old, the backports of the same release
-//! have a newer one: it is installed like any other package, so that there is one QEMU for everything. Only apt's sources
-//! are left alone: the archive is named to apt for these calls.
+//! Installs a QEMU that can load the oracle, from the backports of Debian 12, whose own QEMU is too old.
+//!
+//! It is installed like any other package, so that there is one QEMU for all purposes. The user's sources.list does not
+//! change: the archive is passed to apt for these calls only.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,23 +18,24 @@ use crate::oracle::Wanted;
 use crate::program::Program;
 use crate::program::find_program;
 use crate::setup::packages::Distribution;
-use crate::setup::{Host, SetupMode, agreed, lock, os_release, rights};
+use crate::setup::{Host, SetupMode, ask_user, lock, os_release, rights};
 use crate::shell;
 use crate::target::Target;
 
-/// The release of Debian (VERSION_CODENAME of os-release(5)) whose QEMU is too old, and its archive with a newer one:
-/// Debian 12 has 7.2, its backports have 10.0, and so has Debian 13.
+/// Release of Debian (VERSION_CODENAME in os-release(5)) with a QEMU that is too old, and the archive with a newer one.
+/// Debian 12 has QEMU 7.2; its backports and Debian 13 have 10.0.
 const OLD: (&str, &str) = ("bookworm", "bookworm-backports");
 
-/// What is taken from there, in the words of apt_preferences(5): QEMU, and the firmware that goes with it.
-const FROM_THERE: &str = "src:qemu src:seabios src:opensbi";
+/// Packages to take from that archive, in the syntax of apt_preferences(5): QEMU and its firmware.
+const BACKPORTED: &str = "src:qemu src:seabios src:opensbi";
 
-/// Makes sure that the QEMU of each of `targets` can load the oracle, as far as this machine has one to offer: where
-/// QEMU is missing, or is too old for a target on which the oracle is `wanted`. All else is not an error: the lab goes
-/// on with the QEMU there is, or with the one that the release has.
+/// Installs a newer QEMU for those of `targets` whose QEMU is missing, or is too old although the oracle is `wanted`.
+/// Does so only on the release in [`OLD`].
+///
+/// A failed installation is not an error: the lab continues with the installed QEMU, or with that of the release.
 ///
 /// # Errors
-/// The lab was interrupted; a QEMU that is there cannot be run.
+/// The lab was interrupted, or an installed QEMU cannot be run.
 pub fn ensure(
     host: &Host,
     targets: &[&Target],
@@ -54,7 +56,7 @@ pub fn ensure(
     let command = format!("apt-get install -t {archive} {}", packages.join(" "));
     let ended = match mode {
         SetupMode::Forbidden if lacking.unwatched.is_none() => return Ok(()),
-        SetupMode::Forbidden => Ok(Some("--no-setup forbids to install anything".to_owned())),
+        SetupMode::Forbidden => Ok(Some("--no-setup forbids installing anything".to_owned())),
         SetupMode::Allowed => install(host, targets, wanted, &packages, say),
     };
     let why = match ended {
@@ -63,14 +65,14 @@ pub fn ensure(
         Err(error) if interrupt::requested() => return Err(error),
         Err(error) => format!("{error:#}"),
     };
-    say(&format!("no newer QEMU: {}", why.trim_end()));
+    say(&format!("no newer QEMU installed: {}", why.trim_end()));
     say(&format!(
-        "going on without it; `{command}`, with {archive} in apt's sources, brings one"
+        "continuing without a newer QEMU; to install one, add {archive} to apt's sources and run `{command}`"
     ));
     Ok(())
 }
 
-/// Installs from the archive, or says why not.
+/// Installs `packages` from the archive. Returns the reason if it could not install a QEMU that is new enough.
 fn install(
     host: &Host,
     targets: &[&Target],
@@ -80,9 +82,9 @@ fn install(
 ) -> Result<Option<String>> {
     let (_, archive) = OLD;
     let Some(apt_get) = find_program("apt-get", &host.path) else {
-        return Ok(Some("there is no apt-get".into()));
+        return Ok(Some("apt-get is missing".into()));
     };
-    // Those that are here already come along: QEMU's programs share their data.
+    // Other installed packages of QEMU must be upgraded as well, because all of them share the same data files.
     let mut packages: Vec<String> = packages.iter().map(|name| name.to_string()).collect();
     packages.extend(installed(host));
     packages.sort_unstable();
@@ -91,15 +93,15 @@ fn install(
         "apt-get will install from {archive}: {}",
         packages.join(" ")
     ));
-    if host.terminal && !agreed(say)? {
-        return Ok(Some("the answer was no".into()));
+    if host.terminal && !ask_user(say)? {
+        return Ok(Some("you declined the installation".into()));
     }
     let Some(sudo) = rights(host)? else {
-        let why = "installing needs root, or sudo that asks no password";
+        let why = "installing packages needs root, or sudo without a password";
         return Ok(Some(why.into()));
     };
     let _lock = lock(host, say)?;
-    // Whoever held the lock before may have installed it.
+    // The previous holder of the lock may have installed it.
     if Lacking::on(host, targets, wanted)?.programs.is_empty() {
         return Ok(None);
     }
@@ -107,7 +109,7 @@ fn install(
     let mirror = || package::mirror(&apt_get);
     let mirror = match mirror() {
         Ok(mirror) => mirror,
-        // A new machine has no lists, and apt tells of no archive without.
+        // A new machine has no package lists, and without them apt reports no archive.
         Err(_) => {
             apt.update(say)?;
             mirror()?
@@ -118,17 +120,17 @@ fn install(
     let still = Lacking::on(host, targets, wanted)?;
     if !still.programs.is_empty() {
         let why = still.unwatched.unwrap_or("QEMU is still missing".into());
-        return Ok(Some(format!("apt-get succeeded, and yet {why}")));
+        return Ok(Some(format!("apt-get succeeded, but {why}")));
     }
     say("installed");
     Ok(None)
 }
 
-/// What QEMUs there have to be.
+/// QEMU programs to install.
 struct Lacking {
-    /// Those that are missing, or too old.
+    /// Programs that are missing or too old.
     programs: Vec<Program>,
-    /// Why the oracle cannot watch, of the first target on which it is to.
+    /// Reason why a target cannot run under the oracle, for the first such target.
     unwatched: Option<String>,
 }
 
@@ -152,7 +154,10 @@ impl Lacking {
                 Some(_) => continue,
             };
             if let (Some(why), None) = (unfit, &lacking.unwatched) {
-                lacking.unwatched = Some(format!("the oracle cannot watch {}: {why}", target.name));
+                lacking.unwatched = Some(format!(
+                    "{} cannot run under the oracle: {why}",
+                    target.name
+                ));
             }
             if !lacking.programs.contains(program) {
                 lacking.programs.push(program.clone());
@@ -162,13 +167,13 @@ impl Lacking {
     }
 }
 
-/// The packages of QEMU's machines that are installed here.
+/// Returns the installed packages that contain a QEMU program.
 fn installed(host: &Host) -> Vec<String> {
     let Some(query) = find_program("dpkg-query", &host.path) else {
         return Vec::new();
     };
     let format = "${db:Status-Abbrev} ${Package}\\n";
-    // It complains where none is known, which is none.
+    // dpkg-query fails if it knows no such package; then none is installed.
     let text = shell::here()
         .and_then(|sh| shell::read(cmd!(sh, "{query} -W -f {format} qemu-system-*")))
         .unwrap_or_default();
@@ -176,23 +181,24 @@ fn installed(host: &Host) -> Vec<String> {
     names.map(|name| name.trim().to_owned()).collect()
 }
 
-/// Writes what apt is to read in place of /etc/apt/sources.list and /etc/apt/preferences: the same, and the archive.
+/// Writes the files that apt reads instead of /etc/apt/sources.list and /etc/apt/preferences. They contain the same lines
+/// and those for the archive.
 fn settings(host: &Host, mirror: &str, archive: &str) -> Result<[PathBuf; 2]> {
     let keys = package::KEYS;
     let sources = format!("deb [signed-by={keys}] {mirror} {archive} main\n");
-    // Not as apt-get's -t has it: that would take libraries from there as well, and what is to be compiled against the
-    // release's own could not be installed any more.
+    // apt-get's option -t would also take libraries from the archive. Then the release's development packages, which
+    // need the release's own libraries, could no longer be installed.
     let preferences =
-        format!("Package: {FROM_THERE}\nPin: release n={archive}\nPin-Priority: 990\n");
-    // apt goes by the ending of the first.
+        format!("Package: {BACKPORTED}\nPin: release n={archive}\nPin-Priority: 990\n");
+    // apt determines the format of the first file from its extension.
     let files = [
         ("sources.list", "setup.list", sources),
         ("preferences", "setup.preferences", preferences),
     ];
-    let [sources, preferences] = files.map(|(of_apt, ours, more)| {
-        let own = fs::read_to_string(Path::new("/etc/apt").join(of_apt)).unwrap_or_default();
+    let [sources, preferences] = files.map(|(of_apt, ours, added)| {
+        let existing = fs::read_to_string(Path::new("/etc/apt").join(of_apt)).unwrap_or_default();
         let path = host.cache.join(ours);
-        fs::write(&path, format!("{own}\n{more}"))
+        fs::write(&path, format!("{existing}\n{added}"))
             .with_context(|| format!("write {}", path.display()))?;
         Ok::<_, anyhow::Error>(path)
     });
