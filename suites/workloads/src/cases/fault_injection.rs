@@ -305,7 +305,7 @@ fn server(case: &mut Case) -> Result<(), Failure> {
         if done(&answer)? {
             client.verify(map, 0, 2 * page, 6)?;
         }
-        server.free_pages(page_id, 2)?.map_err(freed)?;
+        expect("a free", server.free_pages(page_id, 2)?, Ok(()))?;
         expect("pages", server.pages()?, 0)?;
         Ok(failed)
     })?;
@@ -323,10 +323,6 @@ fn server(case: &mut Case) -> Result<(), Failure> {
     client.quit()?;
     server.await_munmaps(1)?;
     server.quit()
-}
-
-fn freed(errno: Errno) -> Failure {
-    Failure::new(format!("freeing pages: {errno}"))
 }
 
 /// A server fills a page that a client waits for, and answers; if that failed, again. To answer FUSE_MMAP nothing is

@@ -295,9 +295,7 @@ fn server_touch(case: &mut Case) -> Result<(), Failure> {
         server.touch(here, page, false)?,
         Touched::Bus,
     )?;
-    server
-        .load_pages(id + 1, 0, 16, 8)?
-        .map_err(|errno| Failure::new(format!("the server loads a page: {errno}")))?;
+    expect("a load", server.load_pages(id + 1, 0, 16, 8)?, Ok(()))?;
     server.verify(here, page, 0, 8)?;
     expect(
         "the server's touch of its second page",
@@ -318,10 +316,7 @@ fn freed(case: &mut Case) -> Result<(), Failure> {
     let id = server.page_id(0)?;
     let here = server.map_pages(id, 3)?;
     client.fill(map, 0, 3 * page, 50)?;
-    let ok = |freed: Result<(), Errno>| {
-        freed.map_err(|errno| Failure::new(format!("the server frees pages: {errno}")))
-    };
-    ok(server.free_pages(id + 1, 1)?)?;
+    expect("a free", server.free_pages(id + 1, 1)?, Ok(()))?;
     expect("pages", server.pages()?, 2)?;
     expect(
         "a load by the server",
@@ -332,7 +327,12 @@ fn freed(case: &mut Case) -> Result<(), Failure> {
     client.verify(map, 0, page, 50)?;
     client.verify(map, 2 * page, page, 50)?;
     expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, 4)?;
-    ok(server.free_pages(0, u64::from(u32::MAX >> 13))?)?;
+    let all = u64::from(u32::MAX >> 13);
+    expect(
+        "a free of all there are",
+        server.free_pages(0, all)?,
+        Ok(()),
+    )?;
     expect("pages", server.pages()?, 0)?;
     client.verify(map, 0, 3 * page, 1)?;
     client.quit()?;

@@ -145,15 +145,9 @@ fn file<'f>(source: &'f Source<'_>, opened: Option<&'f Fd>) -> Option<&'f Fd> {
 }
 
 fn transfer_bytes(maps: &Maps, file: &Fd, transfer: Transfer) -> Result<Answer, Answer> {
-    let Transfer {
-        direction,
-        map,
-        at,
-        len,
-        offset,
-    } = transfer;
-    let memory = maps.get(map)?;
-    match direction {
+    let (at, len, offset) = (transfer.at, transfer.len, transfer.offset);
+    let memory = maps.get(transfer.map)?;
+    match transfer.direction {
         Direction::ToFile => memory.write_to(at, len, file, Some(offset))?,
         Direction::FromFile => memory.read_from(at, len, file, Some(offset))?,
     }

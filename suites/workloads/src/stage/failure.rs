@@ -56,6 +56,14 @@ pub(crate) fn expect<T: Words + PartialEq>(
     })
 }
 
+/// Fails unless a system call succeeded; returns what it returned.
+///
+/// # Errors
+/// Says which error was found.
+pub(crate) fn expect_ok<T>(what: &str, result: Result<T, Errno>) -> Result<T, Failure> {
+    result.map_err(|errno| Failure::Fail(format!("{what}: expected success, found {errno}")))
+}
+
 /// Fails unless `holds`.
 ///
 /// # Errors
@@ -201,6 +209,14 @@ mod tests {
         insta::assert_snapshot!(text(Touched::Well, Touched::Bus), @"a touch over the limit: expected SIGBUS, but the access succeeded");
         insta::assert_snapshot!(text(Touched::Fault, Touched::Well), @"a touch over the limit: expected success, found EFAULT");
         insta::assert_snapshot!(text(Touched::Otherwise, Touched::Segv), @"a touch over the limit: expected SIGSEGV, found another end of the process");
+    }
+
+    #[test]
+    fn the_value_of_a_success_is_returned() {
+        assert_eq!(expect_ok("mmap", Ok(7)), Ok(7));
+        let refused = expect_ok::<u64>("mmap", Err(Errno::EINVAL));
+        let expected = Failure::new("mmap: expected success, found EINVAL");
+        assert_eq!(refused, Err(expected));
     }
 
     #[test]

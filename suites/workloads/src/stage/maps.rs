@@ -50,12 +50,8 @@ impl Maps {
     }
 
     fn map(&mut self, fd: &Fd, request: &MapRequest, place: Place) -> Result<Answer, Answer> {
-        let MapRequest {
-            offset,
-            len,
-            prot,
-            sharing,
-        } = *request;
+        let (offset, len) = (request.offset, request.len);
+        let (prot, sharing) = (request.prot, request.sharing);
         let mapping = match place {
             Place::Anywhere => Mapping::of(fd, offset, len, prot, sharing)?,
             Place::At { residue, period } => {
@@ -67,12 +63,8 @@ impl Maps {
     }
 
     fn map_adjacent(&mut self, fd: &Fd, request: &MapRequest) -> Result<Answer, Answer> {
-        let MapRequest {
-            offset,
-            len,
-            prot,
-            sharing,
-        } = *request;
+        let (offset, len) = (request.offset, request.len);
+        let (prot, sharing) = (request.prot, request.sharing);
         let (first, second) = Mapping::anonymous(2 * len, Prot::None)?.split(len);
         let first = first.replace(fd, offset, prot, sharing)?;
         let second = second.replace(fd, offset + len as u64, prot, sharing)?;

@@ -7,7 +7,7 @@ use protocol::plan::Device;
 use server::{Behaviour, Flow, ServerError, Session};
 use sys::{Fd, Instant, page_size, poll};
 
-use crate::stage::command::{Answer, Command, PageBytes, ServerCommand};
+use crate::stage::command::{Answer, Command, ServerCommand};
 use crate::stage::failing::failing;
 use crate::stage::maps::Maps;
 use crate::stage::party::{Control, answer_forked, fork_with_pipes, obey_each};
@@ -117,25 +117,15 @@ fn obey_own(session: &mut Session, command: ServerCommand) -> Result<Answer, Ser
         ServerCommand::Seen => Ok(Answer::Seen(Box::new(session.log.clone()))),
         ServerCommand::CountMaps => Ok(Answer::Words(vec![session.log.mmaps, session.log.munmaps])),
         ServerCommand::AwaitMunmaps { count, millis } => await_munmaps(session, count, millis),
-        ServerCommand::LoadPages(PageBytes {
-            page_id,
-            at,
-            len,
-            seed,
-        }) => {
-            let bytes = pattern::bytes(seed, at, len);
-            Ok(Answer::done(session.load(page_id, at as u32, &bytes)))
+        ServerCommand::LoadPages(to) => {
+            let bytes = pattern::bytes(to.seed, to.at, to.len);
+            Ok(Answer::done(session.load(to.page_id, to.at as u32, &bytes)))
         }
-        ServerCommand::SavePages(PageBytes {
-            page_id,
-            at,
-            len,
-            seed,
-        }) => {
-            let saved = session.save(page_id, at as u32, len as u32);
+        ServerCommand::SavePages(from) => {
+            let saved = session.save(from.page_id, from.at as u32, from.len as u32);
             answer_of(saved, |found| {
-                let expected = pattern::bytes(seed, at, found.len());
-                match pattern::difference(at, &found, &expected) {
+                let expected = pattern::bytes(from.seed, from.at, found.len());
+                match pattern::difference(from.at, &found, &expected) {
                     None => Answer::Number(found.len() as u64),
                     Some(difference) => Answer::Failed(difference),
                 }

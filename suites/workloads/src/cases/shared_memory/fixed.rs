@@ -6,6 +6,7 @@ use sys::page_size;
 
 use super::{Pair, off_colour};
 use crate::stage::command::Map;
+use crate::stage::failure::expect_ok;
 use crate::stage::{Case, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -57,9 +58,7 @@ fn fixed(case: &mut Case) -> Result<(), Failure> {
         }
 
         let map = other.try_map_at(0, pair.len, right, period)?;
-        let map = map.map_err(|errno| {
-            Failure::new(format!("the client's mmap at the right colour: {errno}"))
-        })?;
+        let map = expect_ok("the client's mmap at the right colour", map)?;
         mmaps += 1;
         expect(
             "colour of the other client's mapping",
@@ -69,9 +68,7 @@ fn fixed(case: &mut Case) -> Result<(), Failure> {
         let here = pair
             .server
             .try_map_at(at_channel, pair.len, right, period)?;
-        let here = here.map_err(|errno| {
-            Failure::new(format!("the server's mmap at the right colour: {errno}"))
-        })?;
+        let here = expect_ok("the server's mmap at the right colour", here)?;
         other.fill(map, 0, pair.len, 50 + round)?;
         pair.client.verify(pair.there, 0, pair.len, 50 + round)?;
         pair.server.verify(here, 0, pair.len, 50 + round)?;
@@ -108,7 +105,7 @@ fn fixed_first(case: &mut Case) -> Result<(), Failure> {
         let seed = 10 * round;
         let odd = page % period;
         let map = first.try_map_at(0, len, odd, period)?;
-        let map = map.map_err(|errno| Failure::new(format!("the first mmap: {errno}")))?;
+        let map = expect_ok("the first mmap", map)?;
         first.fill(map, 0, len, seed)?;
         let there = other.map(0, len)?;
         let here = server.map_pages(0, 2)?;
