@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Builds packages of the checkout, by the cargo that runs this tool.
+//! Builds of the checkout's packages by the cargo that runs this tool.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -25,8 +25,8 @@ pub(crate) struct Build {
 }
 
 impl Build {
-    /// A build of `package` in a `target_dir` of its own, so that no build waits for another or throws it away.
-    /// `more` are further arguments.
+    /// Returns a build of `package` with the further arguments `more`. Its own `target_dir` keeps it from waiting for
+    /// another build, and from replacing that build's files.
     pub(crate) fn new(package: &str, more: &[&str], target_dir: &Path) -> Self {
         let args = ["build", "--quiet", "--package", package];
         let format = ["--message-format", "json-render-diagnostics"];
@@ -38,10 +38,10 @@ impl Build {
         }
     }
 
-    /// Builds in the checkout and returns what cargo made, in its order. `what` is built, for a person.
+    /// Runs cargo in the checkout and returns the artifacts in cargo's order. `what` names the build in errors.
     ///
     /// # Errors
-    /// The build fails: shows what the compiler printed.
+    /// The build fails. The error contains the compiler's messages.
     pub(crate) fn run(&self, checkout: &Path, what: &str) -> Result<Vec<Artifact>> {
         let mut command = guard::command(program(), &self.args).dir(checkout);
         for (name, value) in &self.env {
@@ -52,14 +52,14 @@ impl Build {
         }
         let output = guard::run(&command.stdout_capture().stderr_capture())?;
         if !output.status.success() {
-            let complaint = String::from_utf8_lossy(&output.stderr);
-            bail!("build {what}: {}\n{}", output.status, complaint.trim_end());
+            let messages = String::from_utf8_lossy(&output.stderr);
+            bail!("build {what}: {}\n{}", output.status, messages.trim_end());
         }
         Ok(artifacts(&output.stdout))
     }
 }
 
-/// The artifacts among cargo's messages.
+/// Returns the artifacts among cargo's messages.
 pub(crate) fn artifacts(messages: &[u8]) -> Vec<Artifact> {
     let messages = Message::parse_stream(messages).map_while(Result::ok);
     let artifacts = messages.filter_map(|message| match message {
@@ -74,7 +74,7 @@ pub(crate) mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    /// cargo's message about an artifact, between lines that are none.
+    /// Returns cargo's message about an artifact, between other output.
     pub(crate) fn message(executable: Option<&str>, filenames: &[&str]) -> Vec<u8> {
         let artifact = json!({
             "reason": "compiler-artifact",

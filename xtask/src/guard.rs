@@ -139,18 +139,18 @@ fn signal(child: &Handle, signal: Signal) {
     for pid in child.pids() {
         let pid = Pid::from_raw(pid as i32);
         // Skips a child that was reaped: its pid may have been reused.
-        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        if waitid(Id::Pid(pid), look).is_err() {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        if waitid(Id::Pid(pid), flags).is_err() {
             continue;
         }
         let leads_a_group = getpgid(Some(pid)) == Ok(pid);
-        let everyone = if leads_a_group {
+        let receiver = if leads_a_group {
             -pid.as_raw()
         } else {
             pid.as_raw()
         };
         // The only error left is that the child has just ended by itself.
-        let _ = kill(Pid::from_raw(everyone), signal);
+        let _ = kill(Pid::from_raw(receiver), signal);
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Files that runs of the lab lock against each other.
+//! Lock files, which keep runs of the lab from disturbing each other.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,24 +15,26 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::interrupt::Interrupted;
 use crate::wait::{self, Waited};
 
-/// A held lock on a file. It ends when dropped, and with the process, however that ends.
+/// Lock on a file. Dropping it releases the lock; so does the end of the process.
 #[derive(Clone, Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "held, not read")] Arc<Flock<File>>);
 
-/// Who may hold a lock at the same time.
+/// Number of processes that may hold a lock at the same time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Hold {
     /// One process.
     Alone,
-    /// All that ask for this.
+    /// Every process that takes the lock in this way.
     Shared,
 }
 
-/// Locks the file at `path`, creates it if necessary, and marks it as used now. Waits for other holders: `say` gets
-/// one line about it, in which `what` says what the other run does.
+/// Locks the file at `path`. Creates the file if necessary and sets its modification time to now.
+///
+/// Waits while another run holds the lock. In that case `say` gets a line in which `what` names the work of that run,
+/// such as "installs packages".
 ///
 /// # Errors
-/// The file cannot be created; [`Interrupted`] while waiting.
+/// The file cannot be created, or the lab was interrupted: [`Interrupted`].
 pub(crate) fn lock(path: &Path, hold: Hold, what: &str, say: impl FnOnce(String)) -> Result<Lock> {
     let dir = path.parent().expect("a lock lies in a directory");
     fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
@@ -50,15 +52,16 @@ pub(crate) fn lock(path: &Path, hold: Hold, what: &str, say: impl FnOnce(String)
     }
 }
 
-/// Takes the lock for this process alone. Returns `None` if somebody holds it; does not wait or create the file.
+/// Locks an existing file for this process alone. Returns `None` if another process holds the lock.
 ///
 /// # Errors
-/// There is no such file, or it cannot be opened.
+/// The file does not exist or cannot be opened.
 pub(crate) fn try_lock(path: &Path) -> io::Result<Option<Lock>> {
     take(path, Hold::Alone, false)
 }
 
-/// Takes the lock unless that means waiting. `use_now` creates the file if necessary and marks it as used now.
+/// Locks a file without waiting. With `use_now`, creates the file if necessary and sets its modification time to now.
+/// Returns `None` if the lock is held otherwise.
 ///
 /// # Errors
 /// The file cannot be opened.
@@ -77,7 +80,7 @@ pub(crate) fn take(path: &Path, hold: Hold, use_now: bool) -> io::Result<Option<
         Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
         Err((_, errno)) => return Err(errno.into()),
     };
-    // `clean` may have removed the file between open and lock: then the lock guards nothing.
+    // `clean` may have removed the file between open and lock. In that case the lock protects nothing.
     let same = fs::metadata(path).is_ok_and(|meta| {
         lock.metadata()
             .is_ok_and(|mine| (mine.dev(), mine.ino()) == (meta.dev(), meta.ino()))

@@ -1,57 +1,57 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Waits that end: with an answer, at a deadline, or when the lab is interrupted.
+//! Waiting with a deadline, and until the lab is interrupted.
 
 use std::time::{Duration, Instant};
 
 use crate::interrupt;
 
-/// Time between two questions: short beside a boot, and long beside what a question costs.
+/// Interval between two calls of the caller's function. A call takes microseconds, a boot takes a second.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A limit for waits that only an answer or an interruption ends.
+/// Limit of a wait without a deadline.
 pub(crate) const FOREVER: Duration = Duration::MAX;
 
 /// Outcome of [`until`].
 #[derive(Debug)]
 pub(crate) enum Waited<T> {
-    /// The answer.
+    /// The value that was waited for.
     Done(T),
-    /// No answer came within the limit.
+    /// The limit passed first.
     Overtime,
     /// The lab was interrupted.
     Interrupted,
 }
 
-/// Calls `ask` until it returns something, `limit` has passed, or the lab is interrupted.
+/// Calls `poll` until it returns a value, `limit` has passed, or the lab is interrupted.
 ///
 /// # Errors
-/// The first error of `ask`.
+/// The first error of `poll`, which ends the wait.
 pub(crate) fn until<T, E>(
     limit: Duration,
-    mut ask: impl FnMut() -> Result<Option<T>, E>,
+    mut poll: impl FnMut() -> Result<Option<T>, E>,
 ) -> Result<Waited<T>, E> {
     let waited = within(limit, || {
-        Ok(match ask()? {
-            Some(answer) => Some(Waited::Done(answer)),
+        Ok(match poll()? {
+            Some(value) => Some(Waited::Done(value)),
             None => interrupt::requested().then_some(Waited::Interrupted),
         })
     })?;
     Ok(waited.unwrap_or(Waited::Overtime))
 }
 
-/// As [`until`], but an interruption does not end the wait. Returns `None` once `limit` has passed.
+/// As [`until`], but an interruption does not end the wait. Returns `None` if `limit` passes first.
 ///
 /// # Errors
-/// The first error of `ask`.
+/// The first error of `poll`, which ends the wait.
 pub(crate) fn within<T, E>(
     limit: Duration,
-    mut ask: impl FnMut() -> Result<Option<T>, E>,
+    mut poll: impl FnMut() -> Result<Option<T>, E>,
 ) -> Result<Option<T>, E> {
     let start = Instant::now();
     loop {
-        let answer = ask()?;
-        if answer.is_some() || start.elapsed() >= limit {
-            return Ok(answer);
+        let value = poll()?;
+        if value.is_some() || start.elapsed() >= limit {
+            return Ok(value);
         }
         std::thread::sleep(PAUSE);
     }
@@ -62,18 +62,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_answer_ends_a_wait() {
-        let mut asked = 0;
+    fn the_first_value_ends_a_wait() {
+        let mut calls = 0;
         let waited = until(FOREVER, || {
-            asked += 1;
-            Ok::<_, ()>((asked == 3).then_some("answer"))
+            calls += 1;
+            Ok::<_, ()>((calls == 3).then_some("value"))
         });
-        assert!(matches!(waited, Ok(Waited::Done("answer"))));
-        assert_eq!(asked, 3);
+        assert!(matches!(waited, Ok(Waited::Done("value"))));
+        assert_eq!(calls, 3);
     }
 
     #[test]
-    fn a_limit_is_not_reached_before_one_question() {
+    fn the_function_is_called_at_least_once() {
         let waited = until(Duration::ZERO, || Ok::<_, ()>(Some(())));
         assert!(matches!(waited, Ok(Waited::Done(()))));
         let waited = until(Duration::ZERO, || Ok::<Option<()>, ()>(None));

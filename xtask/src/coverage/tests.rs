@@ -164,5 +164,5 @@ fn a_missing_gcov_is_named() {
     let counted = dir.path().join(crate::kernel::coverage_files::DIR);
     std::fs::create_dir(&counted).unwrap();
     let error = gcov::run("no-such-machine-", dir.path(), &counted).unwrap_err();
-    insta::assert_snapshot!(format!("{error:#}"), @"run no-such-machine-gcov, which comes with no-such-machine-gcc: command not found: `no-such-machine-gcov`; `cargo xtask doctor` shows what is missing and which package has it");
+    insta::assert_snapshot!(format!("{error:#}"), @"run no-such-machine-gcov, which comes with no-such-machine-gcc: command not found: `no-such-machine-gcov`; `cargo xtask doctor` shows missing programs and their packages");
 }

@@ -119,7 +119,7 @@ fn a_missing_compiler_is_named() {
     get the version of fake-gcc, which builds the kernel
 
     Caused by:
-        command not found: `fake-gcc`; `cargo xtask doctor` shows what is missing and which package has it
+        command not found: `fake-gcc`; `cargo xtask doctor` shows missing programs and their packages
     ");
 }
 

@@ -175,14 +175,14 @@ impl Apt {
         })
     }
 
-    /// Ctrl-C is for the lab, hence the process group; see the type.
+    /// Returns the command in a process group of its own, so that Ctrl-C at the terminal reaches the lab alone.
     fn command(&self, args: &[&str]) -> Expression {
         let mut words: Vec<OsString> = Vec::new();
         if let Some(sudo) = &self.sudo {
             words.extend([sudo.into(), "-n".into()]);
         }
-        // The environment is set by env(1), since sudo does not pass it on. Its words are looked for in the log,
-        // hence the locale.
+        // sudo does not pass the environment on, therefore env(1) sets it. The locale is C because `call` searches the
+        // log for messages.
         let environment = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"];
         words.extend(environment.map(Into::into));
         words.extend([self.program.clone().into(), "--yes".into()]);
