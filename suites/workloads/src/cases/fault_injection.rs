@@ -26,7 +26,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("fill", fill),
 ];
 
-/// More allocations than anything here makes.
+/// More allocations than any step makes.
 const MOST: u32 = 2000;
 
 /// Where the settings are mounted; `init` unmounts what is there.
@@ -53,7 +53,8 @@ fn prepare() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Takes a step again and again, each time with a later allocation on the way failing, until there are not so many.
+/// Repeats a step, each time with a later allocation failing, until the step makes fewer allocations than that. `step`
+/// returns true if an allocation failed.
 fn walk(
     case: &mut Case,
     what: &str,
@@ -62,7 +63,7 @@ fn walk(
     walk_with(case, what, |_, nth| step(nth))
 }
 
-/// The same with steps that need the case.
+/// Does the same for a step that needs the case.
 fn walk_with(
     case: &mut Case,
     what: &str,
@@ -83,12 +84,12 @@ fn walk_with(
     )))
 }
 
-/// It was done, or there was no memory for it. True if it was done.
-fn done(answer: &Answer) -> Result<bool, Failure> {
+/// Returns true if a command succeeded, and false if there was no memory for it. Any other answer is a failure.
+fn succeeded(answer: &Answer) -> Result<bool, Failure> {
     match answer {
         Answer::Done | Answer::Number(_) | Answer::Map(_) => Ok(true),
         Answer::Refused { errno, .. } => match Errno::from_raw(*errno) {
-            // The second is what pipe(2) says.
+            // pipe(2) reports ENFILE.
             Errno::ENOMEM | Errno::ENFILE => Ok(false),
             _ => Err(Failure::new(answer.describe())),
         },
@@ -105,7 +106,7 @@ fn behave(behaviour: Behaviour) -> Command<ServerCommand> {
     Command::Own(ServerCommand::Behave(behaviour))
 }
 
-/// Nothing is there of the connection.
+/// Fails unless the connection has no pages and no mappings.
 fn expect_nothing(server: &Server) -> Result<(), Failure> {
     expect("pages", server.pages()?, 0)?;
     expect("mappings", server.counter("maps")?, 0)
@@ -126,7 +127,7 @@ fn map(case: &mut Case) -> Result<(), Failure> {
         walk(case, if lazy { "lazy_map" } else { "map" }, |nth| {
             let (failed, answer) =
                 client.failing(nth, Command::Memory(map_command(0, 2 * page)))?;
-            if done(&answer)? {
+            if succeeded(&answer)? {
                 let map = client.link().map(answer)?;
                 client.store(map, page, 1)?;
                 client.unmap(map)?;
@@ -174,7 +175,7 @@ fn touch(case: &mut Case) -> Result<(), Failure> {
                 let map = client.map(0, page)?;
                 let (failed, answer) = client.failing(nth, on(map, command))?;
                 // A load is tried again by the kernel; it does not come back before it has gone well.
-                let done = done(&answer)?;
+                let done = succeeded(&answer)?;
                 expect_that(done || what == "populate", || answer.describe())?;
                 client.load(map, 0)?;
                 expect("pages", server.pages()?, 1)?;
@@ -225,7 +226,7 @@ fn change(case: &mut Case) -> Result<(), Failure> {
                 _ => MappingCommand::Resize { len: page },
             };
             let (failed, answer) = client.failing(nth, on(part, command))?;
-            let done = done(&answer)?;
+            let done = succeeded(&answer)?;
             client.verify(map, 0, page, 1)?;
             let mut parts = vec![map];
             parts.extend(behind);
@@ -260,7 +261,7 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
             expect("the word, by the child", child.load(map, 0)?, 5)?;
             child.quit()?;
         } else {
-            done(&answer)?;
+            succeeded(&answer)?;
         }
         expect("the word, by the parent", client.load(map, 0)?, 5)?;
         expect("pages", server.pages()?, 1)?;
@@ -283,7 +284,7 @@ fn server(case: &mut Case) -> Result<(), Failure> {
     let at = page_id * page as u64;
     walk(case, "channel", |nth| {
         let (failed, answer) = server.failing(nth, Command::Memory(map_command(at, page)))?;
-        if done(&answer)? {
+        if succeeded(&answer)? {
             let here = server.link().map(answer)?;
             server.store(here, 0, 1)?;
             server.unmap(here)?;
@@ -302,7 +303,7 @@ fn server(case: &mut Case) -> Result<(), Failure> {
     walk(case, "load_pages", |nth| {
         let (failed, answer) =
             server.failing(nth, Command::Own(ServerCommand::LoadPages(bytes)))?;
-        if done(&answer)? {
+        if succeeded(&answer)? {
             client.verify(map, 0, 2 * page, 6)?;
         }
         expect("a free", server.free_pages(page_id, 2)?, Ok(()))?;
@@ -316,7 +317,7 @@ fn server(case: &mut Case) -> Result<(), Failure> {
         if let Answer::Number(came) = answer {
             expect("bytes saved", came, 2 * page as u64)?;
         } else {
-            done(&answer)?;
+            succeeded(&answer)?;
         }
         Ok(failed)
     })?;
@@ -342,7 +343,7 @@ fn fill(case: &mut Case) -> Result<(), Failure> {
             seen.faults > before.faults
         })?;
         let (failed, answer) = server.failing(nth, behave(Behaviour::lazy()))?;
-        if !done(&answer)? {
+        if !succeeded(&answer)? {
             server.behave(Behaviour::lazy())?;
         }
         client.finish_load()?;

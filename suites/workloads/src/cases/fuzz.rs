@@ -16,7 +16,7 @@ use sys::{Instant, page_size};
 
 use crate::stage::{Case, Failure, Workload};
 use model::World;
-use player::Broken;
+use player::ScriptFailure;
 use step::Step;
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("random", random)];
@@ -70,7 +70,13 @@ fn random(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// Makes a script that failed shorter; what to say of it.
-fn failure(case: &mut Case, world: World, seed: u64, steps: &[Step], broken: Broken) -> Failure {
+fn failure(
+    case: &mut Case,
+    world: World,
+    seed: u64,
+    steps: &[Step],
+    broken: ScriptFailure,
+) -> Failure {
     let start = Instant::now();
     let mut why = broken.why;
     let short = shrink::shrink(&steps[..broken.steps], |steps| {

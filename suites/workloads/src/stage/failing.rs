@@ -14,7 +14,7 @@ use crate::stage::server::Server;
 /// Where a thread says which of its allocations fails. Missing where the kernel injects no faults.
 pub(crate) const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
 
-/// Does something with the `nth` allocation of this process on the way failing.
+/// Runs `act` while the `nth` allocation of this thread fails.
 pub(crate) fn failing(nth: u32, act: impl FnOnce() -> Answer) -> Answer {
     let injected = || -> sys::Result<Answer> {
         // Opened before and closed afterwards: both allocate.

@@ -4,7 +4,7 @@
 use server::{Behaviour, Unanswered};
 use sys::{Errno, Fd, MountFlags, OpenFlags, list_dir, page_size};
 
-use super::{POPULATE, behave, done, expect_nothing, on, prepare, walk, walk_with};
+use super::{POPULATE, behave, expect_nothing, on, prepare, succeeded, walk, walk_with};
 use crate::stage::command::Answer;
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
 use crate::stage::failing::failing;
@@ -27,7 +27,7 @@ fn room(case: &mut Case) -> Result<(), Failure> {
         client.fill(map, 0, 2 * page, u64::from(nth))?;
         let last = client.cut(map, 2 * page)?;
         let (failed, answer) = client.failing(nth, on(last, POPULATE))?;
-        if !done(&answer)? {
+        if !succeeded(&answer)? {
             client.call(last, POPULATE)?;
         }
         client.verify(map, 0, 2 * page, u64::from(nth))?;
@@ -53,7 +53,7 @@ fn accept(case: &mut Case) -> Result<(), Failure> {
             ..Behaviour::default()
         })?;
         let (failed, answer) = server.failing(nth, behave(Behaviour::default()))?;
-        if !done(&answer)? {
+        if !succeeded(&answer)? {
             server.behave(Behaviour::default())?;
         }
         let mut client = case.client("client", &server)?;
@@ -97,7 +97,7 @@ fn mount(case: &mut Case) -> Result<(), Failure> {
         let Answer::Failing { failed, answer } = answer else {
             return Err(Failure::new(answer.describe()));
         };
-        if done(&answer)? {
+        if succeeded(&answer)? {
             let dir = counters::dir_of_mount(at)?;
             expect("pages", counters::read(&format!("{dir}/dmmap_pages"))?, 0)?;
             expect(

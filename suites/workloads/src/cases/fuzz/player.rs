@@ -14,7 +14,7 @@ use server::Behaviour;
 
 /// A script that did not go as it should.
 #[derive(Clone, Debug)]
-pub(crate) struct Broken {
+pub(crate) struct ScriptFailure {
     /// Steps up to the one it came out in; that of the end counts as the last.
     pub steps: usize,
     /// What was expected and what was found.
@@ -26,7 +26,7 @@ pub(crate) fn run(
     case: &mut Case,
     world: World,
     steps: &[Step],
-) -> Result<Option<Broken>, Failure> {
+) -> Result<Option<ScriptFailure>, Failure> {
     counters::set(LIMIT_PER_CONNECTION, world.limit)?;
     let behaviour = match world.lazy {
         true => Behaviour::lazy(),
@@ -71,10 +71,10 @@ struct Player<'c> {
 
 impl Player<'_> {
     /// Takes the steps, and those after which nothing is left.
-    fn play(&mut self, model: &mut Model, steps: &[Step]) -> Option<Broken> {
+    fn play(&mut self, model: &mut Model, steps: &[Step]) -> Option<ScriptFailure> {
         let broken = |index: usize, step: &str, failure: Failure| {
             let (Failure::Fail(why) | Failure::Skip(why)) = failure;
-            Broken {
+            ScriptFailure {
                 steps: steps.len().min(index + 1),
                 why: format!("`{step}`: {why}"),
             }
@@ -285,7 +285,7 @@ impl Player<'_> {
     }
 
     /// Ends what still runs. It need not end well where the script has not.
-    fn end(self, broken: Option<Broken>) -> Result<Option<Broken>, Failure> {
+    fn end(self, broken: Option<ScriptFailure>) -> Result<Option<ScriptFailure>, Failure> {
         let Player {
             case,
             server: Actor {

@@ -8,7 +8,8 @@ use server::{Behaviour, Message, OnFault, OnReclaim};
 use sys::{Errno, page_size};
 
 use super::messages::{
-    AGAIN, Asked, INTERRUPT, UNKNOWN, expect_said, id_end, mmap_out, start_to_fail, touch_second,
+    AGAIN, INTERRUPT, PendingMmap, UNKNOWN, expect_write, first_invalid_id, mmap_out,
+    start_failing_touch, touch_second,
 };
 use crate::stage::command::{Map, Touched};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
@@ -24,7 +25,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
 const INVALID: Result<(), Errno> = Err(Errno::EINVAL);
 
 /// What is no answer to a request, whatever it is about, and what write(2) says to it: the request waits on.
-fn no_answers(unique: u64, body: &[u8]) -> Vec<(&'static str, Message, Result<(), Errno>)> {
+fn invalid_answers(unique: u64, body: &[u8]) -> Vec<(&'static str, Message, Result<(), Errno>)> {
     let error = |error| Message::refusal(unique, error);
     let long = |len_excess| Message {
         len_excess,
@@ -106,10 +107,10 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     let mut munmaps = 0;
 
-    let asked = Asked::new(&mut server, &mut client)?;
+    let asked = PendingMmap::new(&mut server, &mut client)?;
     let good = mmap_out(7, 0, 0);
-    for (what, message, said) in no_answers(asked.unique, &good) {
-        expect_said(asked.server, what, message, said)?;
+    for (what, message, said) in invalid_answers(asked.unique, &good) {
+        expect_write(asked.server, what, message, said)?;
     }
     expect_that(!asked.client.is_done_within(MOMENT)?, || {
         "mmap returned before the server answered".into()
@@ -126,27 +127,31 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
     munmaps += 1;
 
     for index in 0..bad_bodies(0, BODIES).len() {
-        let asked = Asked::new(&mut server, &mut client)?;
+        let asked = PendingMmap::new(&mut server, &mut client)?;
         let unique = asked.unique;
         let (what, message) = bad_bodies(unique, BODIES).swap_remove(index);
-        expect_said(&mut server, &what, message, INVALID)?;
+        expect_write(&mut server, &what, message, INVALID)?;
         let errno = client.finish_try_map()?.err();
         expect(&format!("mmap after {what}"), errno, Some(Errno::EIO))?;
         let late = Message::answer(unique, &good);
-        expect_said(&mut server, "the answer after that", late, UNKNOWN)?;
+        expect_write(&mut server, "the answer after that", late, UNKNOWN)?;
     }
 
     for errno in [Errno::Other(511), Errno::EINTR, Errno::EAGAIN, Errno::EIO] {
-        let asked = Asked::new(&mut server, &mut client)?;
+        let asked = PendingMmap::new(&mut server, &mut client)?;
         let message = Message::refusal(asked.unique, -errno.raw());
-        expect_said(&mut server, "an error", message, Ok(()))?;
+        expect_write(&mut server, "an error", message, Ok(()))?;
         let found = client.finish_try_map()?.err();
         expect("mmap after an error", found, Some(errno))?;
     }
 
     let mut bad = vec![
-        ("one page behind the last ID".into(), id_end() - 1, 0),
-        ("a page ID behind all".into(), id_end(), 0),
+        (
+            "one page behind the last ID".into(),
+            first_invalid_id() - 1,
+            0,
+        ),
+        ("a page ID behind all".into(), first_invalid_id(), 0),
         ("a page ID that is negative".into(), (1 << 63) + 1, 0),
         ("the last number".into(), u64::MAX, 0),
         ("the last number but one".into(), u64::MAX - 1, 0),
@@ -162,7 +167,7 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
     }));
     bad.push(("a flag beside FUSE_MMAP_LAZY".into(), 5, MMAP_LAZY | 1 << 1));
     for (what, page_id, flags) in bad {
-        let asked = Asked::new(&mut server, &mut client)?;
+        let asked = PendingMmap::new(&mut server, &mut client)?;
         asked.answer(&what, &mmap_out(page_id, flags, 0), Some(Errno::EIO))?;
         munmaps += 1;
         let seen = server.await_munmaps(munmaps)?;
@@ -172,10 +177,10 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
 
     for (what, page_id, padding) in [
         ("page ID 0", 0, 0),
-        ("the last page IDs", id_end() - 2, 0),
+        ("the last page IDs", first_invalid_id() - 2, 0),
         ("padding that is not 0", 9, u32::MAX),
     ] {
-        let asked = Asked::new(&mut server, &mut client)?;
+        let asked = PendingMmap::new(&mut server, &mut client)?;
         let map = asked.answer(what, &mmap_out(page_id, 0, padding), None)?;
         let map = map.expect("no error was expected");
         expect_shows(&mut server, &mut client, map, page_id, 3)?;
@@ -232,7 +237,7 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
     }
     for (what, message) in bad {
         let before = server.seen()?.unique(op::DMMAP_FAULT);
-        let toucher = start_to_fail(&mut client, map, page)?;
+        let toucher = start_failing_touch(&mut client, map, page)?;
         let unique = await_request(&mut server, op::DMMAP_FAULT, before)?;
         expect(
             "half a load",
@@ -245,12 +250,12 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
             INVALID
         };
         let message = Message { unique, ..message };
-        expect_said(&mut server, &what, message, said)?;
+        expect_write(&mut server, &what, message, said)?;
         expect_failed(&what, toucher)?;
         let left = server.save_pages(id, page, page, 8)?;
         expect("bytes left of half a load", left, Ok(0))?;
         let late = Message::answer(unique, &[]);
-        expect_said(&mut server, "the answer after that", late, UNKNOWN)?;
+        expect_write(&mut server, "the answer after that", late, UNKNOWN)?;
     }
     expect("pages", server.pages()?, 0)?;
 
@@ -261,14 +266,14 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
         server.load_pages(id, page, page / 2, 8)?,
         Ok(()),
     )?;
-    for (what, message, said) in no_answers(unique, &[]) {
-        expect_said(&mut server, what, message, said)?;
+    for (what, message, said) in invalid_answers(unique, &[]) {
+        expect_write(&mut server, what, message, said)?;
     }
     let done = client.is_done_within(MOMENT)? || looker.is_done_within(Duration::ZERO)?;
     expect_that(!done, || "a page that is half filled could be had".into())?;
     expect("a load", server.load_pages(id, page, page, 9)?, Ok(()))?;
     let answer = Message::answer(unique, &[]);
-    expect_said(&mut server, "the answer after all", answer, Ok(()))?;
+    expect_write(&mut server, "the answer after all", answer, Ok(()))?;
     expect("the touch", client.finish_touch()?, Touched::Well)?;
     expect("the other touch", looker.finish_touch()?, Touched::Well)?;
     client.verify(map, page, page, 9)?;
@@ -296,7 +301,7 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
     let id = server.page_id(0)?;
     let ask = |server: &mut Server, client: &mut Client| {
         let before = server.seen()?.unique(op::DMMAP_RECLAIM);
-        let toucher = start_to_fail(client, map, full)?;
+        let toucher = start_failing_touch(client, map, full)?;
         let unique = await_request(server, op::DMMAP_RECLAIM, before)?;
         Ok::<_, Failure>((toucher, unique))
     };
@@ -309,23 +314,23 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
     for index in 0..bad_bodies(0, NO_BODIES).len() {
         let (toucher, unique) = ask(&mut server, &mut client)?;
         let (what, message) = bad_bodies(unique, NO_BODIES).swap_remove(index);
-        expect_said(&mut server, &what, message, INVALID)?;
+        expect_write(&mut server, &what, message, INVALID)?;
         expect_failed(&what, toucher)?;
         expect_kept(&what, &server, &mut client)?;
         let late = Message::answer(unique, &[]);
-        expect_said(&mut server, "the answer after that", late, UNKNOWN)?;
+        expect_write(&mut server, "the answer after that", late, UNKNOWN)?;
     }
     for errno in [1, 511] {
         let (toucher, unique) = ask(&mut server, &mut client)?;
         let message = Message::refusal(unique, -errno);
-        expect_said(&mut server, "an error", message, Ok(()))?;
+        expect_write(&mut server, "an error", message, Ok(()))?;
         expect_failed("an error", toucher)?;
         expect_kept("an error", &server, &mut client)?;
     }
 
     let (mut toucher, unique) = ask(&mut server, &mut client)?;
-    for (what, message, said) in no_answers(unique, &[]) {
-        expect_said(&mut server, what, message, said)?;
+    for (what, message, said) in invalid_answers(unique, &[]) {
+        expect_write(&mut server, what, message, said)?;
     }
     expect_that(!toucher.is_done_within(MOMENT)?, || {
         "the touch ended before the server gave a page back".into()
@@ -334,7 +339,7 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
     let saved = server.save_pages(id, 0, full, 2)?;
     expect("bytes saved", saved, Ok(full))?;
     let answer = Message::answer(unique, &[]);
-    expect_said(&mut server, "the answer after all", answer, Ok(()))?;
+    expect_write(&mut server, "the answer after all", answer, Ok(()))?;
     expect("the touch", toucher.finish_touch()?, Touched::Well)?;
     toucher.quit()?;
     client.verify(map, full, page, 1)?;
@@ -344,13 +349,13 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
     client.verify(map, 0, full - page, 1)?;
     client.fill(map, 0, full - page, 3)?;
     let before = server.seen()?.unique(op::DMMAP_RECLAIM);
-    let toucher = start_to_fail(&mut client, map, full - page)?;
+    let toucher = start_failing_touch(&mut client, map, full - page)?;
     let unique = await_request(&mut server, op::DMMAP_RECLAIM, before)?;
     let message = Message::refusal(unique, -Errno::ENOSYS.raw());
-    expect_said(&mut server, "ENOSYS", message, Ok(()))?;
+    expect_write(&mut server, "ENOSYS", message, Ok(()))?;
     expect_failed("ENOSYS", toucher)?;
     let reclaims = server.seen()?.reclaims;
-    let toucher = start_to_fail(&mut client, map, full - page)?;
+    let toucher = start_failing_touch(&mut client, map, full - page)?;
     expect_failed("that", toucher)?;
     let asked = server.seen()?.reclaims - reclaims;
     expect("FUSE_DMMAP_RECLAIMs after ENOSYS", asked, 0)?;

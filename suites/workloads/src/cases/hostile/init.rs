@@ -9,20 +9,20 @@ use server::wire::{self, Field};
 use server::{Behaviour, Message, Unanswered};
 use sys::Errno;
 
-use super::messages::{expect_said, expect_serves};
+use super::messages::{expect_serves, expect_write};
 use crate::stage::waiting::await_request;
 use crate::stage::{Case, Failure, Process, Server, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("init", init), ("init-nobody", init_nobody)];
 
-use Then::{Accepted, Dead, Declined};
+use InitResult::{Accepted, Dead, Declined};
 
 /// Bytes in a write, as the server's good answer says.
 const MAX_WRITE: u32 = 1 << 20;
 
 /// Result of an answer to INIT.
 #[derive(Clone, Copy)]
-enum Then {
+enum InitResult {
     /// Direct mmap works.
     Accepted,
     /// The file is like any other, and mmap is ENODEV.
@@ -31,8 +31,8 @@ enum Then {
     Dead(Errno),
 }
 
-const REFUSED: Then = Dead(Errno::ECONNREFUSED);
-const NO_DEVICE: Then = Dead(Errno::ENOENT);
+const REFUSED: InitResult = Dead(Errno::ECONNREFUSED);
+const NO_DEVICE: InitResult = Dead(Errno::ENOENT);
 
 const TAKEN: Result<(), Errno> = Ok(());
 const INVALID: Result<(), Errno> = Err(Errno::EINVAL);
@@ -44,7 +44,7 @@ struct Answer {
     /// Error in its header.
     error: Option<Errno>,
     said: Result<(), Errno>,
-    then: Then,
+    result: InitResult,
 }
 
 fn waiting_for_init() -> Behaviour {
@@ -55,11 +55,11 @@ fn waiting_for_init() -> Behaviour {
 }
 
 /// Changes to the answer of a server that takes the offer.
-type Changes<Out> = &'static [(&'static str, fn(&mut Out), Then)];
+type Changes<Out> = &'static [(&'static str, fn(&mut Out), InitResult)];
 
 /// The answers with these changes, `info` behind each. write(2) takes them all.
 fn changed<Out: Field + Clone>(changes: Changes<Out>, good: &Out, info: &[u8]) -> Vec<Answer> {
-    let answer = |&(what, change, then): &(&'static str, fn(&mut Out), Then)| {
+    let answer = |&(what, change, result): &(&'static str, fn(&mut Out), InitResult)| {
         let mut out = good.clone();
         change(&mut out);
         Answer {
@@ -67,7 +67,7 @@ fn changed<Out: Field + Clone>(changes: Changes<Out>, good: &Out, info: &[u8]) -
             body: [wire::bytes(&out), info.to_vec()].concat(),
             error: None,
             said: TAKEN,
-            then,
+            result,
         }
     };
     changes.iter().map(answer).collect()
@@ -115,7 +115,13 @@ enum Part {
 }
 
 /// Answers whose bytes are `Bytes`: the error in the header, what write(2) returns, and the result.
-type Rows<Bytes> = &'static [(&'static str, Bytes, Option<Errno>, Result<(), Errno>, Then)];
+type Rows<Bytes> = &'static [(
+    &'static str,
+    Bytes,
+    Option<Errno>,
+    Result<(), Errno>,
+    InitResult,
+)];
 
 #[rustfmt::skip]
 const FUSE_PARTS: Rows<Part> = &[
@@ -141,7 +147,7 @@ fn fuse_answers() -> Vec<Answer> {
     };
     let mut answers = changed(FUSE_CHANGES, &good, &[]);
     let good = wire::bytes(&good);
-    answers.extend(FUSE_PARTS.iter().map(|&(what, part, error, said, then)| {
+    answers.extend(FUSE_PARTS.iter().map(|&(what, part, error, said, result)| {
         let body = match part {
             Part::First(len) => good[..len].to_vec(),
             Part::All => good.clone(),
@@ -152,7 +158,7 @@ fn fuse_answers() -> Vec<Answer> {
             body,
             error,
             said,
-            then,
+            result,
         }
     }));
     answers
@@ -214,20 +220,24 @@ fn cuse_answers(name: &str, taken: &str) -> Vec<Answer> {
     let info = |name| format!("DEVNAME={name}\0").into_bytes();
     let mut answers = changed(CUSE_CHANGES, &good, &info(name));
     let good = wire::bytes(&good);
-    answers.extend(CUSE_INFOS.iter().map(|&(what, which, error, said, then)| {
-        let info = match which {
-            Info::Own => info(name),
-            Info::Taken => info(taken),
-            Info::Bytes(bytes) => bytes.to_vec(),
-        };
-        Answer {
-            what,
-            body: [good.clone(), info].concat(),
-            error,
-            said,
-            then,
-        }
-    }));
+    answers.extend(
+        CUSE_INFOS
+            .iter()
+            .map(|&(what, which, error, said, result)| {
+                let info = match which {
+                    Info::Own => info(name),
+                    Info::Taken => info(taken),
+                    Info::Bytes(bytes) => bytes.to_vec(),
+                };
+                Answer {
+                    what,
+                    body: [good.clone(), info].concat(),
+                    error,
+                    said,
+                    result,
+                }
+            }),
+    );
     answers
 }
 
@@ -251,10 +261,10 @@ fn init(case: &mut Case) -> Result<(), Failure> {
             error: answer.error.map_or(0, |errno| -errno.raw()),
             ..Message::answer(unique, &answer.body)
         };
-        expect_said(&mut server, answer.what, message.clone(), answer.said)?;
-        expect_said(&mut server, "a second answer", message, Err(Errno::ENOENT))?;
+        expect_write(&mut server, answer.what, message.clone(), answer.said)?;
+        expect_write(&mut server, "a second answer", message, Err(Errno::ENOENT))?;
         server.behave(Behaviour::default())?;
-        expect_then(case, &mut server, answer.then)
+        expect_result(case, &mut server, answer.result)
             .map_err(|failure| failure.after(answer.what))?;
         server.quit()?;
     }
@@ -262,10 +272,10 @@ fn init(case: &mut Case) -> Result<(), Failure> {
     other.quit()
 }
 
-fn expect_then(case: &Case, server: &mut Server, then: Then) -> Result<(), Failure> {
+fn expect_result(case: &Case, server: &mut Server, result: InitResult) -> Result<(), Failure> {
     let mut client = case.client_without_file("client", server)?;
     let opened = client.try_open()?;
-    match then {
+    match result {
         Dead(errno) => {
             expect("open", opened, Err(errno))?;
             return client.quit();

@@ -5,7 +5,7 @@ use server::abi::op;
 use server::{Behaviour, Message, OnFault, OnMmap, OnReclaim};
 use sys::{Errno, page_size, sleep};
 
-use super::messages::{load, mmap_out, start_to_fail};
+use super::messages::{load, mmap_out, start_failing_touch};
 use crate::stage::command::Touched;
 use crate::stage::failure::Words;
 use crate::stage::waiting::{
@@ -76,7 +76,7 @@ fn refused_then_loaded(case: &mut Case) -> Result<(), Failure> {
     for round in 1..=rounds {
         let map = client.map(0, page)?;
         let before = server.seen()?.unique(op::DMMAP_FAULT);
-        let mut toucher = start_to_fail(&mut client, map, 0)?;
+        let mut toucher = start_failing_touch(&mut client, map, 0)?;
         let unique = await_request(&mut server, op::DMMAP_FAULT, before)?;
         let said = server.write_all(vec![
             Message::refusal(unique, -Errno::EACCES.raw()),

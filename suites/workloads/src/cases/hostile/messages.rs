@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Messages that a server writes, right or wrong, and what the kernel says to them.
+//! Messages that a server writes, right or wrong, and the result of each write.
 
 use server::abi::{LoadOut, MmapOut, notify, op};
 use server::{Message, wire};
@@ -9,15 +9,16 @@ use crate::stage::command::Map;
 use crate::stage::waiting::await_request;
 use crate::stage::{Case, Client, Failure, Process, Server, expect};
 
-/// The bit of `unique` that makes an answer one to the FUSE_INTERRUPT of the request (FUSE_INT_REQ_BIT).
+/// Bit of `unique` that makes an answer one to the FUSE_INTERRUPT of a request: FUSE_INT_REQ_BIT.
 pub(super) const INTERRUPT: u64 = 1;
 
-/// The bit of `unique` that a request has when it comes again (FUSE_UNIQUE_RESEND).
+/// Bit of `unique` that is set in a request that is sent again: FUSE_UNIQUE_RESEND.
 pub(super) const AGAIN: u64 = 1 << 63;
 
-/// What write(2) says to an answer that belongs to no request.
+/// Result of write(2) for an answer that belongs to no request.
 pub(super) const UNKNOWN: Result<(), Errno> = Err(Errno::ENOENT);
 
+/// Body of an answer to FUSE_MMAP.
 pub(super) fn mmap_out(page_id: u64, flags: u32, padding: u32) -> Vec<u8> {
     wire::bytes(&MmapOut {
         page_id,
@@ -26,29 +27,30 @@ pub(super) fn mmap_out(page_id: u64, flags: u32, padding: u32) -> Vec<u8> {
     })
 }
 
-/// A client that has asked for two pages, and the request.
-pub(super) struct Asked<'p> {
+/// A FUSE_MMAP of two pages that the server holds, and the client that waits for the answer.
+pub(super) struct PendingMmap<'p> {
     pub(super) server: &'p mut Server,
     pub(super) client: &'p mut Client,
     pub(super) unique: u64,
 }
 
-impl<'p> Asked<'p> {
+impl<'p> PendingMmap<'p> {
     pub(super) fn new(
         server: &'p mut Server,
         client: &'p mut Client,
-    ) -> Result<Asked<'p>, Failure> {
+    ) -> Result<PendingMmap<'p>, Failure> {
         let before = server.seen()?.unique(op::MMAP);
         client.start_map(0, 2 * page_size())?;
         let unique = await_request(server, op::MMAP, before)?;
-        Ok(Asked {
+        Ok(PendingMmap {
             server,
             client,
             unique,
         })
     }
 
-    /// Answers, which has to be taken, and the client has to get this.
+    /// Answers the request. write(2) must accept the answer, and mmap must fail with `errno`, if given. Returns the mapping
+    /// otherwise.
     pub(super) fn answer(
         self,
         what: &str,
@@ -56,14 +58,15 @@ impl<'p> Asked<'p> {
         errno: Option<Errno>,
     ) -> Result<Option<Map>, Failure> {
         let message = Message::answer(self.unique, body);
-        expect_said(self.server, what, message, Ok(()))?;
+        expect_write(self.server, what, message, Ok(()))?;
         let map = self.client.finish_try_map()?;
         expect(&format!("mmap after {what}"), map.err(), errno)?;
         Ok(map.ok())
     }
 }
 
-/// Has the kernel touch the second page for the client; the request that waits for an answer.
+/// Has the kernel touch the second page on behalf of the client. Returns the `unique` of the FUSE_DMMAP_FAULT that waits
+/// for an answer.
 pub(super) fn touch_second(
     server: &mut Server,
     client: &mut Client,
@@ -74,15 +77,20 @@ pub(super) fn touch_second(
     await_request(server, op::DMMAP_FAULT, before)
 }
 
-/// A process with the mappings of `client` whose touch is to fail: the kernel touches byte `at` for it. On sparc64 it gets
-/// SIGBUS as well as EFAULT (arch/sparc/mm/fault_64.c, do_sparc64_fault), of which the Rust runtime survives one.
-pub(super) fn start_to_fail(client: &mut Client, map: Map, at: usize) -> Result<Client, Failure> {
+/// Forks a process that has the mappings of `client`, and has the kernel touch byte `at` on its behalf. The touch is
+/// expected to fail. On sparc64 the process gets SIGBUS as well as EFAULT (arch/sparc/mm/fault_64.c, do_sparc64_fault),
+/// and the Rust runtime survives only one.
+pub(super) fn start_failing_touch(
+    client: &mut Client,
+    map: Map,
+    at: usize,
+) -> Result<Client, Failure> {
     let mut toucher = client.fork("toucher")?;
     toucher.start_probe(map, at)?;
     Ok(toucher)
 }
 
-/// A load that says it has `size` bytes, and has `comes`, all 0.
+/// A load whose header says `size` bytes, followed by `comes` zero bytes.
 pub(super) fn load(page_id: u64, offset: u32, size: u32, comes: usize) -> Message {
     let head = LoadOut {
         page_id,
@@ -93,7 +101,7 @@ pub(super) fn load(page_id: u64, offset: u32, size: u32, comes: usize) -> Messag
     Message::notification(notify::DMMAP_LOAD, &body)
 }
 
-/// A client can map the file, and the server loads what it sees.
+/// Fails unless a client can map the file and sees what the server loads.
 pub(super) fn expect_serves(case: &Case, server: &mut Server) -> Result<(), Failure> {
     let page = page_size();
     let mut client = case.client("client", server)?;
@@ -104,8 +112,8 @@ pub(super) fn expect_serves(case: &Case, server: &mut Server) -> Result<(), Fail
     client.quit()
 }
 
-/// The kernel says `expected` to a message.
-pub(super) fn expect_said(
+/// Fails unless write(2) of a message returns `expected`.
+pub(super) fn expect_write(
     server: &mut Server,
     what: &str,
     message: Message,
@@ -115,8 +123,9 @@ pub(super) fn expect_said(
     expect(&what, server.write(message)?, expected)
 }
 
-/// The first page ID that is none: page cache indices end there (MAX_LFS_FILESIZE, and on 32-bit machines ULONG_MAX).
-pub(super) fn id_end() -> u64 {
+/// Returns the first number that is no page ID. Page cache indices end there: at MAX_LFS_FILESIZE, and on 32-bit machines
+/// at ULONG_MAX.
+pub(super) fn first_invalid_id() -> u64 {
     let bytes = match usize::BITS {
         64 => i64::MAX as u64,
         _ => u64::from(u32::MAX),

@@ -5,7 +5,7 @@ use server::abi::{PageRange, SaveOut, notify, op};
 use server::{Behaviour, Channel, Message, Unanswered, wire};
 use sys::{Errno, Mapping, Prot, Sharing, page_size};
 
-use super::messages::{expect_said, expect_serves, id_end, load};
+use super::messages::{expect_serves, expect_write, first_invalid_id, load};
 use crate::stage::command::Touched;
 use crate::stage::counters::{self, PAGES_TOTAL};
 use crate::stage::waiting::await_seen;
@@ -160,7 +160,7 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
     let at = At {
         id,
         page: page as u32,
-        end: id_end(),
+        end: first_invalid_id(),
     };
     let harmless = HARMLESS
         .iter()
@@ -169,7 +169,7 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
         .into_iter()
         .map(|(what, message)| (what, message, INVALID));
     for (what, message, said) in harmless.chain(malformed) {
-        expect_said(&mut server, &what, message, said)?;
+        expect_write(&mut server, &what, message, said)?;
         client.verify(map, 0, 2 * page, 1)?;
         expect(&format!("pages after {what}"), server.pages()?, 2)?;
     }
@@ -180,7 +180,7 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
         ..load(id, 0, 8, 8)
     };
     let fault = Err(Errno::EFAULT);
-    expect_said(
+    expect_write(
         &mut server,
         "a load whose end is not in memory",
         half,
@@ -190,16 +190,16 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
 
     // An offset may be beyond the page.
     let second = load(id - 3, 4 * page as u32 + 8, 16, 16);
-    expect_said(&mut server, "a load from four pages on", second, FINE)?;
+    expect_write(&mut server, "a load from four pages on", second, FINE)?;
     client.verify(map, 0, page + 8, 1)?;
     client.verify_zero(map, page + 8, 16)?;
     client.verify(map, page + 24, page - 24, 1)?;
     let saved = server.save_pages(id, 0, page + 8, 1)?;
     expect("bytes saved", saved, Ok(page + 8))?;
-    expect_said(
+    expect_write(
         &mut server,
         "a free of all there are",
-        free(0, id_end()),
+        free(0, first_invalid_id()),
         FINE,
     )?;
     expect("pages", server.pages()?, 0)?;
@@ -243,8 +243,8 @@ fn early(case: &mut Case) -> Result<(), Failure> {
             body: message.body[1..].to_vec(),
             ..message.clone()
         };
-        expect_said(&mut server, what, message, Err(Errno::ENODEV))?;
-        expect_said(
+        expect_write(&mut server, what, message, Err(Errno::ENODEV))?;
+        expect_write(
             &mut server,
             "a notification that is too short",
             short,
@@ -271,9 +271,9 @@ fn late(case: &mut Case) -> Result<(), Failure> {
     let gone = Err(Errno::ENOTCONN);
     // One page that there is, and one that there is not.
     for id in [id, id + 1] {
-        expect_said(&mut server, "a load", load(id, 0, 8, 8), gone)?;
-        expect_said(&mut server, "a save", save(1, id, 0, 8), gone)?;
-        expect_said(&mut server, "a free", free(id, 1), gone)?;
+        expect_write(&mut server, "a load", load(id, 0, 8, 8), gone)?;
+        expect_write(&mut server, "a save", save(1, id, 0, 8), gone)?;
+        expect_write(&mut server, "a free", free(id, 1), gone)?;
     }
     let mapped = server.try_map(id * page as u64, page)?;
     expect("mmap of the channel", mapped.map(drop), gone)?;

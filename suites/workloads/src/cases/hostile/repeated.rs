@@ -5,7 +5,9 @@ use server::abi::{MMAP_LAZY, op};
 use server::{Behaviour, Message, OnMmap, OnReclaim};
 use sys::{Errno, page_size};
 
-use super::messages::{AGAIN, Asked, INTERRUPT, UNKNOWN, expect_said, mmap_out, touch_second};
+use super::messages::{
+    AGAIN, INTERRUPT, PendingMmap, UNKNOWN, expect_write, mmap_out, touch_second,
+};
 use crate::stage::command::Touched;
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
 use crate::stage::waiting::{HOLD_FAULTS, await_request, lazy_behaviour};
@@ -28,7 +30,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     let lazy = mmap_out(7, MMAP_LAZY, 0);
     let refusal = |unique| Message::refusal(unique, -Errno::EACCES.raw());
 
-    let asked = Asked::new(&mut server, &mut client)?;
+    let asked = PendingMmap::new(&mut server, &mut client)?;
     let mmap = asked.unique;
     let map = asked
         .answer("the answer", &lazy, None)?
@@ -36,11 +38,11 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     let fault = touch_second(&mut server, &mut client, map)?;
     expect("a load", server.load_pages(7, page, page, 4)?, Ok(()))?;
     let answer = Message::answer(fault, &[]);
-    expect_said(&mut server, "the answer", answer, Ok(()))?;
+    expect_write(&mut server, "the answer", answer, Ok(()))?;
     expect("the touch", client.finish_touch()?, Touched::Well)?;
 
     // A mapping that is gone, and its FUSE_MUNMAP.
-    let asked = Asked::new(&mut server, &mut client)?;
+    let asked = PendingMmap::new(&mut server, &mut client)?;
     let gone = asked.answer("the answer", &mmap_out(90, 0, 0), None)?;
     client.unmap(gone.expect("no error was expected"))?;
     server.await_munmaps(1)?;
@@ -62,7 +64,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
             refusal(unique),
         ] {
             let what = format!("a second answer {what}");
-            expect_said(&mut server, &what, message, UNKNOWN)?;
+            expect_write(&mut server, &what, message, UNKNOWN)?;
         }
         client.verify(map, page, page, 4)?;
         expect("pages", server.pages()?, 1)?;
@@ -70,7 +72,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     }
 
     // The server has everything sent again that it has not answered: twice asked, and answered once.
-    let asked = Asked::new(&mut server, &mut client)?;
+    let asked = PendingMmap::new(&mut server, &mut client)?;
     let first = asked.unique;
     let mut other = case.client("other client", &server)?;
     expect("FUSE_NOTIFY_RESEND", server.notify(RESEND, &[])?, Ok(()))?;
@@ -81,22 +83,22 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
         first | AGAIN,
     )?;
     let late = Message::answer(first, &lazy);
-    expect_said(&mut server, "an answer to the first", late, UNKNOWN)?;
+    expect_write(&mut server, "an answer to the first", late, UNKNOWN)?;
     let answer = Message::answer(again, &lazy);
-    expect_said(&mut server, "an answer to the second", answer, Ok(()))?;
+    expect_write(&mut server, "an answer to the second", answer, Ok(()))?;
     let twice = client.finish_map()?;
     client.verify(twice, page, page, 4)?;
 
     other.start_map(0, 2 * page)?;
     let asked = await_request(&mut server, op::MMAP, Some(again))?;
     let answer = Message::answer(asked, &lazy);
-    expect_said(&mut server, "the answer", answer, Ok(()))?;
+    expect_write(&mut server, "the answer", answer, Ok(()))?;
     let of_other = other.finish_map()?;
     other.start_probe(of_other, 0)?;
     let first = await_request(&mut server, op::DMMAP_FAULT, Some(fault))?;
     expect("FUSE_NOTIFY_RESEND", server.notify(RESEND, &[])?, Ok(()))?;
     let again = await_request(&mut server, op::DMMAP_FAULT, Some(first))?;
-    expect_said(
+    expect_write(
         &mut server,
         "an error for the first",
         refusal(first),
@@ -104,21 +106,21 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     )?;
     expect("a load", server.load_pages(7, 0, page, 5)?, Ok(()))?;
     let answer = Message::answer(again, &[]);
-    expect_said(&mut server, "an answer to the second", answer, Ok(()))?;
+    expect_write(&mut server, "an answer to the second", answer, Ok(()))?;
     expect("the touch", other.finish_touch()?, Touched::Well)?;
     other.verify(of_other, 0, page, 5)?;
 
     let faults = server.seen()?.faults;
     counters::set(LIMIT_PER_CONNECTION, 2)?;
-    let long = Asked::new(&mut server, &mut client)?;
+    let long = PendingMmap::new(&mut server, &mut client)?;
     let more = long.answer("the answer", &mmap_out(50, MMAP_LAZY, 0), None)?;
     let more = more.expect("no error was expected");
     client.start_probe(more, 0)?;
     let reclaim = await_request(&mut server, op::DMMAP_RECLAIM, None)?;
-    expect_said(&mut server, "an error", refusal(reclaim), Ok(()))?;
+    expect_write(&mut server, "an error", refusal(reclaim), Ok(()))?;
     expect("the touch", client.finish_touch()?, Touched::Fault)?;
     let late = Message::answer(reclaim, &[]);
-    expect_said(&mut server, "agreement after an error", late, UNKNOWN)?;
+    expect_write(&mut server, "agreement after an error", late, UNKNOWN)?;
     client.verify(map, 0, page, 5)?;
     client.verify(map, page, page, 4)?;
     expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, faults)?;
