@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Builds the guest's program: static, for the target, by the cargo that runs this tool.
+//! Builds the guest program as a static executable for the target, with the cargo that runs this tool.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,17 +11,17 @@ use crate::cargo::Build;
 use crate::setup::debian::std_source::{self, Toolchain};
 use crate::target::{Backend, RustSpec};
 
-/// Builds `suites/init` for the machine that `rust` describes and returns the path of the executable. The lab's `cache`
-/// may hold the source of the standard library.
+/// Builds `suites/init` for the machine that `rust` describes, and returns the path of the executable. `cache` is the
+/// lab's cache, which may contain the source of the standard library.
 ///
 /// # Errors
-/// The build fails: carries what the compiler said.
+/// The build fails. The error contains the compiler's messages.
 pub(crate) fn build(checkout: &Path, cache: &Path, rust: &RustSpec) -> Result<PathBuf> {
     let toolchain = Toolchain::find()?;
     let source = || {
         toolchain.std_source(cache).with_context(|| {
             format!(
-                "the source of Rust's standard library is missing, which {} needs: `rustup component add rust-src`",
+                "the source of Rust's standard library, which {} needs, is missing: run `rustup component add rust-src`",
                 rust.target
             )
         })
@@ -30,7 +30,8 @@ pub(crate) fn build(checkout: &Path, cache: &Path, rust: &RustSpec) -> Result<Pa
         true => Some(source()?),
         false => None,
     };
-    // A directory of its own, so that neither build waits for the other or throws it away.
+    // A separate target directory, so that this build and the build of the lab neither wait for each other nor discard
+    // each other's results.
     let target_dir = checkout.join("target/guest");
     let built = compile(checkout, rust, std.as_deref(), &target_dir)?;
     match rust.backend {
@@ -42,25 +43,29 @@ pub(crate) fn build(checkout: &Path, cache: &Path, rust: &RustSpec) -> Result<Pa
     }
 }
 
-/// What rustc makes of it.
+/// Compiles the guest program with rustc, and returns the path of the output.
 fn compile(
     checkout: &Path,
     rust: &RustSpec,
     std: Option<&Path>,
     target_dir: &Path,
 ) -> Result<PathBuf> {
-    let what = format!("the guest's program for {}", rust.target);
+    let what = format!("the guest program for {}", rust.target);
     let artifacts = command(rust, std, target_dir).run(checkout, &what)?;
-    let mut executables = artifacts.into_iter().filter_map(|made| made.executable);
+    let mut executables = artifacts
+        .into_iter()
+        .filter_map(|artifact| artifact.executable);
     let last = executables.next_back();
-    Ok(last.context("cargo named no executable")?.into())
+    Ok(last
+        .context("the build of the guest program produced no executable")?
+        .into())
 }
 
-/// The cargo command for it; `std` is the source of the standard library where that has to be built as well.
+/// Returns the cargo command. `std` is the source of the standard library, if that has to be built too.
 fn command(rust: &RustSpec, std: Option<&Path>, target_dir: &Path) -> Build {
     let args = ["--profile", "guest", "--target", &rust.target];
     let mut build = Build::new("init", &args, target_dir);
-    // Not the user's flags, which are for another machine.
+    // Overrides the user's flags, which are meant for the host.
     let flags = match rust.backend {
         Backend::Native => "-C target-feature=+crt-static",
         Backend::WasmC => "",
@@ -68,8 +73,8 @@ fn command(rust: &RustSpec, std: Option<&Path>, target_dir: &Path) -> Build {
     build.env = BTreeMap::from([
         ("CARGO_ENCODED_RUSTFLAGS".into(), None),
         ("RUSTFLAGS".into(), Some(flags.into())),
-        // -Z is for nightly toolchains; the standard library is built with what a stable one is, too. Set for every
-        // target: where it changes, cargo builds anew what all of them share, and all that depends on it.
+        // Allows -Z options and the standard library's unstable features with a stable toolchain. Set for every target:
+        // if the variable changed, cargo would rebuild the crates that all targets share.
         ("RUSTC_BOOTSTRAP".into(), Some("1".into())),
     ]);
     if rust.backend == Backend::Native && !rust.cross.is_empty() {
@@ -91,7 +96,7 @@ mod tests {
     use super::*;
     use crate::machine::args::quote;
 
-    /// The command as a person would type it, but for cargo's own name.
+    /// Returns the command as typed in a shell, without the name of cargo.
     fn text(rust: &RustSpec, std: Option<&str>) -> String {
         let command = command(
             rust,
@@ -108,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_static_and_linked_by_the_targets_own_compiler() {
+    fn the_program_is_static_and_linked_by_the_cross_compiler() {
         let mut rust = crate::target::tests::x86_64().rust;
         insta::assert_snapshot!(text(&rust, None), @"RUSTC_BOOTSTRAP=1 RUSTFLAGS='-C target-feature=+crt-static' build --quiet --package init --profile guest --target x86_64-unknown-linux-gnu --message-format json-render-diagnostics --target-dir /checkout/target/guest");
         rust.target = "armv5te-unknown-linux-gnueabi".into();
@@ -126,9 +131,10 @@ mod tests {
         insta::assert_snapshot!(text(&rust, Some("/rust/library")), @"RUSTC_BOOTSTRAP=1 RUSTFLAGS='' __CARGO_TESTS_ONLY_SRC_ROOT=/rust/library build --quiet --package init --profile guest --target wasm32-unknown-unknown --message-format json-render-diagnostics --target-dir /checkout/target/guest -Zbuild-std=std,panic_abort");
     }
 
-    /// What cargo builds for the host depends on it, and is shared: a target that had another would have it built anew.
+    /// Crates that cargo builds for the host are shared by all targets and depend on this variable. A target with a
+    /// different value would rebuild them.
     #[test]
-    fn every_target_is_built_with_the_same_rustc() {
+    fn every_target_sets_rustc_bootstrap() {
         let rust = crate::target::tests::x86_64().rust;
         for std in [None, Some("/rust/library")] {
             assert!(text(&rust, std).contains("RUSTC_BOOTSTRAP=1 "));

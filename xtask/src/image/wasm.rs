@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Makes a program of WebAssembly for a machine that rustc has no backend for: `wasm2c` makes C of it, and the cross
-//! compiler a static program, together with the runtime in `images/wasm`. See `docs/parisc.md`.
+//! Turns a WebAssembly module into a program for a machine that rustc has no backend for. `wasm2c` translates the module
+//! to C, and the cross compiler builds a static program from that C and the runtime in `images/wasm`. See
+//! `docs/parisc.md`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,23 +14,23 @@ use xshell::cmd;
 use crate::machine::args::quote;
 use crate::{guard, shell};
 
-/// Where the runtime lies in the checkout.
+/// Directory of the runtime in the checkout.
 const RUNTIME: &str = "images/wasm";
 
-/// One command of the build. Text in, text out; [`Step::run`] is all that touches the world.
+/// One command of the build. Only [`Step::run`] has side effects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Step {
     program: String,
     args: Vec<String>,
 }
 
-/// Makes a program of `guest`, which rustc built, with the compiler whose name begins with `cross`, in the directory
-/// `out`; the path of the program.
+/// Builds a program from the WebAssembly module `guest` in the directory `out`, and returns the program's path. `cross` is
+/// the prefix of the C compiler.
 ///
 /// # Errors
-/// A step fails: carries its command and what it said.
+/// A step fails. The error contains its command and its messages.
 pub(crate) fn build(checkout: &Path, cross: &str, guest: &Path, out: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;
+    fs::create_dir_all(out).with_context(|| format!("create {}", out.display()))?;
     let runtime = checkout.join(RUNTIME);
     let files = files_in(&runtime)?;
     let steps = |dir: &Path| {
@@ -39,30 +40,30 @@ pub(crate) fn build(checkout: &Path, cross: &str, guest: &Path, out: &Path) -> R
         ]
     };
 
-    // The C compiler takes longer than all the rest of a build in which nothing has changed.
-    let made_of = fingerprint(
+    // If nothing has changed, do not run the C compiler, which would take longer than the rest of the build.
+    let inputs = fingerprint(
         &steps(out),
         cross,
         files.iter().map(PathBuf::as_path).chain([guest]),
     )?;
-    let (program, note) = (out.join("init"), out.join("init.made-of"));
-    if program.is_file() && fs::read_to_string(&note).is_ok_and(|noted| noted == made_of) {
+    let (program, stamp) = (out.join("init"), out.join("init.made-of"));
+    if program.is_file() && fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == inputs) {
         return Ok(program);
     }
-    // A directory of its own: another lab may be building here, and nobody finds a program that is half there.
+    // Build in a temporary directory: another run may be building too, and no run must find an incomplete program.
     let work = tempfile::tempdir_in(out)
-        .with_context(|| format!("make a directory in {}", out.display()))?;
+        .with_context(|| format!("create a directory in {}", out.display()))?;
     for step in steps(work.path()) {
         step.run(checkout)?;
     }
-    let _ = fs::remove_file(&note);
+    let _ = fs::remove_file(&stamp);
     fs::rename(work.path().join("init"), &program)
-        .with_context(|| format!("put {} in its place", program.display()))?;
-    crate::paths::write_atomically(&note, made_of.as_bytes())?;
+        .with_context(|| format!("move the program to {}", program.display()))?;
+    crate::paths::write_atomically(&stamp, inputs.as_bytes())?;
     Ok(program)
 }
 
-/// WebAssembly to C. The module's name is part of the C names that the runtime calls.
+/// Returns the step from WebAssembly to C. The module name is part of the C names that the runtime calls.
 fn translation(guest: &Path, out: &Path) -> Step {
     let mut args = words(&["--module-name guest --output"]);
     args.push(out.join("guest.c").display().to_string());
@@ -73,12 +74,12 @@ fn translation(guest: &Path, out: &Path) -> Step {
     }
 }
 
-/// C to a program.
+/// Returns the step from C to a program.
 fn compilation(cross: &str, runtime: &Path, files: &[PathBuf], out: &Path) -> Step {
-    // -O1: -O2 takes twice the time, and little time is spent in this code. -ffunction-sections: where the functions of
-    // one section are too far apart for a branch, gcc 12 for PA-RISC calls through function descriptors, which a static
-    // program does not have; it dies of an illegal instruction. Offsets and times of 64 bits: the kernel need not have
-    // the calls with 32.
+    // -O1: -O2 doubles the build time, and the program spends little time in this code. -ffunction-sections: if two
+    // functions of one section are too far apart for a branch, gcc 12 for PA-RISC calls through function descriptors,
+    // which do not exist in a static program; the program then dies of an illegal instruction. 64-bit offsets and times:
+    // the kernel may lack the 32-bit system calls.
     let mut args = words(&[
         "-O1 -ffunction-sections -static -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64",
     ]);
@@ -115,14 +116,14 @@ impl Step {
 
     fn failure(&self, output: &Output) -> String {
         format!(
-            "build the guest's program: {}\n{}\n{}",
+            "build the guest program: {}\n{}\n{}",
             output.status,
             self.text(),
             String::from_utf8_lossy(&output.stderr).trim_end()
         )
     }
 
-    /// As a person pastes it into a shell in the checkout.
+    /// Returns the command quoted for a shell in the checkout.
     fn text(&self) -> String {
         let words = [&self.program].into_iter().chain(&self.args);
         let words: Vec<_> = words.map(|word| quote(word)).collect();
@@ -130,7 +131,7 @@ impl Step {
     }
 }
 
-/// The files of a directory, sorted.
+/// Returns the files of a directory, sorted by name.
 fn files_in(dir: &Path) -> Result<Vec<PathBuf>> {
     let list = || -> std::io::Result<Vec<PathBuf>> {
         let mut files = fs::read_dir(dir)?
@@ -142,7 +143,7 @@ fn files_in(dir: &Path) -> Result<Vec<PathBuf>> {
     list().with_context(|| format!("list {}", dir.display()))
 }
 
-/// What the program depends on: the commands, the tools and the bytes that go in.
+/// Returns a digest of everything that the program depends on: commands, versions of tools, and input files.
 fn fingerprint<'p>(
     steps: &[Step],
     cross: &str,
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_fails_says_what_it_was() {
+    fn the_error_of_a_step_shows_its_command() {
         let step = Step {
             program: "sh".into(),
             args: vec!["-c".into(), "echo not at all >&2; exit 3".into()],
@@ -196,7 +197,7 @@ mod tests {
             stderr: b"not at all\n".to_vec(),
         };
         insta::assert_snapshot!(step.failure(&output), @r"
-        build the guest's program: exit status: 3
+        build the guest program: exit status: 3
         sh -c 'echo not at all >&2; exit 3'
         not at all
         ");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Runs of the kernel's own make: logged, counted, and stopped when the lab is.
+//! Runs the kernel's make: writes its output to a log, counts its steps, and stops it if the user interrupts the lab.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -17,28 +17,28 @@ use crate::target::KernelSpec;
 use crate::wait::{self, Waited};
 use crate::{guard, interrupt};
 
-/// How long make may tidy up after SIGINT.
+/// Time that make has to clean up after SIGINT.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Signals at which make removes what it had begun before it dies of them (GNU make manual, 5.6).
-const HONOURED: [i32; 3] = [
+/// Signals on which make removes unfinished targets before it exits (GNU make manual, 5.6).
+const CLEAN_EXIT: [i32; 3] = [
     Signal::SIGINT as i32,
     Signal::SIGTERM as i32,
     Signal::SIGHUP as i32,
 ];
 
-/// What makes two builds of the same input give the same image. The date is arbitrary.
-const FIXED: [(&str, &str); 5] = [
+/// Variables that make builds reproducible: the same inputs give the same image. The date is arbitrary.
+const REPRODUCIBLE: [(&str, &str); 5] = [
     ("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 1970"),
     ("KBUILD_BUILD_USER", "dmmap"),
     ("KBUILD_BUILD_HOST", "lab"),
     ("KBUILD_BUILD_VERSION", "1"),
-    // Set but empty: no `+` after the version of a tree that is a git checkout.
+    // Set but empty, so that kbuild does not append `+` to the version of a git checkout.
     ("LOCALVERSION", ""),
 ];
 
-/// Variables of the user's that kbuild would listen to.
-const FOREIGN: [&str; 22] = [
+/// Variables that are removed from the user's environment, because they would affect the build.
+const REMOVED: [&str; 22] = [
     "MAKEFLAGS",
     "MFLAGS",
     "MAKEFILES",
@@ -63,30 +63,30 @@ const FOREIGN: [&str; 22] = [
     "LDFLAGS",
 ];
 
-/// A tree, where it is built, and how.
+/// Parameters of make for one build directory.
 #[derive(Debug)]
 pub(super) struct Make<'a> {
-    /// The source.
+    /// Root of the source.
     pub tree: PathBuf,
-    /// What make writes to.
+    /// Output directory.
     pub obj: PathBuf,
-    /// What make prints.
+    /// File for the output of make.
     pub log: PathBuf,
     /// Architecture and tools.
     pub spec: &'a KernelSpec,
-    /// The directory of the tree whose objects are compiled so that they count which of their lines run.
-    pub count: Option<&'a str>,
-    /// `-j`.
+    /// Source directory that is compiled for coverage, if any.
+    pub coverage: Option<&'a str>,
+    /// Value of `-j`.
     pub jobs: usize,
 }
 
 impl Make<'_> {
-    /// Runs make for `targets` with more `variables`; returns how many steps it printed.
-    /// `progress` gets each step, with the number so far.
+    /// Runs make for `targets` with additional environment `variables`, and returns the number of steps that it printed.
+    /// Calls `progress` with the number and the text of each step.
     ///
     /// # Errors
-    /// Make fails: shows the part of the log that says why. [`Interrupted`] when the lab is asked to stop; make
-    /// has then ended too.
+    /// make fails; the error contains the part of the log that shows the cause. [`Interrupted`] if the user stops the lab;
+    /// make has exited by then.
     pub(super) fn run(
         &self,
         targets: &[&str],
@@ -96,30 +96,31 @@ impl Make<'_> {
         let marker = self.obj.join(MARKER);
         fs::write(&marker, "").with_context(|| format!("write {}", marker.display()))?;
         let child = self.start(targets, variables)?;
-        let mut lines = Lines::of(&self.log)?;
+        let mut lines = Lines::open(&self.log)?;
         let waited = wait::until(wait::FOREVER, || {
-            let ended = child.try_wait().context("wait for make")?;
-            lines.more(progress)?;
-            anyhow::Ok(ended)
+            let output = child.try_wait().context("wait for make")?;
+            lines.read(progress)?;
+            anyhow::Ok(output)
         });
-        let ended = match waited? {
+        let status = match waited? {
             Waited::Done(output) => output.status,
             _ => {
                 let stopped = guard::stop_with(&child, Signal::SIGINT, GRACE);
                 stopped.context("stop make")?.status
             }
         };
-        // Make has ended by itself, or after it removed what it had begun: all that is there is whole.
-        if ended
+        // make has exited by itself or after removing unfinished targets, so all files in the output directory are
+        // complete.
+        if status
             .signal()
-            .is_none_or(|signal| HONOURED.contains(&signal))
+            .is_none_or(|signal| CLEAN_EXIT.contains(&signal))
         {
             fs::remove_file(&marker).with_context(|| format!("remove {}", marker.display()))?;
         }
         if interrupt::requested() {
             bail!(Interrupted);
         }
-        self.judge(targets, ended)?;
+        self.check(targets, status)?;
         Ok(lines.steps)
     }
 
@@ -142,69 +143,73 @@ impl Make<'_> {
         words.extend(
             settings
                 .into_iter()
-                .chain(self.count.map(counting))
+                .chain(self.coverage.map(coverage_setting))
                 .map(Into::into),
         );
         words.extend(targets.iter().map(Into::into));
         let mut command = guard::command("make", words).env("LC_ALL", "C");
-        // To duct the first of two settings of a variable is the one that counts.
+        // If a variable is set twice, duct uses the first value.
         for (name, value) in variables {
             command = command.env(name, value);
         }
-        for (name, value) in FIXED {
+        for (name, value) in REPRODUCIBLE {
             command = command.env(name, value);
         }
-        for name in FOREIGN {
+        for name in REMOVED {
             command = command.env_remove(name);
         }
         command
     }
 
-    fn judge(&self, targets: &[&str], ended: ExitStatus) -> Result<()> {
-        if ended.success() {
+    /// Returns an error with an excerpt of the log if make failed.
+    fn check(&self, targets: &[&str], status: ExitStatus) -> Result<()> {
+        if status.success() {
             return Ok(());
         }
-        if ended.code() == Some(guard::CANNOT_RUN) {
-            bail!("there is no make here: `cargo xtask doctor` says what else is missing");
+        if status.code() == Some(guard::CANNOT_RUN) {
+            bail!(
+                "cannot run make: `cargo xtask doctor` shows what is missing and which package has it"
+            );
         }
         let text = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let excerpt = log::excerpt(&text).into_iter();
         let excerpt: String = excerpt.map(|line| format!("\n    {line}")).collect();
         bail!(
-            "make {} failed ({ended}):{excerpt}\n  the whole log: {}",
+            "make {} failed ({status}):{excerpt}\n  full log: {}",
             targets.join(" "),
             self.log.display()
         );
     }
 }
 
-/// What has kbuild compile the objects of a directory so that they count (Documentation/dev-tools/gcov.rst). `obj` is
-/// the directory kbuild is in, and each asks anew, so that no makefile of the tree needs a line for it.
-fn counting(dir: &str) -> String {
+/// Returns the setting that makes kbuild compile the objects of one directory for coverage
+/// (Documentation/dev-tools/gcov.rst). kbuild evaluates it in each directory, with the directory's path in `$(obj)`, so
+/// that no makefile of the tree has to change.
+fn coverage_setting(dir: &str) -> String {
     format!("GCOV_PROFILE=$(if $(filter {dir},$(obj)),y)")
 }
 
-/// In a build directory while make runs in it. Found there before, it says that make was killed in the middle of
-/// something, and that nobody knows what.
+/// Name of a file that exists in the output directory while make runs. If it exists before, an earlier make was killed and
+/// may have left incomplete files.
 const MARKER: &str = ".building";
 
-/// Whether a make was killed in this build directory.
+/// Returns true if make was killed while it wrote to the output directory `obj`.
 pub(super) fn was_killed(obj: &Path) -> bool {
     obj.join(MARKER).exists()
 }
 
-/// Follows a log as it grows.
+/// Reads a log while it grows, and counts the steps in it.
 struct Lines {
     file: File,
     path: PathBuf,
+    /// Beginning of a line that is not complete yet.
     rest: Vec<u8>,
     steps: u64,
 }
 
 impl Lines {
-    /// From the log's present end on.
-    fn of(path: &Path) -> Result<Self> {
+    fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
         let (path, rest) = (path.to_owned(), Vec::new());
         Ok(Self {
@@ -215,7 +220,8 @@ impl Lines {
         })
     }
 
-    fn more(&mut self, progress: &mut dyn FnMut(u64, &str)) -> Result<()> {
+    /// Reads the lines that were added since the last call.
+    fn read(&mut self, progress: &mut dyn FnMut(u64, &str)) -> Result<()> {
         let read = self.file.read_to_end(&mut self.rest);
         read.with_context(|| format!("read {}", self.path.display()))?;
         let end = self

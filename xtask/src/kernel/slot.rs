@@ -220,7 +220,7 @@ impl<'a> Slot<'a> {
             obj: self.obj(),
             log: self.log(),
             spec: &self.request.target.kernel,
-            count: self.request.coverage,
+            coverage: self.request.coverage,
             jobs: self.request.jobs,
         }
     }

@@ -17,7 +17,7 @@ fn without_a_network_debians_source_is_not_available() {
         ..world.job()
     };
     assert_snapshot!(error(world.run(&job), &world), @"
-    Debian's kernel source cannot be had. Is there a network, and does this Debian have it (bookworm-security, trixie)? A source of your own does as well: --kernel-src DIR|TARBALL
+    cannot download Debian's kernel source. Check the network, and that the Debian release has the package (bookworm-security, trixie); or use another source with --kernel-src DIR|TARBALL
 
     Caused by:
         apt-get cannot download linux-source-6.12:
@@ -96,7 +96,7 @@ fn a_compiler_error_is_shown() {
     make image failed (exit status: 2):
         c.c: In function 'main':
         c.c:3:9: error: expected ';' before 'return'
-      the whole log: [DIR]/cache/slots/own-[ID]/toy-default/build.log
+      full log: [DIR]/cache/slots/own-[ID]/toy-default/build.log
     ");
     // Objects that were compiled before the error are kept.
     world.write("src/c.c", "c\n");

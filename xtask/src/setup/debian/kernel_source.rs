@@ -11,23 +11,24 @@ use duct::Expression;
 use super::package;
 use crate::guard;
 
-/// The package. Its version is whichever the machine's Debian has.
+/// Name of the package. The version depends on the host's Debian release.
 pub(crate) const PACKAGE: &str = "linux-source-6.12";
 
-/// Downloads the package and unpacks the source it holds into the empty directory `into`.
-/// Returns the package's name and version.
+/// Downloads the package and unpacks the kernel source in it into the empty directory `into`. Returns the name and the
+/// version of the package.
 ///
 /// # Errors
-/// No apt here, no package, no network, a signature that does not hold, a full disk.
+/// apt, the package or the network is not available, a signature is invalid, or the disk is full.
 pub(crate) fn fetch(into: &Path, say: &mut dyn FnMut(String)) -> Result<String> {
     let scratch = into.with_file_name("download");
-    fs::create_dir(&scratch).with_context(|| format!("make {}", scratch.display()))?;
+    fs::create_dir(&scratch).with_context(|| format!("create {}", scratch.display()))?;
     say(format!("download Debian's {PACKAGE}"));
     let package = package::download(PACKAGE, &scratch).context(
-        "Debian's kernel source cannot be had. Is there a network, and does this Debian have it (bookworm-security, \
-         trixie)? A source of your own does as well: --kernel-src DIR|TARBALL",
+        "cannot download Debian's kernel source. Check the network, and that the Debian release has the package \
+         (bookworm-security, trixie); or use another source with --kernel-src DIR|TARBALL",
     )?;
-    let name = package::name_in(&package).context("apt-get left a file of an unknown name")?;
+    let name =
+        package::name_in(&package).context("apt-get downloaded a file with an unknown name")?;
     say(format!("unpack {name}"));
     unpack_package(&package, into)?;
     fs::remove_dir_all(&scratch).with_context(|| format!("remove {}", scratch.display()))?;
@@ -46,10 +47,10 @@ fn unpack_package(package: &Path, into: &Path) -> Result<()> {
         .with_context(|| format!("unpack {}", package.display()))
 }
 
-/// Unpacks a tarball of a kernel source, compressed in any way tar knows, into the directory `into`.
+/// Unpacks a tarball of a kernel source into the directory `into`. tar detects the compression.
 ///
 /// # Errors
-/// Not a tarball; a full disk.
+/// The file is not a tarball, or the disk is full.
 pub(crate) fn unpack_tarball(tarball: &Path, into: &Path) -> Result<()> {
     let mode = ["-x".as_ref(), "-f".as_ref(), tarball.as_os_str()];
     package::pipe(&untar(&mode, into)).with_context(|| format!("unpack {}", tarball.display()))
