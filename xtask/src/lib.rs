@@ -64,3 +64,5 @@ pub(crate) mod check;
 pub(crate) mod ci;
 pub mod cli;
 pub mod commands;
+pub(crate) mod tree;
+pub(crate) mod trials;

@@ -14,7 +14,6 @@ use protocol::plan::Mode;
 
 use crate::boot::{self, Setting};
 use crate::cli::{self, Bench};
-use crate::commands::{Tree, ensure, job};
 use crate::event::Events;
 use crate::image::{Image, guest};
 use crate::machine::accel::{self, Accel};
@@ -23,6 +22,7 @@ use crate::plan::{self, Case, Filter};
 use crate::results::{RunResult, Verdict};
 use crate::run::{self, Job};
 use crate::target::Target;
+use crate::tree::{Tree, ensure, job};
 use crate::wait::{self, Waited};
 use crate::watch::clock::Limits;
 use crate::{interrupt, paths};

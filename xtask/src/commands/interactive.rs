@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use protocol::plan::Mode;
 
-use super::{Tree, build_with_bar, ensure, job};
+use super::build_with_bar;
 use crate::boot::plan_of;
 use crate::cli::Interactive;
 use crate::image::{Image, guest};
@@ -16,6 +16,7 @@ use crate::machine::args::{self, Boot, Console};
 use crate::oracle::Wanted;
 use crate::plan::{self, Filter};
 use crate::run_dir::{GDB_SOCKET, INITRAMFS};
+use crate::tree::{Tree, ensure, job};
 use crate::{guard, kernel, paths, run};
 
 /// What the person wants to do.

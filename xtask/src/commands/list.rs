@@ -7,8 +7,8 @@ mod promises;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::Tree;
 use crate::suite::{CaseSpec, Suite};
+use crate::tree::Tree;
 
 /// Prints what there is, or what proves each promise.
 pub(super) fn run(tree: &Tree, by_promise: bool, as_json: bool) -> Result<u8> {

@@ -5,23 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Tree, ensure, job, plans};
-use crate::cli::{Machine, Oracle, Selftest};
-use crate::event::Events;
-use crate::event::{Event, Reporter};
-use crate::machine::accel::Accel;
-use crate::machine::qemu::Qemu;
+use crate::cli::Oracle;
 use crate::oracle::files::{self, Story, findings};
-use crate::oracle::selftest::{self, Outcome, Trial};
-use crate::oracle::{Wanted, Wish, choice, story};
-use crate::paths::{self, checkout};
-use crate::plan::Filter;
-use crate::report::{self, Origin, merge};
+use crate::oracle::story;
+use crate::paths::checkout;
+use crate::report::merge;
 use crate::results::RunResult;
-use crate::target::Target;
 use crate::text::columns::columns;
 use crate::text::words;
-use crate::{interrupt, run};
+use crate::trials;
 
 /// Does what the command line says; returns the exit code.
 ///
@@ -29,7 +21,7 @@ use crate::{interrupt, run};
 /// There are no results; no such finding; the files of its boot are gone.
 pub(super) fn run(args: &Oracle) -> Result<u8> {
     let text = match args {
-        Oracle::Selftest(args) => return try_it(args),
+        Oracle::Selftest(args) => return trials::run(args),
         Oracle::List { results } => list(&read(results.as_deref())?.0),
         Oracle::Explain { finding, results } => {
             let (result, dir) = read(results.as_deref())?;
@@ -38,126 +30,6 @@ pub(super) fn run(args: &Oracle) -> Result<u8> {
     };
     print!("{text}");
     Ok(0)
-}
-
-/// Makes the trials, and prints what came of each; whether the oracle noticed all decides the exit code.
-fn try_it(args: &Selftest) -> Result<u8> {
-    interrupt::install()?;
-    let tree = Tree::load()?;
-    let machine = Machine {
-        arch: args.arch.clone(),
-        flavour: "default".into(),
-        kernel_src: None,
-        no_queue: false,
-        patch: Vec::new(),
-        kernel_image: None,
-        jobs: args.jobs,
-        no_setup: args.no_setup,
-    };
-    let (targets, _) = tree.select(&machine)?;
-    let mutants = tree.checkout.join("mutants");
-    let trials = selftest::select(selftest::load(&mutants)?, &args.trials)?;
-    let wanted = Wanted {
-        wish: Wish::On,
-        ..Wanted::OFF
-    };
-    ensure(&targets, &machine, wanted)?;
-    choice::check(wanted, &targets, Accel::Tcg, |program| Qemu::ask(program))?;
-
-    let mut outcomes = Vec::new();
-    for trial in &trials {
-        let mut on = Vec::new();
-        for target in &targets {
-            match trial.skipped(target) {
-                None => on.push(target.clone()),
-                Some(why) => outcomes.push(Outcome::not_tried(trial, target, why)),
-            }
-        }
-        if on.is_empty() {
-            continue;
-        }
-        let patch = trial.patch.iter().map(|name| mutants.join(name));
-        let machine = Machine {
-            patch: patch.collect(),
-            ..machine.clone()
-        };
-        let deaf = trial.patch.is_none();
-        let watch = |wanted| run_trial(&tree, &machine, trial, &on, wanted);
-        let plain = match deaf {
-            true => None,
-            false => Some(watch(Wanted::OFF)?),
-        };
-        let watched = watch(Wanted {
-            depth: trial.depth,
-            deaf,
-            ..wanted
-        })?;
-        for (at, watched) in watched.targets.iter().enumerate() {
-            let plain = plain.as_ref().map(|plain| &plain.targets[at]);
-            outcomes.push(selftest::judge(trial, plain, watched));
-        }
-        if interrupt::requested() {
-            break;
-        }
-    }
-    print!("{}", selftest::table(&outcomes));
-    let noticed: Vec<bool> = outcomes
-        .iter()
-        .filter_map(|outcome| outcome.noticed)
-        .collect();
-    if noticed.is_empty() && !interrupt::requested() {
-        bail!(
-            "nothing was tried: the table says why; `--arch aliasing` has the targets where something can be noticed"
-        );
-    }
-    Ok(match noticed.iter().all(|noticed| *noticed) {
-        true if interrupt::requested() => 2,
-        true => 0,
-        false => 1,
-    })
-}
-
-/// Says on standard error what is being done; the table alone is on standard output.
-struct Steps;
-
-impl Reporter for Steps {
-    fn event(&mut self, event: &Event) {
-        if let Event::Phase { target, phase, .. } = event {
-            eprintln!("  {target}: {phase}");
-        }
-    }
-}
-
-/// Runs the cases of a trial on the targets where it can be noticed.
-fn run_trial(
-    tree: &Tree,
-    machine: &Machine,
-    trial: &Trial,
-    targets: &[Target],
-    oracle: Wanted,
-) -> Result<RunResult> {
-    let (_, flavour) = tree.select(machine)?;
-    let filter = Filter {
-        pattern: Some(trial.cases.clone()),
-        ..Filter::default()
-    };
-    let plans = plans(tree, targets, &filter, flavour.time, oracle)?;
-    let run_dir = paths::new_run(&tree.checkout, false)?;
-    let mut job = job(tree, machine, flavour, Accel::Tcg, 1.0, run_dir)?;
-    job.oracle = oracle;
-    let how = match oracle.wish {
-        Wish::Off => "without the oracle",
-        _ => "under the oracle",
-    };
-    eprintln!("{}, {how}: {}", trial.name, trial.breaks);
-    let result = run::all(&job, &plans, &Events::new(vec![Box::new(Steps)]));
-    let origin = Origin::Run {
-        dir: &job.run_dir,
-        again: "cargo xtask test",
-    };
-    report::write_all(&job.run_dir, &result, origin)?;
-    run::tidy(&job.run_dir);
-    Ok(result)
 }
 
 /// The results of a run, the newest one unless another is named, and the directory of the run.

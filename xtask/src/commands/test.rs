@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{Tree, ensure, job, plans};
 use crate::cli::Test;
 use crate::interrupt;
 use crate::machine::args::{self, Boot, Console};
@@ -15,6 +14,7 @@ use crate::plan::{Case, Filter, Setting};
 use crate::report::{self, Origin, TermOptions, term};
 use crate::run_dir::INITRAMFS;
 use crate::target::Target;
+use crate::tree::{Tree, ensure, job, plans};
 use crate::{kernel, paths, run};
 
 /// Plans, tests, reports.

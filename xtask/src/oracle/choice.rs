@@ -64,7 +64,7 @@ pub struct Wanted {
     pub wish: Wish,
     /// How deep.
     pub depth: Depth,
-    /// Whether it is to be deaf to one of the ways in which the kernel flushes: a trial of [`super::selftest`].
+    /// Whether it is to be deaf to one of the ways in which the kernel flushes: a trial of [`crate::trials`].
     pub deaf: bool,
 }
 

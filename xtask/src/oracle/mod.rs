@@ -12,7 +12,6 @@ pub(crate) mod files;
 pub(crate) mod line;
 pub(crate) mod listener;
 pub(crate) mod plugin;
-pub(crate) mod selftest;
 pub(crate) mod story;
 
 pub(crate) use choice::{Choice, choose};

@@ -12,11 +12,19 @@ use anyhow::{Context, Result, bail};
 use regex::Regex;
 use serde::{Deserialize, Deserializer, de};
 
-use super::Depth;
+use crate::cli::{Machine, Selftest};
+use crate::event::{Event, Events, Reporter};
 use crate::judge::DISTRUST;
-use crate::results::{TargetResult, Verdict};
+use crate::machine::accel::Accel;
+use crate::machine::qemu::Qemu;
+use crate::oracle::{Depth, Wanted, Wish, choice};
+use crate::plan::Filter;
+use crate::report::{self, Origin};
+use crate::results::{RunResult, TargetResult, Verdict};
 use crate::target::{CacheKind, Target};
 use crate::text::words;
+use crate::tree::{Tree, ensure, job, plans};
+use crate::{interrupt, paths, run};
 
 /// Where the trials are, in `mutants/`.
 pub(crate) const TRIALS: &str = "oracle.yaml";
@@ -220,6 +228,126 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
         let _ = writeln!(text, "| {trial} | {target} | {noticed} | {seen} |");
     }
     text
+}
+
+/// Makes the trials, and prints what came of each; whether the oracle noticed all decides the exit code.
+pub(crate) fn run(args: &Selftest) -> Result<u8> {
+    interrupt::install()?;
+    let tree = Tree::load()?;
+    let machine = Machine {
+        arch: args.arch.clone(),
+        flavour: "default".into(),
+        kernel_src: None,
+        no_queue: false,
+        patch: Vec::new(),
+        kernel_image: None,
+        jobs: args.jobs,
+        no_setup: args.no_setup,
+    };
+    let (targets, _) = tree.select(&machine)?;
+    let mutants = tree.checkout.join("mutants");
+    let trials = select(load(&mutants)?, &args.trials)?;
+    let wanted = Wanted {
+        wish: Wish::On,
+        ..Wanted::OFF
+    };
+    ensure(&targets, &machine, wanted)?;
+    choice::check(wanted, &targets, Accel::Tcg, |program| Qemu::ask(program))?;
+
+    let mut outcomes = Vec::new();
+    for trial in &trials {
+        let mut on = Vec::new();
+        for target in &targets {
+            match trial.skipped(target) {
+                None => on.push(target.clone()),
+                Some(why) => outcomes.push(Outcome::not_tried(trial, target, why)),
+            }
+        }
+        if on.is_empty() {
+            continue;
+        }
+        let patch = trial.patch.iter().map(|name| mutants.join(name));
+        let machine = Machine {
+            patch: patch.collect(),
+            ..machine.clone()
+        };
+        let deaf = trial.patch.is_none();
+        let watch = |wanted| run_trial(&tree, &machine, trial, &on, wanted);
+        let plain = match deaf {
+            true => None,
+            false => Some(watch(Wanted::OFF)?),
+        };
+        let watched = watch(Wanted {
+            depth: trial.depth,
+            deaf,
+            ..wanted
+        })?;
+        for (at, watched) in watched.targets.iter().enumerate() {
+            let plain = plain.as_ref().map(|plain| &plain.targets[at]);
+            outcomes.push(judge(trial, plain, watched));
+        }
+        if interrupt::requested() {
+            break;
+        }
+    }
+    print!("{}", table(&outcomes));
+    let noticed: Vec<bool> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.noticed)
+        .collect();
+    if noticed.is_empty() && !interrupt::requested() {
+        bail!(
+            "nothing was tried: the table says why; `--arch aliasing` has the targets where something can be noticed"
+        );
+    }
+    Ok(match noticed.iter().all(|noticed| *noticed) {
+        true if interrupt::requested() => 2,
+        true => 0,
+        false => 1,
+    })
+}
+
+/// Says on standard error what is being done; the table alone is on standard output.
+struct Steps;
+
+impl Reporter for Steps {
+    fn event(&mut self, event: &Event) {
+        if let Event::Phase { target, phase, .. } = event {
+            eprintln!("  {target}: {phase}");
+        }
+    }
+}
+
+/// Runs the cases of a trial on the targets where it can be noticed.
+fn run_trial(
+    tree: &Tree,
+    machine: &Machine,
+    trial: &Trial,
+    targets: &[Target],
+    oracle: Wanted,
+) -> Result<RunResult> {
+    let (_, flavour) = tree.select(machine)?;
+    let filter = Filter {
+        pattern: Some(trial.cases.clone()),
+        ..Filter::default()
+    };
+    let plans = plans(tree, targets, &filter, flavour.time, oracle)?;
+    let run_dir = paths::new_run(&tree.checkout, false)?;
+    let mut job = job(tree, machine, flavour, Accel::Tcg, 1.0, run_dir)?;
+    job.oracle = oracle;
+    let how = match oracle.wish {
+        Wish::Off => "without the oracle",
+        _ => "under the oracle",
+    };
+    eprintln!("{}, {how}: {}", trial.name, trial.breaks);
+    let result = run::all(&job, &plans, &Events::new(vec![Box::new(Steps)]));
+    let origin = Origin::Run {
+        dir: &job.run_dir,
+        again: "cargo xtask test",
+    };
+    report::write_all(&job.run_dir, &result, origin)?;
+    run::tidy(&job.run_dir);
+    Ok(result)
 }
 
 #[cfg(test)]
