@@ -14,6 +14,7 @@ use crate::machine::args::{self, Boot, Console};
 use crate::machine::process::Machine;
 use crate::oracle::Oracle;
 use crate::plan::Case;
+use crate::results::Accelerator;
 use crate::run_dir::{GUEST_FILES, INITRAMFS, ORACLE_CONFIG, QEMU_COMMAND};
 use crate::target::QemuSpec;
 use crate::wait::{self, Waited};
@@ -29,7 +30,7 @@ pub(crate) struct Setting<'a> {
     /// What its kernel is to say of its caches.
     pub proof: Option<&'a str>,
     /// `kvm` or `tcg`.
-    pub accel: &'a str,
+    pub accel: Accelerator,
     /// The kernel image.
     pub kernel: &'a Path,
     /// The device tree, where the machine has none of its own.

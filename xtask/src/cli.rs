@@ -9,7 +9,7 @@ use regex::Regex;
 
 use crate::ci;
 use crate::machine::accel::Accel;
-use crate::oracle::{Depth, Wish};
+use crate::oracle::{Depth, OracleMode};
 use crate::plan::{Setting, Shard};
 
 /// Test whether FUSE/CUSE direct mmap keeps memory coherent and bounded, on a real kernel in QEMU.
@@ -153,8 +153,8 @@ pub(crate) struct Test {
     pub accel: Accel,
     /// Run under the oracle, a model of the cache that reports accesses to stale data. auto does so on targets whose
     /// caches alias, if QEMU supports it.
-    #[arg(long, value_enum, value_name = "MODE", default_value_t = Wish::Auto)]
-    pub oracle: Wish,
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = OracleMode::Auto)]
+    pub oracle: OracleMode,
     /// Accesses that the oracle models: user for those through addresses of processes, full for the kernel's own
     /// accesses and flushes as well.
     #[arg(long, value_enum, value_name = "DEPTH", default_value_t = Depth::User)]

@@ -148,12 +148,9 @@ pub(crate) fn in_words(end: &BootEnd) -> String {
     }
 }
 
-/// How the reason of a verdict begins that there is none for want of trust in the oracle.
-pub(crate) const DISTRUST: &str = "the oracle cannot be trusted: ";
-
 /// What an oracle that is not trusted means.
 fn distrust(why: &str) -> String {
-    format!("{DISTRUST}{why} (docs/oracle.md; `--oracle off` runs without it)")
+    format!("the oracle cannot be trusted: {why} (docs/oracle.md; `--oracle off` runs without it)")
 }
 
 /// What the oracle has against the case.

@@ -8,9 +8,11 @@ use crate::event::Event;
 use crate::event::Events;
 use crate::judge::{as_expected, in_words, judge, never_started};
 use crate::machine::accel::Chosen;
-use crate::oracle::{Choice, listener::Heard, story};
+use crate::oracle::{Depth, OracleDecision, listener::Heard, story};
 use crate::plan::Case;
-use crate::results::{CaseResult, Phase, Provenance, TargetResult, Verdict, Watched};
+use crate::results::{
+    CaseResult, Named, OracleState, Phase, Provenance, TargetResult, Verdict, Watched,
+};
 use crate::watch::{BootEnd, BootEvent, Observation};
 
 /// Findings of a case that reports have; the rest is in the files of the boot.
@@ -69,18 +71,19 @@ impl<'a> Ledger<'a> {
             .provenance
             .accel_reason
             .clone_from(&chosen.reason);
-        if !before.is_empty() && before != chosen.accel {
+        if before.all().iter().any(|before| *before != chosen.accel) {
             let reason = chosen.reason.as_deref().unwrap_or_default();
-            self.note(format!("{} from here on: {reason}", chosen.accel));
+            self.note(format!("{} from here on: {reason}", chosen.accel.word()));
         }
     }
 
     /// Whether the oracle watches.
-    pub(crate) fn oracle(&mut self, choice: &Choice) {
+    pub(crate) fn oracle(&mut self, choice: &OracleDecision) {
         let provenance = &mut self.result.provenance;
         (provenance.oracle, provenance.oracle_reason) = match choice {
-            Choice::On(depth) => (depth.word().into(), None),
-            Choice::Off(why) => ("off".into(), Some(why.clone())),
+            OracleDecision::On(Depth::User) => (OracleState::User.into(), None),
+            OracleDecision::On(Depth::Full) => (OracleState::Full.into(), None),
+            OracleDecision::Off(why) => (OracleState::Off.into(), Some(why.clone())),
         };
     }
 
@@ -188,6 +191,9 @@ impl<'a> Ledger<'a> {
         for at in remaining.into_iter().take(lost) {
             let mut seen = Observation::of(self.cases[at].id().into());
             seen.console = last_lines.clone().into();
+            if let BootEnd::Oracle(why) = end {
+                seen.oracle = Some(Err(why.clone()));
+            }
             self.enter(at, Some(seen), never_started(end, self.up));
         }
         match end {
@@ -231,6 +237,10 @@ impl<'a> Ledger<'a> {
             .as_ref()
             .is_some_and(|s| s.end_record.is_some() || s.boot_end.is_some());
         let seen = seen.unwrap_or_else(|| Observation::of(case.id().into()));
+        let distrust = match (&seen.boot_end, &seen.oracle) {
+            (Some(BootEnd::Oracle(why)), _) | (_, Some(Err(why))) => Some(why.clone()),
+            _ => None,
+        };
         let held = verdict.exit_code() == 0;
         let (millis, figures) = match seen.end_record {
             Some(report) => (Some(report.millis), report.figures),
@@ -246,6 +256,7 @@ impl<'a> Ledger<'a> {
             boot: ran.then_some(self.result.boots),
             figures,
             oracle: watched(seen.oracle, &self.result.target, case.id()),
+            distrust,
             log: seen.log.into(),
             console: if held {
                 Vec::new()

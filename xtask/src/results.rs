@@ -148,6 +148,9 @@ pub struct CaseResult {
     pub figures: BTreeMap<String, f64>,
     /// What the oracle saw; `None` where it did not watch the case to its end, or could not be trusted.
     pub oracle: Option<Watched>,
+    /// Why the oracle cannot be trusted in this case, if so. The verdict is then `infra`, unless the case crashed.
+    #[serde(default)]
+    pub distrust: Option<String>,
     /// What the processes of the case printed.
     pub log: Vec<String>,
     /// The last console lines, for a case that did not pass.
@@ -186,6 +189,125 @@ pub struct Found {
     pub number: u32,
 }
 
+/// How QEMU runs a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accelerator {
+    /// In hardware.
+    Kvm,
+    /// Through QEMU's own translator.
+    Tcg,
+}
+
+/// Whose accesses the oracle modelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OracleState {
+    /// Nobody's: the oracle did not run.
+    Off,
+    /// Those of processes.
+    User,
+    /// Those of processes and of the kernel.
+    Full,
+}
+
+/// A property with a fixed set of values, each with a word for results.json and for people.
+pub trait Named: Copy + PartialEq + 'static {
+    /// All values.
+    const ALL: &[Self];
+
+    /// Returns the word of a value.
+    fn word(self) -> &'static str;
+}
+
+impl Named for Accelerator {
+    const ALL: &[Self] = &[Self::Kvm, Self::Tcg];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        }
+    }
+}
+
+impl Named for OracleState {
+    const ALL: &[Self] = &[Self::Off, Self::User, Self::Full];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::User => "user",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// Values of one property. A run has one, results that were merged may have several, and a run that ended before the
+/// property was known has none. Written as text: `tcg`, `tcg and kvm`, or an empty string.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String", bound = "")]
+pub struct Values<T: Named>(Vec<T>);
+
+impl<T: Named> Values<T> {
+    /// Returns all values, in the order in which they were met.
+    pub fn all(&self) -> &[T] {
+        &self.0
+    }
+
+    /// Adds a value unless it is there already.
+    pub(crate) fn add(&mut self, value: T) {
+        if !self.0.contains(&value) {
+            self.0.push(value);
+        }
+    }
+}
+
+impl<T: Named> Default for Values<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Named> From<T> for Values<T> {
+    fn from(value: T) -> Self {
+        Self(vec![value])
+    }
+}
+
+impl<T: Named> fmt::Display for Values<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<&str> = self.0.iter().map(|value| value.word()).collect();
+        f.write_str(&words.join(AND))
+    }
+}
+
+impl<T: Named> From<Values<T>> for String {
+    fn from(values: Values<T>) -> Self {
+        values.to_string()
+    }
+}
+
+impl<T: Named> TryFrom<String> for Values<T> {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let words = text.split(AND).filter(|word| !word.is_empty());
+        let value = |word: &str| {
+            let known = T::ALL.iter().find(|value| value.word() == word);
+            known.copied().ok_or_else(|| {
+                let words: Vec<&str> = T::ALL.iter().map(|value| value.word()).collect();
+                format!(
+                    "unknown value {word:?}, expected one of: {}",
+                    words.join(", ")
+                )
+            })
+        };
+        words.map(value).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Stands between values that differ in results that were merged.
+pub(crate) const AND: &str = " and ";
+
 /// What was built, from what, and by what: enough to know whether two results compare.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -204,12 +326,12 @@ pub struct Provenance {
     pub rustc: String,
     /// First line of `qemu-system-* --version`.
     pub qemu: String,
-    /// `kvm` or `tcg`.
-    pub accel: String,
+    /// How QEMU ran the guest.
+    pub accel: Values<Accelerator>,
     /// Why KVM was not used, where it was not.
     pub accel_reason: Option<String>,
-    /// Whose accesses the oracle modelled, `user` or `full`; `off` where it did not watch.
-    pub oracle: String,
+    /// Whose accesses the oracle modelled, if any.
+    pub oracle: Values<OracleState>,
     /// Why the oracle did not watch, where it did not.
     pub oracle_reason: Option<String>,
 }
@@ -389,5 +511,21 @@ mod tests {
             Counts::of_target(&target).line(),
             "0 passed, 1 failed, 0 skipped"
         );
+    }
+
+    #[test]
+    fn values_are_text_in_json() {
+        let json = |values: &Values<Accelerator>| serde_json::to_string(values).unwrap();
+        let mut values = Values::from(Accelerator::Tcg);
+        values.add(Accelerator::Tcg);
+        assert_eq!(json(&values), "\"tcg\"");
+        values.add(Accelerator::Kvm);
+        assert_eq!(json(&values), "\"tcg and kvm\"");
+        for values in [values, Values::default()] {
+            let read: Values<Accelerator> = serde_json::from_str(&json(&values)).unwrap();
+            assert_eq!(read, values);
+        }
+        let error = serde_json::from_str::<Values<OracleState>>("\"deep\"").unwrap_err();
+        insta::assert_snapshot!(error, @r#"unknown value "deep", expected one of: off, user, full"#);
     }
 }

@@ -16,9 +16,9 @@ use crate::kernel::{self, Built, Progress, Source};
 use crate::ledger::Ledger;
 use crate::machine::accel::{self, Accel, Chosen};
 use crate::machine::qemu::Qemu;
-use crate::oracle::{self, Choice, Oracle, Wanted};
+use crate::oracle::{self, Oracle, OracleDecision, OracleRequest};
 use crate::plan::Case;
-use crate::results::{Phase, RunResult, SCHEMA, TargetResult};
+use crate::results::{Accelerator, Phase, RunResult, SCHEMA, TargetResult};
 use crate::run_dir::{INITRAMFS, boot_dir};
 use crate::target::{QemuSpec, Target};
 use crate::watch::BootEnd;
@@ -45,7 +45,7 @@ pub(crate) struct Job {
     /// Accelerator asked for.
     pub accel: Accel,
     /// Whether the oracle is to watch.
-    pub oracle: Wanted,
+    pub oracle: OracleRequest,
     /// What deadlines and clocks are multiplied by, flavour included.
     pub scale: f64,
     /// Processes that `make` may run at once.
@@ -158,9 +158,11 @@ fn steps(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) -> Result
 /// silent before its first record. A small guest may run where a kernel hangs.
 fn fallback(chosen: &Chosen, wish: Accel, came_up: bool, end: &BootEnd) -> Option<Chosen> {
     let silent = matches!(end, BootEnd::Silence(_) | BootEnd::Overtime(_));
-    (chosen.accel == "kvm" && wish == Accel::Auto && !came_up && silent).then(|| Chosen {
-        accel: "tcg",
-        reason: Some("a small guest ran under kvm, but this kernel fell silent".into()),
+    (chosen.accel == Accelerator::Kvm && wish == Accel::Auto && !came_up && silent).then(|| {
+        Chosen {
+            accel: Accelerator::Tcg,
+            reason: Some("a small guest ran under kvm, but this kernel fell silent".into()),
+        }
     })
 }
 
@@ -207,11 +209,11 @@ fn image(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<Image> {
 fn oracle(
     job: &Job,
     target: &Target,
-    choice: &Choice,
+    choice: &OracleDecision,
     built: &Built,
     ledger: &Ledger,
 ) -> Result<Option<Oracle>> {
-    let (Choice::On(depth), Some(model)) = (choice, &target.cache.model) else {
+    let (OracleDecision::On(depth), Some(model)) = (choice, &target.cache.model) else {
         return Ok(None);
     };
     ledger.progress(0, None, "build the oracle".into());
@@ -284,16 +286,19 @@ mod tests {
     #[test]
     fn kvm_is_given_up_only_where_nobody_asked_for_it_and_no_guest_came_up() {
         let kvm = Chosen {
-            accel: "kvm",
+            accel: Accelerator::Kvm,
             reason: None,
         };
         let tcg = Chosen {
-            accel: "tcg",
+            accel: Accelerator::Tcg,
             reason: None,
         };
         let silence = BootEnd::Silence(Phase::Boot);
         let then = |chosen, wish, up, end| fallback(chosen, wish, up, end).map(|next| next.accel);
-        assert_eq!(then(&kvm, Accel::Auto, false, &silence), Some("tcg"));
+        assert_eq!(
+            then(&kvm, Accel::Auto, false, &silence),
+            Some(Accelerator::Tcg)
+        );
         assert_eq!(then(&kvm, Accel::Kvm, false, &silence), None);
         assert_eq!(then(&kvm, Accel::Auto, true, &silence), None);
         assert_eq!(then(&tcg, Accel::Auto, false, &silence), None);

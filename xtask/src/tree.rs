@@ -9,7 +9,7 @@ use crate::cli::Machine;
 use crate::flavour::{self, Flavour};
 use crate::kernel::Source;
 use crate::machine::accel::Accel;
-use crate::oracle::Wanted;
+use crate::oracle::OracleRequest;
 use crate::paths;
 use crate::plan::{self, Case, Filter};
 use crate::run::{Job, KernelFrom};
@@ -83,7 +83,7 @@ pub(crate) fn job(
         queue: !machine.no_queue,
         patches: machine.patch.clone(),
         accel,
-        oracle: Wanted::OFF,
+        oracle: OracleRequest::OFF,
         scale: scale * flavour.time,
         flavour,
         jobs: machine.jobs.unwrap_or(cores),
@@ -101,7 +101,7 @@ pub(crate) fn plans(
     targets: &[Target],
     filter: &Filter,
     scale: f64,
-    wanted: Wanted,
+    wanted: OracleRequest,
 ) -> Result<Vec<(Target, Vec<Case>)>> {
     let plan = |target: &Target| {
         let scale = scale * wanted.time(&target.cache);
@@ -115,7 +115,7 @@ pub(crate) fn plans(
 ///
 /// # Errors
 /// Something is missing and was not installed.
-pub(crate) fn ensure(targets: &[Target], machine: &Machine, wanted: Wanted) -> Result<()> {
+pub(crate) fn ensure(targets: &[Target], machine: &Machine, wanted: OracleRequest) -> Result<()> {
     let mode = match machine.no_setup {
         true => SetupMode::Forbidden,
         false => SetupMode::Allowed,

@@ -14,10 +14,9 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::cli::{Machine, Selftest};
 use crate::event::{Event, Events, Reporter};
-use crate::judge::DISTRUST;
 use crate::machine::accel::Accel;
 use crate::machine::qemu::Qemu;
-use crate::oracle::{Depth, Wanted, Wish, choice};
+use crate::oracle::{Depth, OracleMode, OracleRequest, choice};
 use crate::plan::Filter;
 use crate::report::{self, Origin};
 use crate::results::{RunResult, TargetResult, Verdict};
@@ -181,7 +180,7 @@ fn told(plain: Option<&TargetResult>, watched: &TargetResult) -> Result<String, 
             (Verdict::Pass | Verdict::Skip { .. }, _) => {}
             (Verdict::Fail { .. }, 1..) => failed += 1,
             // A deaf oracle finds something where nothing is wrong, and is not believed.
-            (Verdict::Infra { reason }, _) if plain.is_none() && reason.starts_with(DISTRUST) => {
+            (Verdict::Infra { reason }, _) if plain.is_none() && case.distrust.is_some() => {
                 return Ok(reason.clone());
             }
             (other, _) => {
@@ -247,9 +246,9 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
     let (targets, _) = tree.select(&machine)?;
     let mutants = tree.checkout.join("mutants");
     let trials = select(load(&mutants)?, &args.trials)?;
-    let wanted = Wanted {
-        wish: Wish::On,
-        ..Wanted::OFF
+    let wanted = OracleRequest {
+        wish: OracleMode::On,
+        ..OracleRequest::OFF
     };
     ensure(&targets, &machine, wanted)?;
     choice::check(wanted, &targets, Accel::Tcg, |program| Qemu::ask(program))?;
@@ -275,9 +274,9 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
         let watch = |wanted| run_trial(&tree, &machine, trial, &on, wanted);
         let plain = match deaf {
             true => None,
-            false => Some(watch(Wanted::OFF)?),
+            false => Some(watch(OracleRequest::OFF)?),
         };
-        let watched = watch(Wanted {
+        let watched = watch(OracleRequest {
             depth: trial.depth,
             deaf,
             ..wanted
@@ -324,7 +323,7 @@ fn run_trial(
     machine: &Machine,
     trial: &Trial,
     targets: &[Target],
-    oracle: Wanted,
+    oracle: OracleRequest,
 ) -> Result<RunResult> {
     let (_, flavour) = tree.select(machine)?;
     let filter = Filter {
@@ -336,7 +335,7 @@ fn run_trial(
     let mut job = job(tree, machine, flavour, Accel::Tcg, 1.0, run_dir)?;
     job.oracle = oracle;
     let how = match oracle.wish {
-        Wish::Off => "without the oracle",
+        OracleMode::Off => "without the oracle",
         _ => "under the oracle",
     };
     eprintln!("{}, {how}: {}", trial.name, trial.breaks);
@@ -402,17 +401,21 @@ mod tests {
 
     #[test]
     fn a_deaf_oracle_that_is_not_believed_has_been_noticed() {
-        let infra = |reason: &str| {
-            let reason = reason.into();
-            vec![samples::never_ran("smoke/boot", Verdict::Infra { reason })]
+        let infra = |reason: &str, distrust: bool| {
+            let (reason, why) = (reason.into(), reason.to_owned());
+            let case = samples::never_ran("smoke/boot", Verdict::Infra { reason });
+            vec![CaseResult {
+                distrust: distrust.then_some(why),
+                ..case
+            }]
         };
-        let reason = format!("{DISTRUST}it found a fault where there is none");
-        let outcome = judged(None, infra(&reason));
+        let reason = String::from("it found a fault where there is none");
+        let outcome = judged(None, infra(&reason, true));
         assert_eq!((outcome.noticed, &outcome.text), (Some(true), &reason));
         let good = samples::pass("smoke/boot");
         let not_noticed = [
-            judged(Some(vec![good]), infra(&reason)),
-            judged(None, infra("QEMU was killed")),
+            judged(Some(vec![good]), infra(&reason, true)),
+            judged(None, infra("QEMU was killed", false)),
         ];
         assert!(
             not_noticed

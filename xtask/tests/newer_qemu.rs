@@ -8,7 +8,7 @@ mod scripts;
 use std::path::Path;
 
 use machine::Machine;
-use xtask::oracle::{Depth, Wanted, Wish};
+use xtask::oracle::{Depth, OracleMode, OracleRequest};
 use xtask::setup::SetupMode;
 use xtask::setup::debian::newer_qemu;
 use xtask::target::{self, Target};
@@ -43,7 +43,7 @@ fn bookworm() -> Machine {
 
 impl Machine {
     /// Returns the progress messages for the target of this name.
-    fn ensure(&self, target: &str, wish: Wish, mode: SetupMode) -> String {
+    fn ensure(&self, target: &str, wish: OracleMode, mode: SetupMode) -> String {
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs");
         let targets = target::load_all(&configs).unwrap();
         let chosen: Vec<&Target> = targets.iter().filter(|each| each.name == target).collect();
@@ -53,7 +53,7 @@ impl Machine {
         newer_qemu::ensure(
             &self.host,
             &chosen,
-            Wanted {
+            OracleRequest {
                 wish,
                 depth,
                 deaf: false,
@@ -71,7 +71,7 @@ fn an_old_qemu_is_upgraded_from_the_backports_without_a_change_to_apts_sources()
     let query = "printf 'ii  qemu-system-x86\\nrc  qemu-system-mips\\nii  qemu-system-arm\\n'";
     let machine = bookworm().with("apt-get", APT).with("dpkg-query", query);
     let machine = machine.with("qemu-system-arm", OLD);
-    insta::assert_snapshot!(machine.ensure("armv6", Wish::Auto, SetupMode::Allowed), @"
+    insta::assert_snapshot!(machine.ensure("armv6", OracleMode::Auto, SetupMode::Allowed), @"
     armv6 cannot run under the oracle: QEMU 7.2.22 is too old; the oracle needs 9.2 or newer
     apt-get will install from bookworm-backports: qemu-system-arm qemu-system-x86
     installed
@@ -84,13 +84,16 @@ fn an_old_qemu_is_upgraded_from_the_backports_without_a_change_to_apts_sources()
     --yes -oDPkg::Lock::Timeout=600 -oAcquire::Retries=3 -oDir::Etc::SourceList=DIR/cache/setup.list -oDir::Etc::Preferences=DIR/cache/setup.preferences install --no-install-recommends --no-remove qemu-system-arm qemu-system-x86
     ");
     // A second call finds the new QEMU and does nothing.
-    assert_eq!(machine.ensure("armv6", Wish::Auto, SetupMode::Allowed), "");
+    assert_eq!(
+        machine.ensure("armv6", OracleMode::Auto, SetupMode::Allowed),
+        ""
+    );
 }
 
 #[test]
 fn a_missing_qemu_is_installed_from_the_backports_for_every_target() {
     let machine = bookworm().with("apt-get", APT);
-    insta::assert_snapshot!(machine.ensure("armv7", Wish::Off, SetupMode::Allowed), @"
+    insta::assert_snapshot!(machine.ensure("armv7", OracleMode::Off, SetupMode::Allowed), @"
     apt-get will install from bookworm-backports: qemu-system-arm
     installed
     ");
@@ -99,8 +102,14 @@ fn a_missing_qemu_is_installed_from_the_backports_for_every_target() {
 #[test]
 fn an_old_qemu_is_kept_where_the_oracle_is_not_used() {
     let machine = bookworm().with("apt-get", APT).with("qemu-system-arm", OLD);
-    assert_eq!(machine.ensure("armv7", Wish::Auto, SetupMode::Allowed), "");
-    assert_eq!(machine.ensure("armv6", Wish::Off, SetupMode::Allowed), "");
+    assert_eq!(
+        machine.ensure("armv7", OracleMode::Auto, SetupMode::Allowed),
+        ""
+    );
+    assert_eq!(
+        machine.ensure("armv6", OracleMode::Off, SetupMode::Allowed),
+        ""
+    );
     assert_eq!(machine.calls(), "");
 }
 
@@ -113,7 +122,10 @@ fn nothing_is_installed_on_another_release() {
         "",
     ] {
         machine.host.os_release = other.into();
-        assert_eq!(machine.ensure("armv6", Wish::On, SetupMode::Allowed), "");
+        assert_eq!(
+            machine.ensure("armv6", OracleMode::On, SetupMode::Allowed),
+            ""
+        );
     }
     assert_eq!(machine.calls(), "");
 }
@@ -121,14 +133,14 @@ fn nothing_is_installed_on_another_release() {
 #[test]
 fn without_permission_the_lab_prints_the_command_and_continues() {
     let machine = bookworm().with("apt-get", APT).with("qemu-system-arm", OLD);
-    insta::assert_snapshot!(machine.ensure("armv6", Wish::Auto, SetupMode::Forbidden), @"
+    insta::assert_snapshot!(machine.ensure("armv6", OracleMode::Auto, SetupMode::Forbidden), @"
     armv6 cannot run under the oracle: QEMU 7.2.22 is too old; the oracle needs 9.2 or newer
     no newer QEMU installed: --no-setup forbids installing anything
     continuing without a newer QEMU; to install one, add bookworm-backports to apt's sources and run `apt-get install -t bookworm-backports qemu-system-arm`
     ");
     let mut user = machine;
     user.host.root = false;
-    insta::assert_snapshot!(user.ensure("armv6", Wish::Auto, SetupMode::Allowed), @"
+    insta::assert_snapshot!(user.ensure("armv6", OracleMode::Auto, SetupMode::Allowed), @"
     armv6 cannot run under the oracle: QEMU 7.2.22 is too old; the oracle needs 9.2 or newer
     apt-get will install from bookworm-backports: qemu-system-arm
     no newer QEMU installed: installing packages needs root, or sudo without a password
@@ -137,7 +149,10 @@ fn without_permission_the_lab_prints_the_command_and_continues() {
     assert_eq!(user.calls(), "");
     // A missing QEMU is not reported here: ensure_on does that.
     let bare = bookworm().with("apt-get", APT);
-    assert_eq!(bare.ensure("armv6", Wish::Auto, SetupMode::Forbidden), "");
+    assert_eq!(
+        bare.ensure("armv6", OracleMode::Auto, SetupMode::Forbidden),
+        ""
+    );
 }
 
 #[test]
@@ -148,7 +163,7 @@ fn an_unavailable_archive_does_not_stop_the_lab() {
     let machine = bookworm()
         .with("apt-get", &fails)
         .with("qemu-system-arm", OLD);
-    insta::assert_snapshot!(machine.ensure("armv6", Wish::Auto, SetupMode::Allowed), @"
+    insta::assert_snapshot!(machine.ensure("armv6", OracleMode::Auto, SetupMode::Allowed), @"
     armv6 cannot run under the oracle: QEMU 7.2.22 is too old; the oracle needs 9.2 or newer
     apt-get will install from bookworm-backports: qemu-system-arm
     no newer QEMU installed: apt-get could not install qemu-system-arm. The end of DIR/cache/setup.log:
@@ -157,7 +172,7 @@ fn an_unavailable_archive_does_not_stop_the_lab() {
     ");
     let empty = bookworm().with("apt-get", "case \" $* \" in *\" indextargets \"*) echo 'Packages Debian http://deb.example/debian/';; esac");
     let empty = empty.with("qemu-system-arm", OLD);
-    insta::assert_snapshot!(empty.ensure("armv6", Wish::Auto, SetupMode::Allowed), @"
+    insta::assert_snapshot!(empty.ensure("armv6", OracleMode::Auto, SetupMode::Allowed), @"
     armv6 cannot run under the oracle: QEMU 7.2.22 is too old; the oracle needs 9.2 or newer
     apt-get will install from bookworm-backports: qemu-system-arm
     no newer QEMU installed: apt-get succeeded, but armv6 cannot run under the oracle: QEMU 7.2.22 is too old; the oracle needs 9.2 or newer

@@ -29,6 +29,7 @@ fn case(id: &str, verdict: Verdict) -> CaseResult {
         boot: Some(1),
         figures: Default::default(),
         oracle: None,
+        distrust: None,
         log: Vec::new(),
         console: Vec::new(),
     }

@@ -17,7 +17,7 @@ use crate::cli::{self, Bench};
 use crate::event::Events;
 use crate::image::{Image, guest};
 use crate::machine::accel::{self, Accel};
-use crate::oracle::Wanted;
+use crate::oracle::OracleRequest;
 use crate::plan::{self, Case, Filter};
 use crate::results::{RunResult, Verdict};
 use crate::run::{self, Job};
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Bench) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
     let (targets, _) = tree.select(&args.machine)?;
-    ensure(&targets, &args.machine, Wanted::OFF)?;
+    ensure(&targets, &args.machine, OracleRequest::OFF)?;
     for target in &targets {
         let lab = lab(&tree, &args.machine, target)?;
         println!("## {}\n", target.name);

@@ -13,8 +13,9 @@ use crate::cli::Interactive;
 use crate::image::{Image, guest};
 use crate::machine::accel;
 use crate::machine::args::{self, Boot, Console};
-use crate::oracle::Wanted;
+use crate::oracle::OracleRequest;
 use crate::plan::{self, Filter};
+use crate::results::Accelerator;
 use crate::run_dir::{GDB_SOCKET, INITRAMFS};
 use crate::tree::{Tree, ensure, job};
 use crate::{guard, kernel, paths, run};
@@ -40,7 +41,7 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     };
     let qemu = run::scaled(&target.qemu, &flavour);
     let gdb = kind == Kind::Gdb;
-    let command = |dir: &Path, accel: &str, image: &Path, dtb: Option<&Path>| {
+    let command = |dir: &Path, accel: Accelerator, image: &Path, dtb: Option<&Path>| {
         let boot = Boot {
             accel,
             kernel: image,
@@ -61,7 +62,7 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
         return Ok(0);
     }
 
-    ensure(&targets, &args.machine, Wanted::OFF)?;
+    ensure(&targets, &args.machine, OracleRequest::OFF)?;
     let run_dir = paths::new_run(&tree.checkout, false)?;
     let dir = run_dir.join(&target.name);
     fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;

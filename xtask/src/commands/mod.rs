@@ -16,7 +16,7 @@ use indicatif::HumanBytes;
 use crate::cli::{Cli, Command, Machine};
 use crate::kernel::Built;
 use crate::machine::accel::Accel;
-use crate::oracle::Wanted;
+use crate::oracle::OracleRequest;
 use crate::report::term;
 use crate::run::Job;
 use crate::target::{self, Target};
@@ -49,7 +49,7 @@ fn build(machine: &Machine) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
     let (targets, flavour) = tree.select(machine)?;
-    ensure(&targets, machine, Wanted::OFF)?;
+    ensure(&targets, machine, OracleRequest::OFF)?;
     let job = job(&tree, machine, flavour, Accel::Auto, 1.0, PathBuf::new())?;
     for target in &targets {
         let built = build_with_bar(&job, target)?;

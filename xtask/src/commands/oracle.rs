@@ -10,7 +10,7 @@ use crate::oracle::files::{self, Story, findings};
 use crate::oracle::story;
 use crate::paths::checkout;
 use crate::report::merge;
-use crate::results::RunResult;
+use crate::results::{OracleState, RunResult};
 use crate::text::columns::columns;
 use crate::text::words;
 use crate::trials;
@@ -61,12 +61,12 @@ fn list(result: &RunResult) -> String {
     }
     let said = result.targets.iter().map(|target| {
         let ran = &target.provenance;
-        match (ran.oracle.as_str(), &ran.oracle_reason) {
-            ("off" | "", why) => {
+        match (ran.oracle.all(), &ran.oracle_reason) {
+            ([] | [OracleState::Off], why) => {
                 let why = why.as_deref().unwrap_or("it was not reached");
                 format!("{}: no oracle: {why}\n", target.target)
             }
-            (depth, _) => format!("{}: nothing found, depth {depth}\n", target.target),
+            _ => format!("{}: nothing found, depth {}\n", target.target, ran.oracle),
         }
     });
     said.collect()

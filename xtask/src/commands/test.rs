@@ -9,7 +9,7 @@ use crate::cli::Test;
 use crate::interrupt;
 use crate::machine::args::{self, Boot, Console};
 use crate::machine::qemu::Qemu;
-use crate::oracle::{Depth, Wanted, Wish, choice, plugin};
+use crate::oracle::{Depth, OracleMode, OracleRequest, choice, plugin};
 use crate::plan::{Case, Filter, Setting};
 use crate::report::{self, Origin, TermOptions, term};
 use crate::run_dir::INITRAMFS;
@@ -29,7 +29,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
         shard: args.shard,
         with: args.with.clone(),
     };
-    let wanted = Wanted {
+    let wanted = OracleRequest {
         wish: args.oracle,
         depth: args.oracle_depth,
         deaf: false,
@@ -98,7 +98,7 @@ fn again(args: &Test) -> String {
     if machine.no_queue {
         words.push("--no-queue".into());
     }
-    if args.oracle != Wish::Auto {
+    if args.oracle != OracleMode::Auto {
         words.push(format!("--oracle {}", args.oracle.word()));
     }
     if args.oracle_depth != Depth::User {
@@ -132,7 +132,7 @@ fn dry_run(tree: &Tree, args: &Test, plans: &[(Target, Vec<Case>)]) -> Result<St
         let (image, dtb) = kernel::planned_paths(&paths::cache()?, &target.kernel);
         let qemu = run::scaled(&target.qemu, &flavour);
         let plugin = plugin::planned(&tree.checkout);
-        let watched = args.oracle == Wish::On && target.cache.aliases();
+        let watched = args.oracle == OracleMode::On && target.cache.aliases();
         let boot = Boot {
             accel: args.accel.planned(),
             kernel: &image,

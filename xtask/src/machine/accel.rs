@@ -14,6 +14,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::program::find_program;
+use crate::results::Accelerator;
 use crate::wait::{self, Waited};
 use crate::{guard, paths};
 
@@ -31,10 +32,10 @@ pub enum Accel {
 impl Accel {
     /// Returns the accelerator to show in a plan. A plan starts nothing, so it shows `tcg` for `auto`, which may turn out
     /// to be KVM.
-    pub fn planned(self) -> &'static str {
+    pub fn planned(self) -> Accelerator {
         match self {
-            Accel::Kvm => "kvm",
-            Accel::Auto | Accel::Tcg => "tcg",
+            Accel::Kvm => Accelerator::Kvm,
+            Accel::Auto | Accel::Tcg => Accelerator::Tcg,
         }
     }
 }
@@ -43,7 +44,7 @@ impl Accel {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chosen {
     /// Value of `-accel`: `kvm` or `tcg`.
-    pub accel: &'static str,
+    pub accel: Accelerator,
     /// Reason why KVM is not used; `None` if it is, or if the user requested TCG.
     pub reason: Option<String>,
 }
@@ -73,7 +74,7 @@ const REMEMBERED: &str = "kvm.json";
 pub(crate) fn probe(qemu: &str, arch: &str, requested: Accel, cache: &Path) -> Result<Chosen> {
     if requested == Accel::Tcg {
         return Ok(Chosen {
-            accel: "tcg",
+            accel: Accelerator::Tcg,
             reason: None,
         });
     }
@@ -85,14 +86,14 @@ pub(crate) fn probe(qemu: &str, arch: &str, requested: Accel, cache: &Path) -> R
     };
     match result {
         Ok(()) => Ok(Chosen {
-            accel: "kvm",
+            accel: Accelerator::Kvm,
             reason: None,
         }),
         Err(reason) if requested == Accel::Kvm => {
             bail!("--accel kvm: {reason}; use `--accel tcg` to run without KVM")
         }
         Err(reason) => Ok(Chosen {
-            accel: "tcg",
+            accel: Accelerator::Tcg,
             reason: Some(reason),
         }),
     }
@@ -291,7 +292,7 @@ mod tests {
     fn kvm_is_not_tried_for_other_architectures() {
         let cache = tempfile::tempdir().unwrap();
         let chosen = probe("no-such-qemu", "parisc", Accel::Auto, cache.path()).unwrap();
-        assert_eq!(chosen.accel, "tcg");
+        assert_eq!(chosen.accel, Accelerator::Tcg);
         assert!(
             chosen
                 .reason

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::results::{Accelerator, Named};
 use crate::run_dir::{CONSOLE, GDB_SOCKET, ORACLE_CONFIG, RECORDS};
 use crate::target::{Ends, QemuSpec};
 
@@ -20,7 +21,7 @@ pub(crate) enum Console {
 #[derive(Clone, Debug)]
 pub(crate) struct Boot<'a> {
     /// Value of `-accel`: `kvm` or `tcg`.
-    pub accel: &'a str,
+    pub accel: Accelerator,
     pub kernel: &'a Path,
     /// Device tree; `None` if QEMU generates one or the machine needs none.
     pub dtb: Option<&'a Path>,
@@ -36,7 +37,7 @@ pub(crate) struct Boot<'a> {
 pub(crate) fn qemu(spec: &QemuSpec, boot: &Boot) -> Vec<String> {
     let mut args = Args::default();
     args.pair("-machine", &spec.machine);
-    args.pair("-accel", boot.accel);
+    args.pair("-accel", boot.accel.word());
     args.pair("-cpu", &spec.cpu);
     args.pair("-smp", spec.cpus);
     args.pair("-m", format!("{}M", spec.memory_mib));
@@ -142,7 +143,7 @@ mod tests {
 
     fn with_oracle(console: Console, gdb: bool, oracle: Option<&Path>) -> String {
         let boot = Boot {
-            accel: "tcg",
+            accel: Accelerator::Tcg,
             kernel: Path::new("/cache/kernels/1f/bzImage"),
             dtb: None,
             initrd: Path::new("initramfs.cpio"),

@@ -17,7 +17,7 @@ pub(crate) const NO_ALIASES: &str = "data caches do not alias";
 
 /// Whether to run under the oracle, as asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Wish {
+pub enum OracleMode {
     /// Under it, or not at all, where caches alias.
     On,
     /// Without it.
@@ -26,13 +26,13 @@ pub enum Wish {
     Auto,
 }
 
-impl Wish {
+impl OracleMode {
     /// As on the command line.
     pub fn word(self) -> &'static str {
         match self {
-            Wish::On => "on",
-            Wish::Off => "off",
-            Wish::Auto => "auto",
+            OracleMode::On => "on",
+            OracleMode::Off => "off",
+            OracleMode::Auto => "auto",
         }
     }
 }
@@ -59,26 +59,26 @@ impl Depth {
 
 /// What a person asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct OracleRequest {
     /// Whether.
-    pub wish: Wish,
+    pub wish: OracleMode,
     /// How deep.
     pub depth: Depth,
     /// Whether it is to be deaf to one of the ways in which the kernel flushes: a trial of [`crate::trials`].
     pub deaf: bool,
 }
 
-impl Wanted {
+impl OracleRequest {
     /// Without it.
     pub const OFF: Self = Self {
-        wish: Wish::Off,
+        wish: OracleMode::Off,
         depth: Depth::User,
         deaf: false,
     };
 
     /// Whether it is wanted for a machine with this cache.
     pub fn wants(self, cache: &CacheSpec) -> bool {
-        self.wish != Wish::Off && cache.aliases()
+        self.wish != OracleMode::Off && cache.aliases()
     }
 
     /// What deadlines are multiplied by on a machine with this cache, if the oracle comes to watch it: a whole guest
@@ -94,7 +94,7 @@ impl Wanted {
 
 /// How a target runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Choice {
+pub(crate) enum OracleDecision {
     /// Under the oracle.
     On(Depth),
     /// Without it, for this reason.
@@ -105,17 +105,22 @@ pub(crate) enum Choice {
 ///
 /// # Errors
 /// It was asked for by name, the target's cache aliases, and yet it cannot be: says what to do.
-pub(crate) fn choose(wanted: Wanted, target: &Target, accel: Accel, qemu: &Qemu) -> Result<Choice> {
+pub(crate) fn choose(
+    wanted: OracleRequest,
+    target: &Target,
+    accel: Accel,
+    qemu: &Qemu,
+) -> Result<OracleDecision> {
     let cache = &target.cache;
-    if wanted.wish == Wish::Off {
-        return Ok(Choice::Off(NOT_WANTED.into()));
+    if wanted.wish == OracleMode::Off {
+        return Ok(OracleDecision::Off(NOT_WANTED.into()));
     }
     if !cache.aliases() {
-        return Ok(Choice::Off(NO_ALIASES.into()));
+        return Ok(OracleDecision::Off(NO_ALIASES.into()));
     }
     match obstacle(target, accel, qemu) {
-        None => Ok(Choice::On(wanted.depth)),
-        Some((why, _)) if wanted.wish == Wish::Auto => Ok(Choice::Off(why)),
+        None => Ok(OracleDecision::On(wanted.depth)),
+        Some((why, _)) if wanted.wish == OracleMode::Auto => Ok(OracleDecision::Off(why)),
         Some((why, advice)) => bail!(
             "--oracle on: {} cannot run under the oracle: {why}; {advice}",
             target.name
@@ -149,12 +154,12 @@ fn obstacle(target: &Target, accel: Accel, qemu: &Qemu) -> Option<(String, Strin
 /// # Errors
 /// As [`choose`]; or no cache of `targets` aliases, so that there is nothing to see.
 pub(crate) fn check(
-    wanted: Wanted,
+    wanted: OracleRequest,
     targets: &[Target],
     accel: Accel,
     ask: impl Fn(&str) -> Result<Qemu>,
 ) -> Result<()> {
-    if wanted.wish != Wish::On {
+    if wanted.wish != OracleMode::On {
         return Ok(());
     }
     if !targets.iter().any(|target| target.cache.aliases()) {
@@ -194,19 +199,19 @@ mod tests {
         }
     }
 
-    fn wanted(wish: Wish) -> Wanted {
+    fn wanted(wish: OracleMode) -> OracleRequest {
         let depth = Depth::User;
-        Wanted {
+        OracleRequest {
             wish,
             depth,
             deaf: false,
         }
     }
 
-    fn off(wish: Wish, target: &Target, accel: Accel, qemu: &Qemu) -> String {
+    fn off(wish: OracleMode, target: &Target, accel: Accel, qemu: &Qemu) -> String {
         match choose(wanted(wish), target, accel, qemu) {
-            Ok(Choice::On(_)) => "on".into(),
-            Ok(Choice::Off(why)) => why,
+            Ok(OracleDecision::On(_)) => "on".into(),
+            Ok(OracleDecision::Off(why)) => why,
             Err(error) => error.to_string(),
         }
     }
@@ -214,19 +219,19 @@ mod tests {
     #[test]
     fn it_watches_where_caches_alias_and_qemu_is_new_enough() {
         let new = qemu("10.0.2", true);
-        let full = Wanted {
-            wish: Wish::Auto,
+        let full = OracleRequest {
+            wish: OracleMode::Auto,
             depth: Depth::Full,
             deaf: false,
         };
         let choice = choose(full, &aliasing(), Accel::Auto, &new).unwrap();
-        assert_eq!(choice, Choice::On(Depth::Full));
+        assert_eq!(choice, OracleDecision::On(Depth::Full));
         let x86_64 = crate::target::tests::x86_64();
         let off = |wish, target: &Target| off(wish, target, Accel::Auto, &new);
-        assert_eq!(off(Wish::Auto, &x86_64), "data caches do not alias");
-        assert_eq!(off(Wish::On, &x86_64), "data caches do not alias");
-        assert_eq!(off(Wish::Off, &aliasing()), "not wanted");
-        assert_eq!(off(Wish::On, &aliasing()), "on");
+        assert_eq!(off(OracleMode::Auto, &x86_64), "data caches do not alias");
+        assert_eq!(off(OracleMode::On, &x86_64), "data caches do not alias");
+        assert_eq!(off(OracleMode::Off, &aliasing()), "not wanted");
+        assert_eq!(off(OracleMode::On, &aliasing()), "on");
     }
 
     #[test]
@@ -243,13 +248,13 @@ mod tests {
             ]
             .join("\n")
         };
-        insta::assert_snapshot!(all(Wish::Auto), @"
+        insta::assert_snapshot!(all(OracleMode::Auto), @"
         QEMU 7.2.22 is too old; the oracle needs 9.2 or newer
         QEMU 10.0.2 was built without plugin support
         under KVM nobody sees what the guest does
         it has no model of this machine
         ");
-        insta::assert_snapshot!(all(Wish::On), @"
+        insta::assert_snapshot!(all(OracleMode::On), @"
         --oracle on: armv6 cannot run under the oracle: QEMU 7.2.22 is too old; the oracle needs 9.2 or newer; on Debian 12 set-up offers a newer QEMU (leave out --no-setup); elsewhere put one first in PATH
         --oracle on: armv6 cannot run under the oracle: QEMU 10.0.2 was built without plugin support; on Debian 12 set-up offers a newer QEMU (leave out --no-setup); elsewhere put one first in PATH
         --oracle on: armv6 cannot run under the oracle: under KVM nobody sees what the guest does; leave out --accel kvm
@@ -264,27 +269,27 @@ mod tests {
             let ask = |_: &str| Ok(qemu("7.2.22", true));
             check(wanted(wish), targets, Accel::Auto, ask).map_err(|error| error.to_string())
         };
-        insta::assert_snapshot!(check(Wish::On, std::slice::from_ref(&x86_64)).unwrap_err(), @"--oracle on: on none of these targets do data caches alias, so there is nothing for it to see; choose one that does (--arch aliasing) or leave --oracle out");
+        insta::assert_snapshot!(check(OracleMode::On, std::slice::from_ref(&x86_64)).unwrap_err(), @"--oracle on: on none of these targets do data caches alias, so there is nothing for it to see; choose one that does (--arch aliasing) or leave --oracle out");
         // One that aliases suffices, and is then looked at.
-        let error = check(Wish::On, &[x86_64.clone(), aliasing()]).unwrap_err();
+        let error = check(OracleMode::On, &[x86_64.clone(), aliasing()]).unwrap_err();
         assert!(
             error.contains("armv6 cannot run under the oracle"),
             "{error}"
         );
-        assert_eq!(check(Wish::Auto, &[x86_64, aliasing()]), Ok(()));
+        assert_eq!(check(OracleMode::Auto, &[x86_64, aliasing()]), Ok(()));
     }
 
     #[test]
     fn deadlines_grow_only_where_it_may_watch() {
         let x86_64 = crate::target::tests::x86_64();
-        let full = Wanted {
-            wish: Wish::Auto,
+        let full = OracleRequest {
+            wish: OracleMode::Auto,
             depth: Depth::Full,
             deaf: false,
         };
         assert_eq!(full.time(&x86_64.cache), 1.0);
         assert_eq!(full.time(&aliasing().cache), 4.0);
-        assert_eq!(wanted(Wish::Auto).time(&aliasing().cache), 2.0);
-        assert_eq!(Wanted::OFF.time(&aliasing().cache), 1.0);
+        assert_eq!(wanted(OracleMode::Auto).time(&aliasing().cache), 2.0);
+        assert_eq!(OracleRequest::OFF.time(&aliasing().cache), 1.0);
     }
 }

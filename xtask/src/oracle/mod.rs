@@ -14,8 +14,8 @@ pub(crate) mod listener;
 pub(crate) mod plugin;
 pub(crate) mod story;
 
-pub(crate) use choice::{Choice, choose};
-pub use choice::{Depth, Wanted, Wish};
+pub use choice::{Depth, OracleMode, OracleRequest};
+pub(crate) use choice::{OracleDecision, choose};
 pub(crate) use oracle_wire::config::Config;
 
 use std::path::PathBuf;

@@ -163,6 +163,7 @@ mod tests {
                   "boot": 1,
                   "figures": {},
                   "oracle": null,
+                  "distrust": null,
                   "log": [],
                   "console": [
                     "[    2.310552] init: case 4/7 coherency/ping-pong.fuse",

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
-use crate::results::{CaseResult, Provenance, RunResult, SCHEMA, TargetResult};
+use crate::results::{AND, CaseResult, Provenance, RunResult, SCHEMA, TargetResult};
 use crate::run_dir::RESULTS;
 
 /// Result of one run and the file that it was read from.
@@ -184,8 +184,11 @@ fn merge_provenance(ours: &mut Provenance, other: &Provenance) {
     merge_text(&mut ours.image_hash, image_hash);
     merge_text(&mut ours.rustc, rustc);
     merge_text(&mut ours.qemu, qemu);
-    merge_text(&mut ours.accel, accel);
-    merge_text(&mut ours.oracle, oracle);
+    accel.all().iter().for_each(|value| ours.accel.add(*value));
+    oracle
+        .all()
+        .iter()
+        .for_each(|value| ours.oracle.add(*value));
     merge_optional_text(&mut ours.accel_reason, accel_reason);
     merge_optional_text(&mut ours.oracle_reason, oracle_reason);
 }
@@ -200,11 +203,11 @@ fn merge_optional_text(ours: &mut Option<String>, other: &Option<String>) {
 
 /// Appends `other` to `ours`, as in `kvm and tcg`, unless `ours` contains it already.
 fn merge_text(ours: &mut String, other: &str) {
-    let known = ours.split(" and ").any(|part| part == other) || ours == other;
+    let known = ours.split(AND).any(|part| part == other) || ours == other;
     match (ours.is_empty(), other.is_empty() || known) {
         (_, true) => {}
         (true, false) => *ours = other.to_owned(),
-        (false, false) => *ours = format!("{ours} and {other}"),
+        (false, false) => *ours = format!("{ours}{AND}{other}"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::oracle::choice::{NO_ALIASES, NOT_WANTED};
 use crate::report::findings;
-use crate::results::{CaseResult, Phase, RunResult, TargetResult, Verdict, Watched};
+use crate::results::{CaseResult, OracleState, Phase, RunResult, TargetResult, Verdict, Watched};
 use crate::run_dir::boot_dir;
 use crate::text::words::{cases, lines, one_line, printable, took_seconds};
 
@@ -132,9 +132,9 @@ pub(crate) fn time(target: &TargetResult) -> String {
 /// Returns the row about the oracle, or `None` if the oracle is off for a reason that the user expects.
 fn oracle_row(target: &TargetResult) -> Option<(&'static str, String)> {
     let ran = &target.provenance;
-    match (ran.oracle.as_str(), &ran.oracle_reason) {
-        ("off", Some(reason)) if EXPECTED_OFF.contains(&reason.as_str()) => None,
-        ("off", reason) => Some((
+    match (ran.oracle.all(), &ran.oracle_reason) {
+        ([OracleState::Off], Some(reason)) if EXPECTED_OFF.contains(&reason.as_str()) => None,
+        ([OracleState::Off], reason) => Some((
             "oracle off",
             one_line(reason.as_deref().unwrap_or_default()),
         )),
@@ -144,9 +144,9 @@ fn oracle_row(target: &TargetResult) -> Option<(&'static str, String)> {
 
 /// Returns what the oracle did on a target: `depth user; 2 cases watched; findings: 2`. `None` if the oracle was off.
 pub(crate) fn oracle_summary(target: &TargetResult) -> Option<String> {
-    let depth = match target.provenance.oracle.as_str() {
-        "" | "off" => return None,
-        depth => depth,
+    let depth = match target.provenance.oracle.all() {
+        [] | [OracleState::Off] => return None,
+        _ => &target.provenance.oracle,
     };
     let watched: Vec<&Watched> = target.cases.iter().flat_map(|case| &case.oracle).collect();
     let findings: u64 = watched.iter().map(|watched| watched.distinct).sum();
@@ -181,26 +181,25 @@ pub(crate) fn skips(target: &TargetResult) -> impl Iterator<Item = String> {
 }
 
 /// Returns the versions and hashes of what ran on a target, by name. Values that the run did not reach are left out.
-pub(crate) fn provenance<'a>(
-    run: &'a RunResult,
-    target: &'a TargetResult,
-) -> impl Iterator<Item = (&'static str, &'a str)> {
-    let ran = &target.provenance;
+pub(crate) fn provenance(
+    run: &RunResult,
+    target: &TargetResult,
+) -> impl Iterator<Item = (&'static str, String)> {
+    let ran = target.provenance.clone();
     let known = [
-        ("tool", &run.tool),
-        ("flavour", &target.flavour),
-        ("kernel", &ran.kernel_version),
-        ("kernel-hash", &ran.kernel_hash),
-        ("config-hash", &ran.config_hash),
-        ("image-hash", &ran.image_hash),
-        ("compiler", &ran.compiler),
-        ("rustc", &ran.rustc),
-        ("qemu", &ran.qemu),
-        ("accel", &ran.accel),
-        ("oracle", &ran.oracle),
+        ("tool", run.tool.clone()),
+        ("flavour", target.flavour.clone()),
+        ("kernel", ran.kernel_version),
+        ("kernel-hash", ran.kernel_hash),
+        ("config-hash", ran.config_hash),
+        ("image-hash", ran.image_hash),
+        ("compiler", ran.compiler),
+        ("rustc", ran.rustc),
+        ("qemu", ran.qemu),
+        ("accel", ran.accel.to_string()),
+        ("oracle", ran.oracle.to_string()),
     ];
-    let known = known.into_iter().filter(|(_, value)| !value.is_empty());
-    known.map(|(name, value)| (name, value.as_str()))
+    known.into_iter().filter(|(_, value)| !value.is_empty())
 }
 
 /// Returns how a run ended: `finished in 2 min 11 s`.

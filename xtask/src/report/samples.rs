@@ -7,7 +7,8 @@ use crate::oracle::line::tests::finding;
 use crate::oracle::listener::Window;
 use crate::oracle::story::found;
 use crate::results::{
-    CaseResult, Phase, Provenance, RunResult, SCHEMA, TargetResult, Verdict, Watched,
+    Accelerator, CaseResult, OracleState, Phase, Provenance, RunResult, SCHEMA, TargetResult,
+    Verdict, Watched,
 };
 
 /// Two targets. The first has a case of every verdict; all cases of the second passed.
@@ -16,7 +17,7 @@ pub fn mixed() -> RunResult {
         "arm64",
         vec![pass("smoke/boot"), pass("smoke/redirect.fuse")],
     );
-    arm64.provenance.accel = "kvm".into();
+    arm64.provenance.accel = Accelerator::Kvm.into();
     arm64.provenance.accel_reason = None;
     let mut boot = pass("smoke/boot");
     boot.figures = BTreeMap::from([("free_kib".into(), 870_412.0)]);
@@ -121,7 +122,7 @@ pub fn watched() -> RunResult {
         findings: Vec::new(),
     });
     let mut armv6 = target("armv6", vec![quiet, stale()]);
-    armv6.provenance.oracle = "user".into();
+    armv6.provenance.oracle = OracleState::User.into();
     armv6.provenance.oracle_reason = None;
     armv6.provenance.accel_reason = None;
     run(vec![armv6])
@@ -211,6 +212,7 @@ fn case(id: &str, verdict: Verdict) -> CaseResult {
         boot: Some(1),
         figures: BTreeMap::new(),
         oracle: None,
+        distrust: None,
         log: Vec::new(),
         console: Vec::new(),
     }
@@ -236,9 +238,9 @@ fn target(name: &str, cases: Vec<CaseResult>) -> TargetResult {
             image_hash: "77aa".into(),
             rustc: "rustc 1.85.0".into(),
             qemu: "QEMU emulator version 7.2.19".into(),
-            accel: "tcg".into(),
+            accel: Accelerator::Tcg.into(),
             accel_reason: Some("a probe guest did not finish within 3 s".into()),
-            oracle: "off".into(),
+            oracle: OracleState::Off.into(),
             oracle_reason: Some("data caches do not alias".into()),
         },
         failure: None,

@@ -18,7 +18,7 @@ use self::debian::apt::Apt;
 use self::debian::{newer_qemu, std_source};
 use self::packages::{Distribution, explain, needed};
 use crate::lock::{self, Hold, Lock};
-use crate::oracle::Wanted;
+use crate::oracle::OracleRequest;
 use crate::paths;
 use crate::program::{Program, find_program};
 use crate::target::Target;
@@ -78,7 +78,7 @@ impl Host {
 pub(crate) fn ensure(
     targets: &[&Target],
     kernel: bool,
-    wanted: Wanted,
+    wanted: OracleRequest,
     mode: SetupMode,
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {

@@ -83,9 +83,9 @@ fn guest(lab: &Lab, oracle: String) {
     lab.guest("1", &guest, "exit 0");
 }
 
-fn oracle_of(results: &RunResult) -> (&str, Option<&str>) {
+fn oracle_of(results: &RunResult) -> (String, Option<&str>) {
     let ran = &results.targets[0].provenance;
-    (&ran.oracle, ran.oracle_reason.as_deref())
+    (ran.oracle.to_string(), ran.oracle_reason.as_deref())
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn nothing_is_found() {
     let output = lab.test(&[]);
     assert_code(&output, 0);
     let results = lab.results();
-    assert_eq!(oracle_of(&results), ("user", None));
+    assert_eq!(oracle_of(&results), ("user".into(), None));
     let accesses = results.targets[0].cases.iter();
     let accesses: Vec<u64> = accesses
         .map(|case| case.oracle.as_ref().unwrap().accesses)
@@ -322,7 +322,7 @@ fn with_an_old_qemu_the_run_goes_on_without_and_says_so() {
     let output = lab.test(&[]);
     assert_code(&output, 0);
     let why = "QEMU 7.2.22 is too old; the oracle needs 9.2 or newer";
-    assert_eq!(oracle_of(&lab.results()), ("off", Some(why)));
+    assert_eq!(oracle_of(&lab.results()), ("off".into(), Some(why)));
     assert!(text(&output).contains(why), "{}", text(&output));
     let boot = lab.path("checkout/target/lab/latest/x86_64/boot-1");
     assert!(!boot.join("oracle.json").exists() && !boot.join("oracle.jsonl").exists());
@@ -362,5 +362,8 @@ fn a_case_that_has_to_fail_says_how_to_run_it_again_under_the_same_oracle() {
         said.contains("--oracle off --oracle-depth full --arch x86_64 --case smoke/two"),
         "{said}"
     );
-    assert_eq!(oracle_of(&lab.results()), ("off", Some("not wanted")));
+    assert_eq!(
+        oracle_of(&lab.results()),
+        ("off".into(), Some("not wanted"))
+    );
 }

@@ -38,11 +38,11 @@ fn row(target: &TargetResult) -> Markup {
             @for word in Verdict::WORDS { (cell(target.count(word), word)) }
             td { (or_dash(&one_line(&ran.kernel_version))) }
             td { (or_dash(&one_line(&ran.qemu))) }
-            td { (with_reason(&ran.accel, ran.accel_reason.as_deref())) }
+            td { (with_reason(&ran.accel.to_string(), ran.accel_reason.as_deref())) }
             td {
                 @match rows::oracle_summary(target) {
                     Some(summary) => (one_line(&summary)),
-                    None => (with_reason(&ran.oracle, ran.oracle_reason.as_deref())),
+                    None => (with_reason(&ran.oracle.to_string(), ran.oracle_reason.as_deref())),
                 }
             }
         }
@@ -69,16 +69,17 @@ fn with_reason(value: &str, reason: Option<&str>) -> String {
 
 /// Renders the versions, hashes and times of a target.
 fn about(run: &RunResult, target: &TargetResult) -> Markup {
-    let boots = target.boots.to_string();
-    let time = rows::time(target);
-    let more = [("boots", boots.as_str()), ("time", time.as_str())];
+    let more = [
+        ("boots", target.boots.to_string()),
+        ("time", rows::time(target)),
+    ];
     html! {
         details {
             summary { "Details of " (one_line(&target.target)) }
             dl {
                 @for (name, value) in rows::provenance(run, target).chain(more) {
                     dt { (name) }
-                    dd { (one_line(value)) }
+                    dd { (one_line(&value)) }
                 }
                 @for skipped in rows::skips(target) {
                     dt { "skipped" }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::report::{Origin, samples, write_all};
-use crate::results::Verdict;
+use crate::results::{Accelerator, Verdict};
 
 const PLAN: [&str; 5] = [
     "smoke/boot",
@@ -89,7 +89,7 @@ fn texts_that_may_differ_are_all_kept() {
     two.tool = "0.1.0 (850347e-dirty)".into();
     two.interrupted = true;
     let ran = &mut two.targets[0].provenance;
-    ran.accel = "kvm".into();
+    ran.accel = Accelerator::Kvm.into();
     ran.accel_reason = None;
     // There are three parts; two of them agree.
     let three = RunResult {
@@ -103,7 +103,7 @@ fn texts_that_may_differ_are_all_kept() {
     assert_eq!(result.tool, "0.1.0 (850347e) and 0.1.0 (850347e-dirty)");
     assert!(result.interrupted);
     let ran = &result.targets[0].provenance;
-    assert_eq!(ran.accel, "tcg and kvm");
+    assert_eq!(ran.accel.to_string(), "tcg and kvm");
     assert!(ran.accel_reason.is_some());
     assert_eq!(ran.qemu, samples::mixed().targets[0].provenance.qemu);
 }

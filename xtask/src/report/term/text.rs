@@ -147,7 +147,11 @@ fn table(run: &RunResult, paint: Paint) -> String {
         }
         let ran = &target.provenance;
         let kernel = or_dash(&ran.kernel_version);
-        let _ = writeln!(out, "  {kernel:kernel_width$}  {}", or_dash(&ran.accel));
+        let _ = writeln!(
+            out,
+            "  {kernel:kernel_width$}  {}",
+            or_dash(&ran.accel.to_string())
+        );
     }
     out
 }

@@ -14,7 +14,7 @@ use super::apt::Apt;
 use super::package;
 use crate::interrupt;
 use crate::machine::qemu::Qemu;
-use crate::oracle::Wanted;
+use crate::oracle::OracleRequest;
 use crate::program::Program;
 use crate::program::find_program;
 use crate::setup::packages::Distribution;
@@ -39,7 +39,7 @@ const BACKPORTED: &str = "src:qemu src:seabios src:opensbi";
 pub fn ensure(
     host: &Host,
     targets: &[&Target],
-    wanted: Wanted,
+    wanted: OracleRequest,
     mode: SetupMode,
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {
@@ -76,7 +76,7 @@ pub fn ensure(
 fn install(
     host: &Host,
     targets: &[&Target],
-    wanted: Wanted,
+    wanted: OracleRequest,
     packages: &[&str],
     say: &mut dyn FnMut(&str),
 ) -> Result<Option<String>> {
@@ -135,7 +135,7 @@ struct Lacking {
 }
 
 impl Lacking {
-    fn on(host: &Host, targets: &[&Target], wanted: Wanted) -> Result<Self> {
+    fn on(host: &Host, targets: &[&Target], wanted: OracleRequest) -> Result<Self> {
         let mut lacking = Self {
             programs: Vec::new(),
             unwatched: None,

@@ -79,7 +79,9 @@ const EVIL: &str = "<script>alert(1)</script>&\"'--><b onclick=\"x\">\u{1b}[31m\
 /// Appends [`EVIL`] to every text of a value and to every name of a figure.
 fn spoil(value: &mut Value, key: &str) {
     // The texts of these keys are the lab's own words. Nothing else parses.
-    const WORDS: [&str; 7] = ["is", "phase", "op", "by", "kind", "started", "arch"];
+    const WORDS: [&str; 9] = [
+        "is", "phase", "op", "by", "kind", "started", "arch", "accel", "oracle",
+    ];
     match value {
         Value::String(text) if !WORDS.contains(&key) && !text.starts_with("0x") => *text += EVIL,
         Value::String(text) if key == "page" => *text += EVIL,

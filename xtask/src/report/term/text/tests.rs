@@ -254,7 +254,7 @@ fn a_summary_has_a_row_about_the_oracle() {
     let row = text.lines().find(|line| line.contains("oracle"));
     insta::assert_snapshot!(row.unwrap(), @"  oracle     depth user; no case was watched to its end");
     let ran = &mut run.targets[0].provenance;
-    ran.oracle = "off".into();
+    ran.oracle = crate::results::OracleState::Off.into();
     ran.oracle_reason = Some("QEMU 7.2.22 is too old for it".into());
     let text = end(&run);
     let row = text.lines().find(|line| line.contains("oracle off"));
