@@ -94,7 +94,7 @@ fn only_lines_of_the_feature_count() {
 fn a_line_without_a_reason_comes_first() {
     let coverage = coverage(1);
     let reasons = reasons(
-        "- why: nobody calls it with more arguments\n  lines:\n    main: [\"return 1\"]\n\
+        "- why: no suite passes more arguments\n  lines:\n    main: [\"return 1\"]\n\
          - why: only on another machine\n  lines:\n    gone: [all]\n    positive: [\"x < 0\"]\n",
     );
     let explanation = reasons::explain(&coverage, &reasons);
@@ -118,7 +118,7 @@ fn a_line_without_a_reason_comes_first() {
        12  if (positive(argc) > 1)
     ```
 
-    ## Not reached: nobody calls it with more arguments
+    ## Not reached: no suite passes more arguments
 
     one.c, main:
 

@@ -139,8 +139,8 @@ impl Built {
     }
 }
 
-/// Returns the paths that a kernel image and its device tree will have, for display. `HASH` stands for the hash, which
-/// cannot be computed before the source is available.
+/// Returns the future paths of a kernel image and its device tree, for display. `HASH` stands for the hash, which cannot be
+/// computed before the source is available.
 pub(crate) fn planned_paths(cache: &Path, spec: &KernelSpec) -> (PathBuf, Option<PathBuf>) {
     let dir = Cache(cache).kernels().join("HASH");
     let dtb = spec.dtb.as_deref().map(|dtb| dir.join(file_name(dtb)));

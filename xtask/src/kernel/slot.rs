@@ -259,7 +259,7 @@ fn remove_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Copies a file and waits until the copy is on disk: what is in the cache outlives a power cut.
+/// Copies a file and waits until the copy is on disk, so that files in the cache survive a power failure.
 pub(super) fn copy_synced(from: &Path, to: &Path) -> Result<()> {
     let copy = || -> io::Result<()> {
         fs::copy(from, to)?;
