@@ -48,8 +48,8 @@ impl Machine {
         let targets = target::load_all(&configs).unwrap();
         let chosen: Vec<&Target> = targets.iter().filter(|each| each.name == target).collect();
         let depth = Depth::User;
-        let mut said = Vec::new();
-        let mut say = |line: &str| said.push(line.to_owned());
+        let mut messages = Vec::new();
+        let mut say = |line: &str| messages.push(line.to_owned());
         newer_qemu::ensure(
             &self.host,
             &chosen,
@@ -62,7 +62,7 @@ impl Machine {
             &mut say,
         )
         .unwrap();
-        self.plain(&said.join("\n"))
+        self.plain(&messages.join("\n"))
     }
 }
 
@@ -166,7 +166,7 @@ fn an_unavailable_archive_does_not_stop_the_lab() {
     insta::assert_snapshot!(machine.ensure("armv6", OracleMode::Auto, SetupMode::Allowed), @"
     armv6 cannot run under the oracle: QEMU 7.2.22 is too old; the oracle needs 9.2 or newer
     apt-get will install from bookworm-backports: qemu-system-arm
-    no newer QEMU installed: apt-get could not install qemu-system-arm. The end of DIR/cache/setup.log:
+    no newer QEMU installed: apt-get failed to install qemu-system-arm. The end of DIR/cache/setup.log:
         E: cannot fetch
     continuing without a newer QEMU; to install one, add bookworm-backports to apt's sources and run `apt-get install -t bookworm-backports qemu-system-arm`
     ");

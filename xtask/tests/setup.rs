@@ -31,13 +31,13 @@ fn debian() -> Machine {
 impl Machine {
     /// Returns the progress messages and the result.
     fn ensure(&self, mode: SetupMode) -> (Vec<String>, Result<(), String>) {
-        let mut said = Vec::new();
+        let mut messages = Vec::new();
         let needed = ["flex", "bison"].map(program);
         let ended = ensure_on(&self.host, &needed, mode, &mut |line| {
-            said.push(line.to_owned());
+            messages.push(line.to_owned());
         });
         let ended = ended.map_err(|error| self.plain(&format!("{error:#}")));
-        (said, ended)
+        (messages, ended)
     }
 }
 
@@ -66,9 +66,9 @@ fn a_complete_machine_is_left_unchanged() {
 #[test]
 fn without_a_terminal_missing_programs_are_installed_without_a_question() {
     let machine = debian().with("apt-get", APT).with("bison", "");
-    let (said, ended) = machine.ensure(SetupMode::Allowed);
+    let (messages, ended) = machine.ensure(SetupMode::Allowed);
     assert_eq!(ended, Ok(()));
-    insta::assert_snapshot!(said.join("\n"), @"
+    insta::assert_snapshot!(messages.join("\n"), @"
     missing: flex
     apt-get will install: flex
     installed
@@ -83,9 +83,9 @@ fn old_package_lists_are_updated() {
         {APT}"#
     );
     let machine = debian().with("apt-get", &needs_lists);
-    let (said, ended) = machine.ensure(SetupMode::Allowed);
+    let (messages, ended) = machine.ensure(SetupMode::Allowed);
     assert_eq!(ended, Ok(()));
-    insta::assert_snapshot!(said.join("\n"), @"
+    insta::assert_snapshot!(messages.join("\n"), @"
     missing: flex, bison
     apt-get will install: bison flex
     apt-get update: the package lists are missing or old
@@ -99,7 +99,7 @@ fn a_failure_shows_the_end_of_the_log() {
     let machine = debian().with("apt-get", fails);
     let (_, ended) = machine.ensure(SetupMode::Allowed);
     insta::assert_snapshot!(ended.unwrap_err(), @"
-    apt-get could not install bison flex. The end of DIR/cache/setup.log:
+    apt-get failed to install bison flex. The end of DIR/cache/setup.log:
         line 5 of --yes -oDP
         line 6 of --yes -oDP
         line 7 of --yes -oDP
@@ -133,8 +133,8 @@ fn success_without_the_program_is_a_failure() {
 #[test]
 fn no_setup_forbids_the_installation() {
     let machine = debian().with("apt-get", APT);
-    let (said, ended) = machine.ensure(SetupMode::Forbidden);
-    assert!(said.is_empty());
+    let (messages, ended) = machine.ensure(SetupMode::Forbidden);
+    assert!(messages.is_empty());
     assert_eq!(machine.calls(), "");
     insta::assert_snapshot!(ended.unwrap_err(), @"
     2 programs are missing, and --no-setup forbids installing anything. Packages:
@@ -152,8 +152,8 @@ fn no_setup_forbids_the_installation() {
 fn another_distribution_gets_one_clear_error() {
     let mut machine = debian().with("apt-get", APT);
     machine.host.os_release = "ID=fedora\n".into();
-    let (said, ended) = machine.ensure(SetupMode::Allowed);
-    assert!(said.is_empty());
+    let (messages, ended) = machine.ensure(SetupMode::Allowed);
+    assert!(messages.is_empty());
     assert_eq!(machine.calls(), "");
     insta::assert_snapshot!(ended.unwrap_err(), @"
     2 programs are missing, and the lab installs packages on Debian and its derivatives only. Packages:
@@ -202,12 +202,12 @@ fn a_lock_held_by_another_program_is_waited_for() {
         {APT}"#
     );
     let machine = debian().with("apt-get", &locked_once);
-    let (said, ended) = machine.ensure(SetupMode::Allowed);
+    let (messages, ended) = machine.ensure(SetupMode::Allowed);
     assert_eq!(ended, Ok(()));
-    insta::assert_snapshot!(said.join("\n"), @"
+    insta::assert_snapshot!(messages.join("\n"), @"
     missing: flex, bison
     apt-get will install: bison flex
-    another program holds the lock of the package system; waiting for it
+    another program holds the package manager's lock; waiting for it
     installed
     ");
     assert!(!machine.calls().contains("update"));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What building the kernel costs: after an edit, and from nothing.
+//! Measures kernel builds: after an edit, and cold.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,9 +14,9 @@ use crate::plan::Case;
 use crate::run::{Job, KernelFrom};
 use crate::target::Target;
 
-/// From a changed line in fs/fuse/dmmap.c to the verdict of `cases`.
+/// Returns the time from a changed line in fs/fuse/dmmap.c to the verdicts of `cases`.
 pub(super) fn edit(lab: &Lab, cases: Vec<Case>) -> Result<Duration> {
-    let dir = tempfile::tempdir().context("make a directory for the patch")?;
+    let dir = tempfile::tempdir().context("create a directory for the patch")?;
     let patch = dir.path().join("edit.patch");
     fs::write(&patch, edit_patch()).context("write the patch")?;
     let clock = Instant::now();
@@ -39,7 +39,8 @@ pub(super) fn edit(lab: &Lab, cases: Vec<Case>) -> Result<Duration> {
     Ok(building + testing)
 }
 
-/// Changes a comment at the head of fs/fuse/dmmap.c as no run has before.
+/// Returns a patch that changes the first comment of fs/fuse/dmmap.c. The new text is unique, so that no earlier build is
+/// reused.
 fn edit_patch() -> String {
     let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
     let edited = format!("+/* {}", now.as_nanos());
@@ -50,19 +51,22 @@ fn edit_patch() -> String {
         " // SPDX-License-Identifier: GPL-2.0",
         "-/*",
         &edited,
-        // git takes a hunk without lines after the change for one at the end of the file.
+        // Context after the change. Without it, git would expect the change at the end of the file.
         "  * FUSE direct mmap: pages shared between a server and its clients",
         "",
     ];
     lines.join("\n")
 }
 
-/// A kernel from nothing but its unpacked source, by the lab and by plain make with the same config.
+/// Measures a kernel build that starts from the unpacked source alone, by the lab and by plain make with the same config.
 pub(super) fn table(job: &Job, target: &Target) -> Result<Figures> {
     job.kernel(target, &mut |_| {})
         .context("fetch the source first")?;
-    let beside = job.cache.parent().context("the cache has no parent")?;
-    let cache = tempfile::tempdir_in(beside).context("make an empty cache")?;
+    let parent = job
+        .cache
+        .parent()
+        .context("the cache directory has no parent")?;
+    let cache = tempfile::tempdir_in(parent).context("create an empty cache")?;
     symlink(job.cache.join("sources"), cache.path().join("sources"))?;
 
     let clock = Instant::now();
@@ -74,10 +78,10 @@ pub(super) fn table(job: &Job, target: &Target) -> Result<Figures> {
     let lab = clock.elapsed();
     let plain = plain_make(cold.jobs, target, &built.config, &tree_in(cache.path())?)?;
 
-    let minutes = |time: Duration| format!("{:.1} s", time.as_secs_f64());
-    let mut figures = Figures::new("a kernel from nothing", "once");
-    figures.add("by the lab, source unpacked", minutes(lab));
-    figures.add("by plain make, same source and config", minutes(plain));
+    let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
+    let mut figures = Figures::new("cold kernel build", "once");
+    figures.add("by the lab, source unpacked", seconds(lab));
+    figures.add("by plain make, same source and config", seconds(plain));
     figures.add(
         "ratio",
         format!("{:.2}", lab.as_secs_f64() / plain.as_secs_f64()),
@@ -85,7 +89,7 @@ pub(super) fn table(job: &Job, target: &Target) -> Result<Figures> {
     Ok(figures)
 }
 
-/// The patched tree of the one slot in `cache`.
+/// Returns the patched tree of the only slot in `cache`.
 fn tree_in(cache: &Path) -> Result<PathBuf> {
     let mut trees = Vec::new();
     for source in fs::read_dir(cache.join("slots"))?.flatten() {
@@ -96,7 +100,7 @@ fn tree_in(cache: &Path) -> Result<PathBuf> {
     trees
         .into_iter()
         .find(|tree| tree.is_dir())
-        .context("the lab left no tree")
+        .with_context(|| format!("no kernel tree in {}", cache.display()))
 }
 
 fn plain_make(jobs: usize, target: &Target, config: &Path, tree: &Path) -> Result<Duration> {

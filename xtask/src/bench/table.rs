@@ -1,34 +1,33 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Figures as a Markdown table.
+//! Markdown tables of figures.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// Rows of a name and a value.
+/// Table with a name and a value per row.
 #[derive(Debug)]
 pub(super) struct Figures {
     rows: Vec<[String; 2]>,
 }
 
 impl Figures {
-    /// An empty table with these two headings.
-    pub(super) fn new(what: &str, value: &str) -> Self {
+    /// Creates a table without rows, with the headings `name` and `value`.
+    pub(super) fn new(name: &str, value: &str) -> Self {
         Self {
-            rows: vec![[what.into(), value.into()]],
+            rows: vec![[name.into(), value.into()]],
         }
     }
 
-    /// Adds a row.
-    pub(super) fn add(&mut self, what: &str, value: String) {
-        self.rows.push([what.into(), value]);
+    pub(super) fn add(&mut self, name: &str, value: String) {
+        self.rows.push([name.into(), value]);
     }
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, [what, value]) in self.rows.iter().enumerate() {
-            writeln!(f, "| {what} | {value} |")?;
+        for (at, [name, value]) in self.rows.iter().enumerate() {
+            writeln!(f, "| {name} | {value} |")?;
             if at == 0 {
                 writeln!(f, "|---|--:|")?;
             }
@@ -37,14 +36,14 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Throughput by block size, of the figures that are called `dmmap_4k_mib_s` and the like.
+/// Formats a table of throughput by block size, from figures with names such as `dmmap_4k_mib_s`.
 pub(super) fn exchange(case: &str, figures: &BTreeMap<String, f64>) -> String {
-    let figure = |way: &str, kib: u32| figures.get(&format!("{way}_{kib}k_mib_s")).copied();
+    let figure = |method: &str, kib: u32| figures.get(&format!("{method}_{kib}k_mib_s")).copied();
     let mut text = format!("| {case}, MiB/s | direct mmap | memfd | ratio | read, write |\n");
     text += "|---|--:|--:|--:|--:|\n";
     for kib in (2..=10).map(|power| 1 << power) {
-        let ways = ["dmmap", "memfd", "fuse_dio"].map(|way| figure(way, kib));
-        if let [Some(dmmap), Some(memfd), Some(direct_io)] = ways {
+        let methods = ["dmmap", "memfd", "fuse_dio"].map(|method| figure(method, kib));
+        if let [Some(dmmap), Some(memfd), Some(direct_io)] = methods {
             let ratio = dmmap / memfd;
             text +=
                 &format!("| {kib} KiB | {dmmap:.0} | {memfd:.0} | {ratio:.2} | {direct_io:.0} |\n");
@@ -53,7 +52,8 @@ pub(super) fn exchange(case: &str, figures: &BTreeMap<String, f64>) -> String {
     text + "\n"
 }
 
-/// The figures of another case, one a row: those that are called `touch_us` or `load_4k_mib_s` and the like.
+/// Formats a table with one figure per row, from figures with names such as `touch_us` and `load_4k_mib_s`. Ignores other
+/// figures.
 pub(super) fn plain(case: &str, figures: &BTreeMap<String, f64>) -> String {
     let mut table = Figures::new(case, "best");
     for (name, value) in figures {
@@ -66,10 +66,10 @@ pub(super) fn plain(case: &str, figures: &BTreeMap<String, f64>) -> String {
     format!("{table}\n")
 }
 
-/// The middle one; of an even number, the later of the two in the middle.
+/// Returns the median. For an even number of times, returns the longer of the two in the middle.
 ///
 /// # Panics
-/// Without any.
+/// `times` is empty.
 pub(super) fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times[times.len() / 2]
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_reads_as_markdown() {
+    fn a_table_is_markdown() {
         let mut figures = Figures::new("the lab", "median");
         figures.add("raw boot", "1.20 s".into());
         assert_eq!(
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn throughput_is_set_side_by_side() {
+    fn a_row_compares_the_methods_for_a_block_size() {
         let names = [
             "dmmap_4k_mib_s",
             "memfd_4k_mib_s",
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn other_figures_come_with_their_unit() {
+    fn other_figures_have_their_unit() {
         let names = ["touch_us", "load_4k_mib_s", "free_lost_kib"];
         let figures = names.map(str::to_owned).into_iter().zip([2.5, 100.4, 1.0]);
         insta::assert_snapshot!(plain("bench/touches.cuse", &figures.collect()), @"

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The commands in the documents are commands of the lab, and work: each line of a shell block has to parse as one, and
-//! is run, here or by CI.
+//! Check that the commands in the documents work. Each line of a shell block must parse as a command of the lab, and must
+//! be run by this check or by CI.
 //!
-//! A block whose commands nobody runs says why in its first line, ```` ```sh not-run: takes an hour ````; one that holds
-//! other commands, ```` ```sh not-checked: needs a mailing list ````.
+//! A block whose commands are not run states the reason in its first line: ```` ```sh not-run: takes an hour ````. So does
+//! a block with commands of other programs: ```` ```sh not-checked: needs a mailing list ````.
 //!
-//! The table of targets has a row for each target there is.
+//! Also checks that the table of targets has a row for each target.
 
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -16,14 +16,14 @@ use crate::target::Target;
 
 const SHELLS: [&str; 4] = ["sh", "bash", "shell", "console"];
 
-/// What is done with the commands of a block.
+/// Treatment of the commands of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// They are run.
+    /// They must parse, and they must be run.
     Run,
-    /// They are parsed.
+    /// They must parse.
     NotRun,
-    /// They are none of the lab's.
+    /// They are ignored.
     NotChecked,
 }
 
@@ -32,30 +32,29 @@ const WORDS: [(&str, Kind); 2] = [
     ("not-checked:", Kind::NotChecked),
 ];
 
-/// A command to run: one that only looks and prints.
+/// A command for this check to run. It only prints something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ToRun {
-    /// `FILE:LINE`.
+    /// Location as `FILE:LINE`.
     pub place: String,
-    /// As it stands there.
+    /// Text of the command in the document.
     pub command: String,
-    /// What comes after `cargo xtask`.
+    /// Arguments of `cargo xtask`.
     pub words: Vec<String>,
 }
 
-/// What a document holds.
+/// Commands of a document.
 #[derive(Debug, Default)]
 pub(super) struct Examined {
-    /// Commands that were looked at.
+    /// Number of commands that were checked.
     pub commands: usize,
-    /// Those that are to be run.
+    /// Commands that must be run.
     pub to_run: Vec<ToRun>,
-    /// What is wrong, each with file and line.
+    /// Problems, each with file and line.
     pub problems: Vec<String>,
 }
 
-/// Looks at the shell blocks of the document `name`, whose text is `markdown`. CI runs the commands of the script
-/// `by_ci`.
+/// Checks the shell blocks of the document `name` with the text `markdown`. `by_ci` is the script that CI runs.
 pub(super) fn examine(name: &str, markdown: &str, by_ci: &str) -> Examined {
     let mut examined = Examined::default();
     let mut lines = markdown.lines().zip(1..);
@@ -97,8 +96,8 @@ impl Examined {
                     words,
                 });
             }
-            Ok((_, false)) => "neither this check nor .ci/run runs it: say why, with \
-                               `not-run: REASON` behind the language of the block"
+            Ok((_, false)) => "neither this check nor .ci/run runs it; add the reason as \
+                               `not-run: REASON` after the language of the block"
                 .into(),
         };
         self.problems
@@ -106,7 +105,7 @@ impl Examined {
     }
 }
 
-/// Whether the script runs the command, on whichever targets, under the oracle or not.
+/// Returns true if the script runs the command, regardless of the options `--arch` and `--oracle`.
 fn runs(script: &str, command: &str) -> bool {
     let bare = |line: &str| {
         let mut words: Vec<_> = line.split_whitespace().collect();
@@ -120,7 +119,7 @@ fn runs(script: &str, command: &str) -> bool {
     script.lines().any(|line| bare(line) == bare(command))
 }
 
-/// What the words after a fence say of the block; nothing of one that holds no commands.
+/// Parses the text after a fence. Returns `None` for a block that is not a shell block.
 fn kind(about: &str) -> Result<Option<Kind>, String> {
     let (language, rest) = about.split_once(' ').unwrap_or((about, ""));
     if !SHELLS.contains(&language) {
@@ -132,7 +131,7 @@ fn kind(about: &str) -> Result<Option<Kind>, String> {
     }
     for (word, kind) in WORDS {
         match rest.strip_prefix(word).map(str::trim) {
-            Some("") => return Err(format!("`{word}` wants a reason")),
+            Some("") => return Err(format!("`{word}` needs a reason")),
             Some(_) => return Ok(Some(kind)),
             None => {}
         }
@@ -140,10 +139,11 @@ fn kind(about: &str) -> Result<Option<Kind>, String> {
     let words = WORDS
         .map(|(word, _)| format!("`{word} REASON`"))
         .join(" or ");
-    Err(format!("`{rest}`: after the language only {words}"))
+    Err(format!("`{rest}`: expected {words} after the language"))
 }
 
-/// The commands of a block with their line numbers: continued lines joined, comments, prompts and blanks gone.
+/// Returns the commands of a block with their line numbers. Joins continued lines, and removes comments, prompts and empty
+/// lines.
 fn commands(block: &[(&str, usize)]) -> Vec<(String, usize)> {
     let mut commands: Vec<(String, usize)> = Vec::new();
     let mut continued = false;
@@ -169,14 +169,14 @@ fn commands(block: &[(&str, usize)]) -> Vec<(String, usize)> {
     commands
 }
 
-/// The words after `cargo xtask`, and whether the command only looks and prints.
+/// Returns the arguments of `cargo xtask`, and true if the command only prints something.
 fn parse(command: &str) -> Result<(Vec<String>, bool), String> {
     let is_variable = |word: &&str| word.contains('=') && !word.starts_with('-');
     let mut words = command.split_whitespace().skip_while(is_variable);
     if (words.next(), words.next()) != (Some("cargo"), Some("xtask")) {
         return Err("not a `cargo xtask` command".into());
     }
-    // Where its output goes is the shell's business.
+    // The shell handles a redirection of the output.
     let words = words.take_while(|word| *word != ">");
     let unquoted = words.map(|word| word.trim_matches(['\'', '"']).to_owned());
     let words: Vec<String> = unquoted.collect();
@@ -203,7 +203,7 @@ fn only_prints(command: &Command) -> bool {
     }
 }
 
-/// What is wrong with the rows of the table of targets in the document `name`.
+/// Returns the problems with the rows of the table of targets in the document `name`.
 pub(super) fn target_rows(name: &str, markdown: &str, all: &[Target]) -> Vec<String> {
     let rows = match targets::listed_targets(markdown) {
         Ok(rows) => rows,
@@ -217,7 +217,7 @@ pub(super) fn target_rows(name: &str, markdown: &str, all: &[Target]) -> Vec<Str
         .iter()
         .filter(|row| all.iter().all(|t| t.name != **row));
     let stale =
-        stale.map(|row| format!("{name}: a row for {row}, which is no target; run: {command}"));
+        stale.map(|row| format!("{name}: a row for {row}, which is not a target; run: {command}"));
     missing.chain(stale).collect()
 }
 
@@ -270,15 +270,15 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_nobody_runs_is_reported() {
-        insta::assert_snapshot!(problems("```sh\ncargo xtask test --suite smoke\n```"), @"README.md:2: `cargo xtask test --suite smoke`: neither this check nor .ci/run runs it: say why, with `not-run: REASON` behind the language of the block");
+    fn a_command_that_is_never_run_is_reported() {
+        insta::assert_snapshot!(problems("```sh\ncargo xtask test --suite smoke\n```"), @"README.md:2: `cargo xtask test --suite smoke`: neither this check nor .ci/run runs it; add the reason as `not-run: REASON` after the language of the block");
     }
 
     #[test]
-    fn a_block_is_left_out_only_for_a_reason() {
-        insta::assert_snapshot!(problems("```sh not-checked:\nmake\n```"), @"README.md:1: `not-checked:` wants a reason");
-        insta::assert_snapshot!(problems("```sh not-run:\nmake\n```"), @"README.md:1: `not-run:` wants a reason");
-        insta::assert_snapshot!(problems("```sh ignore\nmake\n```"), @"README.md:1: `ignore`: after the language only `not-run: REASON` or `not-checked: REASON`");
+    fn a_block_is_exempt_only_with_a_reason() {
+        insta::assert_snapshot!(problems("```sh not-checked:\nmake\n```"), @"README.md:1: `not-checked:` needs a reason");
+        insta::assert_snapshot!(problems("```sh not-run:\nmake\n```"), @"README.md:1: `not-run:` needs a reason");
+        insta::assert_snapshot!(problems("```sh ignore\nmake\n```"), @"README.md:1: `ignore`: expected `not-run: REASON` or `not-checked: REASON` after the language");
     }
 
     #[test]
@@ -296,7 +296,7 @@ mod tests {
         let all = [parisc, x86_64];
         assert_eq!(problems(&readme(&all), &all), "");
         insta::assert_snapshot!(problems(&readme(&all[1..]), &all), @"README.md: no row for the target parisc; run: cargo xtask report targets --write README.md");
-        insta::assert_snapshot!(problems(&readme(&all), &all[1..]), @"README.md: a row for parisc, which is no target; run: cargo xtask report targets --write README.md");
+        insta::assert_snapshot!(problems(&readme(&all), &all[1..]), @"README.md: a row for parisc, which is not a target; run: cargo xtask report targets --write README.md");
         insta::assert_snapshot!(problems("# Title", &all), @"README.md: expected a line `<!-- targets: begin -->` followed by a line `<!-- targets: end -->`");
     }
 }

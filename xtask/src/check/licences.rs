@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Every file says its licence in its first line, in the form of the SPDX specification (annex "using SPDX short
+//! Check that every file states its licence in its first line, as in the SPDX specification (annex "using SPDX short
 //! identifiers in source files").
 //!
-//! A file that cannot hold a comment has another beside it, `FILE.license`, as in the REUSE specification. A patch
-//! is a change to somebody else's files and carries no line of its own, but the files it adds do.
+//! If a file cannot contain a comment, the line is in a file `FILE.license` next to it, as in the REUSE specification. A
+//! patch changes files of another project and has no line of its own; the files that it adds must have one.
 
-/// What is added to a file's name to name the file that holds its licence line.
+/// Suffix of the file that contains the licence line of another file.
 pub(super) const SIDECAR: &str = ".license";
 
 const TAG: &str = "SPDX-License-Identifier:";
 
-/// The licence of what the lab is made of, unless `expected` says otherwise.
+/// Licence of all files for which `expected` has no exception.
 const OURS: &str = "MIT OR Apache-2.0";
 
-/// What is wrong with the licence of the file `name` (a path in the checkout), whose text, or whose sidecar's, is
-/// `text`.
+/// Returns the problems with the licence of the file `name`, a path in the checkout. `text` is the content of the file,
+/// or of its sidecar if it has one.
 pub(super) fn problems(name: &str, text: &str) -> Vec<String> {
     if is_exempt(name) {
         Vec::new()
@@ -25,18 +25,18 @@ pub(super) fn problems(name: &str, text: &str) -> Vec<String> {
     }
 }
 
-/// What a program writes, and the licences themselves.
+/// Returns true for generated files and for the licence texts.
 fn is_exempt(name: &str) -> bool {
     let written_by_a_program = name.ends_with("Cargo.lock") || name.ends_with(".snap");
     written_by_a_program || name.starts_with("LICENSES/")
 }
 
-/// The licence a file has to have.
+/// Returns the licence that the file `name` must have.
 fn expected(name: &str) -> &'static str {
     match name.strip_prefix("oracle/") {
-        // The lab uses this crate as well.
+        // xtask uses this crate too.
         Some(file) if file.starts_with("wire/") => OURS,
-        // The plugin becomes one program with QEMU.
+        // QEMU loads the plugin into its own program.
         Some(_) => "GPL-2.0-or-later",
         None => OURS,
     }
@@ -45,7 +45,7 @@ fn expected(name: &str) -> &'static str {
 fn header_problem(name: &str, text: &str) -> Option<String> {
     let expected = expected(name);
     let mut lines = text.lines();
-    // Two things only have a meaning in the first line.
+    // These have a meaning in the first line only, so the licence follows them.
     let first = lines.find(|line| !line.starts_with("#!") && !line.starts_with("<?xml"));
     match first.and_then(identifier) {
         None => Some(format!("{name}: the first line is not `{TAG} {expected}`")),
@@ -56,7 +56,7 @@ fn header_problem(name: &str, text: &str) -> Option<String> {
     }
 }
 
-/// The licence in an SPDX line, whatever the comment around it.
+/// Returns the licence in an SPDX line, without the comment marks around it.
 fn identifier(line: &str) -> Option<&str> {
     let (_, licence) = line.split_once(TAG)?;
     let licence = licence.trim_end();
@@ -65,8 +65,8 @@ fn identifier(line: &str) -> Option<&str> {
     Some(end.unwrap_or(licence).trim())
 }
 
-/// Files that a patch adds to the kernel say so in their first or second line, and have a licence that the kernel
-/// takes (Documentation/process/license-rules.rst).
+/// Checks the files that a patch adds to the kernel: the first or second line must state a licence that the kernel
+/// accepts (Documentation/process/license-rules.rst).
 fn patch_problems(name: &str, text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     let mut lines = text.lines().peekable();
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_in_any_comment_is_found() {
+    fn the_licence_is_found_in_any_kind_of_comment() {
         let good = [
             "// SPDX-License-Identifier: MIT OR Apache-2.0\nfn main() {}",
             "#!/bin/sh\n# SPDX-License-Identifier: MIT OR Apache-2.0\n",
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_missing_late_or_wrong_is_reported() {
+    fn a_missing_late_or_wrong_licence_is_reported() {
         let problem = |name: &str, text: &str| problems(name, text).join("\n");
         insta::assert_snapshot!(problem("a.rs", ""), @"a.rs: the first line is not `SPDX-License-Identifier: MIT OR Apache-2.0`");
         insta::assert_snapshot!(problem("a.rs", "//! Words.\n// SPDX-License-Identifier: MIT OR Apache-2.0"), @"a.rs: the first line is not `SPDX-License-Identifier: MIT OR Apache-2.0`");
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn generated_files_are_left_alone() {
+    fn generated_files_are_exempt() {
         for name in [
             "Cargo.lock",
             "oracle/Cargo.lock",
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_is_judged_by_the_files_it_adds() {
+    fn a_patch_is_checked_by_the_files_it_adds() {
         let patch = |licence: &str| {
             format!(
                 "Subject: x\n\

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Links in the documents that lead to files of the checkout, or to headings in them, lead somewhere.
+//! Check that the documents' links to files of the checkout, and to headings in documents, have a target.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 
-/// Links of the documents, by file name, that lead nowhere: file, line, and what is not there. `exists` is asked for files
-/// and directories. How many links were looked at comes first; those to other places are not.
+/// Returns the number of links in `documents` (texts by file name) and the problems with them, each with file and line.
+/// `exists` returns true if a file or directory exists. Links to other sites are neither counted nor checked.
 pub(super) fn dead(
     documents: &BTreeMap<String, String>,
     exists: impl Fn(&Path) -> bool,
@@ -43,13 +43,13 @@ fn problem(
         return None;
     }
     match documents.get(&*path.to_string_lossy()) {
-        None => Some(format!("{} is no document", path.display())),
+        None => Some(format!("{} is not a document", path.display())),
         Some(text) if headings(text).iter().any(|slug| slug == heading) => None,
         Some(_) => Some(format!("{} has no such heading", path.display())),
     }
 }
 
-/// The path of a file that the document `name` links to.
+/// Returns the path in the checkout of `file`, a link target relative to the document `name`.
 fn beside(name: &str, file: &str) -> PathBuf {
     let mut path = Path::new(name).parent().unwrap_or(Path::new("")).to_owned();
     for part in Path::new(file).components() {
@@ -63,7 +63,7 @@ fn beside(name: &str, file: &str) -> PathBuf {
     path
 }
 
-/// Where links lead that lead to the checkout, and the lines they are in.
+/// Returns the targets of all links and images in `text` that are not on other sites, with their line numbers.
 fn links(text: &str) -> Vec<(String, usize)> {
     let events = Parser::new(text).into_offset_iter();
     let link = events.filter_map(|(event, at)| match event {
@@ -78,7 +78,7 @@ fn links(text: &str) -> Vec<(String, usize)> {
     link.collect()
 }
 
-/// What links call the headings of a document: in lower case, spaces as `-`, other marks left out.
+/// Returns the anchors of a document's headings: in lower case, with `-` for spaces and without punctuation.
 fn headings(text: &str) -> Vec<String> {
     let mut slugs = Vec::new();
     let mut heading: Option<String> = None;
@@ -114,21 +114,21 @@ mod tests {
     }
 
     #[test]
-    fn links_that_lead_somewhere_pass() {
+    fn links_with_a_target_pass() {
         let good = "# Title\n[a](guide.md) [b](../oracle) [c](guide.md#which-cargo) [d](#title)\n\
             [e](../oracle/src/lib.rs) [f](https://example.org/x) `[g](x)`\n```\n[h](y)\n```\n";
         assert_eq!(dead_links(good), "");
     }
 
     #[test]
-    fn links_that_lead_nowhere_are_reported_with_their_line() {
+    fn dead_links_are_reported_with_their_line() {
         let bad = "# Title\n[a](guides.md)\n\n[b](guide.md#cargo) [c](oracle) [d](#text)\n[e](../oracle/src/lib.rs#L4)\n";
         insta::assert_snapshot!(dead_links(bad), @"
         docs/a.md:2: a link to guides.md: there is no docs/guides.md
         docs/a.md:4: a link to guide.md#cargo: docs/guide.md has no such heading
         docs/a.md:4: a link to oracle: there is no docs/oracle
         docs/a.md:4: a link to #text: docs/a.md has no such heading
-        docs/a.md:5: a link to ../oracle/src/lib.rs#L4: oracle/src/lib.rs is no document
+        docs/a.md:5: a link to ../oracle/src/lib.rs#L4: oracle/src/lib.rs is not a document
         ");
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The tool as a person runs it, on guests that only write what a guest would: QEMU is a shell script.
+//! The tool as a user runs it. A shell script stands in for QEMU and writes what a guest would write.
 
 mod oracle;
 mod world;
@@ -15,7 +15,7 @@ use protocol::record::{Outcome, Record};
 use world::{ALL, Guest, Lab, QUICK, SUITE, assert_code, text, wait_until};
 
 #[test]
-fn all_is_well() {
+fn a_run_in_which_all_cases_pass() {
     let lab = Lab::new();
     lab.guest("1", Guest::up(3).pass(&ALL).goodbye(), "exit 0");
     let reports = lab.path("reports");
@@ -33,12 +33,12 @@ fn all_is_well() {
     assert!(run.join("qemu.sh").exists());
     assert!(
         !run.join("initramfs.cpio").exists(),
-        "only disk space after a pass"
+        "an initramfs is deleted after a pass"
     );
     lab.assert_no_machine_left();
 }
 
-/// gcov, which is to get the counts of a boot beside the notes of the kernel.
+/// A gcov that expects the counts of a boot in the same directory as the notes of the kernel.
 const GCOV: &str = r#"#!/bin/sh
 for name; do :; done
 [ -f "${name%.gcda}.gcno" ] || { echo "no notes for $name" >&2; exit; }
@@ -50,7 +50,7 @@ END
 "#;
 
 #[test]
-fn what_the_boots_have_counted_is_reported() {
+fn the_coverage_that_the_boots_counted_is_reported() {
     let lab = Lab::new();
     lab.program("gcov", GCOV);
     fs::create_dir(lab.path("counted")).unwrap();
@@ -71,10 +71,10 @@ fn what_the_boots_have_counted_is_reported() {
 
     let output = lab.test(&["--flavour", "gcov"]);
     assert_code(&output, 1);
-    let said = text(&output);
+    let printed = text(&output);
     let totals = "coverage: 50.0 % of 2 lines, 100.0 % of 0 branches; unreached lines without a reason: 1; \
                   boots cut short before they sent counts: 1";
-    assert!(said.contains(totals), "{said}");
+    assert!(printed.contains(totals), "{printed}");
     let report = lab.path("checkout/target/lab/latest/x86_64/coverage.md");
     let report = fs::read_to_string(report).unwrap();
     assert!(
@@ -85,20 +85,20 @@ fn what_the_boots_have_counted_is_reported() {
 }
 
 #[test]
-fn a_kernel_that_has_counted_nothing_is_trouble() {
+fn a_kernel_that_sends_no_coverage_counts_is_an_error() {
     let lab = Lab::new();
     fs::create_dir(lab.path("counted")).unwrap();
     lab.guest("1", Guest::up(3).pass(&ALL).goodbye(), "exit 0");
     let output = lab.test(&["--flavour", "gcov"]);
     assert_code(&output, 2);
-    let said = text(&output);
-    assert!(said.contains("sent coverage counts"), "{said}");
-    // With a flavour that counts nothing, nothing is missed.
+    let printed = text(&output);
+    assert!(printed.contains("sent coverage counts"), "{printed}");
+    // Other flavours send no counts, and need none.
     assert_code(&lab.test(&[]), 0);
 }
 
 #[test]
-fn a_panic_fails_its_case_and_the_next_boot_goes_on() {
+fn a_panic_fails_its_case_and_the_next_boot_continues() {
     let lab = Lab::new();
     let mut first = Guest::up(3);
     first.pass(&["one"]).start("two");
@@ -115,7 +115,7 @@ fn a_panic_fails_its_case_and_the_next_boot_goes_on() {
 }
 
 #[test]
-fn a_guest_that_hangs_is_stopped_and_the_next_boot_goes_on() {
+fn a_guest_that_hangs_is_stopped_and_the_next_boot_continues() {
     let lab = Lab::new();
     lab.guest(
         "1",
@@ -132,7 +132,7 @@ fn a_guest_that_hangs_is_stopped_and_the_next_boot_goes_on() {
 }
 
 #[test]
-fn a_machine_that_resets_without_a_word_is_a_crash() {
+fn a_silent_reset_is_a_crash() {
     let lab = Lab::new();
     lab.guest("1", Guest::up(3).pass(&["one"]).start("two"), "exit 0");
     lab.guest("2", Guest::up(1).pass(&["three"]).goodbye(), "exit 0");
@@ -141,7 +141,7 @@ fn a_machine_that_resets_without_a_word_is_a_crash() {
 }
 
 #[test]
-fn memory_that_runs_out_in_the_guest_fails_the_case() {
+fn an_oom_kill_in_the_guest_fails_the_case() {
     let lab = Lab::new();
     let mut guest = Guest::up(3);
     guest.pass(&["one"]).start("two");
@@ -173,16 +173,16 @@ fn a_kernel_without_init_is_a_boot_failure() {
     assert_eq!(
         lab.results().targets[0].boots,
         1,
-        "it would not do better next time"
+        "a second boot would fail in the same way"
     );
 }
 
 #[test]
-fn a_record_that_did_not_arrive_whole_is_not_believed() {
+fn a_damaged_record_is_not_trusted() {
     let damage: [fn(&mut Vec<u8>); 2] = [
-        // Truncated: the machine stopped inside it.
+        // Truncated: the machine stopped while it wrote the record.
         |frame| frame.truncate(frame.len() / 2),
-        // Corrupted: a verdict that somebody else wrote.
+        // Corrupted: the content does not match the checksum.
         |frame| {
             let text = String::from_utf8(frame.clone()).unwrap();
             *frame = text.replace(r#""millis":5"#, r#""millis":6"#).into_bytes();
@@ -208,7 +208,7 @@ fn a_record_that_did_not_arrive_whole_is_not_believed() {
 }
 
 #[test]
-fn a_qemu_that_is_killed_is_the_labs_trouble_and_not_the_kernels() {
+fn a_killed_qemu_is_an_infrastructure_failure() {
     let lab = Lab::new();
     lab.guest("1", Guest::up(3).pass(&["one"]).start("two"), "kill -9 $$");
     lab.guest("2", Guest::up(1).pass(&["three"]).goodbye(), "exit 0");
@@ -220,7 +220,7 @@ fn a_qemu_that_is_killed_is_the_labs_trouble_and_not_the_kernels() {
 }
 
 #[test]
-fn a_qemu_that_complains_is_quoted() {
+fn the_error_quotes_the_messages_of_qemu() {
     let lab = Lab::new();
     lab.guest(
         "last",
@@ -237,11 +237,11 @@ fn a_qemu_that_complains_is_quoted() {
 }
 
 #[test]
-fn a_qemu_that_is_missing_is_named_with_its_package() {
+fn the_error_names_the_package_of_a_missing_qemu() {
     let lab = Lab::new();
     fs::remove_file(lab.path("bin/qemu-system-x86_64")).unwrap();
     let mut command = lab.test_command(&[]);
-    // Nothing but the lab's own directory: this machine may well have QEMU.
+    // The machine that runs this test may have QEMU, so its directories must not be in PATH.
     let output = command.env("PATH", lab.path("bin")).output().unwrap();
     assert_code(&output, 2);
     let text = text(&output);
@@ -272,7 +272,7 @@ fn a_typo_in_a_suite_is_found_before_anything_starts() {
 }
 
 #[test]
-fn a_case_nobody_reported_is_not_a_pass() {
+fn a_case_without_records_is_not_a_pass() {
     let lab = Lab::new();
     lab.guest("1", Guest::up(3).pass(&["one"]).goodbye(), "exit 0");
     assert_code(&lab.test(&[]), 2);
@@ -283,7 +283,7 @@ fn a_case_nobody_reported_is_not_a_pass() {
 }
 
 #[test]
-fn a_case_whose_end_nobody_reported_is_not_a_pass() {
+fn a_case_without_an_end_record_is_not_a_pass() {
     let lab = Lab::new();
     let mut guest = Guest::up(3);
     guest.pass(&["one"]).start("two").pass(&["three"]).goodbye();
@@ -315,7 +315,7 @@ fn start_and_wait(lab: &Lab) -> Child {
 fn ctrl_c_leaves_reports_and_no_process() {
     let lab = Lab::new();
     let child = start_and_wait(&lab);
-    // As a terminal does it: the whole foreground group.
+    // Like a terminal, send the signal to the whole foreground group.
     kill(Pid::from_raw(-(child.id() as i32)), Signal::SIGINT).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_code(&output, 2);
@@ -328,20 +328,20 @@ fn ctrl_c_leaves_reports_and_no_process() {
 }
 
 #[test]
-fn sigkill_of_the_tool_takes_the_machine_with_it() {
+fn sigkill_of_the_tool_kills_the_machine() {
     let lab = Lab::new();
     let mut child = start_and_wait(&lab);
     assert!(!lab.machines_left().is_empty());
     child.kill().unwrap();
     child.wait().unwrap();
     lab.assert_no_machine_left();
-    // And the next run is none the worse for it.
+    // The next run is not affected.
     lab.guest("1", Guest::up(3).pass(&ALL).goodbye(), "exit 0");
     assert_code(&lab.test(&[]), 0);
 }
 
 #[test]
-fn two_runs_at_once_do_not_meet() {
+fn two_simultaneous_runs_use_separate_directories() {
     let lab = Lab::new();
     lab.guest("1", Guest::up(3).pass(&ALL).goodbye(), "exit 0");
     let runs = [(), ()].map(|()| lab.test_command(&[]).spawn().unwrap());
@@ -372,7 +372,7 @@ fn a_dry_run_starts_nothing() {
 }
 
 #[test]
-fn a_parameter_is_set_and_is_part_of_what_runs_it_again() {
+fn a_parameter_is_set_and_is_in_the_command_to_rerun() {
     let lab = Lab::new();
     let suite = SUITE.replace("run: two", "run: two, with: { seed: 1 }");
     fs::write(lab.path("checkout/suites/smoke.yaml"), suite).unwrap();
@@ -392,7 +392,7 @@ fn a_parameter_is_set_and_is_part_of_what_runs_it_again() {
 }
 
 #[test]
-fn a_parameter_that_no_chosen_case_has_is_found_before_anything_starts() {
+fn a_parameter_that_no_selected_case_has_is_found_before_anything_starts() {
     let lab = Lab::new();
     let output = lab.test(&["--with", "seed=7"]);
     assert_code(&output, 2);

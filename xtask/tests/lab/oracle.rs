@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Runs under an oracle that only writes what the plugin would.
+//! Runs under the oracle. The fake QEMU writes what the plugin would write.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use xtask::results::RunResult;
 
 use super::world::{ALL, Guest, Lab, assert_code, text};
 
-/// A target of which a checkout of its own is needed: x86_64, as if its cache did alias.
+/// Cache of x86_64 for these tests. Unlike the real one, it aliases.
 const ALIASES: &str = "\
 cache:
   kind: vipt
@@ -47,12 +47,12 @@ fn window(id: u32, findings: u32) -> String {
         + "\n"
 }
 
-/// What is written before the first case.
+/// Returns the output of the oracle before the first case: the results of its controls.
 fn controls() -> String {
     format!("{HELLO}\n{KNOWN}\n{}{}", window(1, 0), window(2, 1))
 }
 
-/// A lab whose one target aliases and has a QEMU that can load the oracle.
+/// Creates a lab with one target, whose cache aliases, and a QEMU that can load the oracle.
 fn lab() -> Lab {
     let lab = Lab::new();
     let configs = lab.path("checkout/kernel-configs");
@@ -75,7 +75,7 @@ fn lab() -> Lab {
     lab
 }
 
-/// A guest in which all cases pass, and an oracle that writes `oracle`.
+/// Defines a guest in which all cases pass, and the output `oracle` of the oracle.
 fn guest(lab: &Lab, oracle: String) {
     let mut guest = Guest::up(3);
     guest.pass(&ALL).goodbye();
@@ -89,7 +89,7 @@ fn oracle_of(results: &RunResult) -> (String, Option<&str>) {
 }
 
 #[test]
-fn nothing_is_found() {
+fn a_run_without_findings_passes() {
     let lab = lab();
     guest(
         &lab,
@@ -104,12 +104,12 @@ fn nothing_is_found() {
         .map(|case| case.oracle.as_ref().unwrap().accesses)
         .collect();
     assert_eq!(accesses, [99; 3]);
-    let said = text(&output);
+    let printed = text(&output);
     assert!(
-        said.contains("user; 3 cases watched; findings: 0"),
-        "{said}"
+        printed.contains("user; 3 cases watched; findings: 0"),
+        "{printed}"
     );
-    // What QEMU was told.
+    // QEMU loads the plugin, and both the guest and the plugin get their settings.
     let boot = lab.path("checkout/target/lab/latest/x86_64/boot-1");
     let command = fs::read_to_string(boot.join("qemu.sh")).unwrap();
     assert!(
@@ -134,13 +134,13 @@ fn a_finding_fails_its_case_and_is_explained() {
         lab.verdicts(),
         ["smoke/one pass", "smoke/two fail", "smoke/three pass"]
     );
-    let said = text(&output);
+    let printed = text(&output);
     let id = "x86_64/smoke/two/2";
     assert!(
-        said.contains("cargo xtask oracle explain x86_64/smoke/two/1"),
-        "{said}"
+        printed.contains("cargo xtask oracle explain x86_64/smoke/two/1"),
+        "{printed}"
     );
-    assert!(said.contains(id), "{said}");
+    assert!(printed.contains(id), "{printed}");
 
     let list = lab.command(&["oracle", "list"]).output().unwrap();
     assert_code(&list, 0);
@@ -163,7 +163,7 @@ fn a_finding_fails_its_case_and_is_explained() {
 
     > the two that do not go together
     ");
-    // The page has what these two say, and draws it.
+    // The HTML report has the same content, and a drawing of each finding.
     let page = lab.path("checkout/target/lab/latest/report.html");
     let page = fs::read_to_string(page).unwrap();
     let drawings = page.matches("<svg").count();
@@ -183,18 +183,18 @@ fn a_finding_fails_its_case_and_is_explained() {
         .output()
         .unwrap();
     assert_code(&other, 2);
-    let said = text(&other).replace(lab.path("checkout").to_str().unwrap(), "CHECKOUT");
-    insta::assert_snapshot!(said, @r#"error: no finding "x86_64/smoke/one/1" in CHECKOUT/target/lab/latest; `cargo xtask oracle list` shows what there is"#);
-    // The story is in the files of the boot.
+    let printed = text(&other).replace(lab.path("checkout").to_str().unwrap(), "CHECKOUT");
+    insta::assert_snapshot!(printed, @r#"error: no finding "x86_64/smoke/one/1" in CHECKOUT/target/lab/latest; `cargo xtask oracle list` shows what there is"#);
+    // The accesses are stored in the files of the boot only.
     fs::remove_file(lab.path("checkout/target/lab/latest/x86_64/boot-1/oracle.jsonl")).unwrap();
     let gone = lab.command(&["oracle", "explain", id]).output().unwrap();
     assert_code(&gone, 2);
-    let said = text(&gone).replace(lab.path("checkout").to_str().unwrap(), "CHECKOUT");
-    insta::assert_snapshot!(said, @"error: read CHECKOUT/target/lab/latest/x86_64/boot-1/oracle.jsonl: the story is in the files of the boot, on the machine of the run: No such file or directory (os error 2)");
+    let printed = text(&gone).replace(lab.path("checkout").to_str().unwrap(), "CHECKOUT");
+    insta::assert_snapshot!(printed, @"error: read CHECKOUT/target/lab/latest/x86_64/boot-1/oracle.jsonl: the story is in the files of the boot, on the machine of the run: No such file or directory (os error 2)");
 }
 
 #[test]
-fn an_oracle_that_misses_what_was_planted_says_nothing_of_any_case() {
+fn an_oracle_that_misses_the_planted_fault_is_not_trusted_in_any_case() {
     let lab = lab();
     let blind = controls().replace(&window(2, 1), &window(2, 0));
     guest(
@@ -207,13 +207,13 @@ fn an_oracle_that_misses_what_was_planted_says_nothing_of_any_case() {
         lab.verdicts(),
         ["smoke/one infra", "smoke/two infra", "smoke/three infra"]
     );
-    let said = text(&output);
+    let printed = text(&output);
     let why = "the oracle cannot be trusted: it did not find the fault that was planted";
-    assert!(said.contains(why), "{said}");
+    assert!(printed.contains(why), "{printed}");
     assert_eq!(
         lab.results().targets[0].boots,
         1,
-        "it would see no more next time"
+        "a second boot would fail in the same way"
     );
     assert!(
         lab.results().targets[0]
@@ -224,16 +224,16 @@ fn an_oracle_that_misses_what_was_planted_says_nothing_of_any_case() {
 }
 
 #[test]
-fn an_oracle_that_gives_up_costs_the_cases_from_there_on() {
+fn an_oracle_that_gives_up_is_not_trusted_from_then_on() {
     let lab = lab();
     let refused = "{\"refused\":{\"why\":\"TTBR0 does not read back\"}}\n";
     guest(&lab, controls() + &window(16, 0) + refused);
     let output = lab.test(&[]);
     assert_code(&output, 2);
-    let said = text(&output);
+    let printed = text(&output);
     assert!(
-        said.contains("it does not trust itself: TTBR0 does not read back"),
-        "{said}"
+        printed.contains("it does not trust itself: TTBR0 does not read back"),
+        "{printed}"
     );
     assert!(
         lab.verdicts().contains(&"smoke/two infra".into()),
@@ -243,13 +243,13 @@ fn an_oracle_that_gives_up_costs_the_cases_from_there_on() {
 }
 
 #[test]
-fn what_was_cut_short_is_not_believed() {
+fn a_truncated_window_is_not_trusted() {
     for (end, cut) in [(false, 0), (true, 20)] {
         let lab = lab();
         let last = window(18, 0);
         let mut oracle = controls() + &window(16, 0) + &window(17, 0) + &last;
         match end {
-            // The whole of the last window, or the end of its last line.
+            // Cut off the whole last window, or the end of its last line.
             false => oracle.truncate(oracle.len() - last.len()),
             true => oracle.truncate(oracle.len() - cut),
         }
@@ -263,7 +263,7 @@ fn what_was_cut_short_is_not_believed() {
 }
 
 #[test]
-fn a_crash_in_a_case_that_was_watched_is_a_crash_and_the_next_boot_is_watched_again() {
+fn after_a_crash_the_next_boot_runs_under_the_oracle_too() {
     let lab = lab();
     let mut first = Guest::up(3);
     first.pass(&["one"]).start("two");
@@ -272,7 +272,7 @@ fn a_crash_in_a_case_that_was_watched_is_a_crash_and_the_next_boot_is_watched_ag
     lab.guest("1", &first, "exec sleep 600");
     let mut second = Guest::up(1);
     second.pass(&["three"]).goodbye();
-    // The plan of this boot begins with it.
+    // Case three is the first in the plan of this boot, so its window has the first number.
     second.oracle = controls() + &window(16, 1);
     lab.guest("2", &second, "exit 0");
     assert_code(&lab.test(&[]), 1);
@@ -283,37 +283,37 @@ fn a_crash_in_a_case_that_was_watched_is_a_crash_and_the_next_boot_is_watched_ag
 }
 
 #[test]
-fn a_qemu_that_refuses_the_plugin_is_quoted() {
+fn the_error_quotes_a_qemu_that_refuses_the_plugin() {
     let lab = lab();
     let says = "echo 'oracle: oracle.json: missing field `page`' >&2; exit 1";
     lab.guest("last", &Guest::default(), says);
     let output = lab.test(&[]);
     assert_code(&output, 2);
-    let said = text(&output);
+    let printed = text(&output);
     assert!(
-        said.contains("oracle: oracle.json: missing field `page`"),
-        "{said}"
+        printed.contains("oracle: oracle.json: missing field `page`"),
+        "{printed}"
     );
 }
 
 #[test]
-fn a_plugin_that_does_not_build_is_said_clearly() {
+fn the_error_quotes_a_failed_build_of_the_plugin() {
     let lab = lab();
     let error = "echo 'error[E0425]: cannot find value' >&2; exit 101";
     lab.cargo(&format!("case \" $* \" in *\" oracle \"*) {error};; esac"));
     let output = lab.test(&[]);
     assert_code(&output, 2);
-    let said = text(&output);
+    let printed = text(&output);
     for words in [
         "build the oracle (`--oracle off` runs without it)",
         "error[E0425]",
     ] {
-        assert!(said.contains(words), "{words} in {said}");
+        assert!(printed.contains(words), "{words} in {printed}");
     }
 }
 
 #[test]
-fn with_an_old_qemu_the_run_goes_on_without_and_says_so() {
+fn with_an_old_qemu_the_run_continues_without_the_oracle() {
     let lab = lab();
     lab.qemu_version("7.2.22");
     let mut guest = Guest::up(3);
@@ -329,17 +329,17 @@ fn with_an_old_qemu_the_run_goes_on_without_and_says_so() {
 
     let output = lab.test(&["--oracle", "on"]);
     assert_code(&output, 2);
-    let said = text(&output);
+    let printed = text(&output);
     assert!(
-        said.contains(&format!(
+        printed.contains(&format!(
             "--oracle on: x86_64 cannot run under the oracle: {why}"
         )),
-        "{said}"
+        "{printed}"
     );
 }
 
 #[test]
-fn a_case_that_has_to_fail_says_how_to_run_it_again_under_the_same_oracle() {
+fn the_command_to_rerun_has_the_options_of_the_oracle() {
     let lab = lab();
     let reason = "it did not hold".into();
     let mut guest = Guest::up(1);
@@ -357,10 +357,10 @@ fn a_case_that_has_to_fail_says_how_to_run_it_again_under_the_same_oracle() {
         "full",
     ]);
     assert_code(&output, 1);
-    let said = text(&output);
+    let printed = text(&output);
     assert!(
-        said.contains("--oracle off --oracle-depth full --arch x86_64 --case smoke/two"),
-        "{said}"
+        printed.contains("--oracle off --oracle-depth full --arch x86_64 --case smoke/two"),
+        "{printed}"
     );
     assert_eq!(
         oracle_of(&lab.results()),

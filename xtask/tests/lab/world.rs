@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A checkout of three cases, a QEMU that is none, and guests that say what they are told to.
+//! A checkout with three cases, a fake QEMU, and guests whose output the test defines.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -22,7 +22,7 @@ cases:
   - { name: three, about: The third holds., run: three }
 ";
 
-/// Plays the guest of boot N from `guests/N`, or from `guests/last` where there is no such.
+/// Stands in for QEMU. Replays the guest in `guests/N` for boot N, or the one in `guests/last` if there is none.
 const QEMU: &str = r#"#!/bin/sh
 case $1 in
 --version) echo "QEMU emulator version $(cat "$GUESTS/version") (fake)"; exit;;
@@ -38,18 +38,18 @@ cat "$guest/records" >> records.log
 . "$guest/end"
 "#;
 
-/// What a boot of the fake machine writes, and how it ends.
+/// Output of the guest, and of the oracle, in one boot.
 #[derive(Default)]
 pub struct Guest {
     encoder: Encoder,
     console: String,
     pub records: Vec<u8>,
-    /// What the oracle writes, where the machine is told to load it.
+    /// Output of the oracle. It is written only if QEMU's arguments load the plugin.
     pub oracle: String,
 }
 
 impl Guest {
-    /// A guest that came up with `cases` to run.
+    /// Creates a guest that has booted and has `cases` cases to run.
     pub fn up(cases: usize) -> Self {
         let mut guest = Self::default();
         guest.say("[    0.000000] Linux version 6.12.117");
@@ -105,7 +105,7 @@ impl Guest {
     }
 }
 
-/// A checkout with three cases, and a PATH with a QEMU that is none.
+/// A checkout with three cases, and a `PATH` with a fake QEMU.
 pub struct Lab {
     dir: TempDir,
 }
@@ -166,7 +166,8 @@ impl Lab {
         fs::write(self.path("guests/version"), version).unwrap();
     }
 
-    /// What the machine does at boot `number` (`"1"`, `"2"`, or `"last"` for all others); `end` is shell.
+    /// Defines the guest of boot `number` (`"1"`, `"2"`, or `"last"` for all others). The fake QEMU runs the shell script
+    /// `end` after it has written the output.
     pub fn guest(&self, number: &str, guest: &Guest, end: &str) {
         let dir = self.path("guests").join(number);
         fs::create_dir_all(&dir).unwrap();
@@ -210,7 +211,7 @@ impl Lab {
         serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
     }
 
-    /// `case verdict` of each case of the newest run.
+    /// Returns `CASE VERDICT` for each case of the newest run.
     pub fn verdicts(&self) -> Vec<String> {
         let results = self.results();
         let cases = results.targets.iter().flat_map(|target| &target.cases);
@@ -219,7 +220,7 @@ impl Lab {
             .collect()
     }
 
-    /// Processes of the fake machine that are still there.
+    /// Returns the fake QEMU processes that are still running.
     pub fn machines_left(&self) -> Vec<i32> {
         let pids = fs::read_to_string(self.path("guests/pids")).unwrap_or_default();
         let pids = pids.lines().map(|pid| pid.parse().unwrap());
@@ -228,11 +229,11 @@ impl Lab {
 
     pub fn assert_no_machine_left(&self) {
         let gone = wait_until(|| self.machines_left().is_empty());
-        assert!(gone, "still there: {:?}", self.machines_left());
+        assert!(gone, "still running: {:?}", self.machines_left());
     }
 }
 
-/// A zombie is not alive: it only waits for somebody to take note.
+/// Returns true if the process runs. A zombie does not.
 fn alive(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit(')').next().unwrap_or("").trim().chars().next();

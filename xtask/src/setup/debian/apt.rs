@@ -12,37 +12,37 @@ use duct::Expression;
 use crate::wait::{self, Waited};
 use crate::{guard, interrupt};
 
-/// How long somebody else may hold a lock of apt or dpkg. Unattended upgrades take minutes.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// Time that another program may hold a lock of apt or dpkg. Unattended upgrades take minutes.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Time between two tries to get a lock.
-const AGAIN: Duration = Duration::from_secs(2);
+/// Time between two attempts to get a lock.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
 
-/// Lines of the log that an error shows.
+/// Number of lines of the log that an error shows.
 const SHOWN: usize = 12;
 
-/// apt-get, told to ask nothing, writing to a log.
+/// apt-get without questions, with its output in a log.
 ///
-/// It is the one program that is not stopped when the lab ends: dpkg, killed midway, leaves the package system
-/// in need of repair.
+/// apt-get is the only program that is not stopped when the lab ends: a dpkg that is killed midway leaves the package
+/// system in need of repair.
 pub(in crate::setup) struct Apt {
     program: PathBuf,
     sudo: Option<PathBuf>,
     log: PathBuf,
-    /// More options of apt.conf(5), as `NAME=VALUE`.
+    /// Additional options of apt.conf(5), as `NAME=VALUE`.
     options: Vec<String>,
 }
 
-/// How a call of apt-get ended.
+/// Result of a call of apt-get.
 enum Ended {
-    Well,
-    Badly,
-    /// Somebody else held one of the locks that apt-get itself does not wait for.
+    Success,
+    Failure,
+    /// Another program held one of the locks that apt-get itself does not wait for.
     Locked,
 }
 
 impl Apt {
-    /// `program` is apt-get, run through `sudo` where given; the log begins anew.
+    /// Uses `program` as apt-get, through `sudo` if given. Empties the log.
     ///
     /// # Errors
     /// The log cannot be written.
@@ -60,7 +60,7 @@ impl Apt {
         })
     }
 
-    /// Reads these files in place of /etc/apt/sources.list and /etc/apt/preferences.
+    /// Makes apt-get read these files instead of /etc/apt/sources.list and /etc/apt/preferences.
     pub(in crate::setup) fn reading(mut self, sources: &Path, preferences: &Path) -> Self {
         self.options = vec![
             format!("Dir::Etc::SourceList={}", sources.display()),
@@ -69,21 +69,21 @@ impl Apt {
         self
     }
 
-    /// Fetches package lists.
+    /// Fetches the package lists.
     ///
     /// # Errors
-    /// apt-get failed: as [`Apt::install`].
+    /// As [`Apt::install`].
     pub(in crate::setup) fn update(&self, say: &mut dyn FnMut(&str)) -> Result<()> {
         match self.run(&["update"], say)? {
             true => Ok(()),
-            false => bail!(self.could_not("fetch lists of packages")),
+            false => bail!(self.failed_to("fetch the package lists")),
         }
     }
 
-    /// Installs `packages`, with newer package lists if the ones here will not do.
+    /// Installs `packages`. If that fails, fetches new package lists and tries again.
     ///
     /// # Errors
-    /// apt-get failed, and still did with new lists: shows the end of the log and names it.
+    /// apt-get failed with new lists too. The error names the log and shows its end.
     pub(in crate::setup) fn install(
         &self,
         packages: &[&str],
@@ -91,22 +91,22 @@ impl Apt {
     ) -> Result<()> {
         let mut install = vec!["install", "--no-install-recommends"];
         install.extend(packages);
-        // No lists at all, as in a fresh container, or lists that name versions the mirror no longer has.
         if self.run(&install, say)? {
             return Ok(());
         }
+        // A new container has no lists, and old lists may name versions that the mirror no longer has.
         say("apt-get update: the package lists are missing or old");
         if self.run(&["update"], say)? && self.run(&install, say)? {
             return Ok(());
         }
-        bail!(self.could_not(&format!("install {}", packages.join(" "))));
+        bail!(self.failed_to(&format!("install {}", packages.join(" "))));
     }
 
-    /// Installs `packages`, newer ones in place of those that are there, with new package lists. Removes nothing for it.
+    /// Fetches new package lists, and installs or upgrades `packages` without removing any other package.
     ///
     /// # Errors
     /// As [`Apt::install`].
-    pub(in crate::setup) fn renew(
+    pub(in crate::setup) fn upgrade(
         &self,
         packages: &[String],
         say: &mut dyn FnMut(&str),
@@ -116,33 +116,33 @@ impl Apt {
         self.update(say)?;
         match self.run(&install, say)? {
             true => Ok(()),
-            false => bail!(self.could_not(&format!("install {}", packages.join(" ")))),
+            false => bail!(self.failed_to(&format!("install {}", packages.join(" ")))),
         }
     }
 
-    fn could_not(&self, what: &str) -> String {
+    fn failed_to(&self, what: &str) -> String {
         let log = self.log.display();
         format!(
-            "apt-get could not {what}. The end of {log}:\n{}",
+            "apt-get failed to {what}. The end of {log}:\n{}",
             self.end_of_log()
         )
     }
 
-    /// Runs apt-get until no lock is in its way; whether it succeeded.
+    /// Runs apt-get again as long as another program holds a lock. Returns true if it succeeded.
     fn run(&self, args: &[&str], say: &mut dyn FnMut(&str)) -> Result<bool> {
         let start = Instant::now();
         let mut said = false;
         loop {
             match self.call(args, &mut said, say)? {
-                Ended::Well => return Ok(true),
-                Ended::Locked if start.elapsed() < PATIENCE => {
+                Ended::Success => return Ok(true),
+                Ended::Locked if start.elapsed() < LOCK_TIMEOUT => {
                     say_waiting(&mut said, say);
-                    std::thread::sleep(AGAIN);
+                    std::thread::sleep(RETRY_DELAY);
                 }
-                Ended::Badly | Ended::Locked => return Ok(false),
+                Ended::Failure | Ended::Locked => return Ok(false),
             }
             if interrupt::requested() {
-                bail!("interrupted while another program installs packages");
+                bail!("interrupted while another program held the package manager's lock");
             }
         }
     }
@@ -163,15 +163,15 @@ impl Apt {
             child.try_wait()
         });
         let Waited::Done(output) = waited.context("wait for apt-get")? else {
-            say("apt-get is at work and is not stopped midway; waiting for it to end");
+            say("apt-get is running and must not be stopped midway; waiting for it to finish");
             let status = child.wait().context("wait for apt-get")?.status;
             bail!("interrupted; apt-get ended with {status}");
         };
         let status = output.status;
         Ok(match status.success() {
-            true => Ended::Well,
+            true => Ended::Success,
             false if self.log_from(before).contains("Could not get lock") => Ended::Locked,
-            false => Ended::Badly,
+            false => Ended::Failure,
         })
     }
 
@@ -186,8 +186,8 @@ impl Apt {
         let environment = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"];
         words.extend(environment.map(Into::into));
         words.extend([self.program.clone().into(), "--yes".into()]);
-        // The dpkg lock is the one that apt-get can wait for.
-        let timeout = format!("-oDPkg::Lock::Timeout={}", PATIENCE.as_secs());
+        // apt-get can wait for the lock of dpkg only.
+        let timeout = format!("-oDPkg::Lock::Timeout={}", LOCK_TIMEOUT.as_secs());
         words.extend([timeout.into(), "-oAcquire::Retries=3".into()]);
         let options = self.options.iter();
         words.extend(options.map(|option| format!("-o{option}").into()));
@@ -196,7 +196,7 @@ impl Apt {
         guard::own_group(command.unchecked())
     }
 
-    /// What was logged after the first `start` bytes.
+    /// Returns the content of the log after the first `start` bytes.
     fn log_from(&self, start: usize) -> String {
         let bytes = fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(bytes.get(start..).unwrap_or(&[])).into_owned()
@@ -212,7 +212,7 @@ impl Apt {
 
 fn say_waiting(said: &mut bool, say: &mut dyn FnMut(&str)) {
     if !*said {
-        say("another program holds the lock of the package system; waiting for it");
+        say("another program holds the package manager's lock; waiting for it");
         *said = true;
     }
 }

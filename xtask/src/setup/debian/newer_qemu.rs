@@ -116,7 +116,8 @@ fn install(
         }
     };
     let [sources, preferences] = settings(host, &mirror, archive)?;
-    apt.reading(&sources, &preferences).renew(&packages, say)?;
+    apt.reading(&sources, &preferences)
+        .upgrade(&packages, say)?;
     let still = Lacking::on(host, targets, wanted)?;
     if !still.programs.is_empty() {
         let why = still.unwatched.unwrap_or("QEMU is still missing".into());

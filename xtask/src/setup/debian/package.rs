@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Debian packages: downloaded and verified by apt, unpacked, not installed. Nobody has to be root for it.
+//! Debian packages that are downloaded and verified by apt, and unpacked without being installed. This needs no root.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,16 @@ use xshell::cmd;
 
 use crate::{guard, shell};
 
-/// Bytes of complaints that an error shows.
-const KEPT: usize = 1000;
+/// Number of bytes of a program's messages that an error shows.
+const SHOWN: usize = 1000;
 
-/// The keys that Debian's archives are signed with.
+/// Keyring of Debian's archives.
 pub(crate) const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Where this machine, whose apt-get this is, gets Debian's packages from.
+/// Returns the URI of the Debian mirror in the apt configuration of this machine.
 ///
 /// # Errors
-/// It gets none from Debian, or has no lists of packages yet.
+/// The configuration has no Debian mirror, or there are no package lists yet.
 pub(crate) fn mirror(apt_get: &Path) -> Result<String> {
     let sh = shell::here()?;
     let format = "$(CREATED_BY) $(LABEL) $(REPO_URI)";
@@ -29,15 +29,15 @@ pub(crate) fn mirror(apt_get: &Path) -> Result<String> {
         .lines()
         .find_map(|line| line.strip_prefix("Packages Debian "));
     found.map(str::to_owned).context(
-        "this machine's apt knows no archive of Debian (or has no lists yet: apt-get update)",
+        "apt has no Debian mirror in its sources, or no package lists yet; run `apt-get update`",
     )
 }
 
-/// Lets apt download `package` (`NAME` or `NAME=VERSION`) into the empty directory `dir`: from the machine's lists, or,
-/// should those be missing or too old, from lists of our own.
+/// Downloads `package` (`NAME` or `NAME=VERSION`) through apt into the empty directory `dir`. If the machine's package
+/// lists are missing or too old, fetches separate lists for this download.
 ///
 /// # Errors
-/// No apt here, no package, no network, a signature that does not hold, a full disk.
+/// There is no apt, no such package or no network, a signature is invalid, or the disk is full.
 pub(crate) fn download(package: &str, dir: &Path) -> Result<PathBuf> {
     let first = apt_get(dir, &["download", package])?;
     if first.status.success() {
@@ -46,22 +46,24 @@ pub(crate) fn download(package: &str, dir: &Path) -> Result<PathBuf> {
     Lists::new(dir, None)?.download(package, dir)
 }
 
-/// apt's lists of packages, apart from the machine's.
+/// Package lists of apt that are separate from the machine's.
 pub(crate) struct Lists {
+    /// Options that make apt-get use these lists.
     options: Vec<String>,
-    complaint: Option<String>,
+    /// Messages of apt-get, if it failed to fetch the lists.
+    failure: Option<String>,
 }
 
 impl Lists {
-    /// Fetches the lists into `dir`: of the archives that the machine knows, or, where `sources` (in the words of
-    /// sources.list(5)) are given, of those instead.
+    /// Fetches the lists into `dir`, from the archives in `sources` (in the format of sources.list(5)) or, without it, from
+    /// those in the machine's configuration.
     ///
     /// # Errors
-    /// No apt here; a directory that cannot be written to.
+    /// There is no apt, or `dir` cannot be written to.
     pub(crate) fn new(dir: &Path, sources: Option<&str>) -> Result<Self> {
         let (lists, cache) = (dir.join("lists"), dir.join("cache"));
         for dir in [&lists, &cache] {
-            fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+            fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
         }
         let mut options = vec![
             format!("-oDir::State::Lists={}", lists.display()),
@@ -75,10 +77,10 @@ impl Lists {
         }
         let mut lists = Self {
             options,
-            complaint: None,
+            failure: None,
         };
         let update = lists.apt_get(dir, &["update"])?;
-        lists.complaint = (!update.status.success()).then(|| said(&update));
+        lists.failure = (!update.status.success()).then(|| messages(&update));
         Ok(lists)
     }
 
@@ -91,8 +93,8 @@ impl Lists {
         if output.status.success() {
             return downloaded(package, dir);
         }
-        let complaint = self.complaint.clone().unwrap_or_else(|| said(&output));
-        bail!("apt-get cannot download {package}:\n{complaint}")
+        let messages = self.failure.clone().unwrap_or_else(|| messages(&output));
+        bail!("apt-get cannot download {package}:\n{messages}")
     }
 
     fn apt_get(&self, dir: &Path, words: &[&str]) -> Result<Output> {
@@ -105,12 +107,12 @@ impl Lists {
 }
 
 fn apt_get(dir: &Path, arguments: &[&str]) -> Result<Output> {
-    // apt would drop to a user who cannot write here, and warn that it does not.
+    // Without this option, apt would try to download as a user who cannot write here, and print a warning.
     let words = ["-qq", "-oAPT::Sandbox::User=root"];
     let words = words.iter().chain(arguments);
     let output = run(&guard::command("apt-get", words).dir(dir))?;
     if output.status.code() == Some(guard::CANNOT_RUN) {
-        bail!("there is no apt-get here");
+        bail!("apt-get is missing");
     }
     Ok(output)
 }
@@ -128,26 +130,26 @@ fn downloaded(package: &str, dir: &Path) -> Result<PathBuf> {
     )
 }
 
-/// `NAME VERSION` from the name of a package's file, `NAME_VERSION_ARCH.deb`, in which a colon is `%3a`.
+/// Returns `NAME VERSION` for a package file `NAME_VERSION_ARCH.deb`, in whose name a colon is encoded as `%3a`.
 pub(crate) fn name_in(package: &Path) -> Option<String> {
     let mut parts = package.file_stem()?.to_str()?.split('_');
     let (name, version) = (parts.next()?, parts.next()?);
     Some(format!("{name} {}", version.replace("%3a", ":")))
 }
 
-/// The command that writes what is in `package` to its standard output, as a tar archive.
+/// Returns the command that writes the content of `package` to standard output, as a tar archive.
 pub(crate) fn members(package: &Path) -> Expression {
     guard::command("dpkg-deb", ["--fsys-tarfile".as_ref(), package])
 }
 
-/// Runs a command or a pipeline whose output is of no interest.
+/// Runs a command or a pipeline and discards its output.
 ///
 /// # Errors
-/// A part of it fails: shows the complaints. [`Interrupted`](crate::interrupt::Interrupted).
+/// A program in it fails (the error shows its messages), or [`Interrupted`](crate::interrupt::Interrupted).
 pub(crate) fn pipe(command: &Expression) -> Result<()> {
     let output = run(command)?;
     if !output.status.success() {
-        bail!("{}", said(&output));
+        bail!("{}", messages(&output));
     }
     Ok(())
 }
@@ -157,9 +159,10 @@ fn run(command: &Expression) -> Result<Output> {
     guard::run(&command)
 }
 
-/// What a command complained of, in short: on a full disk tar complains of each file by itself.
-fn said(output: &Output) -> String {
-    let first = &output.stderr[..output.stderr.len().min(KEPT)];
+/// Returns the beginning of the messages on standard error, or the exit status if there are none. The messages may be
+/// long: on a full disk, tar prints one for each file.
+fn messages(output: &Output) -> String {
+    let first = &output.stderr[..output.stderr.len().min(SHOWN)];
     match String::from_utf8_lossy(first).trim() {
         "" => output.status.to_string(),
         text => text.to_owned(),
@@ -171,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_in_the_name_of_the_file() {
+    fn the_version_is_taken_from_the_file_name() {
         let path = Path::new("/x/linux-source-6.12_1%3a6.12.117-1~deb12u1_all.deb");
         assert_eq!(
             name_in(path).unwrap(),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Rust's standard library for targets that the toolchain has none built for: its source, to build it from.
+//! Source of Rust's standard library, for targets whose standard library the toolchain does not include.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::setup::{Host, SetupMode};
 use crate::target::{Backend, RustSpec, Target};
 use crate::{guard, paths, shell};
 
-/// The archives of Debian that carry `rust-src`, the one with the most versions first.
+/// Archives of Debian that have `rust-src`. The first has the most versions.
 const SUITES: [&str; 4] = [
     "trixie-backports",
     "trixie",
@@ -22,20 +22,19 @@ const SUITES: [&str; 4] = [
     "bookworm",
 ];
 
-/// The toolchain that builds the guest's programs.
+/// Rust toolchain that builds the guest's programs.
 #[derive(Clone, Debug)]
 pub(crate) struct Toolchain {
-    /// Its directory.
     pub sysroot: PathBuf,
-    /// `1.95.0`.
+    /// Version, such as `1.95.0`.
     pub version: String,
 }
 
 impl Toolchain {
-    /// Asks the rustc that cargo will run in the checkout.
+    /// Runs the rustc that cargo uses in the checkout, to get its version and sysroot.
     ///
     /// # Errors
-    /// There is none, or it says something else than rustc does.
+    /// There is no rustc, or its output has an unknown format.
     pub(crate) fn find() -> Result<Self> {
         let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
         let sh = shell::in_dir(&paths::checkout())?;
@@ -45,12 +44,14 @@ impl Toolchain {
         Ok(Self {
             sysroot: sysroot.trim().into(),
             version: number
-                .with_context(|| format!("{rustc} --version says {version:?}"))?
+                .with_context(|| {
+                    format!("no version in the output of `{rustc} --version`: {version:?}")
+                })?
                 .to_owned(),
         })
     }
 
-    /// Whether it has a standard library for the triple `target`.
+    /// Returns true if the toolchain includes a standard library for the target triple `target`.
     pub(crate) fn has_std(&self, target: &str) -> bool {
         self.sysroot
             .join("lib/rustlib")
@@ -59,30 +60,30 @@ impl Toolchain {
             .is_dir()
     }
 
-    /// The source of its standard library, the directory `library`: its own, or the one in the lab's `cache`.
+    /// Returns the directory `library` with the source of the standard library, in the toolchain or in the lab's `cache`.
     pub(crate) fn std_source(&self, cache: &Path) -> Option<PathBuf> {
         let own = self.sysroot.join("lib/rustlib/src/rust/library");
-        [own, self.kept(cache)]
+        [own, self.cached(cache)]
             .into_iter()
             .find(|path| path.join("std/Cargo.toml").is_file())
     }
 
-    fn kept(&self, cache: &Path) -> PathBuf {
+    fn cached(&self, cache: &Path) -> PathBuf {
         cache.join("rust-src").join(&self.version).join("library")
     }
 }
 
-/// Whether the standard library has to be built for the guest's programs: for WebAssembly always, since the one that
-/// comes with rustc uses instructions that `wasm2c` may not know.
+/// Returns true if the standard library must be built for the guest's programs. For WebAssembly this is always so,
+/// because the library that comes with rustc uses instructions that `wasm2c` may not support.
 pub(crate) fn is_needed(toolchain: &Toolchain, rust: &RustSpec) -> bool {
     rust.backend == Backend::WasmC || !toolchain.has_std(&rust.target)
 }
 
-/// Makes sure that the source is there if one of `targets` needs it: lets rustup add it to the toolchain, else takes
-/// Debian's package of the same version into the lab's cache.
+/// Installs the source if one of `targets` needs it and it is missing: through rustup, or, if that fails, from Debian's
+/// package of the same version, which is unpacked into the lab's cache.
 ///
 /// # Errors
-/// It is not there and cannot be had, or may not: says what to do.
+/// The source could not be installed, or `mode` forbids it. The error says how to install it.
 pub(crate) fn ensure(
     host: &Host,
     targets: &[&Target],
@@ -101,12 +102,12 @@ pub(crate) fn ensure(
         target.name
     );
     let advice = format!(
-        "{what}, is missing: `rustup component add rust-src`, or the package rust-src of your distribution, of version \
-         {} like rustc",
+        "{what}, is missing; run `rustup component add rust-src`, or install version {} of your distribution's package \
+         rust-src",
         toolchain.version
     );
     if mode == SetupMode::Forbidden {
-        bail!("{advice}; --no-setup forbids to install anything");
+        bail!("{advice} (--no-setup forbids installing anything)");
     }
     say(&format!("missing: {what}"));
     if let Some(rustup) = find_program("rustup", &host.path) {
@@ -119,22 +120,24 @@ pub(crate) fn ensure(
         }
         let why = String::from_utf8_lossy(&output.stderr);
         say(&format!(
-            "rustup cannot: {}",
+            "rustup failed: {}",
             why.lines().last().unwrap_or_default()
         ));
     }
-    say("taking it from Debian's package rust-src");
+    say("downloading Debian's package rust-src");
     from_debian(&toolchain, &host.cache).context(advice)
 }
 
-/// Unpacks Debian's package of the version that the toolchain has.
+/// Downloads Debian's package of the toolchain's version, and unpacks it into `cache`.
 fn from_debian(toolchain: &Toolchain, cache: &Path) -> Result<()> {
-    let kept = toolchain.kept(cache);
-    let home = kept.parent().expect("it has two parts").to_owned();
-    let above = home.parent().expect("it has two parts");
-    fs::create_dir_all(above).with_context(|| format!("make {}", above.display()))?;
-    let scratch = tempfile::tempdir_in(above).context("make a directory for the download")?;
-    let mut complaints = Vec::new();
+    let library = toolchain.cached(cache);
+    let version_dir = library.parent().expect("it has two parents").to_owned();
+    let all_versions = version_dir.parent().expect("it has two parents");
+    fs::create_dir_all(all_versions)
+        .with_context(|| format!("create {}", all_versions.display()))?;
+    let scratch =
+        tempfile::tempdir_in(all_versions).context("create a directory for the download")?;
+    let mut errors = Vec::new();
     for suite in SUITES {
         match download(
             &format!("rust-src={}*", toolchain.version),
@@ -144,27 +147,32 @@ fn from_debian(toolchain: &Toolchain, cache: &Path) -> Result<()> {
             Ok(package) => {
                 let unpacked = scratch.path().join("unpacked");
                 unpack(&package, &toolchain.version, &unpacked)?;
-                return fs::rename(&unpacked, &home)
-                    .with_context(|| format!("put the source into {}", home.display()));
+                return fs::rename(&unpacked, &version_dir)
+                    .with_context(|| format!("move the source to {}", version_dir.display()));
             }
-            Err(error) => complaints.push(format!("{suite}: {error:#}")),
+            Err(error) => errors.push(format!("{suite}: {error:#}")),
         }
     }
-    bail!("no archive of Debian has it:\n{}", complaints.join("\n"))
+    bail!(
+        "no archive of Debian has rust-src {}:\n{}",
+        toolchain.version,
+        errors.join("\n")
+    )
 }
 
-/// Downloads a package from an archive of Debian that the machine need not know, but whose mirror and keys it does.
+/// Downloads a package from the archive `suite` of Debian. The archive need not be in the machine's apt configuration;
+/// its mirror and keys are taken from there.
 fn download(package: &str, suite: &str, scratch: &Path) -> Result<PathBuf> {
     let mirror = package::mirror(Path::new("apt-get"))?;
     let dir = scratch.join(suite);
-    fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
+    fs::create_dir(&dir).with_context(|| format!("create {}", dir.display()))?;
     let sources = format!("deb [signed-by={}] {mirror} {suite} main\n", package::KEYS);
     package::Lists::new(&dir, Some(&sources))?.download(package, &dir)
 }
 
-/// Unpacks the library from the package of the version `version` into the new directory `into`.
+/// Unpacks the library in `package`, which has version `version`, into the new directory `into`.
 fn unpack(package: &Path, version: &str, into: &Path) -> Result<()> {
-    fs::create_dir(into).with_context(|| format!("make {}", into.display()))?;
+    fs::create_dir(into).with_context(|| format!("create {}", into.display()))?;
     let library = format!("./usr/src/rustc-{version}/library");
     let words = ["-x", "--strip-components=4", "--no-same-owner", "-C"].map(OsStr::new);
     let words = words
@@ -179,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn webassembly_needs_it_even_where_rustc_has_one_and_others_only_where_it_has_none() {
+    fn the_source_is_needed_without_a_library_and_always_for_webassembly() {
         let dir = tempfile::tempdir().unwrap();
         let toolchain = Toolchain {
             sysroot: dir.path().into(),
