@@ -45,8 +45,8 @@ pub struct KernelSpec {
     pub make: String,
     /// Path of the image that QEMU boots, relative to the build directory.
     pub image: String,
-    /// Path of the device tree that QEMU passes to the kernel, relative to the build directory. Absent if QEMU generates
-    /// one or the machine needs none.
+    /// Path of the device tree that QEMU passes to the kernel, relative to the build directory. Absent if QEMU
+    /// generates one or the machine needs none.
     #[serde(default)]
     pub dtb: Option<String>,
     /// Patches that this machine needs and that do not belong to the feature: names in
@@ -112,8 +112,8 @@ pub struct QemuSpec {
 }
 
 impl QemuSpec {
-    /// Returns the machine name in the value of `-machine`, or `None` if the value holds only options for QEMU's default
-    /// machine.
+    /// Returns the machine name in the value of `-machine`, or `None` if the value holds only options for QEMU's
+    /// default machine.
     pub fn machine_type(&self) -> Option<&str> {
         let mut parts = self.machine.split(',');
         parts.next().filter(|first| !first.contains('='))
@@ -138,8 +138,8 @@ pub struct CacheSpec {
     pub period: u64,
     /// Size of a line in bytes.
     pub line: u64,
-    /// Text in the kernel's log or in `/proc/cpuinfo` that shows that the kernel has detected this cache. A boot without
-    /// this text ends with an error. Absent if the kernel never prints the kind of its cache.
+    /// Text in the kernel's log or in `/proc/cpuinfo` that shows that the kernel has detected this cache. A boot
+    /// without this text ends with an error. Absent if the kernel never prints the kind of its cache.
     #[serde(default)]
     pub proof: Option<String>,
     /// Further properties for the oracle. Absent if the cache does not alias, or if the oracle has no model of the
@@ -207,8 +207,8 @@ fn load(path: &Path) -> Result<Target> {
     Ok(target)
 }
 
-/// Returns the targets that `names` select: names of targets or groups, or `all`. Each target appears once, in the order
-/// of its first selection.
+/// Returns the targets that `names` select: names of targets or groups, or `all`. Each target appears once, in the
+/// order of its first selection.
 ///
 /// # Errors
 /// A name matches no target. The error lists the existing targets.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Lines that belong to the feature: all lines of source files that the patch queue adds, and the changed lines of other
-//! files.
+//! Lines that belong to the feature: all lines of source files that the patch queue adds, and the changed lines of
+//! other files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,8 +31,8 @@ pub(super) struct SourceText {
 }
 
 impl Feature {
-    /// Reads the source files that are stored with the kernel in the directory `kernel`. `dir` is their directory in the
-    /// kernel source.
+    /// Reads the source files that are stored with the kernel in the directory `kernel`. `dir` is their directory in
+    /// the kernel source.
     ///
     /// # Errors
     /// No files are stored: the lab did not build the kernel, or built it without coverage.
@@ -121,8 +121,8 @@ impl SourceText {
     }
 }
 
-/// Returns the name of the function that begins in a line. In kernel code, no other line has text in the first column and
-/// a name before a parenthesis (Documentation/process/coding-style.rst).
+/// Returns the name of the function that begins in a line. In kernel code, no other line has text in the first column
+/// and a name before a parenthesis (Documentation/process/coding-style.rst).
 fn function_of(line: &str) -> Option<&str> {
     static NAME: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"^[A-Za-z_][^=;(]*?(\w+)\(").expect("the pattern is valid"));

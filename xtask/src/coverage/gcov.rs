@@ -48,8 +48,8 @@ pub(super) struct Branch {
     pub count: u64,
 }
 
-/// Runs gcov on the count files in the directory `counts`, which come from the kernel in the directory `kernel`. `cross`
-/// is the prefix of the compiler that built the kernel.
+/// Runs gcov on the count files in the directory `counts`, which come from the kernel in the directory `kernel`.
+/// `cross` is the prefix of the compiler that built the kernel.
 ///
 /// # Errors
 /// gcov is missing or fails, for example because the counts belong to a different kernel.

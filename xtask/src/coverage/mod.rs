@@ -58,8 +58,8 @@ struct SourceFile {
 struct Line {
     /// Number of executions.
     count: u64,
-    /// Number of times that each branch was taken, by the function that the line was compiled into. A line of an inlined
-    /// function is compiled into several functions.
+    /// Number of times that each branch was taken, by the function that the line was compiled into. A line of an
+    /// inlined function is compiled into several functions.
     branches: BTreeMap<String, Vec<u64>>,
     /// Function that contains the line in the source.
     function: String,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Turns a WebAssembly module into a program for a machine that rustc has no backend for. `wasm2c` translates the module
-//! to C, and the cross compiler builds a static program from that C and the runtime in `images/wasm`. See
+//! Turns a WebAssembly module into a program for a machine that rustc has no backend for. `wasm2c` translates the
+//! module to C, and the cross compiler builds a static program from that C and the runtime in `images/wasm`. See
 //! `docs/parisc.md`.
 
 use std::fs;
@@ -24,8 +24,8 @@ struct Step {
     args: Vec<String>,
 }
 
-/// Builds a program from the WebAssembly module `guest` in the directory `out`, and returns the program's path. `cross` is
-/// the prefix of the C compiler.
+/// Builds a program from the WebAssembly module `guest` in the directory `out`, and returns the program's path. `cross`
+/// is the prefix of the C compiler.
 ///
 /// # Errors
 /// A step fails. The error contains its command and its messages.
@@ -78,8 +78,8 @@ fn translation(guest: &Path, out: &Path) -> Step {
 fn compilation(cross: &str, runtime: &Path, files: &[PathBuf], out: &Path) -> Step {
     // -O1: -O2 doubles the build time, and the program spends little time in this code. -ffunction-sections: if two
     // functions of one section are too far apart for a branch, gcc 12 for PA-RISC calls through function descriptors,
-    // which do not exist in a static program; the program then dies of an illegal instruction. 64-bit offsets and times:
-    // the kernel may lack the 32-bit system calls.
+    // which do not exist in a static program; the program then dies of an illegal instruction. 64-bit offsets and
+    // times: the kernel may lack the 32-bit system calls.
     let mut args = words(&[
         "-O1 -ffunction-sections -static -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64",
     ]);

@@ -27,8 +27,8 @@ use crate::wait;
 /// Time that the processes of a killed run have to exit.
 const EXIT_GRACE: Duration = Duration::from_secs(5);
 
-/// Name of the lock file in a kernel's directory. Users of the kernel hold a shared lock on it. Its modification time is
-/// the time of the last use.
+/// Name of the lock file in a kernel's directory. Users of the kernel hold a shared lock on it. Its modification time
+/// is the time of the last use.
 const LEASE: &str = "lease";
 
 /// The lab's directory in the user's cache.
@@ -79,8 +79,8 @@ pub(crate) fn lock_shared(
     lock::lock(path, Hold::Shared, what, say)
 }
 
-/// Protects the finished kernel in `dir` from [`clean`] while the lock is held, and marks it as used now. Returns `None`
-/// if the kernel does not exist.
+/// Protects the finished kernel in `dir` from [`clean`] while the lock is held, and marks it as used now. Returns
+/// `None` if the kernel does not exist.
 pub(crate) fn lease(dir: &Path) -> Result<Option<Lock>> {
     let path = dir.join(LEASE);
     while path.exists() {

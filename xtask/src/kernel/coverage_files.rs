@@ -33,9 +33,9 @@ pub(super) struct Trees<'a> {
     pub obj: &'a Path,
 }
 
-/// Copies the files for the source directory `dir` to `result`. `overlay` holds the files that the queue changes. If the
-/// queue changes no file in `dir`, as with a source that already contains the feature, copies every source file without
-/// a diff.
+/// Copies the files for the source directory `dir` to `result`. `overlay` holds the files that the queue changes. If
+/// the queue changes no file in `dir`, as with a source that already contains the feature, copies every source file
+/// without a diff.
 pub(super) fn publish(dir: &str, trees: &Trees, overlay: &Overlay, result: &Path) -> Result<()> {
     let Trees { base, tree, obj } = trees;
     let into = result.join(DIR);

@@ -19,8 +19,8 @@ const BASE: &str = "queue-base";
 /// of the checkout.
 ///
 /// # Errors
-/// `place` already exists, the source is not available, or a patch does not apply. In the last case the tree stays in the
-/// middle of `git am`, so that the user can continue by hand.
+/// `place` already exists, the source is not available, or a patch does not apply. In the last case the tree stays in
+/// the middle of `git am`, so that the user can continue by hand.
 pub fn checkout(
     place: &Path,
     lab: &Path,
@@ -201,7 +201,8 @@ fn new_series(old: &str, patches: &[String]) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// Runs git in `place` and returns its output. Ignores the user's settings, so that the patches are the same everywhere.
+/// Runs git in `place` and returns its output. Ignores the user's settings, so that the patches are the same
+/// everywhere.
 fn git(place: &Path, words: &[&str]) -> Result<String> {
     let sh = shell::in_dir(place)?;
     let git = shell::git(&sh).args(words).envs([

@@ -19,8 +19,8 @@ pub(super) fn step(line: &str) -> Option<String> {
     is_tag.then(|| format!("{tag} {}", object.trim()))
 }
 
-/// Returns the lines of a failed make's log that show the cause: the first error, the messages just before it, and those
-/// after it. Leaves out the steps of other jobs and make's own bookkeeping.
+/// Returns the lines of a failed make's log that show the cause: the first error, the messages just before it, and
+/// those after it. Leaves out the steps of other jobs and make's own bookkeeping.
 ///
 /// If no line is an error, the excerpt ends with make's message about the step that failed. If that is missing too,
 /// because make was killed, returns the last lines of the log.
@@ -41,8 +41,8 @@ pub(super) fn excerpt(log: &str) -> Vec<&str> {
     shown.take(SHOWN).copied().collect()
 }
 
-/// Returns true for an error of a program that make ran, and for an error of make that has no program behind it, such as
-/// `*** No rule to make target`.
+/// Returns true for an error of a program that make ran, and for an error of make that has no program behind it, such
+/// as `*** No rule to make target`.
 fn is_error(line: &str) -> bool {
     let markers = ["error:", "undefined reference", "*** "];
     let lower_case = line.to_ascii_lowercase();

@@ -81,12 +81,12 @@ pub(super) struct Make<'a> {
 }
 
 impl Make<'_> {
-    /// Runs make for `targets` with additional environment `variables`, and returns the number of steps that it printed.
-    /// Calls `progress` with the number and the text of each step.
+    /// Runs make for `targets` with additional environment `variables`, and returns the number of steps that it
+    /// printed. Calls `progress` with the number and the text of each step.
     ///
     /// # Errors
-    /// make fails; the error contains the part of the log that shows the cause. [`Interrupted`] if the user stops the lab;
-    /// make has exited by then.
+    /// make fails; the error contains the part of the log that shows the cause. [`Interrupted`] if the user stops the
+    /// lab; make has exited by then.
     pub(super) fn run(
         &self,
         targets: &[&str],
@@ -190,8 +190,8 @@ fn coverage_setting(dir: &str) -> String {
     format!("GCOV_PROFILE=$(if $(filter {dir},$(obj)),y)")
 }
 
-/// Name of a file that exists in the output directory while make runs. If it exists before, an earlier make was killed and
-/// may have left incomplete files.
+/// Name of a file that exists in the output directory while make runs. If it exists before, an earlier make was killed
+/// and may have left incomplete files.
 const MARKER: &str = ".building";
 
 /// Returns true if make was killed while it wrote to the output directory `obj`.

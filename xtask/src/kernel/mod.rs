@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Builds kernels. Source, patch queue, configuration and tools determine a content hash. The finished kernel is stored in
-//! the user's cache under that hash.
+//! Builds kernels. Source, patch queue, configuration and tools determine a content hash. The finished kernel is stored
+//! in the user's cache under that hash.
 //!
 //! | module | task |
 //! |---|---|
@@ -139,8 +139,8 @@ impl Built {
     }
 }
 
-/// Returns the future paths of a kernel image and its device tree, for display. `HASH` stands for the hash, which cannot be
-/// computed before the source is available.
+/// Returns the future paths of a kernel image and its device tree, for display. `HASH` stands for the hash, which
+/// cannot be computed before the source is available.
 pub(crate) fn planned_paths(cache: &Path, spec: &KernelSpec) -> (PathBuf, Option<PathBuf>) {
     let dir = Cache(cache).kernels().join("HASH");
     let dtb = spec.dtb.as_deref().map(|dtb| dir.join(file_name(dtb)));
@@ -185,8 +185,8 @@ struct Inputs {
 /// Builds the kernel, or finds it in the cache.
 ///
 /// # Errors
-/// The source is not available, a patch does not apply, the `.config` does not keep an option, the compiler fails or the
-/// disk is full. [`Interrupted`] if the user stops the lab.
+/// The source is not available, a patch does not apply, the `.config` does not keep an option, the compiler fails or
+/// the disk is full. [`Interrupted`] if the user stops the lab.
 pub fn build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Built> {
     let built = find_or_build(request, progress);
     built.map_err(|error| add_hint(error, request.cache))

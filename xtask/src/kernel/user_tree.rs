@@ -63,8 +63,8 @@ pub(super) fn listing(root: &Path, index: &Path) -> Result<Listing> {
     Ok(listing)
 }
 
-/// Returns an identifier of a file's content: the digest, with the prefix `x` if the file is executable, or the target of
-/// a symbolic link.
+/// Returns an identifier of a file's content: the digest, with the prefix `x` if the file is executable, or the target
+/// of a symbolic link.
 pub(super) fn identify(file: &Path) -> io::Result<String> {
     let meta = fs::symlink_metadata(file)?;
     if meta.is_symlink() {
@@ -110,8 +110,8 @@ fn files(root: &Path) -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// Returns the files that git tracks, and the untracked files that it does not ignore. Returns `None` if `root` is not in
-/// a git tree, git is not installed, or a name is not UTF-8.
+/// Returns the files that git tracks, and the untracked files that it does not ignore. Returns `None` if `root` is not
+/// in a git tree, git is not installed, or a name is not UTF-8.
 fn git_files(root: &Path) -> Option<Vec<String>> {
     let sh = shell::in_dir(root).ok()?;
     // The tree may belong to another user. Listing its files is safe.
@@ -154,9 +154,9 @@ pub(super) fn walk(root: &Path) -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// Returns true if a build inside the tree creates a file of this name. If the source contained such files, kbuild would
-/// refuse to build in a separate directory or, worse, use them. The lists follow `clean` and `mrproper` in the kernel's
-/// Makefile.
+/// Returns true if a build inside the tree creates a file of this name. If the source contained such files, kbuild
+/// would refuse to build in a separate directory or, worse, use them. The lists follow `clean` and `mrproper` in the
+/// kernel's Makefile.
 fn is_product(path: &str) -> bool {
     const AT_TOP: [&str; 8] = [
         ".config",

@@ -117,8 +117,8 @@ fn a_tarball_is_a_valid_source() {
         "a\nb, patched better\nc\nnew\n"
     );
     assert_eq!(world.compiled(), "b");
-    // The tree consists of hard links to the source in the cache. A patch that touches another file must not change that
-    // source.
+    // The tree consists of hard links to the source in the cache. A patch that touches another file must not change
+    // that source.
     world.patch("0002-new.patch", "c.c", "c, patched");
     assert_eq!(
         world.run(&job).good().image,

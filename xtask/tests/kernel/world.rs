@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Environment of the tests: a checkout with a queue of two patches, a kernel source of three files, an empty cache, and
-//! fake make and apt programs. Each build runs in a separate process, so that a test can kill it.
+//! Environment of the tests: a checkout with a queue of two patches, a kernel source of three files, an empty cache,
+//! and fake make and apt programs. Each build runs in a separate process, so that a test can kill it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
