@@ -95,7 +95,7 @@ pub(crate) fn own_group(command: Expression) -> Expression {
 /// # Errors
 /// The guard cannot be started, or the lab was interrupted: [`Interrupted`].
 pub(crate) fn run(command: &Expression) -> Result<Output> {
-    let child = command.stdin_null().start().context("start a program")?;
+    let child = command.stdin_null().start().context("start a guard")?;
     match wait::until(wait::FOREVER, || child.try_wait())? {
         Waited::Done(output) => Ok(output.clone()),
         _ => {
