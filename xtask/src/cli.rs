@@ -11,6 +11,7 @@ use crate::ci;
 use crate::machine::accel::Accel;
 use crate::oracle::{Depth, OracleMode};
 use crate::plan::{Setting, Shard};
+use crate::schema;
 
 /// Test whether FUSE/CUSE direct mmap keeps memory coherent and bounded, on a real kernel in QEMU.
 #[derive(Debug, Parser)]
@@ -70,6 +71,15 @@ pub(crate) enum Command {
         /// CI system to generate for.
         #[arg(long, value_enum)]
         format: ci::Format,
+    },
+    /// Print a JSON schema generated from the types of the lab, as in schemas/.
+    Schema {
+        /// Kind of file that the schema describes.
+        #[arg(value_enum, required_unless_present = "write")]
+        kind: Option<schema::Kind>,
+        /// Update all files in schemas/.
+        #[arg(long, conflicts_with = "kind")]
+        write: bool,
     },
     /// Edit the patch queue as commits in a git tree, as described in docs/kernel-queue.md.
     #[command(subcommand)]

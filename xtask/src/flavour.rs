@@ -4,10 +4,11 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// A configuration overlay and its cost in time and memory. Its options are in the `.config` file of the same name.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Flavour {
     /// Name for `--flavour`.

@@ -64,5 +64,6 @@ pub(crate) mod check;
 pub(crate) mod ci;
 pub mod cli;
 pub mod commands;
+pub(crate) mod schema;
 pub(crate) mod tree;
 pub(crate) mod trials;

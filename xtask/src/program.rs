@@ -5,19 +5,20 @@ use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Program, library or header that the lab needs on the host, and the package that contains it on each distribution.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Program {
     /// Name of the program in `PATH`; if `files` is given, a name for messages.
     pub program: String,
-    /// Package on Debian and its derivatives.
+    /// Package on Debian and its derivatives; `(none)` if there is none.
     pub debian: String,
-    /// Package on Fedora.
+    /// Package on Fedora; `(none)` if there is none.
     pub fedora: String,
-    /// Package on Arch Linux.
+    /// Package on Arch Linux; `(none)` if there is none.
     pub arch: String,
     /// Paths of a library or a header on the various distributions. One existing path suffices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -28,7 +29,7 @@ pub struct Program {
 }
 
 /// Purpose of a program.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {
     /// Everything that the lab does.

@@ -1,48 +1,52 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Verdicts and results: what the judge decides and the reports carry. The layout of `results.json`.
+//! Verdicts and results: the content of `results.json`. Doc comments of the fields become descriptions in its JSON
+//! schema.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Layout version of [`RunResult`] in `results.json`.
 pub const SCHEMA: u32 = 2;
 
-/// What became of a case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Outcome of a case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "is", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Verdict {
-    /// A whole record said that everything held, and the kernel had nothing to say against it.
+    /// A whole record reported that every check held, and the kernel printed no warning.
     Pass,
-    /// A check did not hold, a process died, something leaked, or the kernel warned.
+    /// A check failed, a process died, something leaked, the kernel printed a warning, or the oracle found an access that
+    /// may get stale data.
     Fail {
-        /// What was expected and what was found.
+        /// Expected and observed behaviour.
         reason: String,
     },
     /// The case cannot hold on this target.
     Skip {
-        /// Why.
+        /// Reason, as the suite gives it.
         reason: String,
     },
     /// The kernel crashed while the case ran.
     Crash {
-        /// The console line that gave it away.
+        /// Console line that reported the crash.
         marker: String,
     },
-    /// A clock ran out.
+    /// A deadline passed, or the guest was silent for too long.
     Timeout {
-        /// What took too long.
+        /// Step that took too long.
         phase: Phase,
     },
-    /// The guest never got as far as its first record.
+    /// The guest sent no record.
     BootFail {
-        /// What was seen instead.
+        /// Last known state of the boot.
         reason: String,
     },
-    /// The lab itself failed, or the case was never reported.
+    /// The lab failed, or no whole record of the case arrived. The case shows nothing about the kernel.
     Infra {
-        /// What went wrong, and what to do.
+        /// Problem, and how to solve it.
         reason: String,
     },
 }
@@ -95,21 +99,23 @@ impl Verdict {
     }
 }
 
-/// The steps of one target's run, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// Step of one target's run, in order.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// Programs are looked for and installed.
+    /// Looking for programs and installing them.
     Setup,
-    /// The kernel is built or found in the cache.
+    /// Building the kernel, or finding it in the cache.
     Kernel,
-    /// The initramfs is put together.
+    /// Building the initramfs.
     Image,
-    /// The machine is on its way to its first record.
+    /// Booting, up to the first record.
     Boot,
-    /// Cases run.
+    /// Running cases.
     Test,
-    /// The machine was told to end and has not yet.
+    /// Shutting the machine down.
     Shutdown,
 }
 
@@ -127,65 +133,66 @@ impl fmt::Display for Phase {
 }
 
 /// One case with its verdict.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CaseResult {
     /// Unique name: `suite/name` or `suite/name.device`.
     pub id: String,
-    /// The suite it is from.
+    /// Name of its suite.
     pub suite: String,
-    /// What it checks, in a sentence.
+    /// Sentence that states what the case checks.
     pub about: String,
-    /// The promises of the interface that it proves.
+    /// Numbers of the promises in `docs/interface.md` that the case checks.
     pub promises: Vec<u8>,
-    /// The verdict.
+    /// Outcome.
     pub verdict: Verdict,
-    /// Milliseconds by the guest's clock; `None` where the case never ended.
+    /// Duration in milliseconds, by the guest's clock. Absent (`null`) if the case did not end.
     pub millis: Option<u64>,
-    /// Which boot of the target it ran in, from 1; `None` where it never ran.
+    /// Number of the target's boot in which the case ran, from 1. Absent (`null`) if it did not run.
     pub boot: Option<usize>,
-    /// Figures by name; units are in the names.
+    /// Measured figures, by name. The names include the units.
     pub figures: BTreeMap<String, f64>,
-    /// What the oracle saw; `None` where it did not watch the case to its end, or could not be trusted.
+    /// Observations of the oracle. Absent (`null`) if it did not watch the whole case, or cannot be trusted.
     pub oracle: Option<Watched>,
-    /// Why the oracle cannot be trusted in this case, if so. The verdict is then `infra`, unless the case crashed.
+    /// Reason why the oracle cannot be trusted in this case. The verdict is then `infra`, unless the case
+    /// crashed. Absent (`null`) if it can be trusted or did not watch.
     #[serde(default)]
     pub distrust: Option<String>,
-    /// What the processes of the case printed.
+    /// Output of the case's processes, by line.
     pub log: Vec<String>,
-    /// The last console lines, for a case that did not pass.
+    /// Last lines of the console. Empty if the case passed.
     pub console: Vec<String>,
 }
 
-/// What the oracle saw of a case.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Observations of the oracle during a case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Watched {
-    /// Accesses that were modelled; 0 where the boot ended in the case.
+    /// Number of accesses that were modelled; 0 if the boot ended during the case.
     pub accesses: u64,
-    /// Findings that differ.
+    /// Number of different findings.
     pub distinct: u64,
-    /// The first of them.
+    /// The first findings. Later ones are in the boot's `oracle.jsonl` only.
     pub findings: Vec<Found>,
 }
 
-/// A finding of the oracle.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Finding of the oracle: an access that may get stale data on hardware.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Found {
-    /// Unique name in a run: `target/suite/name.device/number`.
+    /// Name, unique in a run: `target/suite/name.device/number`.
     pub id: String,
-    /// What may go wrong: `dirty-elsewhere`, `lost-write` or `stale-copy`.
+    /// Kind of conflict: `dirty-elsewhere`, `lost-write` or `stale-copy`.
     pub kind: String,
-    /// Physical address of the page.
+    /// Physical address of the page, in hexadecimal.
     pub page: String,
-    /// How often it was found.
+    /// Number of times that the conflict was found.
     pub repeats: u64,
-    /// The two accesses, in a sentence.
+    /// Sentence that describes the two conflicting accesses.
     pub text: String,
-    /// Its window in the `oracle.jsonl` of the boot, where the whole story is.
+    /// Number of the window in the boot's `oracle.jsonl`, which also has the accesses before the finding.
     pub window: u32,
-    /// Its number in that window.
+    /// Number of the finding in that window.
     pub number: u32,
 }
 
@@ -305,18 +312,35 @@ impl<T: Named> TryFrom<String> for Values<T> {
     }
 }
 
+impl<T: Named> JsonSchema for Values<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Values".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let words: Vec<&str> = T::ALL.iter().map(|value| value.word()).collect();
+        let word = format!("({})", words.join("|"));
+        json_schema!({ "type": "string", "pattern": format!("^({word}({AND}{word})*)?$") })
+    }
+}
+
 /// Stands between values that differ in results that were merged.
 pub(crate) const AND: &str = " and ";
 
-/// What was built, from what, and by what: enough to know whether two results compare.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Versions and hashes of everything that ran. They show whether two results can be compared. Texts are empty for steps
+/// that the run did not reach.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
-    /// Version of the kernel source, as its Makefile gives it.
+    /// Version of the kernel source, from its Makefile.
     pub kernel_version: String,
-    /// Content hash of source, queue, config and toolchain: the key in the build cache.
+    /// Hash of source, patch queue, configuration and toolchain: the key in the build cache.
     pub kernel_hash: String,
-    /// SHA-256 of the `.config` the kernel was built with.
+    /// SHA-256 of the kernel's `.config`.
     pub config_hash: String,
     /// First line of `cc --version` of the compiler that built the kernel.
     pub compiler: String,
@@ -326,33 +350,33 @@ pub struct Provenance {
     pub rustc: String,
     /// First line of `qemu-system-* --version`.
     pub qemu: String,
-    /// How QEMU ran the guest.
+    /// Accelerator of QEMU, `kvm` or `tcg`. Merged results can have both: `kvm and tcg`.
     pub accel: Values<Accelerator>,
-    /// Why KVM was not used, where it was not.
+    /// Reason for not using KVM. Absent (`null`) if KVM was used or the user chose TCG.
     pub accel_reason: Option<String>,
-    /// Whose accesses the oracle modelled, if any.
+    /// Depth of the oracle: `user` or `full`; `off` if it did not watch.
     pub oracle: Values<OracleState>,
-    /// Why the oracle did not watch, where it did not.
+    /// Reason for running without the oracle. Absent (`null`) if it watched.
     pub oracle_reason: Option<String>,
 }
 
-/// Everything about one target of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Results of one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TargetResult {
     /// Name of the target, as in `--arch`.
     pub target: String,
-    /// Config flavour.
+    /// Name of the flavour, as in `--flavour`.
     pub flavour: String,
-    /// What ran; empty strings for what was not reached.
+    /// Versions and hashes of everything that ran.
     pub provenance: Provenance,
-    /// Why the target could not be tested at all, if so.
+    /// Reason why the target could not be tested. Absent (`null`) if it was tested.
     pub failure: Option<String>,
     /// Number of times the machine was started.
     pub boots: usize,
-    /// Seconds spent in each phase, by its name.
+    /// Seconds spent in each phase, by the phase's name.
     pub seconds: BTreeMap<String, f64>,
-    /// The cases in plan order.
+    /// Cases, in the order of the plan.
     pub cases: Vec<CaseResult>,
 }
 
@@ -393,21 +417,22 @@ impl TargetResult {
     }
 }
 
-/// One run of `cargo xtask test`: the content of `results.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Results of a run of `cargo xtask test`: the content of `results.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunResult {
-    /// Always [`SCHEMA`].
+    /// Version of the layout.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: u32,
     /// Version of this tool and, in a checkout, the commit.
     pub tool: String,
-    /// Start, RFC 3339, UTC.
+    /// Start of the run, RFC 3339, UTC.
     pub started: String,
-    /// Wall-clock seconds from start to end.
+    /// Seconds from the start to the end of the run.
     pub seconds: f64,
-    /// True where the run was interrupted; cases that never ran are then missing from no list but have an `infra` verdict.
+    /// True if the run was interrupted. Cases that did not run then have the verdict `infra`.
     pub interrupted: bool,
-    /// The targets, in the order asked for.
+    /// Targets, in the order of the command line.
     pub targets: Vec<TargetResult>,
 }
 

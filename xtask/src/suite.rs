@@ -9,83 +9,96 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use protocol::plan::Device;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use skip::{Skips, check_skips};
 
 use crate::promise;
 
-/// One file under `suites/`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// Pattern of the durations that humantime parses: numbers, each followed by a unit.
+pub(crate) const DURATION: &str = concat!(
+    r"^(\d+(\.\d+)?\s*(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds?|secs?|s|minutes?|mins?|m|",
+    r"hours?|hrs?|h|days?|d|weeks?|wks?|w|months?|M|years?|yrs?|y)\s*)+$"
+);
+
+/// Suite of cases: one file under `suites/`.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Suite {
-    /// Name of the suite and of its file.
+    /// Name for `--suite`; also the name of the file.
     pub suite: String,
-    /// One line for `cargo xtask list`.
+    /// Description in one line, for `cargo xtask list`.
     pub about: String,
-    /// Whether it runs when no suite is asked for by name.
+    /// True if the suite runs when the command line names no suite. The default is true.
     #[serde(default = "yes")]
     pub default: bool,
-    /// Deadline of each case that has none of its own, under TCG with the default flavour; beside the `seconds` that its
-    /// `with` may tell it to run.
+    /// Deadline of each case that has no deadline of its own, such as `20s` or `1m 30s`. It holds for TCG and the default
+    /// flavour. The time that a case runs by its parameter `seconds` is added to it.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String", regex(pattern = DURATION))]
     pub deadline: Duration,
-    /// Targets and groups on which none of its cases can hold, and why.
+    /// Targets and groups on which no case of the suite can pass, each with the reason.
     #[serde(default)]
+    #[schemars(schema_with = "skip::schema")]
     pub skip: Skips,
-    /// Its cases, in the order they run.
+    /// The cases, in the order in which they run.
     pub cases: Vec<CaseSpec>,
 }
 
-/// One entry of a suite; with `devices`, one case for each.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// Entry of a suite. With `devices` it defines one case for each device, else one case.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CaseSpec {
-    /// Name within the suite.
+    /// Name, unique within the suite.
     pub name: String,
-    /// What it checks, in a sentence.
+    /// Sentence that states what the case checks.
     pub about: String,
-    /// The promises of the interface it proves.
+    /// Numbers of the promises in `docs/interface.md` that the case checks.
     #[serde(default)]
+    #[schemars(inner(range(min = 1, max = promise::TITLES.len())))]
     pub promises: Vec<u8>,
-    /// The function in the `workloads` crate.
+    /// Name of the function in the `workloads` crate.
     pub run: String,
-    /// What the server serves; empty for a case that needs no server.
+    /// Kinds of file that the server offers, with one case for each. Empty if the case needs no server.
     #[serde(default)]
     pub devices: Vec<Device>,
-    /// Deadline under TCG with the default flavour.
+    /// Deadline of the case, such as `20s` or `1m 30s`. It holds for TCG and the default flavour. Without it, the suite's
+    /// deadline applies.
     #[serde(default, with = "humantime_serde")]
+    #[schemars(with = "Option<String>", regex(pattern = DURATION))]
     pub deadline: Option<Duration>,
-    /// Parameters of the function.
+    /// Parameters of the function, by name.
     #[serde(default)]
     pub with: BTreeMap<String, serde_json::Value>,
-    /// The verdict it is to get; another one is a failure. All but `pass` is for suites that try the lab itself.
+    /// Verdict that the case must get; any other is a failure. Values other than `pass` are for suites that test the lab.
     #[serde(default)]
     pub expect: Expect,
-    /// Targets and groups on which it cannot hold, and why.
+    /// Targets and groups on which the case cannot pass, each with the reason.
     #[serde(default)]
+    #[schemars(schema_with = "skip::schema")]
     pub skip: Skips,
 }
 
-/// A verdict, by its word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+/// Verdict that a case must get.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expect {
-    /// [`Verdict::Pass`](crate::results::Verdict::Pass).
+    /// Every check held.
     #[default]
     Pass,
-    /// [`Verdict::Fail`](crate::results::Verdict::Fail).
+    /// A check failed, or the kernel printed a warning.
     Fail,
-    /// [`Verdict::Skip`](crate::results::Verdict::Skip).
+    /// The case cannot hold on the target.
     Skip,
-    /// [`Verdict::Crash`](crate::results::Verdict::Crash).
+    /// The kernel crashed during the case.
     Crash,
-    /// [`Verdict::Timeout`](crate::results::Verdict::Timeout).
+    /// The deadline passed, or the guest was silent for too long.
     Timeout,
 }
 
 impl Expect {
-    /// The word, as [`Verdict::word`](crate::results::Verdict::word) has it.
+    /// Returns the word, as [`Verdict::word`](crate::results::Verdict::word) does.
     pub fn word(self) -> &'static str {
         match self {
             Expect::Pass => "pass",
@@ -98,7 +111,7 @@ impl Expect {
 }
 
 impl CaseSpec {
-    /// The devices to run it on; one `None` for a case without a server.
+    /// Returns the devices to run the case on: a single `None` for a case without a server.
     pub(crate) fn variants(&self) -> Vec<Option<Device>> {
         match self.devices.is_empty() {
             true => vec![None],
@@ -106,7 +119,7 @@ impl CaseSpec {
         }
     }
 
-    /// Name of the case in the plan: `suite/name` or `suite/name.device`.
+    /// Returns the name of the case in the plan: `suite/name` or `suite/name.device`.
     pub(crate) fn id(&self, suite: &str, device: Option<Device>) -> String {
         match device {
             None => format!("{suite}/{}", self.name),
@@ -170,7 +183,7 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Suite> {
     Ok(suite)
 }
 
-/// The last line that names the case: where a reader finds the second of two.
+/// Returns the number of the last line that names the case: the second of two cases with one name.
 fn line_of_case(text: &str, name: &str) -> usize {
     let names_it = |line: &str| {
         let value = line

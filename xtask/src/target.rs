@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 pub(crate) use oracle_wire::config::{Arch, CacheKind, WritePolicy};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::program::Program;
 
 /// One machine that the lab can boot.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// Name for `--arch`; also the name of the YAML file and of the config fragment.
@@ -34,14 +35,14 @@ pub struct Target {
 }
 
 /// Parameters of a target's kernel build.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KernelSpec {
     /// Value of kbuild's `ARCH`.
     pub arch: String,
     /// Value of kbuild's `CROSS_COMPILE`; empty for the host's compiler.
     pub cross: String,
-    /// Make targets that build [`KernelSpec::image`] and [`KernelSpec::dtb`], separated by spaces.
+    /// Make targets that build `image` and `dtb`, separated by spaces.
     pub make: String,
     /// Path of the image that QEMU boots, relative to the build directory.
     pub image: String,
@@ -56,7 +57,7 @@ pub struct KernelSpec {
 }
 
 /// Parameters of the guest program's build.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RustSpec {
     /// Target triple for rustc.
@@ -70,7 +71,7 @@ pub struct RustSpec {
 }
 
 /// Compiler that produces the machine code of the guest program.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
     /// rustc compiles for the machine directly.
@@ -81,7 +82,7 @@ pub enum Backend {
 }
 
 /// Parameters of the machine that QEMU emulates.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QemuSpec {
     /// Name of the QEMU program.
@@ -121,7 +122,7 @@ impl QemuSpec {
 }
 
 /// Way in which a machine shuts down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ends {
     /// The guest resets the machine, and QEMU exits because of `-no-reboot`.
@@ -129,7 +130,7 @@ pub enum Ends {
 }
 
 /// Properties of a target's data cache.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CacheSpec {
     /// Index and tag.
@@ -156,7 +157,7 @@ impl CacheSpec {
 }
 
 /// Properties of a machine that the oracle needs to model its data cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
     /// Instruction set.

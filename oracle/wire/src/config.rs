@@ -54,6 +54,7 @@ fn required<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Option<PathBuf>,
 
 /// An instruction set that the plugin can decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Arch {
     /// ARMv5 and ARMv6, 32 bit.
@@ -63,6 +64,8 @@ pub enum Arch {
     /// SPARC V9.
     Sparc64,
     /// Any machine without cache aliasing. The plugin does nothing there.
+    // A target of this kind has no `model`.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     None,
 }
 
@@ -82,6 +85,7 @@ pub struct Cache {
 
 /// Index and tag of a data cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum CacheKind {
     /// Physically indexed, or virtually indexed without aliases: at most one copy of each line.
@@ -95,6 +99,7 @@ pub enum CacheKind {
 
 /// The time at which memory receives a store to a cached line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum WritePolicy {
     /// When the line is written back, which may be at any time.

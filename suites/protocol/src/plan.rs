@@ -58,6 +58,7 @@ pub struct PlannedCase {
 
 /// Kind of file that a server offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Device {
     /// A file in a mounted FUSE filesystem.

@@ -197,6 +197,7 @@ fn parse(command: &str) -> Result<(Vec<String>, bool), String> {
 fn only_prints(command: &Command) -> bool {
     match command {
         Command::List { .. } | Command::CiMatrix { .. } => true,
+        Command::Schema { write, .. } => !write,
         Command::Test(test) => test.dry_run,
         Command::Boot(args) | Command::Gdb(args) => args.dry_run,
         _ => false,

@@ -45,8 +45,9 @@ fn expected(name: &str) -> &'static str {
 fn header_problem(name: &str, text: &str) -> Option<String> {
     let expected = expected(name);
     let mut lines = text.lines();
-    // These have a meaning in the first line only, so the licence follows them.
-    let first = lines.find(|line| !line.starts_with("#!") && !line.starts_with("<?xml"));
+    // These must be in the first line, so the licence follows them.
+    let first =
+        lines.find(|line| !line.starts_with("#!") && !line.starts_with("<?xml") && *line != "{");
     match first.and_then(identifier) {
         None => Some(format!("{name}: the first line is not `{TAG} {expected}`")),
         Some(found) if found != expected => Some(format!(
@@ -60,7 +61,7 @@ fn header_problem(name: &str, text: &str) -> Option<String> {
 fn identifier(line: &str) -> Option<&str> {
     let (_, licence) = line.split_once(TAG)?;
     let licence = licence.trim_end();
-    let ends = ["-->", "*/"];
+    let ends = ["-->", "*/", "\","];
     let end = ends.iter().find_map(|end| licence.strip_suffix(end));
     Some(end.unwrap_or(licence).trim())
 }
@@ -108,6 +109,7 @@ mod tests {
             "#!/bin/sh\n# SPDX-License-Identifier: MIT OR Apache-2.0\n",
             "<!-- SPDX-License-Identifier: MIT OR Apache-2.0 -->\n# Title",
             "/* SPDX-License-Identifier: MIT OR Apache-2.0 */",
+            "{\n  \"$comment\": \"SPDX-License-Identifier: MIT OR Apache-2.0\",\n  \"type\": \"object\"\n}\n",
         ];
         for text in good {
             assert_eq!(problems("a/file", text), [""; 0], "{text}");

@@ -17,12 +17,12 @@ use regex::Regex;
 use xshell::cmd;
 
 use crate::ci::Format;
-use crate::{cargo, ci as jobs, guard, interrupt, shell, target};
+use crate::{cargo, ci as jobs, guard, interrupt, schema, shell, target};
 
 /// A check: its name, and the function that makes it.
 type Check = (&'static str, fn(&Path) -> Result<Outcome>);
 
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 9] = [
     ("format", |checkout| {
         cargo(checkout, &["fmt", "--all", "--check"])
     }),
@@ -35,6 +35,7 @@ const CHECKS: [Check; 8] = [
     ("licences", licences),
     ("documents", documents),
     ("ci", ci),
+    ("schemas", schemas),
     ("scripts", scripts),
 ];
 
@@ -250,6 +251,25 @@ fn ci(checkout: &Path) -> Result<Outcome> {
     Ok(Outcome::of_problems(Format::ALL.len(), "files", &problems))
 }
 
+/// Checks that the committed JSON schemas are those of the Rust types.
+fn schemas(checkout: &Path) -> Result<Outcome> {
+    let fits = |kind: &schema::Kind| {
+        let committed = fs::read_to_string(checkout.join(kind.file()));
+        committed.is_ok_and(|text| text == schema::render(*kind))
+    };
+    let old = schema::Kind::ALL.into_iter().filter(|kind| !fits(kind));
+    let problem = |kind: schema::Kind| {
+        let (file, command) = (kind.file(), schema::COMMAND);
+        format!("{file}: is out of date; run: {command}")
+    };
+    let problems: Vec<String> = old.map(problem).collect();
+    Ok(Outcome::of_problems(
+        schema::Kind::ALL.len(),
+        "files",
+        &problems,
+    ))
+}
+
 /// Has bash read every shell script without running it.
 fn scripts(checkout: &Path) -> Result<Outcome> {
     let sh = shell::here()?;
@@ -298,11 +318,11 @@ mod tests {
     fn the_summary_counts_tests_and_names_what_failed() {
         insta::assert_snapshot!(summary("9 passed, 0 failed, 1 skipped", &[]), @"
         tests: 9 passed, 0 failed, 1 skipped
-        all 8 checks passed
+        all 9 checks passed
         ");
         insta::assert_snapshot!(summary("8 passed, 1 failed, 0 skipped", &["clippy", "tests"]), @"
         tests: 8 passed, 1 failed, 0 skipped
-        2 of 8 checks failed: clippy, tests
+        2 of 9 checks failed: clippy, tests
         ");
     }
 
@@ -327,6 +347,18 @@ mod tests {
         ci/github.yml: is not what `cargo xtask ci-matrix --format github` prints; run: cargo xtask ci-matrix --format github > ci/github.yml
         ci/gitlab.yml: is not what `cargo xtask ci-matrix --format gitlab` prints; run: cargo xtask ci-matrix --format gitlab > ci/gitlab.yml
         ");
+    }
+
+    #[test]
+    fn an_outdated_schema_names_the_command() {
+        let checkout = tempfile::tempdir().unwrap();
+        fs::create_dir(checkout.path().join("schemas")).unwrap();
+        schema::write_all(checkout.path()).unwrap();
+        assert!(schemas(checkout.path()).unwrap().passed);
+        let file = checkout.path().join(schema::Kind::Suite.file());
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replace("deadline", "limit")).unwrap();
+        insta::assert_snapshot!(schemas(checkout.path()).unwrap().output, @"schemas/suite.schema.json: is out of date; run: cargo xtask schema --write");
     }
 
     #[test]

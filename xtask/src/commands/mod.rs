@@ -21,7 +21,7 @@ use crate::report::term;
 use crate::run::Job;
 use crate::target::{self, Target};
 use crate::tree::{Tree, ensure, job};
-use crate::{bench, check, ci, interrupt, kernel, paths, setup};
+use crate::{bench, check, ci, interrupt, kernel, paths, schema, setup};
 
 /// Does what the command line says.
 ///
@@ -40,6 +40,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Report(args) => report::run(&args),
         Command::Oracle(args) => oracle::run(&args),
         Command::CiMatrix { format } => ci_matrix(format),
+        Command::Schema { kind, .. } => json_schema(kind),
         Command::Queue(args) => queue::run(&args),
         Command::Clean { older_than } => clean(older_than),
     }
@@ -78,6 +79,15 @@ pub(crate) fn build_with_bar(job: &Job, target: &Target) -> Result<Built> {
 fn ci_matrix(format: ci::Format) -> Result<u8> {
     let targets = target::load_all(&paths::checkout().join("kernel-configs"))?;
     print!("{}", ci::render(format, &targets));
+    Ok(0)
+}
+
+/// Prints the schema of `kind`, or updates all files.
+fn json_schema(kind: Option<schema::Kind>) -> Result<u8> {
+    match kind {
+        Some(kind) => print!("{}", schema::render(kind)),
+        None => schema::write_all(&paths::checkout())?,
+    }
     Ok(0)
 }
 

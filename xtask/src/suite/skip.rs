@@ -5,12 +5,21 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{CaseSpec, Suite};
 use crate::target::Target;
 
 /// Reasons by the name of a target or of a group of targets.
 pub(crate) type Skips = BTreeMap<String, String>;
+
+/// Returns the JSON schema of [`Skips`]. Like [`check_reasons`], it rejects a reason without a word.
+pub(super) fn schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "additionalProperties": { "type": "string", "pattern": r"\S" },
+    })
+}
 
 impl Suite {
     /// Why `case` of this suite cannot hold on `target`, if so. The case's own word beats the suite's, and a word
