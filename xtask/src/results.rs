@@ -26,7 +26,7 @@ pub enum Verdict {
     },
     /// The case cannot hold on this target.
     Skip {
-        /// Reason, as the suite gives it.
+        /// Reason, from the suite or from the case itself.
         reason: String,
     },
     /// The kernel crashed while the case ran.
@@ -41,7 +41,7 @@ pub enum Verdict {
     },
     /// The guest sent no record.
     BootFail {
-        /// Last known state of the boot.
+        /// Cause, such as a crash of the kernel.
         reason: String,
     },
     /// The lab failed, or no whole record of the case arrived. The case shows nothing about the kernel.
