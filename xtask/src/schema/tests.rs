@@ -89,7 +89,10 @@ fn wrong_results_are_rejected() {
     insta::assert_snapshot!(error("/targets/0/boots", json!("3")), @"- at '/targets/0/boots': want integer, but got string");
     insta::assert_snapshot!(error("/targets/0/cases/0/promises/0", json!(-1)), @"- at '/targets/0/cases/0/promises/0': must be >=0, but got -1");
     insta::assert_snapshot!(error("/targets/0/provenance/accel", json!("kvm or tcg")), @"- at '/targets/0/provenance/accel': 'kvm or tcg' does not match");
-    assert_eq!(error("/targets/0/provenance/accel", json!("kvm and tcg")), "");
+    assert_eq!(
+        error("/targets/0/provenance/accel", json!("kvm and tcg")),
+        ""
+    );
     for verdict in [
         json!({ "is": "passed" }),
         json!({ "is": "pass", "reason": "no field of this verdict" }),
