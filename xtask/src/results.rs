@@ -154,8 +154,8 @@ pub struct CaseResult {
     pub figures: BTreeMap<String, f64>,
     /// Observations of the oracle. Absent (`null`) if it did not watch the whole case, or cannot be trusted.
     pub oracle: Option<Watched>,
-    /// Reason why the oracle cannot be trusted in this case. The verdict is then `infra`, unless the case
-    /// crashed. Absent (`null`) if it can be trusted or did not watch.
+    /// Reason why the oracle cannot be trusted in this case. The verdict is then `infra`, unless the case crashed. Absent
+    /// (`null`) if the oracle can be trusted or did not watch.
     #[serde(default)]
     pub distrust: Option<String>,
     /// Output of the case's processes, by line.
