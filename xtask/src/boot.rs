@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Boot: one start of a machine, from its initramfs to its end.
+//! Boot: one run of a machine, from its initramfs to its end.
 
 use std::fs;
 use std::path::Path;
@@ -22,57 +22,52 @@ use crate::watch::clock::Limits;
 use crate::watch::shared::{SplitBytes, Splitter};
 use crate::watch::{BootEnd, BootEvent, Watch};
 
-/// What every boot of a target has in common.
+/// Parameters that all boots of a target share.
 #[derive(Debug)]
-pub(crate) struct Setting<'a> {
-    /// The machine.
+pub(crate) struct Parameters<'a> {
     pub qemu: &'a QemuSpec,
-    /// What its kernel is to say of its caches.
+    /// Text about the caches that the kernel must print on the console.
     pub proof: Option<&'a str>,
-    /// `kvm` or `tcg`.
     pub accel: Accelerator,
-    /// The kernel image.
+    /// Kernel image.
     pub kernel: &'a Path,
-    /// The device tree, where the machine has none of its own.
+    /// Device tree; `None` if QEMU generates one or the machine needs none.
     pub dtb: Option<&'a Path>,
-    /// What the guest finds.
     pub image: &'a Image,
-    /// What watches; none where nothing does.
+    /// Oracle to load into QEMU, if any.
     pub oracle: Option<&'a Oracle>,
-    /// How long things may take.
     pub limits: Limits,
 }
 
-/// How a boot went.
+/// Result of a boot.
 #[derive(Debug)]
 pub(crate) struct Booted {
-    /// Why it came to its end.
     pub end: BootEnd,
-    /// The last console lines.
+    /// Last lines of the console.
     pub last_lines: Vec<String>,
 }
 
-/// Boots the machine in the new directory `dir`, runs `cases`, and tells `ledger` what was seen.
+/// Boots the machine in the new directory `dir`, runs `cases`, and passes all events to `ledger`.
 ///
 /// # Errors
-/// The lab's own side failed: the directory cannot be written to, QEMU is not there.
+/// The lab itself failed: for example, the directory cannot be written to, or QEMU is missing.
 pub(crate) fn run(
-    setting: &Setting,
+    parameters: &Parameters,
     dir: &Path,
     cases: &[&Case],
     ledger: &mut Ledger,
 ) -> Result<Booted> {
-    let mut machine = start(setting, dir, &plan_of(Mode::Run, cases))?;
+    let mut machine = start(parameters, dir, &plan_of(Mode::Run, cases))?;
     let deadline = |case: &&Case| Duration::from_millis(case.planned.deadline_ms);
     let plan = cases
         .iter()
         .map(|case| (case.id().to_owned(), deadline(case)));
-    let mut watch = Watch::new(plan.collect(), setting.limits);
-    watch.expect_caches(setting.proof.map(str::to_owned));
-    if let Some(oracle) = setting.oracle {
+    let mut watch = Watch::new(plan.collect(), parameters.limits);
+    watch.expect_caches(parameters.proof.map(str::to_owned));
+    if let Some(oracle) = parameters.oracle {
         watch.attach_oracle(oracle.config.clone());
     }
-    let mut streams = Streams::of(setting.qemu);
+    let mut streams = Streams::of(parameters.qemu);
     let files = dir.join(GUEST_FILES);
     let end = follow(&mut machine, &mut streams, &mut watch, &files, ledger)?;
     machine.stop();
@@ -80,11 +75,11 @@ pub(crate) fn run(
     streams.finish(&mut watch);
     let last_lines = watch.last_lines();
     let end = watch.close(end);
-    tell(&mut watch, &files, ledger)?;
+    report_events(&mut watch, &files, ledger)?;
     Ok(Booted { end, last_lines })
 }
 
-/// The plan of a boot.
+/// Returns the plan for the guest.
 pub(crate) fn plan_of(mode: Mode, cases: &[&Case]) -> Plan {
     Plan {
         version: plan::VERSION,
@@ -93,33 +88,33 @@ pub(crate) fn plan_of(mode: Mode, cases: &[&Case]) -> Plan {
     }
 }
 
-/// Writes what a boot of `plan` needs into `dir` and starts the machine.
+/// Writes the files for a boot of `plan` into `dir`, and starts the machine.
 ///
 /// # Errors
-/// The directory cannot be written to, or QEMU is not there.
-pub(crate) fn start(setting: &Setting, dir: &Path, plan: &Plan) -> Result<Machine> {
-    fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
-    setting.image.write(plan, dir.join(INITRAMFS))?;
+/// The directory cannot be written to, or QEMU is missing.
+pub(crate) fn start(parameters: &Parameters, dir: &Path, plan: &Plan) -> Result<Machine> {
+    fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+    parameters.image.write(plan, dir.join(INITRAMFS))?;
     let boot = Boot {
-        accel: setting.accel,
-        kernel: setting.kernel,
-        dtb: setting.dtb,
+        accel: parameters.accel,
+        kernel: parameters.kernel,
+        dtb: parameters.dtb,
         initrd: Path::new(INITRAMFS),
         console: Console::Log,
         gdb: false,
-        oracle: setting.oracle.map(|oracle| oracle.plugin.as_path()),
+        oracle: parameters.oracle.map(|oracle| oracle.plugin.as_path()),
     };
-    if let Some(oracle) = setting.oracle {
+    if let Some(oracle) = parameters.oracle {
         let config = oracle.config.render();
         crate::paths::write_atomically(&dir.join(ORACLE_CONFIG), config.as_bytes())?;
     }
-    let args = args::qemu(setting.qemu, &boot);
-    let command = args::to_paste(dir, &setting.qemu.binary, &args);
+    let args = args::qemu(parameters.qemu, &boot);
+    let command = args::to_paste(dir, &parameters.qemu.binary, &args);
     crate::paths::write_atomically(&dir.join(QEMU_COMMAND), command.as_bytes())?;
-    Machine::start(dir, &setting.qemu.binary, &args)
+    Machine::start(dir, &parameters.qemu.binary, &args)
 }
 
-/// Passes what the machine writes to the watch, and what the watch makes of it to the ledger, until the boot is over.
+/// Passes the machine's output to the watch, and the events that the watch detects to the ledger, until the boot ends.
 fn follow(
     machine: &mut Machine,
     streams: &mut Streams,
@@ -129,10 +124,10 @@ fn follow(
 ) -> Result<BootEnd> {
     let started = Instant::now();
     let waited = wait::until(wait::FOREVER, || {
-        // Asked before the streams are read: what QEMU wrote before it ended is then read below.
+        // Check this before reading the streams, so that everything that QEMU wrote before it ended is read below.
         let ended = machine.ended()?;
         streams.pass_on(machine, watch, started.elapsed())?;
-        tell(watch, files, ledger)?;
+        report_events(watch, files, ledger)?;
         anyhow::Ok(match ended {
             Some(end) => Some(BootEnd::Qemu(end)),
             None => watch.stop_reason(started.elapsed()),
@@ -144,60 +139,60 @@ fn follow(
     })
 }
 
-/// Tells the ledger what was seen. Files that came are kept in the directory `files`.
-fn tell(watch: &mut Watch, files: &Path, ledger: &mut Ledger) -> Result<()> {
-    for seen in watch.take_events() {
-        if let BootEvent::File { name, bytes } = &seen {
+/// Passes the watch's events to the ledger. Saves the files that the guest sent in the directory `files`.
+fn report_events(watch: &mut Watch, files: &Path, ledger: &mut Ledger) -> Result<()> {
+    for event in watch.take_events() {
+        if let BootEvent::File { name, bytes } = &event {
             let path = files.join(name);
-            fs::create_dir_all(files).with_context(|| format!("make {}", files.display()))?;
+            fs::create_dir_all(files).with_context(|| format!("create {}", files.display()))?;
             fs::write(&path, bytes).with_context(|| format!("write {}", path.display()))?;
         }
-        ledger.seen(seen);
+        ledger.record(event);
     }
     Ok(())
 }
 
-/// The way of the two streams from the machine to the watch.
+/// Connection of the two streams, console and records, to the watch.
 enum Streams {
-    /// Each has a port.
-    Two,
-    /// They share the console.
-    One(Splitter),
+    /// Each stream has a port of its own.
+    Separate,
+    /// Both share the console's port.
+    Shared(Splitter),
 }
 
 impl Streams {
     fn of(qemu: &QemuSpec) -> Self {
         match qemu.records_args.is_empty() {
-            true => Streams::One(Splitter::default()),
-            false => Streams::Two,
+            true => Streams::Shared(Splitter::default()),
+            false => Streams::Separate,
         }
     }
 
-    /// Passes on what the machine wrote since the last time.
+    /// Passes on the machine's output since the last call.
     fn pass_on(&mut self, machine: &mut Machine, watch: &mut Watch, now: Duration) -> Result<()> {
         let apart = match self {
-            // Records first: a console line that came before a record is then never seen after it.
-            Streams::Two => SplitBytes {
+            // Read the records first. Otherwise a console line that precedes a record might be read after it.
+            Streams::Separate => SplitBytes {
                 records: machine.records()?,
                 console: machine.console()?,
             },
-            Streams::One(splitter) => splitter.push(&machine.console()?),
+            Streams::Shared(splitter) => splitter.push(&machine.console()?),
         };
-        // Read after the others: what the oracle wrote before a record or a line is then there.
+        // Read the findings last, so that they include everything that the oracle wrote before these records and lines.
         let findings = machine.findings()?;
         pass(apart, &findings, watch, now);
         Ok(())
     }
 
-    /// The machine writes no more.
+    /// Passes on what is left after the machine has ended.
     fn finish(&mut self, watch: &mut Watch) {
-        if let Streams::One(splitter) = self {
+        if let Streams::Shared(splitter) = self {
             pass(splitter.finish(), &[], watch, Duration::MAX);
         }
     }
 }
 
-/// Tells the watch what arrived, findings first: a verdict must not overtake them.
+/// Passes new output to the watch. The findings go first, so that a case gets no verdict without them.
 fn pass(apart: SplitBytes, findings: &[u8], watch: &mut Watch, now: Duration) {
     watch.push_findings(findings);
     watch.push_records(&apart.records, now);
@@ -213,7 +208,7 @@ mod tests {
     use protocol::record::Record;
 
     #[test]
-    fn no_record_overtakes_what_the_oracle_wrote_before_it() {
+    fn findings_are_passed_on_before_records() {
         let case = "smoke/boot".to_owned();
         let second = Duration::from_secs(1);
         let mut watch = Watch::new(vec![(case.clone(), second)], Limits::scaled(1.0));
@@ -224,7 +219,7 @@ mod tests {
             console: Vec::new(),
         };
         pass(apart, trusted().as_bytes(), &mut watch, second);
-        // By now it would be too late to pass a control.
+        // If the record had been passed on first, the watch would miss the oracle's controls and stop the boot.
         assert_eq!(watch.stop_reason(second), None);
     }
 }

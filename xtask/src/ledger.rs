@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Ledger: who ran, with what verdict, and who still has to. Every planned case leaves it with exactly one verdict.
+//! Ledger: records which cases of a target have run, with what verdict, and which remain. In the end, every planned case
+//! has exactly one verdict.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -15,22 +16,22 @@ use crate::results::{
 };
 use crate::watch::{BootEnd, BootEvent, Observation};
 
-/// Findings of a case that reports have; the rest is in the files of the boot.
+/// Maximum number of findings of a case in the results. The files of the boot contain all of them.
 const FINDINGS_KEPT: usize = 10;
 
-/// The books of one target's run.
+/// Record of one target's run.
 pub(crate) struct Ledger<'a> {
     events: &'a Events,
     cases: &'a [Case],
     results: Vec<Option<CaseResult>>,
     result: TargetResult,
     phase: Option<(Phase, Instant)>,
-    /// Whether the present boot has reached its first record.
+    /// True if the current boot has sent its first record.
     up: bool,
 }
 
 impl<'a> Ledger<'a> {
-    /// Opens the books; cases that cannot hold on the target are skipped at once.
+    /// Starts the record of a target. Cases that the plan skips get their verdict immediately.
     pub(crate) fn open(target: &str, flavour: &str, cases: &'a [Case], events: &'a Events) -> Self {
         events.send(Event::TargetStart {
             target: target.into(),
@@ -59,13 +60,13 @@ impl<'a> Ledger<'a> {
         ledger
     }
 
-    /// What ran; filled in as it becomes known.
+    /// Returns the description of what runs, for the caller to complete.
     pub(crate) fn provenance(&mut self) -> &mut Provenance {
         &mut self.result.provenance
     }
 
-    /// The next boot runs this way; says so where it is not how the last one ran.
-    pub(crate) fn accel(&mut self, chosen: &Chosen) {
+    /// Sets the accelerator of the next boot. Sends a note if it differs from that of the previous boot.
+    pub(crate) fn set_accel(&mut self, chosen: &Chosen) {
         let before = std::mem::replace(&mut self.result.provenance.accel, chosen.accel.into());
         self.result
             .provenance
@@ -73,12 +74,12 @@ impl<'a> Ledger<'a> {
             .clone_from(&chosen.reason);
         if before.all().iter().any(|before| *before != chosen.accel) {
             let reason = chosen.reason.as_deref().unwrap_or_default();
-            self.note(format!("{} from here on: {reason}", chosen.accel.word()));
+            self.note(format!("continuing with {}: {reason}", chosen.accel.word()));
         }
     }
 
-    /// Whether the oracle watches.
-    pub(crate) fn oracle(&mut self, choice: &OracleDecision) {
+    /// Sets the state of the oracle.
+    pub(crate) fn set_oracle(&mut self, choice: &OracleDecision) {
         let provenance = &mut self.result.provenance;
         (provenance.oracle, provenance.oracle_reason) = match choice {
             OracleDecision::On(Depth::User) => (OracleState::User.into(), None),
@@ -87,12 +88,12 @@ impl<'a> Ledger<'a> {
         };
     }
 
-    /// Whether the present boot has reached its first record.
+    /// Returns true if the current boot has sent its first record.
     pub(crate) fn came_up(&self) -> bool {
         self.up
     }
 
-    /// A phase begins; the one before it ends.
+    /// Ends the current phase and begins the next one.
     pub(crate) fn phase(&mut self, phase: Phase, detail: impl Into<String>) {
         self.end_phase();
         self.phase = Some((phase, Instant::now()));
@@ -103,13 +104,13 @@ impl<'a> Ledger<'a> {
         });
     }
 
-    /// The phase is over, and the next one waits.
-    pub(crate) fn waits(&mut self, what: &str) {
+    /// Ends the current phase and reports that the next one is waiting for something: `what` begins with "for".
+    pub(crate) fn waiting(&mut self, what: &str) {
         self.end_phase();
-        self.progress(0, None, format!("waits {what}"));
+        self.progress(0, None, format!("waiting {what}"));
     }
 
-    /// Something moved inside the phase.
+    /// Reports progress within the current phase.
     pub(crate) fn progress(&self, done: u64, of: Option<u64>, what: String) {
         let target = self.result.target.clone();
         self.events.send(Event::Progress {
@@ -120,34 +121,34 @@ impl<'a> Ledger<'a> {
         });
     }
 
-    /// The cases without a verdict, in plan order.
+    /// Returns the cases without a verdict, in the order of the plan.
     pub(crate) fn remaining(&self) -> Vec<&'a Case> {
         let open = self.cases.iter().zip(&self.results);
         let open = open.filter(|(_, result)| result.is_none());
         open.map(|(case, _)| case).collect()
     }
 
-    /// The machine starts once more; returns the number of this boot, from 1.
+    /// Begins a boot and returns its number. The first is 1.
     pub(crate) fn boot(&mut self) -> usize {
         self.result.boots += 1;
         self.up = false;
         let detail = match self.result.boots {
             1 => String::new(),
-            n => format!("boot {n}, after the last one was cut short"),
+            n => format!("boot {n}, because the previous one was cut short"),
         };
         self.phase(Phase::Boot, detail);
         self.result.boots
     }
 
-    /// Takes what the watch saw.
-    pub(crate) fn seen(&mut self, seen: BootEvent) {
-        match seen {
+    /// Records an event of the current boot.
+    pub(crate) fn record(&mut self, event: BootEvent) {
+        match event {
             BootEvent::InitStarted { release } => {
                 self.up = true;
                 self.phase(Phase::Test, release);
             }
             BootEvent::CaseStarted(case) => {
-                if let Some(at) = self.place(&case) {
+                if let Some(at) = self.position(&case) {
                     self.events.send(Event::CaseStart {
                         target: self.result.target.clone(),
                         case,
@@ -157,7 +158,7 @@ impl<'a> Ledger<'a> {
                 }
             }
             BootEvent::CaseEnded(observation) => {
-                if let Some(at) = self.place(&observation.case) {
+                if let Some(at) = self.position(&observation.case) {
                     let verdict = as_expected(
                         judge(&observation, &self.result.target),
                         self.cases[at].expect,
@@ -165,17 +166,18 @@ impl<'a> Ledger<'a> {
                     self.enter(at, Some(*observation), verdict);
                 }
             }
-            // The boot keeps it.
+            // The boot saves the file.
             BootEvent::File { .. } => {}
             BootEvent::Anomaly(text) => self.note(text),
         }
     }
 
-    /// The boot is over. A boot that took no case any further takes the next one down with it, so that the run ends.
+    /// Records the end of a boot that began with `before` remaining cases, and gives verdicts to those cases that must not
+    /// be tried again. If the boot finished no case, the next case is among them, so that the run ends at some point.
     pub(crate) fn boot_ended(&mut self, end: &BootEnd, before: usize, last_lines: Vec<String>) {
-        let remaining: Vec<usize> = self.open_places();
+        let remaining: Vec<usize> = self.open_positions();
         let stuck = remaining.len() == before;
-        // Next time it would come up no better.
+        // In these situations, another boot would end in the same way.
         let all = !self.up
             || matches!(
                 end,
@@ -183,18 +185,18 @@ impl<'a> Ledger<'a> {
             );
         let lost = match (all, stuck || *end == BootEnd::Goodbye) {
             (true, _) => remaining.len(),
-            // A guest that says goodbye with cases left will not do better next time.
+            // A guest that ends normally with cases left would do so again.
             (false, true) if *end == BootEnd::Goodbye => remaining.len(),
             (false, true) => 1,
             (false, false) => 0,
         };
         for at in remaining.into_iter().take(lost) {
-            let mut seen = Observation::of(self.cases[at].id().into());
-            seen.console = last_lines.clone().into();
+            let mut observation = Observation::of(self.cases[at].id().into());
+            observation.console = last_lines.clone().into();
             if let BootEnd::Oracle(why) = end {
-                seen.oracle = Some(Err(why.clone()));
+                observation.oracle = Some(Err(why.clone()));
             }
-            self.enter(at, Some(seen), never_started(end, self.up));
+            self.enter(at, Some(observation), never_started(end, self.up));
         }
         match end {
             BootEnd::Silence(Phase::Shutdown) | BootEnd::Overtime(Phase::Shutdown) => {
@@ -204,16 +206,16 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// The target cannot be tested (any further).
+    /// Records that the target cannot be tested, or not any further. All remaining cases get the verdict `infra`.
     pub(crate) fn fail(&mut self, reason: String) {
-        for at in self.open_places() {
+        for at in self.open_positions() {
             let reason = reason.clone();
             self.enter(at, None, Verdict::Infra { reason });
         }
         self.result.failure = Some(reason);
     }
 
-    /// Closes the books.
+    /// Ends the record and returns the results.
     pub(crate) fn close(mut self) -> TargetResult {
         self.end_phase();
         let results = std::mem::take(&mut self.results);
@@ -225,24 +227,24 @@ impl<'a> Ledger<'a> {
         self.result
     }
 
-    /// Says something that is no case's.
+    /// Reports a note that belongs to no case.
     pub(crate) fn note(&self, text: String) {
         let target = Some(self.result.target.clone());
         self.events.send(Event::Note { target, text });
     }
 
-    fn enter(&mut self, at: usize, seen: Option<Observation>, verdict: Verdict) {
+    fn enter(&mut self, at: usize, observation: Option<Observation>, verdict: Verdict) {
         let case = &self.cases[at];
-        let ran = seen
+        let ran = observation
             .as_ref()
-            .is_some_and(|s| s.end_record.is_some() || s.boot_end.is_some());
-        let seen = seen.unwrap_or_else(|| Observation::of(case.id().into()));
-        let distrust = match (&seen.boot_end, &seen.oracle) {
+            .is_some_and(|seen| seen.end_record.is_some() || seen.boot_end.is_some());
+        let observation = observation.unwrap_or_else(|| Observation::of(case.id().into()));
+        let distrust = match (&observation.boot_end, &observation.oracle) {
             (Some(BootEnd::Oracle(why)), _) | (_, Some(Err(why))) => Some(why.clone()),
             _ => None,
         };
-        let held = verdict.exit_code() == 0;
-        let (millis, figures) = match seen.end_record {
+        let passed = verdict.exit_code() == 0;
+        let (millis, figures) = match observation.end_record {
             Some(report) => (Some(report.millis), report.figures),
             None => (None, BTreeMap::new()),
         };
@@ -255,13 +257,13 @@ impl<'a> Ledger<'a> {
             millis,
             boot: ran.then_some(self.result.boots),
             figures,
-            oracle: watched(seen.oracle, &self.result.target, case.id()),
+            oracle: watched(observation.oracle, &self.result.target, case.id()),
             distrust,
-            log: seen.log.into(),
-            console: if held {
+            log: observation.log.into(),
+            console: if passed {
                 Vec::new()
             } else {
-                seen.console.into()
+                observation.console.into()
             },
         };
         self.results[at] = Some(result.clone());
@@ -271,13 +273,13 @@ impl<'a> Ledger<'a> {
         });
     }
 
-    fn place(&self, id: &str) -> Option<usize> {
+    fn position(&self, id: &str) -> Option<usize> {
         self.cases.iter().position(|case| case.id() == id)
     }
 
-    fn open_places(&self) -> Vec<usize> {
-        let places = self.results.iter().enumerate();
-        let open = places.filter(|(_, result)| result.is_none());
+    fn open_positions(&self) -> Vec<usize> {
+        let results = self.results.iter().enumerate();
+        let open = results.filter(|(_, result)| result.is_none());
         open.map(|(at, _)| at).collect()
     }
 
@@ -289,7 +291,7 @@ impl<'a> Ledger<'a> {
     }
 }
 
-/// What the reports have of what the oracle saw.
+/// Returns the oracle's result for a case, for the reports.
 fn watched(heard: Option<Heard>, target: &str, case: &str) -> Option<Watched> {
     let window = heard?.ok()?;
     let findings = window.findings.iter().take(FINDINGS_KEPT);

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
-use crate::boot::{self, Setting};
+use crate::boot::{self, Parameters};
 use crate::event::Event;
 use crate::event::Events;
 use crate::flavour::Flavour;
@@ -121,7 +121,7 @@ fn steps(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) -> Result
     }
     let qemu = scaled(&target.qemu, &job.flavour);
     let choice = oracle::choose(job.oracle, target, job.accel, &Qemu::ask(&qemu.binary)?)?;
-    ledger.oracle(&choice);
+    ledger.set_oracle(&choice);
     let built = kernel(job, target, ledger)?;
     let image = image(job, target, ledger)?;
     let oracle = oracle(job, target, &choice, &built, ledger)?;
@@ -131,10 +131,12 @@ fn steps(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) -> Result
     };
     let mut chosen = accel::probe(&qemu.binary, &target.kernel.arch, accel, &job.cache)?;
     ledger.provenance().qemu = version::first_line(&qemu.binary, "--version");
-    let _pass = gate.enter(qemu.memory_mib, || ledger.waits("for another guest to end"))?;
+    let _pass = gate.enter(qemu.memory_mib, || {
+        ledger.waiting("for another guest to end")
+    })?;
     while let cases @ [_, ..] = ledger.remaining().as_slice() {
-        ledger.accel(&chosen);
-        let setting = Setting {
+        ledger.set_accel(&chosen);
+        let parameters = Parameters {
             qemu: &qemu,
             proof: target.cache.proof.as_deref(),
             accel: chosen.accel,
@@ -145,7 +147,7 @@ fn steps(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) -> Result
             limits: Limits::scaled(job.scale * job.oracle.time(&target.cache)),
         };
         let boot_dir = boot_dir(&job.run_dir, &target.name, ledger.boot());
-        let booted = boot::run(&setting, &boot_dir, cases, ledger)?;
+        let booted = boot::run(&parameters, &boot_dir, cases, ledger)?;
         match fallback(&chosen, accel, ledger.came_up(), &booted.end) {
             Some(tcg) => chosen = accel::disable_kvm(&qemu.binary, &job.cache, tcg),
             None => ledger.boot_ended(&booted.end, cases.len(), booted.last_lines),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Bench: what the lab costs and what direct mmap gives, as the tables of docs/performance.md.
+//! Bench: measures the lab and direct mmap, and prints the tables of docs/performance.md.
 //!
-//! Nothing here is judged; nothing in the tests is timed.
+//! The bench only measures: it has no limits that a figure could exceed. The tests measure nothing.
 
 mod build;
 mod table;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use protocol::plan::Mode;
 
-use crate::boot::{self, Setting};
+use crate::boot::{self, Parameters};
 use crate::cli::{self, Bench};
 use crate::event::Events;
 use crate::image::{Image, guest};
@@ -28,13 +28,13 @@ use crate::watch::clock::Limits;
 use crate::{interrupt, paths};
 use table::{Figures, median};
 
-/// How long a machine that only starts and ends may take.
+/// Time limit for a machine that boots and powers off.
 const HALT_LIMIT: Duration = Duration::from_secs(60);
 
-/// Measures and prints.
+/// Measures each target and prints the tables.
 ///
 /// # Errors
-/// Something that should have worked did not: a figure of a broken run would mean nothing.
+/// A build or a boot failed, or a case did not pass: the figures of such a run would mean nothing.
 pub(crate) fn run(args: &Bench) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Bench) -> Result<u8> {
     Ok(0)
 }
 
-/// One target with everything that runs of it have in common.
+/// One target, and the parameters that all its runs share.
 struct Lab<'a> {
     target: &'a Target,
     job: Job,
@@ -70,7 +70,7 @@ fn lab<'a>(tree: &Tree, machine: &cli::Machine, target: &'a Target) -> Result<La
 }
 
 impl Lab<'_> {
-    /// Runs `cases` as `cargo xtask test` does, all steps included, and says how long it took.
+    /// Runs `cases` with all the steps of `cargo xtask test`, and returns the results and the time.
     fn test(&self, cases: Vec<Case>) -> Result<(RunResult, Duration)> {
         let mut job = self.job.clone();
         job.run_dir = paths::new_run(&self.checkout, false)?;
@@ -81,7 +81,7 @@ impl Lab<'_> {
             if case.verdict != Verdict::Pass {
                 let detail = case.verdict.detail().unwrap_or_default();
                 bail!(
-                    "{}: {}: {detail}; nothing was measured",
+                    "{}: {}: {detail}; the bench measures only if all cases pass",
                     case.id,
                     case.verdict.word()
                 );
@@ -99,7 +99,7 @@ impl Lab<'_> {
         plan::compile(&tree.suites, self.target, &filter, self.job.scale)
     }
 
-    /// From the start of QEMU to its end, for a guest that ends the machine at once.
+    /// Returns the time from the start of QEMU to its exit, for a guest that powers off immediately.
     fn raw_boot(&self) -> Result<Duration> {
         let built = self.job.kernel(self.target, &mut |_| {})?;
         let image = Image::new(&guest::build(
@@ -110,7 +110,7 @@ impl Lab<'_> {
         let qemu = run::scaled(&self.target.qemu, &self.job.flavour);
         let arch = &self.target.kernel.arch;
         let chosen = accel::probe(&qemu.binary, arch, self.job.accel, &self.job.cache)?;
-        let setting = Setting {
+        let parameters = Parameters {
             qemu: &qemu,
             proof: self.target.cache.proof.as_deref(),
             accel: chosen.accel,
@@ -120,9 +120,9 @@ impl Lab<'_> {
             oracle: None,
             limits: Limits::scaled(1.0),
         };
-        let dir = tempfile::tempdir().context("make a directory for the boot")?;
+        let dir = tempfile::tempdir().context("create a directory for the boot")?;
         let clock = Instant::now();
-        let mut machine = boot::start(&setting, dir.path(), &boot::plan_of(Mode::Halt, &[]))?;
+        let mut machine = boot::start(&parameters, dir.path(), &boot::plan_of(Mode::Halt, &[]))?;
         let Waited::Done(_) = wait::until(HALT_LIMIT, || machine.ended())? else {
             bail!("the machine did not end by itself within {HALT_LIMIT:?}");
         };
@@ -130,7 +130,7 @@ impl Lab<'_> {
     }
 }
 
-/// What the guest measured: the figures of the `bench` suite.
+/// Returns the tables of the figures that the guest measured in the suite `bench`.
 fn guest_table(lab: &Lab, tree: &Tree) -> Result<String> {
     let (result, _) = lab.test(lab.cases(tree, "bench")?)?;
     let cases = result.targets.iter().flat_map(|target| &target.cases);
@@ -142,7 +142,7 @@ fn guest_table(lab: &Lab, tree: &Tree) -> Result<String> {
         .collect())
 }
 
-/// What the lab costs around its guests.
+/// Returns the table of the time and memory that the lab needs besides its guests.
 fn lab_table(lab: &Lab, tree: &Tree, repeat: usize) -> Result<String> {
     let smoke = lab.cases(tree, "smoke")?;
     lab.test(smoke.clone())?;
@@ -171,7 +171,7 @@ fn lab_table(lab: &Lab, tree: &Tree, repeat: usize) -> Result<String> {
     Ok(figures.to_string())
 }
 
-/// VmHWM of this process, which did in it all that `cargo xtask test` does.
+/// Returns the peak memory (VmHWM) of this process in KiB. The process has done everything that `cargo xtask test` does.
 fn peak_kib() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

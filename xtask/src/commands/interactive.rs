@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask boot` and `cargo xtask gdb`: a machine for a person.
+//! `cargo xtask boot` and `cargo xtask gdb`: a machine that the user controls.
 
 use std::fs;
 use std::path::Path;
@@ -20,22 +20,22 @@ use crate::run_dir::{GDB_SOCKET, INITRAMFS};
 use crate::tree::{Tree, ensure, job};
 use crate::{guard, kernel, paths, run};
 
-/// What the person wants to do.
+/// Use of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Look around.
+    /// Shell in the guest.
     Shell,
-    /// Look inside.
+    /// Kernel under gdb.
     Gdb,
 }
 
-/// Builds what is needed, then hands the terminal to QEMU.
+/// Builds the kernel and the initramfs, and runs QEMU in the foreground, at the terminal.
 pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     let tree = Tree::load()?;
     let (targets, flavour) = tree.select(&args.machine)?;
     let [target] = targets.as_slice() else {
         bail!(
-            "--arch names {} targets; one terminal takes one machine",
+            "--arch selects {} targets; select one, because the terminal shows one machine",
             targets.len()
         );
     };
@@ -65,11 +65,11 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     ensure(&targets, &args.machine, OracleRequest::OFF)?;
     let run_dir = paths::new_run(&tree.checkout, false)?;
     let dir = run_dir.join(&target.name);
-    fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+    fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
     let job = job(&tree, &args.machine, flavour, args.accel, 1.0, run_dir)?;
     let built = build_with_bar(&job, target)?;
     let image = Image::new(&guest::build(&job.checkout, &job.cache, &target.rust)?)?;
-    // All cases go in, so that the shell can run one by name.
+    // The plan has all cases, so that the user can run any of them in the shell by name.
     let everything = Filter {
         suites: tree
             .suites
@@ -86,10 +86,10 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     let (paste, qemu_args) = command(&dir, chosen.accel, &built.image, built.dtb.as_deref());
     eprint!("{paste}");
     if gdb {
-        eprintln!("\nThe machine waits. In another terminal:\n");
+        eprintln!("\nThe machine is waiting for gdb. Run in another terminal:\n");
         eprintln!("{}", gdb_line(&built.vmlinux, &dir.join(GDB_SOCKET)));
     }
-    eprintln!("Ctrl-A x ends the machine, Ctrl-A c is QEMU's monitor.\n");
+    eprintln!("Ctrl-A x ends QEMU, Ctrl-A c opens its monitor.\n");
     let ended = guard::foreground_command(&qemu.binary, qemu_args)
         .dir(&dir)
         .run()
@@ -97,7 +97,7 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     Ok(if ended.status.success() { 0 } else { 2 })
 }
 
-/// The command that attaches gdb to the machine.
+/// Returns the command that attaches gdb to the machine.
 fn gdb_line(vmlinux: &Path, socket: &Path) -> String {
     format!(
         "gdb {} -ex 'target remote {}' -ex 'hbreak start_kernel' -ex continue\n",

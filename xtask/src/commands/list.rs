@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::suite::{CaseSpec, Suite};
 use crate::tree::Tree;
 
-/// Prints what there is, or what proves each promise.
+/// Prints the targets, flavours and suites, or the cases that prove each promise.
 pub(super) fn run(tree: &Tree, by_promise: bool, as_json: bool) -> Result<u8> {
     match (by_promise, as_json) {
         (false, true) => println!("{:#}", as_value(tree)),
@@ -31,12 +31,11 @@ fn as_text(tree: &Tree) -> String {
         text += &format!("  {:<12} {}\n", flavour.name, flavour.about);
     }
     for suite in &tree.suites {
-        let asked = if suite.default {
-            ""
-        } else {
-            "  (only when asked for)"
+        let note = match suite.default {
+            true => "",
+            false => " (not run by default)",
         };
-        text += &format!("\nSuite {}{asked}: {}\n", suite.suite, suite.about);
+        text += &format!("\nSuite {}{note}: {}\n", suite.suite, suite.about);
         for case in &suite.cases {
             let name = format!("{}/{}", suite.suite, case.name);
             text += &format!("  {name:<36} {:<12} {}\n", devices(case), case.about);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Commands: from the command line to the parts that do the work, one function each. Each returns an exit code.
+//! Commands: one function per command of the command line. Each returns an exit code.
 
 mod interactive;
 mod list;
@@ -23,10 +23,10 @@ use crate::target::{self, Target};
 use crate::tree::{Tree, ensure, job};
 use crate::{bench, check, ci, interrupt, kernel, paths, schema, setup};
 
-/// Does what the command line says.
+/// Runs the command and returns its exit code.
 ///
 /// # Errors
-/// The command could not do what was asked: exit code 2.
+/// The command could not do what was asked. The exit code is then 2.
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::Test(args) => test::run(&args),
@@ -65,7 +65,7 @@ fn build(machine: &Machine) -> Result<u8> {
     Ok(0)
 }
 
-/// Builds the kernel of `target` under a progress bar.
+/// Builds the kernel of `target` and shows a progress bar.
 ///
 /// # Errors
 /// The build failed.

@@ -9,7 +9,7 @@ use crate::cli::Queue;
 use crate::kernel::{Source, edit};
 use crate::paths;
 
-/// Does what the command line says; returns the exit code.
+/// Runs the command and returns its exit code.
 ///
 /// # Errors
 /// As [`edit::checkout`] and [`edit::export`].
@@ -28,7 +28,7 @@ fn checkout(dir: &Path, kernel_src: Option<&Path>) -> Result<u8> {
     let say = &mut |step: crate::kernel::Progress| eprintln!("{}", step.what);
     edit::checkout(dir, &paths::checkout(), &paths::cache()?, &source, say)?;
     println!(
-        "{}: a commit for each patch, on top of the tag queue-base",
+        "{}: one commit per patch, on top of the tag queue-base",
         dir.display()
     );
     Ok(0)

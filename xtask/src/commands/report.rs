@@ -10,10 +10,10 @@ use crate::paths::{checkout, write_atomically};
 use crate::report::{Origin, merge, targets, term, write_all};
 use crate::{suite, target};
 
-/// Does what the command line says; returns the exit code.
+/// Runs the command and returns its exit code.
 ///
 /// # Errors
-/// As [`merge::read_all`] and [`merge::merge`]; a file cannot be written or has no place for the table.
+/// As [`merge::read_all`] and [`merge::merge`]. A file cannot be written, or lacks the markers for the table.
 pub(super) fn run(args: &Report) -> Result<u8> {
     match args {
         Report::Merge {
@@ -34,7 +34,7 @@ fn merge_into(dir: &Path, paths: &[PathBuf]) -> Result<u8> {
     Ok(result.exit_code())
 }
 
-/// The names of all cases there are, in the order they run.
+/// Returns the names of all cases, in the order in which they run.
 fn plan() -> Result<Vec<String>> {
     let suites = suite::load_all(&checkout().join("suites"))?;
     let ids = suites.iter().flat_map(|suite| {

@@ -14,10 +14,11 @@ use crate::plan::{Case, Filter, Setting};
 use crate::report::{self, Origin, TermOptions, term};
 use crate::run_dir::INITRAMFS;
 use crate::target::Target;
+use crate::text::words;
 use crate::tree::{Tree, ensure, job, plans};
 use crate::{kernel, paths, run};
 
-/// Plans, tests, reports.
+/// Compiles the plan, runs it and writes the reports.
 pub(super) fn run(args: &Test) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
@@ -54,7 +55,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     job.keep = args.keep;
     job.oracle = wanted;
 
-    let again = again(args);
+    let again = rerun_command(args);
     let options = TermOptions::new(args.verbose, args.quiet).rerun_command(&again);
     let events = term::to_terminal(options);
     let result = run::all(&job, &plans, &events);
@@ -72,8 +73,8 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     Ok(result.exit_code())
 }
 
-/// The command that runs this again, but for what chooses targets and cases.
-fn again(args: &Test) -> String {
+/// Returns the command that repeats this run, without the options that select targets and cases.
+fn rerun_command(args: &Test) -> String {
     let machine = &args.machine;
     let mut words = vec!["cargo xtask test".to_owned()];
     if machine.flavour != "default" {
@@ -112,16 +113,16 @@ fn again(args: &Test) -> String {
     words.join(" ")
 }
 
-/// The plan and the QEMU command, as text.
+/// Returns the plan and the QEMU command of each target, for `--dry-run`.
 fn dry_run(tree: &Tree, args: &Test, plans: &[(Target, Vec<Case>)]) -> Result<String> {
     let (_, flavour) = tree.select(&args.machine)?;
     let mut text = String::new();
     for (target, cases) in plans {
         text += &format!(
-            "{} ({}), {} cases:\n",
+            "{} ({}), {}:\n",
             target.name,
             flavour.name,
-            cases.len()
+            words::cases(cases.len())
         );
         for case in cases {
             text += &match &case.skip {
@@ -140,7 +141,7 @@ fn dry_run(tree: &Tree, args: &Test, plans: &[(Target, Vec<Case>)]) -> Result<St
             initrd: Path::new(INITRAMFS),
             console: Console::Log,
             gdb: false,
-            // `auto` may yet turn out to be on: it depends on QEMU, and nothing is started here.
+            // With `--oracle auto`, the oracle may be on in the real run: that depends on QEMU, which does not run here.
             oracle: watched.then_some(plugin.as_path()),
         };
         let dir = tree

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Matrix: which case runs on which target, and why not.
+//! Matrix of cases and targets, with the reasons for skips.
 
 use std::collections::BTreeMap;
 
 use crate::suite::{CaseSpec, Suite};
 use crate::target::Target;
 
-/// Names of the targets that `case` runs on.
+/// Returns the names of the targets that `case` runs on.
 pub(super) fn runs<'t>(targets: &'t [Target], suite: &Suite, case: &CaseSpec) -> Vec<&'t str> {
     let runs = |target: &&Target| suite.skip_on(case, target).is_none();
     let targets = targets.iter().filter(runs);
     targets.map(|target| target.name.as_str()).collect()
 }
 
-/// Why `case` is skipped, by the name of each target that it is skipped on.
+/// Returns the reasons why `case` is skipped, by the names of the targets.
 pub(super) fn skips<'s>(
     targets: &'s [Target],
     suite: &'s Suite,
@@ -23,13 +23,15 @@ pub(super) fn skips<'s>(
     targets.iter().filter_map(skip).collect()
 }
 
-/// A row for each case and a column for each target; below, the reasons that the rows name by number.
+/// Formats the matrix: a row per case, a column per target, and below them the reasons, which the rows refer to by number.
 ///
-/// The names of the targets stand above their columns like stairs: they can be read, and need no width.
+/// The names of the targets are arranged like a staircase above their columns. That keeps the columns narrow.
 pub(super) fn as_text(targets: &[Target], suites: &[Suite]) -> String {
     let reasons = reasons(targets, suites);
     let width = reasons.len().max(1).to_string().len();
-    let mut text = String::from("Cases on targets: + runs, a number is why not.\n\n");
+    let mut text = String::from(
+        "Cases and targets (+ runs; a number refers to the reason for a skip below):\n\n",
+    );
     for (column, target) in targets.iter().enumerate() {
         let bars = format!("{:>width$} ", "|").repeat(column);
         text += &format!(
@@ -64,7 +66,7 @@ pub(super) fn as_text(targets: &[Target], suites: &[Suite]) -> String {
     text
 }
 
-/// Every reason there is, in the order of the rows, with the targets it is given for.
+/// Returns all reasons, in the order of the rows, each with its targets.
 fn reasons<'s>(targets: &'s [Target], suites: &'s [Suite]) -> Vec<(&'s str, Vec<&'s str>)> {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for suite in suites {
@@ -130,7 +132,7 @@ cases:
         let text = as_text(&targets(&names), &suites());
         assert!(text.lines().all(|line| line.len() <= 100));
         insta::assert_snapshot!(text, @"
-        Cases on targets: + runs, a number is why not.
+        Cases and targets (+ runs; a number refers to the reason for a skip below):
 
           arm64
           | armv5
@@ -155,9 +157,9 @@ cases:
     }
 
     #[test]
-    fn where_all_run_there_are_no_reasons() {
+    fn a_matrix_without_skips_has_no_reasons() {
         insta::assert_snapshot!(as_text(&targets(&["arm64", "x86_64"]), &suites()[..1]), @"
-        Cases on targets: + runs, a number is why not.
+        Cases and targets (+ runs; a number refers to the reason for a skip below):
 
           arm64
           | x86_64
@@ -169,7 +171,7 @@ cases:
           1 arm64, x86_64: one colour
         ");
         insta::assert_snapshot!(as_text(&targets(&["arm64"]), &suites()[1..]), @"
-        Cases on targets: + runs, a number is why not.
+        Cases and targets (+ runs; a number refers to the reason for a skip below):
 
           arm64
           |
@@ -178,7 +180,7 @@ cases:
     }
 
     #[test]
-    fn programs_get_the_same() {
+    fn the_json_output_has_the_same_content() {
         let (targets, [smoke, _]) = (targets(&["arm64", "armv5", "mips"]), suites());
         let value = smoke.cases.iter().map(|case| {
             let (runs, skips) = (runs(&targets, &smoke, case), skips(&targets, &smoke, case));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Promises: for each, the cases that prove it.
+//! List of the promises, each with the cases that prove it.
 
 use serde_json::{Value, json};
 
@@ -7,10 +7,10 @@ use super::devices;
 use crate::promise::TITLES;
 use crate::suite::{CaseSpec, Suite};
 
-/// For a person.
+/// Formats the list for people.
 pub(super) fn as_text(suites: &[Suite]) -> String {
     let mut text = String::from(
-        "What direct mmap promises (docs/interface.md), and the cases that prove it.\n",
+        "Promises of direct mmap (docs/interface.md), and the cases that prove them:\n",
     );
     for (number, title) in (1..).zip(TITLES) {
         text += &format!("\n{number:2} {title}\n");
@@ -27,7 +27,7 @@ pub(super) fn as_text(suites: &[Suite]) -> String {
     text
 }
 
-/// For a program.
+/// Returns the list as JSON.
 pub(super) fn as_value(suites: &[Suite]) -> Value {
     let promise = |(number, title): (u8, &str)| {
         let proofs = proofs(suites, number).into_iter();
@@ -40,7 +40,7 @@ pub(super) fn as_value(suites: &[Suite]) -> Value {
     (1..).zip(TITLES).map(promise).collect()
 }
 
-/// The cases that name the promise.
+/// Returns the cases that prove the promise.
 fn proofs(suites: &[Suite], promise: u8) -> Vec<(&Suite, &CaseSpec)> {
     let all = suites.iter();
     let all = all.flat_map(|suite| suite.cases.iter().map(move |case| (suite, case)));
@@ -67,9 +67,9 @@ cases:
     }
 
     #[test]
-    fn every_promise_has_its_cases_or_says_that_it_has_none() {
+    fn every_promise_is_listed_with_or_without_cases() {
         insta::assert_snapshot!(as_text(&suites()), @"
-        What direct mmap promises (docs/interface.md), and the cases that prove it.
+        Promises of direct mmap (docs/interface.md), and the cases that prove them:
 
          1 Redirect
              smoke/redirect                    fuse, cuse
@@ -108,7 +108,7 @@ cases:
     }
 
     #[test]
-    fn programs_get_the_ids_of_cases() {
+    fn the_json_output_has_the_ids_of_cases() {
         let value = as_value(&suites());
         assert_eq!(value.as_array().map(Vec::len), Some(TITLES.len()));
         insta::assert_snapshot!(value[0], @r#"{"cases":["smoke/redirect.fuse","smoke/redirect.cuse"],"promise":1,"title":"Redirect"}"#);
