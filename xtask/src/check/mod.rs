@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask check`: everything that can be checked without a guest. All checks run, even after one has failed.
+//! `cargo xtask check`: all checks that need no guest. A failed check does not stop the others.
 
 mod documents;
 mod licences;
@@ -19,7 +19,7 @@ use xshell::cmd;
 use crate::ci::Format;
 use crate::{cargo, ci as jobs, guard, interrupt, schema, shell, target};
 
-/// A check: its name, and the function that makes it.
+/// Name and function of a check.
 type Check = (&'static str, fn(&Path) -> Result<Outcome>);
 
 const CHECKS: [Check; 9] = [
@@ -39,20 +39,20 @@ const CHECKS: [Check; 9] = [
     ("scripts", scripts),
 ];
 
-/// The document that has the table of targets.
+/// Document that contains the table of targets.
 const README: &str = "README.md";
 
-/// What a check came to.
+/// Result of a check.
 struct Outcome {
     passed: bool,
-    /// A few words for the line of the check.
+    /// Details for the line of the check.
     note: String,
-    /// What to show if it failed.
+    /// Text to print if the check failed.
     output: String,
 }
 
 impl Outcome {
-    /// Of a check that looked at `count` things called `what` and has something to say against some.
+    /// Returns the result of a check that examined `count` things, which `what` names, and found `problems`.
     fn of_problems(count: usize, what: &str, problems: &[String]) -> Self {
         Self {
             passed: problems.is_empty(),
@@ -62,14 +62,14 @@ impl Outcome {
     }
 }
 
-/// Makes all checks in the checkout. Exit code 0: all passed; 1: one did not.
+/// Runs all checks in the checkout. Returns the exit code: 0 if all passed, 1 if one failed.
 ///
 /// # Errors
-/// A check could not be made; the lab was interrupted.
+/// A check could not run, or the lab was interrupted.
 pub(crate) fn run(checkout: &Path) -> Result<u8> {
     interrupt::install()?;
     let mut failed = Vec::new();
-    let mut counted = String::new();
+    let mut test_counts = String::new();
     for (name, check) in CHECKS {
         print!("{name:10}");
         std::io::stdout().flush()?;
@@ -81,22 +81,22 @@ pub(crate) fn run(checkout: &Path) -> Result<u8> {
             failed.push(name);
         }
         if name == "tests" {
-            counted = outcome.note;
+            test_counts = outcome.note;
         }
     }
-    println!("\n{}", summary(&counted, &failed));
+    println!("\n{}", summary(&test_counts, &failed));
     Ok(u8::from(!failed.is_empty()))
 }
 
-/// The rest of a check's line, once it is known.
+/// Returns the part of a check's line that follows its name.
 fn verdict(outcome: &Outcome, took: Duration) -> String {
     let word = if outcome.passed { "ok" } else { "FAILED" };
     let line = format!("{word:8}{:6.1} s  {}", took.as_secs_f64(), outcome.note);
     line.trim_end().to_owned()
 }
 
-/// The last lines: the tests counted, in words that programs look for, and the checks that failed.
-fn summary(counted: &str, failed: &[&str]) -> String {
+/// Returns the last lines of the output: the counts of tests, in a format that other programs parse, and the failed checks.
+fn summary(test_counts: &str, failed: &[&str]) -> String {
     let all = CHECKS.len();
     let checks = match failed {
         [] => format!("all {all} checks passed"),
@@ -106,7 +106,7 @@ fn summary(counted: &str, failed: &[&str]) -> String {
             failed.join(", ")
         ),
     };
-    format!("tests: {counted}\n{checks}")
+    format!("tests: {test_counts}\n{checks}")
 }
 
 fn words(line: &str) -> Vec<&str> {
@@ -117,7 +117,7 @@ fn cargo(checkout: &Path, args: &[&str]) -> Result<Outcome> {
     command(checkout, &cargo_command(args))
 }
 
-/// The cargo that runs this tool, which ends with it.
+/// Returns a command for the cargo that runs this tool. It is killed when this tool ends.
 fn cargo_command(args: &[&str]) -> Expression {
     guard::command(cargo::program(), args)
 }
@@ -131,18 +131,18 @@ fn rustdoc(checkout: &Path) -> Result<Outcome> {
 fn tests(checkout: &Path) -> Result<Outcome> {
     let mut outcome = cargo(checkout, &words("test --workspace --locked --no-fail-fast"))?;
     outcome.note = counts(&outcome.output);
-    // What went well is of no interest beside what did not.
-    let of_interest =
+    // Successes would only hide the failures.
+    let relevant =
         |line: &&str| !line.ends_with("... ok") && !line.trim_start().starts_with("Compiling ");
-    let lines = outcome.output.lines().filter(of_interest);
+    let lines = outcome.output.lines().filter(relevant);
     outcome.output = lines.map(|line| format!("{line}\n")).collect();
     Ok(outcome)
 }
 
-/// The sum of the `test result:` lines.
+/// Adds up the `test result:` lines.
 fn counts(output: &str) -> String {
     let pattern = r"(?m)^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored";
-    let pattern = Regex::new(pattern).expect("the pattern is sound");
+    let pattern = Regex::new(pattern).expect("the pattern is valid");
     let mut sums = [0u64; 3];
     for (_, counted) in pattern.captures_iter(output).map(|found| found.extract()) {
         let counted: [&str; 3] = counted;
@@ -154,7 +154,7 @@ fn counts(output: &str) -> String {
     format!("{passed} passed, {failed} failed, {ignored} skipped")
 }
 
-/// Runs `command` in the checkout, its output kept; stops it if the lab is interrupted.
+/// Runs `command` in the checkout and collects its output. Stops it if the lab is interrupted.
 fn command(checkout: &Path, command: &Expression) -> Result<Outcome> {
     let command = command.dir(checkout).stderr_to_stdout().stdout_capture();
     let output = guard::run(&command)?;
@@ -165,7 +165,7 @@ fn command(checkout: &Path, command: &Expression) -> Result<Outcome> {
     })
 }
 
-/// The files git knows in the checkout, as paths from its root; those that were deleted since are left out.
+/// Returns the files in the checkout that git tracks, as paths relative to its root, without files that were deleted.
 fn tracked(checkout: &Path) -> Result<Vec<String>> {
     let sh = shell::in_dir(checkout)?;
     let names = shell::read(cmd!(sh, "git ls-files -z"))?;
@@ -173,7 +173,7 @@ fn tracked(checkout: &Path) -> Result<Vec<String>> {
     Ok(names.filter(|name| checkout.join(name).is_file()).collect())
 }
 
-/// The content of a file; what is not text is replaced.
+/// Reads a file, and replaces bytes that are not UTF-8.
 fn read(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -221,8 +221,10 @@ fn documents(checkout: &Path) -> Result<Outcome> {
     Ok(Outcome::of_problems(count, &what, &problems))
 }
 
-/// Runs a command of a document; what is wrong, if it fails. By cargo, as the reader does: the tests may have put another
-/// program in the place of this one.
+/// Runs a command of a document, and returns the problem if it fails.
+///
+/// Runs it through cargo, as a reader does. The program of this process may be outdated: the check of the tests may have
+/// rebuilt it.
 fn failure(checkout: &Path, run: &documents::ToRun) -> Result<Option<String>> {
     let words = ["xtask"]
         .into_iter()
@@ -235,7 +237,7 @@ fn failure(checkout: &Path, run: &documents::ToRun) -> Result<Option<String>> {
     Ok((!outcome.passed).then(problem))
 }
 
-/// Sees that the CI jobs are those of the targets there are.
+/// Checks that the committed CI jobs are those that the targets yield.
 fn ci(checkout: &Path) -> Result<Outcome> {
     let targets = target::load_all(&checkout.join("kernel-configs"))?;
     let committed = |format: &Format| fs::read_to_string(checkout.join(format.file()));
@@ -244,7 +246,7 @@ fn ci(checkout: &Path) -> Result<Outcome> {
     };
     let problem = |format: Format| {
         let (file, command) = (format.file(), format.command());
-        format!("{file}: is not what `{command}` prints; run: {command} > {file}")
+        format!("{file}: is out of date; run: {command} > {file}")
     };
     let old = Format::ALL.into_iter().filter(|format| !fits(format));
     let problems: Vec<String> = old.map(problem).collect();
@@ -270,7 +272,7 @@ fn schemas(checkout: &Path) -> Result<Outcome> {
     ))
 }
 
-/// Has bash read every shell script without running it.
+/// Checks the syntax of every shell script with bash.
 fn scripts(checkout: &Path) -> Result<Outcome> {
     let sh = shell::here()?;
     let mut problems = Vec::new();
@@ -289,7 +291,7 @@ fn scripts(checkout: &Path) -> Result<Outcome> {
     Ok(Outcome::of_problems(count, "scripts", &problems))
 }
 
-/// Whether the first line asks for a shell.
+/// Returns true if the first line of `text` names a shell.
 fn is_script(text: &str) -> bool {
     let first = text.lines().next().unwrap_or("");
     first.starts_with("#!") && words(&first[2..]).iter().any(|word| word.ends_with("sh"))
@@ -308,14 +310,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_tells_verdict_time_and_counts() {
+    fn a_line_has_verdict_time_and_counts() {
         let took = Duration::from_millis(12_345);
         insta::assert_snapshot!(verdict(&outcome(true, "3 files"), took), @"ok        12.3 s  3 files");
         insta::assert_snapshot!(verdict(&outcome(false, ""), took), @"FAILED    12.3 s");
     }
 
     #[test]
-    fn the_summary_counts_tests_and_names_what_failed() {
+    fn the_summary_counts_tests_and_names_failed_checks() {
         insta::assert_snapshot!(summary("9 passed, 0 failed, 1 skipped", &[]), @"
         tests: 9 passed, 0 failed, 1 skipped
         all 9 checks passed
@@ -327,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_that_are_not_those_of_the_targets_name_the_command() {
+    fn outdated_ci_jobs_name_the_command() {
         let checkout = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = checkout.path().join(name);
@@ -344,8 +346,8 @@ mod tests {
         let another = target.replace("name: x86_64", "name: vax");
         write("kernel-configs/vax.yaml", &another);
         insta::assert_snapshot!(ci(checkout.path()).unwrap().output, @"
-        ci/github.yml: is not what `cargo xtask ci-matrix --format github` prints; run: cargo xtask ci-matrix --format github > ci/github.yml
-        ci/gitlab.yml: is not what `cargo xtask ci-matrix --format gitlab` prints; run: cargo xtask ci-matrix --format gitlab > ci/gitlab.yml
+        ci/github.yml: is out of date; run: cargo xtask ci-matrix --format github > ci/github.yml
+        ci/gitlab.yml: is out of date; run: cargo xtask ci-matrix --format gitlab > ci/gitlab.yml
         ");
     }
 
@@ -372,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn shells_are_known_by_the_first_line() {
+    fn a_shell_script_is_recognised_by_its_first_line() {
         let yes = ["#!/bin/sh", "#!/usr/bin/env bash\n", "#!/bin/bash -e"].map(is_script);
         let no = ["", "#!/usr/bin/env python3\nsh", "// #!/bin/sh"].map(is_script);
         assert_eq!((yes, no), ([true; 3], [false; 3]));
