@@ -11,6 +11,7 @@ use crate::ci;
 use crate::machine::accel::Accel;
 use crate::oracle::{Depth, OracleMode};
 use crate::plan::{Setting, Shard};
+use crate::report;
 use crate::schema;
 
 /// Test whether FUSE/CUSE direct mmap keeps memory coherent and bounded, on a real kernel in QEMU.
@@ -172,8 +173,7 @@ pub(crate) struct Test {
     /// Multiply every deadline by this factor, on a slow machine.
     #[arg(long, value_name = "FACTOR", value_parser = positive, default_value = "1")]
     pub timeout_scale: f64,
-    /// Write results.json, report.html, junit.xml and ktap.txt to this directory too.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help = format!("Write {} to this directory too", report::file_list()))]
     pub report_dir: Option<PathBuf>,
     /// Keep the run's directory for good, with every initramfs.
     #[arg(long)]
@@ -222,8 +222,7 @@ pub(crate) enum Report {
         /// results.json files, or directories that contain some.
         #[arg(required = true, value_name = "DIR|FILE")]
         results: Vec<PathBuf>,
-        /// Directory to write results.json, report.html, junit.xml and ktap.txt to.
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", help = format!("Directory to write {} to", report::file_list()))]
         report_dir: PathBuf,
     },
     /// Print a Markdown table of the targets and their results.

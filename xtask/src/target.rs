@@ -108,8 +108,6 @@ pub struct QemuSpec {
     /// Additional words for the kernel command line.
     #[serde(default)]
     pub append: Vec<String>,
-    /// Way in which the machine shuts down.
-    pub ends: Ends,
 }
 
 impl QemuSpec {
@@ -119,14 +117,6 @@ impl QemuSpec {
         let mut parts = self.machine.split(',');
         parts.next().filter(|first| !first.contains('='))
     }
-}
-
-/// Way in which a machine shuts down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Ends {
-    /// The guest resets the machine, and QEMU exits because of `-no-reboot`.
-    Reset,
 }
 
 /// Properties of a target's data cache.

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use xtask::report::{Origin, write_all};
+use xtask::report::{Origin, REPORTS, write_all};
 use xtask::results::{CaseResult, Provenance, RunResult, SCHEMA, TargetResult, Verdict};
 
 fn report(dir: &Path, args: &[&str]) -> Output {
@@ -95,8 +95,9 @@ fn merging_writes_all_reports_and_returns_the_exit_code_of_the_results() {
     let merged: RunResult = serde_json::from_str(&merged).unwrap();
     let ids: Vec<_> = merged.targets[0].cases.iter().map(|c| &c.id).collect();
     assert_eq!(ids, ["smoke/boot", "smoke/redirect.fuse"]);
-    for name in ["report.html", "junit.xml", "ktap.txt"] {
-        assert!(dir.path().join("merged").join(name).is_file(), "{name}");
+    for report in REPORTS {
+        let path = dir.path().join("merged").join(report.file);
+        assert!(path.is_file(), "{}", report.file);
     }
 
     let twice = ["merge", "reports", "merged", "--report-dir", "again"];

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::results::{Accelerator, Named};
 use crate::run_dir::{CONSOLE, GDB_SOCKET, ORACLE_CONFIG, RECORDS};
-use crate::target::{Ends, QemuSpec};
+use crate::target::QemuSpec;
 
 /// Destination of the kernel's console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +43,8 @@ pub(crate) fn qemu(spec: &QemuSpec, boot: &Boot) -> Vec<String> {
     args.pair("-m", format!("{}M", spec.memory_mib));
     args.0.extend(spec.args.iter().cloned());
     args.pair("-display", "none");
-    match spec.ends {
-        Ends::Reset => args.0.push("-no-reboot".into()),
-    }
+    // Every guest ends its run with a restart: some machines cannot power off.
+    args.0.push("-no-reboot".into());
     match boot.console {
         Console::Log => args.pair("-chardev", format!("file,id=console,path={CONSOLE}")),
         Console::Terminal => {

@@ -55,7 +55,41 @@ fn findings(case: &CaseResult) -> Vec<String> {
         .collect()
 }
 
-/// Writes `results.json`, `report.html`, `junit.xml` and `ktap.txt` into `dir`, each whole or not at all.
+/// A report format: one file, rendered from the results of a run.
+pub struct Report {
+    /// Name of the file.
+    pub file: &'static str,
+    render: fn(&RunResult, &PageContext) -> String,
+}
+
+/// All report formats. A new format is a module with a function that renders it, and a row here.
+pub const REPORTS: [Report; 4] = [
+    Report {
+        file: RESULTS,
+        render: |result, _| json::render(result),
+    },
+    Report {
+        file: "report.html",
+        render: html::render,
+    },
+    Report {
+        file: "junit.xml",
+        render: |result, _| junit::render(result),
+    },
+    Report {
+        file: "ktap.txt",
+        render: |result, _| ktap::render(result),
+    },
+];
+
+/// Returns the names of all report files for a sentence: `a, b and c`.
+pub(crate) fn file_list() -> String {
+    let files = REPORTS.each_ref().map(|report| report.file);
+    let (last, others) = files.split_last().expect("there are reports");
+    format!("{} and {last}", others.join(", "))
+}
+
+/// Writes every report of [`REPORTS`] into `dir`, each whole or not at all.
 ///
 /// # Errors
 /// The directory cannot be made or written to: names the file. Files that were there before are then still whole.
@@ -75,14 +109,9 @@ pub fn write_all(dir: &Path, result: &RunResult, origin: Origin) -> Result<()> {
         stories,
         in_run_dir: matches!(origin, Origin::Run { dir: run_dir, .. } if run_dir == dir),
     };
-    let files = [
-        (RESULTS, json::render(result)),
-        ("report.html", html::render(result, &context)),
-        ("junit.xml", junit::render(result)),
-        ("ktap.txt", ktap::render(result)),
-    ];
-    for (name, text) in files {
-        write_atomically(&dir.join(name), text.as_bytes())?;
+    for report in REPORTS {
+        let text = (report.render)(result, &context);
+        write_atomically(&dir.join(report.file), text.as_bytes())?;
     }
     Ok(())
 }
@@ -101,13 +130,21 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
-        assert_eq!(
-            names,
-            ["junit.xml", "ktap.txt", "report.html", "results.json"]
-        );
+        let mut expected = REPORTS.map(|report| report.file);
+        expected.sort();
+        assert_eq!(names, expected);
         let json = std::fs::read_to_string(reports.join("results.json")).unwrap();
         let read: RunResult = serde_json::from_str(&json).unwrap();
         assert_eq!(read, samples::mixed());
+    }
+
+    #[test]
+    fn the_document_has_a_row_for_every_report() {
+        let document = include_str!("../../../docs/results.md");
+        for report in REPORTS {
+            let row = format!("| `{}` |", report.file);
+            assert!(document.contains(&row), "no row {row} in docs/results.md");
+        }
     }
 
     #[test]

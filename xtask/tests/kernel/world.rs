@@ -28,7 +28,6 @@ qemu:
   memory_mib: 1
   console: ttyS0
   records: /dev/ttyS1
-  ends: reset
 cache: { kind: physical, period: 4096, line: 64 }
 ";
 

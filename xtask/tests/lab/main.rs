@@ -12,6 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use protocol::record::{Outcome, Record};
 
+use xtask::report::REPORTS;
+
 use world::{ALL, Guest, Lab, QUICK, SUITE, assert_code, text, wait_until};
 
 #[test]
@@ -25,7 +27,7 @@ fn a_run_in_which_all_cases_pass() {
         lab.verdicts(),
         ["smoke/one pass", "smoke/two pass", "smoke/three pass"]
     );
-    for report in ["results.json", "report.html", "junit.xml", "ktap.txt"] {
+    for report in REPORTS.map(|report| report.file) {
         let text = fs::read_to_string(reports.join(report)).unwrap();
         assert!(text.contains("smoke"), "{report}: {text}");
     }
