@@ -200,7 +200,7 @@ impl<'a> Ledger<'a> {
         }
         match end {
             BootEnd::Silence(Phase::Shutdown) | BootEnd::Overtime(Phase::Shutdown) => {
-                self.note(format!("{} and QEMU was stopped", in_words(end)));
+                self.note(format!("{}; QEMU was stopped", in_words(end)));
             }
             _ => {}
         }

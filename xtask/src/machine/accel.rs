@@ -43,7 +43,6 @@ impl Accel {
 /// Accelerator that QEMU will use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chosen {
-    /// Value of `-accel`: `kvm` or `tcg`.
     pub accel: Accelerator,
     /// Reason why KVM is not used; `None` if it is, or if the user requested TCG.
     pub reason: Option<String>,

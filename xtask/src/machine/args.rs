@@ -20,7 +20,6 @@ pub(crate) enum Console {
 /// Parameters of one boot that do not come from the target.
 #[derive(Clone, Debug)]
 pub(crate) struct Boot<'a> {
-    /// Value of `-accel`: `kvm` or `tcg`.
     pub accel: Accelerator,
     pub kernel: &'a Path,
     /// Device tree; `None` if QEMU generates one or the machine needs none.

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_have_three_significant_digits_or_whole_units() {
+    fn times_are_rounded_to_what_matters() {
         let times = [0.0, 0.424, 9.994, 12.34, 59.94, 65.0, 3599.0, 3720.0];
         let times = times.map(took_seconds).join(" | ");
         insta::assert_snapshot!(times, @"0.00 s | 0.42 s | 9.99 s | 12.3 s | 59.9 s | 1 min 05 s | 59 min 59 s | 1 h 02 min");

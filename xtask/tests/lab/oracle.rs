@@ -285,8 +285,8 @@ fn after_a_crash_the_next_boot_runs_under_the_oracle_too() {
 #[test]
 fn the_error_quotes_a_qemu_that_refuses_the_plugin() {
     let lab = lab();
-    let says = "echo 'oracle: oracle.json: missing field `page`' >&2; exit 1";
-    lab.guest("last", &Guest::default(), says);
+    let end = "echo 'oracle: oracle.json: missing field `page`' >&2; exit 1";
+    lab.guest("last", &Guest::default(), end);
     let output = lab.test(&[]);
     assert_code(&output, 2);
     let printed = text(&output);

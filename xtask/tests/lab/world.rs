@@ -141,7 +141,7 @@ impl Lab {
         lab
     }
 
-    /// A cargo that runs `script`, and then says that it has built the guest's program and the plugin.
+    /// Installs a fake cargo that runs `script`, and then reports that it has built the guest's program and the plugin.
     pub fn cargo(&self, script: &str) {
         let message = serde_json::json!({
             "reason": "compiler-artifact", "package_id": "init", "features": [], "fresh": true,

@@ -34,7 +34,7 @@ pub(in crate::setup) struct Apt {
 }
 
 /// Result of a call of apt-get.
-enum Ended {
+enum CallResult {
     Success,
     Failure,
     /// Another program held one of the locks that apt-get itself does not wait for.
@@ -131,15 +131,15 @@ impl Apt {
     /// Runs apt-get again as long as another program holds a lock. Returns true if it succeeded.
     fn run(&self, args: &[&str], say: &mut dyn FnMut(&str)) -> Result<bool> {
         let start = Instant::now();
-        let mut said = false;
+        let mut wait_reported = false;
         loop {
-            match self.call(args, &mut said, say)? {
-                Ended::Success => return Ok(true),
-                Ended::Locked if start.elapsed() < LOCK_TIMEOUT => {
-                    say_waiting(&mut said, say);
+            match self.call(args, &mut wait_reported, say)? {
+                CallResult::Success => return Ok(true),
+                CallResult::Locked if start.elapsed() < LOCK_TIMEOUT => {
+                    report_wait(&mut wait_reported, say);
                     std::thread::sleep(RETRY_DELAY);
                 }
-                Ended::Failure | Ended::Locked => return Ok(false),
+                CallResult::Failure | CallResult::Locked => return Ok(false),
             }
             if interrupt::requested() {
                 bail!("interrupted while another program held the package manager's lock");
@@ -147,7 +147,12 @@ impl Apt {
         }
     }
 
-    fn call(&self, args: &[&str], said: &mut bool, say: &mut dyn FnMut(&str)) -> Result<Ended> {
+    fn call(
+        &self,
+        args: &[&str],
+        wait_reported: &mut bool,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<CallResult> {
         let log = File::options().append(true).open(&self.log);
         let log = log.with_context(|| format!("write {}", self.log.display()))?;
         let before = fs::metadata(&self.log)?.len() as usize;
@@ -158,7 +163,7 @@ impl Apt {
             .with_context(|| format!("run {}", self.program.display()))?;
         let waited = wait::until(wait::FOREVER, || {
             if self.log_from(before).contains("Waiting for cache lock") {
-                say_waiting(said, say);
+                report_wait(wait_reported, say);
             }
             child.try_wait()
         });
@@ -169,9 +174,9 @@ impl Apt {
         };
         let status = output.status;
         Ok(match status.success() {
-            true => Ended::Success,
-            false if self.log_from(before).contains("Could not get lock") => Ended::Locked,
-            false => Ended::Failure,
+            true => CallResult::Success,
+            false if self.log_from(before).contains("Could not get lock") => CallResult::Locked,
+            false => CallResult::Failure,
         })
     }
 
@@ -210,9 +215,9 @@ impl Apt {
     }
 }
 
-fn say_waiting(said: &mut bool, say: &mut dyn FnMut(&str)) {
-    if !*said {
+fn report_wait(wait_reported: &mut bool, say: &mut dyn FnMut(&str)) {
+    if !*wait_reported {
         say("another program holds the package manager's lock; waiting for it");
-        *said = true;
+        *wait_reported = true;
     }
 }
