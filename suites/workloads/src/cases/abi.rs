@@ -4,7 +4,7 @@
 use server::{Behaviour, OnMmap};
 use sys::{Errno, page_size};
 
-use crate::stage::command::Touched;
+use crate::stage::command::Touch;
 use crate::stage::counters::{self, LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
 use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect};
 
@@ -53,7 +53,7 @@ fn no_privilege(case: &mut Case) -> Result<(), Failure> {
     expect_usable(&mut server, &mut client, 1)?;
     let here = server.map_pages(server.page_id(0)?, 1)?;
     let map = client.map(0, page_size())?;
-    server.become_nobody()?;
+    server.drop_privileges()?;
     let offset = server.page_id(0)? * page_size() as u64;
     expect_refusal("the server's mmap", &mut server, offset, 1, Errno::EPERM)?;
     // What it has it keeps.
@@ -127,12 +127,12 @@ fn too_many(case: &mut Case) -> Result<(), Failure> {
     expect_refusal("the server's mmap", &mut server, offset, 1, Errno::ENOMEM)?;
     // A child that inherits them.
     let touched = client.touch(maps[0], 0, true)?;
-    expect("a touch by a child", touched, Touched::Well)?;
+    expect("a touch by a child", touched, Touch::Success)?;
     client.unmap(maps[0])?;
     maps[0] = client.map(0, page)?;
     server.unmap(here)?;
     server.map_pages(server.page_id(0)?, 1)?;
-    expect("FUSE_MMAPs", server.seen()?.mmaps, limit)?;
+    expect("FUSE_MMAPs", server.log()?.mmaps, limit)?;
     client.quit()?;
     expect("mappings at the end", server.counter("maps")?, 1)?;
     server.quit()
@@ -147,7 +147,7 @@ fn not_negotiated(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     expect_refusal("the client's mmap", &mut client, 0, 1, Errno::ENODEV)?;
     expect_refusal("the server's mmap", &mut server, 0, 1, Errno::ENODEV)?;
-    expect("FUSE_MMAPs", server.seen()?.mmaps, 0)?;
+    expect("FUSE_MMAPs", server.log()?.mmaps, 0)?;
     client.write_read(0, 100, 4)?;
     client.quit()?;
     server.quit()
@@ -160,7 +160,7 @@ fn not_implemented(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     expect_refusal("the first mmap", &mut client, 0, 1, Errno::ENODEV)?;
     expect_refusal("the second mmap", &mut client, 0, 1, Errno::ENODEV)?;
-    expect("FUSE_MMAPs", server.seen()?.mmaps, 1)?;
+    expect("FUSE_MMAPs", server.log()?.mmaps, 1)?;
     client.write_read(0, 100, 5)?;
     client.quit()?;
     server.quit()
@@ -218,12 +218,12 @@ fn limit_total(case: &mut Case) -> Result<(), Failure> {
     expect(
         "a touch over the limit",
         b.touch(of_b, page, true)?,
-        Touched::Bus,
+        Touch::Sigbus,
     )?;
     expect(
         "the kernel's touch over the limit",
         b.probe(of_b, page)?,
-        Touched::Fault,
+        Touch::Efault,
     )?;
     expect("the word of the modest client", b.load(of_b, 0)?, 0xb)?;
     let word = a.load(of_a, (limit - 2) * page)?;

@@ -102,10 +102,10 @@ fn play(
         size: job.size,
         rounds: job.rounds,
     };
-    other.start(of_other, part(false))?;
-    leader.start(of_leader, part(true))?;
-    let figures = leader.finish()?;
-    other.finish()?;
+    other.start_role(of_other, part(false))?;
+    leader.start_role(of_leader, part(true))?;
+    let figures = leader.finish_role()?;
+    other.finish_role()?;
     let nanos = figures.iter().find(|(name, _)| name == "nanos");
     let nanos = nanos.map(|(_, nanos)| *nanos);
     let nanos = nanos.ok_or_else(|| Failure::new("the exchange was not timed"))?;

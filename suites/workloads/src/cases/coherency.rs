@@ -43,12 +43,12 @@ fn ping_pong(case: &mut Case) -> Result<(), Failure> {
         words,
         wait,
     };
-    a.start(of_a, part(0))?;
-    b.start(of_b, part(1))?;
-    server.start(of_server, part(2))?;
-    a.finish()?;
-    b.finish()?;
-    server.finish()?;
+    a.start_role(of_a, part(0))?;
+    b.start_role(of_b, part(1))?;
+    server.start_role(of_server, part(2))?;
+    a.finish_role()?;
+    b.finish_role()?;
+    server.finish_role()?;
     let turns = u64::from(3 * rounds);
     let last = pattern::word(turns, words as u64 - 1);
     // The turn is the first half of the word, wherever the machine keeps the high one.
@@ -85,15 +85,15 @@ fn ring(case: &mut Case) -> Result<(), Failure> {
             0 => (Role::RingReader(ring), Role::RingWriter(ring)),
             _ => (Role::RingWriter(ring), Role::RingReader(ring)),
         };
-        b.start(of_b, Role::RingReader(ring))?;
+        b.start_role(of_b, Role::RingReader(ring))?;
         if lap == 0 {
-            a.start(of_a, to_a)?;
-            server.start(of_server, to_server)?;
+            a.start_role(of_a, to_a)?;
+            server.start_role(of_server, to_server)?;
         } else {
-            server.start(of_server, to_server)?;
-            a.start(of_a, to_a)?;
+            server.start_role(of_server, to_server)?;
+            a.start_role(of_a, to_a)?;
         }
-        let heard = [a.finish()?, b.finish()?, server.finish()?].concat();
+        let heard = [a.finish_role()?, b.finish_role()?, server.finish_role()?].concat();
         for figure in ["whole", "torn"] {
             let sum: u64 = heard
                 .iter()
@@ -346,11 +346,11 @@ fn neighbours(case: &mut Case) -> Result<(), Failure> {
     let (first, second) = client.map_adjacent(0, page)?;
     let (start, end) = (client.area(second)?.start, client.area(first)?.end);
     expect("start of the second", start, end)?;
-    let seen = server.seen()?;
-    expect("FUSE_MMAPs", seen.mmaps, 2)?;
+    let log = server.log()?;
+    expect("FUSE_MMAPs", log.mmaps, 2)?;
     expect(
         "offset of the second FUSE_MMAP",
-        seen.last_mmaps[1].offset,
+        log.last_mmaps[1].offset,
         page as u64,
     )?;
     for (map, page_id, value) in [(first, base, 0x1234), (second, base + step, 0x5678)] {

@@ -3,7 +3,7 @@
 
 use sys::{Advice, Errno, page_size};
 
-use crate::stage::command::{MappingCommand, Touched};
+use crate::stage::command::{MappingCommand, Touch};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
 use crate::stage::group::Group;
 use crate::stage::server::Limits;
@@ -91,18 +91,18 @@ fn limit(case: &mut Case) -> Result<(), Failure> {
         expect(
             "a client's touch over the limit",
             client.touch(over, 0, store)?,
-            Touched::Bus,
+            Touch::Sigbus,
         )?;
         expect(
             "the server's touch over the limit",
             server.touch(over_here, 0, store)?,
-            Touched::Bus,
+            Touch::Sigbus,
         )?;
     }
     expect(
         "the kernel's touch over the limit",
         client.probe(over, 0)?,
-        Touched::Fault,
+        Touch::Efault,
     )?;
     expect_pages(&server, "after the refused touches", limit as u64)?;
     client.verify(full, 0, limit * page, 1)?;
@@ -114,7 +114,7 @@ fn limit(case: &mut Case) -> Result<(), Failure> {
     expect(
         "a touch of a page that fits now",
         client.touch(over, 0, true)?,
-        Touched::Well,
+        Touch::Success,
     )?;
     server.verify_zero(over_here, 0, page)?;
     expect_pages(&server, "at the limit again", limit as u64)?;
@@ -147,7 +147,7 @@ fn unmap(case: &mut Case) -> Result<(), Failure> {
     )?;
     expect(
         "FUSE_MUNMAPs while a part is mapped",
-        server.seen()?.munmaps,
+        server.log()?.munmaps,
         0,
     )?;
     client.unmap(map)?;
@@ -173,23 +173,23 @@ fn pieces(case: &mut Case) -> Result<(), Failure> {
         expect(
             "a load from the middle",
             client.touch(middle, 0, false)?,
-            Touched::Well,
+            Touch::Success,
         )?;
         expect(
             "a store to the middle",
             client.touch(middle, 0, true)?,
-            Touched::Segv,
+            Touch::Sigsegv,
         )?;
         expect(
             "a store behind the middle",
             client.touch(last, 0, true)?,
-            Touched::Well,
+            Touch::Success,
         )?;
         expect_pages(&server, "before any unmap", 6)?;
         for (index, piece) in order.into_iter().enumerate() {
             expect(
                 "FUSE_MUNMAPs before the last unmap",
-                server.seen()?.munmaps,
+                server.log()?.munmaps,
                 0,
             )?;
             client.unmap([first, middle, last][piece])?;
@@ -199,10 +199,10 @@ fn pieces(case: &mut Case) -> Result<(), Failure> {
                 4 - 2 * index as u64,
             )?;
         }
-        let seen = server.await_munmaps(1)?;
+        let log = server.await_munmaps(1)?;
         expect(
             "length of the FUSE_MUNMAP",
-            seen.last_munmaps[0].length,
+            log.last_munmaps[0].length,
             6 * page as u64,
         )?;
         client.quit()?;
@@ -264,12 +264,12 @@ fn kill_server(case: &mut Case) -> Result<(), Failure> {
     expect(
         "a touch of a new page",
         client.touch(map, 3 * page, true)?,
-        Touched::Bus,
+        Touch::Sigbus,
     )?;
     expect(
         "the kernel's touch of a new page",
         client.probe(map, 3 * page)?,
-        Touched::Fault,
+        Touch::Efault,
     )?;
     expect(
         "pages after the refused touches",
@@ -289,9 +289,9 @@ fn cycles(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     client.cycle(0, pages, times, case.param("die")?)?;
     expect_pages(&server, "after the cycles", 0)?;
-    let seen = server.await_munmaps(u64::from(times))?;
-    expect("FUSE_MMAPs", seen.mmaps, u64::from(times))?;
-    expect_that(seen.refused_replies == 0, || {
+    let log = server.await_munmaps(u64::from(times))?;
+    expect("FUSE_MMAPs", log.mmaps, u64::from(times))?;
+    expect_that(log.refused_replies == 0, || {
         "the kernel refused replies".into()
     })?;
     client.quit()?;
@@ -311,8 +311,8 @@ fn locked_memory(case: &mut Case) -> Result<(), Failure> {
         locked_pages: Some(limit),
         ..Limits::default()
     };
-    let mut server = case.serve_within(&limits)?;
-    let other = case.serve_within(&limits)?;
+    let mut server = case.serve_with_limits(&limits)?;
+    let other = case.serve_with_limits(&limits)?;
     let privileged = case.serve()?;
     let mut client = case.client("client", &server)?;
     let mut of_other = case.client("client of the other", &other)?;
@@ -331,16 +331,16 @@ fn locked_memory(case: &mut Case) -> Result<(), Failure> {
     client.fill(full, 0, limit * page, 1)?;
     for store in [false, true] {
         let touched = client.touch(next, 0, store)?;
-        expect("a client's touch over the limit", touched, Touched::Bus)?;
+        expect("a client's touch over the limit", touched, Touch::Sigbus)?;
     }
     let touched = server.touch(here, 0, true)?;
-    expect("the server's touch over the limit", touched, Touched::Bus)?;
+    expect("the server's touch over the limit", touched, Touch::Sigbus)?;
     let of_its_own = of_other.map(0, page)?;
     let touched = of_other.touch(of_its_own, 0, true)?;
     expect(
         "a touch of a page of the user's other server",
         touched,
-        Touched::Bus,
+        Touch::Sigbus,
     )?;
     let far = of_privileged.map(0, over)?;
     of_privileged.fill(far, 0, over, 2)?;
@@ -353,14 +353,14 @@ fn locked_memory(case: &mut Case) -> Result<(), Failure> {
     expect(
         "a touch after the other server has taken the room",
         touched,
-        Touched::Bus,
+        Touch::Sigbus,
     )?;
     of_other.quit()?;
     let touched = client.touch(next, 0, true)?;
     expect(
         "a touch after the client of the other server has ended",
         touched,
-        Touched::Well,
+        Touch::Success,
     )?;
     client.quit()?;
     of_privileged.quit()?;
@@ -375,8 +375,8 @@ fn group(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
     let group = Group::make("dmmap-server")?;
-    let server = case.serve_within(&Limits {
-        group: Some(group.door()),
+    let server = case.serve_with_limits(&Limits {
+        group: Some(group.procs_path()),
         ..Limits::default()
     })?;
     let outside = case.serve()?;
@@ -405,14 +405,14 @@ fn group(case: &mut Case) -> Result<(), Failure> {
         format!("{came} of {pages} pages were added although the group was full")
     })?;
     // Who is in the group may have given back a little since.
-    let mut touched = Touched::Well;
+    let mut touched = Touch::Success;
     for index in (0..pages).rev() {
         touched = client.touch(more, index * page, true)?;
-        if touched != Touched::Well {
+        if touched != Touch::Success {
             break;
         }
     }
-    expect("touches where the group is full", touched, Touched::Bus)?;
+    expect("touches where the group is full", touched, Touch::Sigbus)?;
     expect(
         "processes killed because the group was full",
         group.killed()?,
@@ -471,7 +471,7 @@ fn greedy(case: &mut Case) -> Result<(), Failure> {
     expect("pages of all servers together", sum, limit as u64)?;
     for (_, client, map) in &mut greedy {
         let touched = client.touch(*map, (limit - 1) * page, true)?;
-        expect("a touch over the limit", touched, Touched::Bus)?;
+        expect("a touch over the limit", touched, Touch::Sigbus)?;
     }
     bystander.verify(needed, 0, len / 2, 1)?;
     bystander.verify(needed, len / 2, len / 2, 2)?;

@@ -14,7 +14,7 @@ use crate::stage::command::{
 };
 use crate::stage::failing::FAIL_NTH;
 use crate::stage::process::map_command;
-use crate::stage::waiting::{await_seen, holding_faults};
+use crate::stage::waiting::{await_requests, holding_faults};
 use crate::stage::{Case, Failure, Process, Server, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -135,15 +135,15 @@ fn map(case: &mut Case) -> Result<(), Failure> {
             }
             Ok(failed)
         })?;
-        let seen = server.seen()?;
-        expect_that(seen.mmaps >= mapped, || {
+        let log = server.log()?;
+        expect_that(log.mmaps >= mapped, || {
             format!(
                 "the client made {mapped} mappings, but the server saw {} FUSE_MMAPs",
-                seen.mmaps
+                log.mmaps
             )
         })?;
         // Those that came to nothing after the answer are taken back.
-        server.await_munmaps(seen.mmaps)?;
+        server.await_munmaps(log.mmaps)?;
         expect_nothing(&server)?;
         client.quit()?;
         server.quit()?;
@@ -181,7 +181,7 @@ fn touch(case: &mut Case) -> Result<(), Failure> {
                 expect("pages", server.pages()?, 1)?;
                 client.unmap(map)?;
                 if behaviour.lazy.is_some() {
-                    let mmaps = server.seen()?.mmaps;
+                    let mmaps = server.log()?.mmaps;
                     server.await_munmaps(mmaps)?;
                 }
                 expect_nothing(&server)?;
@@ -239,7 +239,7 @@ fn change(case: &mut Case) -> Result<(), Failure> {
             Ok(failed)
         })?;
     }
-    let mmaps = server.seen()?.mmaps;
+    let mmaps = server.log()?.mmaps;
     server.await_munmaps(mmaps)?;
     client.quit()?;
     server.quit()
@@ -335,12 +335,12 @@ fn fill(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     client.write_read(0, page, 8)?;
     walk(case, "fill", |nth| {
-        let before = server.seen()?;
+        let before = server.log()?;
         let map = client.map(0, page)?;
         server.behave(holding_faults())?;
         client.start_load(map, 0)?;
-        await_seen(&mut server, "a FUSE_DMMAP_FAULT", |seen| {
-            seen.faults > before.faults
+        await_requests(&mut server, "a FUSE_DMMAP_FAULT", |log| {
+            log.faults > before.faults
         })?;
         let (failed, answer) = server.failing(nth, behave(Behaviour::lazy()))?;
         if !succeeded(&answer)? {

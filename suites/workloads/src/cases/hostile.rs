@@ -14,7 +14,7 @@ pub(crate) mod stopped;
 use server::Behaviour;
 use sys::{Errno, Instant, Signal, page_size};
 
-use crate::stage::waiting::{await_seen, holding_faults, holding_mmaps, waiting_client};
+use crate::stage::waiting::{await_requests, holding_faults, holding_mmaps, waiting_client};
 use crate::stage::{Case, Client, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -32,17 +32,17 @@ fn mmap_killed(case: &mut Case) -> Result<(), Failure> {
     let mut unmapped = 0;
     for round in 1..=case.param::<u64>("rounds")? {
         server.behave(holding_mmaps())?;
-        let mmaps = server.seen()?.mmaps;
+        let mmaps = server.log()?.mmaps;
         let client = waiting_client(case, &mut server, "client", 2 * page)?;
         let start = Instant::now();
         client.kill()?;
         case.figure("kill_us", start.elapsed().as_micros() as f64);
-        expect("FUSE_MMAPs", server.seen()?.mmaps, mmaps + 1)?;
+        expect("FUSE_MMAPs", server.log()?.mmaps, mmaps + 1)?;
 
         server.behave(Behaviour::default())?;
         unmapped += 1;
-        let seen = server.await_munmaps(unmapped)?;
-        let last = seen.last_munmaps.last().map(|last| last.length);
+        let log = server.await_munmaps(unmapped)?;
+        let last = log.last_munmaps.last().map(|last| last.length);
         expect("length of the FUSE_MUNMAP", last, Some(2 * page as u64))?;
         expect("mappings", server.counter("maps")?, 0)?;
 
@@ -61,7 +61,7 @@ fn mmap_server_dies(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve_as(holding_mmaps())?;
     let mut client = case.client("client", &server)?;
     client.start_map(0, page_size())?;
-    await_seen(&mut server, "a FUSE_MMAP", |seen| seen.mmaps == 1)?;
+    await_requests(&mut server, "a FUSE_MMAP", |log| log.mmaps == 1)?;
     server.kill()?;
     let errno = client.finish_try_map()?.err();
     expect("the mmap", errno, Some(Errno::ECONNABORTED))?;
@@ -84,16 +84,16 @@ fn mmap_signals(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve_as(holding_mmaps())?;
     let mut client = case.client("client", &server)?;
     client.start_map(0, page)?;
-    await_seen(&mut server, "a FUSE_MMAP", |seen| seen.mmaps == 1)?;
+    await_requests(&mut server, "a FUSE_MMAP", |log| log.mmaps == 1)?;
     stop_and_go(&client, case.param("times")?)?;
     server.behave(Behaviour::default())?;
     let map = client.finish_map()?;
     let here = server.map_pages(server.page_id(0)?, 1)?;
     client.store(map, 0, 3)?;
     expect("a store, loaded by the server", server.load(here, 0)?, 3)?;
-    let seen = server.seen()?;
-    expect("FUSE_MMAPs", seen.mmaps, 1)?;
-    expect("FUSE_MUNMAPs", seen.munmaps, 0)?;
+    let log = server.log()?;
+    expect("FUSE_MMAPs", log.mmaps, 1)?;
+    expect("FUSE_MUNMAPs", log.munmaps, 0)?;
     client.quit()?;
     server.await_munmaps(1)?;
     server.quit()
@@ -107,12 +107,12 @@ fn fault_signals(case: &mut Case) -> Result<(), Failure> {
     client.write_read(0, page, 4)?;
     let map = client.map(0, page)?;
     client.start_load(map, 0)?;
-    await_seen(&mut server, "a FUSE_DMMAP_FAULT", |seen| seen.faults == 1)?;
+    await_requests(&mut server, "a FUSE_DMMAP_FAULT", |log| log.faults == 1)?;
     stop_and_go(&client, case.param("times")?)?;
     server.behave(Behaviour::lazy())?;
     client.finish_load()?;
     client.verify(map, 0, page, 4)?;
-    expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, 1)?;
+    expect("FUSE_DMMAP_FAULTs", server.log()?.faults, 1)?;
     client.quit()?;
     server.await_munmaps(1)?;
     server.quit()

@@ -4,9 +4,9 @@
 use server::{Behaviour, OnFault, OnReclaim};
 use sys::{Errno, Instant, page_size, sleep, write_file};
 
-use crate::stage::command::Touched;
+use crate::stage::command::Touch;
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
-use crate::stage::waiting::{MOMENT, await_seen, holding_faults, lazy_behaviour, shrink_until};
+use crate::stage::waiting::{MOMENT, await_requests, holding_faults, lazy_behaviour, shrink_until};
 use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -37,19 +37,19 @@ fn filled(case: &mut Case) -> Result<(), Failure> {
     a.write_read(0, pages * page, 1)?;
     let of_a = a.map(0, pages * page)?;
     let of_b = b.map(0, pages * page)?;
-    expect("FUSE_DMMAP_FAULTs before a touch", server.seen()?.faults, 0)?;
+    expect("FUSE_DMMAP_FAULTs before a touch", server.log()?.faults, 0)?;
     expect("pages before a touch", server.pages()?, 0)?;
 
     // Backwards, and not the last.
     for index in (0..pages - 1).rev() {
         a.verify(of_a, index * page, page, 1)?;
         b.verify(of_b, index * page, page, 1)?;
-        let seen = server.seen()?;
-        expect("FUSE_DMMAP_FAULTs", seen.faults, (pages - 1 - index) as u64)?;
+        let log = server.log()?;
+        expect("FUSE_DMMAP_FAULTs", log.faults, (pages - 1 - index) as u64)?;
         let id = server.page_id((index * page) as u64)?;
         expect(
             "page ID of the last FUSE_DMMAP_FAULT",
-            seen.last_faults.last().copied(),
+            log.last_faults.last().copied(),
             Some(id),
         )?;
     }
@@ -67,10 +67,10 @@ fn filled(case: &mut Case) -> Result<(), Failure> {
     b.verify_zero(of_b, (pages - 1) * page, page)?;
     expect(
         "page ID of the last FUSE_DMMAP_FAULT",
-        server.seen()?.last_faults.last().copied(),
+        server.log()?.last_faults.last().copied(),
         Some(last),
     )?;
-    let faults = server.seen()?.faults;
+    let faults = server.log()?.faults;
     expect(
         "faults as the kernel counts them",
         server.counter("faults")?,
@@ -120,9 +120,9 @@ fn one_request(case: &mut Case) -> Result<(), Failure> {
     for (client, map) in &mut clients {
         client.start_load(*map, 8)?;
     }
-    await_seen(&mut server, "a FUSE_DMMAP_FAULT", |seen| seen.faults > 0)?;
+    await_requests(&mut server, "a FUSE_DMMAP_FAULT", |log| log.faults > 0)?;
     sleep(MOMENT);
-    expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, 1)?;
+    expect("FUSE_DMMAP_FAULTs", server.log()?.faults, 1)?;
     server.behave(Behaviour::lazy())?;
     for (client, map) in &mut clients {
         let word = client.finish_load()?;
@@ -133,7 +133,7 @@ fn one_request(case: &mut Case) -> Result<(), Failure> {
             word,
         )?;
     }
-    expect("FUSE_DMMAP_FAULTs in all", server.seen()?.faults, 1)?;
+    expect("FUSE_DMMAP_FAULTs in all", server.log()?.faults, 1)?;
     for (client, _) in clients {
         client.quit()?;
     }
@@ -150,19 +150,19 @@ fn fault_refused(case: &mut Case) -> Result<(), Failure> {
     client.write_read(0, page, 3)?;
     let map = client.map(0, 2 * page)?;
     for store in [false, true] {
-        let before = server.seen()?.faults;
-        expect("a touch", client.touch(map, 0, store)?, Touched::Bus)?;
+        let before = server.log()?.faults;
+        expect("a touch", client.touch(map, 0, store)?, Touch::Sigbus)?;
         // The Rust runtime lets a thread of control that got SIGBUS try once more before it dies.
-        let asked = server.seen()?.faults - before;
+        let asked = server.log()?.faults - before;
         expect_that((1..=2).contains(&asked), || {
             format!("the server was asked {asked} times for one touch")
         })?;
     }
-    let before = server.seen()?.faults;
-    expect("the kernel's touch", client.probe(map, 0)?, Touched::Fault)?;
+    let before = server.log()?.faults;
+    expect("the kernel's touch", client.probe(map, 0)?, Touch::Efault)?;
     expect(
         "FUSE_DMMAP_FAULTs for the kernel's touch",
-        server.seen()?.faults - before,
+        server.log()?.faults - before,
         1,
     )?;
     expect("pages", server.pages()?, 0)?;
@@ -181,8 +181,8 @@ fn fault_killed(case: &mut Case) -> Result<(), Failure> {
         client.write_read(0, page, round)?;
         let map = client.map(0, 4 * page)?;
         client.start_load(map, page)?;
-        await_seen(&mut server, "a FUSE_DMMAP_FAULT", |seen| {
-            seen.faults == 2 * round - 1
+        await_requests(&mut server, "a FUSE_DMMAP_FAULT", |log| {
+            log.faults == 2 * round - 1
         })?;
         let start = Instant::now();
         client.kill()?;
@@ -215,14 +215,14 @@ fn fault_server_dies(case: &mut Case) -> Result<(), Failure> {
     client.verify(map, 0, page, 2)?;
     server.behave(holding_faults())?;
     client.start_touch(map, page, true)?;
-    await_seen(&mut server, "a FUSE_DMMAP_FAULT", |seen| seen.faults == 2)?;
+    await_requests(&mut server, "a FUSE_DMMAP_FAULT", |log| log.faults == 2)?;
     server.kill()?;
-    expect("the touch", client.finish_touch()?, Touched::Bus)?;
+    expect("the touch", client.finish_touch()?, Touch::Sigbus)?;
     client.verify(map, 0, page, 2)?;
     expect(
         "another touch",
         client.touch(map, page, false)?,
-        Touched::Bus,
+        Touch::Sigbus,
     )?;
     client.quit()?;
     expect("pages at the end", counters::read(PAGES_TOTAL)?, 0)
@@ -243,15 +243,15 @@ fn only_its_own(case: &mut Case) -> Result<(), Failure> {
         client.start_load(map, number * page)?;
         stuck.push(client);
     }
-    await_seen(&mut server, "a FUSE_DMMAP_FAULT each", |seen| {
-        seen.faults == count as u64
+    await_requests(&mut server, "a FUSE_DMMAP_FAULT each", |log| {
+        log.faults == count as u64
     })?;
 
     let mut client = case.client("client", &server)?;
     client.write_read(0, (count + 1) * page, 4)?;
     let map = client.map(0, (count + 1) * page)?;
     client.verify(map, count * page, page, 4)?;
-    expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, count as u64 + 1)?;
+    expect("FUSE_DMMAP_FAULTs", server.log()?.faults, count as u64 + 1)?;
     client.unmap(map)?;
     client.quit()?;
     for client in stuck {
@@ -275,32 +275,32 @@ fn server_touch(case: &mut Case) -> Result<(), Failure> {
     expect(
         "a load by the server",
         server.touch(here, 0, false)?,
-        Touched::Bus,
+        Touch::Sigbus,
     )?;
     expect(
         "a store by the server",
         server.touch(here, page, true)?,
-        Touched::Bus,
+        Touch::Sigbus,
     )?;
     expect(
         "the kernel's touch for the server",
         server.probe(here, 0)?,
-        Touched::Fault,
+        Touch::Efault,
     )?;
-    expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, 0)?;
+    expect("FUSE_DMMAP_FAULTs", server.log()?.faults, 0)?;
     client.verify(map, 0, page, 6)?;
     server.verify(here, 0, page, 6)?;
     expect(
         "the server's touch of its second page",
         server.touch(here, page, false)?,
-        Touched::Bus,
+        Touch::Sigbus,
     )?;
     expect("a load", server.load_pages(id + 1, 0, 16, 8)?, Ok(()))?;
     server.verify(here, page, 0, 8)?;
     expect(
         "the server's touch of its second page",
         server.touch(here, page, true)?,
-        Touched::Well,
+        Touch::Success,
     )?;
     client.quit()?;
     server.quit()
@@ -321,12 +321,12 @@ fn freed(case: &mut Case) -> Result<(), Failure> {
     expect(
         "a load by the server",
         server.touch(here, page, false)?,
-        Touched::Bus,
+        Touch::Sigbus,
     )?;
     client.verify(map, page, page, 1)?;
     client.verify(map, 0, page, 50)?;
     client.verify(map, 2 * page, page, 50)?;
-    expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, 4)?;
+    expect("FUSE_DMMAP_FAULTs", server.log()?.faults, 4)?;
     let all = u64::from(u32::MAX >> 13);
     expect(
         "a free of all there are",
@@ -360,16 +360,16 @@ fn reclaim_limit(case: &mut Case) -> Result<(), Failure> {
         }
         b.verify(of_b, 0, pages * page, round)?;
     }
-    let seen = server.seen()?;
-    expect_that(seen.reclaimed >= 2 * limit as u64, || {
-        format!("only {} pages were asked back", seen.reclaimed)
+    let log = server.log()?;
+    expect_that(log.reclaimed >= 2 * limit as u64, || {
+        format!("only {} pages were asked back", log.reclaimed)
     })?;
-    case.figure("reclaims", seen.reclaims as f64);
+    case.figure("reclaims", log.reclaims as f64);
     let reclaimed = server.counter("reclaimed")?;
     expect(
         "pages given back, as the kernel counts them",
         reclaimed,
-        seen.reclaimed,
+        log.reclaimed,
     )?;
     expect("refused touches", server.counter("refused")?, 0)?;
     a.quit()?;
@@ -391,7 +391,7 @@ fn reclaim_pressure(case: &mut Case) -> Result<(), Failure> {
         shrink_until(|| Ok(server.pages()? == 0))?;
         expect(
             "pages asked back",
-            server.seen()?.reclaimed,
+            server.log()?.reclaimed,
             round * pages as u64,
         )?;
         client.verify(map, 0, pages * page, round)?;
@@ -411,15 +411,15 @@ fn reclaim_refused(case: &mut Case) -> Result<(), Failure> {
     client.fill(map, 0, limit * page, 1)?;
     for store in [false, true] {
         let touched = client.touch(map, limit * page, store)?;
-        expect("a touch over the limit", touched, Touched::Bus)?;
+        expect("a touch over the limit", touched, Touch::Sigbus)?;
     }
-    let before = server.seen()?.reclaims;
+    let before = server.log()?.reclaims;
     expect_that(before >= 2, || {
         format!("expected at least 2 FUSE_DMMAP_RECLAIMs, found {before}")
     })?;
     let probed = client.probe(map, limit * page)?;
-    expect("the kernel's touch over the limit", probed, Touched::Fault)?;
-    let asked = server.seen()?.reclaims - before;
+    expect("the kernel's touch over the limit", probed, Touch::Efault)?;
+    let asked = server.log()?.reclaims - before;
     expect("FUSE_DMMAP_RECLAIMs for the kernel's touch", asked, 1)?;
     let refused = server.counter("refused")?;
     expect(
@@ -446,8 +446,8 @@ fn reclaim_held(case: &mut Case) -> Result<(), Failure> {
     let there = other.map(0, 4 * page)?;
     for answers in [true, false] {
         client.fill(map, 0, 4 * page, 1)?;
-        let reclaims = server.seen()?.reclaims;
-        shrink_until(|| Ok(server.seen()?.reclaims != reclaims))?;
+        let reclaims = server.log()?.reclaims;
+        shrink_until(|| Ok(server.log()?.reclaims != reclaims))?;
         expect("pages before the server has answered", server.pages()?, 4)?;
         // Who had touched the page loses it like who has not.
         other.start_load(there, page)?;
@@ -493,10 +493,8 @@ fn reclaim_in_use(case: &mut Case) -> Result<(), Failure> {
     sleep(MOMENT);
     server.behave(Behaviour::lazy())?;
     client.finish_call()?;
-    let seen = await_seen(&mut server, "a FUSE_DMMAP_RECLAIM", |seen| {
-        seen.reclaims > 0
-    })?;
-    expect("pages asked back", seen.reclaimed, 1)?;
+    let log = await_requests(&mut server, "a FUSE_DMMAP_RECLAIM", |log| log.reclaims > 0)?;
+    expect("pages asked back", log.reclaimed, 1)?;
     expect("pages", server.pages()?, 1)?;
     let saved = server.save_pages(server.page_id(0)?, 0, 2 * page, 1)?;
     expect("bytes of the page that stayed", saved, Ok(page))?;
@@ -520,15 +518,15 @@ fn room_after_fill(case: &mut Case) -> Result<(), Failure> {
     let of_b = b.map(0, 2 * page)?;
     counters::set(LIMIT_PER_CONNECTION, 1)?;
     a.start_load(of_a, 0)?;
-    await_seen(&mut server, "a FUSE_DMMAP_FAULT", |seen| seen.faults == 1)?;
+    await_requests(&mut server, "a FUSE_DMMAP_FAULT", |log| log.faults == 1)?;
     b.start_load(of_b, page)?;
     expect_that(!b.is_done_within(MOMENT)?, || {
         "a page over the limit could be loaded".into()
     })?;
-    let seen = server.seen()?;
+    let log = server.log()?;
     expect(
         "FUSE_DMMAP_FAULTs and FUSE_DMMAP_RECLAIMs",
-        (seen.faults, seen.reclaims),
+        (log.faults, log.reclaims),
         (1, 0),
     )?;
     server.behave(Behaviour::lazy())?;
@@ -537,7 +535,7 @@ fn room_after_fill(case: &mut Case) -> Result<(), Failure> {
     b.verify(of_b, page, page, 3)?;
     a.verify(of_a, 0, page, 3)?;
     expect("touches refused", server.counter("refused")?, 0)?;
-    expect_that(server.seen()?.reclaimed >= 1, || {
+    expect_that(server.log()?.reclaimed >= 1, || {
         "no page was asked back".into()
     })?;
     a.quit()?;

@@ -51,14 +51,10 @@ impl Pair {
 
     /// The client's end of the mapping is the end of it: the server hears of it once, and of nothing else.
     fn end(mut self, mmaps: u64) -> Result<(), Failure> {
-        expect(
-            "FUSE_MUNMAPs before the end",
-            self.server.seen()?.munmaps,
-            0,
-        )?;
+        expect("FUSE_MUNMAPs before the end", self.server.log()?.munmaps, 0)?;
         self.client.quit()?;
-        let seen = self.server.await_munmaps(mmaps)?;
-        expect("FUSE_MMAPs", seen.mmaps, mmaps)?;
+        let log = self.server.await_munmaps(mmaps)?;
+        expect("FUSE_MMAPs", log.mmaps, mmaps)?;
         self.server.quit()
     }
 }

@@ -38,7 +38,7 @@ fn open(case: &mut Case) -> Result<(), Failure> {
     for seed in 1..=case.param("rounds")? {
         client.write_read(seed * 100, 3000, seed)?;
     }
-    expect("FUSE_OPENs", server.seen()?.opens, 1)?;
+    expect("FUSE_OPENs", server.log()?.opens, 1)?;
     client.quit()?;
     server.quit()
 }
@@ -51,26 +51,26 @@ fn redirect(case: &mut Case) -> Result<(), Failure> {
     let pages: u64 = case.param("pages")?;
     for (index, offset) in [0, 5 * page].into_iter().enumerate() {
         let map = client.map(offset, (pages * page) as usize)?;
-        let seen = server.seen()?;
-        expect("FUSE_MMAPs", seen.mmaps, index as u64 + 1)?;
-        let mmap = seen.last_mmaps[index];
+        let log = server.log()?;
+        expect("FUSE_MMAPs", log.mmaps, index as u64 + 1)?;
+        let mmap = log.last_mmaps[index];
         expect("process of the FUSE_MMAP", mmap.pid, client.pid())?;
         expect("fh of the FUSE_MMAP", mmap.fh, 1)?;
         expect("offset of the FUSE_MMAP", mmap.offset, offset)?;
         expect("length of the FUSE_MMAP", mmap.length, pages * page)?;
         expect("prot of the FUSE_MMAP", mmap.prot, PROT_READ | PROT_WRITE)?;
         expect("flags of the FUSE_MMAP", mmap.flags, MAP_SHARED)?;
-        expect("period of the FUSE_MMAP", mmap.period, seen.period)?;
+        expect("period of the FUSE_MMAP", mmap.period, log.period)?;
         let start = client.area(map)?.start;
         let colour = start % u64::from(mmap.period);
         expect("colour of the FUSE_MMAP", u64::from(mmap.colour), colour)?;
     }
     client.map_readonly(0, page as usize)?;
-    let seen = server.seen()?;
-    expect("FUSE_MMAPs", seen.mmaps, 3)?;
+    let log = server.log()?;
+    expect("FUSE_MMAPs", log.mmaps, 3)?;
     expect(
         "prot of a read-only FUSE_MMAP",
-        seen.last_mmaps[2].prot,
+        log.last_mmaps[2].prot,
         PROT_READ,
     )?;
     client.quit()?;
@@ -81,13 +81,13 @@ fn redirect(case: &mut Case) -> Result<(), Failure> {
 fn period(case: &mut Case) -> Result<(), Failure> {
     let page = page_size() as u32;
     let mut server = case.serve()?;
-    let seen = server.seen()?;
-    let period = seen.period;
+    let log = server.log()?;
+    let period = log.period;
     expect_that(period.is_power_of_two() && period >= page, || {
         format!("period: expected a power of two of at least {page}, found {period}")
     })?;
     expect("the period", u64::from(period), case.period())?;
-    expect_that(seen.offered, || "INIT does not offer direct mmap".into())?;
+    expect_that(log.offered, || "INIT does not offer direct mmap".into())?;
     case.figure("period_bytes", f64::from(period));
     server.quit()
 }
@@ -141,11 +141,11 @@ fn munmap(case: &mut Case) -> Result<(), Failure> {
     let first = client.map(offset, 2 * page)?;
     client.store(first, page, 1)?;
     let second = client.map(0, page)?;
-    expect("FUSE_MUNMAPs before any unmap", server.seen()?.munmaps, 0)?;
+    expect("FUSE_MUNMAPs before any unmap", server.log()?.munmaps, 0)?;
 
     client.unmap(first)?;
-    let seen = server.await_munmaps(1)?;
-    let munmap = seen.last_munmaps[0];
+    let log = server.await_munmaps(1)?;
+    let munmap = log.last_munmaps[0];
     expect("fh of the FUSE_MUNMAP", munmap.fh, 1)?;
     expect(
         "page ID of the FUSE_MUNMAP",
@@ -156,10 +156,10 @@ fn munmap(case: &mut Case) -> Result<(), Failure> {
     expect("length of the FUSE_MUNMAP", munmap.length, 2 * page as u64)?;
 
     client.unmap(second)?;
-    let seen = server.await_munmaps(2)?;
+    let log = server.await_munmaps(2)?;
     expect(
         "offset of the second FUSE_MUNMAP",
-        seen.last_munmaps[1].offset,
+        log.last_munmaps[1].offset,
         0,
     )?;
     client.quit()?;

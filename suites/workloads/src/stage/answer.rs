@@ -34,8 +34,8 @@ pub(crate) enum Answer {
         from: i32,
     },
     Area(Area),
-    Touched(Touched),
-    Seen(Box<RequestLog>),
+    Touch(Touch),
+    RequestLog(Box<RequestLog>),
     /// Answer to a command during which an allocation was to fail; `failed` if there were so many.
     Failing {
         failed: bool,
@@ -119,46 +119,46 @@ pub struct Area {
 /// End of a touch of a byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Touched {
+pub enum Touch {
     /// It went well.
-    Well,
+    Success,
     /// The process died of SIGBUS.
-    Bus,
+    Sigbus,
     /// The process died of SIGSEGV.
-    Segv,
+    Sigsegv,
     /// The kernel said EFAULT.
-    Fault,
+    Efault,
     /// The process ended otherwise.
-    Otherwise,
+    Other,
 }
 
-impl Words for Touched {
+impl Words for Touch {
     fn words(&self) -> String {
         match self {
-            Touched::Well => "success",
-            Touched::Bus => "SIGBUS",
-            Touched::Segv => "SIGSEGV",
-            Touched::Fault => "EFAULT",
-            Touched::Otherwise => "another end of the process",
+            Touch::Success => "success",
+            Touch::Sigbus => "SIGBUS",
+            Touch::Sigsegv => "SIGSEGV",
+            Touch::Efault => "EFAULT",
+            Touch::Other => "another end of the process",
         }
         .into()
     }
 
     fn found(&self) -> String {
         match self {
-            Touched::Well => "but the access succeeded".into(),
+            Touch::Success => "but the access succeeded".into(),
             other => format!("found {}", other.words()),
         }
     }
 }
 
-impl From<ExitStatus> for Touched {
-    fn from(ended: ExitStatus) -> Touched {
+impl From<ExitStatus> for Touch {
+    fn from(ended: ExitStatus) -> Touch {
         match ended {
-            ExitStatus::Code(0) => Touched::Well,
-            ExitStatus::Signal(Signal::Bus) => Touched::Bus,
-            ExitStatus::Signal(Signal::Segv) => Touched::Segv,
-            _ => Touched::Otherwise,
+            ExitStatus::Code(0) => Touch::Success,
+            ExitStatus::Signal(Signal::Bus) => Touch::Sigbus,
+            ExitStatus::Signal(Signal::Segv) => Touch::Sigsegv,
+            _ => Touch::Other,
         }
     }
 }

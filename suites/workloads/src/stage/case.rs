@@ -79,7 +79,7 @@ impl Case {
     }
 
     /// Starts a server that does everything right and is held to something.
-    pub(crate) fn serve_within(&mut self, limits: &Limits) -> Result<Server, Failure> {
+    pub(crate) fn serve_with_limits(&mut self, limits: &Limits) -> Result<Server, Failure> {
         self.start_server(Behaviour::default(), limits)
     }
 

@@ -20,13 +20,13 @@ pub(crate) struct Client {
 }
 
 impl Process for Client {
-    fn tell(&mut self, command: MemoryCommand) -> Result<(), Failure> {
-        self.party.tell(&Command::Memory(command))
+    fn send(&mut self, command: MemoryCommand) -> Result<(), Failure> {
+        self.party.send(&Command::Memory(command))
     }
 
-    fn ask_at_once(&mut self, commands: Vec<MemoryCommand>) -> Result<Vec<Answer>, Failure> {
+    fn execute_batch(&mut self, commands: Vec<MemoryCommand>) -> Result<Vec<Answer>, Failure> {
         let commands = commands.into_iter().map(Command::Memory).collect();
-        self.party.ask_at_once(commands)
+        self.party.execute_batch(commands)
     }
 
     fn link(&self) -> &Link {
@@ -54,12 +54,14 @@ impl Client {
 
     /// Opens the file.
     pub(crate) fn open(&mut self) -> Result<(), Failure> {
-        self.party.own(ClientCommand::Open).map(drop)
+        self.party.execute_own(ClientCommand::Open).map(drop)
     }
 
     /// Opens the file for reading alone.
     pub(crate) fn open_readonly(&mut self) -> Result<(), Failure> {
-        self.party.own(ClientCommand::OpenReadonly).map(drop)
+        self.party
+            .execute_own(ClientCommand::OpenReadonly)
+            .map(drop)
     }
 
     /// Opens the file; returns the error number if the kernel refuses.
@@ -70,18 +72,18 @@ impl Client {
 
     /// Starts to open the file; [`Process::finish_try_call`] waits for it.
     pub(crate) fn start_open(&mut self) -> Result<(), Failure> {
-        self.party.tell(&Command::Own(ClientCommand::Open))
+        self.party.send(&Command::Own(ClientCommand::Open))
     }
 
     /// Closes the file. Mappings stay.
     pub(crate) fn close(&mut self) -> Result<(), Failure> {
-        self.party.own(ClientCommand::Close).map(drop)
+        self.party.execute_own(ClientCommand::Close).map(drop)
     }
 
     /// Writes a pattern with write(2) and reads it back with read(2).
     pub(crate) fn write_read(&mut self, offset: u64, len: usize, seed: u64) -> Result<(), Failure> {
         let command = ClientCommand::WriteRead { offset, len, seed };
-        self.party.own(command).map(drop)
+        self.party.execute_own(command).map(drop)
     }
 
     /// Writes and reads `size` bytes with write(2) and read(2), `rounds` times. Returns how long all writes took, and all
@@ -91,7 +93,9 @@ impl Client {
         size: usize,
         rounds: u32,
     ) -> Result<[Duration; 2], Failure> {
-        let answer = self.party.own(ClientCommand::Throughput { size, rounds })?;
+        let answer = self
+            .party
+            .execute_own(ClientCommand::Throughput { size, rounds })?;
         self.party.link.times(answer)
     }
 
@@ -110,7 +114,7 @@ impl Client {
             times,
             die,
         };
-        self.party.own(command).map(drop)
+        self.party.execute_own(command).map(drop)
     }
 
     /// Writes `len` bytes from byte `at` of a mapping to byte `offset` of the file.
@@ -162,17 +166,17 @@ impl Client {
 
     fn start_transfer(&mut self, transfer: Transfer) -> Result<(), Failure> {
         let command = ClientCommand::Transfer(transfer);
-        self.party.tell(&Command::Own(command))
+        self.party.send(&Command::Own(command))
     }
 
     /// Touches memory that it does not have.
     pub(crate) fn segfault(&mut self) -> Result<(), Failure> {
-        self.party.own(ClientCommand::Segfault).map(drop)
+        self.party.execute_own(ClientCommand::Segfault).map(drop)
     }
 
     /// Starts to become a program that maps nothing, waits and answers nothing: it can only be killed.
     pub(crate) fn start_exec(&mut self) -> Result<(), Failure> {
-        self.party.tell(&Command::Own(ClientCommand::Exec))
+        self.party.send(&Command::Own(ClientCommand::Exec))
     }
 
     /// Lets the process end by itself, with everything still mapped.

@@ -9,7 +9,7 @@ use sys::{Advice, Prot, Sharing};
 
 use crate::stage::role::Role;
 
-pub(crate) use crate::stage::answer::{Answer, Area, Touched};
+pub(crate) use crate::stage::answer::{Answer, Area, Touch};
 
 /// A mapping of a process, by the number that the process gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -95,8 +95,8 @@ pub(crate) enum ServerCommand {
     /// Changes how it answers.
     Behave(Behaviour),
     /// Reports all that it was asked.
-    Seen,
-    /// Reports how many FUSE_MMAPs and FUSE_MUNMAPs it was sent: the part of [`ServerCommand::Seen`] that is short.
+    RequestLog,
+    /// Reports how many FUSE_MMAPs and FUSE_MUNMAPs it was sent: the part of [`ServerCommand::RequestLog`] that is short.
     CountMaps,
     /// Answers requests until it has seen `count` FUSE_MUNMAPs, for at most `millis` milliseconds.
     AwaitMunmaps { count: u64, millis: u64 },
@@ -123,7 +123,7 @@ pub(crate) enum ServerCommand {
     /// Closes its channel.
     CloseChannel,
     /// Gives up root.
-    BecomeNobody,
+    DropPrivileges,
 }
 
 /// `len` bytes of the pattern of `seed`, from byte `at` of page `page_id`.
@@ -191,7 +191,7 @@ pub(crate) enum MappingCommand {
     /// Stores it.
     Store { at: usize, value: u64 },
     /// Loads the word of 4 bytes at `at`: the size of a futex.
-    Word { at: usize },
+    LoadU32 { at: usize },
     /// Writes the pattern of `seed`.
     Fill { at: usize, len: usize, seed: u64 },
     /// Compares with the pattern of `seed`.
@@ -227,7 +227,7 @@ pub(crate) enum MappingCommand {
         period: u64,
     },
     /// mremap with MREMAP_DONTUNMAP.
-    Leave,
+    RemapDontUnmap,
     /// mprotect.
     Protect(Prot),
     /// madvise.
@@ -240,30 +240,30 @@ pub(crate) enum MappingCommand {
     Sync { wait: bool },
     /// write(2) from byte `at` into `into`, which must hold the pattern of `seed` afterwards.
     Write {
-        into: Other,
+        into: Endpoint,
         at: usize,
         len: usize,
         seed: u64,
     },
     /// read(2) to byte `at` out of `from`, which holds the pattern of `seed`.
     Read {
-        from: Other,
+        from: Endpoint,
         at: usize,
         len: usize,
         seed: u64,
     },
     /// set_robust_list, with an entry at `at` and, 8 bytes behind it, a futex that this process owns and others wait for.
-    OwnRobustly { at: usize },
+    SetRobustList { at: usize },
     /// futex: waits until another process sleeps on it.
-    AwaitSleeper { at: usize },
+    AwaitFutexWaiter { at: usize },
     /// futex: sleeps until it is woken or the word is no longer `expected`.
-    AwaitWake { at: usize, expected: u32 },
+    FutexWait { at: usize, expected: u32 },
 }
 
 /// Other side of a read or a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Other {
+pub(crate) enum Endpoint {
     Pipe,
     /// A file in memory, of tmpfs.
     File,
@@ -279,7 +279,7 @@ mod tests {
         for command in [
             MappingCommand::Protect(Prot::ReadWrite),
             MappingCommand::Advise(Advice::DontNeed),
-            MappingCommand::Leave,
+            MappingCommand::RemapDontUnmap,
         ] {
             let command: Command<ClientCommand> =
                 Command::Memory(MemoryCommand::Mapping(map, command));

@@ -43,9 +43,9 @@ fn ask_failing<Own: Serialize>(
         nth,
         command: Box::new(command),
     };
-    match party.ask(&command)? {
+    match party.execute_any(&command)? {
         Answer::Failing { failed, answer } => Ok((failed, *answer)),
-        other => Err(party.link.strange(&other)),
+        other => Err(party.link.unexpected(&other)),
     }
 }
 

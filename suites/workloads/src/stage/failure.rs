@@ -165,7 +165,7 @@ impl<A: Words, B: Words> Words for (A, B) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::command::Touched;
+    use crate::stage::command::Touch;
 
     fn text<T: Words + PartialEq>(what: &str, found: T, expected: T) -> String {
         match expect(what, found, expected) {
@@ -206,9 +206,9 @@ mod tests {
     #[test]
     fn touches_are_named() {
         let text = |found, expected| text("a touch over the limit", found, expected);
-        insta::assert_snapshot!(text(Touched::Well, Touched::Bus), @"a touch over the limit: expected SIGBUS, but the access succeeded");
-        insta::assert_snapshot!(text(Touched::Fault, Touched::Well), @"a touch over the limit: expected success, found EFAULT");
-        insta::assert_snapshot!(text(Touched::Otherwise, Touched::Segv), @"a touch over the limit: expected SIGSEGV, found another end of the process");
+        insta::assert_snapshot!(text(Touch::Success, Touch::Sigbus), @"a touch over the limit: expected SIGBUS, but the access succeeded");
+        insta::assert_snapshot!(text(Touch::Efault, Touch::Success), @"a touch over the limit: expected success, found EFAULT");
+        insta::assert_snapshot!(text(Touch::Other, Touch::Sigsegv), @"a touch over the limit: expected SIGSEGV, found another end of the process");
     }
 
     #[test]

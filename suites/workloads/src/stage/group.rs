@@ -22,7 +22,7 @@ impl Group {
     }
 
     /// Where who shall be in it has to write.
-    pub(crate) fn door(&self) -> String {
+    pub(crate) fn procs_path(&self) -> String {
         format!("{}/cgroup.procs", self.path)
     }
 

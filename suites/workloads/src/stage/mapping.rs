@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sys::{Access, Fd, FutexWait, Instant, Mapping, page_size, read_text};
 
-use crate::stage::command::{Answer, Area, MappingCommand, Other, Touched};
+use crate::stage::command::{Answer, Area, Endpoint, MappingCommand, Touch};
 use crate::stage::{pattern, role};
 
 /// Longest wait for another process, as in [`crate::stage::role`].
@@ -19,7 +19,7 @@ pub(crate) fn obey(mapping: &mut Mapping, command: MappingCommand) -> Answer {
             mapping.store(at, value);
             Answer::Done
         }
-        MappingCommand::Word { at } => Answer::Number(mapping.load::<u32>(at).into()),
+        MappingCommand::LoadU32 { at } => Answer::Number(mapping.load::<u32>(at).into()),
         MappingCommand::Fill { at, len, seed } => {
             mapping.copy_in(at, &pattern::bytes(seed, at, len));
             Answer::Done
@@ -35,14 +35,14 @@ pub(crate) fn obey(mapping: &mut Mapping, command: MappingCommand) -> Answer {
             }
             Answer::Number(start.elapsed().as_nanos() as u64)
         }
-        MappingCommand::Probe { at } => Answer::Touched(match mapping.probe(at) {
-            Ok(_) => Touched::Well,
-            Err(_) => Touched::Fault,
+        MappingCommand::Probe { at } => Answer::Touch(match mapping.probe(at) {
+            Ok(_) => Touch::Success,
+            Err(_) => Touch::Efault,
         }),
         MappingCommand::Touch { at, store } => {
             let access = if store { Access::Store } else { Access::Load };
             let ended = mapping.touch(at, access);
-            Answer::of(ended, |ended| Answer::Touched(ended.into()))
+            Answer::of(ended, |ended| Answer::Touch(ended.into()))
         }
         MappingCommand::Play(role) => match role::play(&role, mapping) {
             Ok(figures) => Answer::Figures(figures),
@@ -63,7 +63,7 @@ pub(crate) fn obey(mapping: &mut Mapping, command: MappingCommand) -> Answer {
         } => Answer::done(
             Mapping::reserve_at(len, residue, period).and_then(|room| mapping.move_to(room, len)),
         ),
-        MappingCommand::Leave => Answer::done(mapping.remap_dontunmap().map(drop)),
+        MappingCommand::RemapDontUnmap => Answer::done(mapping.remap_dontunmap().map(drop)),
         MappingCommand::Protect(prot) => Answer::done(mapping.protect(prot)),
         MappingCommand::Advise(advice) => Answer::done(mapping.advise(advice)),
         MappingCommand::Lock => Answer::done(mapping.lock()),
@@ -84,9 +84,9 @@ pub(crate) fn obey(mapping: &mut Mapping, command: MappingCommand) -> Answer {
             let expected = pattern::bytes(seed, at, len);
             Answer::compared(pattern::difference(at, &found, &expected))
         }),
-        MappingCommand::OwnRobustly { at } => Answer::done(mapping.own_robust_futex(at)),
-        MappingCommand::AwaitSleeper { at } => await_sleeper(mapping, at),
-        MappingCommand::AwaitWake { at, expected } => await_wake(mapping, at, expected),
+        MappingCommand::SetRobustList { at } => Answer::done(mapping.own_robust_futex(at)),
+        MappingCommand::AwaitFutexWaiter { at } => await_sleeper(mapping, at),
+        MappingCommand::FutexWait { at, expected } => await_wake(mapping, at, expected),
         MappingCommand::Unmap | MappingCommand::Punch { .. } | MappingCommand::Cut { .. } => {
             unreachable!("{command:?} changes which mappings there are")
         }
@@ -109,14 +109,14 @@ fn frame(mapping: &Mapping, at: usize) -> Answer {
 }
 
 /// Reads to byte `at` with the mapping as buffer; `bytes` are what comes.
-fn read(mapping: &Mapping, from: Other, at: usize, bytes: &[u8]) -> sys::Result<()> {
+fn read(mapping: &Mapping, from: Endpoint, at: usize, bytes: &[u8]) -> sys::Result<()> {
     match from {
-        Other::Pipe => {
+        Endpoint::Pipe => {
             let (reads, writes) = sys::pipe()?;
             writes.write_all(bytes)?;
             mapping.read_from(at, bytes.len(), &reads, None)
         }
-        Other::File => {
+        Endpoint::File => {
             let file = sys::memfd("other", 0)?;
             file.write_all(bytes)?;
             mapping.read_from(at, bytes.len(), &file, Some(0))
@@ -125,16 +125,16 @@ fn read(mapping: &Mapping, from: Other, at: usize, bytes: &[u8]) -> sys::Result<
 }
 
 /// Writes from byte `at` with the mapping as buffer; returns what arrived.
-fn write(mapping: &Mapping, into: Other, at: usize, len: usize) -> sys::Result<Vec<u8>> {
+fn write(mapping: &Mapping, into: Endpoint, at: usize, len: usize) -> sys::Result<Vec<u8>> {
     let whole = |fd: Fd| fd.read_to_end();
     match into {
-        Other::Pipe => {
+        Endpoint::Pipe => {
             let (reads, writes) = sys::pipe()?;
             mapping.write_to(at, len, &writes, None)?;
             drop(writes);
             whole(reads)
         }
-        Other::File => {
+        Endpoint::File => {
             let file = sys::memfd("other", 0)?;
             mapping.write_to(at, len, &file, Some(0))?;
             whole(file)
@@ -221,7 +221,7 @@ mod tests {
     fn what_goes_through_a_pipe_or_a_file_is_compared() {
         let mut mapping = mapping();
         let (at, len, seed) = (5, 300, 1);
-        for other in [Other::Pipe, Other::File] {
+        for other in [Endpoint::Pipe, Endpoint::File] {
             let read = MappingCommand::Read {
                 from: other,
                 at,

@@ -50,9 +50,9 @@ impl<Own: Serialize> Party<Own> {
         let command = Command::Fork {
             name: name.to_owned(),
         };
-        let answer = self.ask_good(&command)?;
+        let answer = self.execute(&command)?;
         self.adopt(name, &answer)?
-            .ok_or_else(|| self.link.strange(&answer))
+            .ok_or_else(|| self.link.unexpected(&answer))
     }
 
     /// Takes over the process that this one has forked, if `answer` says so.
@@ -71,8 +71,8 @@ impl<Own: Serialize> Party<Own> {
         })))
     }
 
-    /// Sends a command; [`Link::hear`] takes the answer.
-    pub(crate) fn tell(&mut self, command: &Command<Own>) -> Result<(), Failure> {
+    /// Sends a command; [`Link::receive_any`] takes the answer.
+    pub(crate) fn send(&mut self, command: &Command<Own>) -> Result<(), Failure> {
         let line = serde_json::to_string(command).expect("a command is plain data") + "\n";
         match self.link.to.write_all(line.as_bytes()) {
             Ok(()) => Ok(()),
@@ -81,50 +81,53 @@ impl<Own: Serialize> Party<Own> {
     }
 
     /// Sends a command and returns the answer, whatever it is.
-    pub(crate) fn ask(&mut self, command: &Command<Own>) -> Result<Answer, Failure> {
-        self.tell(command)?;
-        self.link.hear()
+    pub(crate) fn execute_any(&mut self, command: &Command<Own>) -> Result<Answer, Failure> {
+        self.send(command)?;
+        self.link.receive_any()
     }
 
     /// Sends a command that must succeed.
-    pub(crate) fn ask_good(&mut self, command: &Command<Own>) -> Result<Answer, Failure> {
-        self.tell(command)?;
-        self.link.hear_good()
+    pub(crate) fn execute(&mut self, command: &Command<Own>) -> Result<Answer, Failure> {
+        self.send(command)?;
+        self.link.receive()
     }
 
     /// Sends a command; returns the error number if the kernel refuses.
-    pub(crate) fn ask_or_errno(
+    pub(crate) fn try_execute(
         &mut self,
         command: &Command<Own>,
     ) -> Result<Result<Answer, Errno>, Failure> {
-        self.tell(command)?;
-        self.link.hear_or_errno()
+        self.send(command)?;
+        self.link.try_receive()
     }
 
     /// Sends one of the process's own commands, which must succeed.
-    pub(crate) fn own(&mut self, command: Own) -> Result<Answer, Failure> {
-        self.ask_good(&Command::Own(command))
+    pub(crate) fn execute_own(&mut self, command: Own) -> Result<Answer, Failure> {
+        self.execute(&Command::Own(command))
     }
 
     /// Sends one of the process's own commands; returns the error number if the kernel refuses.
-    pub(crate) fn try_own(&mut self, command: Own) -> Result<Result<Answer, Errno>, Failure> {
-        self.ask_or_errno(&Command::Own(command))
+    pub(crate) fn try_execute_own(
+        &mut self,
+        command: Own,
+    ) -> Result<Result<Answer, Errno>, Failure> {
+        self.try_execute(&Command::Own(command))
     }
 
     /// Sends commands that must succeed, and returns their answers when all are done.
-    pub(crate) fn ask_at_once(
+    pub(crate) fn execute_batch(
         &mut self,
         commands: Vec<Command<Own>>,
     ) -> Result<Vec<Answer>, Failure> {
-        match self.ask_good(&Command::AtOnce(commands))? {
+        match self.execute(&Command::AtOnce(commands))? {
             Answer::Each(answers) => Ok(answers),
-            other => Err(self.link.strange(&other)),
+            other => Err(self.link.unexpected(&other)),
         }
     }
 
     /// Lets the process end by itself, with everything it has mapped still mapped.
     pub(crate) fn quit(&mut self) -> Result<(), Failure> {
-        self.tell(&Command::Quit)?;
+        self.send(&Command::Quit)?;
         match self.link.reap()? {
             None | Some(ExitStatus::Code(0)) => Ok(()),
             Some(ended) => Err(self.link.failed(ended)),
@@ -146,7 +149,7 @@ pub(crate) struct Link {
 
 impl Link {
     /// Returns the next answer.
-    pub(crate) fn hear(&mut self) -> Result<Answer, Failure> {
+    pub(crate) fn receive_any(&mut self) -> Result<Answer, Failure> {
         match self.from.next()? {
             None => Err(self.died()),
             Some(line) => serde_json::from_str(&line)
@@ -155,16 +158,16 @@ impl Link {
     }
 
     /// Returns the next answer, which must be no refusal and no failure.
-    pub(crate) fn hear_good(&mut self) -> Result<Answer, Failure> {
-        match self.hear()? {
+    pub(crate) fn receive(&mut self) -> Result<Answer, Failure> {
+        match self.receive_any()? {
             bad if bad.is_bad() => Err(Failure::new(format!("{}: {}", self.name, bad.describe()))),
             good => Ok(good),
         }
     }
 
     /// Returns the next answer, or the error number if the kernel refused.
-    pub(crate) fn hear_or_errno(&mut self) -> Result<Result<Answer, Errno>, Failure> {
-        match self.hear()? {
+    pub(crate) fn try_receive(&mut self) -> Result<Result<Answer, Errno>, Failure> {
+        match self.receive_any()? {
             Answer::Refused { errno, .. } => Ok(Err(Errno::from_raw(errno))),
             Answer::Failed(why) => Err(Failure::new(format!("{}: {why}", self.name))),
             good => Ok(Ok(good)),
@@ -186,7 +189,7 @@ impl Link {
     }
 
     /// Failure for an answer of the wrong kind, which is a mistake in the case.
-    pub(crate) fn strange(&self, answer: &Answer) -> Failure {
+    pub(crate) fn unexpected(&self, answer: &Answer) -> Failure {
         Failure::new(format!("{} answered {answer:?}", self.name))
     }
 
@@ -194,7 +197,7 @@ impl Link {
     pub(crate) fn map(&self, answer: Answer) -> Result<Map, Failure> {
         match answer {
             Answer::Map(map) => Ok(map),
-            other => Err(self.strange(&other)),
+            other => Err(self.unexpected(&other)),
         }
     }
 
@@ -202,7 +205,7 @@ impl Link {
     pub(crate) fn number(&self, answer: Answer) -> Result<u64, Failure> {
         match answer {
             Answer::Number(number) => Ok(number),
-            other => Err(self.strange(&other)),
+            other => Err(self.unexpected(&other)),
         }
     }
 
@@ -210,7 +213,7 @@ impl Link {
     pub(crate) fn times(&self, answer: Answer) -> Result<[Duration; 2], Failure> {
         match answer {
             Answer::Nanos { written, read } => Ok([written, read].map(Duration::from_nanos)),
-            other => Err(self.strange(&other)),
+            other => Err(self.unexpected(&other)),
         }
     }
 
@@ -412,20 +415,23 @@ mod tests {
     #[test]
     fn a_party_answers_and_quits() {
         let mut party = party();
-        assert_eq!(party.own(ClientCommand::Close), Ok(Answer::Number(7)));
+        assert_eq!(
+            party.execute_own(ClientCommand::Close),
+            Ok(Answer::Number(7))
+        );
         let failure = Err(Failure::new("p: no"));
-        assert_eq!(party.own(ClientCommand::Open), failure);
+        assert_eq!(party.execute_own(ClientCommand::Open), failure);
         assert_eq!(party.quit(), Ok(()));
     }
 
     #[test]
     fn the_end_of_a_party_is_reported_to_the_next_command() {
         let mut party = self::party();
-        let answer = party.own(ClientCommand::Segfault);
+        let answer = party.execute_own(ClientCommand::Segfault);
         assert_eq!(answer, Err(Failure::new("p exited with status 3")));
         let mut party = self::party();
         assert_eq!(party.link.kill(), Ok(()));
-        let answer = party.own(ClientCommand::Close);
+        let answer = party.execute_own(ClientCommand::Close);
         assert_eq!(answer, Err(Failure::new("p was used after its end")));
     }
 }

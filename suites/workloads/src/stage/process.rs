@@ -6,7 +6,7 @@ use std::time::Duration;
 use sys::{Errno, Instant, KillTarget, Prot, Sharing, Signal, page_size};
 
 use crate::stage::command::{
-    Answer, Area, Map, MapRequest, MappingCommand, MemoryCommand, Place, Touched,
+    Answer, Area, Map, MapRequest, MappingCommand, MemoryCommand, Place, Touch,
 };
 use crate::stage::failure::{Failure, expect_that};
 use crate::stage::party::Link;
@@ -18,10 +18,10 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// A process that maps: a [`Client`](crate::stage::Client) or a [`Server`](crate::stage::Server).
 pub(crate) trait Process {
     /// Sends a command; [`Process::link`] has the answer.
-    fn tell(&mut self, command: MemoryCommand) -> Result<(), Failure>;
+    fn send(&mut self, command: MemoryCommand) -> Result<(), Failure>;
 
     /// Sends commands that run with no other process in between, and returns their answers. All must succeed.
-    fn ask_at_once(&mut self, commands: Vec<MemoryCommand>) -> Result<Vec<Answer>, Failure>;
+    fn execute_batch(&mut self, commands: Vec<MemoryCommand>) -> Result<Vec<Answer>, Failure>;
 
     /// The pipes to the process.
     fn link(&self) -> &Link;
@@ -30,14 +30,14 @@ pub(crate) trait Process {
     fn link_mut(&mut self) -> &mut Link;
 
     /// Sends a command that must succeed.
-    fn ask(&mut self, command: MemoryCommand) -> Result<Answer, Failure> {
-        self.tell(command)?;
-        self.link_mut().hear_good()
+    fn execute(&mut self, command: MemoryCommand) -> Result<Answer, Failure> {
+        self.send(command)?;
+        self.link_mut().receive()
     }
 
     /// Sends a command about a mapping that must succeed.
     fn mapping(&mut self, map: Map, command: MappingCommand) -> Result<Answer, Failure> {
-        self.ask(MemoryCommand::Mapping(map, command))
+        self.execute(MemoryCommand::Mapping(map, command))
     }
 
     /// Number of the process.
@@ -47,13 +47,13 @@ pub(crate) trait Process {
 
     /// Makes the mapping of a command that must succeed.
     fn make(&mut self, command: MemoryCommand) -> Result<Map, Failure> {
-        self.tell(command)?;
+        self.send(command)?;
         self.finish_map()
     }
 
     /// Makes the mapping of a command; returns the error number if the kernel refuses.
     fn try_make(&mut self, command: MemoryCommand) -> Result<Result<Map, Errno>, Failure> {
-        self.tell(command)?;
+        self.send(command)?;
         self.finish_try_map()
     }
 
@@ -107,32 +107,32 @@ pub(crate) trait Process {
     /// Starts to map over a mapping as [`Process::map_over`] does; [`Process::finish_map`] waits for it.
     fn start_map_over(&mut self, map: Map, offset: u64, len: usize) -> Result<(), Failure> {
         let place = Place::Over(map);
-        self.tell(MemoryCommand::Map(MapRequest::shared(offset, len), place))
+        self.send(MemoryCommand::Map(MapRequest::shared(offset, len), place))
     }
 
     /// Makes two mappings of `len` bytes, neighbours in memory and in the file.
     fn map_adjacent(&mut self, offset: u64, len: usize) -> Result<(Map, Map), Failure> {
         let command = MemoryCommand::MapAdjacent(MapRequest::shared(offset, len));
-        match self.ask(command)? {
+        match self.execute(command)? {
             Answer::Maps(first, second) => Ok((first, second)),
-            other => Err(self.link().strange(&other)),
+            other => Err(self.link().unexpected(&other)),
         }
     }
 
     /// Starts to map; [`Process::finish_map`] waits for it.
     fn start_map(&mut self, offset: u64, len: usize) -> Result<(), Failure> {
-        self.tell(map_command(offset, len))
+        self.send(map_command(offset, len))
     }
 
     /// Returns the mapping that [`Process::start_map`] was about.
     fn finish_map(&mut self) -> Result<Map, Failure> {
-        let answer = self.link_mut().hear_good()?;
+        let answer = self.link_mut().receive()?;
         self.link().map(answer)
     }
 
     /// Returns the mapping that [`Process::start_map`] was about, or the error number if the kernel refused.
     fn finish_try_map(&mut self) -> Result<Result<Map, Errno>, Failure> {
-        match self.link_mut().hear_or_errno()? {
+        match self.link_mut().try_receive()? {
             Ok(answer) => self.link().map(answer).map(Ok),
             Err(errno) => Ok(Err(errno)),
         }
@@ -150,13 +150,13 @@ pub(crate) trait Process {
 
     /// Returns the word that [`Process::start_load`] was about.
     fn finish_load(&mut self) -> Result<u64, Failure> {
-        let answer = self.link_mut().hear_good()?;
+        let answer = self.link_mut().receive()?;
         self.link().number(answer)
     }
 
     /// Returns the word of 4 bytes at byte `at`.
-    fn word(&mut self, map: Map, at: usize) -> Result<u32, Failure> {
-        self.number(map, MappingCommand::Word { at })
+    fn load_u32(&mut self, map: Map, at: usize) -> Result<u32, Failure> {
+        self.number(map, MappingCommand::LoadU32 { at })
             .map(|word| word as u32)
     }
 
@@ -193,7 +193,7 @@ pub(crate) trait Process {
         len: usize,
         seed: u64,
     ) -> Result<(), Failure> {
-        self.ask_at_once(vec![
+        self.execute_batch(vec![
             MemoryCommand::Mapping(map, MappingCommand::Fill { at, len, seed }),
             MemoryCommand::Mapping(other, MappingCommand::Verify { at, len, seed }),
         ])
@@ -206,7 +206,7 @@ pub(crate) trait Process {
     }
 
     /// Lets the kernel read the byte at `at` on behalf of the process.
-    fn probe(&mut self, map: Map, at: usize) -> Result<Touched, Failure> {
+    fn probe(&mut self, map: Map, at: usize) -> Result<Touch, Failure> {
         self.start_probe(map, at)?;
         self.finish_touch()
     }
@@ -217,7 +217,7 @@ pub(crate) trait Process {
     }
 
     /// Lets a child of the process touch the byte at `at`.
-    fn touch(&mut self, map: Map, at: usize, store: bool) -> Result<Touched, Failure> {
+    fn touch(&mut self, map: Map, at: usize, store: bool) -> Result<Touch, Failure> {
         self.start_touch(map, at, store)?;
         self.finish_touch()
     }
@@ -228,10 +228,10 @@ pub(crate) trait Process {
     }
 
     /// Returns how the touch ended that [`Process::start_touch`] or [`Process::start_probe`] was about.
-    fn finish_touch(&mut self) -> Result<Touched, Failure> {
-        match self.link_mut().hear_good()? {
-            Answer::Touched(touched) => Ok(touched),
-            other => Err(self.link().strange(&other)),
+    fn finish_touch(&mut self) -> Result<Touch, Failure> {
+        match self.link_mut().receive()? {
+            Answer::Touch(touched) => Ok(touched),
+            other => Err(self.link().unexpected(&other)),
         }
     }
 
@@ -249,7 +249,7 @@ pub(crate) trait Process {
     fn area(&mut self, map: Map) -> Result<Area, Failure> {
         match self.mapping(map, MappingCommand::Area)? {
             Answer::Area(area) => Ok(area),
-            other => Err(self.link().strange(&other)),
+            other => Err(self.link().unexpected(&other)),
         }
     }
 
@@ -288,17 +288,17 @@ pub(crate) trait Process {
 
     /// Starts a command about a mapping; [`Process::finish_call`] waits for it.
     fn start_call(&mut self, map: Map, command: MappingCommand) -> Result<(), Failure> {
-        self.tell(MemoryCommand::Mapping(map, command))
+        self.send(MemoryCommand::Mapping(map, command))
     }
 
     /// Waits for what was started, which must succeed.
     fn finish_call(&mut self) -> Result<(), Failure> {
-        self.link_mut().hear_good().map(drop)
+        self.link_mut().receive().map(drop)
     }
 
     /// Waits for what was started; returns the error number if the kernel refused.
     fn finish_try_call(&mut self) -> Result<Result<(), Errno>, Failure> {
-        Ok(self.link_mut().hear_or_errno()?.map(drop))
+        Ok(self.link_mut().try_receive()?.map(drop))
     }
 
     /// Sends a command about a mapping that is answered by a number.
@@ -312,16 +312,16 @@ pub(crate) trait Process {
         self.call(map, MappingCommand::Protect(Prot::Read))
     }
 
-    /// Starts to play a role; [`Process::finish`] waits for its end.
-    fn start(&mut self, map: Map, role: Role) -> Result<(), Failure> {
+    /// Starts to play a role; [`Process::finish_role`] waits for its end.
+    fn start_role(&mut self, map: Map, role: Role) -> Result<(), Failure> {
         self.start_call(map, MappingCommand::Play(role))
     }
 
     /// Returns the figures of the role that was started.
-    fn finish(&mut self) -> Result<Vec<(String, u64)>, Failure> {
-        match self.link_mut().hear_good()? {
+    fn finish_role(&mut self) -> Result<Vec<(String, u64)>, Failure> {
+        match self.link_mut().receive()? {
             Answer::Figures(figures) => Ok(figures),
-            other => Err(self.link().strange(&other)),
+            other => Err(self.link().unexpected(&other)),
         }
     }
 

@@ -26,7 +26,7 @@ const MUNMAP_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Limits {
     /// Pages that it may lock, having no privilege to lock more.
     pub locked_pages: Option<usize>,
-    /// Memory cgroup to join, by its [`crate::stage::group::Group::door`].
+    /// Memory cgroup to join, by its [`crate::stage::group::Group::procs_path`].
     pub group: Option<String>,
 }
 
@@ -59,13 +59,13 @@ pub(crate) struct Server {
 }
 
 impl Process for Server {
-    fn tell(&mut self, command: MemoryCommand) -> Result<(), Failure> {
-        self.party.tell(&Command::Memory(command))
+    fn send(&mut self, command: MemoryCommand) -> Result<(), Failure> {
+        self.party.send(&Command::Memory(command))
     }
 
-    fn ask_at_once(&mut self, commands: Vec<MemoryCommand>) -> Result<Vec<Answer>, Failure> {
+    fn execute_batch(&mut self, commands: Vec<MemoryCommand>) -> Result<Vec<Answer>, Failure> {
         let commands = commands.into_iter().map(Command::Memory).collect();
-        self.party.ask_at_once(commands)
+        self.party.execute_batch(commands)
     }
 
     fn link(&self) -> &Link {
@@ -95,7 +95,7 @@ impl Server {
         let mut party = Party::fork("server", |control| {
             server_party::run(control, device, &place, behaviour, limits);
         })?;
-        party.link.hear_good()?;
+        party.link.receive()?;
         let (path, counters) = match device {
             Device::Fuse => (
                 format!("{place}/{}", Session::FILE),
@@ -128,22 +128,24 @@ impl Server {
     /// Changes how it answers.
     pub(crate) fn behave(&mut self, behaviour: Behaviour) -> Result<(), Failure> {
         self.behaviour = behaviour;
-        self.party.own(ServerCommand::Behave(behaviour)).map(drop)
+        self.party
+            .execute_own(ServerCommand::Behave(behaviour))
+            .map(drop)
     }
 
     /// Returns what it was asked so far.
-    pub(crate) fn seen(&mut self) -> Result<RequestLog, Failure> {
-        match self.party.own(ServerCommand::Seen)? {
-            Answer::Seen(seen) => Ok(*seen),
-            other => Err(self.party.link.strange(&other)),
+    pub(crate) fn log(&mut self) -> Result<RequestLog, Failure> {
+        match self.party.execute_own(ServerCommand::RequestLog)? {
+            Answer::RequestLog(log) => Ok(*log),
+            other => Err(self.party.link.unexpected(&other)),
         }
     }
 
     /// Returns how many FUSE_MMAPs and FUSE_MUNMAPs it was sent so far.
     pub(crate) fn count_maps(&mut self) -> Result<(u64, u64), Failure> {
-        match self.party.own(ServerCommand::CountMaps)? {
+        match self.party.execute_own(ServerCommand::CountMaps)? {
             Answer::Words(words) if words.len() == 2 => Ok((words[0], words[1])),
-            other => Err(self.party.link.strange(&other)),
+            other => Err(self.party.link.unexpected(&other)),
         }
     }
 
@@ -151,10 +153,10 @@ impl Server {
     pub(crate) fn await_munmaps(&mut self, count: u64) -> Result<RequestLog, Failure> {
         let millis = MUNMAP_PATIENCE.as_millis() as u64;
         self.party
-            .own(ServerCommand::AwaitMunmaps { count, millis })?;
-        let seen = self.seen()?;
-        expect("FUSE_MUNMAPs that the server saw", seen.munmaps, count)?;
-        Ok(seen)
+            .execute_own(ServerCommand::AwaitMunmaps { count, millis })?;
+        let log = self.log()?;
+        expect("FUSE_MUNMAPs that the server saw", log.munmaps, count)?;
+        Ok(log)
     }
 
     /// Writes `len` bytes of the pattern of `seed` from byte `at` of page `page_id`, without mapping it; returns the
@@ -172,7 +174,9 @@ impl Server {
             len,
             seed,
         };
-        let answer = self.party.try_own(ServerCommand::LoadPages(bytes))?;
+        let answer = self
+            .party
+            .try_execute_own(ServerCommand::LoadPages(bytes))?;
         Ok(answer.map(drop))
     }
 
@@ -191,7 +195,10 @@ impl Server {
             len,
             seed,
         };
-        match self.party.try_own(ServerCommand::SavePages(bytes))? {
+        match self
+            .party
+            .try_execute_own(ServerCommand::SavePages(bytes))?
+        {
             Ok(answer) => Ok(Ok(self.party.link.number(answer)? as usize)),
             Err(errno) => Ok(Err(errno)),
         }
@@ -232,7 +239,7 @@ impl Server {
             memory(fill),
             save(second),
         ];
-        let answers = self.party.ask_at_once(commands)?;
+        let answers = self.party.execute_batch(commands)?;
         for answer in answers {
             if let Answer::Number(saved) = answer {
                 expect("bytes saved", saved, len as u64)?;
@@ -250,9 +257,9 @@ impl Server {
         pages: usize,
     ) -> Result<Result<Vec<u64>, Errno>, Failure> {
         let command = ServerCommand::SaveWords { page_id, at, pages };
-        match self.party.try_own(command)? {
+        match self.party.try_execute_own(command)? {
             Ok(Answer::Words(words)) => Ok(Ok(words)),
-            Ok(other) => Err(self.party.link.strange(&other)),
+            Ok(other) => Err(self.party.link.unexpected(&other)),
             Err(errno) => Ok(Err(errno)),
         }
     }
@@ -264,7 +271,7 @@ impl Server {
         count: u64,
     ) -> Result<Result<(), Errno>, Failure> {
         let command = ServerCommand::FreePages { page_id, count };
-        Ok(self.party.try_own(command)?.map(drop))
+        Ok(self.party.try_execute_own(command)?.map(drop))
     }
 
     /// Sends a notification; returns the error number if the kernel refuses.
@@ -287,15 +294,17 @@ impl Server {
             0 => Ok(()),
             errno => Err(Errno::from_raw(errno)),
         };
-        match self.party.own(ServerCommand::Write(messages))? {
+        match self.party.execute_own(ServerCommand::Write(messages))? {
             Answer::Errnos(errnos) => Ok(errnos.into_iter().map(result).collect()),
-            other => Err(self.party.link.strange(&other)),
+            other => Err(self.party.link.unexpected(&other)),
         }
     }
 
     /// Closes the channel. Mappings stay.
     pub(crate) fn close_channel(&mut self) -> Result<(), Failure> {
-        self.party.own(ServerCommand::CloseChannel).map(drop)
+        self.party
+            .execute_own(ServerCommand::CloseChannel)
+            .map(drop)
     }
 
     /// Forks a server that has the channel, the mappings and the requests that were held. The child does not listen to
@@ -327,8 +336,10 @@ impl Server {
     }
 
     /// Gives up root.
-    pub(crate) fn become_nobody(&mut self) -> Result<(), Failure> {
-        self.party.own(ServerCommand::BecomeNobody).map(drop)
+    pub(crate) fn drop_privileges(&mut self) -> Result<(), Failure> {
+        self.party
+            .execute_own(ServerCommand::DropPrivileges)
+            .map(drop)
     }
 
     /// Returns how many direct-mapped pages its connection has now.
@@ -364,7 +375,7 @@ impl Server {
         rounds: u32,
     ) -> Result<[Duration; 2], Failure> {
         let page_id = self.page_id(0)?;
-        let answer = self.party.own(ServerCommand::TimeById {
+        let answer = self.party.execute_own(ServerCommand::TimeById {
             page_id,
             size,
             rounds,

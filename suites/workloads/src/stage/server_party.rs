@@ -114,7 +114,7 @@ fn obey_own(session: &mut Session, command: ServerCommand) -> Result<Answer, Ser
         ServerCommand::Behave(behaviour) => {
             answer_of(session.set_behaviour(behaviour), |()| Answer::Done)
         }
-        ServerCommand::Seen => Ok(Answer::Seen(Box::new(session.log.clone()))),
+        ServerCommand::RequestLog => Ok(Answer::RequestLog(Box::new(session.log.clone()))),
         ServerCommand::CountMaps => Ok(Answer::Words(vec![session.log.mmaps, session.log.munmaps])),
         ServerCommand::AwaitMunmaps { count, millis } => await_munmaps(session, count, millis),
         ServerCommand::LoadPages(to) => {
@@ -155,7 +155,7 @@ fn obey_own(session: &mut Session, command: ServerCommand) -> Result<Answer, Ser
             session.close();
             Ok(Answer::Done)
         }
-        ServerCommand::BecomeNobody => Ok(Answer::done(sys::drop_privileges())),
+        ServerCommand::DropPrivileges => Ok(Answer::done(sys::drop_privileges())),
     }
 }
 

@@ -32,28 +32,28 @@ pub(crate) fn holding_faults() -> Behaviour {
 }
 
 /// Waits until `enough` returns true for what the server was asked, and returns that.
-pub(crate) fn await_seen(
+pub(crate) fn await_requests(
     server: &mut Server,
     what: &str,
     enough: impl Fn(&RequestLog) -> bool,
 ) -> Result<RequestLog, Failure> {
     let start = Instant::now();
     loop {
-        let seen = server.seen()?;
-        if enough(&seen) {
-            return Ok(seen);
+        let log = server.log()?;
+        if enough(&log) {
+            return Ok(log);
         }
-        expect_that(start.elapsed() < PATIENCE, || unseen(what, &seen))?;
+        expect_that(start.elapsed() < PATIENCE, || unseen(what, &log))?;
         sleep(Duration::from_millis(5));
     }
 }
 
 /// Text of a failure to see `what`.
-fn unseen(what: &str, seen: &RequestLog) -> String {
+fn unseen(what: &str, log: &RequestLog) -> String {
     format!(
         "waited {PATIENCE:?} for {what}; the server has seen {} FUSE_MMAPs, {} FUSE_MUNMAPs, {} FUSE_DMMAP_FAULTs and \
          {} FUSE_DMMAP_RECLAIMs",
-        seen.mmaps, seen.munmaps, seen.faults, seen.reclaims
+        log.mmaps, log.munmaps, log.faults, log.reclaims
     )
 }
 
@@ -105,10 +105,10 @@ pub(crate) fn await_request(
 ) -> Result<u64, Failure> {
     let fresh = |unique: &u64| Some(*unique) != before;
     let what = format!("another {}", request_name(opcode));
-    let seen = await_seen(server, &what, |seen| {
-        seen.unique(opcode).as_ref().is_some_and(fresh)
+    let log = await_requests(server, &what, |log| {
+        log.unique(opcode).as_ref().is_some_and(fresh)
     })?;
-    seen.unique(opcode)
+    log.unique(opcode)
         .ok_or_else(|| Failure::new("the server no longer remembers the request"))
 }
 
@@ -122,7 +122,7 @@ pub(crate) fn waiting_client(
     let before = server.count_maps()?.0;
     let mut client = case.client(name, server)?;
     client.start_map(0, len)?;
-    await_seen(server, "a FUSE_MMAP", |seen| seen.mmaps > before)?;
+    await_requests(server, "a FUSE_MMAP", |log| log.mmaps > before)?;
     Ok(client)
 }
 
@@ -132,13 +132,13 @@ mod tests {
 
     #[test]
     fn what_was_waited_for_is_named() {
-        let seen = RequestLog {
+        let log = RequestLog {
             mmaps: 2,
             faults: 1,
             ..RequestLog::default()
         };
         let what = format!("another {}", request_name(op::DMMAP_RECLAIM));
-        insta::assert_snapshot!(unseen(&what, &seen), @"waited 20s for another FUSE_DMMAP_RECLAIM; the server has seen 2 FUSE_MMAPs, 0 FUSE_MUNMAPs, 1 FUSE_DMMAP_FAULTs and 0 FUSE_DMMAP_RECLAIMs");
+        insta::assert_snapshot!(unseen(&what, &log), @"waited 20s for another FUSE_DMMAP_RECLAIM; the server has seen 2 FUSE_MMAPs, 0 FUSE_MUNMAPs, 1 FUSE_DMMAP_FAULTs and 0 FUSE_DMMAP_RECLAIMs");
         insta::assert_snapshot!(request_name(3), @"request with opcode 3");
     }
 }

@@ -111,9 +111,9 @@ fn placed_again(case: &mut Case) -> Result<(), Failure> {
                 round,
             )?;
             client.unmap(there)?;
-            let seen = server.await_munmaps(round)?;
-            expect("FUSE_MMAPs", seen.mmaps, round)?;
-            expect("FUSE_MUNMAPs", seen.munmaps, round)?;
+            let log = server.await_munmaps(round)?;
+            expect("FUSE_MMAPs", log.mmaps, round)?;
+            expect("FUSE_MUNMAPs", log.munmaps, round)?;
         }
     }
     client.quit()?;

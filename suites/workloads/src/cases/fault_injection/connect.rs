@@ -33,7 +33,7 @@ fn room(case: &mut Case) -> Result<(), Failure> {
         client.verify(map, 0, 2 * page, u64::from(nth))?;
         client.unmap(map)?;
         client.unmap(last)?;
-        let mmaps = server.seen()?.mmaps;
+        let mmaps = server.log()?.mmaps;
         server.await_munmaps(mmaps)?;
         expect_nothing(&server)?;
         Ok(failed)

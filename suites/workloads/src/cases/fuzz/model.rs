@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sys::Errno;
 
 use super::step::{Client, Place, Range, Step, Who};
-use crate::stage::command::Touched;
+use crate::stage::command::Touch;
 use crate::stage::failure::Words;
 use crate::stage::pattern;
 
@@ -50,7 +50,7 @@ pub(crate) enum Outcome {
     /// The kernel refuses.
     Refused(Errno),
     /// The touch of a page ends in a signal.
-    Touched(Touched),
+    Touch(Touch),
     /// A word is loaded.
     Word(u64),
     /// Words of as many pages as there are.
@@ -78,7 +78,7 @@ impl Words for Outcome {
             Outcome::Nothing => "nothing to do".into(),
             Outcome::Done => "success".into(),
             Outcome::Refused(errno) => errno.words(),
-            Outcome::Touched(touched) => touched.words(),
+            Outcome::Touch(touched) => touched.words(),
             Outcome::Word(word) => format!("the word {word}"),
             Outcome::Words(words) if words.is_empty() => "no words".into(),
             Outcome::Words(words) => format!("the words {}", words.words()),
@@ -251,7 +251,7 @@ impl Model {
                 let id = self.id(place, page)?;
                 return Some(match self.touch(id) {
                     true => Outcome::Word(self.pages[&id]),
-                    false => Outcome::Touched(Touched::Bus),
+                    false => Outcome::Touch(Touch::Sigbus),
                 });
             }
             // Whether others make room for it is up to the kernel and the server.
@@ -344,8 +344,8 @@ impl Model {
         let writable = self.piece(place)?.writable;
         // Who will die of a store looks at the page before.
         Some(match (self.touch(id), writable) {
-            (false, _) => Outcome::Touched(Touched::Bus),
-            (true, false) => Outcome::Touched(Touched::Segv),
+            (false, _) => Outcome::Touch(Touch::Sigbus),
+            (true, false) => Outcome::Touch(Touch::Sigsegv),
             (true, true) => {
                 self.pages.insert(id, word);
                 Outcome::Done

@@ -7,7 +7,7 @@ use sys::{Advice, Errno, page_size};
 
 use super::model::{Counts, Model, Outcome, WORD_AT, World};
 use super::step::{self, Place, Range, Step, Who};
-use crate::stage::command::{Map, MappingCommand, Touched};
+use crate::stage::command::{Map, MappingCommand, Touch};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
 use crate::stage::{Case, Client, Failure, Process, Server, expect};
 use server::Behaviour;
@@ -197,7 +197,7 @@ impl Player<'_> {
             Step::Store { place, page, word } => {
                 let (process, map) = self.place(place)?;
                 let at = pages(page) + WORD_AT;
-                if let Outcome::Touched(_) = expected {
+                if let Outcome::Touch(_) = expected {
                     return Ok(touched(process.touch(map, at, true)?));
                 }
                 process.store(map, at, word)?;
@@ -205,7 +205,7 @@ impl Player<'_> {
             Step::Load { place, page } => {
                 let (process, map) = self.place(place)?;
                 let at = pages(page) + WORD_AT;
-                if let Outcome::Touched(_) = expected {
+                if let Outcome::Touch(_) = expected {
                     return Ok(touched(process.touch(map, at, false)?));
                 }
                 return process.load(map, at).map(Outcome::Word);
@@ -387,9 +387,9 @@ fn refused(map: Result<Map, Errno>) -> Outcome {
 }
 
 /// How a touch by a child has ended.
-fn touched(touched: Touched) -> Outcome {
+fn touched(touched: Touch) -> Outcome {
     match touched {
-        Touched::Well => Outcome::Done,
-        other => Outcome::Touched(other),
+        Touch::Success => Outcome::Done,
+        other => Outcome::Touch(other),
     }
 }

@@ -11,7 +11,7 @@ use super::messages::{
     AGAIN, INTERRUPT, PendingMmap, UNKNOWN, expect_write, first_invalid_id, mmap_out,
     start_failing_touch, touch_second,
 };
-use crate::stage::command::{Map, Touched};
+use crate::stage::command::{Map, Touch};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
 use crate::stage::waiting::{MOMENT, await_request, holding_faults, holding_mmaps, lazy_behaviour};
 use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect, expect_that};
@@ -170,8 +170,8 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
         let asked = PendingMmap::new(&mut server, &mut client)?;
         asked.answer(&what, &mmap_out(page_id, flags, 0), Some(Errno::EIO))?;
         munmaps += 1;
-        let seen = server.await_munmaps(munmaps)?;
-        let last = seen.last_munmaps.last().map(|munmap| munmap.page_id);
+        let log = server.await_munmaps(munmaps)?;
+        let last = log.last_munmaps.last().map(|munmap| munmap.page_id);
         expect(&format!("FUSE_MUNMAP after {what}"), last, Some(page_id))?;
     }
 
@@ -212,7 +212,7 @@ fn lazy_pair(case: &mut Case, how: Behaviour) -> Result<(Server, Client, Map), F
 /// Its touch has failed.
 fn expect_failed(after: &str, mut toucher: Client) -> Result<(), Failure> {
     let touched = toucher.finish_touch()?;
-    expect(&format!("the touch after {after}"), touched, Touched::Fault)?;
+    expect(&format!("the touch after {after}"), touched, Touch::Efault)?;
     toucher.quit()
 }
 
@@ -236,7 +236,7 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
         bad.push((format!("error {errno}"), Message::refusal(0, -errno)));
     }
     for (what, message) in bad {
-        let before = server.seen()?.unique(op::DMMAP_FAULT);
+        let before = server.log()?.unique(op::DMMAP_FAULT);
         let toucher = start_failing_touch(&mut client, map, page)?;
         let unique = await_request(&mut server, op::DMMAP_FAULT, before)?;
         expect(
@@ -274,8 +274,8 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
     expect("a load", server.load_pages(id, page, page, 9)?, Ok(()))?;
     let answer = Message::answer(unique, &[]);
     expect_write(&mut server, "the answer after all", answer, Ok(()))?;
-    expect("the touch", client.finish_touch()?, Touched::Well)?;
-    expect("the other touch", looker.finish_touch()?, Touched::Well)?;
+    expect("the touch", client.finish_touch()?, Touch::Success)?;
+    expect("the other touch", looker.finish_touch()?, Touch::Success)?;
     client.verify(map, page, page, 9)?;
     looker.verify(there, page, page, 9)?;
 
@@ -300,7 +300,7 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
     client.fill(map, 0, full, 2)?;
     let id = server.page_id(0)?;
     let ask = |server: &mut Server, client: &mut Client| {
-        let before = server.seen()?.unique(op::DMMAP_RECLAIM);
+        let before = server.log()?.unique(op::DMMAP_RECLAIM);
         let toucher = start_failing_touch(client, map, full)?;
         let unique = await_request(server, op::DMMAP_RECLAIM, before)?;
         Ok::<_, Failure>((toucher, unique))
@@ -340,7 +340,7 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
     expect("bytes saved", saved, Ok(full))?;
     let answer = Message::answer(unique, &[]);
     expect_write(&mut server, "the answer after all", answer, Ok(()))?;
-    expect("the touch", toucher.finish_touch()?, Touched::Well)?;
+    expect("the touch", toucher.finish_touch()?, Touch::Success)?;
     toucher.quit()?;
     client.verify(map, full, page, 1)?;
     expect("pages", server.pages()?, 1)?;
@@ -348,16 +348,16 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
     // What the server has not written to its file is gone now, and it is filled from there.
     client.verify(map, 0, full - page, 1)?;
     client.fill(map, 0, full - page, 3)?;
-    let before = server.seen()?.unique(op::DMMAP_RECLAIM);
+    let before = server.log()?.unique(op::DMMAP_RECLAIM);
     let toucher = start_failing_touch(&mut client, map, full - page)?;
     let unique = await_request(&mut server, op::DMMAP_RECLAIM, before)?;
     let message = Message::refusal(unique, -Errno::ENOSYS.raw());
     expect_write(&mut server, "ENOSYS", message, Ok(()))?;
     expect_failed("ENOSYS", toucher)?;
-    let reclaims = server.seen()?.reclaims;
+    let reclaims = server.log()?.reclaims;
     let toucher = start_failing_touch(&mut client, map, full - page)?;
     expect_failed("that", toucher)?;
-    let asked = server.seen()?.reclaims - reclaims;
+    let asked = server.log()?.reclaims - reclaims;
     expect("FUSE_DMMAP_RECLAIMs after ENOSYS", asked, 0)?;
     client.verify(map, 0, full - page, 3)?;
     server.behave(Behaviour::lazy())?;

@@ -96,7 +96,7 @@ fn deaf(case: &mut Case) -> Result<(), Failure> {
     server.await_munmaps(1)?;
     let mut client = case.client("client", &server)?;
     let map = client.map(0, page)?;
-    let before = server.seen()?.unique(op::MMAP);
+    let before = server.log()?.unique(op::MMAP);
     server.behave(silent)?;
     client.start_map_over(map, 0, page)?;
     await_request(&mut server, op::MMAP, before)?;

@@ -5,9 +5,11 @@ use server::abi::op;
 use server::{Behaviour, OnFault, OnMmap, OnReclaim, Unanswered};
 use sys::{Errno, page_size};
 
-use crate::stage::command::{Map, Touched};
+use crate::stage::command::{Map, Touch};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
-use crate::stage::waiting::{MOMENT, await_request, await_seen, holding_faults, lazy_behaviour};
+use crate::stage::waiting::{
+    MOMENT, await_request, await_requests, holding_faults, lazy_behaviour,
+};
 use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -46,7 +48,7 @@ fn dies_at(case: &mut Case) -> Result<(), Failure> {
         let map = client.map(0, 3 * page)?;
         client.verify(map, 0, page, 1)?;
         expect("pages", server.pages()?, 1)?;
-        server.seen()?;
+        server.log()?;
         let scene = Scene {
             server,
             client,
@@ -66,11 +68,11 @@ fn expect_left(mut client: Client, map: Map) -> Result<(), Failure> {
     client.verify(map, 0, page, 1)?;
     expect("pages", counters::read(PAGES_TOTAL)?, 1)?;
     let touched = client.touch(map, 2 * page, true)?;
-    expect("a touch of a new page", touched, Touched::Bus)?;
+    expect("a touch of a new page", touched, Touch::Sigbus)?;
     expect(
         "the kernel's touch of a new page",
         client.probe(map, 2 * page)?,
-        Touched::Fault,
+        Touch::Efault,
     )?;
     let mapped = client.try_map(0, page)?.map(drop);
     expect("a new mmap", mapped, Err(Errno::ENOTCONN))?;
@@ -84,7 +86,7 @@ fn at_open(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
         unanswered: Some(Unanswered::Open),
         ..Behaviour::lazy()
     })?;
-    let before = scene.server.seen()?.unique(op::OPEN);
+    let before = scene.server.log()?.unique(op::OPEN);
     let mut other = case.client_without_file("other client", &scene.server)?;
     other.start_open()?;
     await_request(&mut scene.server, op::OPEN, before)?;
@@ -101,7 +103,7 @@ fn at_mmap(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
     })?;
     let mut other = case.client("other client", &scene.server)?;
     other.start_map(0, page_size())?;
-    await_seen(&mut scene.server, "a FUSE_MMAP", |seen| seen.mmaps == 2)?;
+    await_requests(&mut scene.server, "a FUSE_MMAP", |log| log.mmaps == 2)?;
     scene.server.kill()?;
     let mapped = other.finish_try_map()?.map(drop);
     expect("mmap", mapped, Err(Errno::ECONNABORTED))?;
@@ -116,16 +118,16 @@ fn at_fault(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
     let there = other.map(0, 3 * page)?;
     scene.client.start_touch(scene.map, page, true)?;
     other.start_probe(there, page)?;
-    await_seen(&mut scene.server, "a FUSE_DMMAP_FAULT", |seen| {
-        seen.faults == 2
+    await_requests(&mut scene.server, "a FUSE_DMMAP_FAULT", |log| {
+        log.faults == 2
     })?;
     // As a server does: half of it is there.
     let id = scene.server.page_id(0)?;
     let loaded = scene.server.load_pages(id, page, page / 2, 7)?;
     expect("half a load", loaded, Ok(()))?;
     scene.server.kill()?;
-    expect("the touch", scene.client.finish_touch()?, Touched::Bus)?;
-    expect("the kernel's touch", other.finish_touch()?, Touched::Fault)?;
+    expect("the touch", scene.client.finish_touch()?, Touch::Sigbus)?;
+    expect("the kernel's touch", other.finish_touch()?, Touch::Efault)?;
     other.verify(there, 0, page, 1)?;
     other.quit()?;
     Ok((scene.client, scene.map))
@@ -140,8 +142,8 @@ fn at_reclaim(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
     let there = other.map(0, 3 * page)?;
     counters::set(LIMIT_PER_CONNECTION, 1)?;
     scene.client.start_touch(scene.map, page, true)?;
-    await_seen(&mut scene.server, "a FUSE_DMMAP_RECLAIM", |seen| {
-        seen.reclaims == 1
+    await_requests(&mut scene.server, "a FUSE_DMMAP_RECLAIM", |log| {
+        log.reclaims == 1
     })?;
     // It is asked for the first page, which waits.
     other.start_load(there, 0)?;
@@ -149,7 +151,7 @@ fn at_reclaim(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
         "a page that was asked back could be loaded".into()
     })?;
     scene.server.kill()?;
-    expect("the touch", scene.client.finish_touch()?, Touched::Bus)?;
+    expect("the touch", scene.client.finish_touch()?, Touch::Sigbus)?;
     other.finish_load()?;
     other.verify(there, 0, page, 1)?;
     other.quit()?;
@@ -214,8 +216,8 @@ fn passed_on(case: &mut Case) -> Result<(), Failure> {
     })?;
     client.start_probe(map, page)?;
     other.start_map(0, page)?;
-    await_seen(&mut first, "both requests", |seen| {
-        (seen.faults, seen.mmaps) == (2, 2)
+    await_requests(&mut first, "both requests", |log| {
+        (log.faults, log.mmaps) == (2, 2)
     })?;
     let mut second = first.fork("second server")?;
     let mut third = first.fork("third process")?;
@@ -225,7 +227,7 @@ fn passed_on(case: &mut Case) -> Result<(), Failure> {
         || "a client has noticed the end of the first server".into(),
     )?;
     second.behave(Behaviour::lazy())?;
-    expect("the touch", client.finish_touch()?, Touched::Well)?;
+    expect("the touch", client.finish_touch()?, Touch::Success)?;
     let there = other.finish_map()?;
     client.verify(map, 0, 2 * page, 1)?;
     other.fill(there, 0, page, 2)?;
@@ -235,7 +237,7 @@ fn passed_on(case: &mut Case) -> Result<(), Failure> {
     second.map_pages(id, 2)?;
     client.write_read(0, page, 3)?;
 
-    third.become_nobody()?;
+    third.drop_privileges()?;
     let offset = id * page as u64;
     let mapped = third.try_map(offset, page)?.map(drop);
     expect(
@@ -287,7 +289,7 @@ fn closed(case: &mut Case) -> Result<(), Failure> {
         client.verify(map, 0, page, 1)?;
         client.fill(map, 0, page, 3)?;
         let touched = client.touch(map, 2 * page, true)?;
-        expect("a touch of a new page", touched, Touched::Bus)?;
+        expect("a touch of a new page", touched, Touch::Sigbus)?;
         for process in [&mut client, &mut other] {
             let mapped = process.try_map(0, page)?.map(drop);
             expect("a new mmap", mapped, Err(Errno::ENOTCONN))?;

@@ -283,7 +283,7 @@ fn expect_result(case: &Case, server: &mut Server, result: InitResult) -> Result
         Accepted => {
             expect("open", opened, Ok(()))?;
             expect_serves(case, server)?;
-            expect("FUSE_MMAPs", server.seen()?.mmaps, 1)?;
+            expect("FUSE_MMAPs", server.log()?.mmaps, 1)?;
         }
         Declined => {
             expect("open", opened, Ok(()))?;
@@ -293,7 +293,7 @@ fn expect_result(case: &Case, server: &mut Server, result: InitResult) -> Result
             expect("the client's mmap", of_client, refused)?;
             let of_server = server.try_map(0, page)?.map(drop);
             expect("the server's mmap", of_server, refused)?;
-            expect("FUSE_MMAPs", server.seen()?.mmaps, 0)?;
+            expect("FUSE_MMAPs", server.log()?.mmaps, 0)?;
         }
     }
     client.write_read(0, 100, 4)?;
@@ -303,13 +303,13 @@ fn expect_result(case: &Case, server: &mut Server, result: InitResult) -> Result
 /// A server that has given up root before it answers has declined.
 fn init_nobody(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve_as(waiting_for_init())?;
-    server.become_nobody()?;
+    server.drop_privileges()?;
     server.behave(Behaviour::default())?;
     let page = sys::page_size();
     let mut client = case.client("client", &server)?;
     let of_client = client.try_map(0, page)?.map(drop);
     expect("the client's mmap", of_client, Err(Errno::ENODEV))?;
-    expect("FUSE_MMAPs", server.seen()?.mmaps, 0)?;
+    expect("FUSE_MMAPs", server.log()?.mmaps, 0)?;
     let load = server.load_pages(server.page_id(0)?, 0, 1, 1)?;
     expect("a load", load, Err(Errno::ENODEV))?;
     client.write_read(0, 100, 4)?;

@@ -6,10 +6,10 @@ use server::{Behaviour, Message, OnFault, OnMmap, OnReclaim};
 use sys::{Errno, page_size, sleep};
 
 use super::messages::{load, mmap_out, start_failing_touch};
-use crate::stage::command::Touched;
+use crate::stage::command::Touch;
 use crate::stage::failure::Words;
 use crate::stage::waiting::{
-    MOMENT, await_request, await_seen, holding_faults, lazy_behaviour, shrink_until,
+    MOMENT, await_request, await_requests, holding_faults, lazy_behaviour, shrink_until,
 };
 use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
 
@@ -32,21 +32,19 @@ fn refused_together(case: &mut Case) -> Result<(), Failure> {
         clients.push((client, map));
     }
     for round in 1..=case.param::<u64>("rounds")? {
-        let before = server.seen()?.faults;
+        let before = server.log()?.faults;
         for (client, map) in &mut clients {
             client.start_touch(*map, 0, true)?;
         }
-        await_seen(&mut server, "a FUSE_DMMAP_FAULT", |seen| {
-            seen.faults > before
-        })?;
+        await_requests(&mut server, "a FUSE_DMMAP_FAULT", |log| log.faults > before)?;
         sleep(MOMENT);
-        expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, before + 1)?;
+        expect("FUSE_DMMAP_FAULTs", server.log()?.faults, before + 1)?;
         server.behave(lazy_behaviour(OnFault::Refuse { errno }, OnReclaim::Save))?;
         for (client, _) in &mut clients {
-            expect("the touch", client.finish_touch()?, Touched::Bus)?;
+            expect("the touch", client.finish_touch()?, Touch::Sigbus)?;
         }
         // The Rust runtime lets each try once more before it dies.
-        let asked = server.seen()?.faults - before;
+        let asked = server.log()?.faults - before;
         expect_that(asked <= 1 + 2 * count, || {
             format!("the server was asked {asked} times for {count} touches, in round {round}")
         })?;
@@ -75,7 +73,7 @@ fn refused_then_loaded(case: &mut Case) -> Result<(), Failure> {
     let mut unheard = 0;
     for round in 1..=rounds {
         let map = client.map(0, page)?;
-        let before = server.seen()?.unique(op::DMMAP_FAULT);
+        let before = server.log()?.unique(op::DMMAP_FAULT);
         let mut toucher = start_failing_touch(&mut client, map, 0)?;
         let unique = await_request(&mut server, op::DMMAP_FAULT, before)?;
         let said = server.write_all(vec![
@@ -85,17 +83,17 @@ fn refused_then_loaded(case: &mut Case) -> Result<(), Failure> {
         ])?;
         expect("a refusal, and a load", said, vec![Ok(()), Ok(())])?;
         let touched = toucher.finish_touch()?;
-        expect_that(matches!(touched, Touched::Well | Touched::Fault), || {
+        expect_that(matches!(touched, Touch::Success | Touch::Efault), || {
             format!(
                 "the touch: expected EFAULT or success, found {}",
                 touched.words()
             )
         })?;
-        unheard += u64::from(touched == Touched::Well);
+        unheard += u64::from(touched == Touch::Success);
         client.verify_zero(map, 0, page)?;
         toucher.quit()?;
         client.unmap(map)?;
-        expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, round)?;
+        expect("FUSE_DMMAP_FAULTs", server.log()?.faults, round)?;
         server.await_munmaps(round)?;
     }
     case.figure("errors_made_good", unheard as f64);
@@ -112,7 +110,7 @@ fn reclaim_late(case: &mut Case) -> Result<(), Failure> {
     let id = server.page_id(0)?;
     let map = client.map(0, 2 * page)?;
     client.fill(map, 0, 2 * page, 1)?;
-    shrink_until(|| Ok(server.seen()?.reclaims == 1))?;
+    shrink_until(|| Ok(server.log()?.reclaims == 1))?;
     let reclaim = await_request(&mut server, op::DMMAP_RECLAIM, None)?;
     client.unmap(map)?;
     server.await_munmaps(1)?;
@@ -123,7 +121,7 @@ fn reclaim_late(case: &mut Case) -> Result<(), Failure> {
         mmap: OnMmap::Hold,
         ..deaf_to_reclaim
     })?;
-    let before = server.seen()?.unique(op::MMAP);
+    let before = server.log()?.unique(op::MMAP);
     client.start_map(0, 2 * page)?;
     let mmap = await_request(&mut server, op::MMAP, before)?;
     let answer = Message::answer(mmap, &mmap_out(id, 0, 0));

@@ -39,7 +39,7 @@ impl<'p> PendingMmap<'p> {
         server: &'p mut Server,
         client: &'p mut Client,
     ) -> Result<PendingMmap<'p>, Failure> {
-        let before = server.seen()?.unique(op::MMAP);
+        let before = server.log()?.unique(op::MMAP);
         client.start_map(0, 2 * page_size())?;
         let unique = await_request(server, op::MMAP, before)?;
         Ok(PendingMmap {
@@ -72,7 +72,7 @@ pub(super) fn touch_second(
     client: &mut Client,
     map: Map,
 ) -> Result<u64, Failure> {
-    let before = server.seen()?.unique(op::DMMAP_FAULT);
+    let before = server.log()?.unique(op::DMMAP_FAULT);
     client.start_probe(map, page_size())?;
     await_request(server, op::DMMAP_FAULT, before)
 }

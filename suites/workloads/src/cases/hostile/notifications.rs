@@ -6,9 +6,9 @@ use server::{Behaviour, Channel, Message, Unanswered, wire};
 use sys::{Errno, Mapping, Prot, Sharing, page_size};
 
 use super::messages::{expect_serves, expect_write, first_invalid_id, load};
-use crate::stage::command::Touched;
+use crate::stage::command::Touch;
 use crate::stage::counters::{self, PAGES_TOTAL};
-use crate::stage::waiting::await_seen;
+use crate::stage::waiting::await_requests;
 use crate::stage::{Case, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -286,7 +286,7 @@ fn late(case: &mut Case) -> Result<(), Failure> {
     expect(
         "a touch of a new page",
         (of_client, of_server),
-        (Touched::Bus, Touched::Bus),
+        (Touch::Sigbus, Touch::Sigbus),
     )?;
     client.verify(map, 0, page, 1)?;
     client.quit()?;
@@ -318,8 +318,8 @@ fn saves_unread(case: &mut Case) -> Result<(), Failure> {
     expect("saves over the limit", over, vec![Err(Errno::EAGAIN); 2])?;
     server.behave(Behaviour::default())?;
     let last = Some(1000 + MAX_SAVES - 1);
-    await_seen(&mut server, "all that was saved", |seen| {
-        seen.unique(op::NOTIFY_REPLY) == last
+    await_requests(&mut server, "all that was saved", |log| {
+        log.unique(op::NOTIFY_REPLY) == last
     })?;
     let saved = server.save_pages(id, 0, len, 1)?;
     expect("bytes saved afterwards", saved, Ok(len))?;

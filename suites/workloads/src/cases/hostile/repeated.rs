@@ -8,7 +8,7 @@ use sys::{Errno, page_size};
 use super::messages::{
     AGAIN, INTERRUPT, PendingMmap, UNKNOWN, expect_write, mmap_out, touch_second,
 };
-use crate::stage::command::Touched;
+use crate::stage::command::Touch;
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
 use crate::stage::waiting::{HOLD_FAULTS, await_request, lazy_behaviour};
 use crate::stage::{Case, Failure, Process, Workload, expect};
@@ -39,7 +39,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     expect("a load", server.load_pages(7, page, page, 4)?, Ok(()))?;
     let answer = Message::answer(fault, &[]);
     expect_write(&mut server, "the answer", answer, Ok(()))?;
-    expect("the touch", client.finish_touch()?, Touched::Well)?;
+    expect("the touch", client.finish_touch()?, Touch::Success)?;
 
     // A mapping that is gone, and its FUSE_MUNMAP.
     let asked = PendingMmap::new(&mut server, &mut client)?;
@@ -107,10 +107,10 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     expect("a load", server.load_pages(7, 0, page, 5)?, Ok(()))?;
     let answer = Message::answer(again, &[]);
     expect_write(&mut server, "an answer to the second", answer, Ok(()))?;
-    expect("the touch", other.finish_touch()?, Touched::Well)?;
+    expect("the touch", other.finish_touch()?, Touch::Success)?;
     other.verify(of_other, 0, page, 5)?;
 
-    let faults = server.seen()?.faults;
+    let faults = server.log()?.faults;
     counters::set(LIMIT_PER_CONNECTION, 2)?;
     let long = PendingMmap::new(&mut server, &mut client)?;
     let more = long.answer("the answer", &mmap_out(50, MMAP_LAZY, 0), None)?;
@@ -118,12 +118,12 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     client.start_probe(more, 0)?;
     let reclaim = await_request(&mut server, op::DMMAP_RECLAIM, None)?;
     expect_write(&mut server, "an error", refusal(reclaim), Ok(()))?;
-    expect("the touch", client.finish_touch()?, Touched::Fault)?;
+    expect("the touch", client.finish_touch()?, Touch::Efault)?;
     let late = Message::answer(reclaim, &[]);
     expect_write(&mut server, "agreement after an error", late, UNKNOWN)?;
     client.verify(map, 0, page, 5)?;
     client.verify(map, page, page, 4)?;
-    expect("FUSE_DMMAP_FAULTs", server.seen()?.faults, faults)?;
+    expect("FUSE_DMMAP_FAULTs", server.log()?.faults, faults)?;
 
     client.quit()?;
     other.quit()?;

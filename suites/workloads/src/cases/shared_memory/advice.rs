@@ -4,7 +4,7 @@
 use sys::{Advice, Errno, Fd, OpenFlags, Prot, page_size, read_text, write_file};
 
 use super::{Pair, vm_flags};
-use crate::stage::command::{Map, MappingCommand, Touched};
+use crate::stage::command::{Map, MappingCommand, Touch};
 use crate::stage::failure::Words;
 use crate::stage::{Case, Client, Failure, Process, Workload, expect, expect_that};
 
@@ -31,13 +31,13 @@ fn protect(case: &mut Case) -> Result<(), Failure> {
             .call(pair.there, MappingCommand::Protect(Prot::None))?;
         for store in [false, true] {
             let touched = pair.client.touch(pair.there, page, store)?;
-            expect("a touch of a forbidden page", touched, Touched::Segv)?;
+            expect("a touch of a forbidden page", touched, Touch::Sigsegv)?;
         }
         let touched = pair.client.probe(pair.there, 0)?;
         expect(
             "the kernel's touch of a forbidden page",
             touched,
-            Touched::Fault,
+            Touch::Efault,
         )?;
         pair.server.fill(pair.here, 0, pair.len, seed)?;
         pair.client.verify(again, 0, pair.len, seed)?;
@@ -46,7 +46,7 @@ fn protect(case: &mut Case) -> Result<(), Failure> {
             .call(pair.there, MappingCommand::Protect(Prot::Read))?;
         pair.client.verify(pair.there, 0, pair.len, seed)?;
         let touched = pair.client.touch(pair.there, 0, true)?;
-        expect("a store to a read-only mapping", touched, Touched::Segv)?;
+        expect("a store to a read-only mapping", touched, Touch::Sigsegv)?;
 
         pair.client
             .call(pair.there, MappingCommand::Protect(Prot::ReadWrite))?;
@@ -61,7 +61,7 @@ fn protect(case: &mut Case) -> Result<(), Failure> {
     pair.client
         .call(middle, MappingCommand::Protect(Prot::None))?;
     let touched = pair.client.touch(middle, 0, false)?;
-    expect("a touch of the middle", touched, Touched::Segv)?;
+    expect("a touch of the middle", touched, Touch::Sigsegv)?;
     pair.client.verify(pair.there, 0, page, 33)?;
     let word = pair.client.load(last, 0)?;
     let same = pair.server.load(pair.here, 2 * page)?;
@@ -90,7 +90,7 @@ fn readonly(case: &mut Case) -> Result<(), Failure> {
         let answer = reader.try_call(map, MappingCommand::Protect(Prot::ReadWrite))?;
         expect("mprotect for writing", answer, Err(Errno::EACCES))?;
         let touched = reader.touch(map, page, true)?;
-        expect("a store", touched, Touched::Segv)?;
+        expect("a store", touched, Touch::Sigsegv)?;
         pair.client.fill(pair.there, 0, pair.len, 10 + round)?;
         reader.verify(map, 0, pair.len, 10 + round)?;
         reader.call(map, MappingCommand::Protect(Prot::None))?;
@@ -102,7 +102,7 @@ fn readonly(case: &mut Case) -> Result<(), Failure> {
     // It is the open that counts, not the mmap.
     let map = pair.client.map_readonly(0, pair.len)?;
     let touched = pair.client.touch(map, 0, true)?;
-    expect("a store to a read-only mapping", touched, Touched::Segv)?;
+    expect("a store to a read-only mapping", touched, Touch::Sigsegv)?;
     pair.client
         .call(map, MappingCommand::Protect(Prot::ReadWrite))?;
     pair.client.fill(map, 0, pair.len, 20)?;
@@ -248,13 +248,13 @@ fn dont_fork(case: &mut Case) -> Result<(), Failure> {
         .call(pair.there, MappingCommand::Advise(Advice::DontFork))?;
     for store in [false, true] {
         let touched = pair.client.touch(pair.there, 0, store)?;
-        expect("a child's touch", touched, Touched::Segv)?;
+        expect("a child's touch", touched, Touch::Sigsegv)?;
     }
     pair.agree(3)?;
     pair.client
         .call(pair.there, MappingCommand::Advise(Advice::DoFork))?;
     let touched = pair.client.touch(pair.there, 0, true)?;
-    expect("a child's touch, inherited", touched, Touched::Well)?;
+    expect("a child's touch, inherited", touched, Touch::Success)?;
 
     pair.client
         .call(pair.there, MappingCommand::Advise(Advice::DontFork))?;

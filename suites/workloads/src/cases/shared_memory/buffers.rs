@@ -4,7 +4,7 @@
 use sys::{Errno, Pid, Tracee, page_size, read_memory, write_memory};
 
 use super::{Pair, expect_pattern};
-use crate::stage::command::{MappingCommand, Other};
+use crate::stage::command::{Endpoint, MappingCommand};
 use crate::stage::{Case, Failure, Process, Workload, expect, pattern};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -25,7 +25,7 @@ fn read_write(case: &mut Case) -> Result<(), Failure> {
     let mut pair = Pair::new(case, 0, 3)?;
     let (here, there) = (pair.here, pair.there);
     let mut seed = 0;
-    for other in [Other::Pipe, Other::File] {
+    for other in [Endpoint::Pipe, Endpoint::File] {
         for (at, len) in ranges() {
             // The first of all reads finds no page.
             seed += 10;

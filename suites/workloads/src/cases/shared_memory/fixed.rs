@@ -83,7 +83,7 @@ fn fixed(case: &mut Case) -> Result<(), Failure> {
     }
     pair.here = pair.server.map_pages(pair.server.page_id(0)?, 2)?;
     pair.agree(20)?;
-    expect("FUSE_MMAPs", pair.server.seen()?.mmaps, mmaps)?;
+    expect("FUSE_MMAPs", pair.server.log()?.mmaps, mmaps)?;
     pair.client.quit()?;
     other.quit()?;
     pair.server.await_munmaps(mmaps)?;
@@ -170,9 +170,9 @@ fn replaced(case: &mut Case) -> Result<(), Failure> {
     let last = pair.client.cut(middle, page)?;
     // The middle page is that of the old mapping again, so its colour fits.
     let middle = pair.client.map_over(middle, page as u64, page)?;
-    let seen = pair.server.seen()?;
-    expect("FUSE_MMAPs", seen.mmaps, 2)?;
-    expect("FUSE_MUNMAPs while pieces are left", seen.munmaps, 0)?;
+    let log = pair.server.log()?;
+    expect("FUSE_MMAPs", log.mmaps, 2)?;
+    expect("FUSE_MUNMAPs while pieces are left", log.munmaps, 0)?;
     pair.client.verify(pair.there, 0, page, 2)?;
     for (piece, at) in [(middle, page), (last, 2 * page)] {
         let word = pair.server.load(pair.here, at)?;
@@ -182,15 +182,15 @@ fn replaced(case: &mut Case) -> Result<(), Failure> {
     }
     pair.client.unmap(last)?;
     let there = pair.client.map_over(pair.there, 0, page)?;
-    let seen = pair.server.await_munmaps(1)?;
-    let length = seen.last_munmaps[0].length;
+    let log = pair.server.await_munmaps(1)?;
+    let length = log.last_munmaps[0].length;
     expect("length of the first FUSE_MUNMAP", length, 3 * page as u64)?;
     pair.client.verify(there, 8, page - 8, 2)?;
     pair.client.unmap(there)?;
     pair.server.await_munmaps(2)?;
     pair.client.unmap(middle)?;
-    let seen = pair.server.await_munmaps(3)?;
-    let offset = seen.last_munmaps[2].offset;
+    let log = pair.server.await_munmaps(3)?;
+    let offset = log.last_munmaps[2].offset;
     expect("offset of the last FUSE_MUNMAP", offset, page as u64)?;
     pair.client.quit()?;
     pair.server.quit()

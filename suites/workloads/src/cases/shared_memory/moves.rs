@@ -25,7 +25,7 @@ fn shrink(case: &mut Case) -> Result<(), Failure> {
     pair.client
         .call(pair.there, MappingCommand::Resize { len: 2 * page })?;
     expect("pages that are left", pair.server.pages()?, 2)?;
-    expect("FUSE_MUNMAPs", pair.server.seen()?.munmaps, 0)?;
+    expect("FUSE_MUNMAPs", pair.server.log()?.munmaps, 0)?;
     pair.client.verify(pair.there, 0, 2 * page, 2)?;
     let area = pair.client.area(pair.there)?;
     expect("length", area.end - area.start, 2 * page as u64)?;
@@ -88,9 +88,9 @@ fn moved(case: &mut Case) -> Result<(), Failure> {
         pair.client.verify(again, 0, pair.len, 10 * round + 2)?;
         expect("pages", pair.server.pages()?, 4)?;
     }
-    let seen = pair.server.seen()?;
-    expect("FUSE_MMAPs", seen.mmaps, 2)?;
-    expect("FUSE_MUNMAPs before any unmap", seen.munmaps, 0)?;
+    let log = pair.server.log()?;
+    expect("FUSE_MMAPs", log.mmaps, 2)?;
+    expect("FUSE_MUNMAPs before any unmap", log.munmaps, 0)?;
     pair.client.unmap(again)?;
     pair.server.await_munmaps(1)?;
     // Nobody else holds the pages now.
@@ -153,7 +153,7 @@ fn move_pieces(case: &mut Case) -> Result<(), Failure> {
         for index in order {
             expect(
                 "FUSE_MUNMAPs before the last unmap",
-                pair.server.seen()?.munmaps,
+                pair.server.log()?.munmaps,
                 0,
             )?;
             pair.client.unmap(pieces[index].0)?;
@@ -221,7 +221,9 @@ fn no_growth(case: &mut Case) -> Result<(), Failure> {
     let answer = pair.client.try_call(pair.there, grow)?;
     expect("mremap to a larger size", answer, Err(Errno::EFAULT))?;
     // VM_DONTEXPAND, mm/mremap.c: vma_to_resize().
-    let answer = pair.client.try_call(pair.there, MappingCommand::Leave)?;
+    let answer = pair
+        .client
+        .try_call(pair.there, MappingCommand::RemapDontUnmap)?;
     expect("MREMAP_DONTUNMAP", answer, Err(Errno::EINVAL))?;
     pair.client.verify(pair.there, 0, pair.len, 2)?;
     pair.agree(3)?;

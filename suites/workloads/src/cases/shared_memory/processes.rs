@@ -49,7 +49,7 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
     pair.server.verify(here, 0, 3 * page, 4)?;
     pair.agree(5)?;
     child.verify(there, 0, 3 * page, 6)?;
-    expect("FUSE_MMAPs", pair.server.seen()?.mmaps, 1)?;
+    expect("FUSE_MMAPs", pair.server.log()?.mmaps, 1)?;
 
     // Now they are the pages of parent and child alone.
     pair.server.unmap(here)?;
@@ -64,7 +64,7 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
     expect("pages that are left to the child", pair.server.pages()?, 2)?;
     expect(
         "FUSE_MUNMAPs while the child has a part",
-        pair.server.seen()?.munmaps,
+        pair.server.log()?.munmaps,
         0,
     )?;
     pair.here = pair.server.map_pages(pair.server.page_id(offset)?, 3)?;
@@ -108,11 +108,11 @@ fn last_process(case: &mut Case) -> Result<(), Failure> {
             pair.server.verify(here, 0, pair.len, seed)?;
             pair.server.fill(here, 0, pair.len, seed + 1)?;
             process.verify(there, 0, pair.len, seed + 1)?;
-            expect("FUSE_MUNMAPs", pair.server.seen()?.munmaps, 0)?;
+            expect("FUSE_MUNMAPs", pair.server.log()?.munmaps, 0)?;
             end(process)?;
         }
-        let seen = pair.server.await_munmaps(1)?;
-        expect("FUSE_MMAPs", seen.mmaps, 1)?;
+        let log = pair.server.await_munmaps(1)?;
+        expect("FUSE_MMAPs", log.mmaps, 1)?;
         pair.server.quit()?;
     }
     Ok(())
@@ -147,7 +147,7 @@ fn exec_of_parent(case: &mut Case) -> Result<(), Failure> {
     pair.server.verify(pair.here, 0, pair.len, 3)?;
     expect(
         "FUSE_MUNMAPs while the child has the mapping",
-        pair.server.seen()?.munmaps,
+        pair.server.log()?.munmaps,
         0,
     )?;
     child.quit()?;
@@ -209,20 +209,20 @@ fn wait_for(
     waiter: &mut impl Process,
     of_waiter: Map,
 ) -> Result<(), Failure> {
-    owner.call(of_owner, MappingCommand::OwnRobustly { at: ENTRY })?;
+    owner.call(of_owner, MappingCommand::SetRobustList { at: ENTRY })?;
     let owned = owner.pid() | WAITERS;
     expect(
         "the word of the lock while it is owned",
-        waiter.word(of_waiter, LOCK)?,
+        waiter.load_u32(of_waiter, LOCK)?,
         owned,
     )?;
-    let sleep = MappingCommand::AwaitWake {
+    let sleep = MappingCommand::FutexWait {
         at: LOCK,
         expected: owned,
     };
     waiter.start_call(of_waiter, sleep)?;
     // Nothing depends on who is faster.
-    owner.call(of_owner, MappingCommand::AwaitSleeper { at: LOCK })
+    owner.call(of_owner, MappingCommand::AwaitFutexWaiter { at: LOCK })
 }
 
 /// The owner is killed, or becomes another program, which is an end to what it owned as well.
@@ -244,7 +244,7 @@ fn end_and_inherit(
 /// The owner has ended: `waiter` is woken and told.
 fn inherit(waiter: &mut impl Process, map: Map) -> Result<(), Failure> {
     waiter.finish_call()?;
-    let word = waiter.word(map, LOCK)?;
+    let word = waiter.load_u32(map, LOCK)?;
     expect(
         "the word of the lock after its owner's end",
         word,

@@ -57,7 +57,7 @@ fn a_page_lives_while_it_is_mapped() {
 
 #[test]
 fn parts_are_mappings_of_one_grant() {
-    use Outcome::{Done, Touched as Touch};
+    use Outcome::Done;
     let three = "start c0; map c0.1 0+3; store c0.1 0 1; store c0.1 1 2; store c0.1 2 3";
     let punched = format!("{three}; punch c0.1 1+1 4");
     assert_after(&punched, Done, (2, 2, 1, 0));
@@ -69,7 +69,7 @@ fn parts_are_mappings_of_one_grant() {
     let protected = format!("{three}; protect c0.1 1+1 4 5");
     assert_after(&protected, Done, (3, 3, 1, 0));
     let store = format!("{protected}; store c0.4 0 9");
-    assert_after(&store, Touch(Touched::Segv), (3, 3, 1, 0));
+    assert_after(&store, Outcome::Touch(Touch::Sigsegv), (3, 3, 1, 0));
     assert_after(&format!("{three}; move c0.1 2"), Done, (2, 1, 1, 0));
     let shifted = format!("{three}; shift c0.1 0+2 4 5; unmap c0.5; load c0.4 1");
     assert_after(&shifted, Outcome::Word(2), (2, 1, 1, 0));
@@ -86,12 +86,12 @@ fn a_child_has_what_its_parent_has() {
 
 #[test]
 fn limits_refuse() {
-    use Outcome::{Done, Refused, Touched as Touch, Word};
+    use Outcome::{Done, Refused, Word};
     let one = "start c0; map c0.1 0+3; limit 1; store c0.1 0 5";
     assert_after(one, Done, (1, 1, 1, 0));
     assert_after(
         &format!("{one}; load c0.1 1"),
-        Touch(Touched::Bus),
+        Outcome::Touch(Touch::Sigbus),
         (1, 1, 1, 0),
     );
     assert_after(
@@ -202,7 +202,7 @@ fn outcomes_are_named_for_a_person() {
     insta::assert_snapshot!(Outcome::Nothing.words(), @"nothing to do");
     insta::assert_snapshot!(Outcome::Done.found(), @"but it succeeded");
     insta::assert_snapshot!(Outcome::Refused(Errno::EINVAL).found(), @"found EINVAL");
-    insta::assert_snapshot!(Outcome::Touched(Touched::Bus).words(), @"SIGBUS");
+    insta::assert_snapshot!(Outcome::Touch(Touch::Sigbus).words(), @"SIGBUS");
     insta::assert_snapshot!(Outcome::Word(7).found(), @"found the word 7");
     insta::assert_snapshot!(Outcome::Words(vec![7, 8]).words(), @"the words 7, 8");
     insta::assert_snapshot!(Outcome::Words(vec![]).words(), @"no words");
