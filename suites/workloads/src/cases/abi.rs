@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Errors have the numbers the interface promises, and leave nothing behind.
+//! Errors have the numbers that the interface documents, and a failed call leaves nothing behind.
 
 use server::{Behaviour, OnMmap};
 use sys::{Errno, page_size};
@@ -20,67 +20,75 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("limit-total", limit_total),
 ];
 
-fn server_that(case: &mut Case, mmap: OnMmap) -> Result<Server, Failure> {
+fn server_with(case: &mut Case, mmap: OnMmap) -> Result<Server, Failure> {
     case.serve_as(Behaviour {
         mmap,
         ..Behaviour::default()
     })
 }
 
-/// Mapping `pages` pages is refused with `errno`.
+/// Fails unless the process's mmap of `pages` pages fails with `errno`.
 fn expect_refusal(
-    who: &str,
+    what: &str,
     process: &mut impl Process,
     offset: u64,
     pages: usize,
     errno: Errno,
 ) -> Result<(), Failure> {
     let result = process.try_map(offset, pages * page_size())?;
-    expect(who, result.map(drop), Err(errno))
+    expect(what, result.map(drop), Err(errno))
 }
 
-/// The file can be mapped and used.
+/// Fails unless the client can map the file and share a page with the server.
 fn expect_usable(server: &mut Server, client: &mut Client, value: u64) -> Result<(), Failure> {
     let map = client.map(0, page_size())?;
     server.expect_store("a store afterwards", client, map, value)?;
     client.unmap(map)
 }
 
-/// Only root may map the channel.
+/// The server's mmap of the channel fails with EPERM once the server is no longer root.
 fn no_privilege(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
     expect_usable(&mut server, &mut client, 1)?;
-    let here = server.map_pages(server.page_id(0)?, 1)?;
+    let server_map = server.map_pages(server.page_id(0)?, 1)?;
     let map = client.map(0, page_size())?;
     server.drop_privileges()?;
     let offset = server.page_id(0)? * page_size() as u64;
     expect_refusal("the server's mmap", &mut server, offset, 1, Errno::EPERM)?;
-    // What it has it keeps.
+    // The mapping that it already has stays.
     client.store(map, 0, 2)?;
-    expect("a store afterwards", server.load(here, 0)?, 2)?;
+    expect("a store afterwards", server.load(server_map, 0)?, 2)?;
     client.quit()?;
     server.quit()
 }
 
-/// A private mapping would be a copy: refused on both sides.
+/// MAP_PRIVATE fails with EINVAL on both sides, because a private mapping would be a copy of the pages.
 fn private(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
     let refused = Err(Errno::EINVAL);
-    let of_client = client.try_map_private(0, page_size())?;
-    expect("the client's private mmap", of_client.map(drop), refused)?;
+    let client_result = client.try_map_private(0, page_size())?;
+    expect(
+        "the client's private mmap",
+        client_result.map(drop),
+        refused,
+    )?;
     let offset = server.page_id(0)? * page_size() as u64;
-    let of_server = server.try_map_private(offset, page_size())?;
-    expect("the server's private mmap", of_server.map(drop), refused)?;
-    // A shared mapping to read is not private.
+    let server_result = server.try_map_private(offset, page_size())?;
+    expect(
+        "the server's private mmap",
+        server_result.map(drop),
+        refused,
+    )?;
+    // MAP_SHARED without PROT_WRITE is not a private mapping.
     client.map_readonly(0, page_size())?;
     expect_usable(&mut server, &mut client, 3)?;
     client.quit()?;
     server.quit()
 }
 
-/// A mapping that could never be filled is refused at once.
+/// mmap of more pages than a limit allows fails with ENOMEM, because the mapping could never be filled.
 fn too_long(case: &mut Case) -> Result<(), Failure> {
     let limit: usize = case.param("limit")?;
     for (path, other) in [
@@ -109,14 +117,14 @@ fn too_long(case: &mut Case) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One mapping more than there may be is refused, on either side; what fork adds is not.
+/// mmap over the limit on mappings fails with ENOMEM on both sides. fork may exceed the limit.
 fn too_many(case: &mut Case) -> Result<(), Failure> {
     let limit: u64 = case.param("limit")?;
     counters::set(LIMIT_MAPS, limit)?;
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
     let page = page_size();
-    let here = server.map_pages(server.page_id(0)?, 1)?;
+    let server_map = server.map_pages(server.page_id(0)?, 1)?;
     let mut maps = Vec::new();
     for _ in 1..limit {
         maps.push(client.map(0, page)?);
@@ -125,12 +133,12 @@ fn too_many(case: &mut Case) -> Result<(), Failure> {
     let offset = server.page_id(0)? * page as u64;
     expect_refusal("the client's mmap", &mut client, 0, 1, Errno::ENOMEM)?;
     expect_refusal("the server's mmap", &mut server, offset, 1, Errno::ENOMEM)?;
-    // A child that inherits them.
+    // The touch runs in a child, which inherits all mappings and so exceeds the limit.
     let touched = client.touch(maps[0], 0, true)?;
     expect("a touch by a child", touched, Touch::Success)?;
     client.unmap(maps[0])?;
     maps[0] = client.map(0, page)?;
-    server.unmap(here)?;
+    server.unmap(server_map)?;
     server.map_pages(server.page_id(0)?, 1)?;
     expect("FUSE_MMAPs", server.log()?.mmaps, limit)?;
     client.quit()?;
@@ -138,7 +146,7 @@ fn too_many(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// A server that does not take the offer has a file that cannot be mapped.
+/// If the server does not accept direct mmap in INIT, mmap fails with ENODEV on both sides.
 fn not_negotiated(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve_as(Behaviour {
         dmmap: false,
@@ -153,10 +161,10 @@ fn not_negotiated(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// A server that does not know FUSE_MMAP is asked once.
+/// After the server has answered FUSE_MMAP with ENOSYS, the kernel does not send another one.
 fn not_implemented(case: &mut Case) -> Result<(), Failure> {
     let errno = Errno::ENOSYS.raw();
-    let mut server = server_that(case, OnMmap::Refuse { errno })?;
+    let mut server = server_with(case, OnMmap::Refuse { errno })?;
     let mut client = case.client("client", &server)?;
     expect_refusal("the first mmap", &mut client, 0, 1, Errno::ENODEV)?;
     expect_refusal("the second mmap", &mut client, 0, 1, Errno::ENODEV)?;
@@ -166,7 +174,7 @@ fn not_implemented(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// Any other refusal of the server is the client's, as it is, and only for this one mmap.
+/// Any other error from the server is returned by the client's mmap, and does not affect the next mmap.
 fn refused(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
@@ -183,14 +191,14 @@ fn refused(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// A server that is gone cannot be asked.
+/// After the server has died, mmap of a file that is still open fails with ENOTCONN.
 fn dead_server(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
     expect_usable(&mut server, &mut client, 7)?;
     server.kill()?;
     expect_refusal(
-        "mmap of a file that is open",
+        "mmap of a file that is still open",
         &mut client,
         0,
         1,
@@ -199,42 +207,42 @@ fn dead_server(case: &mut Case) -> Result<(), Failure> {
     client.quit()
 }
 
-/// The limit of all connections together: one of them can use it up, and it is the other's SIGBUS.
+/// One connection can use up the total page limit; a touch through another connection then raises SIGBUS.
 fn limit_total(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let limit: usize = case.param("limit")?;
     counters::set(LIMIT_TOTAL, limit as u64)?;
     let greedy = case.serve()?;
     let modest = case.serve()?;
-    let mut a = case.client("client of the greedy", &greedy)?;
-    let mut b = case.client("client of the modest", &modest)?;
-    let of_a = a.map(0, (limit - 1) * page)?;
-    let of_b = b.map(0, 2 * page)?;
-    b.store(of_b, 0, 0xb)?;
-    a.touch_all(of_a, limit - 1)?;
+    let mut a = case.client("client of the greedy server", &greedy)?;
+    let mut b = case.client("client of the modest server", &modest)?;
+    let map_a = a.map(0, (limit - 1) * page)?;
+    let map_b = b.map(0, 2 * page)?;
+    b.store(map_b, 0, 0xb)?;
+    a.touch_all(map_a, limit - 1)?;
     expect("pages in total", counters::read(PAGES_TOTAL)?, limit as u64)?;
-    expect("pages of the modest", modest.pages()?, 1)?;
+    expect("pages of the modest server", modest.pages()?, 1)?;
 
     expect(
         "a touch over the limit",
-        b.touch(of_b, page, true)?,
+        b.touch(map_b, page, true)?,
         Touch::Sigbus,
     )?;
     expect(
         "the kernel's touch over the limit",
-        b.probe(of_b, page)?,
+        b.probe(map_b, page)?,
         Touch::Efault,
     )?;
-    expect("the word of the modest client", b.load(of_b, 0)?, 0xb)?;
-    let word = a.load(of_a, (limit - 2) * page)?;
+    expect("the word of the modest client", b.load(map_b, 0)?, 0xb)?;
+    let word = a.load(map_a, (limit - 2) * page)?;
     expect("the last word of the greedy client", word, limit as u64 - 1)?;
 
-    // A limit below what is used takes nothing away.
+    // A limit below the current number of pages frees no page.
     counters::set(LIMIT_TOTAL, 1)?;
-    expect("the word of the modest client", b.load(of_b, 0)?, 0xb)?;
+    expect("the word of the modest client", b.load(map_b, 0)?, 0xb)?;
     counters::set(LIMIT_TOTAL, limit as u64)?;
-    a.unmap(of_a)?;
-    b.store(of_b, page, 0xc)?;
+    a.unmap(map_a)?;
+    b.store(map_b, page, 0xc)?;
     expect("pages in total", counters::read(PAGES_TOTAL)?, 2)?;
     a.quit()?;
     b.quit()?;

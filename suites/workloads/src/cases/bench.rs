@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Figures: how fast two processes exchange blocks, how long a first touch takes, how fast a server writes and reads pages
-//! that it has not mapped; each beside what others have for it.
+//! Measurements: throughput of two processes that exchange blocks, time of a first touch, and throughput of a server
+//! that loads and saves pages by page ID. Each is compared with other ways to do the same.
 
 use server::Behaviour;
 use sys::{memfd, page_size};
@@ -16,26 +16,27 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("load-save", load_save),
 ];
 
-/// What one size is measured with.
+/// Size and number of the blocks of one measurement.
 struct Job {
     size: usize,
     rounds: u32,
 }
 
 impl Job {
-    /// Blocks go both ways in every round; the first round is not timed.
+    /// Returns the throughput of `rounds` rounds that took `nanos`. In each round one block goes in each direction.
     fn mib_per_second(&self, nanos: u64, rounds: u32) -> f64 {
         let bytes = 2.0 * self.size as f64 * f64::from(rounds);
         bytes / f64::from(1 << 20) / (nanos as f64 / 1e9)
     }
 
-    /// Bytes to map.
+    /// Returns the number of bytes to map.
     fn len(&self) -> usize {
         (DATA + self.size).next_multiple_of(page_size())
     }
 }
 
-/// Takes turns with the three ways, so that a machine that is slow for a while is slow for all of them, and keeps the best.
+/// Measures the exchange of blocks through direct mmap, a memfd and direct I/O, and keeps the best of several
+/// measurements. The three take turns: if the machine is slow for a while, all of them are slow.
 fn exchange(case: &mut Case) -> Result<(), Failure> {
     let sizes: Vec<usize> = case.param("sizes")?;
     let mib: usize = case.param("mib")?;
@@ -47,7 +48,7 @@ fn exchange(case: &mut Case) -> Result<(), Failure> {
             size,
             rounds: rounds(mib),
         };
-        // A tenth of the speed or less: as many rounds would take all the time there is.
+        // Direct I/O reaches a tenth of the speed or less: the same number of rounds would exceed the deadline.
         let slow = Job {
             size,
             rounds: rounds(direct_io_mib),
@@ -72,8 +73,8 @@ fn by_dmmap(case: &mut Case, job: &Job) -> Result<f64, Failure> {
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
     let map = client.map(0, job.len())?;
-    let here = server.map_pages(server.page_id(0)?, job.len() / page_size())?;
-    let speed = play(job, (&mut client, map), (&mut server, here))?;
+    let server_map = server.map_pages(server.page_id(0)?, job.len() / page_size())?;
+    let speed = exchange_blocks(job, (&mut client, map), (&mut server, server_map))?;
     client.quit()?;
     server.quit()?;
     Ok(speed)
@@ -83,32 +84,33 @@ fn by_memfd(case: &mut Case, job: &Job) -> Result<f64, Failure> {
     let file = memfd("exchange", job.len() as u64)?;
     let mut a = case.client_of("process a", &file)?;
     let mut b = case.client_of("process b", &file)?;
-    let of_a = a.map(0, job.len())?;
-    let of_b = b.map(0, job.len())?;
-    let speed = play(job, (&mut a, of_a), (&mut b, of_b))?;
+    let map_a = a.map(0, job.len())?;
+    let map_b = b.map(0, job.len())?;
+    let speed = exchange_blocks(job, (&mut a, map_a), (&mut b, map_b))?;
     a.quit()?;
     b.quit()?;
     Ok(speed)
 }
 
-/// The same for both kinds of memory.
-fn play(
+/// Has two processes exchange blocks through memory that both have mapped; returns the throughput.
+fn exchange_blocks(
     job: &Job,
-    (leader, of_leader): (&mut impl Process, Map),
-    (other, of_other): (&mut impl Process, Map),
+    (leader, leader_map): (&mut impl Process, Map),
+    (other, other_map): (&mut impl Process, Map),
 ) -> Result<f64, Failure> {
-    let part = |leads| Role::Exchange {
+    let role = |leads| Role::Exchange {
         leads,
         size: job.size,
         rounds: job.rounds,
     };
-    other.start_role(of_other, part(false))?;
-    leader.start_role(of_leader, part(true))?;
+    other.start_role(other_map, role(false))?;
+    leader.start_role(leader_map, role(true))?;
     let figures = leader.finish_role()?;
     other.finish_role()?;
     let nanos = figures.iter().find(|(name, _)| name == "nanos");
     let nanos = nanos.map(|(_, nanos)| *nanos);
     let nanos = nanos.ok_or_else(|| Failure::new("the exchange was not timed"))?;
+    // The first round is not timed.
     Ok(job.mib_per_second(nanos, job.rounds - 1))
 }
 
@@ -122,8 +124,8 @@ fn by_direct_io(case: &mut Case, job: &Job) -> Result<f64, Failure> {
     Ok(job.mib_per_second(nanos, job.rounds))
 }
 
-/// The first touch of a page: one that the kernel adds, one that the server fills, one that it fills again after it gave
-/// the page back, and one of a memfd. The best of several.
+/// Measures the first touch of four kinds of pages: added by the kernel, filled by the server, filled by the server
+/// again after it has given the page back, and a page of a memfd. Keeps the best of several measurements.
 fn touches(case: &mut Case) -> Result<(), Failure> {
     let pages: usize = case.param("pages")?;
     let len = pages * page_size();
@@ -159,7 +161,7 @@ fn touch_plain(case: &mut Case, len: usize) -> Result<u64, Failure> {
     Ok(nanos)
 }
 
-/// For the first time, and after every page was given back.
+/// Returns the times of the first touches and of the touches after every page was given back.
 fn touch_lazy(case: &mut Case, len: usize) -> Result<[u64; 2], Failure> {
     let server = case.serve_as(Behaviour::lazy())?;
     let mut client = case.client("client", &server)?;
@@ -172,8 +174,8 @@ fn touch_lazy(case: &mut Case, len: usize) -> Result<[u64; 2], Failure> {
     Ok([first, again])
 }
 
-/// FUSE_NOTIFY_DMMAP_LOAD and _SAVE of pages that a client has mapped, beside the client's write(2) and read(2) of as many
-/// bytes, each of which is a request that the server answers.
+/// Measures FUSE_NOTIFY_DMMAP_LOAD and FUSE_NOTIFY_DMMAP_SAVE of pages that a client has mapped. For comparison, it
+/// measures the client's write(2) and read(2) of the same number of bytes; each of them is a request to the server.
 fn load_save(case: &mut Case) -> Result<(), Failure> {
     let sizes: Vec<usize> = case.param("sizes")?;
     let mib: usize = case.param("mib")?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Pages that the server writes and reads by their ID, without mapping them.
+//! Pages that the server loads and saves by page ID, without mapping them.
 
 use server::Behaviour;
 use sys::{Errno, page_size, write_file};
@@ -16,7 +16,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("refused", refused),
 ];
 
-/// What the server writes is what all see, from the first byte to the last and nothing beside it.
+/// A load by the server changes exactly the given bytes, and every client sees them.
 fn load(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
@@ -24,7 +24,7 @@ fn load(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     let mut other = case.client("other client", &server)?;
     let map = client.map(0, 4 * page)?;
-    let there = other.map(0, 4 * page)?;
+    let other_map = other.map(0, 4 * page)?;
     let mut seed = 0;
     for (at, len) in [
         (0, page),
@@ -38,22 +38,23 @@ fn load(case: &mut Case) -> Result<(), Failure> {
     ] {
         seed += 1;
         client.fill(map, 0, 4 * page, 1000 + seed)?;
-        other.verify(there, 0, 4 * page, 1000 + seed)?;
-        // From the mapping's first page, and from the one it begins in.
-        for (first, at_there) in [(id, at), (id + (at / page) as u64, at % page)] {
-            let loaded = server.load_pages(first, at_there, len, seed)?;
+        other.verify(other_map, 0, 4 * page, 1000 + seed)?;
+        // Give the position relative to the first page of the mapping, and relative to the page that has the first
+        // byte.
+        for (first, at_in_page) in [(id, at), (id + (at / page) as u64, at % page)] {
+            let loaded = server.load_pages(first, at_in_page, len, seed)?;
             expect("a load", loaded, Ok(()))?;
-            if at_there == at {
+            if at_in_page == at {
                 client.verify(map, at, len, seed)?;
-                other.verify(there, at, len, seed)?;
+                other.verify(other_map, at, len, seed)?;
             }
         }
         client.verify(map, 0, at, 1000 + seed)?;
         let behind = at + len;
-        other.verify(there, behind, 4 * page - behind, 1000 + seed)?;
+        other.verify(other_map, behind, 4 * page - behind, 1000 + seed)?;
     }
 
-    // A page that nobody has touched is zeros where nothing was written.
+    // A page that was never touched is zero where the load writes nothing.
     let last = client.map(9 * page as u64, page)?;
     let id = server.page_id(9 * page as u64)?;
     expect("a load", server.load_pages(id, 16, 32, 5)?, Ok(()))?;
@@ -66,7 +67,7 @@ fn load(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// What the server reads is what was stored last; where there is no page, no bytes come.
+/// A save returns the bytes stored last, and stops at the first page that does not exist.
 fn save(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
@@ -75,7 +76,7 @@ fn save(case: &mut Case) -> Result<(), Failure> {
     let map = client.map(0, 6 * page)?;
     for seed in 1..=3 {
         client.fill(map, 0, 4 * page, seed)?;
-        for (at, len, come) in [
+        for (at, len, expected_len) in [
             (0, 4 * page, 4 * page),
             (page - 3, 6, 6),
             (5, page, page),
@@ -86,65 +87,70 @@ fn save(case: &mut Case) -> Result<(), Failure> {
             (0, 0, 0),
         ] {
             let saved = server.save_pages(id, at, len, seed)?;
-            expect(&format!("bytes of {len} at {at:#x}"), saved, Ok(come))?;
+            expect(
+                &format!("bytes saved of {len} at {at:#x}"),
+                saved,
+                Ok(expected_len),
+            )?;
         }
     }
-    // To look is not to touch.
+    // A save adds no page.
     expect("pages", server.pages()?, 4)?;
     client.quit()?;
     server.quit()
 }
 
-/// Data goes round: the server writes, a client stores, the server reads, while another client looks on.
+/// The server loads, a client stores, and the server saves, in turn, while another client verifies each step.
 fn rounds(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
     let id = server.page_id(0)?;
     let mut client = case.client("client", &server)?;
-    let mut looker = case.client("client that looks on", &server)?;
+    let mut observer = case.client("observer", &server)?;
     let map = client.map(0, 8 * page)?;
-    let there = looker.map(0, 8 * page)?;
+    let observer_map = observer.map(0, 8 * page)?;
     let len = 200;
     for round in 1..=case.param::<u64>("rounds")? {
-        // From border to border, and not to the next: pages that came one after the other would all agree in colour with
-        // the kernel's own mapping, or none would.
+        // The bytes of a round cross a page border, and the next round uses a border further on. If the borders came in
+        // order, either all pages would agree in colour with the kernel's own mapping, or none would.
         let at = (3 * round as usize % 7 + 1) * page - len / 2;
         let (loaded, stored) = (2 * round, 2 * round + 1);
         expect("a load", server.load_pages(id, at, len, loaded)?, Ok(()))?;
-        looker.verify(there, at, len, loaded)?;
+        observer.verify(observer_map, at, len, loaded)?;
         client.verify(map, at, len, loaded)?;
         client.fill(map, at, len, stored)?;
-        looker.verify(there, at, len, stored)?;
+        observer.verify(observer_map, at, len, stored)?;
         let saved = server.save_pages(id, at, len, stored)?;
         expect("bytes saved", saved, Ok(len))?;
     }
     client.quit()?;
-    looker.quit()?;
+    observer.quit()?;
     server.quit()
 }
 
-/// The server writes and reads by ID what it has mapped itself, with nobody else running in between: where a cache is
-/// flushed for each process, nothing but the kernel's own care makes it right.
+/// The server loads and saves pages that it has mapped itself, and no other process runs in between. On a machine that
+/// flushes its cache at every context switch, only the flushes of the load and the save itself can make the data agree.
 fn at_once(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
     let id = server.page_id(0)?;
     let mut client = case.client("client", &server)?;
-    let there = client.map(0, 3 * page)?;
-    let here = server.map_pages(id, 3)?;
+    let client_map = client.map(0, 3 * page)?;
+    let server_map = server.map_pages(id, 3)?;
     for round in 0..case.param::<u64>("rounds")? {
         let seeds = (2 * round + 1, 2 * round + 2);
-        // A word, the border of two pages, all there is.
+        // A word, bytes on both sides of a page border, and all pages.
         for (at, len) in [(8, 8), (page - 50, 100), (0, 3 * page)] {
-            server.load_and_save((id, here), at, len, seeds)?;
-            client.verify(there, at, len, seeds.1)?;
+            server.load_and_save((id, server_map), at, len, seeds)?;
+            client.verify(client_map, at, len, seeds.1)?;
         }
     }
     client.quit()?;
     server.quit()
 }
 
-/// The kernel makes room by moving pages that nobody has in a page table; not these, for which nobody would look.
+/// Memory compaction moves pages that are in no page table. It must not move direct-mapped pages, because nothing would
+/// look for them at their new place.
 fn compact(case: &mut Case) -> Result<(), Failure> {
     let (page, pages) = (page_size(), case.param::<usize>("pages")?);
     let mut server = case.serve()?;
@@ -156,7 +162,7 @@ fn compact(case: &mut Case) -> Result<(), Failure> {
         for at in (0..pages).map(|index| index * page) {
             expect("a load", server.load_pages(id, at, page, round)?, Ok(()))?;
         }
-        // 1: all there is (Documentation/admin-guide/sysctl/vm.rst).
+        // 1: compact all zones (Documentation/admin-guide/sysctl/vm.rst).
         write_file("/proc/sys/vm/compact_memory", b"1")?;
         for at in (0..pages).map(|index| index * page) {
             let saved = server.save_pages(id, at, page, round)?;
@@ -169,23 +175,23 @@ fn compact(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// What cannot be done has its error number, and nothing comes of it. What is malformed is for the suite `hostile`.
+/// A load or free that cannot be done fails with the documented error. Malformed requests are in the suite `hostile`.
 fn refused(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
     let id = server.page_id(0)?;
     let mut client = case.client("client", &server)?;
     let map = client.map(0, 2 * page)?;
-    let nobody = server.load_pages(id + 2, 0, 1, 1)?;
+    let unmapped = server.load_pages(id + 2, 0, 1, 1)?;
     expect(
         "a load into a page that is not mapped",
-        nobody,
+        unmapped,
         Err(Errno::ENXIO),
     )?;
-    let half = server.load_pages(id, page, 2 * page, 1)?;
+    let past_end = server.load_pages(id, page, 2 * page, 1)?;
     expect(
         "a load past the end of the mapping",
-        half,
+        past_end,
         Err(Errno::ENXIO),
     )?;
     client.verify(map, page, page, 1)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Every mapping of a page shows the same bytes, and no other page's.
+//! All mappings of a page show the same bytes, and different pages do not share bytes.
 
 pub(crate) mod colour;
 
@@ -22,7 +22,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("neighbours", neighbours),
 ];
 
-/// Two clients and the server hand a growing secret around.
+/// Two clients and the server take turns: each checks the words of the player before and writes new ones.
 fn ping_pong(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
@@ -32,40 +32,44 @@ fn ping_pong(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve()?;
     let mut a = case.client("client a", &server)?;
     let mut b = case.client("client b", &server)?;
-    let of_a = a.map(0, pages * page)?;
-    let of_b = b.map(0, pages * page)?;
-    let of_server = server.map_pages(server.page_id(0)?, pages)?;
+    let map_a = a.map(0, pages * page)?;
+    let map_b = b.map(0, pages * page)?;
+    let server_map = server.map_pages(server.page_id(0)?, pages)?;
 
-    let part = |player| Role::PingPong {
+    let role = |player| Role::PingPong {
         player,
         players: 3,
         rounds,
         words,
         wait,
     };
-    a.start_role(of_a, part(0))?;
-    b.start_role(of_b, part(1))?;
-    server.start_role(of_server, part(2))?;
+    a.start_role(map_a, role(0))?;
+    b.start_role(map_b, role(1))?;
+    server.start_role(server_map, role(2))?;
     a.finish_role()?;
     b.finish_role()?;
     server.finish_role()?;
     let turns = u64::from(3 * rounds);
     let last = pattern::word(turns, words as u64 - 1);
-    // The turn is the first half of the word, wherever the machine keeps the high one.
-    let word = a.load(of_a, TURN)?;
+    // The turn is the 4 bytes at the lower address: on a big-endian machine, the high half of the word.
+    let word = a.load(map_a, TURN)?;
     let turn = match sys::big_endian() {
         true => word >> 32,
         false => word & 0xffff_ffff,
     };
     expect("turns", turn, turns)?;
-    expect("the last word", b.load(of_b, DATA + 8 * (words - 1))?, last)?;
+    expect(
+        "the last word",
+        b.load(map_b, DATA + 8 * (words - 1))?,
+        last,
+    )?;
     a.quit()?;
     b.quit()?;
     server.quit()
 }
 
-/// One side writes records and waits for nobody; what the others read whole is never mixed from two records.
-/// With a server that writes, then with a client that does.
+/// One process writes records into a ring and does not wait for readers. No reader takes parts of two records for one.
+/// First the server writes, then a client.
 fn ring(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let ring = Ring {
@@ -78,24 +82,24 @@ fn ring(case: &mut Case) -> Result<(), Failure> {
     let mut a = case.client("client a", &server)?;
     let mut b = case.client("client b", &server)?;
     for (lap, offset) in [0, (pages * page) as u64].into_iter().enumerate() {
-        let of_a = a.map(offset, pages * page)?;
-        let of_b = b.map(offset, pages * page)?;
-        let of_server = server.map_pages(server.page_id(offset)?, pages)?;
-        let (to_a, to_server) = match lap {
+        let map_a = a.map(offset, pages * page)?;
+        let map_b = b.map(offset, pages * page)?;
+        let server_map = server.map_pages(server.page_id(offset)?, pages)?;
+        let (role_of_a, role_of_server) = match lap {
             0 => (Role::RingReader(ring), Role::RingWriter(ring)),
             _ => (Role::RingWriter(ring), Role::RingReader(ring)),
         };
-        b.start_role(of_b, Role::RingReader(ring))?;
+        b.start_role(map_b, Role::RingReader(ring))?;
         if lap == 0 {
-            a.start_role(of_a, to_a)?;
-            server.start_role(of_server, to_server)?;
+            a.start_role(map_a, role_of_a)?;
+            server.start_role(server_map, role_of_server)?;
         } else {
-            server.start_role(of_server, to_server)?;
-            a.start_role(of_a, to_a)?;
+            server.start_role(server_map, role_of_server)?;
+            a.start_role(map_a, role_of_a)?;
         }
-        let heard = [a.finish_role()?, b.finish_role()?, server.finish_role()?].concat();
+        let figures = [a.finish_role()?, b.finish_role()?, server.finish_role()?].concat();
         for figure in ["whole", "torn"] {
-            let sum: u64 = heard
+            let sum: u64 = figures
                 .iter()
                 .filter(|(n, _)| n == figure)
                 .map(|(_, v)| v)
@@ -108,60 +112,61 @@ fn ring(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// What a process stores by one of its mappings of a page it loads by the other: a cache with virtual tags has it twice.
+/// A process maps the pages twice: a store through one mapping is visible through the other. A cache with virtual tags
+/// has a copy for each mapping.
 fn twice(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
     let len = pages * page;
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
-    let there = client.map(0, len)?;
-    client.fill(there, 0, len, 0)?;
-    let there_too = client.map(0, len)?;
-    client.verify(there_too, 0, len, 0)?;
-    let here = server.map_pages(server.page_id(0)?, pages)?;
-    server.verify(here, 0, len, 0)?;
-    let here_too = server.map_pages(server.page_id(0)?, pages)?;
+    let client_map = client.map(0, len)?;
+    client.fill(client_map, 0, len, 0)?;
+    let second_client_map = client.map(0, len)?;
+    client.verify(second_client_map, 0, len, 0)?;
+    let server_map = server.map_pages(server.page_id(0)?, pages)?;
+    server.verify(server_map, 0, len, 0)?;
+    let second_server_map = server.map_pages(server.page_id(0)?, pages)?;
     for round in 0..case.param("rounds")? {
         let seed = 4 * round;
-        client.fill_and_verify((there, there_too), 0, len, seed + 1)?;
-        server.verify(here, 0, len, seed + 1)?;
-        server.fill_and_verify((here_too, here), 0, len, seed + 2)?;
-        client.fill_and_verify((there_too, there), 0, len, seed + 3)?;
-        server.verify(here_too, 0, len, seed + 3)?;
-        server.fill_and_verify((here, here_too), 0, len, seed + 4)?;
+        client.fill_and_verify((client_map, second_client_map), 0, len, seed + 1)?;
+        server.verify(server_map, 0, len, seed + 1)?;
+        server.fill_and_verify((second_server_map, server_map), 0, len, seed + 2)?;
+        client.fill_and_verify((second_client_map, client_map), 0, len, seed + 3)?;
+        server.verify(second_server_map, 0, len, seed + 3)?;
+        server.fill_and_verify((server_map, second_server_map), 0, len, seed + 4)?;
     }
     client.quit()?;
     server.quit()
 }
 
-/// Data that lies across the border of two pages arrives whole, whoever writes it.
+/// Data that crosses a page border is intact for every process, whichever process writes it.
 fn page_borders(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
     let mut server = case.serve()?;
     let mut a = case.client("client a", &server)?;
     let mut b = case.client("client b", &server)?;
-    let of_a = a.map(0, pages * page)?;
-    // Not from the start: the borders are at other places in this mapping.
-    let of_b = b.map(page as u64, (pages - 1) * page)?;
-    let of_server = server.map_pages(server.page_id(0)?, pages)?;
+    let map_a = a.map(0, pages * page)?;
+    // Starts one page later, so the borders are at other offsets in this mapping.
+    let map_b = b.map(page as u64, (pages - 1) * page)?;
+    let server_map = server.map_pages(server.page_id(0)?, pages)?;
     for border in 1..pages {
-        // Lengths that are odd, a cache line, and longer than a page.
+        // Odd lengths, the length of a cache line, and a length over a page.
         for (step, len) in [3, 64, 333, page + 10].into_iter().enumerate() {
             let at = (border * page).saturating_sub(len / 2);
             let len = len.min(pages * page - at);
             let seed = (border * 100 + step * 10) as u64;
-            a.fill(of_a, at, len, seed)?;
-            server.verify(of_server, at, len, seed)?;
-            server.fill(of_server, at, len, seed + 1)?;
-            a.verify(of_a, at, len, seed + 1)?;
+            a.fill(map_a, at, len, seed)?;
+            server.verify(server_map, at, len, seed)?;
+            server.fill(server_map, at, len, seed + 1)?;
+            a.verify(map_a, at, len, seed + 1)?;
             if at >= page {
-                // The same bytes have lower numbers in this mapping, so the pattern is another.
-                b.fill(of_b, at - page, len, seed + 2)?;
-                b.verify(of_b, at - page, len, seed + 2)?;
-                let word = b.load(of_b, (at - page).next_multiple_of(8))?;
-                let same = a.load(of_a, at.next_multiple_of(8))?;
+                // The same bytes have lower offsets in this mapping, so their pattern differs.
+                b.fill(map_b, at - page, len, seed + 2)?;
+                b.verify(map_b, at - page, len, seed + 2)?;
+                let word = b.load(map_b, (at - page).next_multiple_of(8))?;
+                let same = a.load(map_a, at.next_multiple_of(8))?;
                 expect("a word written by client b, loaded by client a", same, word)?;
             }
         }
@@ -171,67 +176,68 @@ fn page_borders(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// Pages with different IDs never mix.
+/// Pages with different IDs do not share data.
 fn two_ids(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
     let len = pages * page;
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
-    let near = client.map(0, len)?;
-    let far = client.map((7 * len) as u64, len)?;
-    let near_here = server.map_pages(server.page_id(0)?, pages)?;
-    let far_here = server.map_pages(server.page_id((7 * len) as u64)?, pages)?;
+    let client_near = client.map(0, len)?;
+    let client_far = client.map((7 * len) as u64, len)?;
+    let server_near = server.map_pages(server.page_id(0)?, pages)?;
+    let server_far = server.map_pages(server.page_id((7 * len) as u64)?, pages)?;
     for round in 0..case.param("rounds")? {
         let seed = 10 * round;
-        client.fill(near, 0, len, seed + 1)?;
-        server.fill(far_here, 0, len, seed + 2)?;
-        server.verify(near_here, 0, len, seed + 1)?;
-        client.verify(far, 0, len, seed + 2)?;
-        client.fill(far, 0, len, seed + 3)?;
-        server.verify(near_here, 0, len, seed + 1)?;
-        server.verify(far_here, 0, len, seed + 3)?;
+        client.fill(client_near, 0, len, seed + 1)?;
+        server.fill(server_far, 0, len, seed + 2)?;
+        server.verify(server_near, 0, len, seed + 1)?;
+        client.verify(client_far, 0, len, seed + 2)?;
+        client.fill(client_far, 0, len, seed + 3)?;
+        server.verify(server_near, 0, len, seed + 1)?;
+        server.verify(server_far, 0, len, seed + 3)?;
     }
     client.quit()?;
     server.quit()
 }
 
-/// Which page it is, is the server's word and not the offset's: two offsets can be one page, one offset two pages.
+/// The page ID from the server alone decides which page a mapping shows; the file offset does not matter. Two offsets
+/// can show the same page, and one offset can show two pages.
 fn unrelated_id(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let script = |page_id| Behaviour {
+    let with_id = |page_id| Behaviour {
         mmap: OnMmap::Fixed { page_id },
         ..Behaviour::default()
     };
     let (first_id, second_id) = (case.param("first")?, case.param("second")?);
-    let mut server = case.serve_as(script(first_id))?;
+    let mut server = case.serve_as(with_id(first_id))?;
     let mut a = case.client("client a", &server)?;
     let mut b = case.client("client b", &server)?;
-    let of_a = a.map(0, 2 * page)?;
-    let of_b = b.map(9 * page as u64, 2 * page)?;
-    server.behave(script(second_id))?;
+    let map_a = a.map(0, 2 * page)?;
+    let map_b = b.map(9 * page as u64, 2 * page)?;
+    server.behave(with_id(second_id))?;
     let other = b.map(0, 2 * page)?;
 
-    a.fill(of_a, 0, 2 * page, 1)?;
-    b.verify(of_b, 0, 2 * page, 1)?;
+    a.fill(map_a, 0, 2 * page, 1)?;
+    b.verify(map_b, 0, 2 * page, 1)?;
     b.verify_zero(other, 0, 2 * page)?;
     b.fill(other, 0, 2 * page, 2)?;
-    a.verify(of_a, 0, 2 * page, 1)?;
+    a.verify(map_a, 0, 2 * page, 1)?;
     let first = server.map_pages(first_id, 2)?;
     let second = server.map_pages(second_id, 2)?;
     server.verify(first, 0, 2 * page, 1)?;
     server.verify(second, 0, 2 * page, 2)?;
-    // Page k of a mapping is ID + k, also where only that page is mapped.
+    // Page k of a mapping has the ID of its first page plus k. This also holds if page k is mapped alone.
     let last = server.map_pages(first_id + 1, 1)?;
     let word = server.load(last, 64)?;
-    expect("page 1 of client a", a.load(of_a, page + 64)?, word)?;
+    expect("page 1 of client a", a.load(map_a, page + 64)?, word)?;
     expect("pages", server.pages()?, 4)?;
     a.quit()?;
     b.quit()?;
     server.quit()
 }
 
-/// `/proc/PID/maps` shows the offset the client asked for, and neither the ID nor anything of the server.
+/// `/proc/PID/maps` shows the offset that the client asked for, not the page ID or any other data of the server.
 fn own_offset(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
@@ -254,7 +260,7 @@ fn own_offset(case: &mut Case) -> Result<(), Failure> {
             expect("file in /proc/PID/maps", &area.path, &server.path)?;
             client.store(map, page, offset + 1)?;
         }
-        // What is left of a mapping keeps its place in the file.
+        // After a partial unmap, the rest keeps its file offset.
         let tail = client.punch(map, 0, page)?;
         expect(
             "offset of the tail in /proc/PID/maps",
@@ -271,7 +277,7 @@ fn own_offset(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// A page is zeros when it is new, whoever touches it first, and new again when everybody had let go of it.
+/// A new page is zero, whichever side touches it first. After its last unmap it is new again.
 fn zeros(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
@@ -279,62 +285,63 @@ fn zeros(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
     for round in 0..case.param("rounds")? {
-        let there = client.map(0, len)?;
-        let here = server.map_pages(server.page_id(0)?, pages)?;
-        // Odd pages are first touched by the server, the others by the client.
+        let client_map = client.map(0, len)?;
+        let server_map = server.map_pages(server.page_id(0)?, pages)?;
+        // The server touches odd pages first, the client the others.
         for index in 0..pages {
             match index % 2 {
-                0 => client.verify_zero(there, index * page, page)?,
-                _ => server.verify_zero(here, index * page, page)?,
+                0 => client.verify_zero(client_map, index * page, page)?,
+                _ => server.verify_zero(server_map, index * page, page)?,
             }
         }
-        server.verify_zero(here, 0, len)?;
-        client.fill(there, 0, len, round)?;
-        // A second first touch must not zero it again.
-        server.verify(here, 0, len, round)?;
-        client.unmap(there)?;
-        server.verify(here, 0, len, round)?;
-        server.unmap(here)?;
+        server.verify_zero(server_map, 0, len)?;
+        client.fill(client_map, 0, len, round)?;
+        // The first touch by the other side must not zero the page again.
+        server.verify(server_map, 0, len, round)?;
+        client.unmap(client_map)?;
+        server.verify(server_map, 0, len, round)?;
+        server.unmap(server_map)?;
     }
     client.quit()?;
     server.quit()
 }
 
-/// All mappings of a page show one page of memory, and different pages are different memory.
+/// All mappings of a page have the same page frame, and different pages have different frames.
 fn same_frame(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
     let mut server = case.serve()?;
     let mut a = case.client("client a", &server)?;
     let mut b = case.client("client b", &server)?;
-    let of_a = a.map(0, pages * page)?;
-    let of_b = b.map(0, pages * page)?;
-    let of_server = server.map_pages(server.page_id(0)?, pages)?;
+    let map_a = a.map(0, pages * page)?;
+    let map_b = b.map(0, pages * page)?;
+    let server_map = server.map_pages(server.page_id(0)?, pages)?;
     let mut frames = Vec::new();
     for index in 0..pages {
         let at = index * page;
-        a.store(of_a, at, index as u64)?;
-        b.load(of_b, at)?;
-        server.load(of_server, at)?;
-        let frame = a.frame(of_a, at)?;
+        a.store(map_a, at, index as u64)?;
+        b.load(map_b, at)?;
+        server.load(server_map, at)?;
+        let frame = a.frame(map_a, at)?;
         expect_that(frame != 0, || "the page frame number is 0".into())?;
-        expect("page frame of client b", b.frame(of_b, at)?, frame)?;
+        expect("page frame of client b", b.frame(map_b, at)?, frame)?;
         expect(
             "page frame of the server",
-            server.frame(of_server, at)?,
+            server.frame(server_map, at)?,
             frame,
         )?;
         frames.push(frame);
     }
     frames.sort_unstable();
     frames.dedup();
-    expect("different page frames", frames.len(), pages)?;
+    expect("number of different page frames", frames.len(), pages)?;
     a.quit()?;
     b.quit()?;
     server.quit()
 }
 
-/// Two mappings that could be one stay two: the server hears of both, and their IDs need not be neighbours.
+/// Two adjacent mappings that could be merged stay separate. Each sends its own FUSE_MMAP, and their page IDs need not
+/// be adjacent.
 fn neighbours(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let (base, step) = (77, 2);
@@ -345,7 +352,7 @@ fn neighbours(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     let (first, second) = client.map_adjacent(0, page)?;
     let (start, end) = (client.area(second)?.start, client.area(first)?.end);
-    expect("start of the second", start, end)?;
+    expect("start of the second mapping", start, end)?;
     let log = server.log()?;
     expect("FUSE_MMAPs", log.mmaps, 2)?;
     expect(
@@ -354,10 +361,14 @@ fn neighbours(case: &mut Case) -> Result<(), Failure> {
         page as u64,
     )?;
     for (map, page_id, value) in [(first, base, 0x1234), (second, base + step, 0x5678)] {
-        let here = server.map_pages(page_id, 1)?;
+        let server_map = server.map_pages(page_id, 1)?;
         client.store(map, 8, value)?;
-        expect("the page the server names", server.load(here, 8)?, value)?;
-        server.unmap(here)?;
+        expect(
+            "the page that the server named",
+            server.load(server_map, 8)?,
+            value,
+        )?;
+        server.unmap(server_map)?;
     }
     client.unmap(first)?;
     server.await_munmaps(1)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Pages are there when they are touched, are counted exactly, are bounded, and come back however their users go.
+//! Pages are allocated on first touch, counted exactly, limited, and freed however their users end.
 
 use sys::{Advice, Errno, page_size};
 
@@ -23,7 +23,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("greedy", greedy),
 ];
 
-/// Both counters show `expected`; no other connection is there.
+/// Fails unless the connection has `expected` pages and all connections together have as many.
 fn expect_pages(server: &Server, when: &str, expected: u64) -> Result<(), Failure> {
     expect(
         &format!("pages of the connection {when}"),
@@ -37,43 +37,47 @@ fn expect_pages(server: &Server, when: &str, expected: u64) -> Result<(), Failur
     )
 }
 
-/// A mapping costs nothing until it is touched; then each page is counted once, whoever touched it.
+/// A mapping has no pages until it is touched. Each page is counted once, whichever process touches it.
 fn first_touch(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
     let mut server = case.serve()?;
     let mut a = case.client("client a", &server)?;
     let mut b = case.client("client b", &server)?;
-    let of_a = a.map(0, pages * page)?;
-    let of_b = b.map(0, pages * page)?;
-    let of_server = server.map_pages(server.page_id(0)?, pages)?;
+    let map_a = a.map(0, pages * page)?;
+    let map_b = b.map(0, pages * page)?;
+    let server_map = server.map_pages(server.page_id(0)?, pages)?;
     expect_pages(&server, "before the first touch", 0)?;
     for index in 0..pages {
         let at = index * page;
-        // A load is a touch as well as a store is, and it does not matter whose it is.
+        // Loads count as touches, like stores, and the server's touches count like those of clients.
         match index % 3 {
-            0 => a.store(of_a, at, 1)?,
-            1 => a.load(of_a, at).map(drop)?,
-            _ => server.load(of_server, at).map(drop)?,
+            0 => a.store(map_a, at, 1)?,
+            1 => a.load(map_a, at).map(drop)?,
+            _ => server.load(server_map, at).map(drop)?,
         }
         expect_pages(
             &server,
             &format!("after a touch of page {index}"),
             index as u64 + 1,
         )?;
-        b.load(of_b, at)?;
-        server.store(of_server, at, 2)?;
-        expect_pages(&server, "after further touches of it", index as u64 + 1)?;
+        b.load(map_b, at)?;
+        server.store(server_map, at, 2)?;
+        expect_pages(
+            &server,
+            "after further touches of the page",
+            index as u64 + 1,
+        )?;
     }
     a.quit()?;
     b.quit()?;
-    expect_pages(&server, "while the server maps them", pages as u64)?;
-    server.unmap(of_server)?;
+    expect_pages(&server, "while the server has them mapped", pages as u64)?;
+    server.unmap(server_map)?;
     expect_pages(&server, "at the end", 0)?;
     server.quit()
 }
 
-/// Over the limit of its connection a touch is a SIGBUS; what is there stays, and room that comes back can be used.
+/// A touch over the connection's page limit raises SIGBUS. Existing pages stay, and freed room can be used again.
 fn limit(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let limit: usize = case.param("limit")?;
@@ -83,7 +87,7 @@ fn limit(case: &mut Case) -> Result<(), Failure> {
     let full = client.map(0, limit * page)?;
     let beyond = (limit * page) as u64;
     let over = client.map(beyond, page)?;
-    let over_here = server.map_pages(server.page_id(beyond)?, 1)?;
+    let server_over = server.map_pages(server.page_id(beyond)?, 1)?;
     client.fill(full, 0, limit * page, 1)?;
     expect_pages(&server, "at the limit", limit as u64)?;
 
@@ -95,7 +99,7 @@ fn limit(case: &mut Case) -> Result<(), Failure> {
         )?;
         expect(
             "the server's touch over the limit",
-            server.touch(over_here, 0, store)?,
+            server.touch(server_over, 0, store)?,
             Touch::Sigbus,
         )?;
     }
@@ -110,21 +114,21 @@ fn limit(case: &mut Case) -> Result<(), Failure> {
     client.verify(full, 0, limit * page, 2)?;
 
     client.punch(full, 0, page)?;
-    expect_pages(&server, "after one page came back", limit as u64 - 1)?;
+    expect_pages(&server, "after one page was freed", limit as u64 - 1)?;
     expect(
-        "a touch of a page that fits now",
+        "a touch after a page was freed",
         client.touch(over, 0, true)?,
         Touch::Success,
     )?;
-    server.verify_zero(over_here, 0, page)?;
+    server.verify_zero(server_over, 0, page)?;
     expect_pages(&server, "at the limit again", limit as u64)?;
     client.quit()?;
-    server.unmap(over_here)?;
+    server.unmap(server_over)?;
     expect_pages(&server, "at the end", 0)?;
     server.quit()
 }
 
-/// munmap gives back what nobody else maps, page by page; the server hears of it when the last page goes.
+/// munmap frees each page that no other mapping shows. FUSE_MUNMAP is sent when the last part of a mapping is unmapped.
 fn unmap(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
@@ -136,30 +140,30 @@ fn unmap(case: &mut Case) -> Result<(), Failure> {
     expect_pages(&server, "after unmapping 3 in the middle", 5)?;
     expect("the word in page 1", client.load(map, page)?, 2)?;
     expect("the word in page 5", client.load(tail, 0)?, 6)?;
-    // Two of the three that are left behind the hole are the server's as well.
-    let here = server.map_pages(server.page_id(6 * page as u64)?, 2)?;
+    // The server maps two of the three pages behind the hole.
+    let server_map = server.map_pages(server.page_id(6 * page as u64)?, 2)?;
     client.unmap(tail)?;
     expect_pages(&server, "after unmapping the end", 4)?;
     expect(
         "the word in page 7, loaded by the server",
-        server.load(here, page)?,
+        server.load(server_map, page)?,
         8,
     )?;
     expect(
-        "FUSE_MUNMAPs while a part is mapped",
+        "FUSE_MUNMAPs while a part is still mapped",
         server.log()?.munmaps,
         0,
     )?;
     client.unmap(map)?;
     server.await_munmaps(1)?;
     expect_pages(&server, "after the client's last unmap", 2)?;
-    server.unmap(here)?;
+    server.unmap(server_map)?;
     expect_pages(&server, "after the server's last unmap", 0)?;
     client.quit()?;
     server.quit()
 }
 
-/// mprotect makes three mappings of one: each gives back its own pages, and the server hears of the last.
+/// mprotect splits a mapping in three. Unmapping a part frees its pages, and unmapping the last part sends FUSE_MUNMAP.
 fn pieces(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     for order in [[0, 2, 1], [1, 0, 2], [2, 1, 0]] {
@@ -211,53 +215,57 @@ fn pieces(case: &mut Case) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a process leaves behind when `end` ends it: nothing.
-fn ends(case: &mut Case, end: fn(Client) -> Result<(), Failure>) -> Result<(), Failure> {
+/// A client that `end` terminates leaves no pages behind and sends FUSE_MUNMAP; another client keeps its page.
+fn check_end(case: &mut Case, end: fn(Client) -> Result<(), Failure>) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
     let mut server = case.serve()?;
     for round in 1..=case.param("rounds")? {
         let mut client = case.client("client", &server)?;
-        let mut stays = case.client("client that stays", &server)?;
+        let mut remaining = case.client("remaining client", &server)?;
         let map = client.map(0, pages * page)?;
-        let kept = stays.map(0, page)?;
+        let kept = remaining.map(0, page)?;
         client.touch_all(map, pages)?;
         expect_pages(&server, "before the end", pages as u64)?;
         end(client)?;
         server.await_munmaps(2 * round - 1)?;
         expect_pages(&server, "after the end of one of two clients", 1)?;
-        expect("the word of the client that stays", stays.load(kept, 0)?, 1)?;
-        stays.quit()?;
+        expect(
+            "the word of the remaining client",
+            remaining.load(kept, 0)?,
+            1,
+        )?;
+        remaining.quit()?;
         server.await_munmaps(2 * round)?;
         expect_pages(&server, "after the end of both", 0)?;
     }
     server.quit()
 }
 
-/// A client that exits gives everything back.
+/// A client that exits with pages mapped leaves nothing behind.
 fn exit(case: &mut Case) -> Result<(), Failure> {
-    ends(case, Client::quit)
+    check_end(case, Client::quit)
 }
 
-/// A client that is killed gives everything back.
+/// A client that is killed leaves nothing behind.
 fn kill_client(case: &mut Case) -> Result<(), Failure> {
-    ends(case, Client::kill)
+    check_end(case, Client::kill)
 }
 
-/// A server that is killed: clients keep the pages they have and get no new ones, and the last gives all back.
+/// After the server is killed, its client keeps its pages and gets no new ones. The client's exit frees them.
 fn kill_server(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
     let map = client.map(0, 4 * page)?;
-    let here = server.map_pages(server.page_id(0)?, 8)?;
-    server.fill(here, 0, 2 * page, 1)?;
-    server.store(here, 7 * page, 1)?;
+    let server_map = server.map_pages(server.page_id(0)?, 8)?;
+    server.fill(server_map, 0, 2 * page, 1)?;
+    server.store(server_map, 7 * page, 1)?;
     expect_pages(&server, "before the end", 3)?;
     server.kill()?;
 
     let total = counters::read(PAGES_TOTAL)?;
-    expect("pages of the client after the server's end", total, 2)?;
+    expect("pages after the server was killed", total, 2)?;
     client.verify(map, 0, 2 * page, 1)?;
     client.fill(map, 0, 2 * page, 2)?;
     client.verify(map, 0, 2 * page, 2)?;
@@ -280,8 +288,7 @@ fn kill_server(case: &mut Case) -> Result<(), Failure> {
     expect("pages at the end", counters::read(PAGES_TOTAL)?, 0)
 }
 
-/// Nothing adds up over many mappings, unmapped or left behind by who is killed: neither pages nor unmaps that the server
-/// never hears of.
+/// Many mappings, unmapped or left to processes that are killed, leave no page behind, and each sends its FUSE_MUNMAP.
 fn cycles(case: &mut Case) -> Result<(), Failure> {
     let times: u32 = case.param("times")?;
     let pages: usize = case.param("pages")?;
@@ -292,18 +299,19 @@ fn cycles(case: &mut Case) -> Result<(), Failure> {
     let log = server.await_munmaps(u64::from(times))?;
     expect("FUSE_MMAPs", log.mmaps, u64::from(times))?;
     expect_that(log.refused_replies == 0, || {
-        "the kernel refused replies".into()
+        "the kernel refused replies of the server".into()
     })?;
     client.quit()?;
     server.quit()
 }
 
-/// Touches every page of a mapping in one go; EFAULT where one of them would be a SIGBUS. Nothing is left untouched before
-/// that one.
+/// Touches the pages of a mapping in order, with one system call. Fails with EFAULT at the first page whose touch would
+/// raise SIGBUS.
 const TOUCH_ALL: MappingCommand = MappingCommand::Advise(Advice::PopulateWrite);
 
-/// Pages are locked memory of the server's user, whoever touches them: RLIMIT_MEMLOCK as it was when the server started
-/// bounds them, for all of the user's servers together that have no privilege to lock more.
+/// Pages count as locked memory of the server's user, whichever process touches them. The RLIMIT_MEMLOCK that a server
+/// had when it started limits the pages of all servers of the user together. Servers with the privilege to lock more
+/// memory are exempt.
 fn locked_memory(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let limit: usize = case.param("limit")?;
@@ -315,47 +323,47 @@ fn locked_memory(case: &mut Case) -> Result<(), Failure> {
     let other = case.serve_with_limits(&limits)?;
     let privileged = case.serve()?;
     let mut client = case.client("client", &server)?;
-    let mut of_other = case.client("client of the other", &other)?;
-    let mut of_privileged = case.client("client of the privileged", &privileged)?;
+    let mut other_client = case.client("client of the other server", &other)?;
+    let mut privileged_client = case.client("client of the privileged server", &privileged)?;
 
     let over = (limit + 1) * page;
     let refused = client.try_map(0, over)?.map(drop);
     expect(
-        "mmap of more than can ever be filled",
+        "mmap of more pages than the limit",
         refused,
         Err(Errno::ENOMEM),
     )?;
     let full = client.map(0, limit * page)?;
     let next = client.map((limit * page) as u64, page)?;
-    let here = server.map_pages(server.page_id((limit * page) as u64)?, 1)?;
+    let server_map = server.map_pages(server.page_id((limit * page) as u64)?, 1)?;
     client.fill(full, 0, limit * page, 1)?;
     for store in [false, true] {
         let touched = client.touch(next, 0, store)?;
         expect("a client's touch over the limit", touched, Touch::Sigbus)?;
     }
-    let touched = server.touch(here, 0, true)?;
+    let touched = server.touch(server_map, 0, true)?;
     expect("the server's touch over the limit", touched, Touch::Sigbus)?;
-    let of_its_own = of_other.map(0, page)?;
-    let touched = of_other.touch(of_its_own, 0, true)?;
+    let other_map = other_client.map(0, page)?;
+    let touched = other_client.touch(other_map, 0, true)?;
     expect(
         "a touch of a page of the user's other server",
         touched,
         Touch::Sigbus,
     )?;
-    let far = of_privileged.map(0, over)?;
-    of_privileged.fill(far, 0, over, 2)?;
+    let privileged_map = privileged_client.map(0, over)?;
+    privileged_client.fill(privileged_map, 0, over, 2)?;
     expect("pages of the server", server.pages()?, limit as u64)?;
     client.verify(full, 0, limit * page, 1)?;
 
     client.punch(full, 0, page)?;
-    of_other.store(of_its_own, 0, 3)?;
+    other_client.store(other_map, 0, 3)?;
     let touched = client.touch(next, 0, true)?;
     expect(
-        "a touch after the other server has taken the room",
+        "a touch after the other server has taken the free page",
         touched,
         Touch::Sigbus,
     )?;
-    of_other.quit()?;
+    other_client.quit()?;
     let touched = client.touch(next, 0, true)?;
     expect(
         "a touch after the client of the other server has ended",
@@ -363,14 +371,14 @@ fn locked_memory(case: &mut Case) -> Result<(), Failure> {
         Touch::Success,
     )?;
     client.quit()?;
-    of_privileged.quit()?;
+    privileged_client.quit()?;
     server.quit()?;
     other.quit()?;
     privileged.quit()
 }
 
-/// The memory cgroup of the server pays for pages, whoever touches them. Where it is full a touch is a SIGBUS, nobody is
-/// killed, and nobody outside notices.
+/// Pages are charged to the memory cgroup of the server, whichever process touches them. If the cgroup is full, a touch
+/// raises SIGBUS, no process is killed, and processes outside the cgroup are not affected.
 fn group(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
@@ -389,22 +397,22 @@ fn group(case: &mut Case) -> Result<(), Failure> {
     let grown = group.used()?.saturating_sub(before);
     let half = (pages * page / 2) as u64;
     expect_that(grown > half, || {
-        format!("the group of the server pays {grown} bytes for {pages} pages")
+        format!("the server's cgroup is charged {grown} bytes for {pages} pages")
     })?;
 
     group.limit(group.used()?)?;
     let more = client.map((pages * page) as u64, pages * page)?;
     let result = client.try_call(more, TOUCH_ALL)?;
     expect(
-        "touching all pages where the group is full",
+        "touching all pages while the cgroup is full",
         result,
         Err(Errno::EFAULT),
     )?;
-    let came = server.pages()? - pages as u64;
-    expect_that(came < pages as u64, || {
-        format!("{came} of {pages} pages were added although the group was full")
+    let added = server.pages()? - pages as u64;
+    expect_that(added < pages as u64, || {
+        format!("{added} of {pages} pages were added although the cgroup was full")
     })?;
-    // Who is in the group may have given back a little since.
+    // Processes in the cgroup may have freed some memory since, so the first touches can succeed.
     let mut touched = Touch::Success;
     for index in (0..pages).rev() {
         touched = client.touch(more, index * page, true)?;
@@ -412,17 +420,17 @@ fn group(case: &mut Case) -> Result<(), Failure> {
             break;
         }
     }
-    expect("touches where the group is full", touched, Touch::Sigbus)?;
+    expect("touches while the cgroup is full", touched, Touch::Sigbus)?;
     expect(
-        "processes killed because the group was full",
+        "processes killed because the cgroup was full",
         group.killed()?,
         0,
     )?;
     client.verify(map, 0, pages * page, 1)?;
-    let theirs = bystander.map(0, pages * page)?;
-    bystander.fill(theirs, 0, pages * page, 2)?;
+    let bystander_map = bystander.map(0, pages * page)?;
+    bystander.fill(bystander_map, 0, pages * page, 2)?;
 
-    // What one gives back another can have.
+    // Pages that one mapping frees make room for those of another.
     client.unmap(map)?;
     client.store(more, (pages - 1) * page, 3)?;
     client.quit()?;
@@ -432,31 +440,31 @@ fn group(case: &mut Case) -> Result<(), Failure> {
     group.remove()
 }
 
-/// Servers whose clients together touch far more than there may be, all at once, get what there may be and no more; and
-/// who has nothing to do with them has the memory it needs.
+/// The clients of several servers touch far more pages than the total limit, all at the same time. Together they get as
+/// many pages as the limit allows, and a bystander has the memory that it needs.
 fn greedy(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mib: usize = case.param("bystander_mib")?;
     let (len, limit) = (mib << 20, case.param::<usize>("limit")?);
     counters::set(LIMIT_TOTAL, limit as u64)?;
-    let need = sys::memfd("need", len as u64)?;
-    let mut bystander = case.client_of("bystander", &need)?;
-    let needed = bystander.map(0, len)?;
-    bystander.fill(needed, 0, len / 2, 1)?;
+    let file = sys::memfd("bystander", len as u64)?;
+    let mut bystander = case.client_of("bystander", &file)?;
+    let bystander_map = bystander.map(0, len)?;
+    bystander.fill(bystander_map, 0, len / 2, 1)?;
 
     let mut greedy = Vec::new();
     for _ in 0..case.param("servers")? {
         let server = case.serve()?;
         let mut client = case.client("greedy", &server)?;
         let map = client.map(0, limit * page)?;
-        // Each has a page, so none can have all of them.
+        // Each client gets a page now, so that no client gets all pages.
         client.store(map, 0, 1)?;
         greedy.push((server, client, map));
     }
     for (_, client, map) in &mut greedy {
         client.start_call(*map, TOUCH_ALL)?;
     }
-    bystander.fill(needed, len / 2, len / 2, 2)?;
+    bystander.fill(bystander_map, len / 2, len / 2, 2)?;
     for (_, client, _) in &mut greedy {
         expect(
             "touching all pages",
@@ -473,10 +481,10 @@ fn greedy(case: &mut Case) -> Result<(), Failure> {
         let touched = client.touch(*map, (limit - 1) * page, true)?;
         expect("a touch over the limit", touched, Touch::Sigbus)?;
     }
-    bystander.verify(needed, 0, len / 2, 1)?;
-    bystander.verify(needed, len / 2, len / 2, 2)?;
+    bystander.verify(bystander_map, 0, len / 2, 1)?;
+    bystander.verify(bystander_map, len / 2, len / 2, 2)?;
 
-    // Who stays can have what the others had.
+    // After the others have ended, the remaining client can have their pages.
     let (server, mut client, map) = greedy.pop().expect("the case has servers");
     for (server, client, _) in greedy {
         client.kill()?;
@@ -484,7 +492,7 @@ fn greedy(case: &mut Case) -> Result<(), Failure> {
     }
     client.call(map, TOUCH_ALL)?;
     expect(
-        "pages of the server that stays",
+        "pages of the remaining server",
         server.pages()?,
         limit as u64,
     )?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Pages that the server fills when they are touched, and gives back when they are asked for.
+//! Pages that the server fills on first touch and gives back when the kernel asks for them.
 
 use server::{Behaviour, OnFault, OnReclaim};
 use sys::{Errno, Instant, page_size, sleep, write_file};
@@ -27,7 +27,8 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("room-after-fill", room_after_fill),
 ];
 
-/// Each page that is touched is asked for once, whoever touches it, and is what read(2) shows.
+/// The first touch of a page sends one FUSE_DMMAP_FAULT, whichever client touches it, and the page has the bytes that
+/// read(2) returns.
 fn filled(case: &mut Case) -> Result<(), Failure> {
     let pages: usize = case.param("pages")?;
     let mut server = case.serve_as(Behaviour::lazy())?;
@@ -35,15 +36,15 @@ fn filled(case: &mut Case) -> Result<(), Failure> {
     let mut b = case.client("client b", &server)?;
     let page = page_size();
     a.write_read(0, pages * page, 1)?;
-    let of_a = a.map(0, pages * page)?;
-    let of_b = b.map(0, pages * page)?;
+    let map_a = a.map(0, pages * page)?;
+    let map_b = b.map(0, pages * page)?;
     expect("FUSE_DMMAP_FAULTs before a touch", server.log()?.faults, 0)?;
     expect("pages before a touch", server.pages()?, 0)?;
 
-    // Backwards, and not the last.
+    // Backwards, and without the last page.
     for index in (0..pages - 1).rev() {
-        a.verify(of_a, index * page, page, 1)?;
-        b.verify(of_b, index * page, page, 1)?;
+        a.verify(map_a, index * page, page, 1)?;
+        b.verify(map_b, index * page, page, 1)?;
         let log = server.log()?;
         expect("FUSE_DMMAP_FAULTs", log.faults, (pages - 1 - index) as u64)?;
         let id = server.page_id((index * page) as u64)?;
@@ -55,16 +56,16 @@ fn filled(case: &mut Case) -> Result<(), Failure> {
     }
     expect("pages", server.pages()?, pages as u64 - 1)?;
 
-    // Afterwards it is memory like any other.
-    a.store(of_a, 0, 7)?;
+    // A filled page is ordinary shared memory.
+    a.store(map_a, 0, 7)?;
     expect(
         "a store of client a, loaded by client b",
-        b.load(of_b, 0)?,
+        b.load(map_b, 0)?,
         7,
     )?;
     let last = server.page_id(((pages - 1) * page) as u64)?;
     server.behave(lazy_behaviour(OnFault::LeaveZeros, OnReclaim::Save))?;
-    b.verify_zero(of_b, (pages - 1) * page, page)?;
+    b.verify_zero(map_b, (pages - 1) * page, page)?;
     expect(
         "page ID of the last FUSE_DMMAP_FAULT",
         server.log()?.last_faults.last().copied(),
@@ -72,7 +73,7 @@ fn filled(case: &mut Case) -> Result<(), Failure> {
     )?;
     let faults = server.log()?.faults;
     expect(
-        "faults as the kernel counts them",
+        "the kernel's count of faults",
         server.counter("faults")?,
         faults,
     )?;
@@ -83,14 +84,14 @@ fn filled(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// The pages are there until FUSE_MUNMAP is answered: what clients stored is in the file afterwards.
+/// Pages stay until the server has answered FUSE_MUNMAP, so the file has what clients stored.
 fn saved_at_munmap(case: &mut Case) -> Result<(), Failure> {
     let (page, pages) = (page_size(), case.param::<usize>("pages")?);
     let mut server = case.serve_as(Behaviour::lazy())?;
     let mut client = case.client("client", &server)?;
     for round in 1..=3 {
         let map = client.map(0, pages * page)?;
-        // Not the first page: it is not there to be saved.
+        // The first page is never stored to: it does not exist and cannot be saved.
         client.fill(map, page, (pages - 1) * page, round)?;
         client.unmap(map)?;
         server.await_munmaps(2 * round - 1)?;
@@ -105,7 +106,7 @@ fn saved_at_munmap(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// However many touch a page at once, the server is asked once, and all get it.
+/// If many clients touch a page at the same time, one FUSE_DMMAP_FAULT is sent, and all get the page.
 fn one_request(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let count: usize = case.param("clients")?;
@@ -133,7 +134,7 @@ fn one_request(case: &mut Case) -> Result<(), Failure> {
             word,
         )?;
     }
-    expect("FUSE_DMMAP_FAULTs in all", server.log()?.faults, 1)?;
+    expect("FUSE_DMMAP_FAULTs after all loads", server.log()?.faults, 1)?;
     for (client, _) in clients {
         client.quit()?;
     }
@@ -141,7 +142,8 @@ fn one_request(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// An error is SIGBUS for whoever touches the page, EFAULT for a system call, and nothing that stays.
+/// If the server refuses to fill a page, a touch raises SIGBUS and a system call fails with EFAULT. The next touch asks
+/// again.
 fn fault_refused(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let errno = Errno::EACCES.raw();
@@ -152,10 +154,10 @@ fn fault_refused(case: &mut Case) -> Result<(), Failure> {
     for store in [false, true] {
         let before = server.log()?.faults;
         expect("a touch", client.touch(map, 0, store)?, Touch::Sigbus)?;
-        // The Rust runtime lets a thread of control that got SIGBUS try once more before it dies.
-        let asked = server.log()?.faults - before;
-        expect_that((1..=2).contains(&asked), || {
-            format!("the server was asked {asked} times for one touch")
+        // The Rust runtime handles the first SIGBUS by restoring the default action. The access is then made again.
+        let faults = server.log()?.faults - before;
+        expect_that((1..=2).contains(&faults), || {
+            format!("the server was asked {faults} times for one touch")
         })?;
     }
     let before = server.log()?.faults;
@@ -172,7 +174,7 @@ fn fault_refused(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// A client that waits for the server can be killed; the answer that comes afterwards harms nothing.
+/// A client that waits for the server to fill a page can be killed, and the server's later answer does no harm.
 fn fault_killed(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve_as(holding_faults())?;
@@ -187,7 +189,7 @@ fn fault_killed(case: &mut Case) -> Result<(), Failure> {
         let start = Instant::now();
         client.kill()?;
         case.figure("kill_us", start.elapsed().as_micros() as f64);
-        // Before the answer in one round, after it in the next.
+        // In even rounds, the server gets FUSE_MUNMAP before it answers the FUSE_DMMAP_FAULT; in odd rounds, after it.
         if round % 2 == 0 {
             server.await_munmaps(2 * round - 1)?;
         }
@@ -205,7 +207,7 @@ fn fault_killed(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// A server that dies while a client waits for it: SIGBUS.
+/// If the server dies while a client waits for a page, the touch raises SIGBUS. Existing pages stay.
 fn fault_server_dies(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve_as(Behaviour::lazy())?;
@@ -228,7 +230,7 @@ fn fault_server_dies(case: &mut Case) -> Result<(), Failure> {
     expect("pages at the end", counters::read(PAGES_TOTAL)?, 0)
 }
 
-/// Pages that are never answered for hold up nobody but those who touch them, however many they are.
+/// Unanswered FUSE_DMMAP_FAULTs, however many, delay only the clients that touch their pages.
 fn only_its_own(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let count: usize = case.param("clients")?;
@@ -263,7 +265,8 @@ fn only_its_own(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// The server never waits for itself: a page that it has to fill is SIGBUS and EFAULT for it until it has.
+/// The server never waits for itself: if it touches a page that it has not filled, it gets SIGBUS, and its system calls
+/// fail with EFAULT.
 fn server_touch(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve_as(Behaviour::lazy())?;
@@ -271,42 +274,42 @@ fn server_touch(case: &mut Case) -> Result<(), Failure> {
     client.write_read(0, page, 6)?;
     let map = client.map(0, 2 * page)?;
     let id = server.page_id(0)?;
-    let here = server.map_pages(id, 2)?;
+    let server_map = server.map_pages(id, 2)?;
     expect(
         "a load by the server",
-        server.touch(here, 0, false)?,
+        server.touch(server_map, 0, false)?,
         Touch::Sigbus,
     )?;
     expect(
         "a store by the server",
-        server.touch(here, page, true)?,
+        server.touch(server_map, page, true)?,
         Touch::Sigbus,
     )?;
     expect(
-        "the kernel's touch for the server",
-        server.probe(here, 0)?,
+        "the kernel's touch on behalf of the server",
+        server.probe(server_map, 0)?,
         Touch::Efault,
     )?;
     expect("FUSE_DMMAP_FAULTs", server.log()?.faults, 0)?;
     client.verify(map, 0, page, 6)?;
-    server.verify(here, 0, page, 6)?;
+    server.verify(server_map, 0, page, 6)?;
     expect(
         "the server's touch of its second page",
-        server.touch(here, page, false)?,
+        server.touch(server_map, page, false)?,
         Touch::Sigbus,
     )?;
     expect("a load", server.load_pages(id + 1, 0, 16, 8)?, Ok(()))?;
-    server.verify(here, page, 0, 8)?;
+    server.verify(server_map, page, 0, 8)?;
     expect(
         "the server's touch of its second page",
-        server.touch(here, page, true)?,
+        server.touch(server_map, page, true)?,
         Touch::Success,
     )?;
     client.quit()?;
     server.quit()
 }
 
-/// What the server lets go of is asked for again.
+/// After the server has freed a page, the next touch sends another FUSE_DMMAP_FAULT.
 fn freed(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve_as(Behaviour::lazy())?;
@@ -314,13 +317,13 @@ fn freed(case: &mut Case) -> Result<(), Failure> {
     client.write_read(0, 3 * page, 1)?;
     let map = client.map(0, 3 * page)?;
     let id = server.page_id(0)?;
-    let here = server.map_pages(id, 3)?;
+    let server_map = server.map_pages(id, 3)?;
     client.fill(map, 0, 3 * page, 50)?;
     expect("a free", server.free_pages(id + 1, 1)?, Ok(()))?;
     expect("pages", server.pages()?, 2)?;
     expect(
         "a load by the server",
-        server.touch(here, page, false)?,
+        server.touch(server_map, page, false)?,
         Touch::Sigbus,
     )?;
     client.verify(map, page, page, 1)?;
@@ -328,18 +331,14 @@ fn freed(case: &mut Case) -> Result<(), Failure> {
     client.verify(map, 2 * page, page, 50)?;
     expect("FUSE_DMMAP_FAULTs", server.log()?.faults, 4)?;
     let all = u64::from(u32::MAX >> 13);
-    expect(
-        "a free of all there are",
-        server.free_pages(0, all)?,
-        Ok(()),
-    )?;
+    expect("a free of all pages", server.free_pages(0, all)?, Ok(()))?;
     expect("pages", server.pages()?, 0)?;
     client.verify(map, 0, 3 * page, 1)?;
     client.quit()?;
     server.quit()
 }
 
-/// A limit is met with what the server gives back: a client works on more pages than there may be.
+/// A client works on three times as many pages as the limit allows: the kernel asks for pages back to make room.
 fn reclaim_limit(case: &mut Case) -> Result<(), Failure> {
     let (page, limit) = (page_size(), case.param::<usize>("limit")?);
     let pages = 3 * limit;
@@ -347,27 +346,31 @@ fn reclaim_limit(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve_as(Behaviour::lazy())?;
     let mut a = case.client("client a", &server)?;
     let mut b = case.client("client b", &server)?;
-    let of_a = a.map(0, pages * page)?;
-    let of_b = b.map(0, pages * page)?;
+    let map_a = a.map(0, pages * page)?;
+    let map_b = b.map(0, pages * page)?;
     counters::set(LIMIT_PER_CONNECTION, limit as u64)?;
     for round in 1..=case.param::<u64>("rounds")? {
         for index in 0..pages {
-            a.fill(of_a, index * page, page, round)?;
-            let there = server.pages()?;
-            expect_that(there <= limit as u64, || {
-                format!("{there} pages exist, but the limit is {limit}")
+            a.fill(map_a, index * page, page, round)?;
+            let existing = server.pages()?;
+            expect_that(existing <= limit as u64, || {
+                format!("{existing} pages exist, but the limit is {limit}")
             })?;
         }
-        b.verify(of_b, 0, pages * page, round)?;
+        b.verify(map_b, 0, pages * page, round)?;
     }
     let log = server.log()?;
     expect_that(log.reclaimed >= 2 * limit as u64, || {
-        format!("only {} pages were asked back", log.reclaimed)
+        format!(
+            "expected at least {} pages in FUSE_DMMAP_RECLAIMs, found {}",
+            2 * limit,
+            log.reclaimed
+        )
     })?;
     case.figure("reclaims", log.reclaims as f64);
     let reclaimed = server.counter("reclaimed")?;
     expect(
-        "pages given back, as the kernel counts them",
+        "the kernel's count of reclaimed pages",
         reclaimed,
         log.reclaimed,
     )?;
@@ -379,7 +382,7 @@ fn reclaim_limit(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// Short of memory the kernel asks for pages, and what was stored survives.
+/// When the kernel shrinks its caches, it asks the server to give pages back, and stored data survives.
 fn reclaim_pressure(case: &mut Case) -> Result<(), Failure> {
     let (page, pages) = (page_size(), case.param::<usize>("pages")?);
     let mut server = case.serve_as(Behaviour::lazy())?;
@@ -390,7 +393,7 @@ fn reclaim_pressure(case: &mut Case) -> Result<(), Failure> {
         expect("pages", server.pages()?, pages as u64)?;
         shrink_until(|| Ok(server.pages()? == 0))?;
         expect(
-            "pages asked back",
+            "pages in FUSE_DMMAP_RECLAIMs",
             server.log()?.reclaimed,
             round * pages as u64,
         )?;
@@ -400,7 +403,7 @@ fn reclaim_pressure(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// Where the server keeps its pages, the limit is SIGBUS, and nothing is lost.
+/// If the server refuses to give pages back, a touch over the limit raises SIGBUS, and no data is lost.
 fn reclaim_refused(case: &mut Case) -> Result<(), Failure> {
     let (page, limit) = (page_size(), 4);
     let errno = Errno::EBUSY.raw();
@@ -422,13 +425,9 @@ fn reclaim_refused(case: &mut Case) -> Result<(), Failure> {
     let asked = server.log()?.reclaims - before;
     expect("FUSE_DMMAP_RECLAIMs for the kernel's touch", asked, 1)?;
     let refused = server.counter("refused")?;
-    expect(
-        "touches refused, as the kernel counts them",
-        refused,
-        before + 1,
-    )?;
+    expect("the kernel's count of refused touches", refused, before + 1)?;
     client.verify(map, 0, limit * page, 1)?;
-    // It thinks better of it, and forgets what was stored.
+    // Now the server gives pages back, but discards what was stored.
     server.behave(lazy_behaviour(OnFault::Fill, OnReclaim::Discard))?;
     client.verify_zero(map, limit * page, 2 * page)?;
     client.verify_zero(map, 0, limit * page)?;
@@ -436,21 +435,21 @@ fn reclaim_refused(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// Pages that were asked back are out of reach until the server has answered; if it dies they stay.
+/// Pages that the server was asked to give back cannot be accessed until it answers. If it dies, they stay.
 fn reclaim_held(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve_as(lazy_behaviour(OnFault::Fill, OnReclaim::Hold))?;
     let mut client = case.client("client", &server)?;
     let mut other = case.client("other client", &server)?;
     let map = client.map(0, 4 * page)?;
-    let there = other.map(0, 4 * page)?;
+    let other_map = other.map(0, 4 * page)?;
     for answers in [true, false] {
         client.fill(map, 0, 4 * page, 1)?;
         let reclaims = server.log()?.reclaims;
         shrink_until(|| Ok(server.log()?.reclaims != reclaims))?;
         expect("pages before the server has answered", server.pages()?, 4)?;
-        // Who had touched the page loses it like who has not.
-        other.start_load(there, page)?;
+        // Neither the client that has touched the page nor one that has not can load from it.
+        other.start_load(other_map, page)?;
         client.start_load(map, page)?;
         expect_that(
             !other.is_done_within(MOMENT)? && !client.is_done_within(MOMENT)?,
@@ -467,13 +466,13 @@ fn reclaim_held(case: &mut Case) -> Result<(), Failure> {
     server.kill()?;
     other.finish_load()?;
     client.finish_load()?;
-    other.verify(there, 0, 4 * page, 1)?;
+    other.verify(other_map, 0, 4 * page, 1)?;
     client.verify(map, 0, 4 * page, 1)?;
     client.quit()?;
     other.quit()
 }
 
-/// A page that the kernel itself uses, as the buffer of a write that the server has not read, is not asked back.
+/// A page that the kernel itself uses is not reclaimed: here, the buffer of a write that the server has not read yet.
 fn reclaim_in_use(case: &mut Case) -> Result<(), Failure> {
     let (page, elsewhere) = (page_size(), 9 * page_size() as u64);
     let mut server = case.serve_as(Behaviour::lazy())?;
@@ -486,20 +485,20 @@ fn reclaim_in_use(case: &mut Case) -> Result<(), Failure> {
     })?;
     client.start_write_mapped(map, 0, page, elsewhere)?;
     expect_that(!client.is_done_within(MOMENT)?, || {
-        "a write that the server has not read has ended".into()
+        "a write completed although the server has not read the request".into()
     })?;
-    // 2: caches that can give something back.
+    // 2: shrinkable caches (Documentation/admin-guide/sysctl/vm.rst).
     write_file("/proc/sys/vm/drop_caches", b"2")?;
     sleep(MOMENT);
     server.behave(Behaviour::lazy())?;
     client.finish_call()?;
     let log = await_requests(&mut server, "a FUSE_DMMAP_RECLAIM", |log| log.reclaims > 0)?;
-    expect("pages asked back", log.reclaimed, 1)?;
+    expect("pages in FUSE_DMMAP_RECLAIMs", log.reclaimed, 1)?;
     expect("pages", server.pages()?, 1)?;
     let saved = server.save_pages(server.page_id(0)?, 0, 2 * page, 1)?;
-    expect("bytes of the page that stayed", saved, Ok(page))?;
+    expect("bytes saved of the page in use", saved, Ok(page))?;
     client.verify(map, 0, 2 * page, 1)?;
-    // And it is what was written.
+    // The write has transferred what was stored before.
     client.fill(map, 0, page, 2)?;
     client.read_mapped(map, 0, page, elsewhere)?;
     client.verify(map, 0, page, 1)?;
@@ -507,19 +506,20 @@ fn reclaim_in_use(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// Where all pages that there may be are being filled, who needs another waits until one is filled, and gets its room.
+/// If all pages within the limit are being filled, a touch of another page waits until one of them is filled and can be
+/// reclaimed to make room.
 fn room_after_fill(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve_as(holding_faults())?;
     let mut a = case.client("client a", &server)?;
     let mut b = case.client("client b", &server)?;
     a.write_read(0, 2 * page, 3)?;
-    let of_a = a.map(0, 2 * page)?;
-    let of_b = b.map(0, 2 * page)?;
+    let map_a = a.map(0, 2 * page)?;
+    let map_b = b.map(0, 2 * page)?;
     counters::set(LIMIT_PER_CONNECTION, 1)?;
-    a.start_load(of_a, 0)?;
+    a.start_load(map_a, 0)?;
     await_requests(&mut server, "a FUSE_DMMAP_FAULT", |log| log.faults == 1)?;
-    b.start_load(of_b, page)?;
+    b.start_load(map_b, page)?;
     expect_that(!b.is_done_within(MOMENT)?, || {
         "a page over the limit could be loaded".into()
     })?;
@@ -532,11 +532,11 @@ fn room_after_fill(case: &mut Case) -> Result<(), Failure> {
     server.behave(Behaviour::lazy())?;
     a.finish_load()?;
     b.finish_load()?;
-    b.verify(of_b, page, page, 3)?;
-    a.verify(of_a, 0, page, 3)?;
-    expect("touches refused", server.counter("refused")?, 0)?;
+    b.verify(map_b, page, page, 3)?;
+    a.verify(map_a, 0, page, 3)?;
+    expect("refused touches", server.counter("refused")?, 0)?;
     expect_that(server.log()?.reclaimed >= 1, || {
-        "no page was asked back".into()
+        "the kernel asked for no page back".into()
     })?;
     a.quit()?;
     b.quit()?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The functions of the cases: one module a suite, by the suite's name.
+//! Functions of the cases: one module for each suite, with the name of the suite.
 
 mod abi;
 mod bench;
@@ -17,10 +17,10 @@ mod trouble;
 
 use crate::stage::Workload;
 
-/// Functions of cases, by their names after `run:`.
+/// Functions of cases, by the name that follows `run:`.
 type Workloads = &'static [(&'static str, Workload)];
 
-/// The functions of each suite.
+/// Functions of each suite.
 const SUITES: &[(&str, &[Workloads])] = &[
     ("abi", &[abi::WORKLOADS]),
     ("bench", &[bench::WORKLOADS]),
@@ -68,7 +68,8 @@ const SUITES: &[(&str, &[Workloads])] = &[
     ("trouble", &[trouble::WORKLOADS]),
 ];
 
-/// Returns the function that a case of `suite` names after `run:`: one of its own suite, or `other-suite/function`.
+/// Returns the function that a case of `suite` names after `run:`. A function of another suite is
+/// `other-suite/function`.
 pub fn find(suite: &str, run: &str) -> Option<Workload> {
     let (suite, name) = run.split_once('/').unwrap_or((suite, run));
     let (_, tables) = SUITES.iter().find(|(known, _)| *known == suite)?;
@@ -85,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    /// The part of a suite's YAML that says which functions it runs.
+    /// Part of a suite's YAML that names its functions.
     #[derive(serde::Deserialize)]
     struct Suite {
         suite: String,
@@ -115,7 +116,7 @@ mod tests {
     fn every_run_has_a_function() {
         for Suite { suite, cases } in suites() {
             for CaseSpec { name, run } in cases {
-                // This one hangs all of the guest: see `supervise` in suites/init.
+                // `init` hangs the whole guest itself: see `supervise` in suites/init.
                 let by_init = run == "hang";
                 let found = by_init || find(&suite, &run).is_some();
                 assert!(found, "{suite}/{name}: no function for `run: {run}`");
@@ -138,17 +139,17 @@ mod tests {
     }
 
     #[test]
-    fn the_walk_through_shows_the_case_as_it_is() {
+    fn the_walk_through_quotes_the_case_unchanged() {
         let page = include_str!("../../../../docs/adding-a-case.md");
         let blocks = page.split("```").skip(1).step_by(2);
-        let of = |language: &str| {
+        let code_in = |language: &str| {
             let code = blocks
                 .clone()
                 .find_map(|block| block.strip_prefix(language));
             code.expect("the page shows the case")
         };
-        assert!(include_str!("smoke.rs").contains(of("rust\n")));
-        assert!(include_str!("../../../smoke.yaml").contains(of("yaml\n")));
+        assert!(include_str!("smoke.rs").contains(code_in("rust\n")));
+        assert!(include_str!("../../../smoke.yaml").contains(code_in("yaml\n")));
     }
 
     #[test]

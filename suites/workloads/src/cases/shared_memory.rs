@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Direct-mapped pages are shared memory, and work as that does.
+//! Direct-mapped pages work as shared memory.
 
 pub(crate) mod advice;
 pub(crate) mod buffers;
@@ -16,42 +16,47 @@ use crate::stage::{Case, Client, Failure, Process, Server, expect, pattern};
 struct Pair {
     server: Server,
     /// The server's mapping.
-    here: Map,
+    server_map: Map,
     client: Client,
-    /// The client's.
-    there: Map,
-    /// Bytes of both.
+    /// The client's mapping.
+    client_map: Map,
+    /// Length of both mappings in bytes.
     len: usize,
 }
 
 impl Pair {
-    /// Starts both.
+    /// Starts a server and a client, and maps `pages` pages in both.
     fn new(case: &mut Case, offset: u64, pages: usize) -> Result<Pair, Failure> {
         let len = pages * page_size();
         let mut server = case.serve()?;
         let mut client = case.client("client", &server)?;
-        let there = client.map(offset, len)?;
-        let here = server.map_pages(server.page_id(offset)?, pages)?;
+        let client_map = client.map(offset, len)?;
+        let server_map = server.map_pages(server.page_id(offset)?, pages)?;
         Ok(Pair {
             server,
-            here,
+            server_map,
             client,
-            there,
+            client_map,
             len,
         })
     }
 
-    /// The pages are the same memory: what each side stores now, the other loads.
-    fn agree(&mut self, seed: u64) -> Result<(), Failure> {
-        self.client.fill(self.there, 0, self.len, seed)?;
-        self.server.verify(self.here, 0, self.len, seed)?;
-        self.server.fill(self.here, 0, self.len, seed + 1)?;
-        self.client.verify(self.there, 0, self.len, seed + 1)
+    /// Fails unless each side loads what the other stores, in all pages.
+    fn expect_shared(&mut self, seed: u64) -> Result<(), Failure> {
+        self.client.fill(self.client_map, 0, self.len, seed)?;
+        self.server.verify(self.server_map, 0, self.len, seed)?;
+        self.server.fill(self.server_map, 0, self.len, seed + 1)?;
+        self.client.verify(self.client_map, 0, self.len, seed + 1)
     }
 
-    /// The client's end of the mapping is the end of it: the server hears of it once, and of nothing else.
-    fn end(mut self, mmaps: u64) -> Result<(), Failure> {
-        expect("FUSE_MUNMAPs before the end", self.server.log()?.munmaps, 0)?;
+    /// Ends both processes. Fails unless the client's exit sends the only FUSE_MUNMAPs, one for each of its `mmaps`
+    /// FUSE_MMAPs.
+    fn quit(mut self, mmaps: u64) -> Result<(), Failure> {
+        expect(
+            "FUSE_MUNMAPs before the client exits",
+            self.server.log()?.munmaps,
+            0,
+        )?;
         self.client.quit()?;
         let log = self.server.await_munmaps(mmaps)?;
         expect("FUSE_MMAPs", log.mmaps, mmaps)?;
@@ -59,7 +64,7 @@ impl Pair {
     }
 }
 
-/// The words behind `VmFlags:` in `/proc/PID/smaps` (Documentation/filesystems/proc.rst).
+/// Returns the flags of a mapping in the line `VmFlags:` of `/proc/PID/smaps` (Documentation/filesystems/proc.rst).
 fn vm_flags(process: &mut impl Process, map: Map) -> Result<Vec<String>, Failure> {
     let start = process.area(map)?.start;
     let text = read_text(&format!("/proc/{}/smaps", process.pid()))?;
@@ -70,7 +75,8 @@ fn vm_flags(process: &mut impl Process, map: Map) -> Result<Vec<String>, Failure
     })
 }
 
-/// Behind the line `START-END ...` of a mapping come lines `Key: value`.
+/// Finds the `VmFlags:` of the mapping that starts at `start`. The text has a line with the address range of each
+/// mapping, followed by lines `Key: value`.
 fn vm_flags_in(smaps: &str, start: u64) -> Option<Vec<String>> {
     let starts_there = |line: &str| {
         let number = line.split('-').next();
@@ -81,15 +87,16 @@ fn vm_flags_in(smaps: &str, start: u64) -> Option<Vec<String>> {
     Some(flags.split_whitespace().map(str::to_owned).collect())
 }
 
-/// What the kernel says to an address one page off: there is no such colour where nothing aliases.
-fn off_colour<T>(period: u64, ok: T) -> Result<T, Errno> {
+/// Returns the expected result of a call with an address one page off the right colour: EINVAL, or `ok` if the cache
+/// does not alias, where every address has the right colour.
+fn expected_at_wrong_colour<T>(period: u64, ok: T) -> Result<T, Errno> {
     match period > page_size() as u64 {
         true => Err(Errno::EINVAL),
         false => Ok(ok),
     }
 }
 
-/// Bytes `at..at + len` of the pattern of `seed`, where a process has it in a mapping.
+/// Fails unless `found` is the pattern of `seed` from byte `at` on. `what` names the bytes.
 fn expect_pattern(what: &str, found: &[u8], at: usize, seed: u64) -> Result<(), Failure> {
     let expected = pattern::bytes(seed, at, found.len());
     match pattern::difference(at, found, &expected) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The first things that must work; everything else builds on them.
+//! Basic operation of direct mmap, on which every other suite depends.
 
 use sys::page_size;
 
@@ -20,7 +20,7 @@ const PROT_READ: u32 = 1;
 const PROT_WRITE: u32 = 2;
 const MAP_SHARED: u32 = 1;
 
-/// The kernel is up and has the feature.
+/// The kernel has both devices and the files of the feature in sysfs, and no page is direct-mapped yet.
 fn boot(_: &mut Case) -> Result<(), Failure> {
     for path in ["/dev/fuse", "/dev/cuse"] {
         expect_that(sys::exists(path), || format!("{path} is missing"))?;
@@ -31,7 +31,7 @@ fn boot(_: &mut Case) -> Result<(), Failure> {
     counters::read(LIMIT_TOTAL).map(drop)
 }
 
-/// read(2) and write(2) reach the server.
+/// read(2) and write(2) of the file reach the server, and open(2) sends one FUSE_OPEN.
 fn open(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
@@ -43,7 +43,7 @@ fn open(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// An mmap of the file is a FUSE_MMAP with everything the server has to know.
+/// Each mmap of the file sends one FUSE_MMAP, and every field of the request has the right value.
 fn redirect(case: &mut Case) -> Result<(), Failure> {
     let page = page_size() as u64;
     let mut server = case.serve()?;
@@ -77,14 +77,14 @@ fn redirect(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// INIT offers direct mmap and tells a period that can be one.
+/// INIT offers direct mmap and reports a valid cache period, which is that of the target.
 fn period(case: &mut Case) -> Result<(), Failure> {
     let page = page_size() as u32;
     let mut server = case.serve()?;
     let log = server.log()?;
     let period = log.period;
     expect_that(period.is_power_of_two() && period >= page, || {
-        format!("period: expected a power of two of at least {page}, found {period}")
+        format!("the period: expected a power of two that is at least {page}, found {period}")
     })?;
     expect("the period", u64::from(period), case.period())?;
     expect_that(log.offered, || "INIT does not offer direct mmap".into())?;
@@ -92,7 +92,7 @@ fn period(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// The kernel prints while the case does: both arrive.
+/// Prints lines while the kernel prints lines too; both must arrive complete.
 fn noise(case: &mut Case) -> Result<(), Failure> {
     for line in 0..case.param::<u32>("lines")? {
         case.log(&format!("line {line} of the case, [    1.234567] stamped"));
@@ -102,29 +102,29 @@ fn noise(case: &mut Case) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A store on one side is seen by a load on the other, both ways, on every page.
+/// A store on one side is visible to a load on the other, in both directions, on every page.
 fn both_sides(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
-    let there = client.map(0, pages * page)?;
-    let here = server.map_pages(server.page_id(0)?, pages)?;
+    let client_map = client.map(0, pages * page)?;
+    let server_map = server.map_pages(server.page_id(0)?, pages)?;
     for round in 0..case.param("rounds")? {
         for index in 0..pages {
             let at = index * page + 8 * index;
-            let [to, fro] = [0, 1].map(|way| pattern::word(2 * round + way, index as u64));
-            client.store(there, at, to)?;
+            let [first, second] = [0, 1].map(|way| pattern::word(2 * round + way, index as u64));
+            client.store(client_map, at, first)?;
             expect(
                 "the client's store, loaded by the server",
-                server.load(here, at)?,
-                to,
+                server.load(server_map, at)?,
+                first,
             )?;
-            server.store(here, at, fro)?;
+            server.store(server_map, at, second)?;
             expect(
                 "the server's store, loaded by the client",
-                client.load(there, at)?,
-                fro,
+                client.load(client_map, at)?,
+                second,
             )?;
         }
     }
@@ -132,7 +132,7 @@ fn both_sides(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// The last unmap of a mapping reaches the server, once, and says which it was.
+/// The last unmap of a mapping sends exactly one FUSE_MUNMAP, which names that mapping.
 fn munmap(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What takes minutes to show.
+//! Cases that take minutes.
 
 use server::Behaviour;
 use sys::{Errno, page_size};
@@ -9,8 +9,8 @@ use crate::stage::{Case, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("unanswered", unanswered)];
 
-/// Clients that were killed leave behind what they had asked for, and with a server that answers none of it that piles up:
-/// up to a limit, and then mmap fails at once. When all is answered, there is room again.
+/// Killed clients leave FUSE_MMAPs that the server has not answered. They pile up to a limit; above it, mmap fails with
+/// ENOMEM. After the server has answered them, mmap works again.
 fn unanswered(case: &mut Case) -> Result<(), Failure> {
     let (page, limit) = (page_size(), case.param::<u64>("limit")?);
     let mut server = case.serve_as(holding_mmaps())?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Everything that can go wrong, on purpose: what the lab tests itself with.
+//! Deliberate failures, with which the lab tests itself.
 
 use std::time::Duration;
 
@@ -23,41 +23,41 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
 ];
 
 fn fail(_: &mut Case) -> Result<(), Failure> {
-    expect("one and one", 1 + 1, 3u32)
+    expect("1 + 1", 1 + 1, 3u32)
 }
 
 fn skip(_: &mut Case) -> Result<(), Failure> {
-    Err(Failure::Skip("this case never runs".into()))
+    Err(Failure::Skip("skipped on purpose".into()))
 }
 
-/// The process of the case panics, half-way.
+/// The process of the case panics after it has printed a line.
 fn panic(case: &mut Case) -> Result<(), Failure> {
     case.log("a line before the panic");
     panic!("on purpose");
 }
 
-/// The process of the case ends well and says nothing about the case.
+/// The process of the case exits with status 0 and reports no result.
 fn silent_exit(case: &mut Case) -> Result<(), Failure> {
     case.log("a line before the end");
     sys::exit(0)
 }
 
-/// A client dies.
+/// A client dies of SIGSEGV.
 fn segfault(case: &mut Case) -> Result<(), Failure> {
     let server = case.serve()?;
     let mut client = case.client("client", &server)?;
     client.segfault()
 }
 
-/// The case never ends.
+/// The case does not end before its deadline.
 fn stuck(case: &mut Case) -> Result<(), Failure> {
-    case.log("a line before nothing more happens");
+    case.log("a line before the case hangs");
     loop {
         sleep(Duration::from_secs(3600));
     }
 }
 
-/// The case prints more than anybody wants to read.
+/// The case passes, but prints far more than the lab forwards.
 fn chatter(case: &mut Case) -> Result<(), Failure> {
     let lines: u32 = case.param("lines")?;
     for number in 0..lines {
@@ -67,13 +67,13 @@ fn chatter(case: &mut Case) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The kernel crashes.
+/// The kernel panics.
 fn kernel_panic(_: &mut Case) -> Result<(), Failure> {
     write_file("/proc/sysrq-trigger", b"c")?;
     Err(Failure::new("the kernel survived sysrq c"))
 }
 
-/// The case takes all memory there is.
+/// The case allocates all memory, until the kernel kills it.
 fn out_of_memory(_: &mut Case) -> Result<(), Failure> {
     const STEP: usize = 16 << 20;
     let mut all = Vec::new();
@@ -86,19 +86,19 @@ fn out_of_memory(_: &mut Case) -> Result<(), Failure> {
     }
 }
 
-/// The console shows what a kernel warning looks like.
+/// The console shows a line that looks like a kernel warning.
 fn warning(_: &mut Case) -> Result<(), Failure> {
     let line = "<4>WARNING: CPU: 0 PID: 1 at fs/fuse/dmmap.c:1 on_purpose+0x0/0x10\n";
     Ok(append_file("/dev/kmsg", line.as_bytes())?)
 }
 
-/// The kernel is tainted, as a warning would.
+/// The kernel is tainted as by a warning.
 fn taint(_: &mut Case) -> Result<(), Failure> {
-    // Bit 9: "kernel issued warning" (Documentation/admin-guide/tainted-kernels.rst). Bits can be added by writing.
+    // Bit 9: "kernel issued warning" (Documentation/admin-guide/tainted-kernels.rst). A write adds bits.
     Ok(write_file("/proc/sys/kernel/tainted", b"512")?)
 }
 
-/// Memory is gone after the case, although all of its processes are.
+/// A file in tmpfs still uses memory after all processes of the case have ended.
 fn leak(case: &mut Case) -> Result<(), Failure> {
     let mib: usize = case.param("mib")?;
     Ok(write_file("/tmp/leak", &vec![1; mib << 20])?)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where the mappings of a page may lie, on machines whose cache tells them apart by address.
+//! Addresses of the mappings of a page, on machines whose data cache is indexed by virtual address.
 
 use server::{Behaviour, OnMmap};
 use sys::{Errno, Fd, Mapping, Prot, Sharing, memfd, page_size};
@@ -12,9 +12,9 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("placed-again", placed_again),
 ];
 
-/// A page of a file in memory, mapped again and again, lies where the architecture lets it: what direct mmap is held
-/// against. Where the kernel chooses, all addresses agree modulo the period; where the program does, the period is the
-/// shortest distance that is allowed.
+/// Checks how the kernel places shared mappings of a tmpfs file, as the reference for direct mmap. Addresses that the
+/// kernel chooses are equal modulo the period. For addresses that the program chooses, the period is the shortest
+/// distance that the kernel allows.
 fn reference(case: &mut Case) -> Result<(), Failure> {
     let (page, period) = (page_size(), case.period());
     let file = memfd("reference", page as u64)?;
@@ -22,10 +22,10 @@ fn reference(case: &mut Case) -> Result<(), Failure> {
     let first = map()?;
     let mut others = Vec::new();
     for value in 1..=4u64 {
-        // Something between them, so that the next free address is not the next page.
+        // Another mapping in between, so that the next free address is not the next page.
         let other = (map()?, Mapping::anonymous(page, Prot::Read)?);
-        let apart = other.0.address().abs_diff(first.address());
-        expect("distance modulo the period", apart % period, 0)?;
+        let distance = other.0.address().abs_diff(first.address());
+        expect("distance modulo the period", distance % period, 0)?;
         other.0.store(0, value);
         expect("a store, loaded at the first address", first.load(0), value)?;
         others.push(other);
@@ -35,15 +35,16 @@ fn reference(case: &mut Case) -> Result<(), Failure> {
     expect("the shortest distance allowed", allowed, period)
 }
 
-/// The shortest power of two of pages that `file` can be mapped from `first` at, up to `most` bytes.
+/// Returns the shortest distance from `first`, a power of two of pages, at which the kernel lets `file` be mapped
+/// again. Tries distances below `most` bytes; returns `most` if the kernel refuses all of them.
 fn shortest_distance(file: &Fd, first: &Mapping, most: u64) -> Result<u64, Failure> {
     let page = page_size() as u64;
     let mut distance = page;
     while distance < most {
-        // Enough to have a place in it that agrees with the first, and one `distance` behind that.
+        // Room for an address that is congruent to that of `first` plus `distance`, modulo `most`.
         let room = Mapping::anonymous((3 * most) as usize, Prot::None)?;
-        let behind = (first.address() + distance).wrapping_sub(room.address()) % most;
-        let (_, place) = room.split(behind as usize);
+        let offset = (first.address() + distance).wrapping_sub(room.address()) % most;
+        let (_, place) = room.split(offset as usize);
         let (place, _) = place.split(page as usize);
         match place.replace(file, 0, Prot::ReadWrite, Sharing::Shared) {
             Ok(_) => return Ok(distance),
@@ -54,7 +55,7 @@ fn shortest_distance(file: &Fd, first: &Mapping, most: u64) -> Result<u64, Failu
     Ok(distance)
 }
 
-/// All mappings of a page, of whichever process and at whichever offset, agree modulo the period.
+/// The addresses of all mappings of a page, in all processes, are equal modulo the period.
 fn addresses(case: &mut Case) -> Result<(), Failure> {
     let (page, period) = (page_size(), case.period());
     let mut server = case.serve()?;
@@ -72,8 +73,8 @@ fn addresses(case: &mut Case) -> Result<(), Failure> {
             starts.push(server.area(map)?.start);
         }
         for start in &starts {
-            let apart = start.abs_diff(starts[0]);
-            expect("distance modulo the period", apart % period, 0)?;
+            let distance = start.abs_diff(starts[0]);
+            expect("distance modulo the period", distance % period, 0)?;
         }
     }
     first.quit()?;
@@ -81,8 +82,8 @@ fn addresses(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// The server answers with an ID of another colour than the address the client has: the client is placed again, and
-/// notices as little as the server does.
+/// The server answers with a page ID whose colour differs from that of the address that the kernel has chosen. The
+/// kernel places the mapping again. The client gets no error, and the server no second FUSE_MMAP.
 fn placed_again(case: &mut Case) -> Result<(), Failure> {
     let (page, period) = (page_size(), case.period());
     let rounds: u64 = case.param("rounds")?;
@@ -94,23 +95,23 @@ fn placed_again(case: &mut Case) -> Result<(), Failure> {
             mmap: OnMmap::Fixed { page_id },
             ..Behaviour::default()
         })?;
-        let here = server.map_pages(page_id, 1)?;
+        let server_map = server.map_pages(page_id, 1)?;
         for _ in 0..rounds {
             round += 1;
-            let there = client.map(0, page)?;
-            let colour = client.area(there)?.start % period;
+            let client_map = client.map(0, page)?;
+            let colour = client.area(client_map)?.start % period;
             expect(
                 "colour of the mapping",
                 colour,
                 page_id * page as u64 % period,
             )?;
-            client.store(there, 0, round)?;
+            client.store(client_map, 0, round)?;
             expect(
                 "a store, loaded by the server",
-                server.load(here, 0)?,
+                server.load(server_map, 0)?,
                 round,
             )?;
-            client.unmap(there)?;
+            client.unmap(client_map)?;
             let log = server.await_munmaps(round)?;
             expect("FUSE_MMAPs", log.mmaps, round)?;
             expect("FUSE_MUNMAPs", log.munmaps, round)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! mprotect, madvise, mlock, msync: what may be done to a mapping changes, what is in it does not.
+//! mprotect, madvise, mlock and msync: they may change what is allowed on a mapping, but not its contents.
 
 use sys::{Advice, Errno, Fd, OpenFlags, Prot, page_size, read_text, write_file};
 
@@ -18,67 +18,67 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("no-dump", no_dump),
 ];
 
-/// A mapping that nobody may touch for a while shows the same pages afterwards, whole and in part.
+/// After mprotect of all or part of a mapping to PROT_NONE and back, the mapping shows the same pages.
 fn protect(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut pair = Pair::new(case, 0, 4)?;
-    // The same pages once more in the same process, which may be touched all the time.
-    let again = pair.client.map(0, 4 * page)?;
-    pair.agree(1)?;
+    // A second mapping of the same pages in the same process, which stays accessible.
+    let second_map = pair.client.map(0, 4 * page)?;
+    pair.expect_shared(1)?;
     for round in 1..=3 {
         let seed = 10 * round;
         pair.client
-            .call(pair.there, MappingCommand::Protect(Prot::None))?;
+            .call(pair.client_map, MappingCommand::Protect(Prot::None))?;
         for store in [false, true] {
-            let touched = pair.client.touch(pair.there, page, store)?;
+            let touched = pair.client.touch(pair.client_map, page, store)?;
             expect("a touch of a forbidden page", touched, Touch::Sigsegv)?;
         }
-        let touched = pair.client.probe(pair.there, 0)?;
+        let touched = pair.client.probe(pair.client_map, 0)?;
         expect(
             "the kernel's touch of a forbidden page",
             touched,
             Touch::Efault,
         )?;
-        pair.server.fill(pair.here, 0, pair.len, seed)?;
-        pair.client.verify(again, 0, pair.len, seed)?;
+        pair.server.fill(pair.server_map, 0, pair.len, seed)?;
+        pair.client.verify(second_map, 0, pair.len, seed)?;
 
         pair.client
-            .call(pair.there, MappingCommand::Protect(Prot::Read))?;
-        pair.client.verify(pair.there, 0, pair.len, seed)?;
-        let touched = pair.client.touch(pair.there, 0, true)?;
+            .call(pair.client_map, MappingCommand::Protect(Prot::Read))?;
+        pair.client.verify(pair.client_map, 0, pair.len, seed)?;
+        let touched = pair.client.touch(pair.client_map, 0, true)?;
         expect("a store to a read-only mapping", touched, Touch::Sigsegv)?;
 
         pair.client
-            .call(pair.there, MappingCommand::Protect(Prot::ReadWrite))?;
-        pair.agree(seed + 1)?;
-        pair.client.verify(again, 0, pair.len, seed + 2)?;
-        pair.client.fill(pair.there, 0, pair.len, seed + 3)?;
-        pair.client.verify(again, 0, pair.len, seed + 3)?;
+            .call(pair.client_map, MappingCommand::Protect(Prot::ReadWrite))?;
+        pair.expect_shared(seed + 1)?;
+        pair.client.verify(second_map, 0, pair.len, seed + 2)?;
+        pair.client.fill(pair.client_map, 0, pair.len, seed + 3)?;
+        pair.client.verify(second_map, 0, pair.len, seed + 3)?;
     }
-    // A part of it, so that it is three in between.
-    let middle = pair.client.cut(pair.there, page)?;
+    // mprotect of the middle page, which splits the mapping in three for a while.
+    let middle = pair.client.cut(pair.client_map, page)?;
     let last = pair.client.cut(middle, page)?;
     pair.client
         .call(middle, MappingCommand::Protect(Prot::None))?;
     let touched = pair.client.touch(middle, 0, false)?;
     expect("a touch of the middle", touched, Touch::Sigsegv)?;
-    pair.client.verify(pair.there, 0, page, 33)?;
+    pair.client.verify(pair.client_map, 0, page, 33)?;
     let word = pair.client.load(last, 0)?;
-    let same = pair.server.load(pair.here, 2 * page)?;
+    let same = pair.server.load(pair.server_map, 2 * page)?;
     expect("the word behind the middle", word, same)?;
     pair.client
         .call(middle, MappingCommand::Protect(Prot::ReadWrite))?;
     pair.client.store(middle, 0, 5)?;
-    let word = pair.server.load(pair.here, page)?;
+    let word = pair.server.load(pair.server_map, page)?;
     expect("a store to the middle afterwards", word, 5)?;
-    pair.end(2)
+    pair.quit(2)
 }
 
-/// A file that was opened for reading alone gives a mapping for reading alone, which nothing can change.
+/// A mapping of a file that was opened read-only cannot be made writable.
 fn readonly(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut pair = Pair::new(case, 0, 2)?;
-    pair.agree(1)?;
+    pair.expect_shared(1)?;
     let mut reader = case.client("reader", &pair.server)?;
     reader.close()?;
     reader.open_readonly()?;
@@ -87,11 +87,11 @@ fn readonly(case: &mut Case) -> Result<(), Failure> {
     let map = reader.map_readonly(0, pair.len)?;
     reader.verify(map, 0, pair.len, 2)?;
     for round in 0..2 {
-        let answer = reader.try_call(map, MappingCommand::Protect(Prot::ReadWrite))?;
-        expect("mprotect for writing", answer, Err(Errno::EACCES))?;
+        let result = reader.try_call(map, MappingCommand::Protect(Prot::ReadWrite))?;
+        expect("mprotect for writing", result, Err(Errno::EACCES))?;
         let touched = reader.touch(map, page, true)?;
         expect("a store", touched, Touch::Sigsegv)?;
-        pair.client.fill(pair.there, 0, pair.len, 10 + round)?;
+        pair.client.fill(pair.client_map, 0, pair.len, 10 + round)?;
         reader.verify(map, 0, pair.len, 10 + round)?;
         reader.call(map, MappingCommand::Protect(Prot::None))?;
         reader.call(map, MappingCommand::Protect(Prot::Read))?;
@@ -99,21 +99,21 @@ fn readonly(case: &mut Case) -> Result<(), Failure> {
     reader.verify(map, 0, pair.len, 11)?;
     reader.quit()?;
 
-    // It is the open that counts, not the mmap.
+    // A read-only mapping of a file that was opened for writing can be made writable.
     let map = pair.client.map_readonly(0, pair.len)?;
     let touched = pair.client.touch(map, 0, true)?;
     expect("a store to a read-only mapping", touched, Touch::Sigsegv)?;
     pair.client
         .call(map, MappingCommand::Protect(Prot::ReadWrite))?;
     pair.client.fill(map, 0, pair.len, 20)?;
-    pair.server.verify(pair.here, 0, pair.len, 20)?;
+    pair.server.verify(pair.server_map, 0, pair.len, 20)?;
     pair.client.quit()?;
     pair.server.await_munmaps(3)?;
     pair.server.quit()
 }
 
-/// Advice, and what the kernel may answer.
-const HARMLESS: &[(Advice, &[Option<Errno>])] = &[
+/// Advice to madvise, and the results that the kernel may return.
+const ALLOWED_RESULTS: &[(Advice, &[Option<Errno>])] = &[
     (Advice::DontNeed, &[None]),
     (Advice::WillNeed, &[None]),
     (Advice::Cold, &[None]),
@@ -121,7 +121,7 @@ const HARMLESS: &[(Advice, &[Option<Errno>])] = &[
     (Advice::Random, &[None]),
     (Advice::Sequential, &[None]),
     (Advice::Normal, &[None]),
-    // For memory without a file (mm/madvise.c).
+    // Only for memory without a file (mm/madvise.c).
     (Advice::Free, &[Some(Errno::EINVAL)]),
     (Advice::WipeOnFork, &[Some(Errno::EINVAL)]),
     // Unknown to a kernel without huge pages, or without KSM.
@@ -129,76 +129,77 @@ const HARMLESS: &[(Advice, &[Option<Errno>])] = &[
     (Advice::NoHugePage, &[None, Some(Errno::EINVAL)]),
     (Advice::Mergeable, &[None, Some(Errno::EINVAL)]),
     (Advice::Unmergeable, &[None, Some(Errno::EINVAL)]),
-    // fallocate(2) of the file: this server has none, and a device never has (fs/open.c).
+    // Calls fallocate(2) of the file. This server does not support it, and a device never does (fs/open.c).
     (
         Advice::Remove,
         &[Some(Errno::EOPNOTSUPP), Some(Errno::ENODEV)],
     ),
 ];
 
-/// Whatever a client advises, the pages stay what and where they are.
+/// No advice of a client changes the contents or the page frames of a mapping.
 fn advice(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut pair = Pair::new(case, 0, 3)?;
-    for (round, (advice, allowed)) in HARMLESS.iter().enumerate() {
+    for (round, (advice, allowed)) in ALLOWED_RESULTS.iter().enumerate() {
         let seed = 10 * round as u64;
-        pair.agree(seed)?;
-        let frames = frames(&mut pair.client, pair.there)?;
-        let answer = pair
+        pair.expect_shared(seed)?;
+        let frames = frames(&mut pair.client, pair.client_map)?;
+        let result = pair
             .client
-            .try_call(pair.there, MappingCommand::Advise(*advice))?;
-        expect_that(allowed.contains(&answer.err()), || {
-            unexpected(&advice.to_string(), allowed, answer)
+            .try_call(pair.client_map, MappingCommand::Advise(*advice))?;
+        expect_that(allowed.contains(&result.err()), || {
+            not_allowed(&advice.to_string(), allowed, result)
         })?;
-        case.log(&format!("{advice}: {}", answer.words()));
+        case.log(&format!("{advice}: {}", result.words()));
         expect("pages", pair.server.pages()?, 3)?;
         let what = |side| format!("{side} after {advice}");
-        // The server has them, and the client finds them again.
-        let step = pair.server.verify(pair.here, 0, pair.len, seed + 1);
-        step.map_err(|failure| with(&what("the server"), failure))?;
-        let step = pair.client.verify(pair.there, 0, pair.len, seed + 1);
-        step.map_err(|failure| with(&what("the client"), failure))?;
+        // The server still has the pages, and the client can fault them in again.
+        let step = pair.server.verify(pair.server_map, 0, pair.len, seed + 1);
+        step.map_err(|failure| failure.after(&advice.to_string()))?;
+        let step = pair.client.verify(pair.client_map, 0, pair.len, seed + 1);
+        step.map_err(|failure| failure.after(&advice.to_string()))?;
         expect(
-            &what("frames"),
-            self::frames(&mut pair.client, pair.there)?,
+            &what("page frames"),
+            self::frames(&mut pair.client, pair.client_map)?,
             frames,
         )?;
-        // Of a part that nobody else has mapped, with a child that inherits what became of it.
-        let word = pair.server.load(pair.here, 2 * page)?;
-        pair.server.unmap(pair.here)?;
-        let tail = pair.client.cut(pair.there, page)?;
-        let answer = pair
+        // The same advice for a part that only the client maps. A child inherits the result.
+        let word = pair.server.load(pair.server_map, 2 * page)?;
+        pair.server.unmap(pair.server_map)?;
+        let tail = pair.client.cut(pair.client_map, page)?;
+        let result = pair
             .client
             .try_call(tail, MappingCommand::Advise(*advice))?;
-        expect_that(allowed.contains(&answer.err()), || {
-            unexpected(&format!("{advice} of a part"), allowed, answer)
+        expect_that(allowed.contains(&result.err()), || {
+            not_allowed(&format!("{advice} of a part"), allowed, result)
         })?;
-        // What the kernel believes it can have again, it takes now.
+        // Makes the kernel free every page that it takes for reclaimable. 1: the page cache
+        // (Documentation/admin-guide/sysctl/vm.rst).
         write_file("/proc/sys/vm/drop_caches", b"1")?;
         expect("pages of the client alone", pair.server.pages()?, 3)?;
         let mut child = pair.client.fork("child")?;
-        child.verify(pair.there, 0, page, seed + 1)?;
+        child.verify(pair.client_map, 0, page, seed + 1)?;
         expect(&what("a child's word"), child.load(tail, page)?, word)?;
         child.quit()?;
         expect(&what("a word"), pair.client.load(tail, page)?, word)?;
-        pair.here = pair.server.map_pages(pair.server.page_id(0)?, 3)?;
-        pair.server.verify(pair.here, 0, pair.len, seed + 1)?;
+        pair.server_map = pair.server.map_pages(pair.server.page_id(0)?, 3)?;
+        pair.server.verify(pair.server_map, 0, pair.len, seed + 1)?;
         pair.client.unmap(tail)?;
-        pair.client.unmap(pair.there)?;
+        pair.client.unmap(pair.client_map)?;
         pair.server.await_munmaps(round as u64 + 1)?;
-        pair.there = pair.client.map(0, pair.len)?;
+        pair.client_map = pair.client.map(0, pair.len)?;
     }
     pair.client.quit()?;
     pair.server.quit()
 }
 
-/// Text of an answer that is not allowed.
-fn unexpected(what: &str, allowed: &[Option<Errno>], answer: Result<(), Errno>) -> String {
+/// Text of a failure for a result that is not allowed.
+fn not_allowed(what: &str, allowed: &[Option<Errno>], result: Result<(), Errno>) -> String {
     let allowed: Vec<String> = allowed.iter().map(Words::words).collect();
     format!(
         "{what}: expected {}, {}",
         allowed.join(" or "),
-        answer.found()
+        result.found()
     )
 }
 
@@ -211,61 +212,59 @@ fn frames(process: &mut Client, map: Map) -> Result<Vec<u64>, Failure> {
         .collect()
 }
 
-fn with(what: &str, failure: Failure) -> Failure {
-    match failure {
-        Failure::Fail(reason) => Failure::Fail(format!("{what}: {reason}")),
-        skip => skip,
-    }
-}
-
-/// Pages can be had before they are touched, and are those that the touch would have brought.
+/// MADV_POPULATE_READ and MADV_POPULATE_WRITE bring in the same pages as a touch.
 fn populate(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut pair = Pair::new(case, 0, 4)?;
-    pair.server.fill(pair.here, page, page, 1)?;
+    pair.server.fill(pair.server_map, page, page, 1)?;
     expect("pages before MADV_POPULATE_READ", pair.server.pages()?, 1)?;
-    let tail = pair.client.cut(pair.there, 2 * page)?;
+    let tail = pair.client.cut(pair.client_map, 2 * page)?;
     let read = MappingCommand::Advise(Advice::PopulateRead);
-    pair.client.call(pair.there, read)?;
+    pair.client.call(pair.client_map, read)?;
     expect("pages after MADV_POPULATE_READ", pair.server.pages()?, 2)?;
     let write = MappingCommand::Advise(Advice::PopulateWrite);
     pair.client.call(tail, write)?;
     expect("pages after MADV_POPULATE_WRITE", pair.server.pages()?, 4)?;
-    pair.client.verify_zero(pair.there, 0, page)?;
-    pair.client.verify(pair.there, page, page, 1)?;
-    pair.server.verify_zero(pair.here, 2 * page, 2 * page)?;
+    pair.client.verify_zero(pair.client_map, 0, page)?;
+    pair.client.verify(pair.client_map, page, page, 1)?;
+    pair.server
+        .verify_zero(pair.server_map, 2 * page, 2 * page)?;
     pair.client.store(tail, 0, 7)?;
-    let word = pair.server.load(pair.here, 2 * page)?;
+    let word = pair.server.load(pair.server_map, 2 * page)?;
     expect("a store afterwards", word, 7)?;
-    pair.end(1)
+    pair.quit(1)
 }
 
-/// What is not to be inherited is not there in a child, and a child's life does not keep it.
+/// A child does not inherit a mapping with MADV_DONTFORK, and does not keep its pages alive.
 fn dont_fork(case: &mut Case) -> Result<(), Failure> {
     let mut pair = Pair::new(case, 0, 2)?;
-    pair.agree(1)?;
+    pair.expect_shared(1)?;
     pair.client
-        .call(pair.there, MappingCommand::Advise(Advice::DontFork))?;
+        .call(pair.client_map, MappingCommand::Advise(Advice::DontFork))?;
     for store in [false, true] {
-        let touched = pair.client.touch(pair.there, 0, store)?;
-        expect("a child's touch", touched, Touch::Sigsegv)?;
+        let touched = pair.client.touch(pair.client_map, 0, store)?;
+        expect(
+            "a child's touch after MADV_DONTFORK",
+            touched,
+            Touch::Sigsegv,
+        )?;
     }
-    pair.agree(3)?;
+    pair.expect_shared(3)?;
     pair.client
-        .call(pair.there, MappingCommand::Advise(Advice::DoFork))?;
-    let touched = pair.client.touch(pair.there, 0, true)?;
-    expect("a child's touch, inherited", touched, Touch::Success)?;
+        .call(pair.client_map, MappingCommand::Advise(Advice::DoFork))?;
+    let touched = pair.client.touch(pair.client_map, 0, true)?;
+    expect("a child's touch after MADV_DOFORK", touched, Touch::Success)?;
 
     pair.client
-        .call(pair.there, MappingCommand::Advise(Advice::DontFork))?;
+        .call(pair.client_map, MappingCommand::Advise(Advice::DontFork))?;
     let child = pair.client.fork("child")?;
     let maps = read_text(&format!("/proc/{}/maps", child.pid()))?;
     expect_that(!maps.contains(&pair.server.path), || {
         format!("the child has the file mapped:\n{maps}")
     })?;
-    pair.agree(5)?;
-    pair.server.unmap(pair.here)?;
-    pair.client.unmap(pair.there)?;
+    pair.expect_shared(5)?;
+    pair.server.unmap(pair.server_map)?;
+    pair.client.unmap(pair.client_map)?;
     pair.server.await_munmaps(1)?;
     expect("pages while the child lives", pair.server.pages()?, 0)?;
     child.quit()?;
@@ -273,91 +272,95 @@ fn dont_fork(case: &mut Case) -> Result<(), Failure> {
     pair.server.quit()
 }
 
-/// mlock does nothing, and msync does to the file what fsync does; neither does anything to the pages.
+/// mlock has no effect, and msync returns what fsync returns. Neither changes the pages.
 fn lock_sync(case: &mut Case) -> Result<(), Failure> {
     let mut pair = Pair::new(case, 0, 3)?;
-    pair.agree(1)?;
-    pair.client.call(pair.there, MappingCommand::Lock)?;
-    let flags = vm_flags(&mut pair.client, pair.there)?;
+    pair.expect_shared(1)?;
+    pair.client.call(pair.client_map, MappingCommand::Lock)?;
+    let flags = vm_flags(&mut pair.client, pair.client_map)?;
     expect_that(!flags.contains(&"lo".to_owned()), || {
         format!("the mapping is locked: its VmFlags are {}", flags.join(" "))
     })?;
-    expect("VmLck", locked(&pair.client)?.as_str(), "0 kB")?;
-    pair.client.verify(pair.there, 0, pair.len, 2)?;
-    pair.agree(3)?;
-    pair.client.call(pair.there, MappingCommand::Unlock)?;
-    pair.agree(5)?;
+    expect("VmLck", locked_memory(&pair.client)?.as_str(), "0 kB")?;
+    pair.client.verify(pair.client_map, 0, pair.len, 2)?;
+    pair.expect_shared(3)?;
+    pair.client.call(pair.client_map, MappingCommand::Unlock)?;
+    pair.expect_shared(5)?;
 
     let flags = OpenFlags::READ | OpenFlags::WRITE;
     let fsync = Fd::open(&pair.server.path, flags)?.sync();
     let fsync = fsync.map_err(|error| error.errno);
     case.log(&format!("fsync: {}", fsync.words()));
-    let answer = pair
+    let result = pair
         .client
-        .try_call(pair.there, MappingCommand::Sync { wait: true })?;
-    expect("msync, as fsync", answer, fsync)?;
+        .try_call(pair.client_map, MappingCommand::Sync { wait: true })?;
+    expect("msync, compared with fsync", result, fsync)?;
     pair.client
-        .call(pair.there, MappingCommand::Sync { wait: false })?;
-    pair.client.verify(pair.there, 0, pair.len, 6)?;
-    pair.agree(7)?;
+        .call(pair.client_map, MappingCommand::Sync { wait: false })?;
+    pair.client.verify(pair.client_map, 0, pair.len, 6)?;
+    pair.expect_shared(7)?;
     expect("pages", pair.server.pages()?, 3)?;
-    pair.client.call(pair.there, MappingCommand::Lock)?;
-    pair.end(1)
+    pair.client.call(pair.client_map, MappingCommand::Lock)?;
+    pair.quit(1)
 }
 
-/// `VmLck:` of `/proc/PID/status`.
-fn locked(process: &Client) -> Result<String, Failure> {
+/// Returns the `VmLck:` of `/proc/PID/status`: the memory that the process has locked.
+fn locked_memory(process: &Client) -> Result<String, Failure> {
     let text = read_text(&format!("/proc/{}/status", process.pid()))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmLck:"));
     let line = line.ok_or_else(|| Failure::new("/proc/PID/status has no VmLck"))?;
     Ok(line.trim().to_owned())
 }
 
-/// A core dump leaves the mapping out.
-fn expect_left_out(process: &mut impl Process, map: Map, when: &str) -> Result<(), Failure> {
+/// Fails unless core dumps leave the mapping out.
+fn expect_not_dumped(process: &mut impl Process, map: Map, when: &str) -> Result<(), Failure> {
     let flags = vm_flags(process, map)?;
     expect_that(flags.contains(&"dd".to_owned()), || {
         format!(
-            "a core dump would have the mapping {when}: its VmFlags are {}, without dd",
+            "a core dump would include the mapping {when}: its VmFlags are {}, without dd",
             flags.join(" ")
         )
     })
 }
 
-/// The pages are in no core dump, and nothing can bring them there.
+/// Core dumps leave the pages out, and no call can change that.
 fn no_dump(case: &mut Case) -> Result<(), Failure> {
     let (page, period) = (page_size(), case.period());
     let mut pair = Pair::new(case, 0, 4)?;
-    expect_left_out(&mut pair.client, pair.there, "when it is new")?;
-    expect_left_out(&mut pair.server, pair.here, "of the server")?;
-    pair.agree(1)?;
-    let answer = pair
+    expect_not_dumped(&mut pair.client, pair.client_map, "when it is new")?;
+    expect_not_dumped(&mut pair.server, pair.server_map, "of the server")?;
+    pair.expect_shared(1)?;
+    let result = pair
         .client
-        .try_call(pair.there, MappingCommand::Advise(Advice::DoDump))?;
-    expect("MADV_DODUMP", answer, Err(Errno::EINVAL))?;
-    expect_left_out(&mut pair.client, pair.there, "after MADV_DODUMP")?;
-    let answer = pair
+        .try_call(pair.client_map, MappingCommand::Advise(Advice::DoDump))?;
+    expect("MADV_DODUMP", result, Err(Errno::EINVAL))?;
+    expect_not_dumped(&mut pair.client, pair.client_map, "after MADV_DODUMP")?;
+    let result = pair
         .server
-        .try_call(pair.here, MappingCommand::Advise(Advice::DoDump))?;
-    expect("the server's MADV_DODUMP", answer, Err(Errno::EINVAL))?;
-    expect_left_out(&mut pair.server, pair.here, "after the server's")?;
+        .try_call(pair.server_map, MappingCommand::Advise(Advice::DoDump))?;
+    expect("the server's MADV_DODUMP", result, Err(Errno::EINVAL))?;
+    expect_not_dumped(
+        &mut pair.server,
+        pair.server_map,
+        "of the server after MADV_DODUMP",
+    )?;
 
     let mut child = pair.client.fork("child")?;
-    expect_left_out(&mut child, pair.there, "in a child")?;
+    expect_not_dumped(&mut child, pair.client_map, "in a child")?;
     child.quit()?;
-    let tail = pair.client.cut(pair.there, 2 * page)?;
+    let tail = pair.client.cut(pair.client_map, 2 * page)?;
     pair.client
         .call(tail, MappingCommand::Protect(Prot::Read))?;
-    expect_left_out(&mut pair.client, tail, "of a part")?;
-    let residue = pair.client.area(pair.there)?.start % period;
+    expect_not_dumped(&mut pair.client, tail, "of a part")?;
+    let residue = pair.client.area(pair.client_map)?.start % period;
     let call = MappingCommand::Move {
         len: 2 * page,
         residue,
         period,
     };
-    pair.client.call(pair.there, call)?;
-    expect_left_out(&mut pair.client, pair.there, "after a move")?;
-    pair.end(1)
+    pair.client.call(pair.client_map, call)?;
+    expect_not_dumped(&mut pair.client, pair.client_map, "after a move")?;
+    pair.quit(1)
 }
 
 #[cfg(test)]
@@ -365,10 +368,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_advice_may_not_do_is_named() {
+    fn a_result_that_is_not_allowed_is_named() {
         let allowed = [None, Some(Errno::EINVAL)];
         let what = Advice::HugePage.to_string();
-        insta::assert_snapshot!(unexpected(&what, &allowed, Err(Errno::ENOMEM)), @"MADV_HUGEPAGE: expected success or EINVAL, found ENOMEM");
-        insta::assert_snapshot!(unexpected(&what, &allowed[1..], Ok(())), @"MADV_HUGEPAGE: expected EINVAL, but it succeeded");
+        insta::assert_snapshot!(not_allowed(&what, &allowed, Err(Errno::ENOMEM)), @"MADV_HUGEPAGE: expected success or EINVAL, found ENOMEM");
+        insta::assert_snapshot!(not_allowed(&what, &allowed[1..], Ok(())), @"MADV_HUGEPAGE: expected EINVAL, but it succeeded");
     }
 }

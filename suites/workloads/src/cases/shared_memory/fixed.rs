@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! mmap where the program says.
+//! MAP_FIXED: mappings at addresses that the program chooses.
 
 use server::{Behaviour, OnMmap};
 use sys::page_size;
 
-use super::{Pair, off_colour};
+use super::{Pair, expected_at_wrong_colour};
 use crate::stage::command::Map;
 use crate::stage::failure::expect_ok;
 use crate::stage::{Case, Failure, Process, Workload, expect};
@@ -15,45 +15,45 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("replaced", replaced),
 ];
 
-/// What page 0 of a process's mapping has as its colour.
+/// Returns the colour of a mapping's first page.
 fn colour(process: &mut impl Process, map: Map, period: u64) -> Result<u64, Failure> {
     Ok(process.area(map)?.start % period)
 }
 
-/// With MAP_FIXED an address of another colour is refused to a client and to the server, whoever has the pages mapped; one
-/// of the same colour is not.
+/// MAP_FIXED at an address of another colour than that of the pages fails with EINVAL, for a client and for the server.
+/// At an address of the same colour it succeeds.
 fn fixed(case: &mut Case) -> Result<(), Failure> {
     let (page, period) = (page_size() as u64, case.period());
     let mut pair = Pair::new(case, 0, 2)?;
     let mut other = case.client("other client", &pair.server)?;
-    let at_channel = pair.server.page_id(0)? * page;
-    let right = colour(&mut pair.client, pair.there, period)?;
+    let channel_offset = pair.server.page_id(0)? * page;
+    let right = colour(&mut pair.client, pair.client_map, period)?;
     let wrong = (right + page) % period;
     let (mut mmaps, mut munmaps) = (1, 0);
-    // With the server's mapping there, and with the client's alone.
+    // In the first round both sides map the pages, in the second the client alone.
     for round in 0..2 {
-        let answer = other.try_map_at(0, pair.len, wrong, period)?;
+        let result = other.try_map_at(0, pair.len, wrong, period)?;
         expect(
             "a client's mmap at another colour",
-            answer.map(drop),
-            off_colour(period, ()),
+            result.map(drop),
+            expected_at_wrong_colour(period, ()),
         )?;
         mmaps += 1;
-        if let Ok(map) = answer {
+        if let Ok(map) = result {
             other.unmap(map)?;
         }
-        // Told of, also if the answer was of no use.
+        // FUSE_MUNMAP is sent even if mmap failed, because the server has answered FUSE_MMAP.
         munmaps += 1;
         pair.server.await_munmaps(munmaps)?;
-        let answer = pair
+        let result = pair
             .server
-            .try_map_at(at_channel, pair.len, wrong, period)?;
+            .try_map_at(channel_offset, pair.len, wrong, period)?;
         expect(
             "the server's mmap at another colour",
-            answer.map(drop),
-            off_colour(period, ()),
+            result.map(drop),
+            expected_at_wrong_colour(period, ()),
         )?;
-        if let Ok(map) = answer {
+        if let Ok(map) = result {
             pair.server.unmap(map)?;
         }
 
@@ -65,24 +65,25 @@ fn fixed(case: &mut Case) -> Result<(), Failure> {
             colour(&mut other, map, period)?,
             right,
         )?;
-        let here = pair
+        let server_map = pair
             .server
-            .try_map_at(at_channel, pair.len, right, period)?;
-        let here = expect_ok("the server's mmap at the right colour", here)?;
+            .try_map_at(channel_offset, pair.len, right, period)?;
+        let server_map = expect_ok("the server's mmap at the right colour", server_map)?;
         other.fill(map, 0, pair.len, 50 + round)?;
-        pair.client.verify(pair.there, 0, pair.len, 50 + round)?;
-        pair.server.verify(here, 0, pair.len, 50 + round)?;
+        pair.client
+            .verify(pair.client_map, 0, pair.len, 50 + round)?;
+        pair.server.verify(server_map, 0, pair.len, 50 + round)?;
         other.unmap(map)?;
         munmaps += 1;
         pair.server.await_munmaps(munmaps)?;
-        pair.server.unmap(here)?;
+        pair.server.unmap(server_map)?;
         if round == 0 {
-            pair.agree(10)?;
-            pair.server.unmap(pair.here)?;
+            pair.expect_shared(10)?;
+            pair.server.unmap(pair.server_map)?;
         }
     }
-    pair.here = pair.server.map_pages(pair.server.page_id(0)?, 2)?;
-    pair.agree(20)?;
+    pair.server_map = pair.server.map_pages(pair.server.page_id(0)?, 2)?;
+    pair.expect_shared(20)?;
     expect("FUSE_MMAPs", pair.server.log()?.mmaps, mmaps)?;
     pair.client.quit()?;
     other.quit()?;
@@ -90,10 +91,11 @@ fn fixed(case: &mut Case) -> Result<(), Failure> {
     pair.server.quit()
 }
 
-/// Pages that nobody maps take the colour of the first who does, with MAP_FIXED, and have their own again when all are gone.
+/// Pages that no process maps take the colour of the first MAP_FIXED mapping. After the last unmap, they have the
+/// colour of their page ID again.
 fn fixed_first(case: &mut Case) -> Result<(), Failure> {
     let (page, period) = (page_size() as u64, case.period());
-    // IDs that are the file's pages: the natural colour of a page is that of its offset.
+    // Page IDs equal the page numbers of the file, so the natural colour of a page is that of its file offset.
     let mut server = case.serve_as(Behaviour {
         mmap: OnMmap::Linear { base: 0 },
         ..Behaviour::default()
@@ -103,57 +105,57 @@ fn fixed_first(case: &mut Case) -> Result<(), Failure> {
     let mut other = case.client("other client", &server)?;
     for round in 0..case.param::<u64>("rounds")? {
         let seed = 10 * round;
-        let odd = page % period;
-        let map = first.try_map_at(0, len, odd, period)?;
+        let odd_colour = page % period;
+        let map = first.try_map_at(0, len, odd_colour, period)?;
         let map = expect_ok("the first mmap", map)?;
         first.fill(map, 0, len, seed)?;
-        let there = other.map(0, len)?;
-        let here = server.map_pages(0, 2)?;
+        let client_map = other.map(0, len)?;
+        let server_map = server.map_pages(0, 2)?;
         expect(
             "colour of the other client's mapping",
-            colour(&mut other, there, period)?,
-            odd,
+            colour(&mut other, client_map, period)?,
+            odd_colour,
         )?;
         expect(
             "colour of the server's mapping",
-            colour(&mut server, here, period)?,
-            odd,
+            colour(&mut server, server_map, period)?,
+            odd_colour,
         )?;
-        other.verify(there, 0, len, seed)?;
-        server.verify(here, 0, len, seed)?;
-        server.fill(here, 0, len, seed + 1)?;
+        other.verify(client_map, 0, len, seed)?;
+        server.verify(server_map, 0, len, seed)?;
+        server.fill(server_map, 0, len, seed + 1)?;
         first.verify(map, 0, len, seed + 1)?;
-        other.verify(there, 0, len, seed + 1)?;
-        // The colour stays as long as anybody has the pages.
+        other.verify(client_map, 0, len, seed + 1)?;
+        // The colour stays as long as any process maps the pages.
         first.unmap(map)?;
-        server.unmap(here)?;
+        server.unmap(server_map)?;
         let natural = first.try_map_at(0, len, 0, period)?;
         expect(
             "mmap at the colour of the ID",
             natural.map(drop),
-            off_colour(period, ()),
+            expected_at_wrong_colour(period, ()),
         )?;
         if let Ok(map) = natural {
             first.unmap(map)?;
         }
-        let here = server.map_pages(0, 2)?;
+        let server_map = server.map_pages(0, 2)?;
         expect(
             "colour of the server's mapping",
-            colour(&mut server, here, period)?,
-            odd,
+            colour(&mut server, server_map, period)?,
+            odd_colour,
         )?;
-        server.verify(here, 0, len, seed + 1)?;
-        server.unmap(here)?;
-        other.unmap(there)?;
+        server.verify(server_map, 0, len, seed + 1)?;
+        server.unmap(server_map)?;
+        other.unmap(client_map)?;
 
-        let here = server.map_pages(0, 2)?;
+        let server_map = server.map_pages(0, 2)?;
         expect(
             "colour of a new page",
-            colour(&mut server, here, period)?,
+            colour(&mut server, server_map, period)?,
             0,
         )?;
-        server.verify_zero(here, 0, len)?;
-        server.unmap(here)?;
+        server.verify_zero(server_map, 0, len)?;
+        server.unmap(server_map)?;
         server.await_munmaps(3 * (round + 1))?;
     }
     first.quit()?;
@@ -161,32 +163,36 @@ fn fixed_first(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// A mapping that is put over another, or over a part of it, takes its place: the server hears of both.
+/// A mapping that is placed over all or part of another one replaces it. Each of them sends its own FUSE_MUNMAP.
 fn replaced(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut pair = Pair::new(case, 0, 3)?;
-    pair.agree(1)?;
-    let middle = pair.client.cut(pair.there, page)?;
+    pair.expect_shared(1)?;
+    let middle = pair.client.cut(pair.client_map, page)?;
     let last = pair.client.cut(middle, page)?;
-    // The middle page is that of the old mapping again, so its colour fits.
+    // Maps the same page of the file as before, so its colour fits the address.
     let middle = pair.client.map_over(middle, page as u64, page)?;
     let log = pair.server.log()?;
     expect("FUSE_MMAPs", log.mmaps, 2)?;
-    expect("FUSE_MUNMAPs while pieces are left", log.munmaps, 0)?;
-    pair.client.verify(pair.there, 0, page, 2)?;
-    for (piece, at) in [(middle, page), (last, 2 * page)] {
-        let word = pair.server.load(pair.here, at)?;
-        expect("the word of a piece", pair.client.load(piece, 0)?, word)?;
-        pair.client.store(piece, 0, 3)?;
-        expect("a store to a piece", pair.server.load(pair.here, at)?, 3)?;
+    expect("FUSE_MUNMAPs while parts are still mapped", log.munmaps, 0)?;
+    pair.client.verify(pair.client_map, 0, page, 2)?;
+    for (part, at) in [(middle, page), (last, 2 * page)] {
+        let word = pair.server.load(pair.server_map, at)?;
+        expect("the word of a part", pair.client.load(part, 0)?, word)?;
+        pair.client.store(part, 0, 3)?;
+        expect(
+            "a store to a part",
+            pair.server.load(pair.server_map, at)?,
+            3,
+        )?;
     }
     pair.client.unmap(last)?;
-    let there = pair.client.map_over(pair.there, 0, page)?;
+    let client_map = pair.client.map_over(pair.client_map, 0, page)?;
     let log = pair.server.await_munmaps(1)?;
     let length = log.last_munmaps[0].length;
     expect("length of the first FUSE_MUNMAP", length, 3 * page as u64)?;
-    pair.client.verify(there, 8, page - 8, 2)?;
-    pair.client.unmap(there)?;
+    pair.client.verify(client_map, 8, page - 8, 2)?;
+    pair.client.unmap(client_map)?;
     pair.server.await_munmaps(2)?;
     pair.client.unmap(middle)?;
     let log = pair.server.await_munmaps(3)?;

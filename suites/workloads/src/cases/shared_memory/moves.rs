@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! mremap.
+//! mremap: mappings shrink and move, but do not grow.
 
 use sys::{Errno, page_size};
 
-use super::{Pair, off_colour};
+use super::{Pair, expected_at_wrong_colour};
 use crate::stage::command::{Map, MappingCommand};
 use crate::stage::{Case, Client, Failure, Process, Workload, expect, expect_that};
 
@@ -15,26 +15,31 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("no-growth", no_growth),
 ];
 
-/// What is behind the new end is unmapped, and the rest is as it was.
+/// mremap to a smaller size unmaps the pages beyond the new end and leaves the others unchanged.
 fn shrink(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let offset = 3 * page as u64;
     let mut pair = Pair::new(case, offset, 4)?;
-    pair.agree(1)?;
-    pair.server.unmap(pair.here)?;
+    pair.expect_shared(1)?;
+    pair.server.unmap(pair.server_map)?;
     pair.client
-        .call(pair.there, MappingCommand::Resize { len: 2 * page })?;
-    expect("pages that are left", pair.server.pages()?, 2)?;
+        .call(pair.client_map, MappingCommand::Resize { len: 2 * page })?;
+    expect("pages after mremap", pair.server.pages()?, 2)?;
     expect("FUSE_MUNMAPs", pair.server.log()?.munmaps, 0)?;
-    pair.client.verify(pair.there, 0, 2 * page, 2)?;
-    let area = pair.client.area(pair.there)?;
-    expect("length", area.end - area.start, 2 * page as u64)?;
-    expect("offset", area.offset, offset)?;
-    pair.here = pair.server.map_pages(pair.server.page_id(offset)?, 4)?;
-    pair.server.verify_zero(pair.here, 2 * page, 2 * page)?;
+    pair.client.verify(pair.client_map, 0, 2 * page, 2)?;
+    let area = pair.client.area(pair.client_map)?;
+    expect(
+        "length after mremap",
+        area.end - area.start,
+        2 * page as u64,
+    )?;
+    expect("offset after mremap", area.offset, offset)?;
+    pair.server_map = pair.server.map_pages(pair.server.page_id(offset)?, 4)?;
+    pair.server
+        .verify_zero(pair.server_map, 2 * page, 2 * page)?;
     pair.len = 2 * page;
-    pair.agree(3)?;
-    pair.client.unmap(pair.there)?;
+    pair.expect_shared(3)?;
+    pair.client.unmap(pair.client_map)?;
     let munmap = pair.server.await_munmaps(1)?.last_munmaps[0];
     expect("offset of the FUSE_MUNMAP", munmap.offset, offset)?;
     expect("length of the FUSE_MUNMAP", munmap.length, 4 * page as u64)?;
@@ -43,7 +48,12 @@ fn shrink(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// Has a process move the first `len` bytes of a mapping to another address of the same colour.
-fn move_on(process: &mut Client, map: Map, len: usize, period: u64) -> Result<(), Failure> {
+fn move_within_colour(
+    process: &mut Client,
+    map: Map,
+    len: usize,
+    period: u64,
+) -> Result<(), Failure> {
     let (start, before) = (process.address(map)?, process.area(map)?);
     let offset = before.offset + (start - before.start);
     let residue = start % period;
@@ -65,44 +75,48 @@ fn move_on(process: &mut Client, map: Map, len: usize, period: u64) -> Result<()
     expect("file after the move", after.path, before.path)
 }
 
-/// A mapping that is moved shows the same pages, those to come as well, and is one mapping to the server.
+/// A mapping that was moved shows the same pages, new ones included. To the server, it is still the same mapping.
 fn moved(case: &mut Case) -> Result<(), Failure> {
     let (page, period) = (page_size(), case.period());
     let offset = 3 * page as u64;
     let mut pair = Pair::new(case, offset, 4)?;
-    let (here, there) = (pair.here, pair.there);
-    // The same pages once more in the same process, which stay where they are.
-    let again = pair.client.map(offset, pair.len)?;
+    let (server_map, client_map) = (pair.server_map, pair.client_map);
+    // A second mapping of the same pages in the same process, which is not moved.
+    let second_map = pair.client.map(offset, pair.len)?;
     for round in 0..case.param("rounds")? {
-        // The last page is not there before the first move.
-        let known = if round == 0 { 3 * page } else { pair.len };
-        pair.client.fill(there, 0, known, 10 * round)?;
-        move_on(&mut pair.client, there, pair.len, period)?;
-        pair.client.verify(there, 0, known, 10 * round)?;
-        pair.client.verify(again, 0, known, 10 * round)?;
-        pair.client.fill(there, 0, pair.len, 10 * round + 1)?;
-        pair.client.verify(again, 0, pair.len, 10 * round + 1)?;
-        pair.server.verify(here, 0, pair.len, 10 * round + 1)?;
-        pair.server.fill(here, 0, pair.len, 10 * round + 2)?;
-        pair.client.verify(there, 0, pair.len, 10 * round + 2)?;
-        pair.client.verify(again, 0, pair.len, 10 * round + 2)?;
+        // The last page does not exist before the first move.
+        let existing = if round == 0 { 3 * page } else { pair.len };
+        pair.client.fill(client_map, 0, existing, 10 * round)?;
+        move_within_colour(&mut pair.client, client_map, pair.len, period)?;
+        pair.client.verify(client_map, 0, existing, 10 * round)?;
+        pair.client.verify(second_map, 0, existing, 10 * round)?;
+        pair.client.fill(client_map, 0, pair.len, 10 * round + 1)?;
+        pair.client
+            .verify(second_map, 0, pair.len, 10 * round + 1)?;
+        pair.server
+            .verify(server_map, 0, pair.len, 10 * round + 1)?;
+        pair.server.fill(server_map, 0, pair.len, 10 * round + 2)?;
+        pair.client
+            .verify(client_map, 0, pair.len, 10 * round + 2)?;
+        pair.client
+            .verify(second_map, 0, pair.len, 10 * round + 2)?;
         expect("pages", pair.server.pages()?, 4)?;
     }
     let log = pair.server.log()?;
     expect("FUSE_MMAPs", log.mmaps, 2)?;
     expect("FUSE_MUNMAPs before any unmap", log.munmaps, 0)?;
-    pair.client.unmap(again)?;
+    pair.client.unmap(second_map)?;
     pair.server.await_munmaps(1)?;
-    // Nobody else holds the pages now.
-    pair.agree(1)?;
-    pair.server.unmap(here)?;
-    move_on(&mut pair.client, there, pair.len, period)?;
+    pair.expect_shared(1)?;
+    // Now only the client's first mapping shows the pages.
+    pair.server.unmap(server_map)?;
+    move_within_colour(&mut pair.client, client_map, pair.len, period)?;
     expect("pages of the client alone", pair.server.pages()?, 4)?;
-    pair.client.verify(there, 0, pair.len, 2)?;
-    pair.here = pair.server.map_pages(pair.server.page_id(offset)?, 4)?;
-    pair.server.verify(pair.here, 0, pair.len, 2)?;
-    pair.agree(3)?;
-    pair.client.unmap(there)?;
+    pair.client.verify(client_map, 0, pair.len, 2)?;
+    pair.server_map = pair.server.map_pages(pair.server.page_id(offset)?, 4)?;
+    pair.server.verify(pair.server_map, 0, pair.len, 2)?;
+    pair.expect_shared(3)?;
+    pair.client.unmap(client_map)?;
     let munmap = pair.server.await_munmaps(2)?.last_munmaps[1];
     expect("offset of the FUSE_MUNMAP", munmap.offset, offset)?;
     expect("length of the FUSE_MUNMAP", munmap.length, pair.len as u64)?;
@@ -115,48 +129,49 @@ fn moved(case: &mut Case) -> Result<(), Failure> {
     pair.server.quit()
 }
 
-/// Pieces of a mapping that go different ways keep their pages, and are one mapping to the server up to the last.
+/// Parts of a mapping that are moved apart keep their pages. To the server they are one mapping: FUSE_MUNMAP is sent
+/// after the last unmap.
 fn move_pieces(case: &mut Case) -> Result<(), Failure> {
     let (page, period) = (page_size(), case.period());
     let offset = 2 * page as u64;
     for order in [[0, 1, 2], [2, 0, 1]] {
         let mut pair = Pair::new(case, offset, 6)?;
-        pair.agree(1)?;
-        let first = pair.there;
+        pair.expect_shared(1)?;
+        let first = pair.client_map;
         let middle = pair.client.cut(first, 2 * page)?;
         let last = pair.client.cut(middle, 2 * page)?;
-        move_on(&mut pair.client, middle, 2 * page, period)?;
-        move_on(&mut pair.client, last, 2 * page, period)?;
-        // One page of it is left on the way.
-        move_on(&mut pair.client, last, page, period)?;
-        let pieces = [(first, 0), (middle, 2 * page), (last, 4 * page)];
-        for (piece, at) in pieces {
+        move_within_colour(&mut pair.client, middle, 2 * page, period)?;
+        move_within_colour(&mut pair.client, last, 2 * page, period)?;
+        // Moves only the first of its two pages, and leaves the second one behind.
+        move_within_colour(&mut pair.client, last, page, period)?;
+        let parts = [(first, 0), (middle, 2 * page), (last, 4 * page)];
+        for (part, at) in parts {
             let seed = at as u64;
-            pair.client.fill(piece, 0, page, seed)?;
-            let word = pair.client.load(piece, 8)?;
+            pair.client.fill(part, 0, page, seed)?;
+            let word = pair.client.load(part, 8)?;
             expect(
-                "the word of a piece, loaded by the server",
-                pair.server.load(pair.here, at + 8)?,
+                "the word of a part, loaded by the server",
+                pair.server.load(pair.server_map, at + 8)?,
                 word,
             )?;
-            pair.server.store(pair.here, at + 8, seed + 1)?;
+            pair.server.store(pair.server_map, at + 8, seed + 1)?;
             expect(
-                "the server's store to a piece",
-                pair.client.load(piece, 8)?,
+                "the server's store to a part",
+                pair.client.load(part, 8)?,
                 seed + 1,
             )?;
         }
-        // What no piece shows is as the server left it.
-        pair.server.verify(pair.here, 5 * page, page, 2)?;
-        pair.server.unmap(pair.here)?;
-        expect("pages of the pieces", pair.server.pages()?, 5)?;
+        // The page that no part shows is as the server left it.
+        pair.server.verify(pair.server_map, 5 * page, page, 2)?;
+        pair.server.unmap(pair.server_map)?;
+        expect("pages of the parts", pair.server.pages()?, 5)?;
         for index in order {
             expect(
                 "FUSE_MUNMAPs before the last unmap",
                 pair.server.log()?.munmaps,
                 0,
             )?;
-            pair.client.unmap(pieces[index].0)?;
+            pair.client.unmap(parts[index].0)?;
         }
         let munmap = pair.server.await_munmaps(1)?.last_munmaps[0];
         expect("offset of the FUSE_MUNMAP", munmap.offset, offset)?;
@@ -168,72 +183,76 @@ fn move_pieces(case: &mut Case) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Has the client try to move its mapping to an address of the colour next to its own.
-fn try_off_colour(pair: &mut Pair, period: u64) -> Result<Result<(), Errno>, Failure> {
-    let start = pair.client.area(pair.there)?.start;
+/// Has the client try to move its mapping to an address of the next colour.
+fn try_move_to_next_colour(pair: &mut Pair, period: u64) -> Result<Result<(), Errno>, Failure> {
+    let start = pair.client.area(pair.client_map)?.start;
     let call = MappingCommand::Move {
         len: pair.len,
         residue: (start + page_size() as u64) % period,
         period,
     };
-    pair.client.try_call(pair.there, call)
+    pair.client.try_call(pair.client_map, call)
 }
 
-/// A mapping cannot be moved to an address of another colour, and is none the worse for it.
+/// mremap to an address of another colour fails with EINVAL and leaves the mapping unchanged.
 fn move_colour(case: &mut Case) -> Result<(), Failure> {
     let period = case.period();
     let mut pair = Pair::new(case, 0, 3)?;
     for round in 0..3 {
-        pair.agree(10 * round)?;
-        let start = pair.client.area(pair.there)?.start;
-        let answer = try_off_colour(&mut pair, period)?;
-        expect("a move to another colour", answer, off_colour(period, ()))?;
-        if answer.is_err() {
-            let after = pair.client.area(pair.there)?.start;
+        pair.expect_shared(10 * round)?;
+        let start = pair.client.area(pair.client_map)?.start;
+        let result = try_move_to_next_colour(&mut pair, period)?;
+        expect(
+            "a move to another colour",
+            result,
+            expected_at_wrong_colour(period, ()),
+        )?;
+        if result.is_err() {
+            let after = pair.client.area(pair.client_map)?.start;
             expect("address of the mapping", after, start)?;
         }
         pair.client
-            .verify(pair.there, 0, pair.len, 10 * round + 1)?;
+            .verify(pair.client_map, 0, pair.len, 10 * round + 1)?;
         expect("pages", pair.server.pages()?, 3)?;
     }
-    // Nobody else needs the colour, but the pages have it.
-    pair.server.unmap(pair.here)?;
-    let answer = try_off_colour(&mut pair, period)?;
+    // The same with pages that only the client maps: they still have their colour.
+    pair.server.unmap(pair.server_map)?;
+    let result = try_move_to_next_colour(&mut pair, period)?;
     expect(
         "a move of unshared pages to another colour",
-        answer,
-        off_colour(period, ()),
+        result,
+        expected_at_wrong_colour(period, ()),
     )?;
-    pair.client.verify(pair.there, 0, pair.len, 21)?;
-    pair.here = pair.server.map_pages(pair.server.page_id(0)?, 3)?;
-    pair.agree(30)?;
-    move_on(&mut pair.client, pair.there, pair.len, period)?;
-    pair.agree(40)?;
-    pair.end(1)
+    pair.client.verify(pair.client_map, 0, pair.len, 21)?;
+    pair.server_map = pair.server.map_pages(pair.server.page_id(0)?, 3)?;
+    pair.expect_shared(30)?;
+    move_within_colour(&mut pair.client, pair.client_map, pair.len, period)?;
+    pair.expect_shared(40)?;
+    pair.quit(1)
 }
 
-/// A mapping does not grow, and does not become two; it is none the worse for having been asked to.
+/// mremap to a larger size fails with EFAULT and MREMAP_DONTUNMAP with EINVAL. Both leave the mapping unchanged.
 fn no_growth(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut pair = Pair::new(case, 0, 3)?;
-    pair.agree(1)?;
+    pair.expect_shared(1)?;
     let grow = MappingCommand::Resize { len: 4 * page };
-    let answer = pair.client.try_call(pair.there, grow)?;
-    expect("mremap to a larger size", answer, Err(Errno::EFAULT))?;
-    // VM_DONTEXPAND, mm/mremap.c: vma_to_resize().
-    let answer = pair
+    let result = pair.client.try_call(pair.client_map, grow)?;
+    expect("mremap to a larger size", result, Err(Errno::EFAULT))?;
+    // Because of VM_DONTEXPAND: vma_to_resize() in mm/mremap.c.
+    let result = pair
         .client
-        .try_call(pair.there, MappingCommand::RemapDontUnmap)?;
-    expect("MREMAP_DONTUNMAP", answer, Err(Errno::EINVAL))?;
-    pair.client.verify(pair.there, 0, pair.len, 2)?;
-    pair.agree(3)?;
-    // Not even to where the mapping was before.
+        .try_call(pair.client_map, MappingCommand::RemapDontUnmap)?;
+    expect("MREMAP_DONTUNMAP", result, Err(Errno::EINVAL))?;
+    pair.client.verify(pair.client_map, 0, pair.len, 2)?;
+    pair.expect_shared(3)?;
+    // A mapping that was shrunk cannot grow back to its old size.
     let shrink = MappingCommand::Resize { len: 2 * page };
-    pair.client.call(pair.there, shrink)?;
+    pair.client.call(pair.client_map, shrink)?;
     let grow = MappingCommand::Resize { len: 3 * page };
-    let answer = pair.client.try_call(pair.there, grow)?;
-    expect("mremap back to the old size", answer, Err(Errno::EFAULT))?;
+    let result = pair.client.try_call(pair.client_map, grow)?;
+    expect("mremap back to the old size", result, Err(Errno::EFAULT))?;
     pair.len = 2 * page;
-    pair.agree(5)?;
-    pair.end(1)
+    pair.expect_shared(5)?;
+    pair.quit(1)
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Several processes with one mapping: fork, exec, and what the kernel does for those who are left.
+//! Several processes with one inherited mapping: fork, exec, and the end of one of the processes.
 
 use std::time::Duration;
 
@@ -17,60 +17,64 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("robust", robust),
 ];
 
-/// A child has its parent's mapping: stores are seen by all, whoever came first to a page, and what one unmaps the other
-/// keeps.
+/// A child shares its parent's mapping. All processes see each other's stores, whichever process touched a page first,
+/// and each keeps the pages that another unmaps.
 fn fork(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let offset = 5 * page as u64;
     let mut pair = Pair::new(case, offset, 3)?;
-    let (here, there) = (pair.here, pair.there);
-    // Page 0 is there before the fork, 1 is first touched by the child, 2 by the server.
-    pair.client.fill(there, 0, page, 1)?;
+    let (server_map, client_map) = (pair.server_map, pair.client_map);
+    // Page 0 exists before the fork. The child touches page 1 first, and the server page 2.
+    pair.client.fill(client_map, 0, page, 1)?;
     let mut child = pair.client.fork("child")?;
-    child.verify(there, 0, page, 1)?;
-    child.fill(there, page, page, 2)?;
-    pair.server.fill(here, 2 * page, page, 3)?;
+    child.verify(client_map, 0, page, 1)?;
+    child.fill(client_map, page, page, 2)?;
+    pair.server.fill(server_map, 2 * page, page, 3)?;
     for (index, seed) in [1, 2, 3].into_iter().enumerate() {
         let at = index * page;
         for process in [&mut pair.client, &mut child] {
-            process.verify(there, at, page, seed)?;
+            process.verify(client_map, at, page, seed)?;
         }
-        pair.server.verify(here, at, page, seed)?;
-        let frame = pair.server.frame(here, at)?;
+        pair.server.verify(server_map, at, page, seed)?;
+        let frame = pair.server.frame(server_map, at)?;
         expect(
             "page frame of the parent",
-            pair.client.frame(there, at)?,
+            pair.client.frame(client_map, at)?,
             frame,
         )?;
-        expect("page frame of the child", child.frame(there, at)?, frame)?;
+        expect(
+            "page frame of the child",
+            child.frame(client_map, at)?,
+            frame,
+        )?;
     }
-    child.fill(there, 0, 3 * page, 4)?;
-    pair.client.verify(there, 0, 3 * page, 4)?;
-    pair.server.verify(here, 0, 3 * page, 4)?;
-    pair.agree(5)?;
-    child.verify(there, 0, 3 * page, 6)?;
+    child.fill(client_map, 0, 3 * page, 4)?;
+    pair.client.verify(client_map, 0, 3 * page, 4)?;
+    pair.server.verify(server_map, 0, 3 * page, 4)?;
+    pair.expect_shared(5)?;
+    child.verify(client_map, 0, 3 * page, 6)?;
     expect("FUSE_MMAPs", pair.server.log()?.mmaps, 1)?;
 
-    // Now they are the pages of parent and child alone.
-    pair.server.unmap(here)?;
-    let tail = child.punch(there, page, page)?;
+    // Now only parent and child map the pages.
+    pair.server.unmap(server_map)?;
+    let tail = child.punch(client_map, page, page)?;
     expect(
         "pages after the child unmapped one",
         pair.server.pages()?,
         3,
     )?;
-    pair.client.verify(there, 0, 3 * page, 6)?;
-    pair.client.unmap(there)?;
-    expect("pages that are left to the child", pair.server.pages()?, 2)?;
+    pair.client.verify(client_map, 0, 3 * page, 6)?;
+    pair.client.unmap(client_map)?;
+    expect("pages after the parent's unmap", pair.server.pages()?, 2)?;
     expect(
-        "FUSE_MUNMAPs while the child has a part",
+        "FUSE_MUNMAPs while the child maps a part",
         pair.server.log()?.munmaps,
         0,
     )?;
-    pair.here = pair.server.map_pages(pair.server.page_id(offset)?, 3)?;
-    child.verify(there, 0, page, 6)?;
-    pair.server.verify_zero(pair.here, page, page)?;
-    pair.server.store(pair.here, 2 * page, 7)?;
+    pair.server_map = pair.server.map_pages(pair.server.page_id(offset)?, 3)?;
+    child.verify(client_map, 0, page, 6)?;
+    pair.server.verify_zero(pair.server_map, page, page)?;
+    pair.server.store(pair.server_map, 2 * page, 7)?;
     expect("the server's store", child.load(tail, 0)?, 7)?;
     child.quit()?;
     let munmap = pair.server.await_munmaps(1)?.last_munmaps[0];
@@ -85,10 +89,11 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
     pair.server.quit()
 }
 
-/// A way for a process to end.
+/// A way to end a process.
 type End = fn(Client) -> Result<(), Failure>;
 
-/// However parent, child and grandchild come to their ends, the last of them still shares, and its end is FUSE_MUNMAP.
+/// Parent, child and grandchild end in various orders. The last of them still shares the pages with the server, and
+/// only its end sends FUSE_MUNMAP.
 fn last_process(case: &mut Case) -> Result<(), Failure> {
     let orders: [([usize; 3], End); 3] = [
         ([0, 1, 2], Client::quit),
@@ -97,17 +102,17 @@ fn last_process(case: &mut Case) -> Result<(), Failure> {
     ];
     for (order, end) in orders {
         let mut pair = Pair::new(case, 0, 2)?;
-        let (here, there) = (pair.here, pair.there);
+        let (server_map, client_map) = (pair.server_map, pair.client_map);
         let mut child = pair.client.fork("child")?;
         let grandchild = child.fork("grandchild")?;
         let mut family = [Some(pair.client), Some(child), Some(grandchild)];
         for (rank, index) in order.into_iter().enumerate() {
-            let mut process = family[index].take().expect("each ends once");
+            let mut process = family[index].take().expect("each process ends once");
             let seed = 10 * rank as u64;
-            process.fill(there, 0, pair.len, seed)?;
-            pair.server.verify(here, 0, pair.len, seed)?;
-            pair.server.fill(here, 0, pair.len, seed + 1)?;
-            process.verify(there, 0, pair.len, seed + 1)?;
+            process.fill(client_map, 0, pair.len, seed)?;
+            pair.server.verify(server_map, 0, pair.len, seed)?;
+            pair.server.fill(server_map, 0, pair.len, seed + 1)?;
+            process.verify(client_map, 0, pair.len, seed + 1)?;
             expect("FUSE_MUNMAPs", pair.server.log()?.munmaps, 0)?;
             end(process)?;
         }
@@ -118,11 +123,11 @@ fn last_process(case: &mut Case) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A process that becomes another program has nothing mapped any more, and the server hears of it while it lives.
+/// exec removes the mapping, and FUSE_MUNMAP is sent while the process lives.
 fn exec(case: &mut Case) -> Result<(), Failure> {
     let mut pair = Pair::new(case, 0, 2)?;
-    pair.agree(1)?;
-    pair.server.unmap(pair.here)?;
+    pair.expect_shared(1)?;
+    pair.server.unmap(pair.server_map)?;
     pair.client.start_exec()?;
     pair.server.await_munmaps(1)?;
     expect("pages", pair.server.pages()?, 0)?;
@@ -130,21 +135,21 @@ fn exec(case: &mut Case) -> Result<(), Failure> {
     expect_that(!maps.contains(&pair.server.path), || {
         format!("the new program has the file mapped:\n{maps}")
     })?;
-    // It did not end by itself.
+    // Fails if the process has already ended.
     pair.client.kill()?;
     pair.server.quit()
 }
 
-/// A parent that becomes another program takes nothing from its child.
+/// exec in the parent leaves the child's mapping unchanged.
 fn exec_of_parent(case: &mut Case) -> Result<(), Failure> {
     let mut pair = Pair::new(case, 0, 2)?;
     let mut child = pair.client.fork("child")?;
-    pair.agree(1)?;
+    pair.expect_shared(1)?;
     pair.client.start_exec()?;
     await_exec(pair.client.pid(), &pair.server.path)?;
-    child.verify(pair.there, 0, pair.len, 2)?;
-    child.fill(pair.there, 0, pair.len, 3)?;
-    pair.server.verify(pair.here, 0, pair.len, 3)?;
+    child.verify(pair.client_map, 0, pair.len, 2)?;
+    child.fill(pair.client_map, 0, pair.len, 3)?;
+    pair.server.verify(pair.server_map, 0, pair.len, 3)?;
     expect(
         "FUSE_MUNMAPs while the child has the mapping",
         pair.server.log()?.munmaps,
@@ -156,7 +161,7 @@ fn exec_of_parent(case: &mut Case) -> Result<(), Failure> {
     pair.server.quit()
 }
 
-/// Waits until a process has nothing of `path` mapped.
+/// Waits until a process has no mapping of `path`.
 fn await_exec(pid: u32, path: &str) -> Result<(), Failure> {
     let start = Instant::now();
     while read_text(&format!("/proc/{pid}/maps"))?.contains(path) {
@@ -168,85 +173,87 @@ fn await_exec(pid: u32, path: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Entry of the owner's robust list.
+/// Byte of the mapping with the entry of the owner's robust list.
 const ENTRY: usize = 64;
-/// The futex that is owned.
-const LOCK: usize = ENTRY + 8;
+/// Byte of the mapping with the futex that is owned: 8 bytes behind the entry.
+const FUTEX: usize = ENTRY + 8;
 
-/// The owner of a futex ends, and whoever waits for it is woken and told: among clients, and between client and server.
+/// If the owner of a robust futex dies or calls exec, a process that waits for the futex is woken and sees
+/// FUTEX_OWNER_DIED. Owner and waiter are two clients, or a client and the server.
 fn robust(case: &mut Case) -> Result<(), Failure> {
     let mut pair = Pair::new(case, 0, 1)?;
-    let (here, there) = (pair.here, pair.there);
+    let (server_map, client_map) = (pair.server_map, pair.client_map);
 
     for by_exec in [false, true] {
-        let (mut owner, lock) = self::owner(case, &pair)?;
-        wait_for(&mut owner, lock, &mut pair.client, there)?;
-        end_and_inherit(owner, by_exec, &mut pair.client, there)?;
+        let (mut owner, futex_map) = start_owner(case, &pair)?;
+        take_and_await(&mut owner, futex_map, &mut pair.client, client_map)?;
+        end_owner(owner, by_exec, &mut pair.client, client_map)?;
 
-        let (mut owner, lock) = self::owner(case, &pair)?;
-        wait_for(&mut owner, lock, &mut pair.server, here)?;
-        end_and_inherit(owner, by_exec, &mut pair.server, here)?;
+        let (mut owner, futex_map) = start_owner(case, &pair)?;
+        take_and_await(&mut owner, futex_map, &mut pair.server, server_map)?;
+        end_owner(owner, by_exec, &mut pair.server, server_map)?;
     }
 
-    wait_for(&mut pair.server, here, &mut pair.client, there)?;
+    take_and_await(&mut pair.server, server_map, &mut pair.client, client_map)?;
     pair.server.kill()?;
-    inherit(&mut pair.client, there)?;
+    expect_owner_died(&mut pair.client, client_map)?;
     pair.client.quit()
 }
 
-/// A client with nothing open: the server, while it sleeps, cannot answer to a close.
-fn owner(case: &Case, pair: &Pair) -> Result<(Client, Map), Failure> {
+/// Starts a client that maps the page and closes the file. A server that sleeps on the futex could not answer the
+/// requests of a later close.
+fn start_owner(case: &Case, pair: &Pair) -> Result<(Client, Map), Failure> {
     let mut owner = case.client("owner", &pair.server)?;
-    let lock = owner.map(0, pair.len)?;
+    let futex_map = owner.map(0, pair.len)?;
     owner.close()?;
-    Ok((owner, lock))
+    Ok((owner, futex_map))
 }
 
-/// `owner` has the lock, and `waiter` sleeps until it has not.
-fn wait_for(
+/// Has `owner` take the futex and `waiter` sleep on it. Returns when `waiter` sleeps.
+fn take_and_await(
     owner: &mut impl Process,
-    of_owner: Map,
+    owner_map: Map,
     waiter: &mut impl Process,
-    of_waiter: Map,
+    waiter_map: Map,
 ) -> Result<(), Failure> {
-    owner.call(of_owner, MappingCommand::SetRobustList { at: ENTRY })?;
+    owner.call(owner_map, MappingCommand::SetRobustList { at: ENTRY })?;
     let owned = owner.pid() | WAITERS;
     expect(
-        "the word of the lock while it is owned",
-        waiter.load_u32(of_waiter, LOCK)?,
+        "the futex while it is owned",
+        waiter.load_u32(waiter_map, FUTEX)?,
         owned,
     )?;
     let sleep = MappingCommand::FutexWait {
-        at: LOCK,
+        at: FUTEX,
         expected: owned,
     };
-    waiter.start_call(of_waiter, sleep)?;
-    // Nothing depends on who is faster.
-    owner.call(of_owner, MappingCommand::AwaitFutexWaiter { at: LOCK })
+    waiter.start_call(waiter_map, sleep)?;
+    // Without this, the owner could end before the waiter sleeps.
+    owner.call(owner_map, MappingCommand::AwaitFutexWaiter { at: FUTEX })
 }
 
-/// The owner is killed, or becomes another program, which is an end to what it owned as well.
-fn end_and_inherit(
+/// Kills the owner, or has it call exec, which also ends its ownership. Fails unless `waiter` is woken.
+fn end_owner(
     mut owner: Client,
     by_exec: bool,
     waiter: &mut impl Process,
-    of_waiter: Map,
+    waiter_map: Map,
 ) -> Result<(), Failure> {
     if by_exec {
         owner.start_exec()?;
-        inherit(waiter, of_waiter)?;
+        expect_owner_died(waiter, waiter_map)?;
         return owner.kill();
     }
     owner.kill()?;
-    inherit(waiter, of_waiter)
+    expect_owner_died(waiter, waiter_map)
 }
 
-/// The owner has ended: `waiter` is woken and told.
-fn inherit(waiter: &mut impl Process, map: Map) -> Result<(), Failure> {
+/// Fails unless `waiter` is woken and the futex has the bit FUTEX_OWNER_DIED.
+fn expect_owner_died(waiter: &mut impl Process, map: Map) -> Result<(), Failure> {
     waiter.finish_call()?;
-    let word = waiter.load_u32(map, LOCK)?;
+    let word = waiter.load_u32(map, FUTEX)?;
     expect(
-        "the word of the lock after its owner's end",
+        "the futex after its owner has ended",
         word,
         OWNER_DIED | WAITERS,
     )
