@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The functions that the cases of the suites run. The suite's YAML names one after `run:`.
+//! Functions of the suites' cases. The YAML of a suite names a case's function after `run:`.
 //!
-//! A function gets a [`Case`] and drives other processes with it, a server and clients. Each of them does one thing when
-//! commanded, and answers. So a case reads from top to bottom, and nothing depends on who is faster. Processes that run
-//! against each other each play a role.
+//! A function gets a [`Case`], starts a server and clients with it, and sends them commands. Each process executes one
+//! command at a time and answers. A case therefore reads from top to bottom, and its result does not depend on timing.
+//! Where processes must run concurrently, each of them plays a role.
 //!
-//! - `stage` has the case, its processes, and the commands between them. It knows no case.
-//! - `cases` has one module a suite, and finds a function by its name.
+//! - `stage` has the case, its processes, and their commands. It does not use `cases`.
+//! - `cases` has one module per suite, and finds a function by its name.
 
 mod cases;
 mod stage;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a process of a case answers to a command.
+//! Answers of a case's processes to commands.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ pub(crate) enum Answer {
     Map(Map),
     Maps(Map, Map),
     Figures(Vec<(String, u64)>),
-    /// Nanoseconds that all writes took, and all reads.
+    /// Time of all writes and of all reads, in nanoseconds.
     Nanos {
         written: u64,
         read: u64,
     },
-    /// What the kernel returned for each message: 0 or an error number of this machine.
+    /// Result of write(2) for each message: 0 or an error number of this machine.
     Errnos(Vec<i32>),
-    /// A process was forked: its number, and the ends of its pipes in the process that forked it.
+    /// Process ID of a forked process, and its parent's descriptors of the pipes to and from it.
     Forked {
         pid: i32,
         to: i32,
@@ -36,29 +36,29 @@ pub(crate) enum Answer {
     Area(Area),
     Touch(Touch),
     RequestLog(Box<RequestLog>),
-    /// Answer to a command during which an allocation was to fail; `failed` if there were so many.
+    /// Answer to a command that was executed while its n-th allocation was set to fail. `failed` is false if the
+    /// command made fewer allocations.
     Failing {
         failed: bool,
         answer: Box<Answer>,
     },
-    /// Answers to commands that were run together.
-    Each(Vec<Answer>),
-    /// The operating system refused; `errno` is its number on this machine.
+    /// Answers to the commands of a batch.
+    Batch(Vec<Answer>),
+    /// A system call failed. `errno` is the error number of this machine.
     Refused {
         what: String,
         errno: i32,
     },
-    /// Something did not hold.
+    /// A check failed, or the command could not be executed.
     Failed(String),
 }
 
 impl Answer {
-    /// Returns true for a refusal or a failure.
-    pub(crate) fn is_bad(&self) -> bool {
+    pub(crate) fn is_error(&self) -> bool {
         matches!(self, Answer::Refused { .. } | Answer::Failed(_))
     }
 
-    /// Answer to a system call: `ok`, or the refusal.
+    /// Returns the answer to a system call: `ok` of its value, or its error.
     pub(crate) fn of<T>(result: sys::Result<T>, ok: impl FnOnce(T) -> Answer) -> Answer {
         match result {
             Ok(value) => ok(value),
@@ -66,23 +66,23 @@ impl Answer {
         }
     }
 
-    /// Answer to a system call that returns nothing.
+    /// Returns the answer to a system call without a value.
     pub(crate) fn done(result: sys::Result<()>) -> Answer {
         Answer::of(result, |()| Answer::Done)
     }
 
-    /// Answer to a comparison; `difference` says what is wrong.
+    /// Returns the answer to a comparison that found `difference`, if any.
     pub(crate) fn compared(difference: Option<String>) -> Answer {
         difference.map_or(Answer::Done, Answer::Failed)
     }
 
-    /// Answer to a measurement of writes and reads.
+    /// Returns the answer to a measurement of writes and reads.
     pub(crate) fn nanos(written: Duration, read: Duration) -> Answer {
         let [written, read] = [written, read].map(|time| time.as_nanos() as u64);
         Answer::Nanos { written, read }
     }
 
-    /// Text for a person: the reason of a refusal or a failure.
+    /// Returns the text of an error, for a person.
     pub(crate) fn describe(&self) -> String {
         match self {
             Answer::Refused { what, errno } => format!("{what}: {}", Errno::from_raw(*errno)),
@@ -101,34 +101,33 @@ impl From<sys::Error> for Answer {
     }
 }
 
-/// A line of `/proc/PID/maps`.
+/// Line of `/proc/PID/maps`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Area {
+pub(crate) struct Area {
     /// First address.
     pub start: u64,
     /// Address behind the last.
     pub end: u64,
-    /// Such as `rw-s`.
+    /// Access rights, such as `rw-s`.
     pub mode: String,
     /// Byte in the file.
     pub offset: u64,
-    /// The file.
+    /// Path of the file.
     pub path: String,
 }
 
-/// End of a touch of a byte.
+/// Result of an access to a byte, by a process or by the kernel on its behalf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Touch {
-    /// It went well.
+pub(crate) enum Touch {
     Success,
-    /// The process died of SIGBUS.
+    /// The process was killed by SIGBUS.
     Sigbus,
-    /// The process died of SIGSEGV.
+    /// The process was killed by SIGSEGV.
     Sigsegv,
-    /// The kernel said EFAULT.
+    /// The kernel returned EFAULT.
     Efault,
-    /// The process ended otherwise.
+    /// The process ended in another way.
     Other,
 }
 
@@ -139,7 +138,7 @@ impl Words for Touch {
             Touch::Sigbus => "SIGBUS",
             Touch::Sigsegv => "SIGSEGV",
             Touch::Efault => "EFAULT",
-            Touch::Other => "another end of the process",
+            Touch::Other => "another exit status",
         }
         .into()
     }
@@ -153,8 +152,8 @@ impl Words for Touch {
 }
 
 impl From<ExitStatus> for Touch {
-    fn from(ended: ExitStatus) -> Touch {
-        match ended {
+    fn from(status: ExitStatus) -> Touch {
+        match status {
             ExitStatus::Code(0) => Touch::Success,
             ExitStatus::Signal(Signal::Bus) => Touch::Sigbus,
             ExitStatus::Signal(Signal::Segv) => Touch::Sigsegv,

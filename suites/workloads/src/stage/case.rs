@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a case's function is given.
+//! Parameters and processes of a case.
 
 use std::collections::BTreeMap;
 
@@ -13,20 +13,20 @@ use crate::stage::client_party::Source;
 use crate::stage::failure::Failure;
 use crate::stage::server::{Limits, Server};
 
-/// A case's function.
+/// Function of a case.
 pub type Workload = fn(&mut Case) -> Result<(), Failure>;
 
-/// What a case's function is given: its parameters, and the means to start a server and clients.
+/// A case: its parameters and figures, and methods that start servers and clients.
 #[derive(Debug)]
 pub struct Case {
     planned: PlannedCase,
-    /// Figures the case takes, by name. Units are in the names: `_pages`, `_us`, `_mib_s`.
+    /// Figures that the case has measured, by name. The names end in the units: `_pages`, `_us`, `_mib_s`.
     pub figures: BTreeMap<String, f64>,
     servers: u32,
 }
 
 impl Case {
-    /// The case as planned.
+    /// Returns the planned case, without figures.
     pub fn new(planned: PlannedCase) -> Case {
         Case {
             planned,
@@ -35,25 +35,26 @@ impl Case {
         }
     }
 
-    /// Name of the case's suite.
+    /// Returns the name of the case's suite.
     pub fn suite(&self) -> &str {
         self.planned.id.split('/').next().unwrap_or_default()
     }
 
-    /// Name of the case's function, as the suite has it after `run:`.
+    /// Returns the name of the case's function, as in `run:`.
     pub fn function(&self) -> &str {
         &self.planned.run
     }
 
-    /// Bytes after which the colours of the machine's data cache repeat; a page where nothing aliases.
+    /// Returns the number of bytes after which the colours of the data cache repeat, or the page size if the cache does
+    /// not alias.
     pub(crate) fn period(&self) -> u64 {
         self.planned.period
     }
 
-    /// The parameter `name` of the case's `with:`.
+    /// Returns the parameter `name` of the case's `with:`.
     ///
     /// # Errors
-    /// It is missing or of another kind.
+    /// Fails if the parameter is missing or of another type.
     pub(crate) fn param<T: DeserializeOwned>(&self, name: &str) -> Result<T, Failure> {
         let value = self.planned.with.get(name).cloned();
         let value = value.ok_or_else(|| {
@@ -65,20 +66,20 @@ impl Case {
             .map_err(|error| Failure::new(format!("parameter {name:?} of the case: {error}")))
     }
 
-    /// Starts a server that does everything right.
+    /// Starts a server with the default behaviour.
     pub(crate) fn serve(&mut self) -> Result<Server, Failure> {
         self.serve_as(Behaviour::default())
     }
 
-    /// Starts a server.
+    /// Starts a server with this behaviour.
     ///
     /// # Errors
-    /// The case has no `devices:`, or the server could not start.
+    /// Fails if the case has no `devices:`, or the server cannot start.
     pub(crate) fn serve_as(&mut self, behaviour: Behaviour) -> Result<Server, Failure> {
         self.start_server(behaviour, &Limits::default())
     }
 
-    /// Starts a server that does everything right and is held to something.
+    /// Starts a server with the default behaviour and these limits.
     pub(crate) fn serve_with_limits(&mut self, limits: &Limits) -> Result<Server, Failure> {
         self.start_server(Behaviour::default(), limits)
     }
@@ -92,20 +93,20 @@ impl Case {
         Server::start(device, &name, behaviour, limits)
     }
 
-    /// The next server may have the name of the last one, of which nothing is left. Where there are many, one after the
-    /// other, they leave no directories behind.
+    /// Gives the next server the name of the last one, which must have quit. A case that starts many servers one after
+    /// the other then leaves one directory instead of many.
     pub(crate) fn reuse_server_name(&mut self) {
         self.servers -= 1;
     }
 
-    /// Starts a client of `server`, with the file open.
+    /// Starts a client of `server` and opens the file.
     pub(crate) fn client(&self, name: &str, server: &Server) -> Result<Client, Failure> {
         let mut client = self.client_without_file(name, server)?;
         client.open()?;
         Ok(client)
     }
 
-    /// Starts a client of `server` that has not opened the file yet.
+    /// Starts a client of `server` without opening the file.
     pub(crate) fn client_without_file(
         &self,
         name: &str,
@@ -119,14 +120,14 @@ impl Case {
         Client::start(name, &Source::Descriptor(fd))
     }
 
-    /// Notes a figure.
+    /// Records a figure, to be reported with the outcome.
     pub(crate) fn figure(&mut self, name: impl Into<String>, value: f64) {
         self.figures.insert(name.into(), value);
     }
 
-    /// Prints a line into the log of the case.
+    /// Prints a line to the log of the case.
     pub(crate) fn log(&self, line: &str) {
-        // A log that cannot be written changes nothing about what the case finds.
+        // An error does not affect the outcome of the case.
         let _ = sys::print_line(line);
     }
 }

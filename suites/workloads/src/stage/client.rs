@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A client of a case, as the case sees it.
+//! The case's side of a client.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::stage::failure::Failure;
 use crate::stage::party::{Link, Party};
 use crate::stage::process::Process;
 
-/// A process that maps the file of a server, or a descriptor of the case.
+/// Process that maps the file of a server, or a descriptor of the case.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(super) party: Party<ClientCommand>,
@@ -45,32 +45,30 @@ impl Client {
         Ok(Client { party })
     }
 
-    /// Has it fork a client like itself, with everything it has mapped under the same numbers. The child lives on when
-    /// its parent ends.
+    /// Has it fork a client that has all its mappings under the same numbers. The child survives its parent.
     pub(crate) fn fork(&mut self, name: &str) -> Result<Client, Failure> {
         let party = self.party.fork_child(name)?;
         Ok(Client { party })
     }
 
-    /// Opens the file.
     pub(crate) fn open(&mut self) -> Result<(), Failure> {
         self.party.execute_own(ClientCommand::Open).map(drop)
     }
 
-    /// Opens the file for reading alone.
+    /// Opens the file read-only.
     pub(crate) fn open_readonly(&mut self) -> Result<(), Failure> {
         self.party
             .execute_own(ClientCommand::OpenReadonly)
             .map(drop)
     }
 
-    /// Opens the file; returns the error number if the kernel refuses.
+    /// Opens the file, or returns the error.
     pub(crate) fn try_open(&mut self) -> Result<Result<(), Errno>, Failure> {
         self.start_open()?;
         self.finish_try_call()
     }
 
-    /// Starts to open the file; [`Process::finish_try_call`] waits for it.
+    /// Starts to open the file. [`Process::finish_try_call`] waits for it.
     pub(crate) fn start_open(&mut self) -> Result<(), Failure> {
         self.party.send(&Command::Own(ClientCommand::Open))
     }
@@ -86,8 +84,8 @@ impl Client {
         self.party.execute_own(command).map(drop)
     }
 
-    /// Writes and reads `size` bytes with write(2) and read(2), `rounds` times. Returns how long all writes took, and all
-    /// reads.
+    /// Writes and reads `size` bytes with write(2) and read(2), `rounds` times. Returns the time of all writes and of
+    /// all reads.
     pub(crate) fn throughput(
         &mut self,
         size: usize,
@@ -99,8 +97,8 @@ impl Client {
         self.party.link.times(answer)
     }
 
-    /// Maps, writes to every page, unmaps; `times` times. With `die`, children do, and kill themselves instead of
-    /// unmapping.
+    /// Maps pages, writes to each, and unmaps them, `times` times. With `die`, each time a child maps and writes, and
+    /// then kills itself without unmapping.
     pub(crate) fn cycle(
         &mut self,
         offset: u64,
@@ -129,7 +127,7 @@ impl Client {
         self.finish_call()
     }
 
-    /// Starts a [`Client::write_mapped`]; [`Process::finish_call`] waits for it.
+    /// Starts a [`Client::write_mapped`]. [`Process::finish_call`] waits for it.
     pub(crate) fn start_write_mapped(
         &mut self,
         map: Map,
@@ -169,22 +167,22 @@ impl Client {
         self.party.send(&Command::Own(command))
     }
 
-    /// Touches memory that it does not have.
+    /// Loads from a page without access rights, which kills the process.
     pub(crate) fn segfault(&mut self) -> Result<(), Failure> {
         self.party.execute_own(ClientCommand::Segfault).map(drop)
     }
 
-    /// Starts to become a program that maps nothing, waits and answers nothing: it can only be killed.
+    /// Starts to execute a program that maps nothing, waits, and sends no answer. It can only be killed.
     pub(crate) fn start_exec(&mut self) -> Result<(), Failure> {
         self.party.send(&Command::Own(ClientCommand::Exec))
     }
 
-    /// Lets the process end by itself, with everything still mapped.
+    /// Has the process exit, with its mappings still mapped.
     pub(crate) fn quit(mut self) -> Result<(), Failure> {
         self.party.quit()
     }
 
-    /// Kills the process, and waits until it is gone.
+    /// Kills the process and waits until it is gone.
     pub(crate) fn kill(mut self) -> Result<(), Failure> {
         self.party.link.kill()
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A client's own side: opens the file, maps it, and does as it is commanded.
+//! The client process: opens and maps the file, and executes the commands of the case.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -12,24 +12,24 @@ use sys::{
 use crate::stage::command::{Answer, ClientCommand, Command, Direction, Transfer};
 use crate::stage::failing::failing;
 use crate::stage::maps::Maps;
-use crate::stage::party::{Control, answer_forked, fork_with_pipes, obey_each};
+use crate::stage::party::{Control, execute_batch, fork_answer, fork_with_pipes};
 use crate::stage::pattern;
 
 type ClientControl = Control<ClientCommand>;
 
-/// File or descriptor that a client maps.
+/// File that a client maps.
 pub(crate) enum Source<'f> {
-    /// The file at this path, opened when the case says so.
+    /// Path of a file, which the client opens on command.
     Path(String),
-    /// A descriptor that the case already has.
+    /// Open descriptor of the case.
     Descriptor(&'f Fd),
 }
 
-/// What starts this program anew as one that has nothing mapped, and waits: the process of a case reads what to do from
-/// descriptor 0 up to its end.
+/// Arguments with which this program maps nothing and waits: the process of a case reads its plan from descriptor 0
+/// until the end of the file.
 const WAITING: &[&str] = &["/init", "case"];
 
-/// Obeys commands until one says to quit, or the case has ended.
+/// Executes commands until [`Command::Quit`] or the end of the case.
 pub(super) fn run(mut control: ClientControl, source: &Source<'_>) {
     let mut process = ClientProcess {
         source,
@@ -44,7 +44,7 @@ struct ClientProcess<'f> {
     source: &'f Source<'f>,
     opened: Option<Fd>,
     maps: Maps,
-    /// The pipes of the process it forked last, open for the case to find them.
+    /// Pipes to the process that it forked last, kept open until the case has opened them.
     pipes: Option<(Fd, Fd)>,
 }
 
@@ -54,7 +54,7 @@ impl ClientProcess<'_> {
             if matches!(command, Command::Quit) {
                 return;
             }
-            let answer = self.obey(control, command);
+            let answer = self.execute(control, command);
             control.answer(&answer);
         }
     }
@@ -71,31 +71,31 @@ impl ClientProcess<'_> {
 
     fn fork(&mut self, control: &mut ClientControl, name: &str) -> Answer {
         let forked = fork_with_pipes(name, |own| {
-            // The end of a pipe tells the end of a process: this one must not keep those of its parent open.
+            // Drops the pipes of the parent. The case takes the end of a pipe for the end of the process.
             *control = own;
             self.serve(control);
         });
-        answer_forked(forked, &mut self.pipes)
+        fork_answer(forked, &mut self.pipes)
     }
 
-    fn obey(&mut self, control: &mut ClientControl, command: Command<ClientCommand>) -> Answer {
+    fn execute(&mut self, control: &mut ClientControl, command: Command<ClientCommand>) -> Answer {
         match command {
             Command::Memory(command) => {
                 let (source, opened) = (self.source, self.opened.as_ref());
-                self.maps.obey(|| file(source, opened), command)
+                self.maps.execute(|| file(source, opened), command)
             }
-            Command::Own(command) => self.obey_own(control, command),
+            Command::Own(command) => self.execute_own(control, command),
             Command::Fork { name } => self.fork(control, &name),
-            Command::Failing { nth, command } => failing(nth, || self.obey(control, *command)),
-            Command::AtOnce(commands) => {
-                let obeyed = obey_each(commands, |command| Ok(self.obey(control, command)));
-                obeyed.unwrap_or_else(|never: Infallible| match never {})
+            Command::Failing { nth, command } => failing(nth, || self.execute(control, *command)),
+            Command::Batch(commands) => {
+                let answer = execute_batch(commands, |command| Ok(self.execute(control, command)));
+                answer.unwrap_or_else(|never: Infallible| match never {})
             }
-            Command::Quit => Answer::Failed("a client cannot quit as a part of something".into()),
+            Command::Quit => Answer::Failed("a client cannot quit within another command".into()),
         }
     }
 
-    fn obey_own(&mut self, control: &ClientControl, command: ClientCommand) -> Answer {
+    fn execute_own(&mut self, control: &ClientControl, command: ClientCommand) -> Answer {
         match command {
             ClientCommand::Open => self.open(OpenFlags::READ | OpenFlags::WRITE),
             ClientCommand::OpenReadonly => self.open(OpenFlags::READ),
@@ -105,8 +105,8 @@ impl ClientProcess<'_> {
             }
             ClientCommand::Exec => Answer::done(control.exec(WAITING)),
             ClientCommand::Segfault => match Mapping::anonymous(sys::page_size(), Prot::None) {
-                // The load does not come back.
-                Ok(nothing) => Answer::Number(u64::from(nothing.load::<u8>(0))),
+                // The load does not return.
+                Ok(mapping) => Answer::Number(u64::from(mapping.load::<u8>(0))),
                 Err(error) => error.into(),
             },
             ClientCommand::WriteRead { offset, len, seed } => {
@@ -127,7 +127,7 @@ impl ClientProcess<'_> {
         }
     }
 
-    /// Does something with the file, if it is open.
+    /// Calls `act` with the file, which must be open.
     fn with_file(&self, act: impl FnOnce(&Maps, &Fd) -> Result<Answer, Answer>) -> Answer {
         let Some(file) = file(self.source, self.opened.as_ref()) else {
             return Answer::Failed("the file is not open".into());
@@ -136,7 +136,7 @@ impl ClientProcess<'_> {
     }
 }
 
-/// Returns what a client maps, if it is open.
+/// Returns the file that the client maps, if it is open.
 fn file<'f>(source: &'f Source<'_>, opened: Option<&'f Fd>) -> Option<&'f Fd> {
     match source {
         Source::Descriptor(fd) => Some(fd),
@@ -154,7 +154,7 @@ fn transfer_bytes(maps: &Maps, file: &Fd, transfer: Transfer) -> Result<Answer, 
     Ok(Answer::Done)
 }
 
-/// Writes a pattern with write(2), and compares what read(2) finds with it.
+/// Writes a pattern with write(2), and compares it with the bytes that read(2) returns.
 fn write_read(file: &Fd, offset: u64, len: usize, seed: u64) -> Result<Answer, Answer> {
     let expected = pattern::bytes(seed, 0, len);
     let mut found = vec![0; len];
@@ -177,7 +177,7 @@ fn read_all(file: &Fd, into: &mut [u8], offset: u64) -> sys::Result<()> {
         match file.read_at(&mut into[done..], offset + done as u64)? {
             0 => {
                 return Err(sys::Error {
-                    what: format!("read {} bytes at {offset:#x}: {done} came", into.len()),
+                    what: format!("read {} bytes at {offset:#x}: got {done}", into.len()),
                     errno: Errno::EIO,
                 });
             }
@@ -201,7 +201,7 @@ fn throughput(file: &Fd, size: usize, rounds: u32) -> Result<Answer, Answer> {
         reads += start.elapsed();
         if block[0] != round as u8 || block[size - 1] != round as u8 {
             return Err(Answer::Failed(format!(
-                "round {round}: the block that was read is not the block that was written"
+                "round {round}: the block that was read differs from the block that was written"
             )));
         }
     }
@@ -218,7 +218,7 @@ fn cycle(file: &Fd, offset: u64, pages: usize, times: u32, die: bool) -> Result<
     Ok(Answer::Done)
 }
 
-/// Maps new pages and writes to them.
+/// Maps new pages, and writes to each.
 fn map_and_touch(file: &Fd, offset: u64, pages: usize, time: u32) -> Result<Mapping, Answer> {
     let page = sys::page_size();
     let mapping = Mapping::of(file, offset, pages * page, Prot::ReadWrite, Sharing::Shared)?;
@@ -237,7 +237,7 @@ fn map_and_touch(file: &Fd, offset: u64, pages: usize, time: u32) -> Result<Mapp
     Ok(mapping)
 }
 
-/// Has a child do so and kill itself with everything mapped.
+/// Has a child map new pages, write to each, and kill itself without unmapping.
 fn touch_and_die(file: &Fd, offset: u64, pages: usize, time: u32) -> Result<(), Answer> {
     let ForkResult::Parent(child) = sys::fork()? else {
         if let Err(answer) = map_and_touch(file, offset, pages, time) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Commands that a case sends to its processes, and their answers: one line of JSON each, through pipes.
+//! Commands that a case sends to its processes, as lines of JSON through pipes.
 //!
-//! A client takes a [`Command`] of [`ClientCommand`], a server one of [`ServerCommand`]. Both take [`MemoryCommand`]s.
+//! A client executes `Command<ClientCommand>`, a server `Command<ServerCommand>`. Both execute [`MemoryCommand`]s.
 
 use serde::{Deserialize, Serialize};
 use server::{Behaviour, Message};
@@ -11,70 +11,77 @@ use crate::stage::role::Role;
 
 pub(crate) use crate::stage::answer::{Answer, Area, Touch};
 
-/// A mapping of a process, by the number that the process gave it.
+/// Number of a mapping in its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Map(pub u32);
+pub(crate) struct Map(pub u32);
 
-/// A command for a process whose own commands are `Own`.
+/// Command for a process. `Own` has the commands that only processes of its kind can execute.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Command<Own> {
-    /// Does something with its memory.
     Memory(MemoryCommand),
-    /// Does something that only processes of its kind can do.
     Own(Own),
-    /// Forks a process of the same kind. The case reaches the child by pipes that its parent holds open.
-    Fork { name: String },
-    /// Runs a command while the `nth` allocation on the way fails.
+    /// Forks a process of the same kind. The parent keeps the pipes to the child open until the case has opened them.
+    Fork {
+        name: String,
+    },
+    /// Executes a command while its `nth` allocation fails.
     Failing {
         nth: u32,
         command: Box<Command<Own>>,
     },
-    /// Runs commands in order, up to the first that fails, and answers once: no other process has to run in between.
-    AtOnce(Vec<Command<Own>>),
-    /// Ends.
+    /// Executes commands in order, up to the first that fails, and sends one answer, so that no other process has to
+    /// run in between.
+    Batch(Vec<Command<Own>>),
     Quit,
 }
 
-/// What only a client can do.
+/// Command that only a client can execute.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ClientCommand {
-    /// Opens its file.
+    /// Opens its file for reading and writing.
     Open,
-    /// Opens its file for reading alone.
+    /// Opens its file read-only.
     OpenReadonly,
     /// Closes its file. Mappings stay.
     Close,
-    /// Becomes a program that has nothing mapped, waits, and does not answer.
+    /// Executes a program that maps nothing, waits, and sends no answer.
     Exec,
-    /// Touches memory that it does not have.
+    /// Loads from a page without access rights.
     Segfault,
     /// Writes `len` bytes of the pattern of `seed` to the file with write(2), and reads them back with read(2).
-    WriteRead { offset: u64, len: usize, seed: u64 },
-    /// Writes and reads `size` bytes `rounds` times, and measures both.
-    Throughput { size: usize, rounds: u32 },
-    /// Maps, touches and unmaps pages `times` times. With `die`, children map and touch them and kill themselves.
+    WriteRead {
+        offset: u64,
+        len: usize,
+        seed: u64,
+    },
+    /// Writes and reads `size` bytes `rounds` times, and reports the time of all writes and of all reads.
+    Throughput {
+        size: usize,
+        rounds: u32,
+    },
+    /// Maps, touches and unmaps pages `times` times. With `die`, each time a child maps and touches the pages and then
+    /// kills itself.
     Cycle {
         offset: u64,
         pages: usize,
         times: u32,
         die: bool,
     },
-    /// Writes to the file, or reads from it, with a mapping as buffer.
     Transfer(Transfer),
 }
 
-/// Bytes that go from a mapping to the client's file, or back.
+/// Write to the client's file, or read from it, with a mapping as buffer.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Transfer {
     pub direction: Direction,
     pub map: Map,
-    /// Byte of the mapping.
+    /// Byte in the mapping.
     pub at: usize,
-    /// Bytes.
+    /// Length in bytes.
     pub len: usize,
-    /// Byte of the file.
+    /// Byte in the file.
     pub offset: u64,
 }
 
@@ -88,45 +95,50 @@ pub(crate) enum Direction {
     FromFile,
 }
 
-/// What only a server can do.
+/// Command that only a server can execute.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ServerCommand {
-    /// Changes how it answers.
+    /// Changes its behaviour.
     Behave(Behaviour),
-    /// Reports all that it was asked.
+    /// Reports its [`RequestLog`](server::RequestLog).
     RequestLog,
-    /// Reports how many FUSE_MMAPs and FUSE_MUNMAPs it was sent: the part of [`ServerCommand::RequestLog`] that is short.
+    /// Reports the numbers of FUSE_MMAPs and FUSE_MUNMAPs, which is shorter than [`ServerCommand::RequestLog`].
     CountMaps,
-    /// Answers requests until it has seen `count` FUSE_MUNMAPs, for at most `millis` milliseconds.
-    AwaitMunmaps { count: u64, millis: u64 },
-    /// Writes bytes of a pattern into pages by their IDs.
+    /// Answers requests until it has received `count` FUSE_MUNMAPs, for at most `millis` milliseconds.
+    AwaitMunmaps {
+        count: u64,
+        millis: u64,
+    },
+    /// Writes bytes of a pattern into pages by ID.
     LoadPages(PageBytes),
-    /// Reads them by their IDs, compares them, and reports how many bytes came.
+    /// Reads bytes of pages by ID, compares them with a pattern, and reports how many bytes it received.
     SavePages(PageBytes),
-    /// Loads and saves `size` bytes from page `page_id` on, `rounds` times, and measures both.
+    /// Loads and saves `size` bytes from the start of page `page_id`, `rounds` times, and reports the time of all loads
+    /// and of all saves.
     TimeById {
         page_id: u64,
         size: usize,
         rounds: u32,
     },
-    /// Reads the word of 8 bytes at byte `at` of each of `pages` pages, and reports the words that came.
+    /// Reads the 8-byte word at byte `at` of each of `pages` pages by ID, and reports the words that it received.
     SaveWords {
         page_id: u64,
         at: usize,
         pages: usize,
     },
-    /// Frees pages.
-    FreePages { page_id: u64, count: u64 },
-    /// Writes messages, right or wrong, and reads none before all are written.
+    FreePages {
+        page_id: u64,
+        count: u64,
+    },
+    /// Writes valid or invalid messages, and reads nothing until all are written.
     Write(Vec<Message>),
-    /// Closes its channel.
     CloseChannel,
     /// Gives up root.
     DropPrivileges,
 }
 
-/// `len` bytes of the pattern of `seed`, from byte `at` of page `page_id`.
+/// `len` bytes of the pattern of `seed`, starting at byte `at` of page `page_id`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct PageBytes {
     pub page_id: u64,
@@ -135,31 +147,30 @@ pub(crate) struct PageBytes {
     pub seed: u64,
 }
 
-/// What any process can do with its memory.
+/// Command about the memory of a process, which any process can execute.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum MemoryCommand {
-    /// Maps what this process maps: a client its file, a server its channel.
+    /// Maps the file of a client, or the channel of a server.
     Map(MapRequest, Place),
-    /// Maps twice, the second mapping right behind the first in memory and in the file.
+    /// Makes two mappings of the requested length that are adjacent in memory and in the file.
     MapAdjacent(MapRequest),
-    /// Does something with one mapping.
     Mapping(Map, MappingCommand),
 }
 
-/// A mapping to make.
+/// Parameters of mmap(2), except the address.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct MapRequest {
-    /// Byte of the file or channel.
+    /// Byte in the file or channel.
     pub offset: u64,
-    /// Bytes.
+    /// Length in bytes.
     pub len: usize,
     pub prot: Prot,
     pub sharing: Sharing,
 }
 
 impl MapRequest {
-    /// A shared mapping for reading and writing.
+    /// Returns the request for a shared mapping with read and write access.
     pub(crate) fn shared(offset: u64, len: usize) -> MapRequest {
         MapRequest {
             offset,
@@ -170,57 +181,88 @@ impl MapRequest {
     }
 }
 
-/// Address of a mapping to make.
+/// Address at which to map.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Place {
-    /// The kernel chooses.
+    /// Any address that the kernel chooses.
     Anywhere,
     /// An address that is `residue` modulo `period`.
     At { residue: u64, period: u64 },
-    /// The address of another mapping, which is as long and goes away.
+    /// The address of an existing mapping of the same length, which is replaced.
     Over(Map),
 }
 
-/// What can be done with one mapping. Offsets and lengths are bytes.
+/// Command about one mapping. Offsets and lengths are in bytes.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum MappingCommand {
-    /// Loads the word of 8 bytes at `at`.
-    Load { at: usize },
-    /// Stores it.
-    Store { at: usize, value: u64 },
-    /// Loads the word of 4 bytes at `at`: the size of a futex.
-    LoadU32 { at: usize },
+    /// Loads the 8-byte word at `at`.
+    Load {
+        at: usize,
+    },
+    /// Stores the 8-byte word at `at`.
+    Store {
+        at: usize,
+        value: u64,
+    },
+    /// Loads the 4-byte word at `at`, which is the size of a futex.
+    LoadU32 {
+        at: usize,
+    },
     /// Writes the pattern of `seed`.
-    Fill { at: usize, len: usize, seed: u64 },
+    Fill {
+        at: usize,
+        len: usize,
+        seed: u64,
+    },
     /// Compares with the pattern of `seed`.
-    Verify { at: usize, len: usize, seed: u64 },
+    Verify {
+        at: usize,
+        len: usize,
+        seed: u64,
+    },
     /// Compares with zeros.
-    VerifyZero { at: usize, len: usize },
-    /// Loads a word of every page, in order, and reports how many nanoseconds that took.
+    VerifyZero {
+        at: usize,
+        len: usize,
+    },
+    /// Loads a word of every page, in order, and reports the time in nanoseconds.
     TimeTouches,
-    /// Lets the kernel read a byte.
-    Probe { at: usize },
-    /// Lets a child touch a byte.
-    Touch { at: usize, store: bool },
-    /// Plays a role.
+    /// Has the kernel read a byte, so that a fault does not kill the process.
+    Probe {
+        at: usize,
+    },
+    /// Has a child access a byte, so that a fault kills the child only.
+    Touch {
+        at: usize,
+        store: bool,
+    },
     Play(Role),
     /// Reports its first address.
     Address,
     /// Reports its line in `/proc/self/maps`.
     Area,
-    /// Reports the page frame number under a byte that this process has touched.
-    Frame { at: usize },
-    /// Unmaps it.
+    /// Reports the page frame number of a byte. The process must have touched the page.
+    Frame {
+        at: usize,
+    },
     Unmap,
-    /// Unmaps a part in the middle. What is in front keeps the number; what is behind gets a new one.
-    Punch { at: usize, len: usize },
-    /// Treats it as two mappings from now on, the second from byte `at` with a new number. Makes no system call.
-    Cut { at: usize },
+    /// Unmaps a part. The part in front keeps the number of the mapping; the part behind gets a new number.
+    Punch {
+        at: usize,
+        len: usize,
+    },
+    /// Treats it as two mappings from now on. The second starts at byte `at` and has a new number. Makes no system
+    /// call.
+    Cut {
+        at: usize,
+    },
     /// mremap to this length.
-    Resize { len: usize },
-    /// mremap of its first `len` bytes, and no others, to an address that is `residue` modulo `period`.
+    Resize {
+        len: usize,
+    },
+    /// mremap of its first `len` bytes to an address that is `residue` modulo `period`. Unmaps the rest.
     Move {
         len: usize,
         residue: u64,
@@ -237,35 +279,45 @@ pub(crate) enum MappingCommand {
     /// munlock.
     Unlock,
     /// msync.
-    Sync { wait: bool },
-    /// write(2) from byte `at` into `into`, which must hold the pattern of `seed` afterwards.
+    Sync {
+        wait: bool,
+    },
+    /// write(2) from byte `at` to `into`, which must contain the pattern of `seed` afterwards.
     Write {
         into: Endpoint,
         at: usize,
         len: usize,
         seed: u64,
     },
-    /// read(2) to byte `at` out of `from`, which holds the pattern of `seed`.
+    /// read(2) from `from`, which contains the pattern of `seed`, to byte `at`.
     Read {
         from: Endpoint,
         at: usize,
         len: usize,
         seed: u64,
     },
-    /// set_robust_list, with an entry at `at` and, 8 bytes behind it, a futex that this process owns and others wait for.
-    SetRobustList { at: usize },
-    /// futex: waits until another process sleeps on it.
-    AwaitFutexWaiter { at: usize },
-    /// futex: sleeps until it is woken or the word is no longer `expected`.
-    FutexWait { at: usize, expected: u32 },
+    /// set_robust_list with one entry, at `at`. Its futex is 8 bytes behind it; this process owns the futex, and other
+    /// processes wait for it.
+    SetRobustList {
+        at: usize,
+    },
+    /// Waits until another process waits on the futex at `at`.
+    AwaitFutexWaiter {
+        at: usize,
+    },
+    /// Waits on the futex at `at` until it is woken or no longer `expected`.
+    FutexWait {
+        at: usize,
+        expected: u32,
+    },
 }
 
-/// Other side of a read or a write.
+/// Source of a read or destination of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Endpoint {
     Pipe,
-    /// A file in memory, of tmpfs.
+    /// File in tmpfs.
     File,
 }
 
@@ -274,7 +326,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_survives_its_way_to_another_process() {
+    fn a_command_is_the_same_after_json() {
         let map = Map(3);
         for command in [
             MappingCommand::Protect(Prot::ReadWrite),

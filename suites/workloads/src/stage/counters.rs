@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The kernel's counters and limits of direct-mapped pages, by path.
+//! The kernel's counters and limits of direct-mapped pages.
 
 use sys::read_text;
 
 use crate::stage::failure::Failure;
 
-/// Direct-mapped pages of all connections that exist now.
+/// Number of direct-mapped pages of all connections.
 pub const PAGES_TOTAL: &str = "/sys/module/fuse/parameters/dmmap_pages";
 
-/// Most pages one connection may have.
+/// Limit of pages per connection.
 pub const LIMIT_PER_CONNECTION: &str = "/sys/module/fuse/parameters/dmmap_max_pages_conn";
 
-/// Most pages all connections may have; 0 where the kernel has not been asked for a page yet and picks a number then.
+/// Limit of pages of all connections. It is 0 until the first page is allocated; the kernel then chooses a limit.
 pub const LIMIT_TOTAL: &str = "/sys/module/fuse/parameters/dmmap_max_pages_total";
 
-/// Most mappings one connection may have.
+/// Limit of mappings per connection.
 pub const LIMIT_MAPS: &str = "/sys/module/fuse/parameters/dmmap_max_maps_conn";
 
-/// The number in a file.
+/// Returns the number in a file.
 pub(crate) fn read(path: &str) -> Result<u64, Failure> {
     let text = read_text(path)?;
     text.trim()
@@ -25,12 +25,12 @@ pub(crate) fn read(path: &str) -> Result<u64, Failure> {
         .map_err(|error| Failure::new(format!("{path} holds {text:?}: {error}")))
 }
 
-/// Sets a limit. `init` puts it back after the case.
+/// Sets a limit. `init` restores it after the case.
 pub(crate) fn set(path: &str, value: u64) -> Result<(), Failure> {
     Ok(sys::write_file(path, value.to_string().as_bytes())?)
 }
 
-/// Where the counters are of the connection behind the filesystem mounted at `place`.
+/// Returns the directory of the counters of the connection that is mounted at `place`.
 pub(crate) fn dir_of_mount(place: &str) -> Result<String, Failure> {
     let text = read_text("/proc/self/mountinfo")?;
     let device = device_of_mount(&text, place)
@@ -38,7 +38,8 @@ pub(crate) fn dir_of_mount(place: &str) -> Result<String, Failure> {
     Ok(format!("/sys/fs/fuse/connections/{device}"))
 }
 
-/// The connection's number is the minor device number of its mount: `ID PARENT MAJOR:MINOR ROOT PLACE ...`.
+/// Returns the minor device number of the mount, which is the number of the connection. A line is
+/// `ID PARENT MAJOR:MINOR ROOT PLACE ...`.
 fn device_of_mount(mountinfo: &str, place: &str) -> Option<u32> {
     let line = mountinfo
         .lines()

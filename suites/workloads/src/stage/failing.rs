@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Allocations that fail: the kernel fails the n-th that a thread makes once its number is in `/proc/thread-self/fail-nth`
-//! (Documentation/fault-injection/fault-injection.rst).
+//! Fault injection: after a thread has written n to `/proc/thread-self/fail-nth`, the kernel fails the n-th allocation
+//! of this thread (Documentation/fault-injection/fault-injection.rst).
 
 use serde::Serialize;
 use sys::{Fd, OpenFlags};
@@ -11,13 +11,13 @@ use crate::stage::failure::Failure;
 use crate::stage::party::Party;
 use crate::stage::server::Server;
 
-/// Where a thread says which of its allocations fails. Missing where the kernel injects no faults.
+/// File with the number of the allocation that fails. Missing if the kernel does not support fault injection.
 pub(crate) const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
 
-/// Runs `act` while the `nth` allocation of this thread fails.
+/// Runs `act`, and has the `nth` allocation of this thread fail meanwhile.
 pub(crate) fn failing(nth: u32, act: impl FnOnce() -> Answer) -> Answer {
     let injected = || -> sys::Result<Answer> {
-        // Opened before and closed afterwards: both allocate.
+        // Opened before and closed after the injection, because both allocate.
         let file = Fd::open(FAIL_NTH, OpenFlags::READ | OpenFlags::WRITE)?;
         file.write_at(nth.to_string().as_bytes(), 0)?;
         let answer = act();
@@ -32,9 +32,8 @@ pub(crate) fn failing(nth: u32, act: impl FnOnce() -> Answer) -> Answer {
     injected().unwrap_or_else(Answer::from)
 }
 
-/// Has a process run a command while the `nth` allocation on the way fails. Returns true if there were so many, and the
-/// answer.
-fn ask_failing<Own: Serialize>(
+/// Has a process execute a command whose `nth` allocation fails. Returns true if an allocation failed, and the answer.
+fn execute_failing<Own: Serialize>(
     party: &mut Party<Own>,
     nth: u32,
     command: Command<Own>,
@@ -50,16 +49,17 @@ fn ask_failing<Own: Serialize>(
 }
 
 impl Client {
-    /// Runs a command while the `nth` allocation on the way fails. Returns true if there were so many, and the answer.
+    /// Has the client execute a command whose `nth` allocation fails. Returns true if an allocation failed, and the
+    /// answer.
     pub(crate) fn failing(
         &mut self,
         nth: u32,
         command: Command<ClientCommand>,
     ) -> Result<(bool, Answer), Failure> {
-        ask_failing(&mut self.party, nth, command)
+        execute_failing(&mut self.party, nth, command)
     }
 
-    /// Takes over the process that this one has forked, if `answer` says so.
+    /// Opens the pipes to the client that this one has forked. Returns `None` if `answer` is not [`Answer::Forked`].
     pub(crate) fn adopt(&self, name: &str, answer: &Answer) -> Result<Option<Client>, Failure> {
         let party = self.party.adopt(name, answer)?;
         Ok(party.map(|party| Client { party }))
@@ -67,12 +67,13 @@ impl Client {
 }
 
 impl Server {
-    /// Runs a command while the `nth` allocation on the way fails. Returns true if there were so many, and the answer.
+    /// Has the server execute a command whose `nth` allocation fails. Returns true if an allocation failed, and the
+    /// answer.
     pub(crate) fn failing(
         &mut self,
         nth: u32,
         command: Command<ServerCommand>,
     ) -> Result<(bool, Answer), Failure> {
-        ask_failing(&mut self.party, nth, command)
+        execute_failing(&mut self.party, nth, command)
     }
 }

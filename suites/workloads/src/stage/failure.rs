@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The end of a case that does not pass, and the text that its user reads.
+//! Failures of cases, and the texts that users read.
 
 use protocol::record::Outcome;
 use sys::Errno;
 
-/// Why a case did not pass.
+/// Reason why a case did not pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Something did not hold: what was expected, and what was found.
+    /// A check failed. The text says what was expected and what was found.
     Fail(String),
-    /// The case cannot hold on this machine, and why.
+    /// The case cannot hold on this machine. The text says why.
     Skip(String),
 }
 
 impl Failure {
-    /// Something did not hold.
+    /// Returns a [`Failure::Fail`].
     pub(crate) fn new(reason: impl Into<String>) -> Failure {
         Failure::Fail(reason.into())
     }
 
-    /// Adds what was done before: `after WHAT: REASON`.
+    /// Names the step that preceded the failure: `after WHAT: REASON`.
     pub(crate) fn after(self, what: &str) -> Failure {
         match self {
             Failure::Fail(reason) => Failure::Fail(format!("after {what}: {reason}")),
@@ -27,7 +27,7 @@ impl Failure {
         }
     }
 
-    /// Outcome of a case that ended like this.
+    /// Returns the outcome of the case.
     pub fn into_outcome(self) -> Outcome {
         match self {
             Failure::Fail(reason) => Outcome::Fail { reason },
@@ -42,10 +42,10 @@ impl From<sys::Error> for Failure {
     }
 }
 
-/// Fails unless `what` has the value that is expected.
+/// Fails unless `found`, the value of `what`, equals `expected`.
 ///
 /// # Errors
-/// Says what was expected and what was found.
+/// Names both values.
 pub(crate) fn expect<T: Words + PartialEq>(
     what: &str,
     found: T,
@@ -56,18 +56,15 @@ pub(crate) fn expect<T: Words + PartialEq>(
     })
 }
 
-/// Fails unless a system call succeeded; returns what it returned.
+/// Returns the value of a system call that must succeed.
 ///
 /// # Errors
-/// Says which error was found.
+/// Names the error of the system call.
 pub(crate) fn expect_ok<T>(what: &str, result: Result<T, Errno>) -> Result<T, Failure> {
     result.map_err(|errno| Failure::Fail(format!("{what}: expected success, found {errno}")))
 }
 
-/// Fails unless `holds`.
-///
-/// # Errors
-/// Has the text of `why`.
+/// Fails with the text of `why` unless `holds`.
 pub(crate) fn expect_that(holds: bool, why: impl FnOnce() -> String) -> Result<(), Failure> {
     match holds {
         true => Ok(()),
@@ -75,12 +72,12 @@ pub(crate) fn expect_that(holds: bool, why: impl FnOnce() -> String) -> Result<(
     }
 }
 
-/// A value in the words of the user of a failed case.
+/// Values as a user reads them in a failure.
 pub(crate) trait Words {
-    /// The value.
+    /// Returns the value in words.
     fn words(&self) -> String;
 
-    /// The value as it is found where another is expected.
+    /// Returns the words for this value where another was expected.
     fn found(&self) -> String {
         format!("found {}", self.words())
     }
@@ -98,7 +95,7 @@ macro_rules! words_of_display {
 
 words_of_display!(u32, u64, usize, &str, String, &String, Errno);
 
-/// Success of a system call that returns nothing.
+/// Success of a system call without a value.
 impl Words for () {
     fn words(&self) -> String {
         "success".into()
@@ -175,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_expected_is_no_failure() {
+    fn expected_values_pass() {
         assert_eq!(expect("pages", 4u64, 4), Ok(()));
         assert_eq!(
             expect("mmap", Err::<(), _>(Errno::EINVAL), Err(Errno::EINVAL)),
@@ -208,7 +205,7 @@ mod tests {
         let text = |found, expected| text("a touch over the limit", found, expected);
         insta::assert_snapshot!(text(Touch::Success, Touch::Sigbus), @"a touch over the limit: expected SIGBUS, but the access succeeded");
         insta::assert_snapshot!(text(Touch::Efault, Touch::Success), @"a touch over the limit: expected success, found EFAULT");
-        insta::assert_snapshot!(text(Touch::Other, Touch::Sigsegv), @"a touch over the limit: expected SIGSEGV, found another end of the process");
+        insta::assert_snapshot!(text(Touch::Other, Touch::Sigsegv), @"a touch over the limit: expected SIGSEGV, found another exit status");
     }
 
     #[test]

@@ -4,40 +4,40 @@
 use crate::stage::counters;
 use crate::stage::failure::Failure;
 
-/// Where `init` mounts control groups.
+/// Mount point of the cgroup filesystem, which `init` mounts.
 pub const GROUPS: &str = "/sys/fs/cgroup";
 
-/// A memory cgroup of the case.
+/// Memory cgroup of the case.
 #[derive(Debug)]
 pub(crate) struct Group {
     path: String,
 }
 
 impl Group {
-    /// Makes a group that nobody is in.
+    /// Creates an empty group.
     pub(crate) fn make(name: &str) -> Result<Group, Failure> {
         let path = format!("{GROUPS}/{name}");
         sys::make_dir(&path)?;
         Ok(Group { path })
     }
 
-    /// Where who shall be in it has to write.
+    /// Returns the path of `cgroup.procs`. A process joins the group by writing to it.
     pub(crate) fn procs_path(&self) -> String {
         format!("{}/cgroup.procs", self.path)
     }
 
-    /// Bytes it is charged for. The kernel charges up to 64 pages a processor ahead (`MEMCG_CHARGE_BATCH` of
-    /// include/linux/memcontrol.h).
+    /// Returns the bytes that are charged to the group. The kernel charges up to 64 pages per processor in advance
+    /// (`MEMCG_CHARGE_BATCH` in include/linux/memcontrol.h).
     pub(crate) fn used(&self) -> Result<u64, Failure> {
         counters::read(&format!("{}/memory.current", self.path))
     }
 
-    /// Limits that, to whole pages.
+    /// Sets the limit of [`Group::used`]. The kernel rounds it to whole pages.
     pub(crate) fn limit(&self, bytes: u64) -> Result<(), Failure> {
         counters::set(&format!("{}/memory.max", self.path), bytes)
     }
 
-    /// How many of its processes were killed because it was full.
+    /// Returns the number of its processes that the kernel killed because the group was at its limit.
     pub(crate) fn killed(&self) -> Result<u64, Failure> {
         let path = format!("{}/memory.events", self.path);
         let text = sys::read_text(&path)?;
@@ -46,7 +46,7 @@ impl Group {
             .ok_or_else(|| Failure::new(format!("{path} has no oom_kill: {text:?}")))
     }
 
-    /// Removes it. Nobody is in it any more.
+    /// Removes the group, which must be empty.
     pub(crate) fn remove(self) -> Result<(), Failure> {
         Ok(sys::remove_dir(&self.path)?)
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a process does with one of its mappings: loads and stores, system calls about it and with it as their buffer.
+//! Commands about one mapping: loads and stores, system calls that change it or use it as a buffer.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::stage::command::{Answer, Area, Endpoint, MappingCommand, Touch};
 use crate::stage::{pattern, role};
 
 /// Longest wait for another process, as in [`crate::stage::role`].
-const PATIENCE: Duration = Duration::from_secs(8);
+const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Obeys a command that leaves the mapping in its place among the others.
-pub(crate) fn obey(mapping: &mut Mapping, command: MappingCommand) -> Answer {
+/// Executes a command that neither adds nor removes a mapping.
+pub(crate) fn execute(mapping: &mut Mapping, command: MappingCommand) -> Answer {
     match command {
         MappingCommand::Load { at } => Answer::Number(mapping.load(at)),
         MappingCommand::Store { at, value } => {
@@ -41,8 +41,9 @@ pub(crate) fn obey(mapping: &mut Mapping, command: MappingCommand) -> Answer {
         }),
         MappingCommand::Touch { at, store } => {
             let access = if store { Access::Store } else { Access::Load };
-            let ended = mapping.touch(at, access);
-            Answer::of(ended, |ended| Answer::Touch(ended.into()))
+            Answer::of(mapping.touch(at, access), |status| {
+                Answer::Touch(status.into())
+            })
         }
         MappingCommand::Play(role) => match role::play(&role, mapping) {
             Ok(figures) => Answer::Figures(figures),
@@ -85,15 +86,15 @@ pub(crate) fn obey(mapping: &mut Mapping, command: MappingCommand) -> Answer {
             Answer::compared(pattern::difference(at, &found, &expected))
         }),
         MappingCommand::SetRobustList { at } => Answer::done(mapping.own_robust_futex(at)),
-        MappingCommand::AwaitFutexWaiter { at } => await_sleeper(mapping, at),
-        MappingCommand::FutexWait { at, expected } => await_wake(mapping, at, expected),
+        MappingCommand::AwaitFutexWaiter { at } => await_futex_waiter(mapping, at),
+        MappingCommand::FutexWait { at, expected } => futex_wait(mapping, at, expected),
         MappingCommand::Unmap | MappingCommand::Punch { .. } | MappingCommand::Cut { .. } => {
-            unreachable!("{command:?} changes which mappings there are")
+            unreachable!("{command:?} adds or removes a mapping")
         }
     }
 }
 
-/// Compares what is at byte `at`.
+/// Compares the bytes at `at` with `expected`.
 fn verify(mapping: &Mapping, at: usize, expected: &[u8]) -> Answer {
     let mut found = vec![0; expected.len()];
     mapping.copy_out(at, &mut found);
@@ -108,7 +109,7 @@ fn frame(mapping: &Mapping, at: usize) -> Answer {
     }
 }
 
-/// Reads to byte `at` with the mapping as buffer; `bytes` are what comes.
+/// Reads `bytes` from a pipe or file to byte `at` of the mapping.
 fn read(mapping: &Mapping, from: Endpoint, at: usize, bytes: &[u8]) -> sys::Result<()> {
     match from {
         Endpoint::Pipe => {
@@ -124,7 +125,7 @@ fn read(mapping: &Mapping, from: Endpoint, at: usize, bytes: &[u8]) -> sys::Resu
     }
 }
 
-/// Writes from byte `at` with the mapping as buffer; returns what arrived.
+/// Writes `len` bytes from byte `at` of the mapping to a pipe or file, and returns what the pipe or file then contains.
 fn write(mapping: &Mapping, into: Endpoint, at: usize, len: usize) -> sys::Result<Vec<u8>> {
     let whole = |fd: Fd| fd.read_to_end();
     match into {
@@ -142,9 +143,9 @@ fn write(mapping: &Mapping, into: Endpoint, at: usize, len: usize) -> sys::Resul
     }
 }
 
-fn await_sleeper(mapping: &Mapping, at: usize) -> Answer {
+fn await_futex_waiter(mapping: &Mapping, at: usize) -> Answer {
     let start = Instant::now();
-    while start.elapsed() < PATIENCE {
+    while start.elapsed() < TIMEOUT {
         match mapping.count_futex_waiters(at, 1) {
             Ok(0) => sys::yield_now(),
             Ok(_) => return Answer::Done,
@@ -152,23 +153,23 @@ fn await_sleeper(mapping: &Mapping, at: usize) -> Answer {
         }
     }
     Answer::Failed(format!(
-        "no process came to wait on the futex at {at:#x} within {PATIENCE:?}"
+        "no process waited on the futex at {at:#x} within {TIMEOUT:?}"
     ))
 }
 
-fn await_wake(mapping: &Mapping, at: usize, expected: u32) -> Answer {
-    match mapping.futex_wait(at, expected, PATIENCE) {
+fn futex_wait(mapping: &Mapping, at: usize, expected: u32) -> Answer {
+    match mapping.futex_wait(at, expected, TIMEOUT) {
         Err(error) => error.into(),
         Ok(FutexWait::TimedOut) => Answer::Failed(format!(
-            "no process woke the futex at {at:#x} within {PATIENCE:?}; its word went from {expected:#x} to {:#x}",
+            "no process woke the futex at {at:#x} within {TIMEOUT:?}; its word was {expected:#x} and is now {:#x}",
             mapping.load::<u32>(at)
         )),
-        // The kernel looks at the word again when a sleeper was disturbed.
+        // A wait that was interrupted restarts, and the kernel then compares the word again.
         Ok(FutexWait::Woken | FutexWait::Changed) => Answer::Done,
     }
 }
 
-/// Returns the line of `/proc/self/maps` that has `address` in it.
+/// Returns the line of `/proc/self/maps` whose range contains `address`.
 fn area(address: u64) -> sys::Result<Option<Area>> {
     let text = read_text("/proc/self/maps")?;
     Ok(text
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_through_a_pipe_or_a_file_is_compared() {
+    fn bytes_through_a_pipe_or_a_file_are_compared() {
         let mut mapping = mapping();
         let (at, len, seed) = (5, 300, 1);
         for other in [Endpoint::Pipe, Endpoint::File] {
@@ -228,15 +229,15 @@ mod tests {
                 len,
                 seed,
             };
-            assert_eq!(obey(&mut mapping, read), Answer::Done);
+            assert_eq!(execute(&mut mapping, read), Answer::Done);
             let write = |seed| MappingCommand::Write {
                 into: other,
                 at,
                 len,
                 seed,
             };
-            assert_eq!(obey(&mut mapping, write(1)), Answer::Done);
-            let wrong = obey(&mut mapping, write(2));
+            assert_eq!(execute(&mut mapping, write(1)), Answer::Done);
+            let wrong = execute(&mut mapping, write(2));
             assert!(matches!(wrong, Answer::Failed(_)), "{wrong:?}");
         }
     }

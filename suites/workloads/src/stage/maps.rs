@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The mappings of one process. Servers and clients have the same.
+//! The mappings of one process, client or server.
 
 use std::collections::BTreeMap;
 
@@ -16,15 +16,15 @@ pub(crate) struct Maps {
 }
 
 impl Maps {
-    /// Obeys a command. `fd` returns what this process maps, if it is open; other commands do not need it.
-    pub(crate) fn obey<'f>(
+    /// Executes a command. `fd` returns the file that this process maps, if it is open. Only commands that map need it.
+    pub(crate) fn execute<'f>(
         &mut self,
         fd: impl FnOnce() -> Option<&'f Fd>,
         command: MemoryCommand,
     ) -> Answer {
         let fd = || fd().ok_or_else(|| Answer::Failed("the file is not open".into()));
         let done = match command {
-            MemoryCommand::Mapping(map, command) => self.obey_mapping(map, command),
+            MemoryCommand::Mapping(map, command) => self.execute_on_mapping(map, command),
             MemoryCommand::Map(request, place) => fd().and_then(|fd| self.map(fd, &request, place)),
             MemoryCommand::MapAdjacent(request) => {
                 fd().and_then(|fd| self.map_adjacent(fd, &request))
@@ -34,6 +34,9 @@ impl Maps {
     }
 
     /// Returns the mapping with a number.
+    ///
+    /// # Errors
+    /// Returns an answer that names a missing number.
     pub(crate) fn get(&self, map: Map) -> Result<&Mapping, Answer> {
         self.maps.get(&map).ok_or_else(|| missing(map))
     }
@@ -71,7 +74,7 @@ impl Maps {
         Ok(Answer::Maps(self.keep(first), self.keep(second)))
     }
 
-    fn obey_mapping(&mut self, map: Map, command: MappingCommand) -> Result<Answer, Answer> {
+    fn execute_on_mapping(&mut self, map: Map, command: MappingCommand) -> Result<Answer, Answer> {
         match command {
             MappingCommand::Unmap => self.take(map)?.unmap()?,
             MappingCommand::Cut { at } => {
@@ -86,7 +89,7 @@ impl Maps {
             }
             command => {
                 let mapping = self.maps.get_mut(&map).ok_or_else(|| missing(map))?;
-                return Ok(mapping::obey(mapping, command));
+                return Ok(mapping::execute(mapping, command));
             }
         }
         Ok(Answer::Done)
@@ -108,11 +111,11 @@ mod tests {
         let fd = sys::memfd("maps", len as u64).unwrap();
         let mut maps = Maps::default();
         let request = MemoryCommand::Map(MapRequest::shared(0, len), Place::Anywhere);
-        let Answer::Map(map) = maps.obey(|| Some(&fd), request) else {
+        let Answer::Map(map) = maps.execute(|| Some(&fd), request) else {
             panic!("not mapped");
         };
         let edge = page_size() - 3;
-        let mut act = |command| maps.obey(|| None, MemoryCommand::Mapping(map, command));
+        let mut act = |command| maps.execute(|| None, MemoryCommand::Mapping(map, command));
         assert_eq!(act(MappingCommand::VerifyZero { at: 0, len }), Answer::Done);
         let (at, len) = (edge, 6);
         act(MappingCommand::Fill { at, len, seed: 1 });
@@ -128,14 +131,15 @@ mod tests {
         });
         assert!(matches!(zero, Answer::Failed(_)), "{zero:?}");
     }
+
     #[test]
-    fn what_cannot_be_obeyed_has_a_reason() {
+    fn a_command_that_cannot_be_executed_fails_with_a_reason() {
         let mut maps = Maps::default();
         let map = MemoryCommand::Map(MapRequest::shared(0, 1), Place::Anywhere);
-        let answer = maps.obey(|| None, map);
+        let answer = maps.execute(|| None, map);
         insta::assert_snapshot!(answer.describe(), @"the file is not open");
         let unmap = MemoryCommand::Mapping(Map(3), MappingCommand::Unmap);
-        let answer = maps.obey(|| None, unmap);
+        let answer = maps.execute(|| None, unmap);
         insta::assert_snapshot!(answer.describe(), @"there is no mapping 3");
     }
 }

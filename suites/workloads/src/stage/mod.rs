@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What cases play on: the case itself, its processes, what these are told and answer, and what they find.
+//! Building blocks of cases: parameters, processes, commands and their answers, checks.
 //!
-//! Nothing here knows a case: `cases` imports `stage`, and never the other way round.
+//! `cases` imports `stage`; `stage` never imports `cases`.
 
 mod answer;
 mod case;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A process of a case: forked, commanded through one pipe, answering through another.
+//! Processes of a case. Commands go to a process through one pipe, and its answers come back through another.
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -14,7 +14,7 @@ use sys::{Errno, ExitStatus, Fd, ForkResult, KillTarget, OpenFlags, Pid, Signal}
 use crate::stage::command::{Answer, Command, Map};
 use crate::stage::failure::Failure;
 
-/// A process of a case that takes commands of one kind, as the case sees it.
+/// The case's side of a process whose own commands are `Own`.
 #[derive(Debug)]
 pub(crate) struct Party<Own> {
     pub(crate) link: Link,
@@ -22,7 +22,7 @@ pub(crate) struct Party<Own> {
 }
 
 impl<Own: Serialize> Party<Own> {
-    /// Forks; the child runs `body` with its end of the pipes and exits.
+    /// Forks a process that runs `body` with its ends of the pipes, and then exits.
     pub(crate) fn fork(name: &str, body: impl FnOnce(Control<Own>)) -> Result<Party<Own>, Failure> {
         let (pid, to, from) = fork_with_pipes(name, |control| {
             let _ = sys::die_with_parent();
@@ -45,7 +45,7 @@ impl<Own: Serialize> Party<Own> {
         }
     }
 
-    /// Has the process fork one like itself.
+    /// Has the process fork a process of its kind.
     pub(crate) fn fork_child(&mut self, name: &str) -> Result<Party<Own>, Failure> {
         let command = Command::Fork {
             name: name.to_owned(),
@@ -55,7 +55,7 @@ impl<Own: Serialize> Party<Own> {
             .ok_or_else(|| self.link.unexpected(&answer))
     }
 
-    /// Takes over the process that this one has forked, if `answer` says so.
+    /// Opens the pipes to the process that this one has forked. Returns `None` if `answer` is not [`Answer::Forked`].
     pub(crate) fn adopt(&self, name: &str, answer: &Answer) -> Result<Option<Party<Own>>, Failure> {
         let Answer::Forked { pid, to, from } = *answer else {
             return Ok(None);
@@ -71,7 +71,7 @@ impl<Own: Serialize> Party<Own> {
         })))
     }
 
-    /// Sends a command; [`Link::receive_any`] takes the answer.
+    /// Sends a command. The caller must receive the answer from [`Party::link`].
     pub(crate) fn send(&mut self, command: &Command<Own>) -> Result<(), Failure> {
         let line = serde_json::to_string(command).expect("a command is plain data") + "\n";
         match self.link.to.write_all(line.as_bytes()) {
@@ -80,19 +80,19 @@ impl<Own: Serialize> Party<Own> {
         }
     }
 
-    /// Sends a command and returns the answer, whatever it is.
+    /// Sends a command and returns any answer, errors included.
     pub(crate) fn execute_any(&mut self, command: &Command<Own>) -> Result<Answer, Failure> {
         self.send(command)?;
         self.link.receive_any()
     }
 
-    /// Sends a command that must succeed.
+    /// Sends a command that must succeed, and returns the answer.
     pub(crate) fn execute(&mut self, command: &Command<Own>) -> Result<Answer, Failure> {
         self.send(command)?;
         self.link.receive()
     }
 
-    /// Sends a command; returns the error number if the kernel refuses.
+    /// Sends a command and returns the answer, or the error of the system call.
     pub(crate) fn try_execute(
         &mut self,
         command: &Command<Own>,
@@ -101,12 +101,12 @@ impl<Own: Serialize> Party<Own> {
         self.link.try_receive()
     }
 
-    /// Sends one of the process's own commands, which must succeed.
+    /// Does [`Party::execute`] with one of the process's own commands.
     pub(crate) fn execute_own(&mut self, command: Own) -> Result<Answer, Failure> {
         self.execute(&Command::Own(command))
     }
 
-    /// Sends one of the process's own commands; returns the error number if the kernel refuses.
+    /// Does [`Party::try_execute`] with one of the process's own commands.
     pub(crate) fn try_execute_own(
         &mut self,
         command: Own,
@@ -114,41 +114,41 @@ impl<Own: Serialize> Party<Own> {
         self.try_execute(&Command::Own(command))
     }
 
-    /// Sends commands that must succeed, and returns their answers when all are done.
+    /// Sends commands that must all succeed, and returns their answers. No other process has to run in between.
     pub(crate) fn execute_batch(
         &mut self,
         commands: Vec<Command<Own>>,
     ) -> Result<Vec<Answer>, Failure> {
-        match self.execute(&Command::AtOnce(commands))? {
-            Answer::Each(answers) => Ok(answers),
+        match self.execute(&Command::Batch(commands))? {
+            Answer::Batch(answers) => Ok(answers),
             other => Err(self.link.unexpected(&other)),
         }
     }
 
-    /// Lets the process end by itself, with everything it has mapped still mapped.
+    /// Has the process exit, with its mappings still mapped.
     pub(crate) fn quit(&mut self) -> Result<(), Failure> {
         self.send(&Command::Quit)?;
         match self.link.reap()? {
             None | Some(ExitStatus::Code(0)) => Ok(()),
-            Some(ended) => Err(self.link.failed(ended)),
+            Some(status) => Err(self.link.failed(status)),
         }
     }
 }
 
-/// The pipes to a process of a case, and the process's number: all that does not depend on its commands.
+/// Pipes to a process, and its process ID: the part of a [`Party`] that does not depend on the type of its commands.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) name: String,
     pub(crate) pid: Pid,
     to: Fd,
     from: Lines,
-    /// True for a child of this process, whose exit status can be had.
+    /// True for a child of this process. Only a child's exit status is available.
     child: bool,
     reaped: bool,
 }
 
 impl Link {
-    /// Returns the next answer.
+    /// Returns the next answer, errors included.
     pub(crate) fn receive_any(&mut self) -> Result<Answer, Failure> {
         match self.from.next()? {
             None => Err(self.died()),
@@ -157,29 +157,32 @@ impl Link {
         }
     }
 
-    /// Returns the next answer, which must be no refusal and no failure.
+    /// Returns the next answer, which must not be an error.
     pub(crate) fn receive(&mut self) -> Result<Answer, Failure> {
         match self.receive_any()? {
-            bad if bad.is_bad() => Err(Failure::new(format!("{}: {}", self.name, bad.describe()))),
-            good => Ok(good),
+            error if error.is_error() => {
+                let why = error.describe();
+                Err(Failure::new(format!("{}: {why}", self.name)))
+            }
+            answer => Ok(answer),
         }
     }
 
-    /// Returns the next answer, or the error number if the kernel refused.
+    /// Returns the next answer, or the error of the system call.
     pub(crate) fn try_receive(&mut self) -> Result<Result<Answer, Errno>, Failure> {
         match self.receive_any()? {
             Answer::Refused { errno, .. } => Ok(Err(Errno::from_raw(errno))),
             Answer::Failed(why) => Err(Failure::new(format!("{}: {why}", self.name))),
-            good => Ok(Ok(good)),
+            answer => Ok(Ok(answer)),
         }
     }
 
-    /// Returns true if an answer is there or comes within `time`.
+    /// Returns true if an answer has come or comes within `time`.
     pub(crate) fn answers_within(&self, time: Duration) -> Result<bool, Failure> {
         Ok(sys::poll(&[&*self.from.fd], Some(time))?[0].any())
     }
 
-    /// Returns true if the process is stopped: state T in proc_pid_stat(5).
+    /// Returns true if the process is stopped, which is state T in proc_pid_stat(5).
     pub(crate) fn is_stopped(&self) -> Result<bool, Failure> {
         let stat = sys::read_text(&format!("/proc/{}/stat", self.pid.0))?;
         Ok(stat
@@ -188,12 +191,12 @@ impl Link {
             .is_some_and(|rest| rest.trim_start().starts_with('T')))
     }
 
-    /// Failure for an answer of the wrong kind, which is a mistake in the case.
+    /// Returns the failure for an answer of the wrong kind, which is a bug of the stage.
     pub(crate) fn unexpected(&self, answer: &Answer) -> Failure {
         Failure::new(format!("{} answered {answer:?}", self.name))
     }
 
-    /// Returns the mapping that was made.
+    /// Returns the mapping in an answer.
     pub(crate) fn map(&self, answer: Answer) -> Result<Map, Failure> {
         match answer {
             Answer::Map(map) => Ok(map),
@@ -201,7 +204,7 @@ impl Link {
         }
     }
 
-    /// Returns the number that was asked for.
+    /// Returns the number in an answer.
     pub(crate) fn number(&self, answer: Answer) -> Result<u64, Failure> {
         match answer {
             Answer::Number(number) => Ok(number),
@@ -209,7 +212,7 @@ impl Link {
         }
     }
 
-    /// Returns the time that all writes took, and all reads.
+    /// Returns the time of all writes and of all reads in an answer.
     pub(crate) fn times(&self, answer: Answer) -> Result<[Duration; 2], Failure> {
         match answer {
             Answer::Nanos { written, read } => Ok([written, read].map(Duration::from_nanos)),
@@ -217,22 +220,23 @@ impl Link {
         }
     }
 
-    /// Kills the process, and waits until it is gone.
+    /// Kills the process and waits until it is gone.
     pub(crate) fn kill(&mut self) -> Result<(), Failure> {
         sys::kill(KillTarget::Process(self.pid), Signal::Kill)?;
         match self.reap()? {
             None | Some(ExitStatus::Signal(Signal::Kill)) => Ok(()),
-            Some(ended) => Err(Failure::new(format!(
-                "{} should have been killed but {ended}",
+            Some(status) => Err(Failure::new(format!(
+                "{} should have been killed but {status}",
                 self.name
             ))),
         }
     }
 
-    /// Waits until the process is gone, and returns its exit status if it is a child of this one. The end of any other
-    /// process shows in the end of its pipe: memory goes before descriptors do (kernel/exit.c, do_exit()).
+    /// Waits until the process is gone, and returns its exit status if it is a child of this process. For any other
+    /// process, waits for the end of its pipe: a process that exits releases its memory before its descriptors
+    /// (kernel/exit.c, do_exit()).
     fn reap(&mut self) -> Result<Option<ExitStatus>, Failure> {
-        let ended = match self.child {
+        let status = match self.child {
             true => Some(sys::wait(self.pid)?),
             false => {
                 while self.from.next()?.is_some() {}
@@ -240,50 +244,50 @@ impl Link {
             }
         };
         self.reaped = true;
-        Ok(ended)
+        Ok(status)
     }
 
-    /// Failure for a process that ended without being asked to.
+    /// Returns the failure for a process that ended without a command to do so.
     fn died(&mut self) -> Failure {
         if self.reaped {
             return Failure::new(format!("{} was used after its end", self.name));
         }
         match self.reap() {
-            Ok(Some(ended)) => self.failed(ended),
+            Ok(Some(status)) => self.failed(status),
             Ok(None) => Failure::new(format!("{} has ended", self.name)),
             Err(failure) => failure,
         }
     }
 
-    /// Failure with the exit status of the process, and the reason if it left one.
-    fn failed(&mut self, ended: ExitStatus) -> Failure {
+    /// Returns the failure with the exit status of the process, and with its last answer, if any.
+    fn failed(&mut self, status: ExitStatus) -> Failure {
         let why = match self.from.next() {
             Ok(Some(line)) => serde_json::from_str::<Answer>(&line).ok(),
             _ => None,
         };
         let why = why.map_or(String::new(), |why| format!(": {}", why.describe()));
-        Failure::new(format!("{} {ended}{why}", self.name))
+        Failure::new(format!("{} {status}{why}", self.name))
     }
 }
 
-/// Obeys `commands` in order, up to the first that fails.
-pub(crate) fn obey_each<Own, E>(
+/// Executes `commands` in order, up to the first that fails.
+pub(crate) fn execute_batch<Own, E>(
     commands: Vec<Command<Own>>,
-    mut obey: impl FnMut(Command<Own>) -> Result<Answer, E>,
+    mut execute: impl FnMut(Command<Own>) -> Result<Answer, E>,
 ) -> Result<Answer, E> {
     let mut answers = Vec::new();
     for command in commands {
-        let answer = obey(command)?;
-        if answer.is_bad() {
+        let answer = execute(command)?;
+        if answer.is_error() {
             return Ok(answer);
         }
         answers.push(answer);
     }
-    Ok(Answer::Each(answers))
+    Ok(Answer::Batch(answers))
 }
 
-/// Forks; the child runs `body` with its end of the pipes and exits. Returns the child and the other ends: for commands,
-/// and for answers.
+/// Forks a child that runs `body` with its ends of the pipes, and then exits. Returns the child, the end for commands,
+/// and the end for answers.
 pub(crate) fn fork_with_pipes<Own>(
     name: &str,
     body: impl FnOnce(Control<Own>),
@@ -305,8 +309,8 @@ pub(crate) fn fork_with_pipes<Own>(
     }
 }
 
-/// Returns the answer to a fork. The pipes stay open in `kept`, where the case finds them.
-pub(crate) fn answer_forked(
+/// Returns the answer to a fork. Keeps the pipes in `kept`, so that they stay open until the case has opened them.
+pub(crate) fn fork_answer(
     forked: sys::Result<(Pid, Fd, Fd)>,
     kept: &mut Option<(Fd, Fd)>,
 ) -> Answer {
@@ -321,7 +325,7 @@ pub(crate) fn answer_forked(
     })
 }
 
-/// The pipes of a process of a case, as that process sees them.
+/// The process's side of its pipes to the case.
 #[derive(Debug)]
 pub(crate) struct Control<Own> {
     commands: Lines,
@@ -330,7 +334,7 @@ pub(crate) struct Control<Own> {
 }
 
 impl<Own> Control<Own> {
-    /// Returns the descriptor that commands come from.
+    /// Returns the descriptor from which commands are read.
     pub(crate) fn fd(&self) -> Rc<Fd> {
         Rc::clone(&self.commands.fd)
     }
@@ -344,7 +348,7 @@ impl<Own> Control<Own> {
         }
     }
 
-    /// Becomes this very program with other arguments. It has the commands at descriptor 0 and the answers at 3.
+    /// Executes this program again with other arguments. Commands are at descriptor 0, answers at descriptor 3.
     pub(crate) fn exec(&self, args: &[&str]) -> sys::Result<()> {
         let output = ManuallyDrop::new(Fd::inherited(1));
         sys::replace_stdio(&[&self.commands.fd, &output, &output, &self.answers])?;
@@ -353,14 +357,14 @@ impl<Own> Control<Own> {
 }
 
 impl<Own: DeserializeOwned> Control<Own> {
-    /// Returns the next command; `None` once the case has ended.
+    /// Returns the next command, or `None` if the case has ended.
     pub(crate) fn command(&mut self) -> Option<Command<Own>> {
         let line = self.commands.next().ok()??;
         Some(serde_json::from_str(&line).expect("commands are written by the same program"))
     }
 }
 
-/// Lines out of a pipe. A command is answered before the next is sent, so at most one line is on its way.
+/// Lines from a pipe. Each command is answered before the next is sent, so the pipe contains at most one line.
 #[derive(Debug)]
 struct Lines {
     fd: Rc<Fd>,
@@ -375,7 +379,7 @@ impl Lines {
         }
     }
 
-    /// Returns the next line; `None` at the end.
+    /// Returns the next line, or `None` at the end of the pipe.
     fn next(&mut self) -> sys::Result<Option<String>> {
         loop {
             if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {

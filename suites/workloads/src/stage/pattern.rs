@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Data that says where it belongs: every word depends on a seed and on its place, so that a stale, shifted or foreign
-//! word is never mistaken for the right one.
+//! Test data. Each word depends on a seed and on its index, so that a stale, shifted or foreign word is never mistaken
+//! for the right one.
 
-/// Word `index` of the pattern of `seed`. The finalizer of SplitMix64, which maps different inputs to different outputs.
+/// Returns word `index` of the pattern of `seed`. Uses the finalizer of SplitMix64, which maps different inputs to
+/// different outputs.
 pub(crate) fn word(seed: u64, index: u64) -> u64 {
     let mut z = seed
         .wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -13,14 +14,15 @@ pub(crate) fn word(seed: u64, index: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// `len` bytes of the pattern from byte `from` of it.
+/// Returns `len` bytes of the pattern, starting at byte `from`.
 pub(crate) fn bytes(seed: u64, from: usize, len: usize) -> Vec<u8> {
     (from..from + len)
         .map(|at| word(seed, at as u64 / 8).to_le_bytes()[at % 8])
         .collect()
 }
 
-/// Where `found` differs from `expected` first, for a person; byte 0 of both is byte `from` of something.
+/// Describes the first difference of `found` from `expected`. `from` is the offset of both in the data that they are a
+/// part of.
 pub(crate) fn difference(from: usize, found: &[u8], expected: &[u8]) -> Option<String> {
     let at = found.iter().zip(expected).position(|(f, e)| f != e)?;
     let show = |bytes: &[u8]| -> String {
@@ -42,14 +44,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_piece_is_the_same_as_in_the_whole() {
+    fn a_slice_equals_the_same_bytes_of_the_whole() {
         let whole = bytes(3, 0, 64);
         assert_eq!(bytes(3, 13, 20), &whole[13..33]);
         assert_ne!(bytes(4, 0, 64), whole);
     }
 
     #[test]
-    fn neighbours_in_seed_and_place_do_not_meet() {
+    fn near_seeds_and_indices_make_different_words() {
         let mut words: Vec<u64> = (0..64)
             .flat_map(|seed| (0..64).map(move |index| word(seed, index)))
             .collect();

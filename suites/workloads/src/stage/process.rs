@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a case can have any of its processes do: map, load and store, and all that is done with a mapping.
+//! Methods that clients and servers share: map, load and store, and system calls on mappings.
 
 use std::time::Duration;
 
@@ -12,72 +12,75 @@ use crate::stage::failure::{Failure, expect_that};
 use crate::stage::party::Link;
 use crate::stage::role::Role;
 
-/// Longest time for a process to stop. It stops immediately, unless it waits for something that no signal can end.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// Longest time for a process to stop. It stops immediately, unless it waits uninterruptibly.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A process that maps: a [`Client`](crate::stage::Client) or a [`Server`](crate::stage::Server).
+/// [`Client`](crate::stage::Client) or [`Server`](crate::stage::Server).
+///
+/// A method named `try_x` returns the error if a system call of the process fails, where `x` fails itself. A method
+/// named `start_x` sends a command without waiting; a method named `finish_x` waits for the answer.
 pub(crate) trait Process {
-    /// Sends a command; [`Process::link`] has the answer.
+    /// Sends a command. The caller must receive the answer from [`Process::link_mut`].
     fn send(&mut self, command: MemoryCommand) -> Result<(), Failure>;
 
-    /// Sends commands that run with no other process in between, and returns their answers. All must succeed.
+    /// Sends commands that must all succeed, and returns their answers. No other process has to run in between.
     fn execute_batch(&mut self, commands: Vec<MemoryCommand>) -> Result<Vec<Answer>, Failure>;
 
-    /// The pipes to the process.
+    /// Returns the pipes to the process.
     fn link(&self) -> &Link;
 
-    /// The pipes to the process, to hear its answers.
+    /// Returns the pipes to the process, to receive answers.
     fn link_mut(&mut self) -> &mut Link;
 
-    /// Sends a command that must succeed.
+    /// Sends a command that must succeed, and returns the answer.
     fn execute(&mut self, command: MemoryCommand) -> Result<Answer, Failure> {
         self.send(command)?;
         self.link_mut().receive()
     }
 
-    /// Sends a command about a mapping that must succeed.
+    /// Sends a command about a mapping that must succeed, and returns the answer.
     fn mapping(&mut self, map: Map, command: MappingCommand) -> Result<Answer, Failure> {
         self.execute(MemoryCommand::Mapping(map, command))
     }
 
-    /// Number of the process.
+    /// Returns the process ID.
     fn pid(&self) -> u32 {
         self.link().pid.0 as u32
     }
 
-    /// Makes the mapping of a command that must succeed.
+    /// Makes the mapping of a command.
     fn make(&mut self, command: MemoryCommand) -> Result<Map, Failure> {
         self.send(command)?;
         self.finish_map()
     }
 
-    /// Makes the mapping of a command; returns the error number if the kernel refuses.
+    /// Makes the mapping of a command, or returns the error.
     fn try_make(&mut self, command: MemoryCommand) -> Result<Result<Map, Errno>, Failure> {
         self.send(command)?;
         self.finish_try_map()
     }
 
-    /// Maps `len` bytes from byte `offset`, shared, for reading and writing.
+    /// Maps `len` bytes from byte `offset`, shared, with read and write access.
     fn map(&mut self, offset: u64, len: usize) -> Result<Map, Failure> {
         self.make(map_command(offset, len))
     }
 
-    /// Maps as [`Process::map`] does; returns the error number if the kernel refuses.
+    /// Does [`Process::map`], or returns the error.
     fn try_map(&mut self, offset: u64, len: usize) -> Result<Result<Map, Errno>, Failure> {
         self.try_make(map_command(offset, len))
     }
 
-    /// Maps shared and for reading alone.
+    /// Maps shared and read-only.
     fn map_readonly(&mut self, offset: u64, len: usize) -> Result<Map, Failure> {
         self.make(map_readonly_command(offset, len))
     }
 
-    /// Maps as [`Process::map_readonly`] does; returns the error number if the kernel refuses.
+    /// Does [`Process::map_readonly`], or returns the error.
     fn try_map_readonly(&mut self, offset: u64, len: usize) -> Result<Result<Map, Errno>, Failure> {
         self.try_make(map_readonly_command(offset, len))
     }
 
-    /// Maps privately; returns the error number if the kernel refuses.
+    /// Maps privately, or returns the error.
     fn try_map_private(&mut self, offset: u64, len: usize) -> Result<Result<Map, Errno>, Failure> {
         let request = MapRequest {
             sharing: Sharing::Private,
@@ -86,7 +89,7 @@ pub(crate) trait Process {
         self.try_make(MemoryCommand::Map(request, Place::Anywhere))
     }
 
-    /// Maps as [`Process::map`] does, with MAP_FIXED, at an address that is `residue` modulo `period`.
+    /// Does [`Process::try_map`] with MAP_FIXED, at an address that is `residue` modulo `period`.
     fn try_map_at(
         &mut self,
         offset: u64,
@@ -98,19 +101,19 @@ pub(crate) trait Process {
         self.try_make(MemoryCommand::Map(MapRequest::shared(offset, len), place))
     }
 
-    /// Maps as [`Process::map`] does, with MAP_FIXED, over a mapping of this length.
+    /// Does [`Process::map`] with MAP_FIXED, and replaces a mapping of the same length.
     fn map_over(&mut self, map: Map, offset: u64, len: usize) -> Result<Map, Failure> {
         self.start_map_over(map, offset, len)?;
         self.finish_map()
     }
 
-    /// Starts to map over a mapping as [`Process::map_over`] does; [`Process::finish_map`] waits for it.
+    /// Starts a [`Process::map_over`]. [`Process::finish_map`] waits for it.
     fn start_map_over(&mut self, map: Map, offset: u64, len: usize) -> Result<(), Failure> {
         let place = Place::Over(map);
         self.send(MemoryCommand::Map(MapRequest::shared(offset, len), place))
     }
 
-    /// Makes two mappings of `len` bytes, neighbours in memory and in the file.
+    /// Makes two mappings of `len` bytes that are adjacent in memory and in the file.
     fn map_adjacent(&mut self, offset: u64, len: usize) -> Result<(Map, Map), Failure> {
         let command = MemoryCommand::MapAdjacent(MapRequest::shared(offset, len));
         match self.execute(command)? {
@@ -119,18 +122,18 @@ pub(crate) trait Process {
         }
     }
 
-    /// Starts to map; [`Process::finish_map`] waits for it.
+    /// Starts a [`Process::map`]. [`Process::finish_map`] waits for it.
     fn start_map(&mut self, offset: u64, len: usize) -> Result<(), Failure> {
         self.send(map_command(offset, len))
     }
 
-    /// Returns the mapping that [`Process::start_map`] was about.
+    /// Waits for the mapping that was started, and returns it.
     fn finish_map(&mut self) -> Result<Map, Failure> {
         let answer = self.link_mut().receive()?;
         self.link().map(answer)
     }
 
-    /// Returns the mapping that [`Process::start_map`] was about, or the error number if the kernel refused.
+    /// Waits for the mapping that was started, and returns it or the error.
     fn finish_try_map(&mut self) -> Result<Result<Map, Errno>, Failure> {
         match self.link_mut().try_receive()? {
             Ok(answer) => self.link().map(answer).map(Ok),
@@ -138,39 +141,39 @@ pub(crate) trait Process {
         }
     }
 
-    /// Returns the word of 8 bytes at byte `at`.
+    /// Returns the 8-byte word at byte `at`.
     fn load(&mut self, map: Map, at: usize) -> Result<u64, Failure> {
         self.number(map, MappingCommand::Load { at })
     }
 
-    /// Starts to load the word of 8 bytes at byte `at`; [`Process::finish_load`] waits for it.
+    /// Starts a [`Process::load`]. [`Process::finish_load`] waits for it.
     fn start_load(&mut self, map: Map, at: usize) -> Result<(), Failure> {
         self.start_call(map, MappingCommand::Load { at })
     }
 
-    /// Returns the word that [`Process::start_load`] was about.
+    /// Waits for the load that was started, and returns the word.
     fn finish_load(&mut self) -> Result<u64, Failure> {
         let answer = self.link_mut().receive()?;
         self.link().number(answer)
     }
 
-    /// Returns the word of 4 bytes at byte `at`.
+    /// Returns the 4-byte word at byte `at`.
     fn load_u32(&mut self, map: Map, at: usize) -> Result<u32, Failure> {
         self.number(map, MappingCommand::LoadU32 { at })
             .map(|word| word as u32)
     }
 
-    /// Writes the word of 8 bytes at byte `at`.
+    /// Stores an 8-byte word at byte `at`.
     fn store(&mut self, map: Map, at: usize, value: u64) -> Result<(), Failure> {
         self.call(map, MappingCommand::Store { at, value })
     }
 
-    /// Writes a word of its own to each of the first `pages` pages.
+    /// Stores a different word at the start of each of the first `pages` pages.
     fn touch_all(&mut self, map: Map, pages: usize) -> Result<(), Failure> {
         (0..pages).try_for_each(|index| self.store(map, index * page_size(), index as u64 + 1))
     }
 
-    /// Loads a word of every page, in order; returns how many nanoseconds that took.
+    /// Loads a word of every page, in order, and returns the time in nanoseconds.
     fn time_touches(&mut self, map: Map) -> Result<u64, Failure> {
         self.number(map, MappingCommand::TimeTouches)
     }
@@ -180,12 +183,13 @@ pub(crate) trait Process {
         self.call(map, MappingCommand::Fill { at, len, seed })
     }
 
-    /// Fails unless `len` bytes from byte `at` are the pattern of `seed`.
+    /// Fails unless the `len` bytes from byte `at` are the pattern of `seed`.
     fn verify(&mut self, map: Map, at: usize, len: usize, seed: u64) -> Result<(), Failure> {
         self.call(map, MappingCommand::Verify { at, len, seed })
     }
 
-    /// Does [`Process::fill`] in one mapping and [`Process::verify`] in another, with no other process in between.
+    /// Does [`Process::fill`] in one mapping and [`Process::verify`] in another. No other process has to run in
+    /// between.
     fn fill_and_verify(
         &mut self,
         (map, other): (Map, Map),
@@ -200,52 +204,53 @@ pub(crate) trait Process {
         .map(drop)
     }
 
-    /// Fails unless `len` bytes from byte `at` are zeros.
+    /// Fails unless the `len` bytes from byte `at` are zeros.
     fn verify_zero(&mut self, map: Map, at: usize, len: usize) -> Result<(), Failure> {
         self.call(map, MappingCommand::VerifyZero { at, len })
     }
 
-    /// Lets the kernel read the byte at `at` on behalf of the process.
+    /// Has the kernel read the byte at `at` on behalf of the process.
     fn probe(&mut self, map: Map, at: usize) -> Result<Touch, Failure> {
         self.start_probe(map, at)?;
         self.finish_touch()
     }
 
-    /// Starts a [`Process::probe`]; [`Process::finish_touch`] waits for it.
+    /// Starts a [`Process::probe`]. [`Process::finish_touch`] waits for it.
     fn start_probe(&mut self, map: Map, at: usize) -> Result<(), Failure> {
         self.start_call(map, MappingCommand::Probe { at })
     }
 
-    /// Lets a child of the process touch the byte at `at`.
+    /// Has a child of the process access the byte at `at`.
     fn touch(&mut self, map: Map, at: usize, store: bool) -> Result<Touch, Failure> {
         self.start_touch(map, at, store)?;
         self.finish_touch()
     }
 
-    /// Starts a [`Process::touch`]; [`Process::finish_touch`] waits for it.
+    /// Starts a [`Process::touch`]. [`Process::finish_touch`] waits for it.
     fn start_touch(&mut self, map: Map, at: usize, store: bool) -> Result<(), Failure> {
         self.start_call(map, MappingCommand::Touch { at, store })
     }
 
-    /// Returns how the touch ended that [`Process::start_touch`] or [`Process::start_probe`] was about.
+    /// Waits for the touch or probe that was started, and returns its result.
     fn finish_touch(&mut self) -> Result<Touch, Failure> {
         match self.link_mut().receive()? {
-            Answer::Touch(touched) => Ok(touched),
+            Answer::Touch(touch) => Ok(touch),
             other => Err(self.link().unexpected(&other)),
         }
     }
 
-    /// Returns the page frame number under byte `at`, which the process has touched before.
+    /// Returns the page frame number of byte `at`. The process must have touched the page.
     fn frame(&mut self, map: Map, at: usize) -> Result<u64, Failure> {
         self.number(map, MappingCommand::Frame { at })
     }
 
-    /// Returns the first address of a mapping, which differs from that of its [`Process::area`] if it was cut.
+    /// Returns the first address of a mapping. It differs from the start of [`Process::area`] for a part made by
+    /// [`Process::cut`].
     fn address(&mut self, map: Map) -> Result<u64, Failure> {
         self.number(map, MappingCommand::Address)
     }
 
-    /// Returns the line of its `/proc/PID/maps` about a mapping.
+    /// Returns the line of `/proc/PID/maps` for a mapping.
     fn area(&mut self, map: Map) -> Result<Area, Failure> {
         match self.mapping(map, MappingCommand::Area)? {
             Answer::Area(area) => Ok(area),
@@ -253,19 +258,18 @@ pub(crate) trait Process {
         }
     }
 
-    /// Unmaps `len` bytes from byte `at`; returns the mapping behind them.
+    /// Unmaps `len` bytes from byte `at`, and returns the mapping behind them.
     fn punch(&mut self, map: Map, at: usize, len: usize) -> Result<Map, Failure> {
         self.start_call(map, MappingCommand::Punch { at, len })?;
         self.finish_map()
     }
 
-    /// Treats a mapping as two from now on; returns the part from byte `at`.
+    /// Treats a mapping as two from now on, without a system call, and returns the part from byte `at`.
     fn cut(&mut self, map: Map, at: usize) -> Result<Map, Failure> {
         self.start_call(map, MappingCommand::Cut { at })?;
         self.finish_map()
     }
 
-    /// Unmaps.
     fn unmap(&mut self, map: Map) -> Result<(), Failure> {
         self.call(map, MappingCommand::Unmap)
     }
@@ -276,7 +280,7 @@ pub(crate) trait Process {
         self.finish_call()
     }
 
-    /// Sends a command about a mapping; returns the error number if the kernel refuses.
+    /// Sends a command about a mapping, and returns the error if there is one.
     fn try_call(
         &mut self,
         map: Map,
@@ -286,38 +290,38 @@ pub(crate) trait Process {
         self.finish_try_call()
     }
 
-    /// Starts a command about a mapping; [`Process::finish_call`] waits for it.
+    /// Starts a command about a mapping. [`Process::finish_call`] waits for it.
     fn start_call(&mut self, map: Map, command: MappingCommand) -> Result<(), Failure> {
         self.send(MemoryCommand::Mapping(map, command))
     }
 
-    /// Waits for what was started, which must succeed.
+    /// Waits for the command that was started, which must succeed.
     fn finish_call(&mut self) -> Result<(), Failure> {
         self.link_mut().receive().map(drop)
     }
 
-    /// Waits for what was started; returns the error number if the kernel refused.
+    /// Waits for the command that was started, and returns the error if there is one.
     fn finish_try_call(&mut self) -> Result<Result<(), Errno>, Failure> {
         Ok(self.link_mut().try_receive()?.map(drop))
     }
 
-    /// Sends a command about a mapping that is answered by a number.
+    /// Sends a command about a mapping, and returns the number in the answer.
     fn number(&mut self, map: Map, command: MappingCommand) -> Result<u64, Failure> {
         let answer = self.mapping(map, command)?;
         self.link().number(answer)
     }
 
-    /// Allows loads alone.
+    /// Makes a mapping read-only with mprotect.
     fn protect_readonly(&mut self, map: Map) -> Result<(), Failure> {
         self.call(map, MappingCommand::Protect(Prot::Read))
     }
 
-    /// Starts to play a role; [`Process::finish_role`] waits for its end.
+    /// Starts to play a role. [`Process::finish_role`] waits for its end.
     fn start_role(&mut self, map: Map, role: Role) -> Result<(), Failure> {
         self.start_call(map, MappingCommand::Play(role))
     }
 
-    /// Returns the figures of the role that was started.
+    /// Waits for the role that was started, and returns its figures.
     fn finish_role(&mut self) -> Result<Vec<(String, u64)>, Failure> {
         match self.link_mut().receive()? {
             Answer::Figures(figures) => Ok(figures),
@@ -325,31 +329,30 @@ pub(crate) trait Process {
         }
     }
 
-    /// Sends a signal to the process.
     fn signal(&self, signal: Signal) -> Result<(), Failure> {
         Ok(sys::kill(KillTarget::Process(self.link().pid), signal)?)
     }
 
-    /// Waits until the process has stopped, by SIGSTOP.
+    /// Waits until SIGSTOP has stopped the process.
     fn await_stopped(&self) -> Result<(), Failure> {
         let start = Instant::now();
         while !self.link().is_stopped()? {
-            expect_that(start.elapsed() < STOP_PATIENCE, || {
+            expect_that(start.elapsed() < STOP_TIMEOUT, || {
                 let name = &self.link().name;
-                format!("{name} did not stop within {STOP_PATIENCE:?} of SIGSTOP")
+                format!("{name} did not stop within {STOP_TIMEOUT:?} of SIGSTOP")
             })?;
             sys::sleep(Duration::from_millis(1));
         }
         Ok(())
     }
 
-    /// Returns true if what was started is done, or is done within `time`.
+    /// Returns true if the command that was started is done, or is done within `time`.
     fn is_done_within(&self, time: Duration) -> Result<bool, Failure> {
         self.link().answers_within(time)
     }
 }
 
-/// Command for a shared mapping for reading and writing.
+/// Returns the command for a shared mapping with read and write access.
 pub(crate) fn map_command(offset: u64, len: usize) -> MemoryCommand {
     MemoryCommand::Map(MapRequest::shared(offset, len), Place::Anywhere)
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What several processes do at the same time in the memory they share.
+//! Roles that processes play concurrently in shared memory.
 //!
-//! Everything here goes through a [`Mapping`] alone, so that the same code runs on direct-mapped pages and, to compare
-//! with, on an ordinary shared file.
+//! A role accesses memory through its [`Mapping`] only, so that the same code runs on direct-mapped pages and, for
+//! comparison, on an ordinary shared file.
 
 use std::time::Duration;
 
@@ -11,41 +11,41 @@ use sys::{FutexWait, Instant, Mapping, fence, yield_now};
 
 use crate::stage::pattern;
 
-/// How long a player waits for another before it gives up. Far above any honest delay (a slow machine under KASAN
-/// answers in milliseconds), and below the deadlines of the cases, so that the player can say what it waited for.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// Longest wait of a player for another. It is far above any real delay (a slow machine under KASAN answers in
+/// milliseconds), and below the deadlines of the cases, so that the player can report what it waited for.
+const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Byte of the word that says whose turn it is; it has a cache line of its own.
+/// Byte of the word that contains the number of the current turn. The word has a cache line of its own.
 pub(crate) const TURN: usize = 0;
 
-/// First byte behind the turn.
+/// First byte behind the cache line of the turn.
 pub(crate) const DATA: usize = 64;
 
-/// One process's part.
+/// Part of one process.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// In turn, checks what the player before wrote and writes something new.
+pub(crate) enum Role {
+    /// Checks, at each of its turns, the words that the previous player wrote, and writes new ones.
     PingPong {
         /// Number of this player, from 0.
         player: u32,
-        /// How many there are.
+        /// Number of players.
         players: u32,
-        /// Turns of each.
+        /// Turns of each player.
         rounds: u32,
-        /// Words of 8 bytes that are passed on.
+        /// 8-byte words that each turn writes.
         words: usize,
-        /// How it waits for its turn.
+        /// Way to wait for a turn.
         wait: Wait,
     },
-    /// Writes records into a ring without ever waiting for a reader.
+    /// Writes records to a ring, and never waits for a reader.
     RingWriter(Ring),
-    /// Reads what it can of them, and checks that no record is mixed from two.
+    /// Reads the records that it can catch, and checks that no record is a mixture of two.
     RingReader(Ring),
-    /// Passes blocks of `size` bytes to the other side and takes as many back: what throughput is measured with.
-    /// Gives `nanos`, for all rounds but the first.
+    /// Sends blocks to the other side and receives as many, to measure throughput. Reports `nanos`, the time of all
+    /// rounds except the first.
     Exchange {
-        /// Starts each round.
+        /// True for the side that starts each round.
         leads: bool,
         /// Bytes in a block.
         size: usize,
@@ -54,32 +54,32 @@ pub enum Role {
     },
 }
 
-/// How a player waits.
+/// Way to wait for a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Wait {
-    /// Looks again and again.
+pub(crate) enum Wait {
+    /// Polls the turn.
     Spin,
-    /// Sleeps on a futex that lies in the shared memory.
+    /// Sleeps on a futex in the shared memory.
     Futex,
 }
 
-/// A ring of records, each guarded by a sequence number that is odd while the record changes.
+/// Ring of records. Each record has a sequence number, which is odd while the record is written.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Ring {
+pub(crate) struct Ring {
     /// Records in the ring.
     pub slots: u32,
-    /// Words of 8 bytes in a record.
+    /// 8-byte words in a record.
     pub words: usize,
-    /// Records written in all.
+    /// Total number of records to write.
     pub records: u32,
 }
 
-/// Plays a role to its end; figures of it by name.
+/// Plays a role to its end, and returns its figures by name.
 ///
 /// # Errors
-/// What was expected in memory and what was found, or what never came.
-pub fn play(role: &Role, memory: &Mapping) -> Result<Vec<(String, u64)>, String> {
+/// Says what was expected in memory and what was found, or what did not happen in time.
+pub(crate) fn play(role: &Role, memory: &Mapping) -> Result<Vec<(String, u64)>, String> {
     match *role {
         Role::PingPong {
             player,
@@ -126,7 +126,7 @@ fn ping_pong(
 
 /// Waits until the word at [`TURN`] is `turn`.
 fn await_turn(memory: &Mapping, turn: u32, wait: Wait) -> Result<(), String> {
-    let mut patience = Patience::new();
+    let mut timeout = Timeout::new();
     loop {
         let now = memory.load_acquire(TURN);
         if now == turn {
@@ -134,16 +134,18 @@ fn await_turn(memory: &Mapping, turn: u32, wait: Wait) -> Result<(), String> {
         }
         match wait {
             Wait::Spin => {
-                if patience.ran_out() {
-                    return Err(format!("turn {turn} never came: the word stayed at {now}"));
+                if timeout.expired() {
+                    return Err(format!(
+                        "turn {turn} did not come within {TIMEOUT:?}: the turn is still {now}"
+                    ));
                 }
                 yield_now();
             }
-            Wait::Futex => match memory.futex_wait(TURN, now, PATIENCE) {
+            Wait::Futex => match memory.futex_wait(TURN, now, TIMEOUT) {
                 Ok(FutexWait::TimedOut) => {
                     let then = memory.load_acquire(TURN);
                     return Err(format!(
-                        "turn {turn}: nobody woke the futex while its word went from {now} to {then}"
+                        "turn {turn}: no process woke the futex within {TIMEOUT:?}; its word was {now} and is now {then}"
                     ));
                 }
                 Ok(_) => {}
@@ -153,23 +155,23 @@ fn await_turn(memory: &Mapping, turn: u32, wait: Wait) -> Result<(), String> {
     }
 }
 
-/// Looks at the clock now and then: the clock is slow where it is emulated.
-struct Patience {
+/// Timeout of a polling loop. Reads the clock on every 256th poll only, because an emulated clock is slow.
+struct Timeout {
     start: Instant,
-    looks: u32,
+    polls: u32,
 }
 
-impl Patience {
-    fn new() -> Patience {
-        Patience {
+impl Timeout {
+    fn new() -> Timeout {
+        Timeout {
             start: Instant::now(),
-            looks: 0,
+            polls: 0,
         }
     }
 
-    fn ran_out(&mut self) -> bool {
-        self.looks = self.looks.wrapping_add(1);
-        self.looks % 256 == 0 && self.start.elapsed() > PATIENCE
+    fn expired(&mut self) -> bool {
+        self.polls = self.polls.wrapping_add(1);
+        self.polls % 256 == 0 && self.start.elapsed() > TIMEOUT
     }
 }
 
@@ -203,7 +205,7 @@ impl Ring {
     }
 }
 
-/// Record n lies under sequence number 2n; 2n - 1 while it is written.
+/// Record n has the sequence number 2n, or 2n - 1 while it is written.
 fn ring_write(memory: &Mapping, ring: Ring) -> Result<Vec<(String, u64)>, String> {
     for record in 1..=ring.records {
         let slot = ring.slot(record);
@@ -212,7 +214,7 @@ fn ring_write(memory: &Mapping, ring: Ring) -> Result<Vec<(String, u64)>, String
         write_words(memory, slot + 8, ring.words, u64::from(record));
         memory.store_release(slot, 2 * record);
         if record % ring.slots == 0 {
-            // Readers get a look at this lap even where all share one processor.
+            // Lets readers see this lap even if all processes share one processor.
             yield_now();
         }
     }
@@ -222,15 +224,15 @@ fn ring_write(memory: &Mapping, ring: Ring) -> Result<Vec<(String, u64)>, String
 fn ring_read(memory: &Mapping, ring: Ring) -> Result<Vec<(String, u64)>, String> {
     let (mut whole, mut torn) = (0, 0);
     let mut next = 1;
-    let mut patience = Patience::new();
+    let mut timeout = Timeout::new();
     while next <= ring.records {
         let slot = ring.slot(next);
         let before = memory.load_acquire(slot);
         let record = before / 2;
         if before % 2 == 1 || record < next {
-            if patience.ran_out() {
+            if timeout.expired() {
                 return Err(format!(
-                    "record {next} never came: its sequence stayed at {before}"
+                    "record {next} did not come within {TIMEOUT:?}: its sequence number is still {before}"
                 ));
             }
             yield_now();
@@ -241,17 +243,18 @@ fn ring_read(memory: &Mapping, ring: Ring) -> Result<Vec<(String, u64)>, String>
         let after = memory.load_acquire(slot);
         if after < before {
             return Err(format!(
-                "sequence of record {record} went back from {before} to {after}"
+                "the sequence number of record {record} went back from {before} to {after}"
             ));
         }
         if after != before {
             torn += 1;
             continue;
         }
-        intact.map_err(|why| format!("record {record} under an unchanged sequence, {why}"))?;
+        intact
+            .map_err(|why| format!("record {record} with an unchanged sequence number, {why}"))?;
         whole += 1;
         next = record + 1;
-        patience = Patience::new();
+        timeout = Timeout::new();
     }
     Ok(vec![("whole".into(), whole), ("torn".into(), torn)])
 }
@@ -266,14 +269,14 @@ fn exchange(
     let mut start = Instant::now();
     for round in 0..rounds {
         if round == 1 {
-            // The first round was spent waiting for the other side to arrive.
+            // The first round includes the wait for the other side to start.
             start = Instant::now();
         }
         let mine = 2 * round + u32::from(!leads);
         await_turn(memory, mine, Wait::Spin)?;
         if mine > 0 {
             memory.copy_out(DATA, &mut block);
-            // The first and last byte of a block are its number: cheap, and enough to see a stale block.
+            // The first and the last byte of a block contain its number, which is cheap and reveals a stale block.
             let expected = (mine - 1) as u8;
             if block[0] != expected || block[size - 1] != expected {
                 return Err(format!(
@@ -302,8 +305,8 @@ mod tests {
         Mapping::of(&fd, 0, len, Prot::ReadWrite, Sharing::Shared).unwrap()
     }
 
-    /// Plays the roles in processes of their own; true if all held.
-    fn all_hold(memory: &Mapping, roles: &[Role]) -> bool {
+    /// Plays each role in its own process. Returns true if all succeed.
+    fn all_succeed(memory: &Mapping, roles: &[Role]) -> bool {
         let pids: Vec<_> = roles
             .iter()
             .map(|role| match fork().unwrap() {
@@ -326,15 +329,15 @@ mod tests {
     }
 
     #[test]
-    fn honest_memory_lets_every_role_end_well() {
-        assert!(all_hold(&memory(), &players(Wait::Spin)));
-        assert!(all_hold(&memory(), &players(Wait::Futex)));
+    fn every_role_succeeds_on_coherent_memory() {
+        assert!(all_succeed(&memory(), &players(Wait::Spin)));
+        assert!(all_succeed(&memory(), &players(Wait::Futex)));
         let ring = Ring {
             slots: 8,
             words: 4,
             records: 2000,
         };
-        assert!(all_hold(
+        assert!(all_succeed(
             &memory(),
             &[
                 Role::RingReader(ring),
@@ -347,11 +350,11 @@ mod tests {
             size: 4096,
             rounds: 300,
         };
-        assert!(all_hold(&memory(), &[exchange(true), exchange(false)]));
+        assert!(all_succeed(&memory(), &[exchange(true), exchange(false)]));
     }
 
     #[test]
-    fn a_wrong_word_ends_the_game() {
+    fn a_wrong_word_is_noticed() {
         let memory = memory();
         write_words(&memory, DATA, 30, 1);
         memory.store::<u8>(DATA + 8 * 29, 0);
@@ -374,7 +377,7 @@ mod tests {
         memory.store::<u64>(ring.slot(2) + 8, 0);
         let why = play(&Role::RingReader(ring), &memory).unwrap_err();
         assert!(
-            why.starts_with("record 2 under an unchanged sequence"),
+            why.starts_with("record 2 with an unchanged sequence number"),
             "{why}"
         );
     }

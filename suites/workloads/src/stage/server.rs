@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The server of a case, as the case sees it.
+//! The case's side of a server.
 
 use std::time::Duration;
 
@@ -17,25 +17,25 @@ use crate::stage::party::{Link, Party};
 use crate::stage::process::Process;
 use crate::stage::server_party;
 
-/// Longest wait for FUSE_MUNMAPs that are on their way. They are sent when the unmap happens, so the limit only serves to
-/// name what is missing before the case's deadline does.
-const MUNMAP_PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for FUSE_MUNMAPs. The kernel sends them at the unmap, so this limit only makes sure that the failure
+/// names what is missing before the case's deadline passes.
+const MUNMAP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Limits that a server enters before it accepts direct mmap.
+/// Resource limits that a server applies to itself before it starts its session.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Limits {
-    /// Pages that it may lock, having no privilege to lock more.
+    /// Pages that it can lock. It gives up the privilege to lock more.
     pub locked_pages: Option<usize>,
-    /// Memory cgroup to join, by its [`crate::stage::group::Group::procs_path`].
+    /// [`procs_path`](crate::stage::group::Group::procs_path) of the memory cgroup to join.
     pub group: Option<String>,
 }
 
 impl Limits {
     /// Applies the limits to this process.
-    pub(super) fn enter(&self) -> sys::Result<()> {
-        if let Some(door) = &self.group {
-            // 0 is the process that writes.
-            sys::write_file(door, b"0")?;
+    pub(super) fn apply(&self) -> sys::Result<()> {
+        if let Some(procs_path) = &self.group {
+            // 0 stands for the process that writes.
+            sys::write_file(procs_path, b"0")?;
         }
         if let Some(pages) = self.locked_pages {
             sys::limit_locked_memory((pages * page_size()) as u64)?;
@@ -44,16 +44,16 @@ impl Limits {
     }
 }
 
-/// The server of a case: a process that maps its channel, and answers requests between commands.
+/// Process that serves a filesystem or device. It answers requests between commands, and can map its channel.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(super) party: Party<ServerCommand>,
-    /// How it answers now.
     behaviour: Behaviour,
-    /// The file that clients open.
+    /// File that clients open.
     pub(crate) path: String,
     /// Directory of its connection's counters.
     counters: String,
+    /// Mount point of the filesystem, or name of the device.
     place: String,
     device: Device,
 }
@@ -78,7 +78,7 @@ impl Process for Server {
 }
 
 impl Server {
-    /// Starts a server. It serves when this returns.
+    /// Starts a server, and waits until it serves.
     pub(super) fn start(
         device: Device,
         name: &str,
@@ -113,19 +113,19 @@ impl Server {
         })
     }
 
-    /// Maps `pages` pages of the channel, from page ID `page_id`.
+    /// Maps `pages` pages of the channel, starting at page ID `page_id`.
     pub(crate) fn map_pages(&mut self, page_id: u64, pages: usize) -> Result<Map, Failure> {
         let page = page_size();
         self.map(page_id * page as u64, pages * page)
     }
 
-    /// Returns the page ID that this server gives to byte `offset` of its file.
+    /// Returns the page ID that this server assigns to byte `offset` of its file.
     pub(crate) fn page_id(&self, offset: u64) -> Result<u64, Failure> {
         let id = self.behaviour.mmap.page_id(offset, page_size() as u64);
-        id.ok_or_else(|| Failure::new("this server gives no page IDs"))
+        id.ok_or_else(|| Failure::new("this server assigns no page IDs"))
     }
 
-    /// Changes how it answers.
+    /// Changes the behaviour. The server then treats the requests that it has held as the new behaviour says.
     pub(crate) fn behave(&mut self, behaviour: Behaviour) -> Result<(), Failure> {
         self.behaviour = behaviour;
         self.party
@@ -133,7 +133,7 @@ impl Server {
             .map(drop)
     }
 
-    /// Returns what it was asked so far.
+    /// Returns the requests that the server has received.
     pub(crate) fn log(&mut self) -> Result<RequestLog, Failure> {
         match self.party.execute_own(ServerCommand::RequestLog)? {
             Answer::RequestLog(log) => Ok(*log),
@@ -141,7 +141,7 @@ impl Server {
         }
     }
 
-    /// Returns how many FUSE_MMAPs and FUSE_MUNMAPs it was sent so far.
+    /// Returns the numbers of FUSE_MMAPs and FUSE_MUNMAPs that the server has received.
     pub(crate) fn count_maps(&mut self) -> Result<(u64, u64), Failure> {
         match self.party.execute_own(ServerCommand::CountMaps)? {
             Answer::Words(words) if words.len() == 2 => Ok((words[0], words[1])),
@@ -149,18 +149,17 @@ impl Server {
         }
     }
 
-    /// Waits until `count` FUSE_MUNMAPs have come in; returns what it was asked.
+    /// Waits until the server has received `count` FUSE_MUNMAPs and no more, and returns its log.
     pub(crate) fn await_munmaps(&mut self, count: u64) -> Result<RequestLog, Failure> {
-        let millis = MUNMAP_PATIENCE.as_millis() as u64;
+        let millis = MUNMAP_TIMEOUT.as_millis() as u64;
         self.party
             .execute_own(ServerCommand::AwaitMunmaps { count, millis })?;
         let log = self.log()?;
-        expect("FUSE_MUNMAPs that the server saw", log.munmaps, count)?;
+        expect("FUSE_MUNMAPs", log.munmaps, count)?;
         Ok(log)
     }
 
-    /// Writes `len` bytes of the pattern of `seed` from byte `at` of page `page_id`, without mapping it; returns the
-    /// error number if the kernel refuses.
+    /// Writes `len` bytes of the pattern of `seed` to byte `at` of page `page_id` by ID, or returns the error.
     pub(crate) fn load_pages(
         &mut self,
         page_id: u64,
@@ -180,8 +179,8 @@ impl Server {
         Ok(answer.map(drop))
     }
 
-    /// Reads up to `len` bytes from byte `at` of page `page_id`, without mapping it. Fails unless they are of the pattern
-    /// of `seed`. Returns how many there were, or the error number if the kernel refuses.
+    /// Reads up to `len` bytes from byte `at` of page `page_id` by ID. Fails unless they are the pattern of `seed`.
+    /// Returns the number of bytes, or the error.
     pub(crate) fn save_pages(
         &mut self,
         page_id: u64,
@@ -204,9 +203,9 @@ impl Server {
         }
     }
 
-    /// Writes `len` bytes of the pattern of `first` from byte `at` of page `page_id` without mapping it, verifies them in
-    /// `map`, which shows the page, and reads them without mapping it. Then fills `map` with the pattern of `second`, and
-    /// reads that without mapping the page. No other process runs in between.
+    /// Writes `len` bytes of the pattern of `first` to byte `at` of page `page_id` by ID, verifies them in `map`, which
+    /// shows the page, and reads them by ID. Then fills `map` with the pattern of `second`, and reads that by ID. No
+    /// other process has to run in between.
     pub(crate) fn load_and_save(
         &mut self,
         (page_id, map): (u64, Map),
@@ -248,8 +247,8 @@ impl Server {
         Ok(())
     }
 
-    /// Reads the word of 8 bytes at byte `at` of each of `pages` pages, without mapping them. Returns the words that
-    /// came, or the error number if the kernel refuses.
+    /// Reads the 8-byte word at byte `at` of each of `pages` pages by ID. Returns the words that the server received,
+    /// or the error.
     pub(crate) fn save_words(
         &mut self,
         page_id: u64,
@@ -264,7 +263,7 @@ impl Server {
         }
     }
 
-    /// Frees pages; returns the error number if the kernel refuses.
+    /// Frees pages, or returns the error.
     pub(crate) fn free_pages(
         &mut self,
         page_id: u64,
@@ -274,18 +273,18 @@ impl Server {
         Ok(self.party.try_execute_own(command)?.map(drop))
     }
 
-    /// Sends a notification; returns the error number if the kernel refuses.
+    /// Writes a notification, or returns the error.
     pub(crate) fn notify(&mut self, code: i32, body: &[u8]) -> Result<Result<(), Errno>, Failure> {
         self.write(Message::notification(code, body))
     }
 
-    /// Writes a message, right or wrong; returns the error number if the kernel refuses.
+    /// Writes a valid or invalid message, or returns the error.
     pub(crate) fn write(&mut self, message: Message) -> Result<Result<(), Errno>, Failure> {
         let results = self.write_all(vec![message])?;
         Ok(results[0])
     }
 
-    /// Writes messages, and reads nothing before all are written; returns the result of each write.
+    /// Writes messages, and returns the result of each write. The server reads nothing until all are written.
     pub(crate) fn write_all(
         &mut self,
         messages: Vec<Message>,
@@ -307,8 +306,8 @@ impl Server {
             .map(drop)
     }
 
-    /// Forks a server that has the channel, the mappings and the requests that were held. The child does not listen to
-    /// the channel before its behaviour is set.
+    /// Forks a server that inherits the channel, the mappings and the held requests. The child does not read the
+    /// channel until its behaviour is set.
     pub(crate) fn fork(&mut self, name: &str) -> Result<Server, Failure> {
         Ok(Server {
             party: self.party.fork_child(name)?,
@@ -320,17 +319,16 @@ impl Server {
         })
     }
 
-    /// Ends the connection as `echo 1 > abort` does.
+    /// Aborts the connection, as `echo 1 > abort` does.
     pub(crate) fn abort(&self) -> Result<(), Failure> {
         Ok(sys::write_file(&format!("{}/abort", self.counters), b"1")?)
     }
 
-    /// Name of its file: in its directory, or in /dev.
+    /// Returns the name of its file, without the directory.
     pub(crate) fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
     }
 
-    /// A filesystem or a device.
     pub(crate) fn device(&self) -> Device {
         self.device
     }
@@ -342,7 +340,7 @@ impl Server {
             .map(drop)
     }
 
-    /// Returns how many direct-mapped pages its connection has now.
+    /// Returns the number of direct-mapped pages of its connection.
     pub(crate) fn pages(&self) -> Result<u64, Failure> {
         self.counter("pages")
     }
@@ -352,8 +350,8 @@ impl Server {
         counters::read(&format!("{}/dmmap_{name}", self.counters))
     }
 
-    /// Fails unless the server loads what the client stores at the start of `map`, which shows the start of its file.
-    /// `what` names the load.
+    /// Has the client store `word` at the start of `map`, which shows the start of the file, and fails unless the
+    /// server loads it. `what` names the load.
     pub(crate) fn expect_store(
         &mut self,
         what: &str,
@@ -367,8 +365,8 @@ impl Server {
         self.unmap(here)
     }
 
-    /// Writes and reads `size` bytes by page ID `rounds` times, from the start of its file on. Returns how long all
-    /// writes took, and all reads.
+    /// Writes and reads `size` bytes by ID, from the start of its file, `rounds` times. Returns the time of all writes
+    /// and of all reads.
     pub(crate) fn time_by_id(
         &mut self,
         size: usize,
@@ -383,7 +381,7 @@ impl Server {
         self.party.link.times(answer)
     }
 
-    /// Lets the server end by itself, having unmounted its filesystem.
+    /// Unmounts the filesystem, and has the server exit.
     pub(crate) fn quit(mut self) -> Result<(), Failure> {
         if self.device == Device::Fuse {
             sys::unmount(&self.place)?;
@@ -391,7 +389,7 @@ impl Server {
         self.party.quit()
     }
 
-    /// Kills the process, and waits until it is gone. A mount stays until the case is over.
+    /// Kills the process and waits until it is gone. The mount remains until the case has ended.
     pub(crate) fn kill(mut self) -> Result<(), Failure> {
         self.party.link.kill()
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A server's own side: answers requests, and obeys the case between them.
+//! The server process: answers requests, and executes the commands of the case between them.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use sys::{Fd, Instant, page_size, poll};
 use crate::stage::command::{Answer, Command, ServerCommand};
 use crate::stage::failing::failing;
 use crate::stage::maps::Maps;
-use crate::stage::party::{Control, answer_forked, fork_with_pipes, obey_each};
+use crate::stage::party::{Control, execute_batch, fork_answer, fork_with_pipes};
 use crate::stage::pattern;
 use crate::stage::server::Limits;
 
 type ServerControl = Control<ServerCommand>;
 
-/// Enters the limits, makes the filesystem or device, answers that it is there, and serves until the case says to quit.
+/// Applies the limits, creates the filesystem or device, answers [`Answer::Done`], and serves until [`Command::Quit`].
 pub(super) fn run(
     mut control: ServerControl,
     device: Device,
@@ -24,7 +24,7 @@ pub(super) fn run(
     behaviour: Behaviour,
     limits: &Limits,
 ) {
-    if let Err(error) = limits.enter() {
+    if let Err(error) = limits.apply() {
         return control.answer(&error.into());
     }
     let session = match device {
@@ -39,11 +39,11 @@ pub(super) fn run(
     serve(&mut control, &mut session, &mut ServerMemory::default());
 }
 
-/// State of a server beside its session.
+/// State of a server apart from its session.
 #[derive(Default)]
 struct ServerMemory {
     maps: Maps,
-    /// The pipes of the process it forked last, open for the case to find them.
+    /// Pipes to the process that it forked last, kept open until the case has opened them.
     pipes: Option<(Fd, Fd)>,
 }
 
@@ -57,13 +57,13 @@ fn serve(control: &mut ServerControl, session: &mut Session, memory: &mut Server
             Ok(Flow::Continue)
         }
         Some(command) => {
-            let answer = obey(session, &mut memory.maps, command)?;
+            let answer = execute(session, &mut memory.maps, command)?;
             control.answer(&answer);
             Ok(Flow::Continue)
         }
     });
     if let Err(error) = served {
-        control.answer(&Answer::Failed(format!("the server gave up: {error}")));
+        control.answer(&Answer::Failed(format!("the server stopped: {error}")));
         sys::exit(1);
     }
 }
@@ -75,25 +75,25 @@ fn fork(
     name: &str,
 ) -> Answer {
     let forked = fork_with_pipes(name, |own| {
-        // As with a client's child: the pipes of its parent are not its own.
+        // Drops the pipes of the parent, as a client's child does.
         *control = own;
         session.behaviour.deaf = true;
         serve(control, session, memory);
     });
-    answer_forked(forked, &mut memory.pipes)
+    fork_answer(forked, &mut memory.pipes)
 }
 
-fn obey(
+fn execute(
     session: &mut Session,
     maps: &mut Maps,
     command: Command<ServerCommand>,
 ) -> Result<Answer, ServerError> {
     match command {
-        Command::Memory(command) => Ok(maps.obey(|| Some(session.channel()), command)),
-        Command::Own(command) => obey_own(session, command),
+        Command::Memory(command) => Ok(maps.execute(|| Some(session.channel()), command)),
+        Command::Own(command) => execute_own(session, command),
         Command::Failing { nth, command } => {
             let mut done = None;
-            let answer = failing(nth, || match obey(session, maps, *command) {
+            let answer = failing(nth, || match execute(session, maps, *command) {
                 Ok(answer) => answer,
                 Err(error) => {
                     done = Some(error);
@@ -102,14 +102,16 @@ fn obey(
             });
             done.map_or(Ok(answer), Err)
         }
-        Command::AtOnce(commands) => obey_each(commands, |command| obey(session, maps, command)),
+        Command::Batch(commands) => {
+            execute_batch(commands, |command| execute(session, maps, command))
+        }
         Command::Fork { .. } | Command::Quit => Ok(Answer::Failed(
-            "a server cannot do that as a part of something".into(),
+            "a server cannot fork or quit within another command".into(),
         )),
     }
 }
 
-fn obey_own(session: &mut Session, command: ServerCommand) -> Result<Answer, ServerError> {
+fn execute_own(session: &mut Session, command: ServerCommand) -> Result<Answer, ServerError> {
     match command {
         ServerCommand::Behave(behaviour) => {
             answer_of(session.set_behaviour(behaviour), |()| Answer::Done)
@@ -159,7 +161,8 @@ fn obey_own(session: &mut Session, command: ServerCommand) -> Result<Answer, Ser
     }
 }
 
-/// Returns the answer to what a session did. A refusal of the system is an answer; any other error ends the server.
+/// Returns the answer to a call of the session: `ok` of its value, or the error of a system call. Any other error ends
+/// the server.
 fn answer_of<T>(
     done: Result<T, ServerError>,
     ok: impl FnOnce(T) -> Answer,
@@ -171,7 +174,6 @@ fn answer_of<T>(
     }
 }
 
-/// Nanoseconds for all writes, and for all reads.
 fn time_by_id(
     session: &mut Session,
     page_id: u64,
@@ -185,16 +187,16 @@ fn time_by_id(
         session.load(page_id, 0, &bytes)?;
         loads += start.elapsed();
         let start = Instant::now();
-        let came = session.save(page_id, 0, size as u32)?.len();
+        let saved = session.save(page_id, 0, size as u32)?.len();
         saves += start.elapsed();
-        if came != size {
-            return Ok(Answer::Failed(format!("{came} of {size} bytes were read")));
+        if saved != size {
+            return Ok(Answer::Failed(format!("{saved} of {size} bytes were read")));
         }
     }
     Ok(Answer::nanos(loads, saves))
 }
 
-/// The first 8 bytes of every page's length of bytes, as numbers of this machine.
+/// Returns the first 8 bytes of each page-sized chunk, as words in the byte order of this machine.
 fn words(bytes: &[u8]) -> Vec<u64> {
     let words = bytes
         .chunks(page_size())
@@ -208,10 +210,10 @@ fn words(bytes: &[u8]) -> Vec<u64> {
 }
 
 fn await_munmaps(session: &mut Session, count: u64, millis: u64) -> Result<Answer, ServerError> {
-    let patience = Duration::from_millis(millis);
+    let timeout = Duration::from_millis(millis);
     let start = Instant::now();
     while session.log.munmaps < count {
-        let Some(left) = patience.checked_sub(start.elapsed()) else {
+        let Some(left) = timeout.checked_sub(start.elapsed()) else {
             let found = session.log.munmaps;
             return Ok(Answer::Failed(format!(
                 "expected {count} FUSE_MUNMAPs, found {found} after {millis} ms"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Waiting for a request that the server has read, for a client that waits for its answer, for pages that are asked back.
+//! Waiting for requests to reach the server, and server behaviours that make clients wait.
 
 use std::time::Duration;
 
@@ -9,16 +9,17 @@ use sys::{Instant, sleep, write_file};
 
 use super::{Case, Client, Failure, Process, Server, expect_that};
 
-/// Holds every FUSE_DMMAP_FAULT.
+/// Reaction to FUSE_DMMAP_FAULT that holds every request.
 pub(crate) const HOLD_FAULTS: OnFault = OnFault::Hold { below: u64::MAX };
 
-/// Longest wait for something that has already been started. Names what is missing before the case's deadline passes.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait for something that has already started. The failure then names what is missing, before the case's
+/// deadline passes.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Time to wait for something that must not happen.
 pub(crate) const MOMENT: Duration = Duration::from_millis(50);
 
-/// Behaviour of a server that fills its pages, and gives them back, as given.
+/// Returns the behaviour of a server that fills pages, with these reactions to faults and reclaim.
 pub(crate) fn lazy_behaviour(fault: OnFault, reclaim: OnReclaim) -> Behaviour {
     Behaviour {
         lazy: Some(Lazy { fault, reclaim }),
@@ -26,12 +27,13 @@ pub(crate) fn lazy_behaviour(fault: OnFault, reclaim: OnReclaim) -> Behaviour {
     }
 }
 
-/// Behaviour of a server that answers no FUSE_DMMAP_FAULT.
+/// Returns the behaviour of a server that holds every FUSE_DMMAP_FAULT.
 pub(crate) fn holding_faults() -> Behaviour {
     lazy_behaviour(HOLD_FAULTS, OnReclaim::Save)
 }
 
-/// Waits until `enough` returns true for what the server was asked, and returns that.
+/// Waits until `enough` returns true for the server's log, and returns the log. `what` names the missing requests in
+/// the failure.
 pub(crate) fn await_requests(
     server: &mut Server,
     what: &str,
@@ -43,21 +45,21 @@ pub(crate) fn await_requests(
         if enough(&log) {
             return Ok(log);
         }
-        expect_that(start.elapsed() < PATIENCE, || unseen(what, &log))?;
+        expect_that(start.elapsed() < TIMEOUT, || missing(what, &log))?;
         sleep(Duration::from_millis(5));
     }
 }
 
-/// Text of a failure to see `what`.
-fn unseen(what: &str, log: &RequestLog) -> String {
+/// Returns the text of the failure if `what` did not come.
+fn missing(what: &str, log: &RequestLog) -> String {
     format!(
-        "waited {PATIENCE:?} for {what}; the server has seen {} FUSE_MMAPs, {} FUSE_MUNMAPs, {} FUSE_DMMAP_FAULTs and \
+        "waited {TIMEOUT:?} for {what}; the server has received {} FUSE_MMAPs, {} FUSE_MUNMAPs, {} FUSE_DMMAP_FAULTs and \
          {} FUSE_DMMAP_RECLAIMs",
         log.mmaps, log.munmaps, log.faults, log.reclaims
     )
 }
 
-/// Name of a request in fs/fuse.
+/// Returns the name of a request in the kernel's FUSE headers.
 fn request_name(opcode: u32) -> String {
     match opcode {
         op::OPEN => "FUSE_OPEN",
@@ -72,23 +74,23 @@ fn request_name(opcode: u32) -> String {
     .into()
 }
 
-/// Has the kernel shrink its caches, and so ask for pages back, until `enough` returns true.
+/// Has the kernel shrink its caches, which reclaims direct-mapped pages, until `enough` returns true.
 pub(crate) fn shrink_until(
     mut enough: impl FnMut() -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
     let start = Instant::now();
     while !enough()? {
-        // 2: caches that can give something back (Documentation/admin-guide/sysctl/vm.rst).
+        // 2 frees reclaimable slab objects, and so calls the shrinkers (Documentation/admin-guide/sysctl/vm.rst).
         write_file("/proc/sys/vm/drop_caches", b"2")?;
-        expect_that(start.elapsed() < PATIENCE, || {
-            format!("the kernel did not ask for pages back within {PATIENCE:?} of dropping caches")
+        expect_that(start.elapsed() < TIMEOUT, || {
+            format!("the kernel did not reclaim enough pages within {TIMEOUT:?} of dropping caches")
         })?;
         sleep(Duration::from_millis(5));
     }
     Ok(())
 }
 
-/// Behaviour of a server that answers no FUSE_MMAP.
+/// Returns the behaviour of a server that holds every FUSE_MMAP.
 pub(crate) fn holding_mmaps() -> Behaviour {
     Behaviour {
         mmap: OnMmap::Hold,
@@ -96,23 +98,23 @@ pub(crate) fn holding_mmaps() -> Behaviour {
     }
 }
 
-/// Waits for a request with this opcode whose `unique` is not `before`, and returns its `unique`. The server has then read
-/// the request, and holds it.
+/// Waits until the server has read a request with this opcode whose `unique` is not `before`, and returns its `unique`.
 pub(crate) fn await_request(
     server: &mut Server,
     opcode: u32,
     before: Option<u64>,
 ) -> Result<u64, Failure> {
-    let fresh = |unique: &u64| Some(*unique) != before;
+    let is_new = |unique: &u64| Some(*unique) != before;
     let what = format!("another {}", request_name(opcode));
     let log = await_requests(server, &what, |log| {
-        log.unique(opcode).as_ref().is_some_and(fresh)
+        log.unique(opcode).as_ref().is_some_and(is_new)
     })?;
     log.unique(opcode)
-        .ok_or_else(|| Failure::new("the server no longer remembers the request"))
+        .ok_or_else(|| Failure::new("the server's log no longer contains the request"))
 }
 
-/// Starts a client that waits in mmap of the first `len` bytes. The server has read the request, and holds it.
+/// Starts a client that waits in mmap of the first `len` bytes, and waits until the server has read its FUSE_MMAP. The
+/// server must hold the request.
 pub(crate) fn waiting_client(
     case: &Case,
     server: &mut Server,
@@ -131,14 +133,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_waited_for_is_named() {
+    fn a_timeout_names_the_missing_request() {
         let log = RequestLog {
             mmaps: 2,
             faults: 1,
             ..RequestLog::default()
         };
         let what = format!("another {}", request_name(op::DMMAP_RECLAIM));
-        insta::assert_snapshot!(unseen(&what, &log), @"waited 20s for another FUSE_DMMAP_RECLAIM; the server has seen 2 FUSE_MMAPs, 0 FUSE_MUNMAPs, 1 FUSE_DMMAP_FAULTs and 0 FUSE_DMMAP_RECLAIMs");
+        insta::assert_snapshot!(missing(&what, &log), @"waited 20s for another FUSE_DMMAP_RECLAIM; the server has received 2 FUSE_MMAPs, 0 FUSE_MUNMAPs, 1 FUSE_DMMAP_FAULTs and 0 FUSE_DMMAP_RECLAIMs");
         insta::assert_snapshot!(request_name(3), @"request with opcode 3");
     }
 }
