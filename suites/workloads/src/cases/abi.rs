@@ -42,7 +42,7 @@ fn expect_refusal(
 /// Fails unless the client can map the file and share a page with the server.
 fn expect_usable(server: &mut Server, client: &mut Client, value: u64) -> Result<(), Failure> {
     let map = client.map(0, page_size())?;
-    server.expect_store("a store afterwards", client, map, value)?;
+    server.expect_store("a store, loaded by the server", client, map, value)?;
     client.unmap(map)
 }
 
@@ -58,7 +58,11 @@ fn no_privilege(case: &mut Case) -> Result<(), Failure> {
     expect_refusal("the server's mmap", &mut server, offset, 1, Errno::EPERM)?;
     // The mapping that it already has stays.
     client.store(map, 0, 2)?;
-    expect("a store afterwards", server.load(server_map, 0)?, 2)?;
+    expect(
+        "a store after the server lost its privileges",
+        server.load(server_map, 0)?,
+        2,
+    )?;
     client.quit()?;
     server.quit()
 }
@@ -81,7 +85,7 @@ fn private(case: &mut Case) -> Result<(), Failure> {
         server_result.map(drop),
         refused,
     )?;
-    // MAP_SHARED without PROT_WRITE is not a private mapping.
+    // A read-only shared mapping is not a private one.
     client.map_readonly(0, page_size())?;
     expect_usable(&mut server, &mut client, 3)?;
     client.quit()?;
@@ -174,7 +178,7 @@ fn not_implemented(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// Any other error from the server is returned by the client's mmap, and does not affect the next mmap.
+/// The client's mmap returns any error from the server other than ENOSYS. The next mmap asks the server again.
 fn refused(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;

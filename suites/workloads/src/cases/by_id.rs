@@ -39,11 +39,10 @@ fn load(case: &mut Case) -> Result<(), Failure> {
         seed += 1;
         client.fill(map, 0, 4 * page, 1000 + seed)?;
         other.verify(other_map, 0, 4 * page, 1000 + seed)?;
-        // Give the position relative to the first page of the mapping, and relative to the page that has the first
-        // byte.
+        // Name the bytes relative to the first page of the mapping, and relative to the page that they start in.
         for (first, at_in_page) in [(id, at), (id + (at / page) as u64, at % page)] {
             let loaded = server.load_pages(first, at_in_page, len, seed)?;
-            expect("a load", loaded, Ok(()))?;
+            expect("a load by page ID", loaded, Ok(()))?;
             if at_in_page == at {
                 client.verify(map, at, len, seed)?;
                 other.verify(other_map, at, len, seed)?;
@@ -57,7 +56,11 @@ fn load(case: &mut Case) -> Result<(), Failure> {
     // A page that was never touched is zero where the load writes nothing.
     let last = client.map(9 * page as u64, page)?;
     let id = server.page_id(9 * page as u64)?;
-    expect("a load", server.load_pages(id, 16, 32, 5)?, Ok(()))?;
+    expect(
+        "a load by page ID",
+        server.load_pages(id, 16, 32, 5)?,
+        Ok(()),
+    )?;
     expect("pages", server.pages()?, 5)?;
     client.verify_zero(last, 0, 16)?;
     client.verify(last, 16, 32, 5)?;
@@ -111,11 +114,15 @@ fn rounds(case: &mut Case) -> Result<(), Failure> {
     let observer_map = observer.map(0, 8 * page)?;
     let len = 200;
     for round in 1..=case.param::<u64>("rounds")? {
-        // The bytes of a round cross a page border, and the next round uses a border further on. If the borders came in
-        // order, either all pages would agree in colour with the kernel's own mapping, or none would.
+        // The bytes of each round cross a page border. The borders are not taken in order, because then either all
+        // pages would agree in colour with the kernel's own mapping, or none would.
         let at = (3 * round as usize % 7 + 1) * page - len / 2;
         let (loaded, stored) = (2 * round, 2 * round + 1);
-        expect("a load", server.load_pages(id, at, len, loaded)?, Ok(()))?;
+        expect(
+            "a load by page ID",
+            server.load_pages(id, at, len, loaded)?,
+            Ok(()),
+        )?;
         observer.verify(observer_map, at, len, loaded)?;
         client.verify(map, at, len, loaded)?;
         client.fill(map, at, len, stored)?;
@@ -160,7 +167,11 @@ fn compact(case: &mut Case) -> Result<(), Failure> {
     let rounds = case.param::<u64>("rounds")?;
     for round in 1..=rounds {
         for at in (0..pages).map(|index| index * page) {
-            expect("a load", server.load_pages(id, at, page, round)?, Ok(()))?;
+            expect(
+                "a load by page ID",
+                server.load_pages(id, at, page, round)?,
+                Ok(()),
+            )?;
         }
         // 1: compact all zones (Documentation/admin-guide/sysctl/vm.rst).
         write_file("/proc/sys/vm/compact_memory", b"1")?;

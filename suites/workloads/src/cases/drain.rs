@@ -23,7 +23,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("greedy", greedy),
 ];
 
-/// Fails unless the connection has `expected` pages and all connections together have as many.
+/// Fails unless both the connection and all connections together have `expected` pages.
 fn expect_pages(server: &Server, when: &str, expected: u64) -> Result<(), Failure> {
     expect(
         &format!("pages of the connection {when}"),
@@ -215,7 +215,7 @@ fn pieces(case: &mut Case) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A client that `end` terminates leaves no pages behind and sends FUSE_MUNMAP; another client keeps its page.
+/// Ends a client with `end`. Fails unless its pages are freed, FUSE_MUNMAP is sent, and another client keeps its page.
 fn check_end(case: &mut Case, end: fn(Client) -> Result<(), Failure>) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
@@ -237,7 +237,7 @@ fn check_end(case: &mut Case, end: fn(Client) -> Result<(), Failure>) -> Result<
         )?;
         remaining.quit()?;
         server.await_munmaps(2 * round)?;
-        expect_pages(&server, "after the end of both", 0)?;
+        expect_pages(&server, "after the end of both clients", 0)?;
     }
     server.quit()
 }
@@ -288,7 +288,8 @@ fn kill_server(case: &mut Case) -> Result<(), Failure> {
     expect("pages at the end", counters::read(PAGES_TOTAL)?, 0)
 }
 
-/// Many mappings, unmapped or left to processes that are killed, leave no page behind, and each sends its FUSE_MUNMAP.
+/// Many cycles of map, touch and unmap leave no page behind, and each sends FUSE_MUNMAP. With the parameter `die`, a
+/// process maps and touches the pages and is killed instead of unmapping them.
 fn cycles(case: &mut Case) -> Result<(), Failure> {
     let times: u32 = case.param("times")?;
     let pages: usize = case.param("pages")?;

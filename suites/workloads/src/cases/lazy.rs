@@ -38,8 +38,12 @@ fn filled(case: &mut Case) -> Result<(), Failure> {
     a.write_read(0, pages * page, 1)?;
     let map_a = a.map(0, pages * page)?;
     let map_b = b.map(0, pages * page)?;
-    expect("FUSE_DMMAP_FAULTs before a touch", server.log()?.faults, 0)?;
-    expect("pages before a touch", server.pages()?, 0)?;
+    expect(
+        "FUSE_DMMAP_FAULTs before the first touch",
+        server.log()?.faults,
+        0,
+    )?;
+    expect("pages before the first touch", server.pages()?, 0)?;
 
     // Backwards, and without the last page.
     for index in (0..pages - 1).rev() {
@@ -91,7 +95,7 @@ fn saved_at_munmap(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     for round in 1..=3 {
         let map = client.map(0, pages * page)?;
-        // The first page is never stored to: it does not exist and cannot be saved.
+        // Leaves out the first page, so that it does not exist when the server saves the pages.
         client.fill(map, page, (pages - 1) * page, round)?;
         client.unmap(map)?;
         server.await_munmaps(2 * round - 1)?;
@@ -154,7 +158,7 @@ fn fault_refused(case: &mut Case) -> Result<(), Failure> {
     for store in [false, true] {
         let before = server.log()?.faults;
         expect("a touch", client.touch(map, 0, store)?, Touch::Sigbus)?;
-        // The Rust runtime handles the first SIGBUS by restoring the default action. The access is then made again.
+        // The Rust runtime handles the first SIGBUS by restoring the default action, so the access is made twice.
         let faults = server.log()?.faults - before;
         expect_that((1..=2).contains(&faults), || {
             format!("the server was asked {faults} times for one touch")
@@ -298,7 +302,11 @@ fn server_touch(case: &mut Case) -> Result<(), Failure> {
         server.touch(server_map, page, false)?,
         Touch::Sigbus,
     )?;
-    expect("a load", server.load_pages(id + 1, 0, 16, 8)?, Ok(()))?;
+    expect(
+        "a load by page ID",
+        server.load_pages(id + 1, 0, 16, 8)?,
+        Ok(()),
+    )?;
     server.verify(server_map, page, 0, 8)?;
     expect(
         "the server's touch of its second page",
@@ -319,7 +327,7 @@ fn freed(case: &mut Case) -> Result<(), Failure> {
     let id = server.page_id(0)?;
     let server_map = server.map_pages(id, 3)?;
     client.fill(map, 0, 3 * page, 50)?;
-    expect("a free", server.free_pages(id + 1, 1)?, Ok(()))?;
+    expect("a free by page ID", server.free_pages(id + 1, 1)?, Ok(()))?;
     expect("pages", server.pages()?, 2)?;
     expect(
         "a load by the server",
@@ -448,7 +456,7 @@ fn reclaim_held(case: &mut Case) -> Result<(), Failure> {
         let reclaims = server.log()?.reclaims;
         shrink_until(|| Ok(server.log()?.reclaims != reclaims))?;
         expect("pages before the server has answered", server.pages()?, 4)?;
-        // Neither the client that has touched the page nor one that has not can load from it.
+        // Both the client that has touched the page and the one that has not must wait for the server.
         other.start_load(other_map, page)?;
         client.start_load(map, page)?;
         expect_that(

@@ -20,7 +20,7 @@ use crate::stage::Workload;
 /// Functions of cases, by the name that follows `run:`.
 type Workloads = &'static [(&'static str, Workload)];
 
-/// Functions of each suite.
+/// Names of the suites, each with the functions of its cases.
 const SUITES: &[(&str, &[Workloads])] = &[
     ("abi", &[abi::WORKLOADS]),
     ("bench", &[bench::WORKLOADS]),

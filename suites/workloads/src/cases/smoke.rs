@@ -54,7 +54,7 @@ fn redirect(case: &mut Case) -> Result<(), Failure> {
         let log = server.log()?;
         expect("FUSE_MMAPs", log.mmaps, index as u64 + 1)?;
         let mmap = log.last_mmaps[index];
-        expect("process of the FUSE_MMAP", mmap.pid, client.pid())?;
+        expect("pid of the FUSE_MMAP", mmap.pid, client.pid())?;
         expect("fh of the FUSE_MMAP", mmap.fh, 1)?;
         expect("offset of the FUSE_MMAP", mmap.offset, offset)?;
         expect("length of the FUSE_MMAP", mmap.length, pages * page)?;

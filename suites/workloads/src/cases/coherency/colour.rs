@@ -83,7 +83,7 @@ fn addresses(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// The server answers with a page ID whose colour differs from that of the address that the kernel has chosen. The
-/// kernel places the mapping again. The client gets no error, and the server no second FUSE_MMAP.
+/// kernel places the mapping again. The client gets no error, and the server gets no second FUSE_MMAP.
 fn placed_again(case: &mut Case) -> Result<(), Failure> {
     let (page, period) = (page_size(), case.period());
     let rounds: u64 = case.param("rounds")?;

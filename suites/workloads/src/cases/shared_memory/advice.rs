@@ -65,7 +65,7 @@ fn protect(case: &mut Case) -> Result<(), Failure> {
     pair.client.verify(pair.client_map, 0, page, 33)?;
     let word = pair.client.load(last, 0)?;
     let same = pair.server.load(pair.server_map, 2 * page)?;
-    expect("the word behind the middle", word, same)?;
+    expect("the word after the middle page", word, same)?;
     pair.client
         .call(middle, MappingCommand::Protect(Prot::ReadWrite))?;
     pair.client.store(middle, 0, 5)?;
@@ -179,9 +179,17 @@ fn advice(case: &mut Case) -> Result<(), Failure> {
         expect("pages of the client alone", pair.server.pages()?, 3)?;
         let mut child = pair.client.fork("child")?;
         child.verify(pair.client_map, 0, page, seed + 1)?;
-        expect(&what("a child's word"), child.load(tail, page)?, word)?;
+        expect(
+            &what("a word, loaded by a child,"),
+            child.load(tail, page)?,
+            word,
+        )?;
         child.quit()?;
-        expect(&what("a word"), pair.client.load(tail, page)?, word)?;
+        expect(
+            &what("a word, loaded by the client,"),
+            pair.client.load(tail, page)?,
+            word,
+        )?;
         pair.server_map = pair.server.map_pages(pair.server.page_id(0)?, 3)?;
         pair.server.verify(pair.server_map, 0, pair.len, seed + 1)?;
         pair.client.unmap(tail)?;
@@ -231,7 +239,7 @@ fn populate(case: &mut Case) -> Result<(), Failure> {
         .verify_zero(pair.server_map, 2 * page, 2 * page)?;
     pair.client.store(tail, 0, 7)?;
     let word = pair.server.load(pair.server_map, 2 * page)?;
-    expect("a store afterwards", word, 7)?;
+    expect("a store to a populated page", word, 7)?;
     pair.quit(1)
 }
 

@@ -131,7 +131,7 @@ fn fixed_first(case: &mut Case) -> Result<(), Failure> {
         server.unmap(server_map)?;
         let natural = first.try_map_at(0, len, 0, period)?;
         expect(
-            "mmap at the colour of the ID",
+            "mmap at the natural colour of the page",
             natural.map(drop),
             expected_at_wrong_colour(period, ()),
         )?;
