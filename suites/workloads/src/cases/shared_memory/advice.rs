@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! mprotect, madvise, mlock and msync: they may change what is allowed on a mapping, but not its contents.
+//! mprotect, madvise, mlock and msync. They may change how a mapping can be accessed, but not its contents.
 
 use sys::{Advice, Errno, Fd, OpenFlags, Prot, page_size, read_text, write_file};
 

@@ -173,9 +173,9 @@ fn await_exec(pid: u32, path: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Byte of the mapping with the entry of the owner's robust list.
+/// Offset in the mapping of the entry in the owner's robust list.
 const ENTRY: usize = 64;
-/// Byte of the mapping with the futex that is owned: 8 bytes behind the entry.
+/// Offset in the mapping of the futex that is owned, 8 bytes behind the entry.
 const FUTEX: usize = ENTRY + 8;
 
 /// If the owner of a robust futex dies or calls exec, a process that waits for the futex is woken and sees
