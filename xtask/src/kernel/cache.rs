@@ -109,6 +109,15 @@ pub(crate) fn publish(finished: &Path, dir: &Path) -> Result<()> {
     publish().with_context(|| format!("move the finished kernel to {}", dir.display()))
 }
 
+/// Copies a file and waits until the copy is on disk, so that files in the cache survive a power failure.
+pub(super) fn copy_synced(from: &Path, to: &Path) -> Result<()> {
+    let copy = || -> io::Result<()> {
+        fs::copy(from, to)?;
+        File::open(to)?.sync_all()
+    };
+    copy().with_context(|| format!("copy {} to {}", from.display(), to.display()))
+}
+
 /// A directory that [`clean`] removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removed {

@@ -13,8 +13,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use super::cache;
 use super::queue::Overlay;
-use super::slot;
 use crate::shell;
 
 /// Name of the subdirectory of a kernel's directory.
@@ -49,7 +49,7 @@ pub(super) fn publish(dir: &str, trees: &Trees, overlay: &Overlay, result: &Path
         let path = format!("{dir}/{name}");
         let is_changed = changed.contains(&&path);
         if is_changed || changed.is_empty() {
-            slot::copy_synced(&tree.join(&path), &into.join(&name))?;
+            cache::copy_synced(&tree.join(&path), &into.join(&name))?;
         }
         if is_changed && base.join(&path).exists() {
             let diff = diff(&base.join(&path), &tree.join(&path))?;
@@ -58,7 +58,7 @@ pub(super) fn publish(dir: &str, trees: &Trees, overlay: &Overlay, result: &Path
         }
     }
     for name in file_names(&obj.join(dir), &[".gcno"])? {
-        slot::copy_synced(&obj.join(dir).join(&name), &into.join(name))?;
+        cache::copy_synced(&obj.join(dir).join(&name), &into.join(name))?;
     }
     Ok(())
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! SHA-256 digests in hexadecimal.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use sha2::{Digest, Sha256};
 
-use super::source::Listing;
+/// Maps each file of a tree, by its path relative to the root, to an identifier of its content and executable bit.
+pub(crate) type Listing = BTreeMap<String, String>;
 
 /// Returns the digest of `bytes`.
 pub(super) fn of(bytes: &[u8]) -> String {

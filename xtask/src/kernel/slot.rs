@@ -21,10 +21,11 @@ use anyhow::{Context, Result, bail};
 use super::cache::{self, Cache};
 use super::config;
 use super::coverage_files;
+use super::digest::{self, Listing};
 use super::make::{self, Make};
 use super::queue::Overlay;
-use super::source::{Base, Listing};
-use super::{BUILD_INFO, BuildInfo, Inputs, Progress, Request, digest, file_name, tree};
+use super::source::Base;
+use super::{BUILD_INFO, BuildInfo, Inputs, Progress, Request, file_name, tree};
 use crate::lock::Lock;
 
 /// A slot that is locked by this process.
@@ -179,7 +180,7 @@ impl<'a> Slot<'a> {
         let boot_files = boot_files.map(|path| (path.as_str(), file_name(path)));
         let always = ["vmlinux", "System.map"].map(|name| (name, name));
         for (from, to) in boot_files.chain(always).chain([(".config", "config")]) {
-            copy_synced(&obj.join(from), &result.join(to))?;
+            cache::copy_synced(&obj.join(from), &result.join(to))?;
         }
         if let Some(dir) = self.request.coverage {
             let trees = coverage_files::Trees {
@@ -257,13 +258,4 @@ fn remove_file(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
-}
-
-/// Copies a file and waits until the copy is on disk, so that files in the cache survive a power failure.
-pub(super) fn copy_synced(from: &Path, to: &Path) -> Result<()> {
-    let copy = || -> io::Result<()> {
-        fs::copy(from, to)?;
-        File::open(to)?.sync_all()
-    };
-    copy().with_context(|| format!("copy {} to {}", from.display(), to.display()))
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::cache::{self, Cache};
-use super::{Progress, digest, user_tree};
+use super::digest::{self, Listing};
+use super::{Progress, user_tree};
 use crate::lock::Lock;
 use crate::setup::debian::kernel_source;
 
@@ -19,9 +20,6 @@ pub enum Source {
     /// A directory or tarball of the user. The lab never modifies it.
     Path(PathBuf),
 }
-
-/// Maps each file of a tree, by its path relative to the root, to an identifier of its content and executable bit.
-pub(crate) type Listing = std::collections::BTreeMap<String, String>;
 
 /// Identifier of every file of a source that never changes.
 pub(crate) const PRISTINE: &str = "=";

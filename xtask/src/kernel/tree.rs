@@ -9,8 +9,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::cache;
+use super::digest::Listing;
 use super::queue::Overlay;
-use super::source::{Base, Listing};
+use super::source::Base;
 use super::user_tree;
 
 /// Recorded instead of an identifier while a file is being changed, so that its content is unknown after a crash.

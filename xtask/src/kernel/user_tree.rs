@@ -12,8 +12,7 @@ use anyhow::{Context, Result, bail};
 use walkdir::WalkDir;
 use xshell::cmd;
 
-use super::digest;
-use super::source::Listing;
+use super::digest::{self, Listing};
 use crate::shell;
 
 /// Coarsest resolution of modification times: 2 seconds on FAT. A file that was modified within this time before it was
