@@ -1,117 +1,100 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Events: the only thing the runner says, and all that a report hears.
+//! Events: the only output of the runner, and the only input of the reporters.
 //!
-//! Order for a run: `RunStart`, then for each target `TargetStart`, any number of `Phase`, `Progress`, `Note`,
-//! `CaseStart`, `CaseEnd`, then `TargetEnd`; at last `RunEnd`. Targets may interleave. A `CaseEnd` may come
-//! without a `CaseStart` (a case that never ran).
+//! A run sends `RunStart`, then for each target `TargetStart`, any number of `Phase`, `Progress`, `Note`, `CaseStart` and
+//! `CaseEnd`, and `TargetEnd`, and finally `RunEnd`. The events of several targets may interleave. A case that did not
+//! run has a `CaseEnd` without a `CaseStart`.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::results::{CaseResult, Phase, RunResult, TargetResult};
 
-/// Something that happened in a run.
+/// Event of a run.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    /// The run begins.
+    /// The run starts.
     RunStart {
-        /// Where everything about it is written.
         run_dir: PathBuf,
         /// Names of the targets.
         targets: Vec<String>,
-        /// Cases planned, all targets together.
+        /// Number of planned cases on all targets.
         cases: usize,
     },
-    /// Work on a target begins.
-    TargetStart {
-        /// Name of the target.
-        target: String,
-    },
+    /// Work on a target starts.
+    TargetStart { target: String },
     /// A target enters a phase.
     Phase {
-        /// Name of the target.
         target: String,
-        /// The phase.
         phase: Phase,
-        /// What is done, in a few words: `building 6.12.117 (default)`, `boot 2, after a crash`.
+        /// Details in a few words: `building 6.12.117 (default)`, `boot 2, after a crash`.
         detail: String,
     },
-    /// Something moved inside the phase.
+    /// A step of the current phase is done.
     Progress {
-        /// Name of the target.
         target: String,
-        /// Steps done.
+        /// Number of steps done.
         done: u64,
-        /// Steps in all, where known.
+        /// Total number of steps, if known.
         of: Option<u64>,
-        /// What is being done right now: `CC fs/fuse/dmmap.o`.
+        /// Current step: `CC fs/fuse/dmmap.o`.
         what: String,
     },
-    /// Something a person should read even if all goes well.
+    /// A message that the user should read even if all cases pass.
     Note {
-        /// Name of the target; `None` for the whole run.
+        /// Name of the target. `None` if the message concerns the whole run.
         target: Option<String>,
-        /// The text, one or more lines.
+        /// One or more lines.
         text: String,
     },
-    /// A case began.
+    /// A case started.
     CaseStart {
-        /// Name of the target.
         target: String,
-        /// Name of the case.
         case: String,
-        /// Its place in the plan, from 1.
+        /// Position in the plan, from 1.
         index: usize,
-        /// Cases in the plan.
+        /// Number of cases in the plan.
         of: usize,
     },
     /// A case has its verdict.
     CaseEnd {
-        /// Name of the target.
         target: String,
-        /// The case with its verdict.
         result: Box<CaseResult>,
     },
     /// A target is done.
-    TargetEnd {
-        /// Its result.
-        result: Box<TargetResult>,
-    },
+    TargetEnd { result: Box<TargetResult> },
     /// The run is over.
-    RunEnd {
-        /// Everything about it.
-        result: Box<RunResult>,
-    },
+    RunEnd { result: Box<RunResult> },
 }
 
-/// Hears events. Called from several threads, one call at a time.
+/// Consumer of events. Several threads call it, but never two at the same time.
 pub(crate) trait Reporter: Send {
-    /// Takes the next event.
+    /// Handles the next event.
     fn event(&mut self, event: &Event);
 }
 
-/// Where events go. Clones are cheap and lead to the same reporters.
+/// Sender of events. A clone is cheap and sends to the same reporters.
 #[derive(Clone)]
 pub(crate) struct Events {
     reporters: Arc<Mutex<Vec<Box<dyn Reporter>>>>,
 }
 
 impl Events {
-    /// Leads to `reporters`, each of which hears every event.
+    /// Returns a sender that passes every event to each of `reporters`.
     pub(crate) fn new(reporters: Vec<Box<dyn Reporter>>) -> Self {
         Self {
             reporters: Arc::new(Mutex::new(reporters)),
         }
     }
 
-    /// Leads nowhere.
+    /// Returns a sender without reporters.
     pub(crate) fn silent() -> Self {
         Self::new(Vec::new())
     }
 
-    /// Passes an event on; returns when every reporter has heard it.
+    /// Sends an event and returns when every reporter has handled it.
     pub(crate) fn send(&self, event: Event) {
-        // A reporter that panicked took its own thread down; the others still have a run to report.
+        // A panic of a reporter ends only the thread that sent the event. The other threads still need the reporters.
         let mut reporters = self
             .reporters
             .lock()
@@ -128,9 +111,9 @@ mod tests {
 
     use super::*;
 
-    struct Ear(Sender<String>);
+    struct Recorder(Sender<String>);
 
-    impl Reporter for Ear {
+    impl Reporter for Recorder {
         fn event(&mut self, event: &Event) {
             if let Event::Note { text, .. } = event {
                 self.0.send(text.clone()).unwrap();
@@ -139,10 +122,11 @@ mod tests {
     }
 
     #[test]
-    fn every_reporter_hears_every_event_from_any_thread() {
-        let (sender, heard) = channel();
-        let ears = [sender.clone(), sender].map(|ear| Box::new(Ear(ear)) as Box<dyn Reporter>);
-        let events = Events::new(ears.into());
+    fn every_reporter_receives_every_event_from_any_thread() {
+        let (sender, received) = channel();
+        let recorders =
+            [sender.clone(), sender].map(|sender| Box::new(Recorder(sender)) as Box<dyn Reporter>);
+        let events = Events::new(recorders.into());
         let threads = ["one", "two"].map(|text| {
             let events = events.clone();
             std::thread::spawn(move || {
@@ -156,10 +140,10 @@ mod tests {
             .into_iter()
             .for_each(|thread| thread.join().unwrap());
         drop(events);
-        let mut heard: Vec<String> = heard.iter().collect();
-        // One event reaches all reporters before the next one does.
-        assert_eq!(heard[0], heard[1]);
-        heard.sort();
-        assert_eq!(heard, ["one", "one", "two", "two"]);
+        let mut texts: Vec<String> = received.iter().collect();
+        // All reporters receive an event before the next event.
+        assert_eq!(texts[0], texts[1]);
+        texts.sort();
+        assert_eq!(texts, ["one", "one", "two", "two"]);
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Judge: from what was seen of a case to its verdict.
+//! Judge: derives the verdict of a case from the observations of it.
 //!
-//! QEMU's exit status means nothing here. A case passes when a whole record says so, no frame of it was broken,
-//! the kernel neither warned nor got tainted while it ran, and the oracle, where it watches, found nothing.
+//! QEMU's exit status does not count. A case passes if a whole record reports that it did, none of its frames was
+//! damaged, the kernel printed no warning and was not tainted meanwhile, and the oracle, if it runs, found nothing.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::results::{Phase, Verdict};
 use crate::suite::Expect;
 use crate::watch::{BootEnd, EndRecord, Observation};
 
-/// The verdict on a case that started, on this target.
+/// Returns the verdict of a case that started on `target`.
 pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
     if let Some(end) = &seen.boot_end {
-        return cut_short(end);
+        return verdict_at_end(end);
     }
     if let Some(error) = seen.broken.first() {
         return Verdict::Infra {
@@ -26,10 +26,10 @@ pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
     }
     let Some(report) = &seen.end_record else {
         return Verdict::Infra {
-            reason: "no record of its end arrived, yet the guest went on".into(),
+            reason: "its end record is missing, although the guest continued".into(),
         };
     };
-    let found = match &seen.oracle {
+    let findings = match &seen.oracle {
         Some(Err(why)) => {
             return Verdict::Infra {
                 reason: distrust(why),
@@ -38,28 +38,35 @@ pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
         Some(Ok(window)) => findings(seen, window, target),
         None => None,
     };
-    let against: Vec<String> = trouble(seen, report).into_iter().chain(found).collect();
-    let against = (!against.is_empty()).then(|| against.join("; "));
-    match (&report.outcome, against) {
-        (Outcome::Timeout | Outcome::Fail { .. }, None) if runs_wild(report) => Verdict::Infra {
-            reason: format!(
-                "the guest's clock cannot be trusted: {} ms of it passed in {} ms, and then the case ended with {}",
-                report.millis,
-                report.host_time.as_millis(),
-                match &report.outcome {
-                    Outcome::Fail { reason } => reason,
-                    _ => "its deadline",
-                }
-            ),
-        },
+    let problems: Vec<String> = kernel_problem(seen, report)
+        .into_iter()
+        .chain(findings)
+        .collect();
+    let problems = (!problems.is_empty()).then(|| problems.join("; "));
+    match (&report.outcome, problems) {
+        (Outcome::Timeout | Outcome::Fail { .. }, None) if clock_is_unreliable(report) => {
+            Verdict::Infra {
+                reason: format!(
+                    "the guest's clock is unreliable: it advanced {} ms in {} ms, and then the case {}",
+                    report.millis,
+                    report.host_time.as_millis(),
+                    match &report.outcome {
+                        Outcome::Fail { reason } => format!("failed: {reason}"),
+                        _ => "reached its deadline".into(),
+                    }
+                ),
+            }
+        }
         (Outcome::Timeout, _) => Verdict::Timeout { phase: Phase::Test },
         (Outcome::Fail { reason }, None) => Verdict::Fail {
             reason: reason.clone(),
         },
-        (Outcome::Fail { reason }, Some(trouble)) => Verdict::Fail {
-            reason: format!("{reason}; {trouble}"),
+        (Outcome::Fail { reason }, Some(problems)) => Verdict::Fail {
+            reason: format!("{reason}; {problems}"),
         },
-        (Outcome::Pass | Outcome::Skip { .. }, Some(trouble)) => Verdict::Fail { reason: trouble },
+        (Outcome::Pass | Outcome::Skip { .. }, Some(problems)) => {
+            Verdict::Fail { reason: problems }
+        }
         (Outcome::Skip { reason }, None) => Verdict::Skip {
             reason: reason.clone(),
         },
@@ -67,16 +74,16 @@ pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
     }
 }
 
-/// Whether the guest's clock went much faster than the host's: on a machine that is itself virtual, QEMU's counter of
-/// processor cycles may stand still while the guest measures how fast it is. Then every patience is at its end too soon.
-fn runs_wild(report: &EndRecord) -> bool {
+/// Returns true if the guest's clock was much faster than the host's. On a host that is itself virtual, QEMU's cycle
+/// counter may stand still while the guest calibrates its clock. All time limits in the guest are then too short.
+fn clock_is_unreliable(report: &EndRecord) -> bool {
     let guest = Duration::from_millis(report.millis);
-    // The host may have come late to the record of the start.
+    // The host may have read the start record late.
     guest > 4 * report.host_time + Duration::from_secs(2)
 }
 
-/// The verdict on a case that is to get the verdict `expect`: a pass if it did. What the lab or the machine failed at
-/// stays what it is.
+/// Returns the final verdict of a case that must get the verdict `expect`: a pass if it did. Failures of the lab and of
+/// the boot stay as they are.
 pub(crate) fn as_expected(verdict: Verdict, expect: Expect) -> Verdict {
     match (expect, &verdict) {
         (Expect::Pass, _) | (_, Verdict::Infra { .. } | Verdict::BootFail { .. }) => verdict,
@@ -85,33 +92,33 @@ pub(crate) fn as_expected(verdict: Verdict, expect: Expect) -> Verdict {
             let detail = verdict
                 .detail()
                 .map_or(String::new(), |text| format!(": {text}"));
-            let (wanted, word) = (expect.word(), verdict.word());
+            let (expected, word) = (expect.word(), verdict.word());
             Verdict::Fail {
-                reason: format!("expected the verdict {wanted}, got {word}{detail}"),
+                reason: format!("expected the verdict {expected}, got {word}{detail}"),
             }
         }
     }
 }
 
-/// The verdict on a case that was running when the boot ended.
-fn cut_short(end: &BootEnd) -> Verdict {
+/// Returns the verdict of a case that was running when the boot ended.
+fn verdict_at_end(end: &BootEnd) -> Verdict {
     match end {
         BootEnd::Crash(line) => Verdict::Crash {
             marker: line.clone(),
         },
         BootEnd::Silence(phase) | BootEnd::Overtime(phase) => Verdict::Timeout { phase: *phase },
         BootEnd::Qemu(End::Exit) => Verdict::Crash {
-            marker: "the machine went down without a word".into(),
+            marker: "the machine stopped without a message".into(),
         },
         end => Verdict::Infra {
-            reason: in_words(end),
+            reason: describe_end(end),
         },
     }
 }
 
-/// The verdict on a case that never started because its boot ended first.
-pub(crate) fn never_started(end: &BootEnd, up: bool) -> Verdict {
-    match (up, end) {
+/// Returns the verdict of a case that did not start before its boot ended. `came_up` is true if the boot sent a record.
+pub(crate) fn never_started(end: &BootEnd, came_up: bool) -> Verdict {
+    match (came_up, end) {
         (_, BootEnd::Interrupted) => Verdict::Infra {
             reason: "interrupted before it ran".into(),
         },
@@ -121,39 +128,41 @@ pub(crate) fn never_started(end: &BootEnd, up: bool) -> Verdict {
             | BootEnd::WrongCache(_)
             | BootEnd::Oracle(_),
         ) => Verdict::Infra {
-            reason: in_words(end),
+            reason: describe_end(end),
         },
         (false, end) => Verdict::BootFail {
-            reason: format!("no first record from the guest: {}", in_words(end)),
+            reason: format!("no first record from the guest: {}", describe_end(end)),
         },
         (true, end) => Verdict::Infra {
-            reason: format!("the guest never started it: {}", in_words(end)),
+            reason: format!("the guest did not start the case: {}", describe_end(end)),
         },
     }
 }
 
-/// The end of a boot in words.
-pub(crate) fn in_words(end: &BootEnd) -> String {
+/// Describes the end of a boot.
+pub(crate) fn describe_end(end: &BootEnd) -> String {
     match end {
-        BootEnd::Goodbye => "the guest said goodbye".into(),
+        BootEnd::Goodbye => "the guest shut down".into(),
         BootEnd::Crash(line) => format!("the kernel crashed: {line}"),
-        BootEnd::Silence(phase) => format!("nothing was heard for too long in phase {phase}"),
-        BootEnd::Overtime(phase) => format!("phase {phase} took too long"),
-        BootEnd::Qemu(End::Exit) => "QEMU ended, and the guest had not said goodbye".into(),
+        BootEnd::Silence(phase) => {
+            format!("no output from the guest for too long in phase {phase}")
+        }
+        BootEnd::Overtime(phase) => format!("time limit exceeded in phase {phase}"),
+        BootEnd::Qemu(End::Exit) => "QEMU exited before the guest reported its shutdown".into(),
         BootEnd::Qemu(End::Signal(signal)) => format!("QEMU was killed by signal {signal}"),
-        BootEnd::Qemu(End::Error(code, text)) => format!("QEMU ended with status {code}: {text}"),
-        BootEnd::WrongCache(said) => format!("this is not the machine it is to be: {said}"),
+        BootEnd::Qemu(End::Error(code, text)) => format!("QEMU exited with status {code}: {text}"),
+        BootEnd::WrongCache(text) => format!("the machine has the wrong cache: {text}"),
         BootEnd::Oracle(why) => distrust(why),
         BootEnd::Interrupted => "interrupted".into(),
     }
 }
 
-/// What an oracle that is not trusted means.
+/// Returns the verdict's reason if the oracle cannot be trusted.
 fn distrust(why: &str) -> String {
     format!("the oracle cannot be trusted: {why} (docs/oracle.md; `--oracle off` runs without it)")
 }
 
-/// What the oracle has against the case.
+/// Describes the findings of the oracle.
 fn findings(seen: &Observation, window: &Window, target: &str) -> Option<String> {
     let more = match window.distinct() {
         0 => return None,
@@ -161,28 +170,28 @@ fn findings(seen: &Observation, window: &Window, target: &str) -> Option<String>
         distinct => format!(", and {} more", distinct - 1),
     };
     let Some(first) = window.findings.first() else {
-        return Some("the oracle counted findings and told of none".into());
+        return Some("the oracle counted findings, but wrote none".into());
     };
     let id = story::id(target, &seen.case, first.number);
     let sentence = story::sentence(first, window.page);
     Some(format!(
-        "may be stale on hardware: {sentence}{more}; `cargo xtask oracle explain {id}` tells how it came to that"
+        "may be stale on hardware: {sentence}{more}; `cargo xtask oracle explain {id}` shows the accesses before it"
     ))
 }
 
-/// What the kernel has against the case.
-fn trouble(seen: &Observation, report: &EndRecord) -> Option<String> {
+/// Returns a description of the kernel's first warning, or of its taint.
+fn kernel_problem(seen: &Observation, report: &EndRecord) -> Option<String> {
     let first = seen.hits.first();
     match (first, taint_letters(report.taint)) {
-        (Some(hit), _) => Some(format!("the kernel said: {}", hit.line.trim())),
+        (Some(hit), _) => Some(format!("the kernel printed: {}", hit.line.trim())),
         (None, letters) if !letters.is_empty() => {
-            Some(format!("the kernel got tainted: {letters}"))
+            Some(format!("the kernel was tainted: {letters}"))
         }
         _ => None,
     }
 }
 
-/// The letters of taint bits, as in Documentation/admin-guide/tainted-kernels.rst.
+/// Returns the letters of taint bits, as in Documentation/admin-guide/tainted-kernels.rst.
 fn taint_letters(taint: u64) -> String {
     const LETTERS: &str = "PFSRMBUDAWCIOELKXTN";
     let named = LETTERS.chars().enumerate();
@@ -239,18 +248,18 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_warned_or_got_tainted_fails_the_case() {
+    fn a_warning_or_a_taint_fails_the_case() {
         let mut warned = seen(Outcome::Pass);
         let line = "[    2.1] WARNING: CPU: 0 PID: 60 at fs/fuse/dmmap.c:7 f+0x1/0x2";
         warned.hits.extend(Scanner::default().line(line));
         assert_eq!(
             judge(&warned, "armv6"),
-            fail(&format!("the kernel said: {line}"))
+            fail(&format!("the kernel printed: {line}"))
         );
 
         let mut tainted = seen(Outcome::Pass);
         tainted.end_record.as_mut().unwrap().taint = 1 << 9 | 1 << 7;
-        assert_eq!(judge(&tainted, "armv6"), fail("the kernel got tainted: DW"));
+        assert_eq!(judge(&tainted, "armv6"), fail("the kernel was tainted: DW"));
 
         let mut both = seen(Outcome::Fail {
             reason: "lost a store".into(),
@@ -258,12 +267,12 @@ mod tests {
         both.end_record.as_mut().unwrap().taint = 1 << 9;
         assert_eq!(
             judge(&both, "armv6"),
-            fail("lost a store; the kernel got tainted: W")
+            fail("lost a store; the kernel was tainted: W")
         );
     }
 
     #[test]
-    fn what_the_oracle_found_fails_the_case() {
+    fn a_finding_of_the_oracle_fails_the_case() {
         let window = |numbers: &[u32]| Window {
             findings: numbers.iter().map(|number| finding(16, *number)).collect(),
             page: 4096,
@@ -280,11 +289,11 @@ mod tests {
             )
         };
         assert_eq!(judged(Outcome::Pass, Ok(window(&[]))), "pass: ");
-        insta::assert_snapshot!(judged(Outcome::Pass, Ok(window(&[4]))), @"fail: may be stale on hardware: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only; `cargo xtask oracle explain armv6/smoke/boot/4` tells how it came to that");
+        insta::assert_snapshot!(judged(Outcome::Pass, Ok(window(&[4]))), @"fail: may be stale on hardware: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache; `cargo xtask oracle explain armv6/smoke/boot/4` shows the accesses before it");
         let reason = "lost a store".into();
-        insta::assert_snapshot!(judged(Outcome::Fail { reason }, Ok(window(&[1, 2, 3]))), @"fail: lost a store; may be stale on hardware: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only, and 2 more; `cargo xtask oracle explain armv6/smoke/boot/1` tells how it came to that");
+        insta::assert_snapshot!(judged(Outcome::Fail { reason }, Ok(window(&[1, 2, 3]))), @"fail: lost a store; may be stale on hardware: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache, and 2 more; `cargo xtask oracle explain armv6/smoke/boot/1` shows the accesses before it");
         insta::assert_snapshot!(judged(Outcome::Pass, Err("it saw no access".into())), @"infra: the oracle cannot be trusted: it saw no access (docs/oracle.md; `--oracle off` runs without it)");
-        // That much is certain.
+        // The timeout is certain, whatever the oracle found.
         assert_eq!(
             judged(Outcome::Timeout, Ok(window(&[1]))),
             "timeout: time limit exceeded in phase test"
@@ -292,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_wild_clock_brought_about_is_not_held_against_the_kernel() {
+    fn a_failure_with_an_unreliable_clock_is_infra() {
         let judged = |outcome, millis| {
             let mut seen = seen(outcome);
             seen.end_record = seen.end_record.map(|report| EndRecord {
@@ -307,12 +316,12 @@ mod tests {
                 verdict.detail().unwrap_or_default()
             )
         };
-        insta::assert_snapshot!(judged(Outcome::Timeout, 20_000), @"infra: the guest's clock cannot be trusted: 20000 ms of it passed in 900 ms, and then the case ended with its deadline");
+        insta::assert_snapshot!(judged(Outcome::Timeout, 20_000), @"infra: the guest's clock is unreliable: it advanced 20000 ms in 900 ms, and then the case reached its deadline");
         let reason = "server: expected 1 FUSE_MUNMAPs, found 0 after 5000 ms";
         let failed = || Outcome::Fail {
             reason: reason.into(),
         };
-        insta::assert_snapshot!(judged(failed(), 6_000), @"infra: the guest's clock cannot be trusted: 6000 ms of it passed in 900 ms, and then the case ended with server: expected 1 FUSE_MUNMAPs, found 0 after 5000 ms");
+        insta::assert_snapshot!(judged(failed(), 6_000), @"infra: the guest's clock is unreliable: it advanced 6000 ms in 900 ms, and then the case failed: server: expected 1 FUSE_MUNMAPs, found 0 after 5000 ms");
         assert_eq!(judged(failed(), 5_000), format!("fail: {reason}"));
         assert_eq!(judged(Outcome::Pass, 20_000), "pass: ");
     }
@@ -335,24 +344,24 @@ mod tests {
     }
 
     #[test]
-    fn a_case_that_is_to_fail_passes_by_failing_and_in_no_other_way() {
-        let wanted = |verdict| as_expected(verdict, Expect::Fail);
-        assert_eq!(wanted(fail("as it should")), Verdict::Pass);
+    fn a_case_that_must_fail_passes_only_by_failing() {
+        let judged = |verdict| as_expected(verdict, Expect::Fail);
+        assert_eq!(judged(fail("as it should")), Verdict::Pass);
         assert_eq!(
-            wanted(Verdict::Pass),
+            judged(Verdict::Pass),
             fail("expected the verdict fail, got pass")
         );
         let timeout = Verdict::Timeout { phase: Phase::Test };
         let reason = "expected the verdict fail, got timeout: time limit exceeded in phase test";
-        assert_eq!(wanted(timeout), fail(reason));
+        assert_eq!(judged(timeout), fail(reason));
         let infra = Verdict::Infra {
             reason: "QEMU is gone".into(),
         };
-        assert_eq!(wanted(infra.clone()), infra);
+        assert_eq!(judged(infra.clone()), infra);
     }
 
     #[test]
-    fn a_boot_that_never_got_up_is_told_from_a_broken_lab() {
+    fn a_boot_failure_differs_from_a_failure_of_the_lab() {
         let crash = BootEnd::Crash("No working init found".into());
         assert_eq!(never_started(&crash, false).word(), "boot-fail");
         let qemu = BootEnd::Qemu(End::Error(1, "no such machine".into()));

@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use crate::event::Event;
 use crate::event::Events;
-use crate::judge::{as_expected, in_words, judge, never_started};
+use crate::judge::{as_expected, describe_end, judge, never_started};
 use crate::machine::accel::Chosen;
-use crate::oracle::{Depth, OracleDecision, listener::Heard, story};
+use crate::oracle::{Depth, OracleDecision, listener::WindowResult, story};
 use crate::plan::Case;
 use crate::results::{
-    CaseResult, Named, OracleState, Phase, Provenance, TargetResult, Verdict, Watched,
+    CaseResult, Named, OracleState, OracleSummary, Phase, Provenance, TargetResult, Verdict,
 };
 use crate::watch::{BootEnd, BootEvent, Observation};
 
@@ -200,7 +200,7 @@ impl<'a> Ledger<'a> {
         }
         match end {
             BootEnd::Silence(Phase::Shutdown) | BootEnd::Overtime(Phase::Shutdown) => {
-                self.note(format!("{}; QEMU was stopped", in_words(end)));
+                self.note(format!("{}; QEMU was stopped", describe_end(end)));
             }
             _ => {}
         }
@@ -292,14 +292,14 @@ impl<'a> Ledger<'a> {
 }
 
 /// Returns the oracle's result for a case, for the reports.
-fn watched(heard: Option<Heard>, target: &str, case: &str) -> Option<Watched> {
+fn watched(heard: Option<WindowResult>, target: &str, case: &str) -> Option<OracleSummary> {
     let window = heard?.ok()?;
     let findings = window.findings.iter().take(FINDINGS_KEPT);
-    Some(Watched {
+    Some(OracleSummary {
         accesses: window.end.as_ref().map_or(0, |end| end.accesses),
         distinct: window.distinct(),
         findings: findings
-            .map(|finding| story::found(finding, &window, target, case))
+            .map(|finding| story::summary(finding, &window, target, case))
             .collect(),
     })
 }

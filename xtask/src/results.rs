@@ -52,7 +52,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The word of each verdict, in the order of tables.
+    /// Words of all verdicts, in the order of tables.
     pub(crate) const WORDS: [&str; 7] = [
         "pass",
         "fail",
@@ -63,7 +63,7 @@ impl Verdict {
         "infra",
     ];
 
-    /// One word for tables and counts.
+    /// Returns the verdict as one word, for tables and counts.
     pub fn word(&self) -> &'static str {
         match self {
             Verdict::Pass => "pass",
@@ -76,7 +76,7 @@ impl Verdict {
         }
     }
 
-    /// Everything known beyond the word.
+    /// Returns the reason or other details. `None` if the case passed.
     pub fn detail(&self) -> Option<String> {
         match self {
             Verdict::Pass => None,
@@ -89,7 +89,8 @@ impl Verdict {
         }
     }
 
-    /// The exit code this verdict asks for: 0 it held (or was skipped), 1 it did not, 2 the lab could not tell.
+    /// Returns the exit code for this verdict: 0 if the case passed or was skipped, 1 if it failed, 2 if it shows nothing
+    /// about the kernel.
     pub fn exit_code(&self) -> u8 {
         match self {
             Verdict::Pass | Verdict::Skip { .. } => 0,
@@ -153,7 +154,7 @@ pub struct CaseResult {
     /// Measured figures, by name. The names include the units.
     pub figures: BTreeMap<String, f64>,
     /// Observations of the oracle. Absent (`null`) if it did not watch the whole case, or cannot be trusted.
-    pub oracle: Option<Watched>,
+    pub oracle: Option<OracleSummary>,
     /// Reason why the oracle cannot be trusted in this case. The verdict is then `infra`, unless the case crashed. Absent
     /// (`null`) if the oracle can be trusted or did not watch.
     #[serde(default)]
@@ -167,19 +168,19 @@ pub struct CaseResult {
 /// Observations of the oracle during a case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Watched {
+pub struct OracleSummary {
     /// Number of accesses that were modelled; 0 if the boot ended during the case.
     pub accesses: u64,
     /// Number of different findings.
     pub distinct: u64,
     /// The first findings. Later ones are in the boot's `oracle.jsonl` only.
-    pub findings: Vec<Found>,
+    pub findings: Vec<FindingSummary>,
 }
 
 /// Finding of the oracle: an access that may get stale data on hardware.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Found {
+pub struct FindingSummary {
     /// Name, unique in a run: `target/suite/name.device/number`.
     pub id: String,
     /// Kind of conflict: `dirty-elsewhere`, `lost-write` or `stale-copy`.
@@ -199,20 +200,20 @@ pub struct Found {
 /// How QEMU runs a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accelerator {
-    /// In hardware.
+    /// Hardware virtualization.
     Kvm,
-    /// Through QEMU's own translator.
+    /// QEMU's own translator.
     Tcg,
 }
 
-/// Whose accesses the oracle modelled.
+/// Accesses that the oracle modelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OracleState {
-    /// Nobody's: the oracle did not run.
+    /// None; the oracle did not run.
     Off,
-    /// Those of processes.
+    /// Accesses of processes.
     User,
-    /// Those of processes and of the kernel.
+    /// Accesses of processes and of the kernel.
     Full,
 }
 
@@ -255,7 +256,7 @@ impl Named for OracleState {
 pub struct Values<T: Named>(Vec<T>);
 
 impl<T: Named> Values<T> {
-    /// Returns all values, in the order in which they were met.
+    /// Returns all values, in the order in which they were added.
     pub fn all(&self) -> &[T] {
         &self.0
     }
@@ -303,7 +304,7 @@ impl<T: Named> TryFrom<String> for Values<T> {
             known.copied().ok_or_else(|| {
                 let words: Vec<&str> = T::ALL.iter().map(|value| value.word()).collect();
                 format!(
-                    "unknown value {word:?}, expected one of: {}",
+                    "unknown value {word:?}; choose one of: {}",
                     words.join(", ")
                 )
             })
@@ -328,7 +329,7 @@ impl<T: Named> JsonSchema for Values<T> {
     }
 }
 
-/// Stands between values that differ in results that were merged.
+/// Separator of values that differ in merged results.
 pub(crate) const AND: &str = " and ";
 
 /// Versions and hashes of everything that ran. They show whether two results can be compared. Texts are empty for steps
@@ -381,7 +382,7 @@ pub struct TargetResult {
 }
 
 impl TargetResult {
-    /// Suites in the order in which they first appear, each with its cases.
+    /// Returns the suites in the order in which they first appear, each with its cases.
     pub(crate) fn suites(&self) -> Vec<(&str, Vec<&CaseResult>)> {
         let mut suites: Vec<(&str, Vec<&CaseResult>)> = Vec::new();
         for case in &self.cases {
@@ -393,13 +394,13 @@ impl TargetResult {
         suites
     }
 
-    /// Returns why the target could not be tested. A target without cases tested nothing, which is not a success.
+    /// Returns the reason why the target could not be tested. A target without cases counts as not tested.
     pub(crate) fn untested(&self) -> Option<&str> {
-        let nothing = self.cases.is_empty().then_some("no cases to run");
-        self.failure.as_deref().or(nothing)
+        let no_cases = self.cases.is_empty().then_some("no cases to run");
+        self.failure.as_deref().or(no_cases)
     }
 
-    /// How many cases have the verdict with this word.
+    /// Returns the number of cases whose verdict has this word.
     pub fn count(&self, word: &str) -> usize {
         self.cases
             .iter()
@@ -407,7 +408,7 @@ impl TargetResult {
             .count()
     }
 
-    /// Exit code of this target alone; a target without any case has shown nothing.
+    /// Returns the exit code for this target alone. It is 2 if the target has no cases.
     pub fn exit_code(&self) -> u8 {
         let cases = self.cases.iter().map(|case| case.verdict.exit_code());
         cases
@@ -437,7 +438,7 @@ pub struct RunResult {
 }
 
 impl RunResult {
-    /// Exit code of the run: 2 beats 1 beats 0.
+    /// Returns the exit code of the run: the highest one that applies.
     pub fn exit_code(&self) -> u8 {
         let targets = self.targets.iter().map(TargetResult::exit_code);
         targets
@@ -447,19 +448,17 @@ impl RunResult {
     }
 }
 
-/// Cases by how they count in the end.
+/// Numbers of cases, for summaries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Those that passed.
     pub passed: usize,
-    /// Those that neither passed nor were skipped, whatever stopped them.
+    /// Cases that neither passed nor were skipped.
     pub failed: usize,
-    /// Those that cannot hold on the target.
     pub skipped: usize,
 }
 
 impl Counts {
-    /// Counts one more case.
+    /// Counts one case.
     pub(crate) fn add(&mut self, verdict: &Verdict) {
         match verdict {
             Verdict::Pass => self.passed += 1,
@@ -468,7 +467,7 @@ impl Counts {
         }
     }
 
-    /// The counts of a target.
+    /// Returns the counts of a target. A target that could not be tested has at least one failure.
     pub(crate) fn of_target(target: &TargetResult) -> Self {
         let mut counts = Self::default();
         target
@@ -481,7 +480,7 @@ impl Counts {
         counts
     }
 
-    /// The counts of a run.
+    /// Returns the counts of a run.
     pub(crate) fn of_run(run: &RunResult) -> Self {
         let targets = run.targets.iter().map(Self::of_target);
         targets.fold(Self::default(), |sum, counts| Self {
@@ -491,7 +490,7 @@ impl Counts {
         })
     }
 
-    /// All of them: `18 passed, 2 failed, 1 skipped`.
+    /// Returns all counts: `18 passed, 2 failed, 1 skipped`.
     pub(crate) fn line(&self) -> String {
         format!(
             "{} passed, {} failed, {} skipped",
@@ -499,7 +498,7 @@ impl Counts {
         )
     }
 
-    /// Those that are not none: `18 passed, 2 failed`.
+    /// Returns the counts that are not zero: `18 passed, 2 failed`.
     pub(crate) fn brief(&self) -> String {
         let counts = [
             (self.passed, "passed"),
@@ -551,6 +550,6 @@ mod tests {
             assert_eq!(read, values);
         }
         let error = serde_json::from_str::<Values<OracleState>>("\"deep\"").unwrap_err();
-        insta::assert_snapshot!(error, @r#"unknown value "deep", expected one of: off, user, full"#);
+        insta::assert_snapshot!(error, @r#"unknown value "deep"; choose one of: off, user, full"#);
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Run: the way through the lab. `steps` tells it for one target; [`all`] does that for each.
+//! Run: the whole pipeline. `steps` takes one target through it, and [`all`] takes every target.
 
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
@@ -7,8 +7,7 @@ use std::time::{Instant, SystemTime};
 use anyhow::{Context, Result};
 
 use crate::boot::{self, Parameters};
-use crate::event::Event;
-use crate::event::Events;
+use crate::event::{Event, Events};
 use crate::flavour::Flavour;
 use crate::gate::Gate;
 use crate::image::{Image, guest};
@@ -25,45 +24,41 @@ use crate::watch::BootEnd;
 use crate::watch::clock::Limits;
 use crate::{coverage, interrupt, version};
 
-/// What a run does, decided before anything is started.
+/// Settings of a run, which are fixed before anything starts.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     /// Root of the checkout.
     pub checkout: PathBuf,
     /// The lab's directory in the user's cache.
     pub cache: PathBuf,
-    /// Directory of the run.
     pub run_dir: PathBuf,
-    /// Config overlay.
     pub flavour: Flavour,
-    /// Where the kernel is from.
     pub source: KernelFrom,
-    /// Whether the patch queue is applied.
+    /// True if the patch queue is applied.
     pub queue: bool,
     /// Patches on top of the queue.
     pub patches: Vec<PathBuf>,
-    /// Accelerator asked for.
+    /// Requested accelerator.
     pub accel: Accel,
-    /// Whether the oracle is to watch.
     pub oracle: OracleRequest,
-    /// What deadlines and clocks are multiplied by, flavour included.
+    /// Factor for all time limits, including that of the flavour.
     pub scale: f64,
-    /// Processes that `make` may run at once.
+    /// Number of processes that `make` may run in parallel.
     pub jobs: usize,
-    /// Leave the initramfs of boots that all passed.
+    /// True if the initramfs of each boot is kept even if all cases passed.
     pub keep: bool,
 }
 
-/// Where a kernel is from.
+/// Origin of a kernel.
 #[derive(Clone, Debug)]
 pub(crate) enum KernelFrom {
-    /// It is built.
+    /// The lab builds it from this source.
     Source(Source),
-    /// Somebody built it.
+    /// The user built it, with this image as the result.
     Image(PathBuf),
 }
 
-/// Tests each target with its cases, side by side as far as the machine allows, and returns what became of them.
+/// Tests all targets, as many in parallel as the machine allows, and returns the results.
 pub(crate) fn all(job: &Job, plans: &[(Target, Vec<Case>)], events: &Events) -> RunResult {
     let (started, clock) = (SystemTime::now(), Instant::now());
     events.send(Event::RunStart {
@@ -77,11 +72,14 @@ pub(crate) fn all(job: &Job, plans: &[(Target, Vec<Case>)], events: &Events) -> 
     let gate = Gate::of_this_machine();
     let targets = std::thread::scope(|scope| {
         let gate = &gate;
-        let start = |(of, cases)| scope.spawn(move || target(job, of, cases, gate, events));
-        let pairs = plans.iter().map(|(of, cases)| (of, cases.as_slice()));
-        let threads: Vec<_> = pairs.map(start).collect();
-        let ended = threads.into_iter().map(|thread| thread.join());
-        ended
+        let spawn =
+            |(target, cases)| scope.spawn(move || test_target(job, target, cases, gate, events));
+        let pairs = plans
+            .iter()
+            .map(|(target, cases)| (target, cases.as_slice()));
+        let threads: Vec<_> = pairs.map(spawn).collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined
             .map(|result| result.expect("no target panics"))
             .collect()
     });
@@ -99,8 +97,8 @@ pub(crate) fn all(job: &Job, plans: &[(Target, Vec<Case>)], events: &Events) -> 
     result
 }
 
-/// Tests one target.
-fn target(
+/// Tests one target. An error becomes the target's failure in the result.
+fn test_target(
     job: &Job,
     target: &Target,
     cases: &[Case],
@@ -114,17 +112,17 @@ fn target(
     ledger.close()
 }
 
-/// The steps for one target.
+/// Takes one target through the pipeline.
 fn steps(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) -> Result<()> {
     if ledger.remaining().is_empty() {
         return Ok(());
     }
     let qemu = scaled(&target.qemu, &job.flavour);
-    let choice = oracle::choose(job.oracle, target, job.accel, &Qemu::ask(&qemu.binary)?)?;
-    ledger.set_oracle(&choice);
+    let decision = oracle::decide(job.oracle, target, job.accel, &Qemu::ask(&qemu.binary)?)?;
+    ledger.set_oracle(&decision);
     let built = kernel(job, target, ledger)?;
     let image = image(job, target, ledger)?;
-    let oracle = oracle(job, target, &choice, &built, ledger)?;
+    let oracle = oracle(job, target, &decision, &built, ledger)?;
     let accel = match oracle {
         Some(_) => Accel::Tcg,
         None => job.accel,
@@ -144,7 +142,7 @@ fn steps(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) -> Result
             dtb: built.dtb.as_deref(),
             image: &image,
             oracle: oracle.as_ref(),
-            limits: Limits::scaled(job.scale * job.oracle.time(&target.cache)),
+            limits: Limits::scaled(job.scale * job.oracle.time_factor(&target.cache)),
         };
         let boot_dir = boot_dir(&job.run_dir, &target.name, ledger.boot());
         let booted = boot::run(&parameters, &boot_dir, cases, ledger)?;
@@ -153,25 +151,27 @@ fn steps(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) -> Result
             None => ledger.boot_ended(&booted.end, cases.len(), booted.last_lines),
         }
     }
-    tell_coverage(job, target, &built, ledger)
+    write_coverage(job, target, &built, ledger)
 }
 
-/// What to go on with after a boot that ended as `end` says: TCG where KVM was the lab's own choice and the guest fell
-/// silent before its first record. A small guest may run where a kernel hangs.
-fn fallback(chosen: &Chosen, wish: Accel, came_up: bool, end: &BootEnd) -> Option<Chosen> {
+/// Returns TCG as the accelerator for the next boot if the lab chose KVM and the guest did not send its first record
+/// in time. The probe guest of [`accel::probe`] may run where a kernel hangs.
+fn fallback(chosen: &Chosen, requested: Accel, came_up: bool, end: &BootEnd) -> Option<Chosen> {
     let silent = matches!(end, BootEnd::Silence(_) | BootEnd::Overtime(_));
-    (chosen.accel == Accelerator::Kvm && wish == Accel::Auto && !came_up && silent).then(|| {
-        Chosen {
+    (chosen.accel == Accelerator::Kvm && requested == Accel::Auto && !came_up && silent).then(
+        || Chosen {
             accel: Accelerator::Tcg,
-            reason: Some("a small guest ran under kvm, but this kernel fell silent".into()),
-        }
-    })
+            reason: Some(
+                "a probe guest ran under KVM, but this kernel did not boot in time".into(),
+            ),
+        },
+    )
 }
 
-/// Says which lines ran, where the kernel has counted them.
-fn tell_coverage(job: &Job, target: &Target, built: &Built, ledger: &Ledger) -> Result<()> {
-    let counted = job.flavour.coverage.as_deref();
-    let Some(dir) = counted.filter(|_| !interrupt::requested()) else {
+/// Writes the coverage report if the flavour counts the lines that ran.
+fn write_coverage(job: &Job, target: &Target, built: &Built, ledger: &Ledger) -> Result<()> {
+    let coverage_dir = job.flavour.coverage.as_deref();
+    let Some(dir) = coverage_dir.filter(|_| !interrupt::requested()) else {
         return Ok(());
     };
     let request = coverage::Request {
@@ -185,7 +185,7 @@ fn tell_coverage(job: &Job, target: &Target, built: &Built, ledger: &Ledger) -> 
     Ok(())
 }
 
-/// Builds the kernel, or finds it in the cache.
+/// Builds the kernel, or takes it from the cache.
 fn kernel(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<Built> {
     ledger.phase(Phase::Kernel, format!("flavour {}", job.flavour.name));
     let built = job.kernel(target, &mut |step| {
@@ -207,15 +207,15 @@ fn image(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<Image> {
     Ok(image)
 }
 
-/// Builds the oracle and settles what it models, where it watches.
+/// Builds the oracle and its configuration. Returns `None` if the target runs without the oracle.
 fn oracle(
     job: &Job,
     target: &Target,
-    choice: &OracleDecision,
+    decision: &OracleDecision,
     built: &Built,
     ledger: &Ledger,
 ) -> Result<Option<Oracle>> {
-    let (OracleDecision::On(depth), Some(model)) = (choice, &target.cache.model) else {
+    let (OracleDecision::On(depth), Some(model)) = (decision, &target.cache.model) else {
         return Ok(None);
     };
     ledger.progress(0, None, "build the oracle".into());
@@ -230,10 +230,10 @@ fn oracle(
 }
 
 impl Job {
-    /// The kernel of `target`: built, found in the cache, or as somebody else built it.
+    /// Returns the kernel of `target`: built now, from the cache, or built by the user.
     ///
     /// # Errors
-    /// The build failed or was interrupted; the image is not there.
+    /// The build failed or was interrupted, or the user's image does not exist.
     pub(crate) fn kernel(
         &self,
         target: &Target,
@@ -259,7 +259,7 @@ impl Job {
     }
 }
 
-/// The machine with the memory and the kernel command line that the flavour needs.
+/// Returns the machine with the memory and the kernel command line that the flavour needs.
 pub(crate) fn scaled(qemu: &QemuSpec, flavour: &Flavour) -> QemuSpec {
     QemuSpec {
         memory_mib: qemu.memory_mib * flavour.memory,
@@ -268,8 +268,8 @@ pub(crate) fn scaled(qemu: &QemuSpec, flavour: &Flavour) -> QemuSpec {
     }
 }
 
-/// After a run in which all passed, the initramfs of each boot is only disk space.
-pub(crate) fn tidy(run_dir: &Path) {
+/// Removes the initramfs of each boot. Nobody needs it after a run in which all cases passed.
+pub(crate) fn remove_initramfs(run_dir: &Path) {
     let dirs = |dir: &Path| {
         let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
         entries
@@ -286,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kvm_is_given_up_only_where_nobody_asked_for_it_and_no_guest_came_up() {
+    fn the_lab_falls_back_to_tcg_only_if_it_chose_kvm_and_no_record_arrived() {
         let kvm = Chosen {
             accel: Accelerator::Kvm,
             reason: None,
@@ -296,15 +296,17 @@ mod tests {
             reason: None,
         };
         let silence = BootEnd::Silence(Phase::Boot);
-        let then = |chosen, wish, up, end| fallback(chosen, wish, up, end).map(|next| next.accel);
+        let next = |chosen, requested, came_up, end| {
+            fallback(chosen, requested, came_up, end).map(|next| next.accel)
+        };
         assert_eq!(
-            then(&kvm, Accel::Auto, false, &silence),
+            next(&kvm, Accel::Auto, false, &silence),
             Some(Accelerator::Tcg)
         );
-        assert_eq!(then(&kvm, Accel::Kvm, false, &silence), None);
-        assert_eq!(then(&kvm, Accel::Auto, true, &silence), None);
-        assert_eq!(then(&tcg, Accel::Auto, false, &silence), None);
+        assert_eq!(next(&kvm, Accel::Kvm, false, &silence), None);
+        assert_eq!(next(&kvm, Accel::Auto, true, &silence), None);
+        assert_eq!(next(&tcg, Accel::Auto, false, &silence), None);
         let crash = BootEnd::Crash("Kernel panic".into());
-        assert_eq!(then(&kvm, Accel::Auto, false, &crash), None);
+        assert_eq!(next(&kvm, Accel::Auto, false, &crash), None);
     }
 }

@@ -30,7 +30,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind.
     pub(crate) const ALL: [Kind; 4] = [Kind::Target, Kind::Suite, Kind::Flavour, Kind::Results];
 
     /// Path of the schema, relative to the root of the checkout.
@@ -78,8 +77,8 @@ fn of<T: JsonSchema>(settings: SchemaSettings) -> Schema {
     settings.into_generator().into_root_schema_for::<T>()
 }
 
-/// Removes what only Rust knows: the formats of numbers, such as `uint32`, which strict validators reject, and the line
-/// breaks of doc comments.
+/// Removes details of Rust: number formats such as `uint32`, which strict validators reject, and the line breaks of doc
+/// comments.
 #[derive(Clone)]
 struct Plain;
 

@@ -132,10 +132,12 @@ fn yes() -> bool {
     true
 }
 
-/// All suites in `dir`: those that run by default first, `smoke` before all, then by name.
+/// Loads all suites in `dir`. Suites that run by default come first. `smoke` precedes the others, which are sorted by
+/// name.
 ///
 /// # Errors
-/// A file that cannot be read, does not parse or names a case twice: names file, line and what was expected.
+/// A file cannot be read, does not parse, or has two cases with one name. The error contains file, line and the expected
+/// content.
 pub(crate) fn load_all(dir: &Path) -> Result<Vec<Suite>> {
     let mut suites = Vec::new();
     for entry in std::fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
@@ -164,7 +166,7 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Suite> {
         if suite.cases[..at].iter().any(|c| c.name == case.name) {
             let line = line_of_case(text, &case.name);
             bail!(
-                "{}:{line}: a second case named {:?}; names are unique within a suite",
+                "{}:{line}: another case is named {:?} too; use a name that is unique within the suite",
                 path.display(),
                 case.name
             );
@@ -172,7 +174,7 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Suite> {
         if let Some(promise) = case.promises.iter().find(|p| promise::title(**p).is_none()) {
             let line = line_of_case(text, &case.name);
             bail!(
-                "{}:{line}: case {:?} proves promise {promise}; there are promises 1 to {}",
+                "{}:{line}: case {:?}: no such promise {promise}; choose one of: 1 to {}",
                 path.display(),
                 case.name,
                 promise::TITLES.len()
@@ -223,7 +225,7 @@ cases:
     }
 
     #[test]
-    fn a_case_has_one_id_a_device() {
+    fn a_case_has_an_id_for_each_device() {
         let suite = parse(GOOD, Path::new("demo.yaml")).unwrap();
         let ids: Vec<String> = suite
             .cases
@@ -242,7 +244,7 @@ cases:
     }
 
     #[test]
-    fn a_typo_names_file_line_and_what_was_expected() {
+    fn the_error_for_a_typo_contains_file_line_and_valid_names() {
         insta::assert_snapshot!(error(&GOOD.replace("promises:", "promisses:")), @"
         demo.yaml:10:5: cases[1]: unknown field `promisses`, expected one of `name`, `about`, `promises`, `run`, `devices`, `deadline`, `with`, `expect`, `skip`
             promisses: [1, 2]
@@ -263,8 +265,8 @@ cases:
 
     #[test]
     fn names_and_promises_are_checked() {
-        insta::assert_snapshot!(error(&GOOD.replace("name: redirect", "name: boot")), @r#"demo.yaml:8: a second case named "boot"; names are unique within a suite"#);
-        insta::assert_snapshot!(error(&GOOD.replace("[1, 2]", "[1, 12]")), @r#"demo.yaml:8: case "redirect" proves promise 12; there are promises 1 to 11"#);
+        insta::assert_snapshot!(error(&GOOD.replace("name: redirect", "name: boot")), @r#"demo.yaml:8: another case is named "boot" too; use a name that is unique within the suite"#);
+        insta::assert_snapshot!(error(&GOOD.replace("[1, 2]", "[1, 12]")), @r#"demo.yaml:8: case "redirect": no such promise 12; choose one of: 1 to 11"#);
         insta::assert_snapshot!(error(&GOOD.replace("suite: demo", "suite: dmeo")), @r#"demo.yaml: the suite is named "dmeo"; the file must be dmeo.yaml"#);
     }
 }

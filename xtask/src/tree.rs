@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The YAML of the checkout, loaded, and what a command line makes of it: targets, plans, a job.
+//! Loads the YAML of the checkout, and applies the command line to it: selects targets, compiles plans and describes jobs.
 
 use std::path::PathBuf;
 
@@ -17,23 +17,20 @@ use crate::setup::{self, SetupMode};
 use crate::suite::{self, Suite};
 use crate::target::{self, Target};
 
-/// What the checkout's YAML says.
+/// Content of the checkout's YAML files.
 pub(crate) struct Tree {
     /// Root of the checkout.
     pub checkout: PathBuf,
-    /// All targets.
     pub targets: Vec<Target>,
-    /// All flavours.
     pub flavours: Vec<Flavour>,
-    /// All suites.
     pub suites: Vec<Suite>,
 }
 
 impl Tree {
-    /// Reads it.
+    /// Reads all files.
     ///
     /// # Errors
-    /// A file that does not parse, a skip of what does not exist: names file, line and what was expected.
+    /// A file does not parse, or a suite skips an unknown target. The error contains file, line and the expected content.
     pub(crate) fn load() -> Result<Self> {
         let checkout = paths::checkout();
         let (configs, cases) = (checkout.join("kernel-configs"), checkout.join("suites"));
@@ -47,10 +44,10 @@ impl Tree {
         Ok(tree)
     }
 
-    /// The targets and the flavour a person named.
+    /// Returns the targets and the flavour that the user selected.
     ///
     /// # Errors
-    /// One of them does not exist.
+    /// A target or the flavour does not exist.
     pub(crate) fn select(&self, machine: &Machine) -> Result<(Vec<Target>, Flavour)> {
         let targets = target::select(&self.targets, &machine.arch)?;
         let flavour = flavour::find(&self.flavours, &machine.flavour)?;
@@ -58,10 +55,10 @@ impl Tree {
     }
 }
 
-/// The job that `machine` describes, in `run_dir`.
+/// Returns the job for the options `machine`. Its run directory is `run_dir`, and it does not use the oracle.
 ///
 /// # Errors
-/// The user has no cache directory.
+/// The user's cache directory is unknown.
 pub(crate) fn job(
     tree: &Tree,
     machine: &Machine,
@@ -91,8 +88,7 @@ pub(crate) fn job(
     })
 }
 
-/// The cases of each target that `filter` leaves; `scale` is what deadlines are multiplied by, besides what the oracle costs
-/// where it is `wanted`.
+/// Returns the selected cases of each target. Deadlines are multiplied by `scale`, and by the factor for the `oracle`.
 ///
 /// # Errors
 /// As [`plan::compile`].
@@ -101,21 +97,21 @@ pub(crate) fn plans(
     targets: &[Target],
     filter: &Filter,
     scale: f64,
-    wanted: OracleRequest,
+    oracle: OracleRequest,
 ) -> Result<Vec<(Target, Vec<Case>)>> {
     let plan = |target: &Target| {
-        let scale = scale * wanted.time(&target.cache);
+        let scale = scale * oracle.time_factor(&target.cache);
         let cases = plan::compile(&tree.suites, target, filter, scale)?;
         Ok((target.clone(), cases))
     };
     targets.iter().map(plan).collect()
 }
 
-/// Installs what is missing, or says it; also what the oracle needs where it is `wanted`.
+/// Installs missing programs, including a QEMU that can load the `oracle`. With `--no-setup`, only reports them.
 ///
 /// # Errors
-/// Something is missing and was not installed.
-pub(crate) fn ensure(targets: &[Target], machine: &Machine, wanted: OracleRequest) -> Result<()> {
+/// A program is missing and was not installed.
+pub(crate) fn ensure(targets: &[Target], machine: &Machine, oracle: OracleRequest) -> Result<()> {
     let mode = match machine.no_setup {
         true => SetupMode::Forbidden,
         false => SetupMode::Allowed,
@@ -123,5 +119,5 @@ pub(crate) fn ensure(targets: &[Target], machine: &Machine, wanted: OracleReques
     let targets: Vec<&Target> = targets.iter().collect();
     let kernel = machine.kernel_image.is_none();
     let mut say = |line: &str| eprintln!("{line}");
-    setup::ensure(&targets, kernel, wanted, mode, &mut say)
+    setup::ensure(&targets, kernel, oracle, mode, &mut say)
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Selftest: breaks what the oracle watches, and sees that it notices.
+//! Selftest of the oracle: plants errors that the oracle must notice.
 //!
-//! An oracle that finds nothing says something only if it would have found it. So each trial breaks one thing: the
-//! kernel, by a patch of `mutants/` with which the cases still pass on QEMU alone, or the oracle's hearing.
+//! A run without findings means something only if the oracle would have found an error. Each trial plants one error: in
+//! the kernel, by a patch of `mutants/` with which the cases still pass without the oracle, or in the oracle, which then
+//! ignores some of the kernel's flushes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -16,7 +17,7 @@ use crate::cli::{Machine, Selftest};
 use crate::event::{Event, Events, Reporter};
 use crate::machine::accel::Accel;
 use crate::machine::qemu::Qemu;
-use crate::oracle::{Depth, OracleMode, OracleRequest, choice};
+use crate::oracle::{Depth, OracleMode, OracleRequest, decision};
 use crate::plan::Filter;
 use crate::report::{self, Origin};
 use crate::results::{RunResult, TargetResult, Verdict};
@@ -25,28 +26,28 @@ use crate::text::words;
 use crate::tree::{Tree, ensure, job, plans};
 use crate::{interrupt, paths, run};
 
-/// Where the trials are, in `mutants/`.
+/// File of the trials in `mutants/`.
 pub(crate) const TRIALS: &str = "oracle.yaml";
 
-/// One thing that is broken.
+/// Trial of the selftest: an error that the oracle must notice.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Trial {
     /// Name, as in `cargo xtask oracle selftest NAME`.
     pub name: String,
-    /// What is broken, in a sentence.
+    /// Sentence that describes the error.
     pub breaks: String,
-    /// The patch of `mutants/` that does it; without one the oracle is deaf to one of the ways to flush.
+    /// Patch of `mutants/` that breaks the kernel. Without a patch, the oracle ignores flushes of single lines and pages.
     #[serde(default)]
     pub patch: Option<String>,
-    /// Kinds of cache on which it can be noticed.
+    /// Kinds of cache on which the error can be noticed.
     pub caches: Vec<CacheKind>,
-    /// What the oracle has to model for it.
+    /// Depth of the oracle that the trial needs.
     pub depth: Depth,
-    /// Which cases go that way.
+    /// Pattern of the cases that the error affects.
     #[serde(deserialize_with = "regex")]
     pub cases: Regex,
-    /// Why it cannot be noticed on a target, by the target's name.
+    /// Reasons why the error cannot be noticed on a target, by the target's name.
     #[serde(default)]
     pub skip: BTreeMap<String, String>,
 }
@@ -57,18 +58,18 @@ fn regex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Regex, D::Error> 
 }
 
 impl Trial {
-    /// Why it is not made on `target`, if so.
-    pub(crate) fn skipped<'t>(&'t self, target: &Target) -> Option<&'t str> {
-        let of_cache = self.caches.contains(&target.cache.kind);
-        let word = self.skip.get(&target.name).map(String::as_str);
-        word.or((!of_cache).then_some("nothing to notice on its kind of cache"))
+    /// Returns the reason why the trial skips `target`, if it does.
+    pub(crate) fn skip_reason<'t>(&'t self, target: &Target) -> Option<&'t str> {
+        let right_cache = self.caches.contains(&target.cache.kind);
+        let reason = self.skip.get(&target.name).map(String::as_str);
+        reason.or((!right_cache).then_some("the error has no effect on this kind of cache"))
     }
 }
 
-/// All trials of the checkout's `mutants`.
+/// Loads all trials from the directory `mutants`.
 ///
 /// # Errors
-/// The file does not parse, a patch is not there: names it.
+/// The file does not parse, or a patch does not exist. The error names the file or the patch.
 pub(crate) fn load(mutants: &Path) -> Result<Vec<Trial>> {
     let path = mutants.join(TRIALS);
     let text =
@@ -78,7 +79,7 @@ pub(crate) fn load(mutants: &Path) -> Result<Vec<Trial>> {
         let patch = trial.patch.iter().map(|name| mutants.join(name));
         if let Some(missing) = patch.into_iter().find(|patch| !patch.is_file()) {
             bail!(
-                "{}: {}: there is no {}",
+                "{}: trial {}: {} does not exist",
                 path.display(),
                 trial.name,
                 missing.display()
@@ -88,10 +89,10 @@ pub(crate) fn load(mutants: &Path) -> Result<Vec<Trial>> {
     Ok(trials)
 }
 
-/// The trials called `names`, or all.
+/// Returns the trials with the given names, or all trials if `names` is empty.
 ///
 /// # Errors
-/// One that does not exist: says which there are.
+/// A trial does not exist. The error lists the valid names.
 pub(crate) fn select(trials: Vec<Trial>, names: &[String]) -> Result<Vec<Trial>> {
     if let Some(unknown) = names
         .iter()
@@ -99,118 +100,117 @@ pub(crate) fn select(trials: Vec<Trial>, names: &[String]) -> Result<Vec<Trial>>
     {
         let known: Vec<&str> = trials.iter().map(|trial| trial.name.as_str()).collect();
         bail!(
-            "no trial is called {unknown:?}; there are: {}",
+            "{unknown}: no such trial; choose one of: {}",
             known.join(", ")
         );
     }
-    let wanted = |trial: &Trial| names.is_empty() || names.contains(&trial.name);
-    Ok(trials.into_iter().filter(wanted).collect())
+    let selected = |trial: &Trial| names.is_empty() || names.contains(&trial.name);
+    Ok(trials.into_iter().filter(selected).collect())
 }
 
-/// What a trial came to on a target.
+/// Outcome of a trial on a target.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Outcome {
-    /// Name of the trial.
     pub trial: String,
-    /// Name of the target.
     pub target: String,
-    /// Whether the oracle noticed, and nothing else did; `None` where it was not tried.
+    /// True if the oracle noticed the error and nothing else did. `None` if the trial skipped the target.
     pub noticed: Option<bool>,
-    /// For a person.
+    /// Explanation for the user.
     pub text: String,
 }
 
 impl Outcome {
-    /// That a trial was not made on a target.
-    pub(crate) fn not_tried(trial: &Trial, target: &Target, why: &str) -> Outcome {
+    /// Returns the outcome on a target that the trial skips.
+    pub(crate) fn skipped(trial: &Trial, target: &Target, reason: &str) -> Outcome {
         Outcome {
             trial: trial.name.clone(),
             target: target.name.clone(),
             noticed: None,
-            text: format!("not tried: {why}"),
+            text: format!("skipped: {reason}"),
         }
     }
 }
 
-/// Judges a trial by what became of its cases under the oracle, and without it where the kernel was broken.
+/// Returns the outcome of a trial. `watched` is the result under the oracle. `plain` is the result without the oracle,
+/// which exists if the trial patches the kernel.
 pub(crate) fn judge(
     trial: &Trial,
     plain: Option<&TargetResult>,
     watched: &TargetResult,
 ) -> Outcome {
-    let told = told(plain, watched);
+    let evidence = evidence(plain, watched);
     Outcome {
         trial: trial.name.clone(),
         target: watched.target.clone(),
-        noticed: Some(told.is_ok()),
-        text: told.unwrap_or_else(|why| why),
+        noticed: Some(evidence.is_ok()),
+        text: evidence.unwrap_or_else(|reason| reason),
     }
 }
 
-fn told(plain: Option<&TargetResult>, watched: &TargetResult) -> Result<String, String> {
+/// Describes how the oracle noticed the error, or fails with the reason why it did not.
+fn evidence(plain: Option<&TargetResult>, watched: &TargetResult) -> Result<String, String> {
     for result in plain.into_iter().chain([watched]) {
         if let Some(failure) = &result.failure {
             return Err(failure.clone());
         }
     }
-    if let Some(why) = &watched.provenance.oracle_reason {
-        return Err(format!("not under the oracle: {why}"));
+    if let Some(reason) = &watched.provenance.oracle_reason {
+        return Err(format!("ran without the oracle: {reason}"));
     }
     let mut text = String::new();
     if let Some(plain) = plain {
-        let odd = plain
+        let failed = plain
             .cases
             .iter()
             .find(|case| !matches!(case.verdict, Verdict::Pass | Verdict::Skip { .. }));
-        if let Some(case) = odd {
-            let why = case.verdict.detail().unwrap_or_default();
+        if let Some(case) = failed {
+            let detail = case.verdict.detail().unwrap_or_default();
             return Err(format!(
-                "fails without the oracle too: {}: {}: {why}",
+                "fails without the oracle too: {}: {}: {detail}",
                 case.id,
                 case.verdict.word()
             ));
         }
-        text = format!("{} on QEMU alone; ", passed(plain.cases.len()));
+        text = format!(
+            "{} passed without the oracle; ",
+            words::cases(plain.cases.len())
+        );
     }
     let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
     let mut failed = 0;
     for case in &watched.cases {
-        let found = case.oracle.as_ref().map_or(0, |seen| seen.distinct);
-        match (&case.verdict, found) {
+        let findings = case.oracle.as_ref().map_or(0, |oracle| oracle.distinct);
+        match (&case.verdict, findings) {
             (Verdict::Pass | Verdict::Skip { .. }, _) => {}
             (Verdict::Fail { .. }, 1..) => failed += 1,
-            // A deaf oracle finds something where nothing is wrong, and is not believed.
+            // An oracle that ignores flushes makes a finding for coherent mappings, so it is not trusted.
             (Verdict::Infra { reason }, _) if plain.is_none() && case.distrust.is_some() => {
                 return Ok(reason.clone());
             }
             (other, _) => {
-                let why = other.detail().unwrap_or_default();
-                return Err(format!("{}: {}: {why}", case.id, other.word()));
+                let detail = other.detail().unwrap_or_default();
+                return Err(format!("{}: {}: {detail}", case.id, other.word()));
             }
         }
-        for found in case.oracle.iter().flat_map(|seen| &seen.findings) {
-            *kinds.entry(&found.kind).or_default() += 1;
+        for finding in case.oracle.iter().flat_map(|oracle| &oracle.findings) {
+            *kinds.entry(&finding.kind).or_default() += 1;
         }
     }
     if failed == 0 {
         return Err(format!(
-            "{text}nothing was found in {}",
+            "{text}no findings in {}",
             words::cases(watched.cases.len())
         ));
     }
     let kinds = kinds.iter().map(|(kind, count)| format!("{count} {kind}"));
     let kinds = kinds.collect::<Vec<_>>().join(", ");
-    let of = watched.cases.len();
-    Ok(format!("{text}findings in {failed} of {of}: {kinds}"))
+    let cases = watched.cases.len();
+    Ok(format!("{text}findings in {failed} of {cases}: {kinds}"))
 }
 
-fn passed(count: usize) -> String {
-    format!("{} passed", words::cases(count))
-}
-
-/// The outcomes as a Markdown table.
+/// Returns the outcomes as a Markdown table.
 pub(crate) fn table(outcomes: &[Outcome]) -> String {
-    let mut text = "| trial | target | noticed | what was seen |\n|---|---|---|---|\n".to_owned();
+    let mut text = "| trial | target | noticed | outcome |\n|---|---|---|---|\n".to_owned();
     for outcome in outcomes {
         let noticed = match outcome.noticed {
             Some(true) => "yes",
@@ -220,16 +220,16 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
         let Outcome {
             trial,
             target,
-            text: seen,
+            text: explanation,
             ..
         } = outcome;
-        let seen = seen.replace('\n', "; ");
-        let _ = writeln!(text, "| {trial} | {target} | {noticed} | {seen} |");
+        let explanation = explanation.replace('\n', "; ");
+        let _ = writeln!(text, "| {trial} | {target} | {noticed} | {explanation} |");
     }
     text
 }
 
-/// Makes the trials, and prints what came of each; whether the oracle noticed all decides the exit code.
+/// Runs the trials and prints their outcomes. Returns exit code 0 if the oracle noticed every error.
 pub(crate) fn run(args: &Selftest) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
@@ -246,20 +246,20 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
     let (targets, _) = tree.select(&machine)?;
     let mutants = tree.checkout.join("mutants");
     let trials = select(load(&mutants)?, &args.trials)?;
-    let wanted = OracleRequest {
-        wish: OracleMode::On,
+    let oracle = OracleRequest {
+        mode: OracleMode::On,
         ..OracleRequest::OFF
     };
-    ensure(&targets, &machine, wanted)?;
-    choice::check(wanted, &targets, Accel::Tcg, |program| Qemu::ask(program))?;
+    ensure(&targets, &machine, oracle)?;
+    decision::check(oracle, &targets, Accel::Tcg, |program| Qemu::ask(program))?;
 
     let mut outcomes = Vec::new();
     for trial in &trials {
         let mut on = Vec::new();
         for target in &targets {
-            match trial.skipped(target) {
+            match trial.skip_reason(target) {
                 None => on.push(target.clone()),
-                Some(why) => outcomes.push(Outcome::not_tried(trial, target, why)),
+                Some(reason) => outcomes.push(Outcome::skipped(trial, target, reason)),
             }
         }
         if on.is_empty() {
@@ -271,15 +271,15 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
             ..machine.clone()
         };
         let deaf = trial.patch.is_none();
-        let watch = |wanted| run_trial(&tree, &machine, trial, &on, wanted);
+        let run = |oracle| run_trial(&tree, &machine, trial, &on, oracle);
         let plain = match deaf {
             true => None,
-            false => Some(watch(OracleRequest::OFF)?),
+            false => Some(run(OracleRequest::OFF)?),
         };
-        let watched = watch(OracleRequest {
+        let watched = run(OracleRequest {
             depth: trial.depth,
             deaf,
-            ..wanted
+            ..oracle
         })?;
         for (at, watched) in watched.targets.iter().enumerate() {
             let plain = plain.as_ref().map(|plain| &plain.targets[at]);
@@ -296,7 +296,7 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
         .collect();
     if noticed.is_empty() && !interrupt::requested() {
         bail!(
-            "nothing was tried: the table says why; `--arch aliasing` has the targets where something can be noticed"
+            "all trials were skipped, for the reasons in the table; select targets whose caches alias (--arch aliasing)"
         );
     }
     Ok(match noticed.iter().all(|noticed| *noticed) {
@@ -306,10 +306,10 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
     })
 }
 
-/// Says on standard error what is being done; the table alone is on standard output.
-struct Steps;
+/// Reporter that prints the phases to standard error. Standard output contains only the table.
+struct PhasePrinter;
 
-impl Reporter for Steps {
+impl Reporter for PhasePrinter {
     fn event(&mut self, event: &Event) {
         if let Event::Phase { target, phase, .. } = event {
             eprintln!("  {target}: {phase}");
@@ -317,7 +317,7 @@ impl Reporter for Steps {
     }
 }
 
-/// Runs the cases of a trial on the targets where it can be noticed.
+/// Runs the cases of a trial on `targets`, with or without the oracle.
 fn run_trial(
     tree: &Tree,
     machine: &Machine,
@@ -334,18 +334,18 @@ fn run_trial(
     let run_dir = paths::new_run(&tree.checkout, false)?;
     let mut job = job(tree, machine, flavour, Accel::Tcg, 1.0, run_dir)?;
     job.oracle = oracle;
-    let how = match oracle.wish {
+    let mode = match oracle.mode {
         OracleMode::Off => "without the oracle",
         _ => "under the oracle",
     };
-    eprintln!("{}, {how}: {}", trial.name, trial.breaks);
-    let result = run::all(&job, &plans, &Events::new(vec![Box::new(Steps)]));
+    eprintln!("{}, {mode}: {}", trial.name, trial.breaks);
+    let result = run::all(&job, &plans, &Events::new(vec![Box::new(PhasePrinter)]));
     let origin = Origin::Run {
         dir: &job.run_dir,
-        again: "cargo xtask test",
+        rerun: "cargo xtask test",
     };
     report::write_all(&job.run_dir, &result, origin)?;
-    run::tidy(&job.run_dir);
+    run::remove_initramfs(&job.run_dir);
     Ok(result)
 }
 
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_noticed_where_the_oracle_alone_finds_something() {
+    fn an_error_is_noticed_if_only_the_oracle_finds_it() {
         let good = || samples::pass("by-id/load.fuse");
         let outcomes = [
             judged(Some(vec![good()]), vec![good(), samples::stale()]),
@@ -385,22 +385,22 @@ mod tests {
                 Some(vec![good()]),
                 vec![samples::stale(), samples::timed_out()],
             ),
-            Outcome::not_tried(&trial(), &crate::target::tests::x86_64(), "nothing aliases"),
+            Outcome::skipped(&trial(), &crate::target::tests::x86_64(), "nothing aliases"),
         ];
         insta::assert_snapshot!(table(&outcomes), @"
-        | trial | target | noticed | what was seen |
+        | trial | target | noticed | outcome |
         |---|---|---|---|
-        | load | armv6 | yes | 1 case passed on QEMU alone; findings in 1 of 2: 2 dirty-elsewhere |
+        | load | armv6 | yes | 1 case passed without the oracle; findings in 1 of 2: 2 dirty-elsewhere |
         | load | armv6 | yes | findings in 1 of 1: 2 dirty-elsewhere |
-        | load | armv6 | **no** | 1 case passed on QEMU alone; nothing was found in 1 case |
+        | load | armv6 | **no** | 1 case passed without the oracle; no findings in 1 case |
         | load | armv6 | **no** | fails without the oracle too: smoke/redirect.fuse: fail: client 1 stored 0x5a at offset 4096; the server read 0x00 |
         | load | armv6 | **no** | coherency/seqlock.fuse: timeout: time limit exceeded in phase test |
-        | load | x86_64 | - | not tried: nothing aliases |
+        | load | x86_64 | - | skipped: nothing aliases |
         ");
     }
 
     #[test]
-    fn a_deaf_oracle_that_is_not_believed_has_been_noticed() {
+    fn a_deaf_oracle_that_is_not_trusted_counts_as_noticed() {
         let infra = |reason: &str, distrust: bool| {
             let (reason, why) = (reason.into(), reason.to_owned());
             let case = samples::never_ran("smoke/boot", Verdict::Infra { reason });
@@ -409,7 +409,7 @@ mod tests {
                 ..case
             }]
         };
-        let reason = String::from("it found a fault where there is none");
+        let reason = String::from("it reported a finding for coherent mappings");
         let outcome = judged(None, infra(&reason, true));
         assert_eq!((outcome.noticed, &outcome.text), (Some(true), &reason));
         let good = samples::pass("smoke/boot");
@@ -425,12 +425,12 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_did_not_run_under_it_has_noticed_nothing() {
+    fn nothing_is_noticed_on_a_target_that_ran_without_the_oracle() {
         let mut watched = result(vec![samples::stale()]);
         watched.provenance.oracle_reason = Some("QEMU 7.2.22 is too old for it".into());
         let outcome = judge(&trial(), None, &watched);
         assert_eq!(outcome.noticed, Some(false));
-        insta::assert_snapshot!(outcome.text, @"not under the oracle: QEMU 7.2.22 is too old for it");
+        insta::assert_snapshot!(outcome.text, @"ran without the oracle: QEMU 7.2.22 is too old for it");
         watched.failure = Some("the kernel does not build".into());
         insta::assert_snapshot!(judge(&trial(), None, &watched).text, @"the kernel does not build");
     }
@@ -451,24 +451,24 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_that_is_not_there_is_named() {
+    fn the_error_names_a_missing_patch() {
         let dir = tempfile::tempdir().unwrap();
         let text =
             "[{name: load, breaks: x, patch: lost.patch, caches: [vipt], depth: full, cases: x}]";
         std::fs::write(dir.path().join(TRIALS), text).unwrap();
         let error = load(dir.path()).unwrap_err().to_string();
         let error = error.replace(&*dir.path().to_string_lossy(), "DIR");
-        insta::assert_snapshot!(error, @"DIR/oracle.yaml: load: there is no DIR/lost.patch");
+        insta::assert_snapshot!(error, @"DIR/oracle.yaml: trial load: DIR/lost.patch does not exist");
     }
 
     #[test]
-    fn a_trial_is_made_where_it_can_be_noticed() {
+    fn a_trial_skips_targets_where_nothing_can_be_noticed() {
         let mut target = crate::target::tests::x86_64();
-        let why = |target: &Target| trial().skipped(target).map(str::to_owned);
-        assert!(why(&target).is_some());
+        let reason = |target: &Target| trial().skip_reason(target).map(str::to_owned);
+        assert!(reason(&target).is_some());
         target.cache.kind = CacheKind::Vipt;
-        assert_eq!(why(&target), None);
+        assert_eq!(reason(&target), None);
         target.name = "armv6".into();
-        assert_eq!(why(&target).as_deref(), Some("not there"));
+        assert_eq!(reason(&target).as_deref(), Some("not there"));
     }
 }

@@ -54,7 +54,7 @@ impl Machine {
             &self.host,
             &chosen,
             OracleRequest {
-                wish,
+                mode: wish,
                 depth,
                 deaf: false,
             },

@@ -87,7 +87,7 @@ impl Lab<'_> {
                 );
             }
         }
-        run::tidy(&job.run_dir);
+        run::remove_initramfs(&job.run_dir);
         Ok((result, took))
     }
 

@@ -26,7 +26,7 @@ use crate::{bench, check, ci, interrupt, kernel, paths, schema, setup};
 /// Runs the command and returns its exit code.
 ///
 /// # Errors
-/// The command could not do what was asked. The exit code is then 2.
+/// The command failed. The exit code is then 2.
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::Test(args) => test::run(&args),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask oracle`: what the oracle found in a run, and whether it would have.
+//! `cargo xtask oracle`: shows the oracle's findings of a run, or runs the oracle's selftest.
 
 use std::path::{Path, PathBuf};
 
@@ -10,15 +10,15 @@ use crate::oracle::files::{self, Story, findings};
 use crate::oracle::story;
 use crate::paths::checkout;
 use crate::report::merge;
-use crate::results::{OracleState, RunResult};
+use crate::results::{CaseResult, FindingSummary, OracleState, RunResult};
 use crate::text::columns::columns;
 use crate::text::words;
 use crate::trials;
 
-/// Does what the command line says; returns the exit code.
+/// Runs the command and returns its exit code.
 ///
 /// # Errors
-/// There are no results; no such finding; the files of its boot are gone.
+/// The results, the finding or the files of its boot do not exist.
 pub(super) fn run(args: &Oracle) -> Result<u8> {
     let text = match args {
         Oracle::Selftest(args) => return trials::run(args),
@@ -32,7 +32,7 @@ pub(super) fn run(args: &Oracle) -> Result<u8> {
     Ok(0)
 }
 
-/// The results of a run, the newest one unless another is named, and the directory of the run.
+/// Reads the results of a run, by default of the newest one. Returns them with the run's directory.
 fn read(results: Option<&Path>) -> Result<(RunResult, PathBuf)> {
     let latest = checkout().join("target/lab/latest");
     let path = results.unwrap_or(&latest);
@@ -43,15 +43,15 @@ fn read(results: Option<&Path>) -> Result<(RunResult, PathBuf)> {
     Ok((merge::read(path)?, dir.to_owned()))
 }
 
-/// A line for each finding; where there is none, one for each target.
+/// Returns a line for each finding. Without findings, returns a line for each target.
 fn list(result: &RunResult) -> String {
     let rows: Vec<[String; 4]> = findings(result)
-        .map(|(_, _, found)| {
+        .map(|(_, _, finding)| {
             [
-                found.id.clone(),
-                found.kind.clone(),
-                words::times(found.repeats),
-                format!("page {}", found.page),
+                finding.id.clone(),
+                finding.kind.clone(),
+                words::times(finding.repeats),
+                format!("page {}", finding.page),
             ]
         })
         .collect();
@@ -59,28 +59,33 @@ fn list(result: &RunResult) -> String {
         let rows = rows.iter().map(|row| row.each_ref().map(String::as_str));
         return columns(&rows.collect::<Vec<_>>());
     }
-    let said = result.targets.iter().map(|target| {
+    let lines = result.targets.iter().map(|target| {
         let ran = &target.provenance;
         match (ran.oracle.all(), &ran.oracle_reason) {
-            ([] | [OracleState::Off], why) => {
-                let why = why.as_deref().unwrap_or("it was not reached");
-                format!("{}: no oracle: {why}\n", target.target)
+            ([] | [OracleState::Off], reason) => {
+                let reason = reason
+                    .as_deref()
+                    .unwrap_or("the run ended before the oracle was chosen");
+                format!("{}: ran without the oracle: {reason}\n", target.target)
             }
-            _ => format!("{}: nothing found, depth {}\n", target.target, ran.oracle),
+            _ => format!("{}: no findings, depth {}\n", target.target, ran.oracle),
         }
     });
-    said.collect()
+    lines.collect()
 }
 
-/// The story of the finding called `id`, from the files of the run in `dir`.
+/// Returns the description of the finding `id`, with its accesses from the files of the run in `dir`.
 fn explain(id: &str, result: &RunResult, dir: &Path) -> Result<String> {
-    let Some((target, case, found)) = findings(result).find(|(_, _, found)| found.id == id) else {
+    let named = |(_, _, finding): &(&str, &CaseResult, &FindingSummary)| finding.id == id;
+    let Some((target, case, summary)) = findings(result).find(named) else {
         bail!(
-            "no finding {id:?} in {}; `cargo xtask oracle list` shows what there is",
+            "no finding {id:?} in {}; `cargo xtask oracle list` lists all findings",
             dir.display()
         );
     };
-    let boot = case.boot.context("a case that never ran has no finding")?;
-    let Story { finding, config } = files::story(dir, target, case, found)?;
-    Ok(story::explain(found, &case.id, boot, &finding, &config))
+    let boot = case
+        .boot
+        .context("the case did not run, so it has no findings")?;
+    let Story { finding, config } = files::story(dir, target, case, summary)?;
+    Ok(story::explain(summary, &case.id, boot, &finding, &config))
 }

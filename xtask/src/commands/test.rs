@@ -9,7 +9,7 @@ use crate::cli::Test;
 use crate::interrupt;
 use crate::machine::args::{self, Boot, Console};
 use crate::machine::qemu::Qemu;
-use crate::oracle::{Depth, OracleMode, OracleRequest, choice, plugin};
+use crate::oracle::{Depth, OracleMode, OracleRequest, decision, plugin};
 use crate::plan::{Case, Filter, Setting};
 use crate::report::{self, Origin, TermOptions, term};
 use crate::run_dir::INITRAMFS;
@@ -31,7 +31,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
         with: args.with.clone(),
     };
     let wanted = OracleRequest {
-        wish: args.oracle,
+        mode: args.oracle,
         depth: args.oracle_depth,
         deaf: false,
     };
@@ -42,7 +42,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
         return Ok(0);
     }
     ensure(&targets, &args.machine, wanted)?;
-    choice::check(wanted, &targets, args.accel, |program| Qemu::ask(program))?;
+    decision::check(wanted, &targets, args.accel, |program| Qemu::ask(program))?;
     let run_dir = paths::new_run(&tree.checkout, args.keep)?;
     let mut job = job(
         &tree,
@@ -61,14 +61,14 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     let result = run::all(&job, &plans, &events);
     let origin = Origin::Run {
         dir: &job.run_dir,
-        again: &again,
+        rerun: &again,
     };
     report::write_all(&job.run_dir, &result, origin)?;
     if let Some(dir) = &args.report_dir {
         report::write_all(dir, &result, origin)?;
     }
     if result.exit_code() == 0 && !job.keep {
-        run::tidy(&job.run_dir);
+        run::remove_initramfs(&job.run_dir);
     }
     Ok(result.exit_code())
 }

@@ -8,7 +8,8 @@ use oracle_wire::config::{Cache, Config, Depth};
 use crate::run_dir::ORACLE_FINDINGS;
 use crate::target::{CacheSpec, ModelSpec};
 
-/// Returns the configuration for a machine with this cache and `model`. Names no symbols if `symbols` is not a file.
+/// Returns the configuration for a machine with this cache and `model`. It contains no symbols if the file `symbols` does
+/// not exist.
 pub(crate) fn for_target(
     cache: &CacheSpec,
     model: &ModelSpec,
@@ -40,7 +41,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// The configuration for ARMv6.
+    /// Returns the configuration for ARMv6.
     pub(crate) fn armv6() -> Config {
         let mut cache = crate::target::tests::x86_64().cache;
         cache.kind = CacheKind::Vipt;
@@ -60,7 +61,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_the_plugin_reads() {
+    fn the_configuration_as_json() {
         let mut config = armv6();
         insta::assert_snapshot!(config.render(), @r#"
         {

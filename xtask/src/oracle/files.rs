@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Files: the stories of a run's findings, from what the boots have left.
+//! Files: reads the findings of a run from the files of its boots.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,59 +9,59 @@ use anyhow::{Context, Result};
 
 use super::Config;
 use super::line::{Finding, Message};
-use crate::results::{CaseResult, Found, RunResult};
+use crate::results::{CaseResult, FindingSummary, RunResult};
 use crate::run_dir::{ORACLE_CONFIG, ORACLE_FINDINGS, boot_dir};
 
-/// A finding, and what was modelled when it was found.
+/// A finding with its accesses, and the configuration of the oracle.
 #[derive(Clone, Debug)]
 pub(crate) struct Story {
-    /// The whole of the finding.
     pub finding: Finding,
-    /// What the plugin was told.
     pub config: Config,
 }
 
-/// The stories of a run by the names of their findings; for one that is not to be had, why.
+/// The stories of a run by the IDs of their findings, or the reason why a story cannot be read.
 pub(crate) type Stories = BTreeMap<String, Result<Story, String>>;
 
-/// All findings of a run: the target, the case, and what was found.
-pub(crate) fn findings(result: &RunResult) -> impl Iterator<Item = (&str, &CaseResult, &Found)> {
+/// Returns all findings of a run, each with its target and case.
+pub(crate) fn findings(
+    result: &RunResult,
+) -> impl Iterator<Item = (&str, &CaseResult, &FindingSummary)> {
     result.targets.iter().flat_map(|target| {
         target.cases.iter().flat_map(move |case| {
-            let found = case.oracle.iter().flat_map(|watched| &watched.findings);
-            found.map(move |found| (target.target.as_str(), case, found))
+            let summaries = case.oracle.iter().flat_map(|oracle| &oracle.findings);
+            summaries.map(move |summary| (target.target.as_str(), case, summary))
         })
     })
 }
 
-/// The story of what was `found` in a `case` of the run in `run_dir`.
+/// Reads the story of the finding `summary`, which belongs to a `case` of the run in `run_dir`.
 ///
 /// # Errors
-/// The files of its boot are gone or not what they were, or the case never ran: names the file.
+/// The case did not run, or the files of its boot do not exist or do not contain the finding. The error names the file.
 pub(crate) fn story(
     run_dir: &Path,
     target: &str,
     case: &CaseResult,
-    found: &Found,
+    summary: &FindingSummary,
 ) -> Result<Story> {
-    Boot::read(&dir_of(run_dir, target, case)?)?.story(found)
+    Boot::read(&dir_of(run_dir, target, case)?)?.story(summary)
 }
 
-/// The stories of all findings of the run in `run_dir`.
+/// Reads the stories of all findings of the run in `run_dir`.
 pub(crate) fn stories(run_dir: &Path, result: &RunResult) -> Stories {
-    // A file has the findings of a whole boot, and is read once.
+    // A file contains all findings of a boot and is read only once.
     let mut boots: BTreeMap<PathBuf, Result<Boot, String>> = BTreeMap::new();
     let mut stories = Stories::new();
-    for (target, case, found) in findings(result) {
+    for (target, case, summary) in findings(result) {
         let story = dir_of(run_dir, target, case).and_then(|dir| {
             let read = |dir: &PathBuf| Boot::read(dir).map_err(|error| format!("{error:#}"));
             let boot = boots.entry(dir).or_insert_with_key(read);
             boot.as_ref()
                 .map_err(|error| anyhow::anyhow!("{error}"))?
-                .story(found)
+                .story(summary)
         });
         stories.insert(
-            found.id.clone(),
+            summary.id.clone(),
             story.map_err(|error| format!("{error:#}")),
         );
     }
@@ -69,11 +69,13 @@ pub(crate) fn stories(run_dir: &Path, result: &RunResult) -> Stories {
 }
 
 fn dir_of(run_dir: &Path, target: &str, case: &CaseResult) -> Result<PathBuf> {
-    let boot = case.boot.context("a case that never ran has no finding")?;
+    let boot = case
+        .boot
+        .context("the case did not run, so it has no findings")?;
     Ok(boot_dir(run_dir, target, boot))
 }
 
-/// What the oracle was told in a boot, and what it found.
+/// Configuration and findings of the oracle in one boot.
 struct Boot {
     config: Config,
     file: PathBuf,
@@ -100,10 +102,10 @@ impl Boot {
         })
     }
 
-    fn story(&self, found: &Found) -> Result<Story> {
-        let finding = self.findings.get(&(found.window, found.number));
+    fn story(&self, summary: &FindingSummary) -> Result<Story> {
+        let finding = self.findings.get(&(summary.window, summary.number));
         let finding = finding.with_context(|| {
-            let (file, number, window) = (self.file.display(), found.number, found.window);
+            let (file, number, window) = (self.file.display(), summary.number, summary.window);
             format!("{file} has no finding {number} in window {window}")
         })?;
         Ok(Story {
@@ -116,7 +118,7 @@ impl Boot {
 fn text(file: &Path) -> Result<String> {
     fs::read_to_string(file).with_context(|| {
         format!(
-            "read {}: the story is in the files of the boot, on the machine of the run",
+            "read {}; accesses are stored only in the files of the boot, on the machine of the run",
             file.display()
         )
     })
@@ -133,15 +135,15 @@ mod tests {
     fn stories_are_read_from_the_files_of_the_boots() {
         let dir = tempfile::tempdir().unwrap();
         let run = samples::watched();
-        let told = |said: &Stories| -> Vec<String> {
-            let said = said.values().map(|story| match story {
+        let texts = |stories: &Stories| -> Vec<String> {
+            let texts = stories.values().map(|story| match story {
                 Ok(story) => format!("number {}", story.finding.number),
                 Err(why) => why.replace(&*dir.path().to_string_lossy(), "RUN"),
             });
-            said.collect()
+            texts.collect()
         };
-        let gone = told(&stories(dir.path(), &run));
-        insta::assert_snapshot!(gone[0], @"read RUN/armv6/boot-1/oracle.json: the story is in the files of the boot, on the machine of the run: No such file or directory (os error 2)");
+        let gone = texts(&stories(dir.path(), &run));
+        insta::assert_snapshot!(gone[0], @"read RUN/armv6/boot-1/oracle.json; accesses are stored only in the files of the boot, on the machine of the run: No such file or directory (os error 2)");
         assert_eq!(gone[0], gone[1]);
 
         let boot = boot_dir(dir.path(), "armv6", 1);
@@ -149,13 +151,13 @@ mod tests {
         fs::write(boot.join(ORACLE_CONFIG), armv6().render()).unwrap();
         let lines = [tests::trusted(), tests::found(16, 2), tests::found(17, 1)].join("\n");
         fs::write(boot.join(ORACLE_FINDINGS), lines).unwrap();
-        insta::assert_snapshot!(told(&stories(dir.path(), &run)).join("\n"), @"
+        insta::assert_snapshot!(texts(&stories(dir.path(), &run)).join("\n"), @"
         RUN/armv6/boot-1/oracle.jsonl has no finding 1 in window 16
         number 2
         ");
 
-        let (target, case, found) = findings(&run).nth(1).unwrap();
-        let one = story(dir.path(), target, case, found).unwrap();
+        let (target, case, summary) = findings(&run).nth(1).unwrap();
+        let one = story(dir.path(), target, case, summary).unwrap();
         assert_eq!((one.finding.window, one.finding.number), (16, 2));
         assert_eq!(one.config, armv6());
     }

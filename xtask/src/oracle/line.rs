@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The lines that the plugin writes to [`FINDINGS`](super::FINDINGS), and recorded ones for tests. `oracle/wire`
-//! defines the format.
+//! The lines that the plugin writes to [`ORACLE_FINDINGS`](crate::run_dir::ORACLE_FINDINGS), and recorded lines
+//! for tests. `oracle/wire` defines the format.
 
 pub(crate) use oracle_wire::message::{
     Access, By, End, Finding, FindingKind, Hello, Hex, Known, Message, Op,

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Listens to the plugin through one boot: what was found in each window, and whether it can be trusted.
+//! Follows the plugin's output in one boot: collects the findings of each window, and decides if the oracle can be
+//! trusted.
 //!
-//! Before the first case the guest shows the plugin three things of which the answer is known. An oracle that gets one
-//! of them wrong, or that does not say of a window that it is over, says nothing of any case.
+//! Before the first case, three controls check the oracle: the guest names a page whose physical address is known, and
+//! opens a window with coherent mappings and one with incoherent mappings. If the oracle fails a control, or does not
+//! report the end of a window, it cannot be trusted in that case and in all later ones.
 
 use std::collections::BTreeMap;
 
@@ -11,45 +13,44 @@ use oracle_wire::window;
 use super::Config;
 use super::line::{End, Finding, Hello, Known, Message};
 
-/// What was found in a window.
+/// Findings of one window.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Window {
-    /// The findings that were written, in order.
+    /// Findings that the plugin wrote, in order.
     pub findings: Vec<Finding>,
-    /// Its end; none where the boot ended first.
+    /// Counts that the plugin wrote when the window closed. `None` if the boot ended first.
     pub end: Option<End>,
-    /// Bytes in a page of the machine.
+    /// Page size of the machine in bytes.
     pub page: u64,
 }
 
 impl Window {
-    /// How many findings differ, those that were not written included.
+    /// Returns the number of distinct findings, including those that were not written.
     pub(crate) fn distinct(&self) -> u64 {
-        let counted = self.end.as_ref().map_or(0, |end| end.distinct);
-        counted.max(self.findings.len() as u64)
+        let count = self.end.as_ref().map_or(0, |end| end.distinct);
+        count.max(self.findings.len() as u64)
     }
 
-    /// How often the finding of this number was found, as far as is known.
-    pub(crate) fn times(&self, number: u32) -> u64 {
-        let counts = self.end.iter().flat_map(|end| &end.repeats);
-        let place = (number as usize).checked_sub(1);
-        place
-            .and_then(|place| counts.copied().nth(place))
+    /// Returns how many times the finding with this number was made, or 1 if the count is unknown.
+    pub(crate) fn repeats(&self, number: u32) -> u64 {
+        let mut counts = self.end.iter().flat_map(|end| &end.repeats);
+        let index = (number as usize).checked_sub(1);
+        index
+            .and_then(|index| counts.nth(index).copied())
             .unwrap_or(1)
     }
 }
 
-/// What the oracle has to say of a case: what was found, or why it cannot be trusted.
-pub(crate) type Heard = Result<Window, String>;
+/// Window of a case, or the reason why the oracle cannot be trusted.
+pub(crate) type WindowResult = Result<Window, String>;
 
-/// Listens through one boot.
+/// Reader of the plugin's output in one boot.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    /// What the plugin was told.
     config: Config,
-    /// Cases of the boot.
+    /// Number of cases in the boot's plan.
     cases: usize,
-    /// The line that has not ended yet.
+    /// Start of a line whose end has not arrived yet.
     partial: Vec<u8>,
     hello: bool,
     known: bool,
@@ -58,7 +59,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens to a plugin that was told `config`, in a boot of so many cases.
+    /// Returns a listener for a plugin with the configuration `config`, in a boot with `cases` cases.
     pub(crate) fn new(config: Config, cases: usize) -> Self {
         Self {
             config,
@@ -71,157 +72,163 @@ impl Listener {
         }
     }
 
-    /// Takes what the plugin wrote since the last time.
+    /// Processes further output of the plugin.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             match byte {
                 b'\n' => {
                     let line = std::mem::take(&mut self.partial);
-                    self.text(&String::from_utf8_lossy(&line));
+                    self.parse(&String::from_utf8_lossy(&line));
                 }
                 byte => self.partial.push(byte),
             }
         }
     }
 
-    /// Why it cannot be trusted, if so.
+    /// Returns the reason why the oracle cannot be trusted, or `None` if it can.
     pub(crate) fn distrust(&self) -> Option<&str> {
         self.distrust.as_deref()
     }
 
-    /// The first case starts: what had to be shown before has been shown.
+    /// Checks the controls. Call this when the first case starts.
     pub(crate) fn check_controls(&mut self) {
-        if let Some(why) = self.missed_control() {
-            self.doubt(why);
+        if let Some(reason) = self.failed_control() {
+            self.distrust_for(reason);
         }
     }
 
-    /// What it has to say of the case at place `at` of the boot's plan. One that was cut short has no end of its window
-    /// to show.
-    pub(crate) fn of_case(&mut self, at: usize, cut_short: bool) -> Heard {
-        let window = self.windows.remove(&window::of_case(at));
-        let trouble = match (&window, cut_short) {
+    /// Returns the result for the case at position `at` of the boot's plan. If the boot ended during the case, as
+    /// `cut_short` says, the window needs no end.
+    pub(crate) fn case_result(&mut self, at: usize, cut_short: bool) -> WindowResult {
+        let id = window::of_case(at);
+        let window = self.windows.remove(&id);
+        let defect = match (&window, cut_short) {
             (_, true) => None,
-            (None, _) => Some("it was never told of this case".to_owned()),
-            (Some(window), _) => window.trouble(),
+            (None, _) => Some(format!("the guest did not open window {id}")),
+            (Some(window), _) => window.defect(&format!("window {id}")),
         };
-        if let Some(trouble) = trouble {
-            self.doubt(trouble);
+        if let Some(defect) = defect {
+            self.distrust_for(defect);
         }
         match &self.distrust {
-            Some(why) => Err(why.clone()),
-            None => Ok(window.unwrap_or_else(|| self.window())),
+            Some(reason) => Err(reason.clone()),
+            None => Ok(window.unwrap_or_else(|| self.empty_window())),
         }
     }
 
-    /// The first reason counts: those after it may be its consequences.
-    fn doubt(&mut self, why: String) {
-        self.distrust.get_or_insert(why);
+    /// Marks the oracle as untrusted. Only the first reason is kept, because later ones may be its consequences.
+    fn distrust_for(&mut self, reason: String) {
+        self.distrust.get_or_insert(reason);
     }
 
-    fn window(&self) -> Window {
+    fn empty_window(&self) -> Window {
         Window {
             page: self.config.page,
             ..Window::default()
         }
     }
 
-    fn text(&mut self, text: &str) {
-        match serde_json::from_str(text) {
-            Ok(line) => self.line(line),
-            Err(error) => self.doubt(format!(
-                "it wrote {text:?}, which the lab cannot read: {error}"
-            )),
+    fn parse(&mut self, line: &str) {
+        match serde_json::from_str(line) {
+            Ok(message) => self.handle(message),
+            Err(error) => self.distrust_for(format!("it wrote the invalid line {line:?}: {error}")),
         }
     }
 
-    fn line(&mut self, line: Message) {
-        match line {
-            Message::Hello(hello) => self.greeted(&hello),
-            Message::Refused { why } => self.doubt(format!("it does not trust itself: {why}")),
-            Message::Window { id } => {
-                let fresh = self.window();
-                self.windows.insert(id, fresh);
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Hello(hello) => self.check_hello(&hello),
+            Message::Refused { why } => {
+                self.distrust_for(format!("the plugin stopped modelling: {why}"));
             }
-            Message::Known(known) => self.shown(&known),
-            Message::Finding(finding) => self.found(*finding),
+            Message::Window { id } => {
+                let window = self.empty_window();
+                self.windows.insert(id, window);
+            }
+            Message::Known(known) => self.check_known(&known),
+            Message::Finding(finding) => self.add_finding(*finding),
             Message::End(end) => match self.windows.get_mut(&end.window) {
                 Some(window) => window.end = Some(end),
-                None => self.doubt(format!("window {} ended without having begun", end.window)),
+                None => self.distrust_for(format!(
+                    "it reported the end of window {}, which was never opened",
+                    end.window
+                )),
             },
         }
     }
 
-    fn greeted(&mut self, hello: &Hello) {
-        let asked = (self.config.arch, self.config.cache, self.config.depth);
-        if (hello.arch, hello.cache, hello.depth) != asked {
-            let said = serde_json::to_string(hello).expect("it was read from JSON");
-            self.doubt(format!("it does not model what it was asked to: {said}"));
+    fn check_hello(&mut self, hello: &Hello) {
+        let configured = (self.config.arch, self.config.cache, self.config.depth);
+        if (hello.arch, hello.cache, hello.depth) != configured {
+            let json = serde_json::to_string(hello).expect("it was read from JSON");
+            self.distrust_for(format!("its model differs from its configuration: {json}"));
         }
         self.hello = true;
     }
 
-    fn shown(&mut self, known: &Known) {
+    fn check_known(&mut self, known: &Known) {
         if known.physical != Some(known.expected) {
-            let seen = known
+            let physical = known
                 .physical
-                .map_or("none".into(), |seen| seen.to_string());
-            self.doubt(format!(
-                "of the address {} the guest says that its physical address is {}, and QEMU says {seen}",
+                .map_or("none".into(), |physical| physical.to_string());
+            self.distrust_for(format!(
+                "the physical address of {} is {} according to the guest, but {physical} according to QEMU",
                 known.address, known.expected
             ));
         }
         self.known = true;
     }
 
-    fn found(&mut self, finding: Finding) {
+    fn add_finding(&mut self, finding: Finding) {
         let id = finding.window;
         let of_case = (window::of_case(0)..window::of_case(self.cases)).contains(&id);
         match self.windows.get_mut(&id) {
             Some(window) if of_case || id == window::INCOHERENT => window.findings.push(finding),
-            Some(_) if id == window::COHERENT => self.doubt(format!(
-                "it found a fault where there is none: {}",
+            Some(_) if id == window::COHERENT => self.distrust_for(format!(
+                "it reported a finding for coherent mappings: {}",
                 super::story::sentence(&finding, self.config.page)
             )),
-            Some(_) => self.doubt(format!(
-                "it found something in window {id}, which is no case's"
+            Some(_) => self.distrust_for(format!(
+                "it reported a finding in window {id}, which belongs to no case"
             )),
-            None => self.doubt(format!(
-                "it found something in window {id}, which is not open"
+            None => self.distrust_for(format!(
+                "it reported a finding in window {id}, which is not open"
             )),
         }
     }
 
-    fn missed_control(&self) -> Option<String> {
-        let window = |id, what: &str| match self.windows.get(&id) {
-            None => Some(format!("the guest did not show it {what}")),
-            Some(window) => window
-                .trouble()
-                .map(|trouble| format!("{trouble}, when it was shown {what}")),
+    /// Returns a description of the first control that the oracle did not pass.
+    fn failed_control(&self) -> Option<String> {
+        let window_defect = |id, content: &str| {
+            let name = format!("window {id} ({content})");
+            match self.windows.get(&id) {
+                None => Some(format!("the guest did not open {name}")),
+                Some(window) => window.defect(&name),
+            }
         };
         if !self.hello {
-            return Some("it never said that it is there".into());
+            return Some("it did not report its start".into());
         }
         if !self.known {
-            return Some("it was shown no address whose page is known".into());
+            return Some("it did not check the physical address of a known page".into());
         }
-        let controls = window(window::COHERENT, "two mappings that agree");
-        let controls =
-            controls.or_else(|| window(window::INCOHERENT, "two mappings that do not agree"));
-        controls.or_else(|| {
+        let defect = window_defect(window::COHERENT, "coherent mappings");
+        let defect = defect.or_else(|| window_defect(window::INCOHERENT, "incoherent mappings"));
+        defect.or_else(|| {
             let planted = &self.windows[&window::INCOHERENT];
             let missed = planted.distinct() == 0;
-            missed.then(|| "it did not find the fault that was planted".into())
+            missed.then(|| "it did not find the planted error".into())
         })
     }
 }
 
 impl Window {
-    /// What keeps a window that should be whole from being believed.
-    fn trouble(&self) -> Option<String> {
+    /// Returns the reason why a window that should be complete cannot be trusted. `name` is the window's name in the
+    /// reason.
+    fn defect(&self, name: &str) -> Option<String> {
         match &self.end {
-            None => Some("it did not see the end".into()),
-            Some(end) if end.accesses == 0 => Some("it saw no access".into()),
+            None => Some(format!("it did not report the end of {name}")),
+            Some(end) if end.accesses == 0 => Some(format!("it saw no access in {name}")),
             Some(_) => None,
         }
     }
@@ -233,7 +240,7 @@ mod tests {
     use super::super::line::tests::{HELLO, KNOWN, ended, found, opened, quiet, trusted};
     use super::*;
 
-    /// A boot of two cases in which this was written before the first.
+    /// Returns the listener of a boot with two cases, after the plugin wrote `text` before the first case.
     fn after(text: &str) -> Listener {
         let mut listener = Listener::new(armv6(), 2);
         listener.push(text.as_bytes());
@@ -246,19 +253,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_found_belongs_to_its_case() {
+    fn a_finding_belongs_to_its_case() {
         let mut listener = after(&trusted());
         let first = [opened(16), found(16, 1), found(16, 2), ended(16, 40)].join("\n") + "\n";
-        // However the bytes come.
+        // The bytes may arrive in any pieces.
         first.bytes().for_each(|byte| listener.push(&[byte]));
         listener.push((quiet(17) + "\n").as_bytes());
-        let window = listener.of_case(0, false).unwrap();
-        let numbers: Vec<_> = window.findings.iter().map(|found| found.number).collect();
+        let window = listener.case_result(0, false).unwrap();
+        let numbers: Vec<_> = window
+            .findings
+            .iter()
+            .map(|finding| finding.number)
+            .collect();
         assert_eq!(
             (numbers, window.distinct(), window.page),
             (vec![1, 2], 2, 4096)
         );
-        let window = listener.of_case(1, false).unwrap();
+        let window = listener.case_result(1, false).unwrap();
         assert_eq!(
             (window.distinct(), window.end.unwrap().accesses),
             (0, 12345)
@@ -267,18 +278,18 @@ mod tests {
     }
 
     #[test]
-    fn findings_that_were_only_counted_count() {
+    fn findings_that_were_not_written_count_as_well() {
         let mut listener = after(&trusted());
         listener.push(
             [opened(16), ended(16, 40), String::new()]
                 .join("\n")
                 .as_bytes(),
         );
-        assert_eq!(listener.of_case(0, false).unwrap().distinct(), 1);
+        assert_eq!(listener.case_result(0, false).unwrap().distinct(), 1);
     }
 
     #[test]
-    fn an_oracle_that_misses_a_control_is_not_trusted() {
+    fn an_oracle_that_fails_a_control_is_not_trusted() {
         let without = |part: &str| distrust(&trusted().replace(part, ""));
         let planted = format!("{}\n", found(2, 1));
         let missed = trusted()
@@ -296,18 +307,18 @@ mod tests {
         ];
         insta::assert_snapshot!(all.join("\n"), @"
         none
-        it never said that it is there
-        it never said that it is there
-        it was shown no address whose page is known
-        the guest did not show it two mappings that agree
-        it did not see the end, when it was shown two mappings that do not agree
-        it saw no access, when it was shown two mappings that agree
-        it did not find the fault that was planted
+        it did not report its start
+        it did not report its start
+        it did not check the physical address of a known page
+        the guest did not open window 1 (coherent mappings)
+        it did not report the end of window 2 (incoherent mappings)
+        it saw no access in window 1 (coherent mappings)
+        it did not find the planted error
         ");
     }
 
     #[test]
-    fn an_oracle_that_is_wrong_is_not_trusted() {
+    fn an_oracle_with_wrong_output_is_not_trusted() {
         let wrong = |from: &str, to: &str| distrust(&trusted().replace(from, to));
         let all = [
             wrong(r#""expected":"0x4c3f000""#, r#""expected":"0x4c40000""#),
@@ -324,15 +335,15 @@ mod tests {
             wrong(&opened(1), ""),
         ];
         insta::assert_snapshot!(all.join("\n"), @r#"
-        of the address 0xb6ff1000 the guest says that its physical address is 0x4c40000, and QEMU says 0x4c3f000
-        of the address 0xb6ff1000 the guest says that its physical address is 0x4c3f000, and QEMU says none
-        it found a fault where there is none: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
-        it found something in window 7, which is not open
-        it does not model what it was asked to: {"version":"0.1.0","api":4,"arch":"arm","cache":{"kind":"vipt","period":16384,"line":64,"write":"back"},"depth":"user"}
-        it does not model what it was asked to: {"version":"0.1.0","api":4,"arch":"arm","cache":{"kind":"vipt","period":16384,"line":32,"write":"back"},"depth":"full"}
-        it does not trust itself: the ring is full
-        it wrote "{\"known\":", which the lab cannot read: EOF while parsing a value at line 1 column 9
-        it wrote "", which the lab cannot read: EOF while parsing a value at line 1 column 0
+        the physical address of 0xb6ff1000 is 0x4c40000 according to the guest, but 0x4c3f000 according to QEMU
+        the physical address of 0xb6ff1000 is 0x4c3f000 according to the guest, but none according to QEMU
+        it reported a finding for coherent mappings: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
+        it reported a finding in window 7, which is not open
+        its model differs from its configuration: {"version":"0.1.0","api":4,"arch":"arm","cache":{"kind":"vipt","period":16384,"line":64,"write":"back"},"depth":"user"}
+        its model differs from its configuration: {"version":"0.1.0","api":4,"arch":"arm","cache":{"kind":"vipt","period":16384,"line":32,"write":"back"},"depth":"full"}
+        the plugin stopped modelling: the ring is full
+        it wrote the invalid line "{\"known\":": EOF while parsing a value at line 1 column 9
+        it wrote the invalid line "": EOF while parsing a value at line 1 column 0
         "#);
     }
 
@@ -341,22 +352,22 @@ mod tests {
         let open = opened(16) + "\n" + &found(16, 1) + "\n";
         let mut listener = after(&trusted());
         listener.push(open.as_bytes());
-        assert_eq!(listener.of_case(0, true).unwrap().distinct(), 1);
+        assert_eq!(listener.case_result(0, true).unwrap().distinct(), 1);
         // The guest died before it opened the window.
-        assert_eq!(listener.of_case(1, true).unwrap().distinct(), 0);
+        assert_eq!(listener.case_result(1, true).unwrap().distinct(), 0);
         let mut listener = after(&trusted());
         listener.push(open.as_bytes());
         assert_eq!(
-            listener.of_case(0, false),
-            Err("it did not see the end".into())
+            listener.case_result(0, false),
+            Err("it did not report the end of window 16".into())
         );
-        // And what it says of later cases is worth nothing either.
+        // The oracle cannot be trusted in later cases either.
         listener.push((quiet(17) + "\n").as_bytes());
-        listener.of_case(1, false).unwrap_err();
+        listener.case_result(1, false).unwrap_err();
         let mut listener = after(&trusted());
         assert_eq!(
-            listener.of_case(1, false),
-            Err("it was never told of this case".into())
+            listener.case_result(1, false),
+            Err("the guest did not open window 17".into())
         );
     }
 }

@@ -1,30 +1,30 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Oracle: the host's side of the QEMU plugin in `oracle/`, which models a data cache that aliases and reports accesses
-//! that hardware may answer with stale data. `docs/oracle.md` says how it does.
+//! Oracle: the host side of the QEMU plugin in `oracle/`, which models a data cache that aliases and reports accesses
+//! that hardware may answer with stale data. `docs/oracle.md` describes the plugin.
 //!
-//! [`choice`] says whether a target can run under it, [`plugin`] builds it, [`config`] tells it what to model. It
-//! answers with [lines of JSON](mod@line), a [`Listener`](listener::Listener) decides whether they can be trusted and whose
-//! each finding is, and [`story`] tells one to a person. [`files`] finds it again after the run. [`selftest`] breaks what it watches, to see that it notices.
+//! [`decision`] decides if a target runs under the oracle, [`plugin`] builds the plugin, and [`config`] contains its
+//! configuration. The plugin writes [lines of JSON](mod@line). A [`Listener`](listener::Listener) decides if they can be
+//! trusted, and assigns each finding to a case. [`story`] describes a finding in words, and [`files`] reads findings
+//! after the run.
 
-pub(crate) mod choice;
 pub(crate) mod config;
+pub(crate) mod decision;
 pub(crate) mod files;
 pub(crate) mod line;
 pub(crate) mod listener;
 pub(crate) mod plugin;
 pub(crate) mod story;
 
-pub use choice::{Depth, OracleMode, OracleRequest};
-pub(crate) use choice::{OracleDecision, choose};
+pub use decision::{Depth, OracleMode, OracleRequest};
+pub(crate) use decision::{OracleDecision, decide};
 pub(crate) use oracle_wire::config::Config;
 
 use std::path::PathBuf;
 
-/// The oracle as a boot needs it.
+/// The oracle of a boot.
 #[derive(Clone, Debug)]
 pub(crate) struct Oracle {
-    /// The plugin.
+    /// Path of the plugin.
     pub plugin: PathBuf,
-    /// What it is to model.
     pub config: Config,
 }

@@ -1,39 +1,44 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A finding for a person: in a sentence, and as the story of its line.
+//! Describes findings in words: in a sentence, and with the last accesses to the line.
 
 use super::Config;
 use super::line::{Access, By, Finding, FindingKind, Hex, Op};
 use super::listener::Window;
-use crate::results::Found;
+use crate::results::FindingSummary;
 use crate::target::CacheKind;
 use crate::text::columns::columns;
 use crate::text::words::{bytes, times};
 
-/// What a finding of `case` on `target` is called.
+/// Returns the ID of finding `number` of `case` on `target`.
 pub(crate) fn id(target: &str, case: &str, number: u32) -> String {
     format!("{target}/{case}/{number}")
 }
 
-/// A finding of a `window`, which is that of `case` on `target`, as the reports have it.
-pub(crate) fn found(finding: &Finding, window: &Window, target: &str, case: &str) -> Found {
+/// Returns the summary of a finding for the reports. `window` is the window of `case` on `target`.
+pub(crate) fn summary(
+    finding: &Finding,
+    window: &Window,
+    target: &str,
+    case: &str,
+) -> FindingSummary {
     let page = window.page;
-    Found {
+    FindingSummary {
         id: id(target, case, finding.number),
         kind: finding.kind.to_string(),
         page: page_of(finding, page).to_string(),
-        repeats: window.times(finding.number),
+        repeats: window.repeats(finding.number),
         text: sentence(finding, page),
         window: finding.window,
         number: finding.number,
     }
 }
 
-/// Physical address of the page it is in.
+/// Returns the physical address of the finding's page.
 fn page_of(finding: &Finding, page: u64) -> Hex {
     Hex(finding.line.0 / page * page)
 }
 
-/// What is found, in a sentence; `page` is the size of a page in bytes.
+/// Returns a sentence that describes the finding. `page` is the page size in bytes.
 pub(crate) fn sentence(finding: &Finding, page: u64) -> String {
     let Finding {
         kind,
@@ -41,29 +46,29 @@ pub(crate) fn sentence(finding: &Finding, page: u64) -> String {
         later,
         ..
     } = finding;
-    let (earlier, later) = (told(earlier), told(later));
-    let what = match kind {
+    let (earlier, later) = (describe(earlier), describe(later));
+    let conflict = match kind {
         FindingKind::DirtyElsewhere => {
-            format!("{later} while what {earlier} may be in the cache only")
+            format!("{later} while data that {earlier} may be only in the cache")
         }
         FindingKind::LostWrite => {
             format!(
-                "{later} while what {earlier} is in the cache as well, and one of the two is lost"
+                "{later} while data that {earlier} is also in the cache, and one of the two is lost"
             )
         }
-        FindingKind::StaleCopy => format!("{later} and may get a copy from before {earlier}"),
+        FindingKind::StaleCopy => format!("{later} and may get data from before {earlier}"),
     };
     let physical = page_of(finding, page);
-    format!("{kind} in physical page {physical}: {what}")
+    format!("{kind} in physical page {physical}: {conflict}")
 }
 
-/// `a process loaded from 0x40012020 (colour 2)`.
-fn told(access: &Access) -> String {
-    let who = match access.by {
+/// Returns a clause such as `a process loaded from 0x40012020 (colour 2)`.
+fn describe(access: &Access) -> String {
+    let subject = match access.by {
         By::Process => "a process",
         By::Kernel => "the kernel",
     };
-    let did = match access.op {
+    let verb = match access.op {
         Op::Load => "loaded from",
         Op::Store => "stored to",
         Op::Clean => "cleaned",
@@ -71,37 +76,37 @@ fn told(access: &Access) -> String {
         Op::Flush => "flushed",
     };
     let colour = access.colour.map(|colour| format!("colour {colour}"));
-    let more: Vec<String> = colour.into_iter().chain(access.symbol.clone()).collect();
-    let more = match more.is_empty() {
+    let details: Vec<String> = colour.into_iter().chain(access.symbol.clone()).collect();
+    let details = match details.is_empty() {
         true => String::new(),
-        false => format!(" ({})", more.join(", ")),
+        false => format!(" ({})", details.join(", ")),
     };
-    format!("{who} {did} {}{more}", access.address)
+    format!("{subject} {verb} {}{details}", access.address)
 }
 
-/// The story of a finding, which `found` is in the reports; `case` and `boot` are where it was found, `config` is what
-/// was modelled.
+/// Returns the description of a finding with the last accesses to its line. `summary` is the same finding in the
+/// reports, and `config` the configuration of the oracle.
 pub(crate) fn explain(
-    found: &Found,
+    summary: &FindingSummary,
     case: &str,
     boot: usize,
     finding: &Finding,
     config: &Config,
 ) -> String {
-    let (name, times, cache) = (&found.id, times(found.repeats), config.cache);
+    let (id, times, cache) = (&summary.id, times(summary.repeats), config.cache);
     let colours = match cache.kind {
-        CacheKind::Vivt => "no two addresses of a page agree".into(),
+        CacheKind::Vivt => "virtual tags: no two addresses of a page share a cache line".into(),
         _ => format!(
-            "addresses agree that are a multiple of {} apart",
+            "addresses have the same colour if they are a multiple of {} apart",
             bytes(cache.period)
         ),
     };
     format!(
-        "{name}: {times}, in {case}, boot {boot}\n\
+        "{id}: {times}, in {case}, boot {boot}\n\
          {}\n\
-         This may be stale on hardware: QEMU itself has no cache and got it right.\n\n\
-         The line of {} at physical {} ({colours}), the last accesses to it:\n\n{}\n\
-         > the two that do not go together\n",
+         This may be stale on hardware. QEMU has no cache, so the guest got the right data.\n\n\
+         The last accesses to the line of {} at physical address {} ({colours}):\n\n{}\n\
+         > the two accesses that conflict\n",
         sentence(finding, config.page),
         bytes(cache.line),
         finding.line,
@@ -133,7 +138,15 @@ fn table(finding: &Finding) -> String {
         })
         .collect();
     let head = [
-        "", "at", "who", "what", "bytes", "address", "colour", "space", "where",
+        "",
+        "at",
+        "by",
+        "op",
+        "bytes",
+        "address",
+        "colour",
+        "space",
+        "instruction",
     ];
     let rows = rows.iter().map(|row| row.each_ref().map(String::as_str));
     columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
@@ -147,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_has_its_sentence() {
+    fn a_sentence_for_each_kind() {
         let sentences = [
             FindingKind::DirtyElsewhere,
             FindingKind::LostWrite,
@@ -164,14 +177,14 @@ mod tests {
             sentence(&finding, 4096)
         });
         insta::assert_snapshot!(sentences.join("\n"), @"
-        dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
-        lost-write in physical page 0x4c3f000: the kernel stored to 0x40012020 (colour 2, memcpy+0x40) while what a process stored to 0x40013020 (colour 3) is in the cache as well, and one of the two is lost
-        stale-copy in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) and may get a copy from before a process stored to 0x40013020 (colour 3)
+        dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
+        lost-write in physical page 0x4c3f000: the kernel stored to 0x40012020 (colour 2, memcpy+0x40) while data that a process stored to 0x40013020 (colour 3) is also in the cache, and one of the two is lost
+        stale-copy in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) and may get data from before a process stored to 0x40013020 (colour 3)
         ");
     }
 
     #[test]
-    fn the_story_of_a_line() {
+    fn the_last_accesses_to_a_line() {
         let case = "coherency/ping.fuse";
         let text = |finding: &Finding, repeats, config: &Config| {
             let window = Window {
@@ -185,23 +198,23 @@ mod tests {
                 page: config.page,
                 ..Window::default()
             };
-            let found = found(finding, &window, "armv6", case);
-            explain(&found, case, 2, finding, config)
+            let summary = summary(finding, &window, "armv6", case);
+            explain(&summary, case, 2, finding, config)
         };
         insta::assert_snapshot!(text(&finding(16, 1), 17, &armv6()), @"
         armv6/coherency/ping.fuse/1: 17 times, in coherency/ping.fuse, boot 2
-        dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
-        This may be stale on hardware: QEMU itself has no cache and got it right.
+        dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
+        This may be stale on hardware. QEMU has no cache, so the guest got the right data.
 
-        The line of 32 bytes at physical 0x4c3f020 (addresses agree that are a multiple of 16 KiB apart), the last accesses to it:
+        The last accesses to the line of 32 bytes at physical address 0x4c3f020 (addresses have the same colour if they are a multiple of 16 KiB apart):
 
-             at    who      what   bytes  address     colour  space      where
+             at    by       op     bytes  address     colour  space      instruction
              1201  kernel   store  4      0xc4c3f020  3       0x5a4c000  clear_page+0x10
              1207  kernel   flush  4      0xc4c3f020  3       0x5a4c000  v6_flush_kern_dcache_area+0x8
           >  1300  process  store  4      0x40013020  3       0x5a4c000  0x10a34
           >  1302  process  load   4      0x40012020  2       0x5a4c000  0x10a34
 
-        > the two that do not go together
+        > the two accesses that conflict
         ");
         let mut once = finding(16, 1);
         once.story.drain(..3);
@@ -211,16 +224,16 @@ mod tests {
         vivt.cache.kind = CacheKind::Vivt;
         insta::assert_snapshot!(text(&once, 1, &vivt), @"
         armv6/coherency/ping.fuse/1: once, in coherency/ping.fuse, boot 2
-        dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 while what a process stored to 0x40013020 (colour 3) may be in the cache only
-        This may be stale on hardware: QEMU itself has no cache and got it right.
+        dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 while data that a process stored to 0x40013020 (colour 3) may be only in the cache
+        This may be stale on hardware. QEMU has no cache, so the guest got the right data.
 
-        The line of 32 bytes at physical 0x4c3f020 (no two addresses of a page agree), the last accesses to it:
+        The last accesses to the line of 32 bytes at physical address 0x4c3f020 (virtual tags: no two addresses of a page share a cache line):
 
-             at    who      what   bytes  address     colour  space      where
+             at    by       op     bytes  address     colour  space      instruction
           >  1300  process  store  4      0x40013020  3       0x5a4c000  0x10a34
           >  1302  process  load   4      0x40012020  -       0x5a4c000  0x10a34
 
-        > the two that do not go together
+        > the two accesses that conflict
         ");
     }
 }

@@ -87,7 +87,7 @@ mod tests {
               "kind": "dirty-elsewhere",
               "page": "0x4c3f000",
               "repeats": 1,
-              "text": "dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only",
+              "text": "dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache",
               "window": 16,
               "number": 1
             },
@@ -96,7 +96,7 @@ mod tests {
               "kind": "dirty-elsewhere",
               "page": "0x4c3f000",
               "repeats": 1,
-              "text": "dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only",
+              "text": "dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache",
               "window": 16,
               "number": 2
             }

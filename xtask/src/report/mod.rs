@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Report: says what the runner does and what came of it.
+//! Report: shows the progress and the results of a run.
 //!
-//! While a run goes on, [`Term`](term::Term) is the reporter that shows each event at the terminal. When the run is
-//! over, [`write_all`] writes the results as files.
+//! During the run, the reporter [`Term`](term::Term) shows each event at the terminal. After the run, [`write_all`]
+//! writes the results to files.
 
 pub(crate) mod html;
 pub(crate) mod json;
@@ -24,32 +24,32 @@ pub(crate) use term::TermOptions;
 
 use crate::oracle::files::{self, Stories};
 use crate::paths::write_atomically;
-use crate::results::{CaseResult, Found, RunResult};
+use crate::results::{CaseResult, FindingSummary, RunResult};
 use crate::run_dir::RESULTS;
 use crate::text::words;
 
-/// Where what a result tells of took place, as far as its reports say so.
+/// Origin of the results that a report shows.
 #[derive(Clone, Copy, Debug)]
 pub enum Origin<'a> {
-    /// On this machine.
+    /// A run on this machine.
     Run {
-        /// The directory of the run, with the files of its boots.
+        /// Directory of the run, with the files of its boots.
         dir: &'a Path,
-        /// The command that runs it again, without what chooses targets and cases.
-        again: &'a str,
+        /// Command to repeat the run, without the options that select targets and cases.
+        rerun: &'a str,
     },
-    /// Elsewhere, and the files of the boots have stayed there.
+    /// Runs on other machines. The files of their boots are not available here.
     Elsewhere,
 }
 
-/// What the oracle found in a case, a line each.
+/// Returns a line for each finding of the oracle in a case.
 fn findings(case: &CaseResult) -> Vec<String> {
-    let findings = case.oracle.iter().flat_map(|watched| &watched.findings);
+    let findings = case.oracle.iter().flat_map(|oracle| &oracle.findings);
     findings
-        .map(|found| {
-            let Found {
+        .map(|finding| {
+            let FindingSummary {
                 id, text, repeats, ..
-            } = found;
+            } = finding;
             format!("{id} ({}): {text}", words::times(*repeats))
         })
         .collect()
@@ -89,14 +89,14 @@ pub(crate) fn file_list() -> String {
     format!("{} and {last}", others.join(", "))
 }
 
-/// Writes every report of [`REPORTS`] into `dir`, each whole or not at all.
+/// Writes all [`REPORTS`] to `dir`. Each file is replaced in one step.
 ///
 /// # Errors
-/// The directory cannot be made or written to: names the file. Files that were there before are then still whole.
+/// The directory cannot be created or written to. The error names the file. Existing files are never left incomplete.
 pub fn write_all(dir: &Path, result: &RunResult, origin: Origin) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| {
         format!(
-            "make {}; choose another place with --report-dir",
+            "create {}; choose another directory with --report-dir",
             dir.display()
         )
     })?;
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reports_are_written_side_by_side_and_nothing_else_is() {
+    fn all_reports_and_nothing_else_are_written() {
         let dir = tempfile::tempdir().unwrap();
         let reports = dir.path().join("some/reports");
         write_all(&reports, &samples::mixed(), Origin::Elsewhere).unwrap();
@@ -148,13 +148,13 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_cannot_be_written_is_named() {
+    fn the_error_names_a_directory_that_cannot_be_created() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
         let error =
             write_all(&file.join("reports"), &samples::mixed(), Origin::Elsewhere).unwrap_err();
         let error = format!("{error:#}").replace(&*dir.path().to_string_lossy(), "DIR");
-        insta::assert_snapshot!(error, @"make DIR/file/reports; choose another place with --report-dir: Not a directory (os error 20)");
+        insta::assert_snapshot!(error, @"create DIR/file/reports; choose another directory with --report-dir: Not a directory (os error 20)");
     }
 }

@@ -3,14 +3,16 @@
 
 use std::path::Path;
 
-use crate::oracle::choice::{NO_ALIASES, NOT_WANTED};
+use crate::oracle::decision::{NO_ALIASES, NOT_REQUESTED};
 use crate::report::findings;
-use crate::results::{CaseResult, OracleState, Phase, RunResult, TargetResult, Verdict, Watched};
+use crate::results::{
+    CaseResult, OracleState, OracleSummary, Phase, RunResult, TargetResult, Verdict,
+};
 use crate::run_dir::boot_dir;
 use crate::text::words::{cases, lines, one_line, printable, took_seconds};
 
 /// Reasons for `oracle: off` that the reports do not mention, because the user expects them.
-const EXPECTED_OFF: [&str; 2] = [NOT_WANTED, NO_ALIASES];
+const EXPECTED_OFF: [&str; 2] = [NOT_REQUESTED, NO_ALIASES];
 
 /// All phases in the order in which a target goes through them.
 const PHASES: [Phase; 6] = [
@@ -148,7 +150,7 @@ pub(crate) fn oracle_summary(target: &TargetResult) -> Option<String> {
         [] | [OracleState::Off] => return None,
         _ => &target.provenance.oracle,
     };
-    let watched: Vec<&Watched> = target.cases.iter().flat_map(|case| &case.oracle).collect();
+    let watched: Vec<&OracleSummary> = target.cases.iter().flat_map(|case| &case.oracle).collect();
     let findings: u64 = watched.iter().map(|watched| watched.distinct).sum();
     Some(match watched.len() {
         0 => format!("depth {depth}; no case was watched to its end"),

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use crate::oracle::line::tests::finding;
 use crate::oracle::listener::Window;
-use crate::oracle::story::found;
+use crate::oracle::story::summary;
 use crate::results::{
-    Accelerator, CaseResult, OracleState, Phase, Provenance, RunResult, SCHEMA, TargetResult,
-    Verdict, Watched,
+    Accelerator, CaseResult, OracleState, OracleSummary, Phase, Provenance, RunResult, SCHEMA,
+    TargetResult, Verdict,
 };
 
 /// Two targets. The first has a case of every verdict; all cases of the second passed.
@@ -101,10 +101,10 @@ pub fn stale() -> CaseResult {
         page: 4096,
         ..Window::default()
     };
-    let found = |number| found(&finding(16, number), &window, "armv6", id);
+    let found = |number| summary(&finding(16, number), &window, "armv6", id);
     let reason = "may be stale on hardware: a finding of the oracle".into();
     CaseResult {
-        oracle: Some(Watched {
+        oracle: Some(OracleSummary {
             accesses: 12345,
             distinct: 2,
             findings: vec![found(1), found(2)],
@@ -116,7 +116,7 @@ pub fn stale() -> CaseResult {
 /// A run with the oracle.
 pub fn watched() -> RunResult {
     let mut quiet = pass("smoke/boot");
-    quiet.oracle = Some(Watched {
+    quiet.oracle = Some(OracleSummary {
         accesses: 678,
         distinct: 0,
         findings: Vec::new(),

@@ -10,10 +10,10 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use super::{CaseSpec, Suite};
 use crate::target::Target;
 
-/// Reasons by the name of a target or of a group of targets.
+/// Reasons, by the name of a target or of a group of targets.
 pub(crate) type Skips = BTreeMap<String, String>;
 
-/// Returns the JSON schema of [`Skips`]. Like [`check_reasons`], it rejects a reason without a word.
+/// Returns the JSON schema of [`Skips`]. Like [`check_reasons`], it rejects an empty reason.
 pub(super) fn schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
@@ -22,57 +22,57 @@ pub(super) fn schema(_: &mut SchemaGenerator) -> Schema {
 }
 
 impl Suite {
-    /// Why `case` of this suite cannot hold on `target`, if so. The case's own word beats the suite's, and a word
-    /// about the target beats one about a group.
+    /// Returns the reason why `case` of this suite cannot hold on `target`, if there is one. An entry of the case precedes
+    /// one of the suite, and the entry of a target precedes one of a group.
     pub(crate) fn skip_on<'s>(&'s self, case: &'s CaseSpec, target: &Target) -> Option<&'s str> {
         reason_on(&case.skip, target).or_else(|| reason_on(&self.skip, target))
     }
 }
 
 fn reason_on<'s>(skips: &'s Skips, target: &Target) -> Option<&'s str> {
-    let mut words = std::iter::once(&target.name).chain(&target.groups);
-    words.find_map(|word| skips.get(word)).map(String::as_str)
+    let mut names = std::iter::once(&target.name).chain(&target.groups);
+    names.find_map(|name| skips.get(name)).map(String::as_str)
 }
 
-/// Sees that every skip of `suites`, which were read from `dir`, is of a target or a group that exists.
+/// Checks that every skip of `suites`, which were read from `dir`, names an existing target or group.
 ///
 /// # Errors
-/// One is not: names file and line, and says what there is.
+/// A skip names neither. The error contains file, line and the valid names.
 pub(crate) fn check_skips(dir: &Path, suites: &[Suite], targets: &[Target]) -> Result<()> {
-    let exists = |word: &str| {
-        let named = |t: &Target| t.name == word || t.groups.iter().any(|group| group == word);
-        targets.iter().any(named)
+    let exists = |name: &str| {
+        let has_name = |t: &Target| t.name == name || t.groups.iter().any(|group| group == name);
+        targets.iter().any(has_name)
     };
     for suite in suites {
-        let unknown = skips(suite).find(|(_, word, _)| !exists(word));
-        let Some((case, word, _)) = unknown else {
+        let unknown = skips(suite).find(|(_, name, _)| !exists(name));
+        let Some((case, name, _)) = unknown else {
             continue;
         };
         let path = dir.join(format!("{}.yaml", suite.suite));
         let text = std::fs::read_to_string(&path);
         let text = text.with_context(|| format!("read {}", path.display()))?;
-        let (file, line) = (path.display(), line_of(&text, case, word));
+        let (file, line) = (path.display(), line_of(&text, case, name));
         bail!(
-            "{file}:{line}: skip: {word}: neither a target nor a group; there are: {}",
-            known(targets).join(", ")
+            "{file}:{line}: skip: {name}: no such target or group; choose one of: {}",
+            names_of(targets).join(", ")
         );
     }
     Ok(())
 }
 
-/// Sees that every skip of a suite, whose text was read from `path`, has a reason.
+/// Checks that every skip of a suite has a reason. `text` is the content of the suite's file `path`.
 pub(super) fn check_reasons(suite: &Suite, text: &str, path: &Path) -> Result<()> {
     match skips(suite).find(|(.., reason)| reason.trim().is_empty()) {
         None => Ok(()),
-        Some((case, word, _)) => bail!(
-            "{}:{}: skip: {word}: says no reason; write why it cannot hold there, and how you know",
+        Some((case, name, _)) => bail!(
+            "{}:{}: skip: {name}: the reason is empty; state why no case can pass there, and the source of that",
             path.display(),
-            line_of(text, case, word)
+            line_of(text, case, name)
         ),
     }
 }
 
-/// All skips of a suite: the case, or none for the suite's own; the target or group; the reason.
+/// Returns all skips of a suite: the case, or `None` for the suite itself; the target or group; the reason.
 fn skips(suite: &Suite) -> impl Iterator<Item = (Option<&str>, &str, &str)> {
     let cases = suite.cases.iter();
     let of_cases = cases.map(|case| (Some(case.name.as_str()), &case.skip));
@@ -80,12 +80,12 @@ fn skips(suite: &Suite) -> impl Iterator<Item = (Option<&str>, &str, &str)> {
         .chain(of_cases)
         .flat_map(|(case, skips)| {
             let skips = skips.iter();
-            skips.map(move |(word, reason)| (case, word.as_str(), reason.as_str()))
+            skips.map(move |(name, reason)| (case, name.as_str(), reason.as_str()))
         })
 }
 
-/// Names of targets, then of groups.
-fn known(targets: &[Target]) -> Vec<&str> {
+/// Returns the names of all targets, then of all groups.
+fn names_of(targets: &[Target]) -> Vec<&str> {
     let names = targets.iter().map(|target| target.name.as_str());
     let mut groups: Vec<&str> = targets
         .iter()
@@ -96,17 +96,18 @@ fn known(targets: &[Target]) -> Vec<&str> {
     names.chain(groups).collect()
 }
 
-/// The line that skips `word` in `case`, or in the suite itself: the first with the word as a key after `skip:`.
-fn line_of(text: &str, case: Option<&str>, word: &str) -> usize {
+/// Returns the number of the line that skips `name` in `case`, or in the suite itself: the first line after `skip:` in
+/// which the name is a key.
+fn line_of(text: &str, case: Option<&str>, name: &str) -> usize {
     let start = match case {
-        // Skips of the suite come before or after its cases, at the margin.
+        // The suite's own skips come before or after its cases and are not indented.
         None => text.lines().position(|line| line.starts_with("skip:")),
-        Some(name) => Some(super::line_of_case(text, name) - 1),
+        Some(case) => Some(super::line_of_case(text, case) - 1),
     };
     let is_key = |line: &str| {
-        line.match_indices(word).any(|(at, _)| {
+        line.match_indices(name).any(|(at, _)| {
             let before = line[..at].trim_end_matches(['"', '\'']).chars().next_back();
-            let after = line[at + word.len()..].trim_start_matches(['"', '\'']);
+            let after = line[at + name.len()..].trim_start_matches(['"', '\'']);
             before.is_none_or(|c| matches!(c, ' ' | '{' | ',')) && after.starts_with(':')
         })
     };
@@ -163,7 +164,7 @@ cases:
     }
 
     #[test]
-    fn the_nearest_word_counts() {
+    fn the_most_specific_reason_applies() {
         let suite = parse(SUITE).unwrap();
         let mut text = String::new();
         for case in &suite.cases {
@@ -196,19 +197,19 @@ cases:
     }
 
     #[test]
-    fn a_skip_of_what_does_not_exist_names_file_and_line() {
+    fn the_error_for_an_unknown_name_contains_file_and_line() {
         check_skips(Path::new("suites"), &[parse(SUITE).unwrap()], &targets()).unwrap();
-        insta::assert_snapshot!(unknown(&SUITE.replace("vivt:", "vax:")), @"suites/demo.yaml:5: skip: vax: neither a target nor a group; there are: armv5, armv7, parisc, x86_64, aliasing, arm, vivt");
-        insta::assert_snapshot!(unknown(&SUITE.replace("armv5: one", "armv4: one")), @"suites/demo.yaml:15: skip: armv4: neither a target nor a group; there are: armv5, armv7, parisc, x86_64, aliasing, arm, vivt");
-        insta::assert_snapshot!(unknown(&SUITE.replace("armv7: too", "\"armv8\": too")), @"suites/demo.yaml:17: skip: armv8: neither a target nor a group; there are: armv5, armv7, parisc, x86_64, aliasing, arm, vivt");
+        insta::assert_snapshot!(unknown(&SUITE.replace("vivt:", "vax:")), @"suites/demo.yaml:5: skip: vax: no such target or group; choose one of: armv5, armv7, parisc, x86_64, aliasing, arm, vivt");
+        insta::assert_snapshot!(unknown(&SUITE.replace("armv5: one", "armv4: one")), @"suites/demo.yaml:15: skip: armv4: no such target or group; choose one of: armv5, armv7, parisc, x86_64, aliasing, arm, vivt");
+        insta::assert_snapshot!(unknown(&SUITE.replace("armv7: too", "\"armv8\": too")), @"suites/demo.yaml:17: skip: armv8: no such target or group; choose one of: armv5, armv7, parisc, x86_64, aliasing, arm, vivt");
     }
 
     #[test]
-    fn a_skip_without_a_reason_names_file_and_line() {
+    fn the_error_for_an_empty_reason_contains_file_and_line() {
         let error =
             |from: &str, to: &str| format!("{:#}", parse(&SUITE.replace(from, to)).unwrap_err());
-        insta::assert_snapshot!(error("no channel", "\" \""), @"demo.yaml:16: skip: arm: says no reason; write why it cannot hold there, and how you know");
-        insta::assert_snapshot!(error("no page has two addresses there (arch/arm/mm/fault-armv.c)", "''"), @"demo.yaml:5: skip: vivt: says no reason; write why it cannot hold there, and how you know");
+        insta::assert_snapshot!(error("no channel", "\" \""), @"demo.yaml:16: skip: arm: the reason is empty; state why no case can pass there, and the source of that");
+        insta::assert_snapshot!(error("no page has two addresses there (arch/arm/mm/fault-armv.c)", "''"), @"demo.yaml:5: skip: vivt: the reason is empty; state why no case can pass there, and the source of that");
         insta::assert_snapshot!(error("too slow", "[]"), @"
         demo.yaml:17:79: cases[2].skip.armv7: invalid type: sequence, expected a string
             - { name: open, about: Opens., run: open, skip: { aliasing: not yet, armv7: [] } }

@@ -21,7 +21,7 @@ use protocol::record::{Outcome, Record};
 
 use crate::machine::process::End;
 use crate::oracle::Config;
-use crate::oracle::listener::{Heard, Listener};
+use crate::oracle::listener::{Listener, WindowResult};
 use crate::results::Phase;
 use clock::{Clocks, Limits};
 use files::PartialFiles;
@@ -73,7 +73,7 @@ pub(crate) struct Observation {
     /// Console lines that show trouble.
     pub hits: Vec<Hit>,
     /// The oracle's findings, or `None` if the oracle is off.
-    pub oracle: Option<Heard>,
+    pub oracle: Option<WindowResult>,
     /// Last lines printed by the processes of the case.
     pub log: VecDeque<String>,
     /// Last console lines.
@@ -459,7 +459,7 @@ impl Watch {
         observation.console = part.lines;
         let cut_short = observation.boot_end.is_some();
         let oracle = self.oracle.as_mut();
-        observation.oracle = oracle.map(|oracle| oracle.of_case(at, cut_short));
+        observation.oracle = oracle.map(|oracle| oracle.case_result(at, cut_short));
         self.events
             .push(BootEvent::CaseEnded(Box::new(observation)));
     }

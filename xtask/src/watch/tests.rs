@@ -278,7 +278,7 @@ fn a_machine_with_another_cache_is_not_tested() {
     };
     assert_eq!(caches("VIPT aliasing data cache"), None);
     let end = caches("VIVT data cache").unwrap();
-    insta::assert_snapshot!(crate::judge::in_words(&end), @r#"this is not the machine it is to be: expected the kernel to print "VIVT data cache" about its caches, but it printed "CPU: VIPT aliasing data cache, unknown instruction cache""#);
+    insta::assert_snapshot!(crate::judge::describe_end(&end), @r#"the machine has the wrong cache: expected the kernel to print "VIVT data cache" about its caches, but it printed "CPU: VIPT aliasing data cache, unknown instruction cache""#);
 }
 
 #[test]
@@ -376,7 +376,7 @@ fn an_oracle_that_missed_a_control_ends_the_boot_at_its_first_case() {
         .watch
         .stop_reason(fake.now)
         .expect("the first case has started");
-    let why = "it was shown no address whose page is known";
+    let why = "it did not check the physical address of a known page";
     assert_eq!(end, BootEnd::Oracle(why.into()));
     assert_eq!(fake.watch.close(end.clone()), end);
     assert_eq!(fake.verdicts(), ["smoke/boot infra"]);
@@ -395,7 +395,7 @@ fn cases_that_ran_after_the_oracle_gave_up_are_not_trusted() {
     let end = fake.watch.close(BootEnd::Qemu(End::Exit));
     assert_eq!(
         end,
-        BootEnd::Oracle("it does not trust itself: TTBR0 does not read back".into())
+        BootEnd::Oracle("the plugin stopped modelling: TTBR0 does not read back".into())
     );
     let verdicts = [
         "smoke/boot infra",

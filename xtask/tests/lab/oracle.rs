@@ -152,16 +152,16 @@ fn a_finding_fails_its_case_and_is_explained() {
     assert_code(&explain, 0);
     insta::assert_snapshot!(text(&explain), @"
     x86_64/smoke/two/2: 3 times, in smoke/two, boot 1
-    dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
-    This may be stale on hardware: QEMU itself has no cache and got it right.
+    dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
+    This may be stale on hardware. QEMU has no cache, so the guest got the right data.
 
-    The line of 32 bytes at physical 0x4c3f020 (addresses agree that are a multiple of 16 KiB apart), the last accesses to it:
+    The last accesses to the line of 32 bytes at physical address 0x4c3f020 (addresses have the same colour if they are a multiple of 16 KiB apart):
 
-         at  who      what   bytes  address     colour  space  where
+         at  by       op     bytes  address     colour  space  instruction
       >  7   process  store  4      0x40013020  3       -      0x10a34
       >  9   process  load   4      0x40012020  2       -      0x10a34
 
-    > the two that do not go together
+    > the two accesses that conflict
     ");
     // The HTML report has the same content, and a drawing of each finding.
     let page = lab.path("checkout/target/lab/latest/report.html");
@@ -169,7 +169,9 @@ fn a_finding_fails_its_case_and_is_explained() {
     let drawings = page.matches("<svg").count();
     assert_eq!(drawings, 3, "two findings, and the map of their page");
     assert!(page.contains("9: load by process, 4 bytes at 0x40012020"));
-    assert!(page.contains("(addresses agree that are a multiple of 16 KiB apart)"));
+    assert!(
+        page.contains("(addresses have the same colour if they are a multiple of 16 KiB apart)")
+    );
     assert!(page.contains("href=\"x86_64/boot-1/\""));
     let (run, merged) = (lab.path("checkout/target/lab/latest"), lab.path("merged"));
     let mut merge = lab.command(&["report", "merge"]);
@@ -184,13 +186,13 @@ fn a_finding_fails_its_case_and_is_explained() {
         .unwrap();
     assert_code(&other, 2);
     let printed = text(&other).replace(lab.path("checkout").to_str().unwrap(), "CHECKOUT");
-    insta::assert_snapshot!(printed, @r#"error: no finding "x86_64/smoke/one/1" in CHECKOUT/target/lab/latest; `cargo xtask oracle list` shows what there is"#);
+    insta::assert_snapshot!(printed, @r#"error: no finding "x86_64/smoke/one/1" in CHECKOUT/target/lab/latest; `cargo xtask oracle list` lists all findings"#);
     // The accesses are stored in the files of the boot only.
     fs::remove_file(lab.path("checkout/target/lab/latest/x86_64/boot-1/oracle.jsonl")).unwrap();
     let gone = lab.command(&["oracle", "explain", id]).output().unwrap();
     assert_code(&gone, 2);
     let printed = text(&gone).replace(lab.path("checkout").to_str().unwrap(), "CHECKOUT");
-    insta::assert_snapshot!(printed, @"error: read CHECKOUT/target/lab/latest/x86_64/boot-1/oracle.jsonl: the story is in the files of the boot, on the machine of the run: No such file or directory (os error 2)");
+    insta::assert_snapshot!(printed, @"error: read CHECKOUT/target/lab/latest/x86_64/boot-1/oracle.jsonl; accesses are stored only in the files of the boot, on the machine of the run: No such file or directory (os error 2)");
 }
 
 #[test]
@@ -208,7 +210,7 @@ fn an_oracle_that_misses_the_planted_fault_is_not_trusted_in_any_case() {
         ["smoke/one infra", "smoke/two infra", "smoke/three infra"]
     );
     let printed = text(&output);
-    let why = "the oracle cannot be trusted: it did not find the fault that was planted";
+    let why = "the oracle cannot be trusted: it did not find the planted error";
     assert!(printed.contains(why), "{printed}");
     assert_eq!(
         lab.results().targets[0].boots,
@@ -232,7 +234,7 @@ fn an_oracle_that_gives_up_is_not_trusted_from_then_on() {
     assert_code(&output, 2);
     let printed = text(&output);
     assert!(
-        printed.contains("it does not trust itself: TTBR0 does not read back"),
+        printed.contains("the plugin stopped modelling: TTBR0 does not read back"),
         "{printed}"
     );
     assert!(
@@ -364,6 +366,6 @@ fn the_command_to_rerun_has_the_options_of_the_oracle() {
     );
     assert_eq!(
         oracle_of(&lab.results()),
-        ("off".into(), Some("not wanted"))
+        ("off".into(), Some("not requested"))
     );
 }

@@ -124,7 +124,7 @@ fn link(
 /// Returns the command that repeats the run, without the options for target and case.
 fn command(target: &TargetResult, origin: Origin) -> String {
     match origin {
-        Origin::Run { again, .. } => again.to_owned(),
+        Origin::Run { rerun, .. } => rerun.to_owned(),
         Origin::Elsewhere => match target.flavour.as_str() {
             "default" => "cargo xtask test".into(),
             flavour => format!("cargo xtask test --flavour {flavour}"),

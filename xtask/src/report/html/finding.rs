@@ -9,7 +9,7 @@ use super::{drawing, page_map};
 use crate::oracle::files::Story;
 use crate::oracle::story::explain;
 use crate::report::Origin;
-use crate::results::{CaseResult, Found, Watched};
+use crate::results::{CaseResult, FindingSummary, OracleSummary};
 use crate::run_dir::ORACLE_FINDINGS;
 use crate::text::words::{lines, one_line, times};
 
@@ -24,7 +24,7 @@ struct CaseContext<'a> {
 
 /// Renders the findings that the result holds for a case, or nothing if there are none.
 pub(super) fn all(
-    watched: &Watched,
+    watched: &OracleSummary,
     case: &CaseResult,
     anchor: &str,
     context: &PageContext,
@@ -57,14 +57,14 @@ pub(super) fn all(
 impl CaseContext<'_> {
     /// Returns the HTML id of a drawing. It is unique because all findings of a case come from one window, which numbers
     /// them.
-    fn id(&self, prefix: &str, found: &Found) -> String {
+    fn id(&self, prefix: &str, found: &FindingSummary) -> String {
         format!("{prefix}-{}-{}", self.anchor, found.number)
     }
 }
 
 /// Groups the findings by page, in the order in which the pages appear first.
-fn pages(findings: &[Found]) -> Vec<Vec<&Found>> {
-    let mut pages: Vec<Vec<&Found>> = Vec::new();
+fn pages(findings: &[FindingSummary]) -> Vec<Vec<&FindingSummary>> {
+    let mut pages: Vec<Vec<&FindingSummary>> = Vec::new();
     for found in findings {
         match pages.iter_mut().find(|page| page[0].page == found.page) {
             Some(page) => page.push(found),
@@ -74,7 +74,7 @@ fn pages(findings: &[Found]) -> Vec<Vec<&Found>> {
     pages
 }
 
-fn one_page(page: &[&Found], case_context: &CaseContext) -> Markup {
+fn one_page(page: &[&FindingSummary], case_context: &CaseContext) -> Markup {
     let stories = page
         .iter()
         .filter_map(|found| story(found, case_context.context));
@@ -96,7 +96,7 @@ fn one_page(page: &[&Found], case_context: &CaseContext) -> Markup {
     }
 }
 
-fn one(found: &Found, case_context: &CaseContext) -> Markup {
+fn one(found: &FindingSummary, case_context: &CaseContext) -> Markup {
     let CaseContext {
         case,
         context,
@@ -155,6 +155,6 @@ fn wide(name: &str, drawing: Markup) -> Markup {
 }
 
 /// Returns the story of a finding if it was read.
-fn story<'a>(found: &Found, context: &'a PageContext) -> Option<&'a Story> {
+fn story<'a>(found: &FindingSummary, context: &'a PageContext) -> Option<&'a Story> {
     context.stories.get(&found.id)?.as_ref().ok()
 }

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::{anchor, badge};
 use crate::report::rows::took_millis;
 use crate::results::Counts;
-use crate::results::{CaseResult, RunResult, TargetResult, Verdict, Watched};
+use crate::results::{CaseResult, OracleSummary, RunResult, TargetResult, Verdict};
 use crate::text::words::one_line;
 
 const COLUMNS: [&str; 8] = [
@@ -79,8 +79,8 @@ fn row(at: usize, target: &TargetResult, case: &CaseResult) -> Markup {
 }
 
 /// Returns the oracle column of a case: `12345 accesses; findings: 2`.
-fn oracle_cell(watched: &Watched) -> String {
-    let Watched {
+fn oracle_cell(watched: &OracleSummary) -> String {
+    let OracleSummary {
         accesses, distinct, ..
     } = watched;
     format!("{accesses} accesses; findings: {distinct}")

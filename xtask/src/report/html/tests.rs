@@ -16,7 +16,7 @@ use crate::report::samples;
 fn context(stories: Stories) -> PageContext<'static> {
     let origin = Origin::Run {
         dir: Path::new("/lab/run"),
-        again: "cargo xtask test --oracle on",
+        rerun: "cargo xtask test --oracle on",
     };
     PageContext {
         origin,

@@ -148,7 +148,7 @@ impl Lacking {
             };
             let unfit = match program.find(&host.path) {
                 None => None,
-                Some(path) if wanted.wants(&target.cache) => match Qemu::ask(path)?.unfit() {
+                Some(path) if wanted.includes(&target.cache) => match Qemu::ask(path)?.unfit() {
                     None => continue,
                     unfit => unfit,
                 },

@@ -22,32 +22,32 @@ fn a_finding_has_a_text_and_a_drawing() {
     Physical page 0x4c3f000
     The cache lines of this page, with the accesses to each line in order. Each arc is a finding and has its number.
     [drawing]
-    armv6/coherency/ping-pong.fuse/1, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
+    armv6/coherency/ping-pong.fuse/1, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
     [drawing]
     Output of cargo xtask oracle explain
     armv6/coherency/ping-pong.fuse/1: once, in coherency/ping-pong.fuse, boot 1
-    dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
-    This may be stale on hardware: QEMU itself has no cache and got it right.
-    The line of 32 bytes at physical 0x4c3f020 (addresses agree that are a multiple of 16 KiB apart), the last accesses to it:
-         at    who      what   bytes  address     colour  space      where
+    dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
+    This may be stale on hardware. QEMU has no cache, so the guest got the right data.
+    The last accesses to the line of 32 bytes at physical address 0x4c3f020 (addresses have the same colour if they are a multiple of 16 KiB apart):
+         at    by       op     bytes  address     colour  space      instruction
          1201  kernel   store  4      0xc4c3f020  3       0x5a4c000  clear_page+0x10
          1207  kernel   flush  4      0xc4c3f020  3       0x5a4c000  v6_flush_kern_dcache_area+0x8
       &gt;  1300  process  store  4      0x40013020  3       0x5a4c000  0x10a34
       &gt;  1302  process  load   4      0x40012020  2       0x5a4c000  0x10a34
-    &gt; the two that do not go together
-    armv6/coherency/ping-pong.fuse/2, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
+    &gt; the two accesses that conflict
+    armv6/coherency/ping-pong.fuse/2, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
     [drawing]
     Output of cargo xtask oracle explain
     armv6/coherency/ping-pong.fuse/2: once, in coherency/ping-pong.fuse, boot 1
-    dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
-    This may be stale on hardware: QEMU itself has no cache and got it right.
-    The line of 32 bytes at physical 0x4c3f040 (addresses agree that are a multiple of 16 KiB apart), the last accesses to it:
-         at    who      what   bytes  address     colour  space      where
+    dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
+    This may be stale on hardware. QEMU has no cache, so the guest got the right data.
+    The last accesses to the line of 32 bytes at physical address 0x4c3f040 (addresses have the same colour if they are a multiple of 16 KiB apart):
+         at    by       op     bytes  address     colour  space      instruction
          1201  kernel   store  4      0xc4c3f020  -       0x5a4c000  clear_page+0x10
          1207  kernel   flush  4      0xc4c3f020  3       0x5a4c000  v6_flush_kern_dcache_area+0x8
       &gt;  1300  process  store  4      0x40013020  3       0x5a4c000  0x10a34
       &gt;  1302  process  load   4      0x40012020  2       0x5a4c000  0x10a34
-    &gt; the two that do not go together
+    &gt; the two accesses that conflict
     ");
     let drawing = |label: &str| {
         let (_, rest) = failures
@@ -58,7 +58,7 @@ fn a_finding_has_a_text_and_a_drawing() {
     };
     insta::assert_snapshot!(drawing("armv6/coherency/ping-pong.fuse/1"), @r#"
     <svg xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="finding-case-0-1-1" viewBox="0 0 440 186" width="440" height="186">
-    <title id="finding-case-0-1-1">dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only</title>
+    <title id="finding-case-0-1-1">dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache</title>
     <g class="lane hue0">
     <line class="track" x1="120" y1="58" x2="440" y2="58">
     </line>
@@ -207,9 +207,9 @@ fn a_finding_without_a_story_says_why() {
     rerun: cargo xtask test --oracle on --arch armv6 --case coherency/ping-pong.fuse
     Oracle findings
     Physical page 0x4c3f000
-    armv6/coherency/ping-pong.fuse/1, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
+    armv6/coherency/ping-pong.fuse/1, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
     The accesses could not be read: read RUN/armv6/boot-1/oracle.json: gone
-    armv6/coherency/ping-pong.fuse/2, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
+    armv6/coherency/ping-pong.fuse/2, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
     The accesses were not read.
     ");
     insta::assert_snapshot!(failures(&merged), @"
@@ -220,9 +220,9 @@ fn a_finding_without_a_story_says_why() {
     rerun: cargo xtask test --arch armv6 --case coherency/ping-pong.fuse
     Oracle findings
     Physical page 0x4c3f000
-    armv6/coherency/ping-pong.fuse/1, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
+    armv6/coherency/ping-pong.fuse/1, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
     The accesses are in the report of the original run. They come from the files of its boots, which merged results do not include.
-    armv6/coherency/ping-pong.fuse/2, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
+    armv6/coherency/ping-pong.fuse/2, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
     The accesses are in the report of the original run. They come from the files of its boots, which merged results do not include.
     ");
 }

@@ -109,7 +109,7 @@ fn every_foreign_text_is_escaped() {
     let elsewhere = Origin::Elsewhere;
     let here = Origin::Run {
         dir: Path::new(EVIL),
-        again: &command,
+        rerun: &command,
     };
     for run in samples_of_all() {
         let plain = page(&run, &context(stories()));

@@ -222,8 +222,8 @@ fn oracle_findings_are_listed_with_the_case() {
     FAIL x86_64 coherency/ping-pong.fuse after 1.24 s in boot 1
       checks   coherency/ping-pong.fuse keeps its promise.
       reason   may be stale on hardware: a finding of the oracle
-      oracle   armv6/coherency/ping-pong.fuse/1 (once): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
-               armv6/coherency/ping-pong.fuse/2 (once): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while what a process stored to 0x40013020 (colour 3) may be in the cache only
+      oracle   armv6/coherency/ping-pong.fuse/1 (once): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
+               armv6/coherency/ping-pong.fuse/2 (once): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
       files    target/lab/latest/x86_64/boot-1
       rerun    cargo xtask test --flavour debug --arch x86_64 --case coherency/ping-pong.fuse
     ");
