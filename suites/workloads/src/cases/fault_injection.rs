@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Every allocation on the way of the feature fails once: what was asked for is done or refused, and nothing is left over.
+//! Each allocation of the feature fails once. The operation then succeeds or is refused, and nothing leaks.
 //!
-//! A process makes its own n-th allocation fail by `/proc/thread-self/fail-nth`; the n grows until there are not so many
-//! (Documentation/fault-injection/fault-injection.rst).
+//! A process makes its own n-th allocation fail with `/proc/thread-self/fail-nth`
+//! (Documentation/fault-injection/fault-injection.rst). n increases until the operation makes fewer allocations.
 
 pub(crate) mod connect;
 
@@ -26,19 +26,19 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("fill", fill),
 ];
 
-/// More allocations than any step makes.
-const MOST: u32 = 2000;
+/// Number that is larger than the allocations of any step.
+const MAX_ALLOCATIONS: u32 = 2000;
 
-/// Where the settings are mounted; `init` unmounts what is there.
-const SETTINGS: &str = "/run/dmmap/debug";
+/// Mount point of debugfs, which has the settings of fault injection. `init` unmounts it.
+const DEBUGFS: &str = "/run/dmmap/debug";
 
-/// Has allocations of every kind fail, and quietly.
+/// Enables failures of allocations of every kind, without messages on the console.
 fn prepare() -> Result<(), Failure> {
     expect_that(exists(FAIL_NTH), || {
         "the kernel injects no faults: use --flavour debug or gcov".into()
     })?;
-    sys::make_dir(SETTINGS)?;
-    sys::mount("debugfs", SETTINGS, "debugfs", MountFlags::default(), "")?;
+    sys::make_dir(DEBUGFS)?;
+    sys::mount("debugfs", DEBUGFS, "debugfs", MountFlags::default(), "")?;
     for (setting, value) in [
         ("failslab/ignore-gfp-wait", "N"),
         ("failslab/verbose", "0"),
@@ -48,48 +48,46 @@ fn prepare() -> Result<(), Failure> {
         ("fail_page_alloc/verbose", "0"),
         ("fail_futex/verbose", "0"),
     ] {
-        write_file(&format!("{SETTINGS}/{setting}"), value.as_bytes())?;
+        write_file(&format!("{DEBUGFS}/{setting}"), value.as_bytes())?;
     }
     Ok(())
 }
 
-/// Repeats a step, each time with a later allocation failing, until the step makes fewer allocations than that. `step`
-/// returns true if an allocation failed.
-fn walk(
+/// Repeats a step until each of its allocations has failed once. `step` gets the number of the allocation that fails,
+/// and returns false if it made fewer allocations.
+fn fail_each_allocation(
     case: &mut Case,
     what: &str,
     mut step: impl FnMut(u32) -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
-    walk_with(case, what, |_, nth| step(nth))
+    fail_each_allocation_with(case, what, |_, nth| step(nth))
 }
 
-/// Does the same for a step that needs the case.
-fn walk_with(
+/// Does [`fail_each_allocation`] with a step that needs the case.
+fn fail_each_allocation_with(
     case: &mut Case,
     what: &str,
     mut step: impl FnMut(&mut Case, u32) -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
-    for nth in 1..=MOST {
+    for nth in 1..=MAX_ALLOCATIONS {
         let failed = step(case, nth)
             .map_err(|failure| failure.after(&format!("{what} with allocation {nth} failing")))?;
         if !failed {
             case.figure(format!("{what}_allocations"), f64::from(nth - 1));
-            return expect_that(nth > 1, || {
-                format!("{what}: no allocation was there to fail")
-            });
+            return expect_that(nth > 1, || format!("{what}: the step makes no allocation"));
         }
     }
     Err(Failure::new(format!(
-        "{what}: more than {MOST} allocations"
+        "{what}: the step makes more than {MAX_ALLOCATIONS} allocations"
     )))
 }
 
-/// Returns true if a command succeeded, and false if there was no memory for it. Any other answer is a failure.
+/// Returns true if a command succeeded, and false if it ran out of memory. Any other answer is a failure.
 fn succeeded(answer: &Answer) -> Result<bool, Failure> {
     match answer {
         Answer::Done | Answer::Number(_) | Answer::Map(_) => Ok(true),
         Answer::Refused { errno, .. } => match Errno::from_raw(*errno) {
-            // pipe(2) reports ENFILE.
+            // pipe(2) returns ENFILE if an allocation fails.
             Errno::ENOMEM | Errno::ENFILE => Ok(false),
             _ => Err(Failure::new(answer.describe())),
         },
@@ -97,8 +95,7 @@ fn succeeded(answer: &Answer) -> Result<bool, Failure> {
     }
 }
 
-/// Command about a mapping.
-fn on<Own>(map: Map, command: MappingCommand) -> Command<Own> {
+fn mapping_command<Own>(map: Map, command: MappingCommand) -> Command<Own> {
     Command::Memory(MemoryCommand::Mapping(map, command))
 }
 
@@ -107,12 +104,12 @@ fn behave(behaviour: Behaviour) -> Command<ServerCommand> {
 }
 
 /// Fails unless the connection has no pages and no mappings.
-fn expect_nothing(server: &Server) -> Result<(), Failure> {
+fn expect_empty(server: &Server) -> Result<(), Failure> {
     expect("pages", server.pages()?, 0)?;
     expect("mappings", server.counter("maps")?, 0)
 }
 
-/// Maps, by a client that has a page of the file mapped and by one that has not.
+/// Maps pages, with a server that fills them and with one that does not.
 fn map(case: &mut Case) -> Result<(), Failure> {
     prepare()?;
     let page = page_size();
@@ -124,7 +121,7 @@ fn map(case: &mut Case) -> Result<(), Failure> {
         let mut server = case.serve_as(behaviour)?;
         let mut client = case.client("client", &server)?;
         let mut mapped = 0;
-        walk(case, if lazy { "lazy_map" } else { "map" }, |nth| {
+        fail_each_allocation(case, if lazy { "lazy_map" } else { "map" }, |nth| {
             let (failed, answer) =
                 client.failing(nth, Command::Memory(map_command(0, 2 * page)))?;
             if succeeded(&answer)? {
@@ -142,19 +139,19 @@ fn map(case: &mut Case) -> Result<(), Failure> {
                 log.mmaps
             )
         })?;
-        // Those that came to nothing after the answer are taken back.
+        // For mappings that failed after the server's answer, the kernel has sent FUSE_MUNMAP as well.
         server.await_munmaps(log.mmaps)?;
-        expect_nothing(&server)?;
+        expect_empty(&server)?;
         client.quit()?;
         server.quit()?;
     }
     Ok(())
 }
 
-/// Touches a page by the kernel's hand.
+/// Has the kernel touch a page.
 const POPULATE: MappingCommand = MappingCommand::Advise(Advice::PopulateWrite);
 
-/// Touches a new page, by a load and by the kernel; of a server that leaves the page to the kernel, and of one that fills it.
+/// Touches a new page by a load and by the kernel, with a server that fills the page and with one that does not.
 fn touch(case: &mut Case) -> Result<(), Failure> {
     prepare()?;
     let page = page_size();
@@ -171,10 +168,10 @@ fn touch(case: &mut Case) -> Result<(), Failure> {
             } else {
                 ""
             };
-            walk(case, &format!("{kind}{what}"), |nth| {
+            fail_each_allocation(case, &format!("{kind}{what}"), |nth| {
                 let map = client.map(0, page)?;
-                let (failed, answer) = client.failing(nth, on(map, command))?;
-                // A load is tried again by the kernel; it does not come back before it has gone well.
+                let (failed, answer) = client.failing(nth, mapping_command(map, command))?;
+                // The kernel retries a load until it succeeds.
                 let done = succeeded(&answer)?;
                 expect_that(done || what == "populate", || answer.describe())?;
                 client.load(map, 0)?;
@@ -184,7 +181,7 @@ fn touch(case: &mut Case) -> Result<(), Failure> {
                     let mmaps = server.log()?.mmaps;
                     server.await_munmaps(mmaps)?;
                 }
-                expect_nothing(&server)?;
+                expect_empty(&server)?;
                 Ok(failed)
             })?;
         }
@@ -194,7 +191,7 @@ fn touch(case: &mut Case) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Changes a mapping: makes three of it, moves it, unmaps its end.
+/// Changes a mapping: splits it into three, moves it, shrinks it.
 fn change(case: &mut Case) -> Result<(), Failure> {
     prepare()?;
     let page = page_size();
@@ -202,7 +199,7 @@ fn change(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
     for what in ["protect", "move", "shrink"] {
-        walk(case, what, |nth| {
+        fail_each_allocation(case, what, |nth| {
             let map = client.map(0, 3 * page)?;
             client.fill(map, 0, 3 * page, 1)?;
             let (part, len, behind) = match what {
@@ -225,7 +222,7 @@ fn change(case: &mut Case) -> Result<(), Failure> {
                 }
                 _ => MappingCommand::Resize { len: page },
             };
-            let (failed, answer) = client.failing(nth, on(part, command))?;
+            let (failed, answer) = client.failing(nth, mapping_command(part, command))?;
             let done = succeeded(&answer)?;
             client.verify(map, 0, page, 1)?;
             let mut parts = vec![map];
@@ -235,7 +232,7 @@ fn change(case: &mut Case) -> Result<(), Failure> {
             for part in parts {
                 client.unmap(part)?;
             }
-            expect_nothing(&server)?;
+            expect_empty(&server)?;
             Ok(failed)
         })?;
     }
@@ -252,7 +249,7 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     let map = client.map(0, page_size())?;
     client.store(map, 0, 5)?;
-    walk(case, "fork", |nth| {
+    fail_each_allocation(case, "fork", |nth| {
         let command = Command::Fork {
             name: "child".into(),
         };
@@ -269,12 +266,12 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
     })?;
     client.unmap(map)?;
     server.await_munmaps(1)?;
-    expect_nothing(&server)?;
+    expect_empty(&server)?;
     client.quit()?;
     server.quit()
 }
 
-/// What a server does by itself: maps its channel, loads and saves pages. To free pages nothing is allocated.
+/// Has a server map its channel, and load and save pages. Freeing pages makes no allocation.
 fn server(case: &mut Case) -> Result<(), Failure> {
     prepare()?;
     let page = page_size();
@@ -282,14 +279,14 @@ fn server(case: &mut Case) -> Result<(), Failure> {
     let page_id = server.page_id(0)?;
     let mut client = case.client("client", &server)?;
     let at = page_id * page as u64;
-    walk(case, "channel", |nth| {
+    fail_each_allocation(case, "channel", |nth| {
         let (failed, answer) = server.failing(nth, Command::Memory(map_command(at, page)))?;
         if succeeded(&answer)? {
             let here = server.link().map(answer)?;
             server.store(here, 0, 1)?;
             server.unmap(here)?;
         }
-        expect_nothing(&server)?;
+        expect_empty(&server)?;
         Ok(failed)
     })?;
 
@@ -300,7 +297,7 @@ fn server(case: &mut Case) -> Result<(), Failure> {
         len: 2 * page,
         seed: 6,
     };
-    walk(case, "load_pages", |nth| {
+    fail_each_allocation(case, "load_pages", |nth| {
         let (failed, answer) =
             server.failing(nth, Command::Own(ServerCommand::LoadPages(bytes)))?;
         if succeeded(&answer)? {
@@ -311,11 +308,11 @@ fn server(case: &mut Case) -> Result<(), Failure> {
         Ok(failed)
     })?;
     client.fill(map, 0, 2 * page, 6)?;
-    walk(case, "save_pages", |nth| {
+    fail_each_allocation(case, "save_pages", |nth| {
         let (failed, answer) =
             server.failing(nth, Command::Own(ServerCommand::SavePages(bytes)))?;
-        if let Answer::Number(came) = answer {
-            expect("bytes saved", came, 2 * page as u64)?;
+        if let Answer::Number(saved) = answer {
+            expect("bytes saved", saved, 2 * page as u64)?;
         } else {
             succeeded(&answer)?;
         }
@@ -326,15 +323,15 @@ fn server(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// A server fills a page that a client waits for, and answers; if that failed, again. To answer FUSE_MMAP nothing is
-/// allocated.
+/// Has a server fill a page for which a client waits, and answer; a second time if the first fails. Answering FUSE_MMAP
+/// makes no allocation.
 fn fill(case: &mut Case) -> Result<(), Failure> {
     prepare()?;
     let page = page_size();
     let mut server = case.serve_as(Behaviour::lazy())?;
     let mut client = case.client("client", &server)?;
     client.write_read(0, page, 8)?;
-    walk(case, "fill", |nth| {
+    fail_each_allocation(case, "fill", |nth| {
         let before = server.log()?;
         let map = client.map(0, page)?;
         server.behave(holding_faults())?;
@@ -350,7 +347,7 @@ fn fill(case: &mut Case) -> Result<(), Failure> {
         client.verify(map, 0, page, 8)?;
         client.unmap(map)?;
         server.await_munmaps(before.mmaps + 1)?;
-        expect_nothing(&server)?;
+        expect_empty(&server)?;
         Ok(failed)
     })?;
     client.quit()?;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Random steps, legal and illegal, against a model of what the interface promises.
+//! Random steps, legal and illegal, compared with a model of the interface.
 //!
-//! [`script`] makes [`step`]s of a number, [`model`] knows what should come of each, [`player`] has processes take them.
-//! A script that fails is made short by [`shrink`], and is told as text that the case's parameter `script` takes.
+//! [`script`] generates [`step`]s from a seed, [`model`] predicts the outcome of each, and [`player`] has processes
+//! execute them. [`shrink`] shortens a script that fails. The failure shows the script as text for the case's parameter
+//! `script`.
 
 mod model;
 mod player;
@@ -21,10 +22,10 @@ use step::Step;
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("random", random)];
 
-/// How long a script that failed is made shorter: well below the deadline of the case, beside its seconds.
-const SHRINKING: Duration = Duration::from_secs(25);
+/// Time to shorten a script that failed. Together with the `seconds` of the case, it is well below the deadline.
+const SHRINK_TIME: Duration = Duration::from_secs(25);
 
-/// One script after the other until time is over, or the one that is given.
+/// Runs the given script, or random scripts until the time is over.
 fn random(case: &mut Case) -> Result<(), Failure> {
     let pages: u64 = case.param("pages")?;
     let world = World {
@@ -38,11 +39,11 @@ fn random(case: &mut Case) -> Result<(), Failure> {
         let steps = step::parse(&given).map_err(Failure::new)?;
         return match player::run(case, world, &steps)? {
             None => Ok(()),
-            Some(broken) => Err(Failure::new(format!(
+            Some(found) => Err(Failure::new(format!(
                 "step {} of {}, {}",
-                broken.steps,
+                found.steps,
                 steps.len(),
-                broken.why
+                found.why
             ))),
         };
     }
@@ -54,13 +55,13 @@ fn random(case: &mut Case) -> Result<(), Failure> {
     let mut scripts = 0;
     while scripts == 0 || start.elapsed() < time {
         let seed = first + scripts;
-        // The last one in the log is the one that hung or crashed, or not far from it: a log takes 200 lines.
+        // The last seed in the log is the one that hung or crashed, or close to it. The log keeps 200 lines.
         if scripts < 100 || scripts % 100 == 0 {
             case.log(&format!("seed {seed}"));
         }
-        let steps = script::script(seed, length, pages, world);
-        if let Some(broken) = player::run(case, world, &steps)? {
-            return Err(failure(case, world, seed, &steps, broken));
+        let steps = script::generate(seed, length, pages, world);
+        if let Some(found) = player::run(case, world, &steps)? {
+            return Err(failure(case, world, seed, &steps, found));
         }
         scripts += 1;
     }
@@ -69,26 +70,26 @@ fn random(case: &mut Case) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes a script that failed shorter; what to say of it.
+/// Shortens a script that failed, and returns the failure with its text.
 fn failure(
     case: &mut Case,
     world: World,
     seed: u64,
     steps: &[Step],
-    broken: ScriptFailure,
+    found: ScriptFailure,
 ) -> Failure {
     let start = Instant::now();
-    let mut why = broken.why;
-    let short = shrink::shrink(&steps[..broken.steps], |steps| {
-        if start.elapsed() > SHRINKING {
+    let mut why = found.why;
+    let short = shrink::shrink(&steps[..found.steps], |steps| {
+        if start.elapsed() > SHRINK_TIME {
             return None;
         }
-        // Where no server starts any more, what was found so far is told.
-        let broken = player::run(case, world, steps).ok()?;
-        if let Some(broken) = &broken {
-            why.clone_from(&broken.why);
+        // If no server can be started any more, the shortest script so far is reported.
+        let found = player::run(case, world, steps).ok()?;
+        if let Some(found) = &found {
+            why.clone_from(&found.why);
         }
-        Some(broken.is_some())
+        Some(found.is_some())
     });
     Failure::new(format!(
         "seed {seed}: {why}; the script to run again: {}",

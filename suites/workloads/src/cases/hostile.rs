@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Servers that do not answer, or answer nonsense: their clients get an error or can be killed, and nothing is left over.
+//! Servers that do not answer, or answer nonsense. Their clients get an error or can be killed, and nothing leaks.
 
 pub(crate) mod answers;
 pub(crate) mod deaf;
@@ -24,8 +24,8 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("fault-signals", fault_signals),
 ];
 
-/// A client that waits in mmap can be killed, although the server has read the request. What the server answers then is
-/// taken back by FUSE_MUNMAP; others map as if nothing had been.
+/// Kills a client that waits in mmap after the server has read the request. When the server answers, the kernel must
+/// send FUSE_MUNMAP for the mapping. Other clients can map afterwards.
 fn mmap_killed(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
@@ -56,7 +56,7 @@ fn mmap_killed(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// The server dies with a FUSE_MMAP that it has not answered: an error, at once.
+/// Kills a server that has not answered FUSE_MMAP. The client's mmap must fail.
 fn mmap_server_dies(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve_as(holding_mmaps())?;
     let mut client = case.client("client", &server)?;
@@ -68,8 +68,8 @@ fn mmap_server_dies(case: &mut Case) -> Result<(), Failure> {
     client.quit()
 }
 
-/// Stops a process and lets it go on, `times` times. It has to stop, whatever it waits for.
-fn stop_and_go(process: &Client, times: u32) -> Result<(), Failure> {
+/// Stops and continues a process `times` times. The process must stop even while it waits for the server.
+fn stop_and_continue(process: &Client, times: u32) -> Result<(), Failure> {
     for _ in 0..times {
         process.signal(Signal::Stop)?;
         process.await_stopped()?;
@@ -78,14 +78,15 @@ fn stop_and_go(process: &Client, times: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A signal does not wait for the server: mmap goes on after it, and the server is asked once.
+/// Stops a client that waits in mmap. The mmap must continue after the signal, and the kernel must send one FUSE_MMAP
+/// only.
 fn mmap_signals(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve_as(holding_mmaps())?;
     let mut client = case.client("client", &server)?;
     client.start_map(0, page)?;
     await_requests(&mut server, "a FUSE_MMAP", |log| log.mmaps == 1)?;
-    stop_and_go(&client, case.param("times")?)?;
+    stop_and_continue(&client, case.param("times")?)?;
     server.behave(Behaviour::default())?;
     let map = client.finish_map()?;
     let here = server.map_pages(server.page_id(0)?, 1)?;
@@ -99,7 +100,7 @@ fn mmap_signals(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// The same for a touch of a page that the server has to fill.
+/// Stops a client that waits for the server to fill a page. The kernel must send one FUSE_DMMAP_FAULT only.
 fn fault_signals(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve_as(holding_faults())?;
@@ -108,7 +109,7 @@ fn fault_signals(case: &mut Case) -> Result<(), Failure> {
     let map = client.map(0, page)?;
     client.start_load(map, 0)?;
     await_requests(&mut server, "a FUSE_DMMAP_FAULT", |log| log.faults == 1)?;
-    stop_and_go(&client, case.param("times")?)?;
+    stop_and_continue(&client, case.param("times")?)?;
     server.behave(Behaviour::lazy())?;
     client.finish_load()?;
     client.verify(map, 0, page, 4)?;

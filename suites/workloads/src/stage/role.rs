@@ -145,7 +145,7 @@ fn await_turn(memory: &Mapping, turn: u32, wait: Wait) -> Result<(), String> {
                 Ok(FutexWait::TimedOut) => {
                     let then = memory.load_acquire(TURN);
                     return Err(format!(
-                        "turn {turn}: no process woke the futex within {TIMEOUT:?}; its word was {now} and is now {then}"
+                        "turn {turn}: no wake-up within {TIMEOUT:?}; the word was {now} and is now {then}"
                     ));
                 }
                 Ok(_) => {}

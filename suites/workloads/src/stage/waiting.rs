@@ -53,7 +53,7 @@ pub(crate) fn await_requests(
 /// Returns the text of the failure if `what` did not come.
 fn missing(what: &str, log: &RequestLog) -> String {
     format!(
-        "waited {TIMEOUT:?} for {what}; the server has received {} FUSE_MMAPs, {} FUSE_MUNMAPs, {} FUSE_DMMAP_FAULTs and \
+        "waited {TIMEOUT:?} for {what}; the server received {} FUSE_MMAPs, {} FUSE_MUNMAPs, {} FUSE_DMMAP_FAULTs and \
          {} FUSE_DMMAP_RECLAIMs",
         log.mmaps, log.munmaps, log.faults, log.reclaims
     )
@@ -140,7 +140,7 @@ mod tests {
             ..RequestLog::default()
         };
         let what = format!("another {}", request_name(op::DMMAP_RECLAIM));
-        insta::assert_snapshot!(missing(&what, &log), @"waited 20s for another FUSE_DMMAP_RECLAIM; the server has received 2 FUSE_MMAPs, 0 FUSE_MUNMAPs, 1 FUSE_DMMAP_FAULTs and 0 FUSE_DMMAP_RECLAIMs");
+        insta::assert_snapshot!(missing(&what, &log), @"waited 20s for another FUSE_DMMAP_RECLAIM; the server received 2 FUSE_MMAPs, 0 FUSE_MUNMAPs, 1 FUSE_DMMAP_FAULTs and 0 FUSE_DMMAP_RECLAIMs");
         insta::assert_snapshot!(request_name(3), @"request with opcode 3");
     }
 }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Allocations that fail while a connection comes into being, or while room is made for a page.
+//! Allocations that fail while a connection is established, or while a page is reclaimed to make room for another.
 
 use server::{Behaviour, Unanswered};
 use sys::{Errno, Fd, MountFlags, OpenFlags, list_dir, page_size};
 
-use super::{POPULATE, behave, expect_nothing, on, prepare, succeeded, walk, walk_with};
+use super::{
+    POPULATE, behave, expect_empty, fail_each_allocation, fail_each_allocation_with,
+    mapping_command, prepare, succeeded,
+};
 use crate::stage::command::Answer;
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
 use crate::stage::failing::failing;
@@ -13,20 +16,20 @@ use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
 pub(crate) const WORKLOADS: &[(&str, Workload)] =
     &[("room", room), ("accept", accept), ("mount", mount)];
 
-/// A touch over the limit by the kernel, for which the server has to give a page back. That the kernel has no memory to
-/// ask with is no refusal of the server's.
+/// Has the kernel touch a page over the limit, so that the server must give up a page. If the kernel has no memory for
+/// the request, the touch must not fail as if the server had refused.
 fn room(case: &mut Case) -> Result<(), Failure> {
     prepare()?;
     let page = page_size();
     let mut server = case.serve_as(Behaviour::lazy())?;
     let mut client = case.client("client", &server)?;
-    walk(case, "room", |nth| {
+    fail_each_allocation(case, "room", |nth| {
         counters::set(LIMIT_PER_CONNECTION, 3)?;
         let map = client.map(0, 3 * page)?;
         counters::set(LIMIT_PER_CONNECTION, 2)?;
         client.fill(map, 0, 2 * page, u64::from(nth))?;
         let last = client.cut(map, 2 * page)?;
-        let (failed, answer) = client.failing(nth, on(last, POPULATE))?;
+        let (failed, answer) = client.failing(nth, mapping_command(last, POPULATE))?;
         if !succeeded(&answer)? {
             client.call(last, POPULATE)?;
         }
@@ -35,19 +38,20 @@ fn room(case: &mut Case) -> Result<(), Failure> {
         client.unmap(last)?;
         let mmaps = server.log()?.mmaps;
         server.await_munmaps(mmaps)?;
-        expect_nothing(&server)?;
+        expect_empty(&server)?;
         Ok(failed)
     })?;
     client.quit()?;
     server.quit()
 }
 
-/// The answer to FUSE_INIT, which takes the offer. Where there is no memory for that, the file is one like any other.
+/// Has a server accept direct mmap in its answer to FUSE_INIT. If the kernel has no memory for direct mmap, the file
+/// must work without it.
 fn accept(case: &mut Case) -> Result<(), Failure> {
     prepare()?;
     let page = page_size();
     let mut without = 0;
-    walk_with(case, "accept", |case, nth| {
+    fail_each_allocation_with(case, "accept", |case, nth| {
         let mut server = case.serve_as(Behaviour {
             unanswered: Some(Unanswered::Init),
             ..Behaviour::default()
@@ -73,20 +77,20 @@ fn accept(case: &mut Case) -> Result<(), Failure> {
     })?;
     case.figure("without_direct_mmap", f64::from(without));
     expect_that(without > 0, || {
-        "nothing is allocated for direct mmap".into()
+        "the kernel allocates nothing for direct mmap".into()
     })
 }
 
-/// Where connections show their counters.
+/// Directory of the counters of all connections.
 const CONNECTIONS: &str = "/sys/fs/fuse/connections";
 
-/// The mount of a filesystem whose server does not answer.
+/// Mounts a filesystem whose server does not answer.
 fn mount(case: &mut Case) -> Result<(), Failure> {
     prepare()?;
     let at = "/run/dmmap/injected";
     sys::make_dir(at)?;
     let before = list_dir(CONNECTIONS)?;
-    walk(case, "mount", |nth| {
+    fail_each_allocation(case, "mount", |nth| {
         let channel = Fd::open("/dev/fuse", OpenFlags::READ | OpenFlags::WRITE)?;
         let options = format!(
             "fd={},rootmode=40000,user_id=0,group_id=0",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the kernel has to do with a script, told by what the interface promises. Knows no system call.
+//! Model of the kernel that predicts the outcome of each step from the promises of the interface. Makes no system call.
 
 #[cfg(test)]
 mod tests;
@@ -8,29 +8,29 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sys::Errno;
 
-use super::step::{Client, Place, Range, Step, Who};
+use super::step::{Client, Owner, Place, Range, Step};
 use crate::stage::command::Touch;
 use crate::stage::failure::Words;
 use crate::stage::pattern;
 
-/// Byte of a page whose word of 8 bytes is looked at. Neither its first nor its last.
+/// Byte of the 8-byte word in a page that steps access. It is neither at the start nor at the end of the page.
 pub(crate) const WORD_AT: usize = 40;
 
-/// A machine, and what a script finds there.
+/// Conditions in which a script runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct World {
     /// Bytes of a page.
     pub page: usize,
-    /// Order of bytes in a word.
+    /// Byte order of the machine.
     pub big_endian: bool,
-    /// The server fills the pages, and has what was stored when they are gone.
+    /// True if the server fills pages, and saves their contents before they are reclaimed.
     pub lazy: bool,
-    /// Pages the connection may have at first.
+    /// Limit of pages of the connection at the start.
     pub limit: u64,
 }
 
 impl World {
-    /// The word in page `index` of what `put` writes for a seed.
+    /// Returns the word that `put` writes to page `index` of its range.
     pub fn put_word(&self, seed: u64, index: u64) -> u64 {
         let word = pattern::word(seed, (index as usize * self.page + WORD_AT) as u64 / 8);
         match self.big_endian {
@@ -40,31 +40,31 @@ impl World {
     }
 }
 
-/// What comes of a step.
+/// Outcome of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It refers to something that is not there.
+    /// The step refers to something that does not exist, and is skipped.
     Nothing,
-    /// It goes well.
+    /// The step succeeds.
     Done,
-    /// The kernel refuses.
+    /// A system call fails.
     Refused(Errno),
-    /// The touch of a page ends in a signal.
+    /// The access to a page fails.
     Touch(Touch),
-    /// A word is loaded.
+    /// The word that is loaded.
     Word(u64),
-    /// Words of as many pages as there are.
+    /// The words that the server reads by ID, up to the first page that does not exist.
     Words(Vec<u64>),
-    /// Words of pages of mappings.
-    Seen(Vec<(Place, u64, u64)>),
+    /// The words of all pages that exist: the mapping, the page of the mapping, and the word.
+    PageWords(Vec<(Place, u64, u64)>),
 }
 
-/// What is counted.
+/// Counters of the connection and of the server's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Pages that exist; none where the kernel and the server decide that.
+    /// Pages that exist. `None` if the server fills pages, because reclaim makes the number unpredictable.
     pub pages: Option<u64>,
-    /// Mappings as the kernel has them: each part of one that was cut, each copy by fork.
+    /// Mappings as the kernel counts them: each part of a split mapping, and each copy that fork makes.
     pub maps: u64,
     /// FUSE_MMAPs.
     pub mmaps: u64,
@@ -82,7 +82,7 @@ impl Words for Outcome {
             Outcome::Word(word) => format!("the word {word}"),
             Outcome::Words(words) if words.is_empty() => "no words".into(),
             Outcome::Words(words) => format!("the words {}", words.words()),
-            Outcome::Seen(words) => format!("{} words", words.len()),
+            Outcome::PageWords(words) => format!("{} words", words.len()),
         }
     }
 
@@ -107,48 +107,48 @@ impl Words for Counts {
     }
 }
 
-/// A mapping of a process, as the kernel has it.
+/// Mapping of a process, as the kernel counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Piece {
-    /// Pages by ID.
+    /// IDs of its pages.
     ids: Range,
     writable: bool,
-    /// The FUSE_MMAP that it came of; a mapping of the channel has none.
+    /// FUSE_MMAP from which it results. `None` for a mapping of the channel.
     grant: Option<Grant>,
 }
 
-/// A FUSE_MMAP.
+/// Answered FUSE_MMAP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Grant {
     number: u64,
-    /// Pages by ID, those that were unmapped since as well.
+    /// IDs of its pages, including those that have been unmapped.
     ids: Range,
 }
 
-/// What there is.
+/// Expected state of the processes, mappings and pages.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     world: World,
     limit: u64,
-    /// The word of each page that exists; of each that anybody has stored to, where the server fills them.
+    /// Word of each page that exists. If the server fills pages, also of each page that was touched and then reclaimed.
     pages: BTreeMap<u64, u64>,
-    processes: BTreeMap<Who, BTreeMap<u32, Piece>>,
+    processes: BTreeMap<Owner, BTreeMap<u32, Piece>>,
     mmaps: u64,
 }
 
 impl Model {
-    /// A server and nobody else.
+    /// Returns the state with a server and no client.
     pub fn new(world: World) -> Model {
         Model {
             world,
             limit: world.limit,
             pages: BTreeMap::new(),
-            processes: BTreeMap::from([(Who::Server, BTreeMap::new())]),
+            processes: BTreeMap::from([(Owner::Server, BTreeMap::new())]),
             mmaps: 0,
         }
     }
 
-    /// What the kernel has to count now.
+    /// Returns the expected counters.
     pub fn counts(&self) -> Counts {
         let grants = self.pieces().filter_map(|piece| piece.grant);
         let granted: BTreeSet<u64> = grants.map(|grant| grant.number).collect();
@@ -160,63 +160,65 @@ impl Model {
         }
     }
 
-    /// The clients that run.
+    /// Returns the running clients.
     pub fn clients(&self) -> Vec<Client> {
-        let clients = self.processes.keys().filter_map(|who| match who {
-            Who::Server => None,
-            Who::Client(client) => Some(*client),
+        let clients = self.processes.keys().filter_map(|owner| match owner {
+            Owner::Server => None,
+            Owner::Client(client) => Some(*client),
         });
         clients.collect()
     }
 
-    /// All mappings, with their lengths in pages.
+    /// Returns all mappings and their lengths in pages.
     pub fn places(&self) -> Vec<(Place, u64)> {
-        let of = |(who, pieces): (&Who, &BTreeMap<u32, Piece>)| -> Vec<_> {
-            let who = *who;
+        let of = |(owner, pieces): (&Owner, &BTreeMap<u32, Piece>)| -> Vec<_> {
+            let owner = *owner;
             let pieces = pieces.iter();
             pieces
-                .map(|(&map, piece)| (Place { who, map }, piece.ids.pages))
+                .map(|(&map, piece)| (Place { owner, map }, piece.ids.pages))
                 .collect()
         };
         self.processes.iter().flat_map(of).collect()
     }
 
-    /// Steps after which nothing is left.
+    /// Returns steps that end all clients and remove all mappings.
     pub fn last_steps(&self) -> Vec<Step> {
         let clients = self.clients().into_iter();
         let quits = clients.map(|client| Step::Quit { client });
-        let pieces = self.processes[&Who::Server].keys();
+        let pieces = self.processes[&Owner::Server].keys();
         let unmaps = pieces.map(|&map| {
-            let who = Who::Server;
+            let owner = Owner::Server;
             Step::Unmap {
-                place: Place { who, map },
+                place: Place { owner, map },
             }
         });
         quits.chain(unmaps).collect()
     }
 
-    /// Takes a step; what comes of it.
-    pub fn take(&mut self, step: &Step) -> Outcome {
-        let outcome = self.try_take(step).unwrap_or(Outcome::Nothing);
+    /// Applies a step, and returns its outcome.
+    pub fn apply(&mut self, step: &Step) -> Outcome {
+        let outcome = self.try_apply(step).unwrap_or(Outcome::Nothing);
         self.free_unused();
         outcome
     }
 
-    /// `None` where it refers to something that is not there.
-    fn try_take(&mut self, step: &Step) -> Option<Outcome> {
+    /// Applies a step. Returns `None` if the step refers to something that does not exist.
+    fn try_apply(&mut self, step: &Step) -> Option<Outcome> {
         match *step {
             Step::Start { client } => self.add_process(client, BTreeMap::new())?,
             Step::Map { place, range } => return self.map(place, range, true),
             Step::Look { place, range } => return self.map(place, range, false),
-            Step::Private { who, .. } => {
-                self.processes.get(&who)?;
+            Step::Private { owner, .. } => {
+                self.processes.get(&owner)?;
                 return Some(Outcome::Refused(Errno::EINVAL));
             }
-            Step::Long { who } => {
-                self.processes.get(&who)?;
+            Step::Long { owner } => {
+                self.processes.get(&owner)?;
                 return Some(Outcome::Refused(Errno::ENOMEM));
             }
-            Step::Unmap { place } => drop(self.processes.get_mut(&place.who)?.remove(&place.map)?),
+            Step::Unmap { place } => {
+                self.processes.get_mut(&place.owner)?.remove(&place.map)?;
+            }
             Step::Punch { place, part, rest } => self.cut(place, part, None, rest)?,
             Step::Protect {
                 place,
@@ -224,13 +226,13 @@ impl Model {
                 middle,
                 rest,
             } => {
-                // The kernel cuts nothing where there is nothing to change.
+                // The kernel does not split a mapping that already has the requested protection.
                 if !self.piece(place)?.writable {
                     return None;
                 }
                 self.cut(place, part, Some(middle), rest)?;
-                let who = place.who;
-                self.piece_mut(Place { who, map: middle })?.writable = false;
+                let owner = place.owner;
+                self.piece_mut(Place { owner, map: middle })?.writable = false;
             }
             Step::Shift {
                 place,
@@ -254,7 +256,7 @@ impl Model {
                     false => Outcome::Touch(Touch::Sigbus),
                 });
             }
-            // Whether others make room for it is up to the kernel and the server.
+            // The outcome is unpredictable: it depends on whether the kernel reclaims other pages to make room.
             Step::Put { .. } if self.world.lazy && self.limit < self.world.limit => return None,
             Step::Put { range, seed } => return Some(self.put(range, seed)),
             Step::Get { range } => {
@@ -266,29 +268,29 @@ impl Model {
                 self.pages.retain(|&id, _| !range.has(id));
             }
             Step::Fork { parent, child } => {
-                let maps = self.processes.get(&Who::Client(parent))?.clone();
+                let maps = self.processes.get(&Owner::Client(parent))?.clone();
                 self.add_process(child, maps)?;
             }
             Step::Quit { client } | Step::Kill { client } => {
-                drop(self.processes.remove(&Who::Client(client))?);
+                drop(self.processes.remove(&Owner::Client(client))?);
             }
             Step::Limit { pages } => self.limit = pages,
-            Step::Check {} => return Some(Outcome::Seen(self.seen())),
+            Step::Check {} => return Some(Outcome::PageWords(self.page_words())),
         }
         Some(Outcome::Done)
     }
 
     fn add_process(&mut self, client: Client, maps: BTreeMap<u32, Piece>) -> Option<()> {
-        let who = Who::Client(client);
-        if self.processes.contains_key(&who) {
+        let owner = Owner::Client(client);
+        if self.processes.contains_key(&owner) {
             return None;
         }
-        self.processes.insert(who, maps);
+        self.processes.insert(owner, maps);
         Some(())
     }
 
     fn map(&mut self, place: Place, ids: Range, writable: bool) -> Option<Outcome> {
-        let pieces = self.processes.get_mut(&place.who)?;
+        let pieces = self.processes.get_mut(&place.owner)?;
         if pieces.contains_key(&place.map) {
             return None;
         }
@@ -296,7 +298,7 @@ impl Model {
             return Some(Outcome::Refused(Errno::ENOMEM));
         }
         let number = self.mmaps;
-        let grant = (place.who != Who::Server).then_some(Grant { number, ids });
+        let grant = (place.owner != Owner::Server).then_some(Grant { number, ids });
         self.mmaps += u64::from(grant.is_some());
         let piece = Piece {
             ids,
@@ -307,15 +309,15 @@ impl Model {
         Some(Outcome::Done)
     }
 
-    /// Makes three of a mapping: what is in front keeps its number, what is behind is `rest`, and `part` between them is
-    /// `middle`, or is unmapped.
+    /// Splits a mapping into three. The part in front keeps its number, `part` becomes `middle` or is unmapped, and the
+    /// part behind becomes `rest`.
     fn cut(&mut self, place: Place, part: Range, middle: Option<u32>, rest: u32) -> Option<()> {
-        let pieces = self.processes.get_mut(&place.who)?;
+        let pieces = self.processes.get_mut(&place.owner)?;
         let piece = *pieces.get(&place.map)?;
         let end = part.first + part.pages;
-        let known = |map| pieces.contains_key(&map);
-        let known = known(rest) || middle.is_some_and(|map| map == rest || known(map));
-        if known || part.pages == 0 || end > piece.ids.pages {
+        let taken = |map| pieces.contains_key(&map);
+        let taken = taken(rest) || middle.is_some_and(|map| map == rest || taken(map));
+        if taken || part.pages == 0 || end > piece.ids.pages {
             return None;
         }
         let of = |first, end| Piece {
@@ -342,7 +344,7 @@ impl Model {
     fn store(&mut self, place: Place, page: u64, word: u64) -> Option<Outcome> {
         let id = self.id(place, page)?;
         let writable = self.piece(place)?.writable;
-        // Who will die of a store looks at the page before.
+        // A child does the store that fails. It loads the byte first, which allocates the page.
         Some(match (self.touch(id), writable) {
             (false, _) => Outcome::Touch(Touch::Sigbus),
             (true, false) => Outcome::Touch(Touch::Sigsegv),
@@ -367,36 +369,37 @@ impl Model {
         Outcome::Done
     }
 
-    /// Each page that exists, through each mapping that shows it.
-    fn seen(&self) -> Vec<(Place, u64, u64)> {
-        let mut seen = Vec::new();
+    /// Returns the word of each page that exists, for each mapping that shows the page.
+    fn page_words(&self) -> Vec<(Place, u64, u64)> {
+        let mut words = Vec::new();
         for (place, pages) in self.places() {
             for page in 0..pages {
                 let word = self.id(place, page).and_then(|id| self.pages.get(&id));
-                seen.extend(word.map(|&word| (place, page, word)));
+                words.extend(word.map(|&word| (place, page, word)));
             }
         }
-        seen
+        words
     }
 
     fn piece(&self, place: Place) -> Option<&Piece> {
-        self.processes.get(&place.who)?.get(&place.map)
+        self.processes.get(&place.owner)?.get(&place.map)
     }
 
     fn piece_mut(&mut self, place: Place) -> Option<&mut Piece> {
-        self.processes.get_mut(&place.who)?.get_mut(&place.map)
+        self.processes.get_mut(&place.owner)?.get_mut(&place.map)
     }
 
-    /// The ID of a page of a mapping.
+    /// Returns the ID of a page of a mapping.
     fn id(&self, place: Place, page: u64) -> Option<u64> {
         let ids = self.piece(place)?.ids;
         (page < ids.pages).then_some(ids.first + page)
     }
 
-    /// The page is there now; false where the limit refuses it. The server makes room where it fills the pages.
+    /// Allocates a page if it does not exist. Returns false if the limit forbids it. A server that fills pages makes
+    /// room instead.
     fn touch(&mut self, id: u64) -> bool {
-        let there = self.pages.contains_key(&id);
-        if !there && !self.world.lazy && self.pages.len() as u64 >= self.limit {
+        let present = self.pages.contains_key(&id);
+        if !present && !self.world.lazy && self.pages.len() as u64 >= self.limit {
             return false;
         }
         self.pages.entry(id).or_insert(0);
@@ -407,7 +410,8 @@ impl Model {
         self.pieces().any(|piece| piece.ids.has(id))
     }
 
-    /// The page may be there although nobody maps it: the server has not heard yet that the mapping is gone.
+    /// Returns true if the kernel can keep the page although no process maps it: part of its FUSE_MMAP is still mapped,
+    /// so the server has not received FUSE_MUNMAP yet.
     fn is_kept(&self, id: u64) -> bool {
         let mut grants = self.pieces().filter_map(|piece| piece.grant);
         self.world.lazy && grants.any(|grant| grant.ids.has(id))
@@ -417,7 +421,7 @@ impl Model {
         self.processes.values().flat_map(BTreeMap::values)
     }
 
-    /// What nobody maps any more is gone, unless the server keeps it.
+    /// Removes the pages that no process maps, unless the server keeps their contents.
     fn free_unused(&mut self) {
         if self.world.lazy {
             return;

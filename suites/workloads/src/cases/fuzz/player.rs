@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Has processes take the steps of a script, and compares what comes of each with what should.
+//! Has processes execute the steps of a script, and compares each outcome with that of the model.
 
 use std::collections::BTreeMap;
 
 use sys::{Advice, Errno, page_size};
 
 use super::model::{Counts, Model, Outcome, WORD_AT, World};
-use super::step::{self, Place, Range, Step, Who};
+use super::step::{self, Owner, Place, Range, Step};
 use crate::stage::command::{Map, MappingCommand, Touch};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
 use crate::stage::{Case, Client, Failure, Process, Server, expect};
 use server::Behaviour;
 
-/// A script that did not go as it should.
+/// Failure of a script.
 #[derive(Clone, Debug)]
 pub(crate) struct ScriptFailure {
-    /// Steps up to the one it came out in; that of the end counts as the last.
+    /// Number of steps up to the one that failed. A failure at the end of the script counts for its last step.
     pub steps: usize,
-    /// What was expected and what was found.
+    /// Text that says what was expected and what was found.
     pub why: String,
 }
 
-/// Runs a script with a server and clients of its own, up to its end or its first failure. Nothing is left of them.
+/// Runs a script with its own server and clients, up to its end or its first failure, and ends them.
 pub(crate) fn run(
     case: &mut Case,
     world: World,
@@ -41,11 +41,11 @@ pub(crate) fn run(
         limit: world.limit,
     };
     let mut model = Model::new(world);
-    let broken = player.play(&mut model, steps);
-    player.end(broken)
+    let failure = player.play(&mut model, steps);
+    player.end(failure)
 }
 
-/// A process, and its mappings by their numbers in the script.
+/// Process and its mappings, by their numbers in the script.
 struct Actor<P> {
     process: P,
     maps: BTreeMap<u32, Map>,
@@ -65,14 +65,14 @@ struct Player<'c> {
     period: u64,
     server: Actor<Server>,
     clients: BTreeMap<step::Client, Actor<Client>>,
-    /// Pages the connection may have now.
+    /// Current limit of pages of the connection.
     limit: u64,
 }
 
 impl Player<'_> {
-    /// Takes the steps, and those after which nothing is left.
+    /// Executes the steps, and then those that end all clients and remove all mappings.
     fn play(&mut self, model: &mut Model, steps: &[Step]) -> Option<ScriptFailure> {
-        let broken = |index: usize, step: &str, failure: Failure| {
+        let script_failure = |index: usize, step: &str, failure: Failure| {
             let (Failure::Fail(why) | Failure::Skip(why)) = failure;
             ScriptFailure {
                 steps: steps.len().min(index + 1),
@@ -81,32 +81,32 @@ impl Player<'_> {
         };
         for (index, step) in steps.iter().enumerate() {
             if let Err(failure) = self.step(model, step) {
-                return Some(broken(index, &step.to_string(), failure));
+                return Some(script_failure(index, &step.to_string(), failure));
             }
         }
         for step in model.last_steps() {
             if let Err(failure) = self.step(model, &step) {
-                return Some(broken(steps.len(), &step.to_string(), failure));
+                return Some(script_failure(steps.len(), &step.to_string(), failure));
             }
         }
         let total = counters::read(PAGES_TOTAL);
         let nothing = total.and_then(|pages| expect("pages in total", pages, 0));
         nothing
             .err()
-            .map(|failure| broken(steps.len(), "the end", failure))
+            .map(|failure| script_failure(steps.len(), "the end", failure))
     }
 
     fn step(&mut self, model: &mut Model, step: &Step) -> Result<(), Failure> {
-        let expected = model.take(step);
+        let expected = model.apply(step);
         if expected == Outcome::Nothing {
             return Ok(());
         }
-        let found = self.take(step, &expected)?;
+        let found = self.execute(step, &expected)?;
         expect("result", found, expected)?;
         self.compare(step, model.counts())
     }
 
-    /// What is counted agrees. The server is asked of what it heard only where it could have heard something.
+    /// Compares the counters. Reads the server's log only after a step that can make the kernel send a request.
     fn compare(&mut self, step: &Step, expected: Counts) -> Result<(), Failure> {
         let server = &mut self.server.process;
         let (mut mmaps, mut munmaps) = (expected.mmaps, expected.munmaps);
@@ -129,8 +129,9 @@ impl Player<'_> {
         expect("the counters", found, expected)
     }
 
-    /// Takes a step. What is expected says whether a touch ends in a signal, which only a child should die of.
-    fn take(&mut self, step: &Step, expected: &Outcome) -> Result<Outcome, Failure> {
+    /// Executes a step. If `expected` says that an access fails, a child does the access, so that the signal kills only
+    /// the child.
+    fn execute(&mut self, step: &Step, expected: &Outcome) -> Result<Outcome, Failure> {
         match *step {
             Step::Start { client } => {
                 let name = client.to_string();
@@ -138,27 +139,27 @@ impl Player<'_> {
                 self.clients.insert(client, Actor::new(process));
             }
             Step::Map { place, range } => {
-                let (offset, len) = self.bytes(place.who, range)?;
-                let map = self.process(place.who)?.try_map(offset, len)?;
+                let (offset, len) = self.bytes(place.owner, range)?;
+                let map = self.process(place.owner)?.try_map(offset, len)?;
                 return self.keep_or_refused(place, map);
             }
             Step::Look { place, range } => {
-                let (offset, len) = self.bytes(place.who, range)?;
-                let map = self.process(place.who)?.try_map_readonly(offset, len)?;
+                let (offset, len) = self.bytes(place.owner, range)?;
+                let map = self.process(place.owner)?.try_map_readonly(offset, len)?;
                 return self.keep_or_refused(place, map);
             }
-            Step::Private { who, range } => {
-                let (offset, len) = self.bytes(who, range)?;
-                let map = self.process(who)?.try_map_private(offset, len)?;
+            Step::Private { owner, range } => {
+                let (offset, len) = self.bytes(owner, range)?;
+                let map = self.process(owner)?.try_map_private(offset, len)?;
                 return Ok(refused(map));
             }
-            Step::Long { who } => {
+            Step::Long { owner } => {
                 let range = Range {
                     first: 0,
                     pages: self.limit + 1,
                 };
-                let (offset, len) = self.bytes(who, range)?;
-                let map = self.process(who)?.try_map(offset, len)?;
+                let (offset, len) = self.bytes(owner, range)?;
+                let map = self.process(owner)?.try_map(offset, len)?;
                 return Ok(refused(map));
             }
             Step::Unmap { place } => {
@@ -212,7 +213,7 @@ impl Player<'_> {
             }
             Step::Put { range, seed } => {
                 let first = self.id(range.first)?;
-                // From the first word that is looked at to the last.
+                // From the word of the first page to the word of the last.
                 let len = pages(range.pages - 1) + size_of::<u64>();
                 let server = &mut self.server.process;
                 let put = server.load_pages(first, WORD_AT, len, seed)?;
@@ -243,24 +244,24 @@ impl Player<'_> {
                 counters::set(LIMIT_PER_CONNECTION, pages)?;
                 self.limit = pages;
             }
-            Step::Check {} => return self.look(expected),
+            Step::Check {} => return self.check(expected),
         }
         Ok(Outcome::Done)
     }
 
-    /// Treats a mapping as three from now on: what is in front keeps its number, `part` is `middle`, behind it is `rest`.
-    /// The one in the middle.
+    /// Treats a mapping as three from now on, and returns the one in the middle. The part in front keeps its number,
+    /// `part` becomes `middle`, and the part behind becomes `rest`.
     fn cut(&mut self, place: Place, part: Range, middle: u32, rest: u32) -> Result<Place, Failure> {
         let (process, map) = self.place(place)?;
         let cut = process.cut(map, pages(part.first))?;
         let behind = process.cut(cut, pages(part.pages))?;
         self.rename(place, middle, cut)?;
         self.rename(place, rest, behind)?;
-        let who = place.who;
-        Ok(Place { who, map: middle })
+        let owner = place.owner;
+        Ok(Place { owner, map: middle })
     }
 
-    /// Has the first pages of a mapping moved to another address of the same colour.
+    /// Moves the first pages of a mapping to another address of the same colour.
     fn move_away(&mut self, place: Place, left: u64) -> Result<(), Failure> {
         let period = self.period;
         let (process, map) = self.place(place)?;
@@ -272,9 +273,9 @@ impl Player<'_> {
         process.call(map, call)
     }
 
-    /// Loads the words that are expected to be there, up to the first that is not.
-    fn look(&mut self, expected: &Outcome) -> Result<Outcome, Failure> {
-        if let Outcome::Seen(words) = expected {
+    /// Loads the expected words, up to the first that differs.
+    fn check(&mut self, expected: &Outcome) -> Result<Outcome, Failure> {
+        if let Outcome::PageWords(words) = expected {
             for &(place, page, word) in words {
                 let (process, map) = self.place(place)?;
                 let found = process.load(map, pages(page) + WORD_AT)?;
@@ -284,8 +285,8 @@ impl Player<'_> {
         Ok(expected.clone())
     }
 
-    /// Ends what still runs. It need not end well where the script has not.
-    fn end(self, broken: Option<ScriptFailure>) -> Result<Option<ScriptFailure>, Failure> {
+    /// Ends the processes that still run. After a failure of the script, failures to end them are ignored.
+    fn end(self, failure: Option<ScriptFailure>) -> Result<Option<ScriptFailure>, Failure> {
         let Player {
             case,
             server: Actor {
@@ -294,30 +295,30 @@ impl Player<'_> {
             clients,
             ..
         } = self;
-        if broken.is_some() {
+        if failure.is_some() {
             for actor in clients.into_values() {
                 let _ = actor.process.kill();
             }
             if server.quit().is_ok() {
                 case.reuse_server_name();
             }
-            return Ok(broken);
+            return Ok(failure);
         }
         server.quit()?;
         case.reuse_server_name();
         Ok(None)
     }
 
-    /// Page `page` of the file by its ID.
+    /// Returns the ID of page `page` of the file.
     fn id(&self, page: u64) -> Result<u64, Failure> {
         self.server.process.page_id(page * page_size() as u64)
     }
 
-    /// Offset and length in what a process maps.
-    fn bytes(&self, who: Who, range: Range) -> Result<(u64, usize), Failure> {
-        let first = match who {
-            Who::Server => self.id(range.first)?,
-            Who::Client(_) => range.first,
+    /// Returns the offset and the length in bytes, in the file of a client or the channel of the server.
+    fn bytes(&self, owner: Owner, range: Range) -> Result<(u64, usize), Failure> {
+        let first = match owner {
+            Owner::Server => self.id(range.first)?,
+            Owner::Client(_) => range.first,
         };
         Ok((first * page_size() as u64, pages(range.pages)))
     }
@@ -333,29 +334,32 @@ impl Player<'_> {
         Ok(actor.process)
     }
 
-    fn actor(&mut self, who: Who) -> Result<(&mut dyn Process, &mut BTreeMap<u32, Map>), Failure> {
-        Ok(match who {
-            Who::Server => (&mut self.server.process, &mut self.server.maps),
-            Who::Client(client) => {
+    fn actor(
+        &mut self,
+        owner: Owner,
+    ) -> Result<(&mut dyn Process, &mut BTreeMap<u32, Map>), Failure> {
+        Ok(match owner {
+            Owner::Server => (&mut self.server.process, &mut self.server.maps),
+            Owner::Client(client) => {
                 let actor = self.client(client)?;
                 (&mut actor.process, &mut actor.maps)
             }
         })
     }
 
-    fn process(&mut self, who: Who) -> Result<&mut dyn Process, Failure> {
-        self.actor(who).map(|(process, _)| process)
+    fn process(&mut self, owner: Owner) -> Result<&mut dyn Process, Failure> {
+        self.actor(owner).map(|(process, _)| process)
     }
 
     fn place(&mut self, place: Place) -> Result<(&mut dyn Process, Map), Failure> {
-        let (process, maps) = self.actor(place.who)?;
+        let (process, maps) = self.actor(place.owner)?;
         let map = maps.get(&place.map).copied();
         let map = map.ok_or_else(|| Failure::new(format!("{place} is not mapped")))?;
         Ok((process, map))
     }
 
     fn keep(&mut self, place: Place, map: Map) -> Result<(), Failure> {
-        self.actor(place.who)?.1.insert(place.map, map);
+        self.actor(place.owner)?.1.insert(place.map, map);
         Ok(())
     }
 
@@ -370,14 +374,14 @@ impl Player<'_> {
         Ok(refused(map))
     }
 
-    /// Mapping `number` of the process that has `place`.
+    /// Makes `map` mapping `number` of the process that owns `place`.
     fn rename(&mut self, place: Place, number: u32, map: Map) -> Result<(), Failure> {
-        let who = place.who;
-        self.keep(Place { who, map: number }, map)
+        let owner = place.owner;
+        self.keep(Place { owner, map: number }, map)
     }
 }
 
-/// The bytes of so many pages.
+/// Returns the length of `pages` pages in bytes.
 fn pages(pages: u64) -> usize {
     pages as usize * page_size()
 }
@@ -386,9 +390,9 @@ fn refused(map: Result<Map, Errno>) -> Outcome {
     map.map_or_else(Outcome::Refused, |_| Outcome::Done)
 }
 
-/// How a touch by a child has ended.
-fn touched(touched: Touch) -> Outcome {
-    match touched {
+/// Returns the outcome of an access by a child.
+fn touched(touch: Touch) -> Outcome {
+    match touch {
         Touch::Success => Outcome::Done,
         other => Outcome::Touch(other),
     }

@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Makes a script of a number: the same number makes the same script on every machine.
+//! Generates scripts. A seed gives the same script on every machine.
 
 use fastrand::Rng;
 
 use super::model::{Model, World};
-use super::step::{Client, Place, Range, Step, Who};
+use super::step::{Client, Owner, Place, Range, Step};
 
-/// Most clients at a time.
+/// Maximum number of clients at a time.
 const CLIENTS: u32 = 3;
 
-/// Most mappings at a time, of all.
+/// Maximum number of mappings at a time, of all processes together.
 const PLACES: u32 = 12;
 
-/// Draws a step; `None` where there is nothing that it could be about.
-type Draw = fn(&mut Maker) -> Option<Step>;
+/// Function that draws a step. Returns `None` if there is nothing to which the step can refer.
+type Draw = fn(&mut Generator) -> Option<Step>;
 
-/// Share of each kind of step in the whole, and how to draw one.
+/// Weight of each kind of step, and the function that draws one.
 #[rustfmt::skip]
 const STEPS: &[(u32, Draw)] = &[
-    (4, Maker::start),
+    (4, Generator::start),
     (15, |m| { let (place, range) = m.new_place()?; Some(Step::Map { place, range }) }),
     (4, |m| { let (place, range) = m.new_place()?; Some(Step::Look { place, range }) }),
-    (1, |m| Some(Step::Private { who: m.who()?, range: m.range() })),
-    (1, |m| Some(Step::Long { who: m.who()? })),
+    (1, |m| Some(Step::Private { owner: m.owner()?, range: m.range() })),
+    (1, |m| Some(Step::Long { owner: m.owner()? })),
     (10, |m| Some(Step::Unmap { place: m.place()?.0 })),
     (8, |m| { let (place, part) = m.part()?; Some(Step::Punch { place, part, rest: m.new_map() }) }),
     (8, |m| {
@@ -47,9 +47,9 @@ const STEPS: &[(u32, Draw)] = &[
     (4, |_| Some(Step::Check {})),
 ];
 
-/// The script of `seed`: `steps` steps about `pages` pages of the file.
-pub(crate) fn script(seed: u64, steps: u32, pages: u64, world: World) -> Vec<Step> {
-    let mut maker = Maker {
+/// Returns the script of `seed`: `steps` steps about the first `pages` pages of the file.
+pub(crate) fn generate(seed: u64, steps: u32, pages: u64, world: World) -> Vec<Step> {
+    let mut generator = Generator {
         rng: Rng::with_seed(seed),
         model: Model::new(world),
         world,
@@ -58,31 +58,31 @@ pub(crate) fn script(seed: u64, steps: u32, pages: u64, world: World) -> Vec<Ste
         maps: 0,
         words: 0,
     };
-    (0..steps).map(|index| maker.next(index)).collect()
+    (0..steps).map(|index| generator.next(index)).collect()
 }
 
-struct Maker {
+struct Generator {
     rng: Rng,
-    /// What there is by now.
+    /// State after the steps so far.
     model: Model,
     world: World,
     pages: u64,
-    /// Numbers used up, so that none comes twice.
+    /// The next unused number of a client. Numbers are never reused.
     clients: u32,
     maps: u32,
     words: u64,
 }
 
-impl Maker {
+impl Generator {
     fn next(&mut self, index: u32) -> Step {
         loop {
-            // Two clients before anything else: most of it is between them and the server.
+            // Two clients start first, because most steps need them.
             let draw = match index {
-                0 | 1 => Maker::start,
+                0 | 1 => Generator::start,
                 _ => self.draw(),
             };
             if let Some(step) = draw(self) {
-                self.model.take(&step);
+                self.model.apply(&step);
                 return step;
             }
         }
@@ -97,7 +97,7 @@ impl Maker {
                 Some(rest) => at = rest,
             }
         }
-        unreachable!("the shares are the whole")
+        unreachable!("the weights add up to the total")
     }
 
     fn start(&mut self) -> Option<Step> {
@@ -105,18 +105,18 @@ impl Maker {
         Some(Step::Start { client })
     }
 
-    /// A mapping to make, and its pages of the file.
+    /// Draws a mapping to make, and its pages of the file.
     fn new_place(&mut self) -> Option<(Place, Range)> {
-        let who = self.who()?;
+        let owner = self.owner()?;
         if self.model.counts().maps >= PLACES.into() {
             return None;
         }
         let map = self.new_map();
-        Some((Place { who, map }, self.range()))
+        Some((Place { owner, map }, self.range()))
     }
 
-    /// A step about pages by their IDs, whose outcome depends on which pages exist. Where the server fills them, that is
-    /// up to the kernel and the server.
+    /// Draws a step about pages by ID whose outcome depends on which pages exist. Returns `None` if the server fills
+    /// pages, because reclaim makes that unpredictable.
     fn known(&mut self, step: fn(Range) -> Step) -> Option<Step> {
         match self.world.lazy {
             true => None,
@@ -124,7 +124,7 @@ impl Maker {
         }
     }
 
-    /// The first pages of a mapping: all of them, or some.
+    /// Draws a number of pages at the start of a mapping: all of them, or some.
     fn front(&mut self) -> Option<(Place, u64)> {
         let (place, pages) = self.place()?;
         let pages = match self.rng.bool() {
@@ -134,7 +134,8 @@ impl Maker {
         Some((place, pages))
     }
 
-    /// A limit. As often none that matters, for a limit refuses what could be found otherwise.
+    /// Draws a limit. Half of the limits are the initial one, because a low limit refuses steps that could reveal a
+    /// bug.
     fn limit(&mut self) -> u64 {
         match self.rng.bool() {
             true => self.world.limit,
@@ -147,7 +148,7 @@ impl Maker {
         self.words
     }
 
-    /// A page of a mapping.
+    /// Draws a page of a mapping.
     fn page(&mut self) -> Option<(Place, u64)> {
         let (place, pages) = self.place()?;
         Some((place, self.rng.u64(0..pages)))
@@ -168,35 +169,35 @@ impl Maker {
 
     fn client(&mut self) -> Option<Client> {
         let clients = self.model.clients();
-        self.one_of(&clients)
+        self.choose(&clients)
     }
 
-    /// A process that may map: each client, and the server unless it fills the pages.
-    fn who(&mut self) -> Option<Who> {
-        let clients = self.model.clients().into_iter().map(Who::Client);
-        let server = (!self.world.lazy).then_some(Who::Server);
-        let all: Vec<Who> = clients.chain(server).collect();
-        self.one_of(&all)
+    /// Draws a process that can map: a client, or the server unless it fills pages.
+    fn owner(&mut self) -> Option<Owner> {
+        let clients = self.model.clients().into_iter().map(Owner::Client);
+        let server = (!self.world.lazy).then_some(Owner::Server);
+        let all: Vec<Owner> = clients.chain(server).collect();
+        self.choose(&all)
     }
 
     fn place(&mut self) -> Option<(Place, u64)> {
         let places = self.model.places();
-        self.one_of(&places)
+        self.choose(&places)
     }
 
-    /// Some pages of the file.
+    /// Draws a range of pages of the file.
     fn range(&mut self) -> Range {
         self.range_of(self.pages)
     }
 
-    /// Some pages of so many.
+    /// Draws a range of the first `pages` pages.
     fn range_of(&mut self, pages: u64) -> Range {
         let first = self.rng.u64(0..pages);
         let pages = self.rng.u64(1..=pages - first);
         Range { first, pages }
     }
 
-    /// Some pages of a mapping, rarely more than two.
+    /// Draws a range of pages of a mapping, rarely more than two.
     fn part(&mut self) -> Option<(Place, Range)> {
         let (place, all) = self.place()?;
         let Range { first, pages } = self.range_of(all);
@@ -205,8 +206,8 @@ impl Maker {
         Some((place, Range { first, pages }))
     }
 
-    fn one_of<T: Copy>(&mut self, items: &[T]) -> Option<T> {
-        // Not `usize`: it would not be the same on every machine.
+    fn choose<T: Copy>(&mut self, items: &[T]) -> Option<T> {
+        // A `usize` would give other scripts on 32-bit machines than on 64-bit machines.
         let at = match items.len() {
             0 => return None,
             len => self.rng.u32(0..len as u32),
@@ -231,8 +232,8 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_is_a_script() {
-        let of = |seed, lazy| text(&script(seed, 12, 6, world(lazy)));
+    fn a_seed_gives_a_script() {
+        let of = |seed, lazy| text(&generate(seed, 12, 6, world(lazy)));
         assert_eq!(
             of(1, false),
             "start c0; start c1; kill c0; map c1.0 4+2; put 0+1 1; store c1.0 1 2; load c1.0 1; get \
@@ -247,14 +248,14 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_step_comes_and_most_do_something() {
+    fn every_kind_of_step_is_drawn_and_most_do_something() {
         let mut words = std::collections::BTreeSet::new();
         let (mut all, mut nothing) = (0, 0);
         for seed in 0..40 {
             let mut model = Model::new(world(false));
-            for step in script(seed, 60, 6, world(false)) {
+            for step in generate(seed, 60, 6, world(false)) {
                 all += 1;
-                nothing += usize::from(model.take(&step) == Outcome::Nothing);
+                nothing += usize::from(model.apply(&step) == Outcome::Nothing);
                 let step = step.to_string();
                 words.insert(step.split(' ').next().unwrap_or_default().to_owned());
             }
@@ -266,7 +267,7 @@ mod tests {
     #[test]
     fn a_server_that_fills_pages_maps_none() {
         let steps: Vec<Step> = (0..40)
-            .flat_map(|seed| script(seed, 60, 6, world(true)))
+            .flat_map(|seed| generate(seed, 60, 6, world(true)))
             .collect();
         let text = text(&steps);
         for not in ["get", "free", " s.", " s "] {

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Makes a script that fails as short as it gets.
+//! Shortens a script that fails.
 
-/// Leaves out what `fails` does not need: halves, then ever smaller pieces, then single items until none can go. Stops
-/// early where `fails` has no answer any more; what it has failed for last is the result.
+/// Removes the items that `fails` does not need: first halves, then smaller and smaller pieces, then single items until
+/// none can be removed. Stops early if `fails` returns `None`. Returns the shortest items for which `fails` returned
+/// true.
 pub(crate) fn shrink<T: Clone>(items: &[T], mut fails: impl FnMut(&[T]) -> Option<bool>) -> Vec<T> {
     let mut left = items.to_vec();
     let mut piece = left.len().div_ceil(2).max(1);
     loop {
         let before = left.len();
-        // From the end: what comes late is rarely what others need.
+        // Starts at the end, because other items rarely need the late ones.
         let mut end = left.len();
         while end > 0 {
             let start = end.saturating_sub(piece);
@@ -32,14 +33,14 @@ pub(crate) fn shrink<T: Clone>(items: &[T], mut fails: impl FnMut(&[T]) -> Optio
 mod tests {
     use super::*;
 
-    /// Fails where 3 comes before 14 and there is a 9.
+    /// Fails if 3 comes before 14, and 9 is present.
     fn fails(items: &[u32]) -> bool {
         let place = |item| items.iter().position(|&other| other == item);
         place(9).is_some() && place(3).is_some_and(|three| place(14).is_some_and(|end| three < end))
     }
 
     #[test]
-    fn only_what_is_needed_is_left() {
+    fn only_the_needed_items_are_left() {
         let items: Vec<u32> = (0..40).collect();
         let mut runs = 0;
         let short = shrink(&items, |items| {
@@ -51,13 +52,13 @@ mod tests {
     }
 
     #[test]
-    fn what_always_fails_needs_nothing() {
+    fn a_failure_that_needs_no_item_shrinks_to_nothing() {
         assert_eq!(shrink(&[1, 2, 3], |_| Some(true)), [0; 0]);
         assert_eq!(shrink(&[1, 2, 3], |_| Some(false)), [1, 2, 3]);
     }
 
     #[test]
-    fn out_of_time_the_shortest_so_far_is_the_result() {
+    fn the_shortest_so_far_is_returned_when_time_runs_out() {
         let items: Vec<u32> = (0..40).collect();
         let mut runs = 0;
         let short = shrink(&items, |items| {

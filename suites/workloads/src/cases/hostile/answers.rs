@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Answers that are wrong in one field: what write(2) says to the server, and what the client gets.
+//! Answers that are wrong in one field: the result of write(2) for the server, and the result for the client.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use server::{Behaviour, Message, OnFault, OnReclaim};
 use sys::{Errno, page_size};
 
 use super::messages::{
-    AGAIN, INTERRUPT, PendingMmap, UNKNOWN, expect_write, first_invalid_id, mmap_out,
+    INTERRUPT, PendingMmap, RESENT, UNKNOWN, expect_write, first_invalid_id, mmap_out,
     start_failing_touch, touch_second,
 };
 use crate::stage::command::{Map, Touch};
@@ -24,7 +24,8 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
 
 const INVALID: Result<(), Errno> = Err(Errno::EINVAL);
 
-/// What is no answer to a request, whatever it is about, and what write(2) says to it: the request waits on.
+/// Returns messages that are no valid answer to any request, and the result of write(2) for each. The request must
+/// remain unanswered.
 fn invalid_answers(unique: u64, body: &[u8]) -> Vec<(&'static str, Message, Result<(), Errno>)> {
     let error = |error| Message::refusal(unique, error);
     let long = |len_excess| Message {
@@ -35,38 +36,43 @@ fn invalid_answers(unique: u64, body: &[u8]) -> Vec<(&'static str, Message, Resu
     vec![
         ("an error above 0", error(1), INVALID),
         ("the highest error", error(i32::MAX), INVALID),
-        ("an error below all numbers", error(-512), INVALID),
+        ("an error below all error numbers", error(-512), INVALID),
         ("the lowest error", error(i32::MIN), INVALID),
-        ("a length of 1 too many", long(1), INVALID),
-        ("a length of 1 too few", long(-1), INVALID),
-        ("a length of 2^31 too many", long(i32::MIN), INVALID),
+        ("a length that is 1 too large", long(1), INVALID),
+        ("a length that is 1 too small", long(-1), INVALID),
+        ("a length that is 2^31 too large", long(i32::MIN), INVALID),
         ("the length of the body", long(-16), INVALID),
         ("another unique", Message::answer(unique + 2, body), UNKNOWN),
         (
             "unique 2^63 higher",
-            Message::answer(unique | AGAIN, body),
+            Message::answer(unique | RESENT, body),
             UNKNOWN,
         ),
-        ("an answer to no FUSE_INTERRUPT", interrupt(0), Ok(())),
         (
-            "EAGAIN to no FUSE_INTERRUPT",
+            "an answer to a FUSE_INTERRUPT that was never sent",
+            interrupt(0),
+            Ok(()),
+        ),
+        (
+            "EAGAIN for a FUSE_INTERRUPT that was never sent",
             interrupt(-Errno::EAGAIN.raw()),
             INVALID,
         ),
         (
-            "ENOSYS to no FUSE_INTERRUPT",
+            "ENOSYS for a FUSE_INTERRUPT that was never sent",
             interrupt(-Errno::ENOSYS.raw()),
             Ok(()),
         ),
         (
-            "a FUSE_INTERRUPT answered with a body",
+            "an answer to FUSE_INTERRUPT with a body",
             Message::answer(unique | INTERRUPT, &[0]),
             INVALID,
         ),
     ]
 }
 
-/// What ends a request, as if it were EIO, and is refused by write(2): bodies beside an error, and of these lengths.
+/// Returns messages that write(2) refuses but that end the request with EIO: an error with a body, and bodies of these
+/// lengths.
 fn bad_bodies(unique: u64, lengths: &[usize]) -> Vec<(String, Message)> {
     let mut all = vec![(
         "an error with a body".to_owned(),
@@ -82,7 +88,7 @@ fn bad_bodies(unique: u64, lengths: &[usize]) -> Vec<(String, Message)> {
     all
 }
 
-/// The pages of a mapping are those with these IDs, for the server as well.
+/// Fails unless a mapping shows the pages from `page_id`, to the client and to the server.
 fn expect_shows(
     server: &mut Server,
     client: &mut Client,
@@ -101,21 +107,22 @@ fn expect_shows(
     server.unmap(here)
 }
 
-/// FUSE_MMAP. Each answer that is one is followed by a FUSE_MUNMAP, right or wrong, and none of the others is.
+/// Answers FUSE_MMAP. The kernel must send FUSE_MUNMAP for each well-formed answer, even if its values are wrong, and
+/// for no other answer.
 fn answers(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve_as(holding_mmaps())?;
     let mut client = case.client("client", &server)?;
     let mut munmaps = 0;
 
-    let asked = PendingMmap::new(&mut server, &mut client)?;
+    let pending = PendingMmap::new(&mut server, &mut client)?;
     let good = mmap_out(7, 0, 0);
-    for (what, message, said) in invalid_answers(asked.unique, &good) {
-        expect_write(asked.server, what, message, said)?;
+    for (what, message, expected) in invalid_answers(pending.unique, &good) {
+        expect_write(pending.server, what, message, expected)?;
     }
-    expect_that(!asked.client.is_done_within(MOMENT)?, || {
+    expect_that(!pending.client.is_done_within(MOMENT)?, || {
         "mmap returned before the server answered".into()
     })?;
-    let map = asked.answer("the answer after all", &good, None)?;
+    let map = pending.answer("the answer after all", &good, None)?;
     expect_shows(
         &mut server,
         &mut client,
@@ -127,8 +134,8 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
     munmaps += 1;
 
     for index in 0..bad_bodies(0, BODIES).len() {
-        let asked = PendingMmap::new(&mut server, &mut client)?;
-        let unique = asked.unique;
+        let pending = PendingMmap::new(&mut server, &mut client)?;
+        let unique = pending.unique;
         let (what, message) = bad_bodies(unique, BODIES).swap_remove(index);
         expect_write(&mut server, &what, message, INVALID)?;
         let errno = client.finish_try_map()?.err();
@@ -138,8 +145,8 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
     }
 
     for errno in [Errno::Other(511), Errno::EINTR, Errno::EAGAIN, Errno::EIO] {
-        let asked = PendingMmap::new(&mut server, &mut client)?;
-        let message = Message::refusal(asked.unique, -errno.raw());
+        let pending = PendingMmap::new(&mut server, &mut client)?;
+        let message = Message::refusal(pending.unique, -errno.raw());
         expect_write(&mut server, "an error", message, Ok(()))?;
         let found = client.finish_try_map()?.err();
         expect("mmap after an error", found, Some(errno))?;
@@ -147,16 +154,16 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
 
     let mut bad = vec![
         (
-            "one page behind the last ID".into(),
+            "two pages at the last page ID".into(),
             first_invalid_id() - 1,
             0,
         ),
-        ("a page ID behind all".into(), first_invalid_id(), 0),
-        ("a page ID that is negative".into(), (1 << 63) + 1, 0),
-        ("the last number".into(), u64::MAX, 0),
-        ("the last number but one".into(), u64::MAX - 1, 0),
+        ("the first invalid page ID".into(), first_invalid_id(), 0),
+        ("a page ID with the sign bit".into(), (1 << 63) + 1, 0),
+        ("page ID 2^64 - 1".into(), u64::MAX, 0),
+        ("page ID 2^64 - 2".into(), u64::MAX - 1, 0),
         (
-            "page IDs that overflow as bytes".into(),
+            "page IDs that overflow as byte offsets".into(),
             u64::MAX / page_size() as u64,
             0,
         ),
@@ -165,10 +172,14 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
         let flag = 1 << bit;
         (flag != MMAP_LAZY).then(|| (format!("flag {flag:#x}"), 5, flag))
     }));
-    bad.push(("a flag beside FUSE_MMAP_LAZY".into(), 5, MMAP_LAZY | 1 << 1));
+    bad.push((
+        "an unknown flag with FUSE_MMAP_LAZY".into(),
+        5,
+        MMAP_LAZY | 1 << 1,
+    ));
     for (what, page_id, flags) in bad {
-        let asked = PendingMmap::new(&mut server, &mut client)?;
-        asked.answer(&what, &mmap_out(page_id, flags, 0), Some(Errno::EIO))?;
+        let pending = PendingMmap::new(&mut server, &mut client)?;
+        pending.answer(&what, &mmap_out(page_id, flags, 0), Some(Errno::EIO))?;
         munmaps += 1;
         let log = server.await_munmaps(munmaps)?;
         let last = log.last_munmaps.last().map(|munmap| munmap.page_id);
@@ -180,8 +191,8 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
         ("the last page IDs", first_invalid_id() - 2, 0),
         ("padding that is not 0", 9, u32::MAX),
     ] {
-        let asked = PendingMmap::new(&mut server, &mut client)?;
-        let map = asked.answer(what, &mmap_out(page_id, 0, padding), None)?;
+        let pending = PendingMmap::new(&mut server, &mut client)?;
+        let map = pending.answer(what, &mmap_out(page_id, 0, padding), None)?;
         let map = map.expect("no error was expected");
         expect_shows(&mut server, &mut client, map, page_id, 3)?;
         client.unmap(map)?;
@@ -194,34 +205,34 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// Lengths that the answer to FUSE_MMAP does not have: it is 16 bytes.
+/// Wrong lengths of the body of an answer to FUSE_MMAP, which is 16 bytes.
 const BODIES: &[usize] = &[0, 1, 8, 15, 17, 24, 4096];
 
-/// Lengths that an answer without a body does not have.
+/// Wrong lengths of the body of an answer that must have none.
 const NO_BODIES: &[usize] = &[1, 16, 4096];
 
-/// A server that holds FUSE_DMMAP_FAULT, with the pattern of 1 in its file, and a client that maps two pages of it.
-fn lazy_pair(case: &mut Case, how: Behaviour) -> Result<(Server, Client, Map), Failure> {
-    let server = case.serve_as(how)?;
+/// Starts a server with the pattern of 1 in its file, and a client that maps two pages of the file.
+fn lazy_pair(case: &mut Case, behaviour: Behaviour) -> Result<(Server, Client, Map), Failure> {
+    let server = case.serve_as(behaviour)?;
     let mut client = case.client("client", &server)?;
     client.write_read(0, 2 * page_size(), 1)?;
     let map = client.map(0, 2 * page_size())?;
     Ok((server, client, map))
 }
 
-/// Its touch has failed.
+/// Fails unless the touch of `toucher` has failed.
 fn expect_failed(after: &str, mut toucher: Client) -> Result<(), Failure> {
     let touched = toucher.finish_touch()?;
     expect(&format!("the touch after {after}"), touched, Touch::Efault)?;
     toucher.quit()
 }
 
-/// FUSE_DMMAP_FAULT, while the page is half filled: nobody sees it like that.
+/// Answers FUSE_DMMAP_FAULT while the page is half filled. No process may see the half-filled page.
 fn fault_answers(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let (mut server, mut client, map) = lazy_pair(case, holding_faults())?;
-    let mut looker = case.client("client that looks on", &server)?;
-    let there = looker.map(0, 2 * page)?;
+    let mut other = case.client("other client", &server)?;
+    let there = other.map(0, 2 * page)?;
     let id = server.page_id(0)?;
 
     let mut bad = bad_bodies(0, NO_BODIES);
@@ -244,13 +255,13 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
             server.load_pages(id, page, page / 2, 8)?,
             Ok(()),
         )?;
-        let said = if message.body.is_empty() {
+        let expected = if message.body.is_empty() {
             Ok(())
         } else {
             INVALID
         };
         let message = Message { unique, ..message };
-        expect_write(&mut server, &what, message, said)?;
+        expect_write(&mut server, &what, message, expected)?;
         expect_failed(&what, toucher)?;
         let left = server.save_pages(id, page, page, 8)?;
         expect("bytes left of half a load", left, Ok(0))?;
@@ -260,35 +271,36 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
     expect("pages", server.pages()?, 0)?;
 
     let unique = touch_second(&mut server, &mut client, map)?;
-    looker.start_probe(there, page)?;
+    other.start_probe(there, page)?;
     expect(
         "half a load",
         server.load_pages(id, page, page / 2, 8)?,
         Ok(()),
     )?;
-    for (what, message, said) in invalid_answers(unique, &[]) {
-        expect_write(&mut server, what, message, said)?;
+    for (what, message, expected) in invalid_answers(unique, &[]) {
+        expect_write(&mut server, what, message, expected)?;
     }
-    let done = client.is_done_within(MOMENT)? || looker.is_done_within(Duration::ZERO)?;
-    expect_that(!done, || "a page that is half filled could be had".into())?;
+    let done = client.is_done_within(MOMENT)? || other.is_done_within(Duration::ZERO)?;
+    expect_that(!done, || "a client could read a half-filled page".into())?;
     expect("a load", server.load_pages(id, page, page, 9)?, Ok(()))?;
     let answer = Message::answer(unique, &[]);
     expect_write(&mut server, "the answer after all", answer, Ok(()))?;
     expect("the touch", client.finish_touch()?, Touch::Success)?;
-    expect("the other touch", looker.finish_touch()?, Touch::Success)?;
+    expect("the other touch", other.finish_touch()?, Touch::Success)?;
     client.verify(map, page, page, 9)?;
-    looker.verify(there, page, page, 9)?;
+    other.verify(there, page, page, 9)?;
 
-    // With a good server all is well.
+    // A server that behaves well can continue.
     server.behave(Behaviour::lazy())?;
     client.verify(map, 0, page, 1)?;
     client.quit()?;
-    looker.quit()?;
+    other.quit()?;
     server.await_munmaps(2)?;
     server.quit()
 }
 
-/// FUSE_DMMAP_RECLAIM: what is no agreement leaves the pages where they are, and the touch that needed room fails.
+/// Answers FUSE_DMMAP_RECLAIM. After any answer but success, the pages must remain, and the touch that needed room must
+/// fail.
 fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
     let (page, limit) = (page_size(), 4);
     let full = limit * page;
@@ -299,7 +311,7 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
     counters::set(LIMIT_PER_CONNECTION, limit as u64)?;
     client.fill(map, 0, full, 2)?;
     let id = server.page_id(0)?;
-    let ask = |server: &mut Server, client: &mut Client| {
+    let touch_over_limit = |server: &mut Server, client: &mut Client| {
         let before = server.log()?.unique(op::DMMAP_RECLAIM);
         let toucher = start_failing_touch(client, map, full)?;
         let unique = await_request(server, op::DMMAP_RECLAIM, before)?;
@@ -312,7 +324,7 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
     };
 
     for index in 0..bad_bodies(0, NO_BODIES).len() {
-        let (toucher, unique) = ask(&mut server, &mut client)?;
+        let (toucher, unique) = touch_over_limit(&mut server, &mut client)?;
         let (what, message) = bad_bodies(unique, NO_BODIES).swap_remove(index);
         expect_write(&mut server, &what, message, INVALID)?;
         expect_failed(&what, toucher)?;
@@ -321,16 +333,16 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
         expect_write(&mut server, "the answer after that", late, UNKNOWN)?;
     }
     for errno in [1, 511] {
-        let (toucher, unique) = ask(&mut server, &mut client)?;
+        let (toucher, unique) = touch_over_limit(&mut server, &mut client)?;
         let message = Message::refusal(unique, -errno);
         expect_write(&mut server, "an error", message, Ok(()))?;
         expect_failed("an error", toucher)?;
         expect_kept("an error", &server, &mut client)?;
     }
 
-    let (mut toucher, unique) = ask(&mut server, &mut client)?;
-    for (what, message, said) in invalid_answers(unique, &[]) {
-        expect_write(&mut server, what, message, said)?;
+    let (mut toucher, unique) = touch_over_limit(&mut server, &mut client)?;
+    for (what, message, expected) in invalid_answers(unique, &[]) {
+        expect_write(&mut server, what, message, expected)?;
     }
     expect_that(!toucher.is_done_within(MOMENT)?, || {
         "the touch ended before the server gave a page back".into()
@@ -345,7 +357,7 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
     client.verify(map, full, page, 1)?;
     expect("pages", server.pages()?, 1)?;
 
-    // What the server has not written to its file is gone now, and it is filled from there.
+    // The pages that the server did not save are lost. It fills them from its file again.
     client.verify(map, 0, full - page, 1)?;
     client.fill(map, 0, full - page, 3)?;
     let before = server.log()?.unique(op::DMMAP_RECLAIM);
@@ -356,9 +368,9 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
     expect_failed("ENOSYS", toucher)?;
     let reclaims = server.log()?.reclaims;
     let toucher = start_failing_touch(&mut client, map, full - page)?;
-    expect_failed("that", toucher)?;
-    let asked = server.log()?.reclaims - reclaims;
-    expect("FUSE_DMMAP_RECLAIMs after ENOSYS", asked, 0)?;
+    expect_failed("an earlier ENOSYS", toucher)?;
+    let more = server.log()?.reclaims - reclaims;
+    expect("FUSE_DMMAP_RECLAIMs after ENOSYS", more, 0)?;
     client.verify(map, 0, full - page, 3)?;
     server.behave(Behaviour::lazy())?;
     client.quit()?;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A server that reads what it is asked and never answers: whoever waits for it can be killed, and nobody else waits.
+//! A server that reads requests and never answers. A client that waits for it can be killed, and no other process
+//! waits.
 
 use std::time::Duration;
 
@@ -13,21 +14,21 @@ use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect, exp
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("deaf", deaf)];
 
-/// How long a process that is killed may take to be gone, on a machine that is emulated; the figure says how long it took.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest time from SIGKILL to the end of the process, on an emulated machine. A figure reports the measured time.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Requests that the kernel lets wait in the background, as the server has answered to FUSE_INIT; it is the default as well.
+/// Maximum number of background requests that the server sets in its answer to FUSE_INIT. It is the kernel's default.
 const MAX_BACKGROUND: u64 = 12;
 
-/// Another connection, and a client of it.
-struct Elsewhere {
+/// Another connection and its client, which the deaf server must not delay.
+struct Bystander {
     server: Server,
     client: Client,
     rounds: u64,
 }
 
-impl Elsewhere {
-    /// Nothing is held up there.
+impl Bystander {
+    /// Fails unless the client can map, access and unmap a page.
     fn expect_usable(&mut self) -> Result<(), Failure> {
         let page = page_size();
         self.rounds += 1;
@@ -41,39 +42,39 @@ impl Elsewhere {
     }
 }
 
-/// A client that waits for `opcode` is gone soon after it was killed, without an answer.
+/// Kills a client that waits for `what`. Fails unless the client ends in time without an answer.
 fn expect_killable(
     case: &mut Case,
     what: &str,
     client: Client,
-    elsewhere: &mut Elsewhere,
+    bystander: &mut Bystander,
 ) -> Result<(), Failure> {
     expect_that(!client.is_done_within(MOMENT)?, || {
         format!("a client did not wait for {what}")
     })?;
-    elsewhere
+    bystander
         .expect_usable()
         .map_err(|failure| failure.after(what))?;
     let start = Instant::now();
     client.signal(Signal::Kill)?;
-    // The end of its pipe is the end of the process.
-    expect_that(client.is_done_within(PATIENCE)?, || {
-        format!("a client that waits for {what} was still there {PATIENCE:?} after SIGKILL")
+    // The pipe ends when the process has ended.
+    expect_that(client.is_done_within(KILL_TIMEOUT)?, || {
+        format!("a client that waits for {what} still ran {KILL_TIMEOUT:?} after SIGKILL")
     })?;
     client.kill()?;
     let name = format!("kill_{what}_us");
     case.figure(name, start.elapsed().as_micros() as f64);
-    elsewhere
+    bystander
         .expect_usable()
         .map_err(|failure| failure.after(what))
 }
 
-/// In each state in which a client can wait.
+/// Kills a client in each state in which it can wait for the server.
 fn deaf(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let server = case.serve()?;
-    let client = case.client("client elsewhere", &server)?;
-    let mut elsewhere = Elsewhere {
+    let client = case.client("bystander", &server)?;
+    let mut bystander = Bystander {
         server,
         client,
         rounds: 0,
@@ -85,12 +86,12 @@ fn deaf(case: &mut Case) -> Result<(), Failure> {
         ..lazy_behaviour(HOLD_FAULTS, OnReclaim::Hold)
     };
 
-    // FUSE_MMAP, at a new address and in the place of a mapping.
+    // FUSE_MMAP, at a new address and over an existing mapping.
     server.behave(silent)?;
     let mut client = case.client("client", &server)?;
     client.start_map(0, page)?;
     await_request(&mut server, op::MMAP, None)?;
-    expect_killable(case, "mmap", client, &mut elsewhere)?;
+    expect_killable(case, "mmap", client, &mut bystander)?;
 
     server.behave(Behaviour::lazy())?;
     server.await_munmaps(1)?;
@@ -100,7 +101,7 @@ fn deaf(case: &mut Case) -> Result<(), Failure> {
     server.behave(silent)?;
     client.start_map_over(map, 0, page)?;
     await_request(&mut server, op::MMAP, before)?;
-    expect_killable(case, "mmap_over", client, &mut elsewhere)?;
+    expect_killable(case, "mmap_over", client, &mut bystander)?;
 
     // FUSE_DMMAP_FAULT.
     server.behave(Behaviour::lazy())?;
@@ -109,9 +110,9 @@ fn deaf(case: &mut Case) -> Result<(), Failure> {
     server.behave(silent)?;
     client.start_load(map, 0)?;
     await_request(&mut server, op::DMMAP_FAULT, None)?;
-    expect_killable(case, "fault", client, &mut elsewhere)?;
+    expect_killable(case, "fault", client, &mut bystander)?;
 
-    // FUSE_DMMAP_RECLAIM: for room, and for a page that was asked back.
+    // FUSE_DMMAP_RECLAIM: one client waits for room, another for a page that is being reclaimed.
     server.behave(Behaviour::lazy())?;
     server.await_munmaps(4)?;
     let mut client = case.client("client", &server)?;
@@ -128,10 +129,10 @@ fn deaf(case: &mut Case) -> Result<(), Failure> {
     client.start_load(map, 4 * page)?;
     await_request(&mut server, op::DMMAP_RECLAIM, None)?;
     other.start_load(there, 0)?;
-    expect_killable(case, "reclaim", client, &mut elsewhere)?;
-    expect_killable(case, "reclaimed_page", other, &mut elsewhere)?;
+    expect_killable(case, "reclaim", client, &mut bystander)?;
+    expect_killable(case, "reclaimed_page", other, &mut bystander)?;
 
-    // FUSE_MUNMAP: nobody waits for that, however many there are.
+    // FUSE_MUNMAP: no client waits for the answer, even if there are many requests.
     await_request(&mut server, op::MUNMAP, None)?;
     expect("pages that can be saved", server.pages()?, 4)?;
     server.behave(Behaviour {
@@ -145,13 +146,13 @@ fn deaf(case: &mut Case) -> Result<(), Failure> {
         client.unmap(map)?;
     }
     client.quit()?;
-    elsewhere.expect_usable()?;
+    bystander.expect_usable()?;
     server.kill()?;
     expect("pages at the end", counters::read(PAGES_TOTAL)?, 0)?;
 
-    // A server that does not even read, and a client that waits for a page. That one has closed the file, and another
-    // holds it by its mapping: who closes it, or is the last to have a device, waits for FUSE_FLUSH or FUSE_RELEASE,
-    // even if it is killed, as with every server.
+    // A server that does not even read requests, and a client that waits for a page. The client has closed the file,
+    // and its child keeps the file open by its mapping. Otherwise the client would wait for FUSE_FLUSH when it closes
+    // the file, or for FUSE_RELEASE as the last user of a device, even after SIGKILL. That is so for every FUSE server.
     let mut server = case.serve_as(Behaviour::lazy())?;
     let mut client = case.client("client", &server)?;
     let map = client.map(0, page)?;
@@ -162,10 +163,10 @@ fn deaf(case: &mut Case) -> Result<(), Failure> {
         ..Behaviour::lazy()
     })?;
     client.start_load(map, 0)?;
-    expect_killable(case, "unread_fault", client, &mut elsewhere)?;
+    expect_killable(case, "unread_fault", client, &mut bystander)?;
     server.kill()?;
     child.quit()?;
-    elsewhere.expect_usable()?;
-    elsewhere.client.quit()?;
-    elsewhere.server.quit()
+    bystander.expect_usable()?;
+    bystander.client.quit()?;
+    bystander.server.quit()
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A server that dies half-way, or whose channel lives on without it.
+//! Servers that die while they handle a request, and channels that outlive their server.
 
 use server::abi::op;
 use server::{Behaviour, OnFault, OnMmap, OnReclaim, Unanswered};
@@ -18,15 +18,15 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("closed", closed),
 ];
 
-/// A server that fills pages, and a client with the first of three pages in use, filled with the pattern of 1.
-struct Scene {
+/// A server that fills pages with the pattern of 1, and a client that maps three of them and has touched the first.
+struct Setup {
     server: Server,
     client: Client,
     map: Map,
 }
 
-/// What the server dies at.
-type Step = fn(&Case, Scene) -> Result<(Client, Map), Failure>;
+/// Function that kills the server while it handles a request. Returns the client and its mapping.
+type Step = fn(&Case, Setup) -> Result<(Client, Map), Failure>;
 
 const STEPS: &[(&str, Step)] = &[
     ("FUSE_OPEN", at_open),
@@ -37,7 +37,8 @@ const STEPS: &[(&str, Step)] = &[
     ("half a load", at_half_a_load),
 ];
 
-/// Whatever the server has left undone, what clients have stays, they get nothing new, and all comes back.
+/// Kills a server at each of [`STEPS`]. Clients must keep the pages that they have and get no new ones, and all pages
+/// must be freed at the end.
 fn dies_at(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let limit = counters::read(LIMIT_PER_CONNECTION)?;
@@ -49,12 +50,12 @@ fn dies_at(case: &mut Case) -> Result<(), Failure> {
         client.verify(map, 0, page, 1)?;
         expect("pages", server.pages()?, 1)?;
         server.log()?;
-        let scene = Scene {
+        let setup = Setup {
             server,
             client,
             map,
         };
-        step(case, scene)
+        step(case, setup)
             .and_then(|(client, map)| expect_left(client, map))
             .map_err(|failure| failure.after(&format!("the end of the server at {what}")))?;
         counters::set(LIMIT_PER_CONNECTION, limit)?;
@@ -62,7 +63,7 @@ fn dies_at(case: &mut Case) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a client has of a server that is gone: its first page, and nothing else.
+/// Fails unless a client whose server is gone has its first page, and can get no other.
 fn expect_left(mut client: Client, map: Map) -> Result<(), Failure> {
     let page = page_size();
     client.verify(map, 0, page, 1)?;
@@ -81,123 +82,124 @@ fn expect_left(mut client: Client, map: Map) -> Result<(), Failure> {
     expect("pages at the end", counters::read(PAGES_TOTAL)?, 0)
 }
 
-fn at_open(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
-    scene.server.behave(Behaviour {
+fn at_open(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failure> {
+    setup.server.behave(Behaviour {
         unanswered: Some(Unanswered::Open),
         ..Behaviour::lazy()
     })?;
-    let before = scene.server.log()?.unique(op::OPEN);
-    let mut other = case.client_without_file("other client", &scene.server)?;
+    let before = setup.server.log()?.unique(op::OPEN);
+    let mut other = case.client_without_file("other client", &setup.server)?;
     other.start_open()?;
-    await_request(&mut scene.server, op::OPEN, before)?;
-    scene.server.kill()?;
+    await_request(&mut setup.server, op::OPEN, before)?;
+    setup.server.kill()?;
     expect("open", other.finish_try_call()?, Err(Errno::ECONNABORTED))?;
     other.quit()?;
-    Ok((scene.client, scene.map))
+    Ok((setup.client, setup.map))
 }
 
-fn at_mmap(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
-    scene.server.behave(Behaviour {
+fn at_mmap(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failure> {
+    setup.server.behave(Behaviour {
         mmap: OnMmap::Hold,
         ..Behaviour::lazy()
     })?;
-    let mut other = case.client("other client", &scene.server)?;
+    let mut other = case.client("other client", &setup.server)?;
     other.start_map(0, page_size())?;
-    await_requests(&mut scene.server, "a FUSE_MMAP", |log| log.mmaps == 2)?;
-    scene.server.kill()?;
+    await_requests(&mut setup.server, "a FUSE_MMAP", |log| log.mmaps == 2)?;
+    setup.server.kill()?;
     let mapped = other.finish_try_map()?.map(drop);
     expect("mmap", mapped, Err(Errno::ECONNABORTED))?;
     other.quit()?;
-    Ok((scene.client, scene.map))
+    Ok((setup.client, setup.map))
 }
 
-fn at_fault(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
+fn at_fault(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failure> {
     let page = page_size();
-    scene.server.behave(holding_faults())?;
-    let mut other = case.client("other client", &scene.server)?;
+    setup.server.behave(holding_faults())?;
+    let mut other = case.client("other client", &setup.server)?;
     let there = other.map(0, 3 * page)?;
-    scene.client.start_touch(scene.map, page, true)?;
+    setup.client.start_touch(setup.map, page, true)?;
     other.start_probe(there, page)?;
-    await_requests(&mut scene.server, "a FUSE_DMMAP_FAULT", |log| {
+    await_requests(&mut setup.server, "a FUSE_DMMAP_FAULT", |log| {
         log.faults == 2
     })?;
-    // As a server does: half of it is there.
-    let id = scene.server.page_id(0)?;
-    let loaded = scene.server.load_pages(id, page, page / 2, 7)?;
+    // The server dies when it has loaded half of the page.
+    let id = setup.server.page_id(0)?;
+    let loaded = setup.server.load_pages(id, page, page / 2, 7)?;
     expect("half a load", loaded, Ok(()))?;
-    scene.server.kill()?;
-    expect("the touch", scene.client.finish_touch()?, Touch::Sigbus)?;
+    setup.server.kill()?;
+    expect("the touch", setup.client.finish_touch()?, Touch::Sigbus)?;
     expect("the kernel's touch", other.finish_touch()?, Touch::Efault)?;
     other.verify(there, 0, page, 1)?;
     other.quit()?;
-    Ok((scene.client, scene.map))
+    Ok((setup.client, setup.map))
 }
 
-fn at_reclaim(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
+fn at_reclaim(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failure> {
     let page = page_size();
-    scene
+    setup
         .server
         .behave(lazy_behaviour(OnFault::Fill, OnReclaim::Hold))?;
-    let mut other = case.client("other client", &scene.server)?;
+    let mut other = case.client("other client", &setup.server)?;
     let there = other.map(0, 3 * page)?;
     counters::set(LIMIT_PER_CONNECTION, 1)?;
-    scene.client.start_touch(scene.map, page, true)?;
-    await_requests(&mut scene.server, "a FUSE_DMMAP_RECLAIM", |log| {
+    setup.client.start_touch(setup.map, page, true)?;
+    await_requests(&mut setup.server, "a FUSE_DMMAP_RECLAIM", |log| {
         log.reclaims == 1
     })?;
-    // It is asked for the first page, which waits.
+    // The server was asked to reclaim the first page. An access to that page must wait.
     other.start_load(there, 0)?;
     expect_that(!other.is_done_within(MOMENT)?, || {
-        "a page that was asked back could be loaded".into()
+        "a client could load a page during its reclaim".into()
     })?;
-    scene.server.kill()?;
-    expect("the touch", scene.client.finish_touch()?, Touch::Sigbus)?;
+    setup.server.kill()?;
+    expect("the touch", setup.client.finish_touch()?, Touch::Sigbus)?;
     other.finish_load()?;
     other.verify(there, 0, page, 1)?;
     other.quit()?;
-    // A limit that is not met, so that it is the server that is missing.
+    // Raises the limit, so that the next touch fails because of the missing server and not because of the limit.
     counters::set(LIMIT_PER_CONNECTION, 3)?;
-    Ok((scene.client, scene.map))
+    Ok((setup.client, setup.map))
 }
 
-fn at_munmap(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
+fn at_munmap(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failure> {
     let page = page_size();
-    scene.server.behave(Behaviour {
+    setup.server.behave(Behaviour {
         unanswered: Some(Unanswered::Munmap),
         ..Behaviour::lazy()
     })?;
-    let mut other = case.client("other client", &scene.server)?;
+    let mut other = case.client("other client", &setup.server)?;
     let there = other.map(0, 3 * page)?;
     let far = other.map(9 * page as u64, page)?;
     other.fill(far, 0, page, 5)?;
     other.unmap(far)?;
-    await_request(&mut scene.server, op::MUNMAP, None)?;
-    expect("pages that can be saved", scene.server.pages()?, 2)?;
-    scene.server.kill()?;
+    await_request(&mut setup.server, op::MUNMAP, None)?;
+    expect("pages that can be saved", setup.server.pages()?, 2)?;
+    setup.server.kill()?;
     other.verify(there, 0, page, 1)?;
     other.quit()?;
-    Ok((scene.client, scene.map))
+    Ok((setup.client, setup.map))
 }
 
-fn at_half_a_load(case: &Case, mut scene: Scene) -> Result<(Client, Map), Failure> {
+fn at_half_a_load(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failure> {
     let page = page_size();
     let far = 9 * page as u64;
-    let mut other = case.client("other client", &scene.server)?;
+    let mut other = case.client("other client", &setup.server)?;
     let there = other.map(far, 2 * page)?;
-    let id = scene.server.page_id(far)?;
-    let loaded = scene.server.load_pages(id, 0, 3 * page, 6)?;
+    let id = setup.server.page_id(far)?;
+    let loaded = setup.server.load_pages(id, 0, 3 * page, 6)?;
     expect(
         "a load past the end of the mapping",
         loaded,
         Err(Errno::ENXIO),
     )?;
-    scene.server.kill()?;
+    setup.server.kill()?;
     other.verify(there, 0, 2 * page, 6)?;
     other.quit()?;
-    Ok((scene.client, scene.map))
+    Ok((setup.client, setup.map))
 }
 
-/// Who inherits the channel can go on where another has stopped; clients notice nothing. To map it is for root alone.
+/// Kills a server whose child has inherited the channel. The child must be able to continue without its clients
+/// noticing. Only root can map the channel.
 fn passed_on(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut first = case.serve_as(Behaviour::lazy())?;
@@ -208,7 +210,7 @@ fn passed_on(case: &mut Case) -> Result<(), Failure> {
     client.verify(map, 0, page, 1)?;
     let here = first.map_pages(id, 1)?;
 
-    // One client waits for a page, another for its mapping, and the server that has read that dies.
+    // One client waits for a page and another for a mapping. The server dies after it has read both requests.
     let mut other = case.client("other client", &first)?;
     first.behave(Behaviour {
         mmap: OnMmap::Hold,
@@ -224,7 +226,7 @@ fn passed_on(case: &mut Case) -> Result<(), Failure> {
     first.kill()?;
     expect_that(
         !other.is_done_within(MOMENT)? && !client.is_done_within(MOMENT)?,
-        || "a client has noticed the end of the first server".into(),
+        || "a client that waited returned after the end of the first server".into(),
     )?;
     second.behave(Behaviour::lazy())?;
     expect("the touch", client.finish_touch()?, Touch::Success)?;
@@ -232,7 +234,7 @@ fn passed_on(case: &mut Case) -> Result<(), Failure> {
     client.verify(map, 0, 2 * page, 1)?;
     other.fill(there, 0, page, 2)?;
     client.verify(map, 0, page, 2)?;
-    // What the first has mapped the second has inherited.
+    // The second server has inherited the mappings of the first.
     second.verify(here, 0, page, 2)?;
     second.map_pages(id, 2)?;
     client.write_read(0, page, 3)?;
@@ -245,7 +247,7 @@ fn passed_on(case: &mut Case) -> Result<(), Failure> {
         mapped,
         Err(Errno::EPERM),
     )?;
-    // What it has inherited it has.
+    // It keeps the mapping that it has inherited.
     third.verify(here, 0, page, 2)?;
     third.kill()?;
 
@@ -255,7 +257,8 @@ fn passed_on(case: &mut Case) -> Result<(), Failure> {
     second.quit()
 }
 
-/// A mapping holds the channel open: the connection ends with the last of both.
+/// Closes and unmaps the channel, in both orders. A mapping keeps the channel open, so the connection must end with the
+/// second of the two.
 fn closed(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     for unmaps_first in [true, false] {
@@ -274,7 +277,7 @@ fn closed(case: &mut Case) -> Result<(), Failure> {
             }
             false => {
                 server.close_channel()?;
-                // It is as if the server were slow.
+                // To clients, the server now looks slow.
                 client.fill(map, page, page, 2)?;
                 server.verify(here, page, page, 2)?;
                 other.start_map(0, page)?;

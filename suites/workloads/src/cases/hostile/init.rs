@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! INIT answered wrong in each field: direct mmap is there or not, and clients hear of it.
+//! Answers to FUSE_INIT and CUSE_INIT that are wrong in one field: direct mmap works or clients get an error.
 
 use protocol::plan::Device;
 use server::abi::{
@@ -17,7 +17,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("init", init), ("init-nobod
 
 use InitResult::{Accepted, Dead, Declined};
 
-/// Bytes in a write, as the server's good answer says.
+/// Maximum size of a write in the server's valid answer, in bytes.
 const MAX_WRITE: u32 = 1 << 20;
 
 /// Result of an answer to INIT.
@@ -25,7 +25,7 @@ const MAX_WRITE: u32 = 1 << 20;
 enum InitResult {
     /// Direct mmap works.
     Accepted,
-    /// The file is like any other, and mmap is ENODEV.
+    /// The file works, but mmap fails with ENODEV.
     Declined,
     /// The file cannot be opened.
     Dead(Errno),
@@ -34,7 +34,7 @@ enum InitResult {
 const REFUSED: InitResult = Dead(Errno::ECONNREFUSED);
 const NO_DEVICE: InitResult = Dead(Errno::ENOENT);
 
-const TAKEN: Result<(), Errno> = Ok(());
+const OK: Result<(), Errno> = Ok(());
 const INVALID: Result<(), Errno> = Err(Errno::EINVAL);
 
 /// An answer to INIT, what write(2) returns for it, and its result.
@@ -43,7 +43,7 @@ struct Answer {
     body: Vec<u8>,
     /// Error in its header.
     error: Option<Errno>,
-    said: Result<(), Errno>,
+    expected: Result<(), Errno>,
     result: InitResult,
 }
 
@@ -54,10 +54,10 @@ fn waiting_for_init() -> Behaviour {
     }
 }
 
-/// Changes to the answer of a server that takes the offer.
+/// Changes to the answer that accepts direct mmap.
 type Changes<Out> = &'static [(&'static str, fn(&mut Out), InitResult)];
 
-/// The answers with these changes, `info` behind each. write(2) takes them all.
+/// Returns the answers with these changes, each followed by `info`. write(2) must accept them all.
 fn changed<Out: Field + Clone>(changes: Changes<Out>, good: &Out, info: &[u8]) -> Vec<Answer> {
     let answer = |&(what, change, result): &(&'static str, fn(&mut Out), InitResult)| {
         let mut out = good.clone();
@@ -66,7 +66,7 @@ fn changed<Out: Field + Clone>(changes: Changes<Out>, good: &Out, info: &[u8]) -
             what,
             body: [wire::bytes(&out), info.to_vec()].concat(),
             error: None,
-            said: TAKEN,
+            expected: OK,
             result,
         }
     };
@@ -74,7 +74,7 @@ fn changed<Out: Field + Clone>(changes: Changes<Out>, good: &Out, info: &[u8]) -
 }
 
 const FUSE_CHANGES: Changes<InitOut> = &[
-    ("all that is needed", |_| (), Accepted),
+    ("the valid answer", |_| (), Accepted),
     (
         "FUSE_DMMAP without FUSE_INIT_EXT",
         |out| out.flags = BIG_WRITES as u32,
@@ -92,29 +92,33 @@ const FUSE_CHANGES: Changes<InitOut> = &[
     ),
     ("minor version 12", |out| out.minor = 12, Accepted),
     (
-        "a minor version yet to come",
+        "a minor version of the future",
         |out| out.minor = 10_000,
         Accepted,
     ),
     // Before version 7.6 there are no flags, and before 7.9 the structs of names and attributes are shorter.
     ("minor version 5", |out| out.minor = 5, Dead(Errno::EIO)),
-    ("a major version yet to come", |out| out.major = 8, REFUSED),
+    (
+        "a major version of the future",
+        |out| out.major = 8,
+        REFUSED,
+    ),
     ("major version 0", |out| out.major = 0, REFUSED),
     // The kernel's minimum is 4096 bytes.
     ("writes of no bytes", |out| out.max_write = 0, Accepted),
 ];
 
-/// Part of the good answer that is written.
+/// Part of the valid answer that is written.
 #[derive(Clone, Copy)]
 enum Part {
     /// The first bytes.
     First(usize),
     All,
-    /// All of it, and a byte more.
+    /// All bytes and one more.
     More,
 }
 
-/// Answers whose bytes are `Bytes`: the error in the header, what write(2) returns, and the result.
+/// Answers: name, bytes, error in the header, result of write(2), and result for clients.
 type Rows<Bytes> = &'static [(
     &'static str,
     Bytes,
@@ -125,13 +129,13 @@ type Rows<Bytes> = &'static [(
 
 #[rustfmt::skip]
 const FUSE_PARTS: Rows<Part> = &[
-    ("an answer that ends behind flags2", Part::First(36), None, TAKEN, Accepted),
-    ("an answer that ends before flags2", Part::First(32), None, TAKEN, Declined),
-    ("the answer of version 7.22", Part::First(24), None, TAKEN, Declined),
-    ("the answer of version 7.4", Part::First(8), None, TAKEN, Declined),
-    ("an empty answer", Part::First(0), None, TAKEN, REFUSED),
+    ("an answer that ends behind flags2", Part::First(36), None, OK, Accepted),
+    ("an answer that ends before flags2", Part::First(32), None, OK, Declined),
+    ("the answer of version 7.22", Part::First(24), None, OK, Declined),
+    ("the answer of version 7.4", Part::First(8), None, OK, Declined),
+    ("an empty answer", Part::First(0), None, OK, REFUSED),
     ("an answer that is too long", Part::More, None, INVALID, REFUSED),
-    ("an error", Part::First(0), Some(Errno::EACCES), TAKEN, REFUSED),
+    ("an error", Part::First(0), Some(Errno::EACCES), OK, REFUSED),
     ("an error and an answer", Part::All, Some(Errno::EACCES), INVALID, REFUSED),
 ];
 
@@ -147,26 +151,30 @@ fn fuse_answers() -> Vec<Answer> {
     };
     let mut answers = changed(FUSE_CHANGES, &good, &[]);
     let good = wire::bytes(&good);
-    answers.extend(FUSE_PARTS.iter().map(|&(what, part, error, said, result)| {
-        let body = match part {
-            Part::First(len) => good[..len].to_vec(),
-            Part::All => good.clone(),
-            Part::More => [&good[..], &[0]].concat(),
-        };
-        Answer {
-            what,
-            body,
-            error,
-            said,
-            result,
-        }
-    }));
+    answers.extend(
+        FUSE_PARTS
+            .iter()
+            .map(|&(what, part, error, expected, result)| {
+                let body = match part {
+                    Part::First(len) => good[..len].to_vec(),
+                    Part::All => good.clone(),
+                    Part::More => [&good[..], &[0]].concat(),
+                };
+                Answer {
+                    what,
+                    body,
+                    error,
+                    expected,
+                    result,
+                }
+            }),
+    );
     answers
 }
 
 const CUSE_CHANGES: Changes<CuseInitOut> = &[
-    ("all that is needed", |_| (), Accepted),
-    ("flags nobody knows", |out| out.flags = u32::MAX, Accepted),
+    ("the valid answer", |_| (), Accepted),
+    ("unknown flags", |out| out.flags = u32::MAX, Accepted),
     (
         "all flags but CUSE_DMMAP",
         |out| out.flags = !CUSE_DMMAP,
@@ -175,7 +183,7 @@ const CUSE_CHANGES: Changes<CuseInitOut> = &[
     ("minor version 11", |out| out.minor = 11, Accepted),
     ("minor version 10", |out| out.minor = 10, NO_DEVICE),
     (
-        "a major version yet to come",
+        "a major version of the future",
         |out| out.major = 8,
         NO_DEVICE,
     ),
@@ -186,7 +194,7 @@ const CUSE_CHANGES: Changes<CuseInitOut> = &[
     ),
 ];
 
-/// What follows CUSE_INIT: the device's name as `DEVNAME=NAME`, ended by a zero byte.
+/// Text behind the answer to CUSE_INIT: the device's name as `DEVNAME=NAME`, terminated by a zero byte.
 #[derive(Clone, Copy)]
 enum Info {
     /// The device's own name.
@@ -199,15 +207,15 @@ enum Info {
 
 #[rustfmt::skip]
 const CUSE_INFOS: Rows<Info> = &[
-    ("no name", Info::Bytes(b""), None, TAKEN, NO_DEVICE),
-    ("an empty name", Info::Bytes(b"DEVNAME=\0"), None, TAKEN, NO_DEVICE),
-    ("something that is no name", Info::Bytes(b"nonsense\0"), None, TAKEN, NO_DEVICE),
-    ("the name of another device", Info::Taken, None, TAKEN, NO_DEVICE),
-    ("names that are too long", Info::Bytes(&[0; 4097]), None, INVALID, NO_DEVICE),
+    ("no name", Info::Bytes(b""), None, OK, NO_DEVICE),
+    ("an empty name", Info::Bytes(b"DEVNAME=\0"), None, OK, NO_DEVICE),
+    ("a text without DEVNAME", Info::Bytes(b"nonsense\0"), None, OK, NO_DEVICE),
+    ("the name of another device", Info::Taken, None, OK, NO_DEVICE),
+    ("a text that is too long", Info::Bytes(&[0; 4097]), None, INVALID, NO_DEVICE),
     ("an error", Info::Own, Some(Errno::EACCES), INVALID, NO_DEVICE),
 ];
 
-/// Answers for a device called `name`; `taken` is the name of another.
+/// Returns the answers for a device called `name`. `taken` is the name of another device.
 fn cuse_answers(name: &str, taken: &str) -> Vec<Answer> {
     let good = CuseInitOut {
         major: MAJOR,
@@ -223,7 +231,7 @@ fn cuse_answers(name: &str, taken: &str) -> Vec<Answer> {
     answers.extend(
         CUSE_INFOS
             .iter()
-            .map(|&(what, which, error, said, result)| {
+            .map(|&(what, which, error, expected, result)| {
                 let info = match which {
                     Info::Own => info(name),
                     Info::Taken => info(taken),
@@ -233,7 +241,7 @@ fn cuse_answers(name: &str, taken: &str) -> Vec<Answer> {
                     what,
                     body: [good.clone(), info].concat(),
                     error,
-                    said,
+                    expected,
                     result,
                 }
             }),
@@ -241,7 +249,7 @@ fn cuse_answers(name: &str, taken: &str) -> Vec<Answer> {
     answers
 }
 
-/// Each of them leaves a file that can be direct-mapped, one that cannot, or none.
+/// Answers INIT in each way. The file must then support direct mmap, work without it, or fail to open.
 fn init(case: &mut Case) -> Result<(), Failure> {
     let mut other = case.serve()?;
     let device = other.device();
@@ -261,7 +269,7 @@ fn init(case: &mut Case) -> Result<(), Failure> {
             error: answer.error.map_or(0, |errno| -errno.raw()),
             ..Message::answer(unique, &answer.body)
         };
-        expect_write(&mut server, answer.what, message.clone(), answer.said)?;
+        expect_write(&mut server, answer.what, message.clone(), answer.expected)?;
         expect_write(&mut server, "a second answer", message, Err(Errno::ENOENT))?;
         server.behave(Behaviour::default())?;
         expect_result(case, &mut server, answer.result)
@@ -300,7 +308,7 @@ fn expect_result(case: &Case, server: &mut Server, result: InitResult) -> Result
     client.quit()
 }
 
-/// A server that has given up root before it answers has declined.
+/// Has a server give up root before it answers INIT. The kernel must treat the answer as if it declined direct mmap.
 fn init_nobody(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve_as(waiting_for_init())?;
     server.drop_privileges()?;

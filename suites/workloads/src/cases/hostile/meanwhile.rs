@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What happens to pages while a request about them is under way.
+//! Pages that change while a request about them is pending.
 
 use server::abi::op;
 use server::{Behaviour, Message, OnFault, OnMmap, OnReclaim};
@@ -19,7 +19,8 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("reclaim-late", reclaim_late),
 ];
 
-/// A refusal is for all who wait, and for nobody who comes later: those who try again meanwhile have the server asked anew.
+/// Refuses a fault for which several clients wait. All of them must get the error, and a later touch must send a new
+/// FUSE_DMMAP_FAULT.
 fn refused_together(case: &mut Case) -> Result<(), Failure> {
     let (page, count) = (page_size(), case.param::<u64>("clients")?);
     let errno = Errno::EACCES.raw();
@@ -43,10 +44,12 @@ fn refused_together(case: &mut Case) -> Result<(), Failure> {
         for (client, _) in &mut clients {
             expect("the touch", client.finish_touch()?, Touch::Sigbus)?;
         }
-        // The Rust runtime lets each try once more before it dies.
-        let asked = server.log()?.faults - before;
-        expect_that(asked <= 1 + 2 * count, || {
-            format!("the server was asked {asked} times for {count} touches, in round {round}")
+        // The Rust runtime repeats each access once before the process dies.
+        let faults = server.log()?.faults - before;
+        expect_that(faults <= 1 + 2 * count, || {
+            format!(
+                "the kernel sent {faults} FUSE_DMMAP_FAULTs for {count} touches, in round {round}"
+            )
         })?;
         expect("pages", server.pages()?, 0)?;
         server.behave(holding_faults())?;
@@ -62,26 +65,26 @@ fn refused_together(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// A page that the server refuses and loads in the same breath: who waited gets the error or the page, nobody anything
-/// else, and the server is not asked again.
+/// Refuses a fault and loads the page immediately afterwards. The client that waited must get the error or the page,
+/// and the kernel must not send another FUSE_DMMAP_FAULT.
 fn refused_then_loaded(case: &mut Case) -> Result<(), Failure> {
     let (page, rounds) = (page_size(), case.param::<u64>("rounds")?);
     let mut server = case.serve_as(holding_faults())?;
     let mut client = case.client("client", &server)?;
     client.write_read(0, page, 1)?;
     let id = server.page_id(0)?;
-    let mut unheard = 0;
+    let mut successes = 0;
     for round in 1..=rounds {
         let map = client.map(0, page)?;
         let before = server.log()?.unique(op::DMMAP_FAULT);
         let mut toucher = start_failing_touch(&mut client, map, 0)?;
         let unique = await_request(&mut server, op::DMMAP_FAULT, before)?;
-        let said = server.write_all(vec![
+        let results = server.write_all(vec![
             Message::refusal(unique, -Errno::EACCES.raw()),
-            // All zeros, as the file is not.
+            // Zeros, which differ from the contents of the file.
             load(id, 0, page as u32, page),
         ])?;
-        expect("a refusal, and a load", said, vec![Ok(()), Ok(())])?;
+        expect("a refusal and a load", results, vec![Ok(()), Ok(())])?;
         let touched = toucher.finish_touch()?;
         expect_that(matches!(touched, Touch::Success | Touch::Efault), || {
             format!(
@@ -89,23 +92,24 @@ fn refused_then_loaded(case: &mut Case) -> Result<(), Failure> {
                 touched.words()
             )
         })?;
-        unheard += u64::from(touched == Touch::Success);
+        successes += u64::from(touched == Touch::Success);
         client.verify_zero(map, 0, page)?;
         toucher.quit()?;
         client.unmap(map)?;
         expect("FUSE_DMMAP_FAULTs", server.log()?.faults, round)?;
         server.await_munmaps(round)?;
     }
-    case.figure("errors_made_good", unheard as f64);
+    case.figure("errors_made_good", successes as f64);
     client.quit()?;
     server.quit()
 }
 
-/// What is asked back of a mapping that is gone by now is not what its page IDs show since: the new pages stay.
+/// Answers a FUSE_DMMAP_RECLAIM after its mapping was unmapped and its page IDs were mapped again. The new pages must
+/// remain.
 fn reclaim_late(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let deaf_to_reclaim = lazy_behaviour(OnFault::Fill, OnReclaim::Hold);
-    let mut server = case.serve_as(deaf_to_reclaim)?;
+    let holding_reclaim = lazy_behaviour(OnFault::Fill, OnReclaim::Hold);
+    let mut server = case.serve_as(holding_reclaim)?;
     let mut client = case.client("client", &server)?;
     let id = server.page_id(0)?;
     let map = client.map(0, 2 * page)?;
@@ -116,10 +120,10 @@ fn reclaim_late(case: &mut Case) -> Result<(), Failure> {
     server.await_munmaps(1)?;
     expect("pages after the munmap", server.pages()?, 0)?;
 
-    // The same page IDs again, this time left to the kernel.
+    // Maps the same page IDs again, this time not lazily.
     server.behave(Behaviour {
         mmap: OnMmap::Hold,
-        ..deaf_to_reclaim
+        ..holding_reclaim
     })?;
     let before = server.log()?.unique(op::MMAP);
     client.start_map(0, 2 * page)?;
@@ -129,9 +133,9 @@ fn reclaim_late(case: &mut Case) -> Result<(), Failure> {
     let map = client.finish_map()?;
     client.fill(map, 0, 2 * page, 2)?;
 
-    let agreed = Message::answer(reclaim, &[]);
-    expect("the answer to reclaim", server.write(agreed)?, Ok(()))?;
-    expect("pages after it", server.pages()?, 2)?;
+    let answer = Message::answer(reclaim, &[]);
+    expect("the answer to reclaim", server.write(answer)?, Ok(()))?;
+    expect("pages after the answer to reclaim", server.pages()?, 2)?;
     client.verify(map, 0, 2 * page, 2)?;
     client.quit()?;
     server.await_munmaps(2)?;

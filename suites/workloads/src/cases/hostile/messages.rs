@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Messages that a server writes, right or wrong, and the result of each write.
+//! Valid and invalid messages of a server, and checks of the result of each write.
 
 use server::abi::{LoadOut, MmapOut, notify, op};
 use server::{Message, wire};
@@ -9,16 +9,16 @@ use crate::stage::command::Map;
 use crate::stage::waiting::await_request;
 use crate::stage::{Case, Client, Failure, Process, Server, expect};
 
-/// Bit of `unique` that makes an answer one to the FUSE_INTERRUPT of a request: FUSE_INT_REQ_BIT.
+/// Bit of `unique` in an answer to the FUSE_INTERRUPT of a request: FUSE_INT_REQ_BIT.
 pub(super) const INTERRUPT: u64 = 1;
 
 /// Bit of `unique` that is set in a request that is sent again: FUSE_UNIQUE_RESEND.
-pub(super) const AGAIN: u64 = 1 << 63;
+pub(super) const RESENT: u64 = 1 << 63;
 
 /// Result of write(2) for an answer that belongs to no request.
 pub(super) const UNKNOWN: Result<(), Errno> = Err(Errno::ENOENT);
 
-/// Body of an answer to FUSE_MMAP.
+/// Returns the body of an answer to FUSE_MMAP.
 pub(super) fn mmap_out(page_id: u64, flags: u32, padding: u32) -> Vec<u8> {
     wire::bytes(&MmapOut {
         page_id,
@@ -49,8 +49,8 @@ impl<'p> PendingMmap<'p> {
         })
     }
 
-    /// Answers the request. write(2) must accept the answer, and mmap must fail with `errno`, if given. Returns the mapping
-    /// otherwise.
+    /// Answers the request. write(2) must accept the answer, and mmap must fail with `errno`, if given. Returns the
+    /// mapping otherwise.
     pub(super) fn answer(
         self,
         what: &str,
@@ -65,8 +65,8 @@ impl<'p> PendingMmap<'p> {
     }
 }
 
-/// Has the kernel touch the second page on behalf of the client. Returns the `unique` of the FUSE_DMMAP_FAULT that waits
-/// for an answer.
+/// Has the kernel touch the second page on behalf of the client. Returns the `unique` of the FUSE_DMMAP_FAULT that
+/// waits for an answer.
 pub(super) fn touch_second(
     server: &mut Server,
     client: &mut Client,
@@ -90,14 +90,14 @@ pub(super) fn start_failing_touch(
     Ok(toucher)
 }
 
-/// A load whose header says `size` bytes, followed by `comes` zero bytes.
-pub(super) fn load(page_id: u64, offset: u32, size: u32, comes: usize) -> Message {
+/// Returns a load whose header says `size` bytes, followed by `len` zero bytes.
+pub(super) fn load(page_id: u64, offset: u32, size: u32, len: usize) -> Message {
     let head = LoadOut {
         page_id,
         offset,
         size,
     };
-    let body = [wire::bytes(&head), vec![0; comes]].concat();
+    let body = [wire::bytes(&head), vec![0; len]].concat();
     Message::notification(notify::DMMAP_LOAD, &body)
 }
 
@@ -123,8 +123,8 @@ pub(super) fn expect_write(
     expect(&what, server.write(message)?, expected)
 }
 
-/// Returns the first number that is no page ID. Page cache indices end there: at MAX_LFS_FILESIZE, and on 32-bit machines
-/// at ULONG_MAX.
+/// Returns the first invalid page ID. Page IDs are page cache indices, which end at MAX_LFS_FILESIZE, or on 32-bit
+/// machines at ULONG_MAX.
 pub(super) fn first_invalid_id() -> u64 {
     let bytes = match usize::BITS {
         64 => i64::MAX as u64,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Notifications that are wrong in one field, or come when there is no connection: an error of write(2), and no more.
+//! Notifications that are wrong in one field, or that are sent without a connection. write(2) fails, and nothing else
+//! happens.
 
 use server::abi::{PageRange, SaveOut, notify, op};
 use server::{Behaviour, Channel, Message, Unanswered, wire};
@@ -18,23 +19,23 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("saves-unread", saves_unread),
 ];
 
-/// FUSE_NOTIFY_REPLY that may be unread, as documented.
+/// Documented limit of unread FUSE_NOTIFY_REPLYs.
 const MAX_SAVES: u64 = 64;
 
-const FINE: Result<(), Errno> = Ok(());
+const OK: Result<(), Errno> = Ok(());
 const INVALID: Result<(), Errno> = Err(Errno::EINVAL);
 const TOO_LARGE: Result<(), Errno> = Err(Errno::EOVERFLOW);
 const UNMAPPED: Result<(), Errno> = Err(Errno::ENXIO);
 
-/// A load from 4 GiB on. On a 32-bit machine all page IDs together are 4 GiB.
+/// Result of a load at offset 4 GiB. On a 32-bit machine, all page IDs together span 4 GiB.
 const FAR_LOAD: Result<(), Errno> = match usize::BITS {
     64 => UNMAPPED,
     _ => TOO_LARGE,
 };
 
-/// A save of 4 GiB, or from there on.
+/// Result of a save of 4 GiB, or at offset 4 GiB.
 const FAR_SAVE: Result<(), Errno> = match usize::BITS {
-    64 => FINE,
+    64 => OK,
     _ => TOO_LARGE,
 };
 
@@ -53,12 +54,12 @@ fn free(page_id: u64, count: u64) -> Message {
     Message::notification(notify::DMMAP_FREE, &body)
 }
 
-/// Numbers that notifications are made of. Only pages `id` and `id + 1` are mapped.
+/// Values for the fields of notifications. Only pages `id` and `id + 1` are mapped.
 struct At {
     id: u64,
     /// Bytes of a page.
     page: u32,
-    /// First page ID that is too large.
+    /// First invalid page ID.
     end: u64,
 }
 
@@ -66,65 +67,65 @@ const FAR: u32 = u32::MAX;
 const LAST: u64 = u64::MAX;
 const UNIQUE: u64 = 1 << 40;
 
-/// A notification, and what write(2) returns for it.
+/// Name of a notification, the notification, and the result of write(2).
 type Row = (&'static str, fn(&At) -> Message, Result<(), Errno>);
 
 /// Notifications that change nothing.
 #[rustfmt::skip]
 const HARMLESS: &[Row] = &[
-    ("a load of nothing", |at| load(at.id, 0, 0, 0), FINE),
-    ("a load of nothing into a page that is not mapped", |at| load(at.id + 2, 0, 0, 0), FINE),
-    ("a load of nothing at the last ID", |at| load(at.end - 1, 0, 0, 0), FINE),
+    ("a load of nothing", |at| load(at.id, 0, 0, 0), OK),
+    ("a load of nothing into a page that is not mapped", |at| load(at.id + 2, 0, 0, 0), OK),
+    ("a load of nothing at the last ID", |at| load(at.end - 1, 0, 0, 0), OK),
     ("a load of nothing behind the last ID", |at| load(at.end, 0, 0, 0), TOO_LARGE),
-    ("a load of nothing beyond the last ID", |at| load(at.end - 1, at.page + 1, 0, 0), TOO_LARGE),
+    ("a load of nothing at an offset behind the last ID", |at| load(at.end - 1, at.page + 1, 0, 0), TOO_LARGE),
     ("a load without its last byte", |at| load(at.id, 0, 8, 7), INVALID),
-    ("a load with a byte more", |at| load(at.id, 0, 8, 9), INVALID),
-    ("a load of 0 bytes that has one", |at| load(at.id, 0, 0, 1), INVALID),
-    ("a load of 4 GiB that has none", |at| load(at.id, 0, FAR, 0), INVALID),
+    ("a load with an additional byte", |at| load(at.id, 0, 8, 9), INVALID),
+    ("a load of 0 bytes that contains one", |at| load(at.id, 0, 0, 1), INVALID),
+    ("a load of 4 GiB that contains none", |at| load(at.id, 0, FAR, 0), INVALID),
     ("a load into a page that is not mapped", |at| load(at.id + 2, 0, 8, 8), UNMAPPED),
     ("a load before the first page", |at| load(at.id - 1, 0, 8, 8), UNMAPPED),
-    ("a load from two pages on", |at| load(at.id, 2 * at.page, 8, 8), UNMAPPED),
-    ("a load from 4 GiB on", |at| load(at.id, FAR, 8, 8), FAR_LOAD),
-    ("a load to the last ID", |at| load(at.end - 1, at.page - 8, 8, 8), UNMAPPED),
-    ("a load over the last ID", |at| load(at.end - 1, at.page - 7, 8, 8), TOO_LARGE),
+    ("a load at an offset of two pages", |at| load(at.id, 2 * at.page, 8, 8), UNMAPPED),
+    ("a load at an offset of 4 GiB", |at| load(at.id, FAR, 8, 8), FAR_LOAD),
+    ("a load to the end of the last ID", |at| load(at.end - 1, at.page - 8, 8, 8), UNMAPPED),
+    ("a load across the end of the last ID", |at| load(at.end - 1, at.page - 7, 8, 8), TOO_LARGE),
     ("a load behind the last ID", |at| load(at.end, 0, 8, 8), TOO_LARGE),
-    ("a load of the last number", |_| load(LAST, 0, 8, 8), TOO_LARGE),
-    ("a load beyond the last number", |_| load(LAST, FAR, 8, 8), TOO_LARGE),
+    ("a load at ID 2^64 - 1", |_| load(LAST, 0, 8, 8), TOO_LARGE),
+    ("a load at ID 2^64 - 1, offset 2^32 - 1", |_| load(LAST, FAR, 8, 8), TOO_LARGE),
 
-    ("a save of nothing", |at| save(UNIQUE, at.id, 0, 0), FINE),
+    ("a save of nothing", |at| save(UNIQUE, at.id, 0, 0), OK),
     ("a save of 4 GiB", |at| save(UNIQUE, at.id, 0, FAR), FAR_SAVE),
-    ("a save from 4 GiB on", |at| save(UNIQUE, at.id, FAR, FAR), FAR_SAVE),
-    ("a save with unique 0", |at| save(0, at.id, 0, 8), FINE),
-    ("a save with the last unique", |at| save(LAST, at.id, 0, 8), FINE),
-    ("a save of a page that is not mapped", |at| save(UNIQUE, at.id + 2, 0, 8), FINE),
-    ("a save up to the last ID", |at| save(UNIQUE, at.end - 1, 0, at.page), FINE),
-    ("a save over the last ID", |at| save(UNIQUE, at.end - 1, 1, at.page), TOO_LARGE),
+    ("a save at an offset of 4 GiB", |at| save(UNIQUE, at.id, FAR, FAR), FAR_SAVE),
+    ("a save with unique 0", |at| save(0, at.id, 0, 8), OK),
+    ("a save with unique 2^64 - 1", |at| save(LAST, at.id, 0, 8), OK),
+    ("a save of a page that is not mapped", |at| save(UNIQUE, at.id + 2, 0, 8), OK),
+    ("a save to the end of the last ID", |at| save(UNIQUE, at.end - 1, 0, at.page), OK),
+    ("a save across the end of the last ID", |at| save(UNIQUE, at.end - 1, 1, at.page), TOO_LARGE),
     ("a save of nothing behind the last ID", |at| save(UNIQUE, at.end, 0, 0), TOO_LARGE),
-    ("a save of the last number", |_| save(UNIQUE, LAST, FAR, 8), TOO_LARGE),
+    ("a save at ID 2^64 - 1, offset 2^32 - 1", |_| save(UNIQUE, LAST, FAR, 8), TOO_LARGE),
 
-    ("a free of nothing", |at| free(at.id, 0), FINE),
-    ("a free of nothing at the last number", |_| free(LAST, 0), FINE),
-    ("a free of the last ID", |at| free(at.end - 1, 1), FINE),
-    ("a free of all that is above", |at| free(at.id + 2, at.end - at.id - 2), FINE),
-    ("a free of all that is below", |at| free(0, at.id), FINE),
+    ("a free of nothing", |at| free(at.id, 0), OK),
+    ("a free of nothing at ID 2^64 - 1", |_| free(LAST, 0), OK),
+    ("a free of the last ID", |at| free(at.end - 1, 1), OK),
+    ("a free of all IDs above", |at| free(at.id + 2, at.end - at.id - 2), OK),
+    ("a free of all IDs below", |at| free(0, at.id), OK),
     ("a free behind the last ID", |at| free(at.end, 1), TOO_LARGE),
-    ("a free of one too many", |at| free(at.id, at.end - at.id + 1), TOO_LARGE),
-    ("a free of so many that they overflow", |at| free(at.id, LAST - at.id + 1), TOO_LARGE),
-    ("a free of so many that nothing is left", |_| free(1, LAST), TOO_LARGE),
-    ("a free of the last number", |_| free(LAST, 1), TOO_LARGE),
+    ("a free of one ID too many", |at| free(at.id, at.end - at.id + 1), TOO_LARGE),
+    ("a free whose end overflows to 0", |at| free(at.id, LAST - at.id + 1), TOO_LARGE),
+    ("a free of 2^64 - 1 IDs from ID 1", |_| free(1, LAST), TOO_LARGE),
+    ("a free of ID 2^64 - 1", |_| free(LAST, 1), TOO_LARGE),
 ];
 
-/// Bytes of each notification without data.
+/// Codes of notifications, and the length of each without data, in bytes.
 const SIZES: [(i32, usize); 3] = [
     (notify::DMMAP_LOAD, 16),
     (notify::DMMAP_SAVE, 24),
     (notify::DMMAP_FREE, 16),
 ];
 
-/// Codes that no notification of a server has.
+/// Codes that no notification of a server has, so that write(2) must refuse them.
 const UNKNOWN_CODES: [i32; 10] = [0, 8, 63, 67, 4000, i32::MAX, -1, -64, -4096, i32::MIN];
 
-/// Notifications that are malformed, for which write(2) returns EINVAL.
+/// Returns malformed notifications, for which write(2) must fail with EINVAL.
 fn malformed(id: u64) -> Vec<(String, Message)> {
     let of = |code, len| {
         let message = Message::notification(code, &vec![0; len]);
@@ -132,7 +133,8 @@ fn malformed(id: u64) -> Vec<(String, Message)> {
     };
     let mut all = Vec::new();
     for (code, size) in SIZES {
-        // A load of 0 bytes says so in 16 bytes; all others have to be as long as they say.
+        // Not `size` itself: 16 zero bytes are a valid load of 0 bytes. A longer load must be as long as its header
+        // says.
         let lengths = [0, 1, size - 8, size - 1, size + 1, size + 8, 2 * size, 4096];
         all.extend(lengths.map(|len| of(code, len)));
     }
@@ -149,7 +151,7 @@ fn malformed(id: u64) -> Vec<(String, Message)> {
     all
 }
 
-/// Whatever a notification says, clients have the pages they had, and the server can go on.
+/// Writes each notification. Clients must keep their pages, and the server must be able to continue.
 fn notifications(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
@@ -164,17 +166,18 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
     };
     let harmless = HARMLESS
         .iter()
-        .map(|&(what, message, said)| (what.to_owned(), message(&at), said));
+        .map(|&(what, message, expected)| (what.to_owned(), message(&at), expected));
     let malformed = malformed(id)
         .into_iter()
         .map(|(what, message)| (what, message, INVALID));
-    for (what, message, said) in harmless.chain(malformed) {
-        expect_write(&mut server, &what, message, said)?;
+    for (what, message, expected) in harmless.chain(malformed) {
+        expect_write(&mut server, &what, message, expected)?;
         client.verify(map, 0, 2 * page, 1)?;
         expect(&format!("pages after {what}"), server.pages()?, 2)?;
     }
 
-    // One of them: on sparc64 the server gets SIGBUS for it as well, of which the Rust runtime survives one.
+    // Only one such message: on sparc64 the server gets SIGBUS as well as EFAULT, and the Rust runtime survives only
+    // one.
     let half = Message {
         unreadable_tail: 12,
         ..load(id, 0, 8, 8)
@@ -188,9 +191,9 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
     )?;
     client.verify(map, 0, 2 * page, 1)?;
 
-    // An offset may be beyond the page.
+    // An offset can be larger than a page.
     let second = load(id - 3, 4 * page as u32 + 8, 16, 16);
-    expect_write(&mut server, "a load from four pages on", second, FINE)?;
+    expect_write(&mut server, "a load at an offset of four pages", second, OK)?;
     client.verify(map, 0, page + 8, 1)?;
     client.verify_zero(map, page + 8, 16)?;
     client.verify(map, page + 24, page - 24, 1)?;
@@ -198,9 +201,9 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
     expect("bytes saved", saved, Ok(page + 8))?;
     expect_write(
         &mut server,
-        "a free of all there are",
+        "a free of all IDs",
         free(0, first_invalid_id()),
-        FINE,
+        OK,
     )?;
     expect("pages", server.pages()?, 0)?;
     client.verify_zero(map, 0, 2 * page)?;
@@ -208,7 +211,7 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// One of each, right in every field.
+/// Returns one valid notification of each kind.
 fn one_each(id: u64) -> [(&'static str, Message); 3] {
     [
         ("a load", load(id, 0, 8, 8)),
@@ -217,15 +220,16 @@ fn one_each(id: u64) -> [(&'static str, Message); 3] {
     ]
 }
 
-/// Without a connection it is EPERM, before it is made ENODEV; wrong sizes are EINVAL all the same.
+/// Writes notifications without a connection, which fail with EPERM, and before INIT is answered, which fail with
+/// ENODEV. Those of a wrong size fail with EINVAL.
 fn early(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let unmounted = Channel::open("/dev/fuse")?;
     for (what, message) in one_each(5) {
-        let said = unmounted.write(&message).map_err(|error| error.errno);
+        let result = unmounted.write(&message).map_err(|error| error.errno);
         expect(
             &format!("{what} with nothing mounted"),
-            said,
+            result,
             Err(Errno::EPERM),
         )?;
     }
@@ -258,7 +262,8 @@ fn early(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// After an abort nothing new comes, by a notification or by a touch; what is there stays.
+/// Writes notifications after an abort. Notifications and touches must not create pages, and existing pages must
+/// remain.
 fn late(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
@@ -269,7 +274,7 @@ fn late(case: &mut Case) -> Result<(), Failure> {
     client.fill(map, 0, page, 1)?;
     server.abort()?;
     let gone = Err(Errno::ENOTCONN);
-    // One page that there is, and one that there is not.
+    // One page that exists, and one that does not.
     for id in [id, id + 1] {
         expect_write(&mut server, "a load", load(id, 0, 8, 8), gone)?;
         expect_write(&mut server, "a save", save(1, id, 0, 8), gone)?;
@@ -293,7 +298,8 @@ fn late(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// 64 saves may be unread, and no more; read or not, their pages come back.
+/// Leaves saves unread. The kernel must refuse more than 64, and free the pages at the end, whether the saves were read
+/// or not.
 fn saves_unread(case: &mut Case) -> Result<(), Failure> {
     let pages: usize = case.param("pages")?;
     let len = pages * page_size();
@@ -312,21 +318,21 @@ fn saves_unread(case: &mut Case) -> Result<(), Failure> {
     };
 
     server.behave(deaf)?;
-    let mut said = server.write_all(saves(1000, MAX_SAVES + 2))?;
-    let over = said.split_off(MAX_SAVES as usize);
-    expect("saves", said, vec![Ok(()); MAX_SAVES as usize])?;
+    let mut results = server.write_all(saves(1000, MAX_SAVES + 2))?;
+    let over = results.split_off(MAX_SAVES as usize);
+    expect("saves", results, vec![Ok(()); MAX_SAVES as usize])?;
     expect("saves over the limit", over, vec![Err(Errno::EAGAIN); 2])?;
     server.behave(Behaviour::default())?;
     let last = Some(1000 + MAX_SAVES - 1);
-    await_requests(&mut server, "all that was saved", |log| {
+    await_requests(&mut server, "the last save", |log| {
         log.unique(op::NOTIFY_REPLY) == last
     })?;
     let saved = server.save_pages(id, 0, len, 1)?;
     expect("bytes saved afterwards", saved, Ok(len))?;
 
     server.behave(deaf)?;
-    let said = server.write_all(saves(2000, MAX_SAVES))?;
-    expect("saves", said, vec![Ok(()); MAX_SAVES as usize])?;
+    let results = server.write_all(saves(2000, MAX_SAVES))?;
+    expect("saves", results, vec![Ok(()); MAX_SAVES as usize])?;
     server.kill()?;
     client.verify(map, 0, len, 1)?;
     client.quit()?;

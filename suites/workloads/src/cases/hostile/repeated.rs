@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Answers that come twice, or belong to nothing, and requests that come again.
+//! Answers that are written twice or belong to no request, and requests that are sent again.
 
 use server::abi::{MMAP_LAZY, op};
 use server::{Behaviour, Message, OnMmap, OnReclaim};
 use sys::{Errno, page_size};
 
 use super::messages::{
-    AGAIN, INTERRUPT, PendingMmap, UNKNOWN, expect_write, mmap_out, touch_second,
+    INTERRUPT, PendingMmap, RESENT, UNKNOWN, expect_write, mmap_out, touch_second,
 };
 use crate::stage::command::Touch;
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
@@ -15,10 +15,10 @@ use crate::stage::{Case, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("repeated", repeated)];
 
-/// FUSE_NOTIFY_RESEND.
+/// Code of FUSE_NOTIFY_RESEND.
 const RESEND: i32 = 7;
 
-/// A request is answered once; what comes then, or belongs to nothing, is ENOENT and changes nothing.
+/// Answers requests twice, and requests that do not exist. write(2) must fail with ENOENT, and nothing may change.
 fn repeated(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let how = Behaviour {
@@ -30,9 +30,9 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     let lazy = mmap_out(7, MMAP_LAZY, 0);
     let refusal = |unique| Message::refusal(unique, -Errno::EACCES.raw());
 
-    let asked = PendingMmap::new(&mut server, &mut client)?;
-    let mmap = asked.unique;
-    let map = asked
+    let pending = PendingMmap::new(&mut server, &mut client)?;
+    let mmap = pending.unique;
+    let map = pending
         .answer("the answer", &lazy, None)?
         .expect("no error was expected");
     let fault = touch_second(&mut server, &mut client, map)?;
@@ -41,9 +41,9 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     expect_write(&mut server, "the answer", answer, Ok(()))?;
     expect("the touch", client.finish_touch()?, Touch::Success)?;
 
-    // A mapping that is gone, and its FUSE_MUNMAP.
-    let asked = PendingMmap::new(&mut server, &mut client)?;
-    let gone = asked.answer("the answer", &mmap_out(90, 0, 0), None)?;
+    // A mapping that is unmapped, so that the server has received a FUSE_MUNMAP.
+    let pending = PendingMmap::new(&mut server, &mut client)?;
+    let gone = pending.answer("the answer", &mmap_out(90, 0, 0), None)?;
     client.unmap(gone.expect("no error was expected"))?;
     server.await_munmaps(1)?;
     let munmap = await_request(&mut server, op::MUNMAP, None)?;
@@ -52,10 +52,10 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
         ("to FUSE_MMAP", mmap),
         ("to FUSE_DMMAP_FAULT", fault),
         ("to FUSE_MUNMAP", munmap),
-        ("to what was never asked", munmap + 1000),
-        ("to the last number", u64::MAX),
-        ("to the last number but one", u64::MAX - 1),
-        ("to FUSE_INTERRUPT of nothing", INTERRUPT),
+        ("to a request that was never sent", munmap + 1000),
+        ("to unique 2^64 - 1", u64::MAX),
+        ("to unique 2^64 - 2", u64::MAX - 1),
+        ("to FUSE_INTERRUPT of no request", INTERRUPT),
         ("to FUSE_INTERRUPT of FUSE_MMAP", mmap | INTERRUPT),
     ] {
         for message in [
@@ -71,16 +71,16 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
         expect("mappings", server.counter("maps")?, 1)?;
     }
 
-    // The server has everything sent again that it has not answered: twice asked, and answered once.
-    let asked = PendingMmap::new(&mut server, &mut client)?;
-    let first = asked.unique;
+    // The server has the kernel send all unanswered requests again. Only the second copy can be answered.
+    let pending = PendingMmap::new(&mut server, &mut client)?;
+    let first = pending.unique;
     let mut other = case.client("other client", &server)?;
     expect("FUSE_NOTIFY_RESEND", server.notify(RESEND, &[])?, Ok(()))?;
     let again = await_request(&mut server, op::MMAP, Some(first))?;
     expect(
         "unique of the request that was sent again",
         again,
-        first | AGAIN,
+        first | RESENT,
     )?;
     let late = Message::answer(first, &lazy);
     expect_write(&mut server, "an answer to the first", late, UNKNOWN)?;
@@ -90,8 +90,8 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     client.verify(twice, page, page, 4)?;
 
     other.start_map(0, 2 * page)?;
-    let asked = await_request(&mut server, op::MMAP, Some(again))?;
-    let answer = Message::answer(asked, &lazy);
+    let unique = await_request(&mut server, op::MMAP, Some(again))?;
+    let answer = Message::answer(unique, &lazy);
     expect_write(&mut server, "the answer", answer, Ok(()))?;
     let of_other = other.finish_map()?;
     other.start_probe(of_other, 0)?;
@@ -120,7 +120,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     expect_write(&mut server, "an error", refusal(reclaim), Ok(()))?;
     expect("the touch", client.finish_touch()?, Touch::Efault)?;
     let late = Message::answer(reclaim, &[]);
-    expect_write(&mut server, "agreement after an error", late, UNKNOWN)?;
+    expect_write(&mut server, "success after an error", late, UNKNOWN)?;
     client.verify(map, 0, page, 5)?;
     client.verify(map, page, page, 4)?;
     expect("FUSE_DMMAP_FAULTs", server.log()?.faults, faults)?;

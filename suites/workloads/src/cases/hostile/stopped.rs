@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Clients that are stopped while they wait in mmap: the kernel keeps what they have asked for until they come back.
+//! Clients that are stopped while they wait in mmap. The kernel keeps the mappings until the clients continue.
 
 use sys::{Errno, Signal, page_size};
 
@@ -10,10 +10,11 @@ use server::{Behaviour, OnMmap};
 pub(crate) const WORKLOADS: &[(&str, Workload)] =
     &[("mmap-stopped", mmap_stopped), ("mmap-kept", mmap_kept)];
 
-/// Mappings of clients that did not come back yet that the kernel keeps for a connection (fs/fuse/dmmap_place.c, MAX_KEPT).
+/// Maximum number of mappings that the kernel keeps per connection for clients that have not continued
+/// (fs/fuse/dmmap_place.c, MAX_KEPT).
 const MAX_KEPT: u64 = 64;
 
-/// A client that waits for the answer to its FUSE_MMAP and is stopped.
+/// Starts a client that waits for the answer to its FUSE_MMAP, and stops it.
 fn stopped_client(case: &Case, server: &mut Server, name: &str) -> Result<Client, Failure> {
     let client = waiting_client(case, server, name, 2 * page_size())?;
     client.signal(Signal::Stop)?;
@@ -21,14 +22,15 @@ fn stopped_client(case: &Case, server: &mut Server, name: &str) -> Result<Client
     Ok(client)
 }
 
-/// A client that goes on gets its mapping, and sees what the server sees.
+/// Continues a client, and fails unless it gets its mapping and shares the page with the server.
 fn expect_maps(server: &mut Server, client: &mut Client, word: u64) -> Result<(), Failure> {
     client.signal(Signal::Continue)?;
     let map = client.finish_map()?;
     server.expect_store("its store, loaded by the server", client, map, word)
 }
 
-/// The answer that comes while a client is stopped is the one it finds. If it is killed instead, the answer is taken back.
+/// Answers FUSE_MMAP while the client is stopped. A client that continues must get this answer. If it is killed
+/// instead, the kernel must send FUSE_MUNMAP.
 fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve_as(holding_mmaps())?;
     let mut client = stopped_client(case, &mut server, "client")?;
@@ -71,8 +73,8 @@ fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// Of more clients than the kernel keeps mappings for, those that wait the longest ask again when they go on, and the
-/// server hears that their first mappings are gone.
+/// Stops more clients than the kernel keeps mappings for. The kernel must drop the oldest mappings and send FUSE_MUNMAP
+/// for them. Their clients must send FUSE_MMAP again when they continue.
 fn mmap_kept(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve_as(holding_mmaps())?;
     let mut clients = Vec::new();
@@ -80,11 +82,11 @@ fn mmap_kept(case: &mut Case) -> Result<(), Failure> {
         let name = format!("client {number}");
         clients.push(stopped_client(case, &mut server, &name)?);
     }
-    // Those of the first two were given up unanswered.
+    // The kernel has dropped the requests of the first two before their answers.
     server.behave(Behaviour::default())?;
     server.await_munmaps(2)?;
 
-    // Two more, and of those that are answered two go.
+    // For each of two more, the kernel drops a mapping that is already answered.
     server.behave(holding_mmaps())?;
     for number in 0..2 {
         let name = format!("late client {number}");

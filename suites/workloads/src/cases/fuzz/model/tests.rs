@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Scripts by hand, and what the model makes of them.
+//! Handwritten scripts, and the outcomes that the model predicts.
 
 use super::*;
 use crate::cases::fuzz::step::parse;
@@ -13,11 +13,11 @@ fn world() -> World {
     }
 }
 
-/// What comes of the last step of a script, and the counts after it.
+/// Returns the outcome of the last step of a script, and the counters after it.
 fn after(world: World, script: &str) -> (Outcome, Counts) {
     let mut model = Model::new(world);
     let outcomes = parse(script).unwrap();
-    let outcome = outcomes.iter().map(|step| model.take(step)).last();
+    let outcome = outcomes.iter().map(|step| model.apply(step)).last();
     (outcome.unwrap(), model.counts())
 }
 
@@ -114,7 +114,7 @@ fn limits_refuse() {
 }
 
 #[test]
-fn by_id_as_far_as_it_goes() {
+fn accesses_by_id_stop_at_the_first_missing_page() {
     let world = world();
     let words = |indices: &[u64]| {
         Outcome::Words(
@@ -131,7 +131,7 @@ fn by_id_as_far_as_it_goes() {
 }
 
 #[test]
-fn what_is_not_there_is_no_step() {
+fn a_step_about_something_missing_does_nothing() {
     for step in [
         "map c0.1 0+1",
         "start c0; start c0",
@@ -149,7 +149,7 @@ fn what_is_not_there_is_no_step() {
 }
 
 #[test]
-fn what_the_server_fills_survives() {
+fn pages_that_the_server_fills_survive() {
     let lazy = World {
         lazy: true,
         ..world()
@@ -175,10 +175,10 @@ fn what_the_server_fills_survives() {
 fn nothing_is_left_after_the_last_steps() {
     let mut model = Model::new(world());
     for step in parse("map s.1 0+2; start c0; map c0.2 1+2; put 0+2 1; fork c0 c3").unwrap() {
-        model.take(&step);
+        model.apply(&step);
     }
     for step in model.last_steps() {
-        assert_eq!(model.take(&step), Outcome::Done);
+        assert_eq!(model.apply(&step), Outcome::Done);
     }
     let counts = model.counts();
     assert_eq!((counts.pages, counts.maps), (Some(0), 0));
