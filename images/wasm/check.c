@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * Checks at every start for faults that compilers have had before: a guest that computes wrongly would blame the
- * kernel. The checks take microseconds. Operands are volatile, so that the program computes the results, not the
- * compiler.
+ * Checks at every start for errors that compilers have made before. Without these checks, the wrong results of a
+ * miscompiled guest would look like errors of the kernel. The checks take microseconds. Operands are volatile, so that
+ * the results are computed by the program and not by the compiler.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -36,7 +36,10 @@ void IMPORT(oracle_close)(SYS)
 
 void IMPORT(oracle_known)(SYS, u64 at, u64 physical)
 {
-	/* The oracle looks for the lower halves in these registers, to check that it reads registers correctly. */
+	/*
+	 * The oracle searches the emulator's processor state for the values of these two registers, to find out where
+	 * the state contains the registers.
+	 */
 	register u32 low __asm__("r26") = at;
 	register u32 physical_low __asm__("r25") = physical;
 	u32 high = at >> 32, physical_high = physical >> 32;

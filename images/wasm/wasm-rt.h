@@ -2,10 +2,10 @@
 /*
  * Runtime interface of the C code that wasm2c (wabt 1.0.32) generates.
  *
- * This header replaces wabt's own because of big-endian machines. There, wabt 1.0.32 reverses the whole linear memory
- * (WABT_BIG_ENDIAN, never set here), but does not take that into account in memory.copy and memory.fill. Here, linear
- * memory has the byte order that WebAssembly prescribes. Strings and buffers can therefore be passed to system calls
- * unchanged; only numbers are byte-swapped when they are loaded or stored.
+ * This header replaces wabt's own, for the sake of big-endian machines. There, wabt 1.0.32 reverses the whole linear
+ * memory (WABT_BIG_ENDIAN, never set here), but does not take that into account in memory.copy and memory.fill. Here,
+ * linear memory has the byte order that WebAssembly prescribes. Strings and buffers can therefore be passed to system
+ * calls unchanged; only numbers are byte-swapped when they are loaded or stored.
  */
 #ifndef WASM_RT_H
 #define WASM_RT_H
@@ -20,7 +20,10 @@
 
 /* The generated code checks bounds itself, because a 32-bit address space is too small for a guard region of 4 GiB. */
 #define WASM_RT_MEMCHECK_SIGNAL_HANDLER 0
-/* The kernel limits the C stack. The shadow stack starts linear memory, so an overflow is an access out of bounds. */
+/*
+ * The kernel limits the C stack. The shadow stack is at the start of linear memory, so its overflow is an access out of
+ * bounds.
+ */
 #define WASM_RT_USE_STACK_DEPTH_COUNT 0
 
 typedef enum {

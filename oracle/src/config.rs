@@ -7,7 +7,7 @@ use oracle_wire::config::{Arch, Cache, CacheKind, Config};
 
 use crate::model::LONGEST_LINE;
 
-/// Why the plugin has no usable configuration.
+/// Error in the plugin's arguments or in its configuration file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The arguments are not a single `config=FILE`.

@@ -24,8 +24,8 @@ pub fn message(
     }))
 }
 
-/// Converts an access. `plain` turns an address of QEMU into one that programs of the guest use, and `name` returns the
-/// name of a place in the kernel.
+/// Converts an access. `plain` converts an address from QEMU to the form that programs of the guest use, and `name`
+/// returns the name of a place in the kernel.
 pub fn access(
     access: &Access,
     cache: &Cache,

@@ -41,7 +41,7 @@ pub struct Access {
     pub address: u64,
     /// Physical address of the first byte.
     pub physical: u64,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Place in the cache. `None` if the access bypasses the cache.
     pub place: Option<Place>,
@@ -113,7 +113,7 @@ impl Chunks {
         address & (self.bytes() - 1)
     }
 
-    /// Returns the first address behind the chunk that contains an address.
+    /// Returns the first address after the chunk that contains an address.
     fn end(self, address: u64) -> u64 {
         address - self.offset(address) + self.bytes()
     }
@@ -203,9 +203,9 @@ impl Model {
         }
     }
 
-    /// Returns true if an access causes no finding and changes nothing, except possibly which store was last, and
-    /// records that store. Most accesses of a guest are of this kind, and this function is faster than
-    /// [`Model::access`]. Calls `access` only when necessary.
+    /// Handles an access that is known to cause no finding and to change at most which store was last. Returns false
+    /// for any other access, without an effect. Most accesses of a guest are of this kind, and this function is faster
+    /// than [`Model::access`]. Calls `access` only when necessary.
     pub fn is_redundant(
         &mut self,
         store: bool,
@@ -375,7 +375,8 @@ impl Line {
         }
     }
 
-    /// Returns the effect of further stores from the place of `access`, if further loads from there change nothing.
+    /// Returns the effect of further stores at the place of `access`, or `None` if a further load there could change
+    /// something.
     fn settled(&self, access: &Access, write: WritePolicy) -> Option<StoreEffect> {
         let only = match &self.copies[..] {
             [only] if access.place == Some(only.place) && self.dropped.is_none() => only.state,
@@ -542,13 +543,13 @@ impl PageFilter {
         self.0[index] & bit != 0
     }
 
-    /// Returns index and mask. Pages that are a multiple of 65536 apart share a bit.
+    /// Returns the index of a word and the mask of a bit. Page numbers that differ by a multiple of 65536 share a bit.
     fn bit(page: u64) -> (usize, u64) {
         (page as usize / 64 % (1 << 10), 1 << (page % 64))
     }
 }
 
-/// Hashes page numbers. Speed matters, with millions of lookups; resistance to attacks does not.
+/// Hashes page numbers. The hash does not resist attacks, but it is fast, and there are millions of lookups.
 #[derive(Default)]
 struct PageHasher(u64);
 

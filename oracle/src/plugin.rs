@@ -30,7 +30,7 @@ pub struct Plugin {
     maintenance: HashMap<u64, Maintenance>,
     registers: Registers,
     walker: Option<Walker>,
-    /// The plugin follows the kernel's cache maintenance, which requires registers.
+    /// The plugin follows the kernel's cache maintenance, for which it must read registers.
     full: bool,
 }
 
@@ -158,6 +158,7 @@ impl Plugin {
         self.follow(listen)
     }
 
+    /// Adopts the session's answer. Returns true if QEMU must translate all blocks again.
     fn follow(&mut self, listen: Listen) -> bool {
         if listen == Listen::Unchanged || listen == self.listen {
             return false;
@@ -279,14 +280,14 @@ fn check_cache_functions(config: &Config, symbols: &Symbols) -> Result<(), Strin
     if missing.is_empty() {
         return Ok(());
     }
-    let place = match &config.symbols {
-        Some(path) => format!("{} does not contain", path.display()),
-        None => "`symbols` is null, which leaves out".into(),
+    let names = missing.join(", ");
+    let problem = match &config.symbols {
+        Some(path) => format!("{} does not contain {names}", path.display()),
+        None => format!("`symbols` is null, so the plugin cannot find {names}"),
     };
     Err(format!(
-        "depth `full` needs the addresses of the kernel's cache functions, but {place} {}; set `symbols` to the \
-         System.map of this kernel, or use depth `user`",
-        missing.join(", ")
+        "depth `full` needs the addresses of the kernel's cache functions, but {problem}; set `symbols` to the \
+         System.map of this kernel, or use depth `user`"
     ))
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! A session, from the start of QEMU to its end: the windows, the check of an address pair, and the findings. It does
-//! not call QEMU. It receives the guest's actions and answers which callbacks the plugin needs.
+//! A session, from the start of QEMU to its end: the windows, the check of an address pair, and the findings. A session
+//! does not call QEMU. The plugin reports the guest's actions to it, and the session returns the callbacks that the
+//! plugin needs next.
 
 #[cfg(test)]
 mod tests;
@@ -61,7 +62,7 @@ pub struct Target {
     pub caching: Caching,
 }
 
-/// A session.
+/// The session of one QEMU process.
 pub struct Session<W> {
     config: Config,
     places: Places,
@@ -90,7 +91,7 @@ struct Window {
     findings: u64,
     /// Index of each distinct finding.
     distinct: HashMap<Signature, usize>,
-    /// Number of times that each distinct finding was made.
+    /// Number of occurrences of each distinct finding.
     repeats: Vec<u64>,
 }
 
@@ -256,8 +257,8 @@ impl<W: Write> Session<W> {
         Listen::Nothing
     }
 
-    /// Handles a memory access. Calls `size`, which returns its size in bytes, and `find`, which returns its target or
-    /// `None` for a device, only when necessary: both take time.
+    /// Handles a memory access. `size` returns its size in bytes. `find` returns its target, or `None` for a device.
+    /// Both take time and are called only when necessary.
     pub fn access(
         &mut self,
         reported: Reported,
@@ -316,7 +317,7 @@ impl<W: Write> Session<W> {
         }
     }
 
-    /// Handles maintenance of the lines that contain `size` bytes from an address. All of them lie in one page.
+    /// Handles maintenance of the lines that contain the `size` bytes at an address, all of them in one page.
     pub fn maintain(&mut self, pc: u64, op: Op, (address, physical): (u64, u64), size: u64) {
         let place = self.places.of(address);
         let access = self.maintenance(pc, op, address);
@@ -362,7 +363,7 @@ impl<W: Write> Session<W> {
         };
         match op {
             Op::Clean => window.model.clean_all(),
-            // The kernel invalidates all lines only before it has dirty data.
+            // The kernel invalidates all lines only before there is dirty data, and then a flush has the same effect.
             _ => window.model.flush_all(access),
         }
     }
@@ -436,7 +437,7 @@ impl<W: Write> Session<W> {
         if let Err(error) = written {
             // Without its findings the session is worthless. After an abort the host notices the incomplete file.
             eprintln!(
-                "oracle: write to the file of findings: {error}; free space on its file system"
+                "oracle: cannot write to the file of findings: {error}; free space on its file system"
             );
             std::process::abort();
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! PA-RISC 1.1. In addresses that QEMU reports, also those of code, the space precedes the offset:
+//! PA-RISC 1.1. Every address that QEMU reports, code addresses included, contains the space before the offset:
 //! `space << 32 | offset`.
 
 use super::{InstructionSet, Maintenance, NONE, RegisterSource, StateLayout};

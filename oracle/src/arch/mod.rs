@@ -16,8 +16,8 @@ use crate::symbols::Symbols;
 
 /// An instruction set, and the Linux kernel that runs on it.
 ///
-/// A constant may take fields that do not apply from `NONE`, an instruction set without markers, cache maintenance and
-/// registers.
+/// The fields that do not apply to an instruction set can be taken from `NONE`, which has no markers, no cache
+/// maintenance and no registers.
 #[derive(Debug)]
 pub struct InstructionSet {
     /// Name of the QEMU target, as in `qemu-system-NAME`. `None` accepts every QEMU.
@@ -29,7 +29,7 @@ pub struct InstructionSet {
 
     /// Returns the cache maintenance that an instruction performs.
     pub maintenance: fn(u32) -> Option<Maintenance>,
-    /// Kernel functions that maintain the cache with instructions that the plugin cannot follow, and what each does.
+    /// Kernel functions that maintain the cache with instructions that the plugin cannot follow, each with its effect.
     pub functions: &'static [(&'static str, Maintenance)],
     /// Kernel functions whose stores are known to become visible late. Such a store causes no finding.
     pub excused: &'static [&'static str],
@@ -141,7 +141,7 @@ pub struct Translation {
 }
 
 /// A signal from the guest to the plugin: an instruction without effect that contains a number no compiler has a reason
-/// to use. Stores directly behind it carry its arguments. `suites/sys/src/oracle.rs` is the guest's side.
+/// to use. The stores directly after it carry its arguments. `suites/sys/src/oracle.rs` is the guest's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marker {
     /// Opens a window. One store follows: the window's number, 32 bits.
@@ -218,7 +218,7 @@ pub enum Maintenance {
         op: Op,
         /// Register with the address of the first byte.
         first: u8,
-        /// Register with the address behind the last byte. `None` means the end of the page.
+        /// Register with the first address after the last byte. `None` means the end of the page.
         end: Option<u8>,
     },
     /// Maintains a page of the kernel's linear mapping in every colour.
@@ -314,7 +314,7 @@ impl Machine {
         (self.set.instruction)(bytes)
     }
 
-    /// Returns the marker that an instruction is.
+    /// Decodes a marker. Returns `None` for any other instruction.
     pub fn marker(&self, instruction: u32) -> Option<Marker> {
         Marker::from_number((self.set.marker)(instruction)?)
     }
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn the_accessor_decides_whose_an_ambiguous_address_is() {
+    fn the_accessor_decides_who_owns_an_ambiguous_address() {
         let symbols = Symbols::parse("400000 T _text\n800000 B _end\n");
         let machine = Machine::new(Arch::Sparc64, &symbols);
         assert_eq!(machine.by(0x40_4000), By::Kernel);

@@ -6,7 +6,7 @@ use super::{Access, Place};
 /// Number of lines in the table, a power of two.
 pub const SLOTS: usize = 1 << 13;
 
-/// A direct-mapped table: lines that are a multiple of [`SLOTS`] apart evict each other.
+/// A direct-mapped table: lines whose numbers differ by a multiple of [`SLOTS`] evict each other.
 #[derive(Debug)]
 pub struct FastPath {
     slots: Box<[Slot]>,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! A reference model of one line of two words that holds data. It tracks every state that the hardware can be in,
-//! because any copy may be evicted at any time. It is slow, and simple enough to be verified by reading.
+//! A reference model of a single line of two words, with the data in them. It tracks every state that the hardware can
+//! be in, because any copy may be evicted at any time. It is slow, but simple enough to be verified by reading.
 
 use std::collections::BTreeSet;
 
@@ -99,7 +99,7 @@ impl Reference {
             .any(|place| (0..WORDS).any(|word| probe(place, word)))
     }
 
-    /// Applies `change` to every state, without evictions and after every possible sequence of evictions.
+    /// Applies `change` to every state, and to every state to which evictions can lead.
     fn each(&mut self, mut change: impl FnMut(&mut State)) {
         let mut reached = BTreeSet::new();
         let mut open: Vec<State> = self.states.iter().copied().collect();

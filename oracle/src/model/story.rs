@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! The recent history of a line, which findings show.
+//! The recent history of a line, as part of each finding.
 
 use super::Access;
 

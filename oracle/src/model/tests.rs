@@ -201,7 +201,7 @@ fn an_access_touches_several_lines_up_to_the_end_of_the_page() {
 }
 
 #[test]
-fn a_finding_names_the_last_store_and_tells_the_story() {
+fn a_finding_contains_the_last_store_and_the_story() {
     let mut bench = Bench::new(WritePolicy::Back);
     for (op, place) in [(Load, 1), (Store, 1), (Store, 1), (Load, 1), (Load, 2)] {
         bench.step(op, Some(place));
@@ -220,7 +220,7 @@ fn a_finding_names_the_last_store_and_tells_the_story() {
 }
 
 #[test]
-fn a_line_evicted_from_the_fast_path_knows_its_last_store() {
+fn a_line_evicted_from_the_fast_path_keeps_its_last_store() {
     let mut bench = Bench::new(WritePolicy::Back);
     bench.step(Store, Some(1));
     bench.step(Store, Some(1));

@@ -24,7 +24,7 @@ impl Walker {
         }
     }
 
-    /// Locates the guest's memory with the help of `instruction`, if that is part of the kernel.
+    /// Locates the guest's memory in QEMU by the address of `instruction`, if that is an instruction of the kernel.
     pub fn find_ram(&mut self, instruction: &Instruction) {
         let (address, linear) = (instruction.address(), &self.tables.linear);
         if self.ram.is_none() && linear.contains(&address) {
@@ -48,7 +48,7 @@ impl Walker {
         Ok(())
     }
 
-    /// Checks the walk with a store that the guest has just made.
+    /// Compares the result of a walk with a store that the guest has just made.
     ///
     /// # Errors
     /// The walk leads to another address, or the guest's memory does not contain the value there.

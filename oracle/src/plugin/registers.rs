@@ -52,10 +52,10 @@ impl Registers {
         Ok(())
     }
 
-    /// Finds the registers with the help of the address pair that the guest has just named.
+    /// Finds the registers by the address pair that the guest has just named.
     ///
     /// # Errors
-    /// The pair is not in the state, or not in one place only.
+    /// The state does not contain the pair, or contains it in several places.
     pub fn find(&mut self, (address, physical): (u64, u64)) -> Result<(), String> {
         match self {
             Registers::State(state) => state.find(address, physical),
@@ -63,7 +63,7 @@ impl Registers {
         }
     }
 
-    /// Returns the value of a register. To be called from a callback that may read registers.
+    /// Returns the value of a register. Must be called from a callback that may read registers.
     ///
     /// # Errors
     /// The register is not available.
@@ -81,8 +81,8 @@ impl Registers {
 
 /// Registers in QEMU's processor state.
 ///
-/// Their offset depends on the build of QEMU. The guest holds two values in registers that it also stores to memory;
-/// the registers are where the state contains these values. They must be in exactly one place.
+/// Their offset depends on the build of QEMU. To find it, the plugin searches the state for two values that the guest
+/// holds in registers and also stores to memory. The pair must occur in exactly one place.
 pub struct StateRegisters {
     layout: StateLayout,
     processor: Option<Processor>,

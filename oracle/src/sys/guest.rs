@@ -78,7 +78,7 @@ pub struct Registers {
 }
 
 impl Registers {
-    /// Finds registers by name. Returns `None` if one is missing. To be called from a callback.
+    /// Finds registers by name. Returns `None` if one is missing. Must be called from a callback.
     pub fn find(names: &[&str]) -> Option<Registers> {
         // SAFETY: called from a callback, as QEMU requires. QEMU leaves the list and its strings to the caller, which
         // never frees them.
@@ -104,8 +104,8 @@ impl Registers {
         })
     }
 
-    /// Reads the register at `index` in the list of names, as a little-endian number. To be called from a callback that
-    /// may read registers.
+    /// Reads the register at `index` in the list of names, as a little-endian number. Must be called from a callback
+    /// that may read registers.
     pub fn read(&self, index: usize) -> Option<u64> {
         let handle = *self.handles.get(index)?;
         // SAFETY: QEMU returned the handle, and GLib the buffer. QEMU appends to the buffer.
@@ -134,7 +134,7 @@ pub struct Processor {
 /// Number of words that are read. The state of every machine is longer, and the general registers are near its start.
 const WORDS: usize = 128;
 
-/// Bytes of the state that are known to exist on machines with register windows, the only ones whose state contains a
+/// Minimum size in bytes of the state of machines with register windows. Only the state of these machines contains a
 /// pointer to registers.
 const WINDOWED_STATE: usize = 4096;
 
@@ -147,7 +147,7 @@ impl Processor {
         Processor { state }
     }
 
-    /// Returns the first words of the state, or nothing if its address is unknown. To be called from a callback.
+    /// Returns the first words of the state, or nothing if its address is unknown. Must be called from a callback.
     pub fn state(&self) -> &[u64] {
         match self.state.is_null() {
             true => &[],

@@ -14,7 +14,7 @@ pub struct Config {
     pub arch: Arch,
     /// The data cache to model.
     pub cache: Cache,
-    /// Bytes in a page of the MMU. Colours count in pages, and a physical address is valid up to the end of its page.
+    /// Bytes in a page of the MMU. A colour is one page wide. A physical address is valid up to the end of its page.
     pub page: u64,
     /// Accesses to check.
     pub depth: Depth,
@@ -73,7 +73,7 @@ pub enum Arch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cache {
-    /// Index and tag.
+    /// Indexing and tagging.
     pub kind: CacheKind,
     /// Distance in bytes after which colours repeat. Unused with virtual tags.
     pub period: u64,
@@ -83,7 +83,7 @@ pub struct Cache {
     pub write: WritePolicy,
 }
 
-/// Index and tag of a data cache.
+/// Indexing and tagging of a data cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The output of the plugin: one JSON object a line.
+//! The output of the plugin: one JSON object per line.
 //!
 //! Addresses are hexadecimal strings ([`Hex`]), because many JSON readers round large numbers. Readers ignore unknown
 //! fields.
@@ -68,7 +68,7 @@ pub struct Known {
     pub expected: Hex,
 }
 
-/// Two accesses to a line, the later of which may read or leave stale data.
+/// Two accesses to a line. The later one may read or leave stale data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// Window of the finding.
@@ -88,8 +88,8 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Returns the story with the earlier access in its place. The story alone can lack it: the access may be older
-    /// than everything kept, or a repeated store to a line that was already dirty.
+    /// Returns the story with the earlier access inserted where it belongs. The story itself can lack that access: it
+    /// may be older than everything kept, or a repeated store to a line that was already dirty.
     pub fn accesses(&self) -> Vec<&Access> {
         let mut accesses: Vec<&Access> = self.story.iter().collect();
         let place = accesses.partition_point(|access| access.at < self.earlier.at);
@@ -109,8 +109,8 @@ impl Finding {
 pub enum FindingKind {
     /// A load of a line that is dirty in another place of the cache: memory may not have the data yet.
     DirtyElsewhere,
-    /// A store to a line that is dirty in another place or whose copy here is stale: when both copies are written back,
-    /// the second overwrites the first. Or a load of a line whose dirty copy was dropped.
+    /// A store to a line that is dirty in another place, or whose copy here is stale: the write-back of one copy may
+    /// overwrite newer data from elsewhere. Also a load of a line whose dirty copy was dropped.
     LostWrite,
     /// A load from a copy that is older than a store elsewhere.
     StaleCopy,
@@ -142,7 +142,7 @@ pub struct Access {
     pub address: Hex,
     /// Physical address of the first byte.
     pub physical: Hex,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Colour of the virtual address, from 0. `None` if the cache has no colours or the access bypasses the cache.
     pub colour: Option<u64>,

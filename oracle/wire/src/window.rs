@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Window numbers. A window is a span of the guest's execution; each finding belongs to the window it was made in.
+//! Window numbers. A window is a span of the guest's execution, and each finding belongs to one window.
 //!
 //! The first three windows run before the cases and check the oracle itself.
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Removes the processes, mounts and control groups that a case has left.
+//! Removes the processes, mounts and control groups that a case has left behind.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) enum Killed {
     All,
-    /// Some processes are left; describes them in plain text.
+    /// Some processes did not end. Describes them in plain text.
     Stuck(String),
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn unmount_leftovers() {
     }
 }
 
-/// Removes the control groups that a case has left.
+/// Removes the control groups that a case has left behind.
 pub(crate) fn remove_groups() {
     for name in list_dir(GROUPS).unwrap_or_default() {
         // Fails for the kernel's own entries, which are files.
@@ -55,7 +55,7 @@ pub(crate) fn remove_groups() {
     }
 }
 
-/// Returns the mount points below `dir`, the last one mounted first. `mounts` has the format of `/proc/mounts`.
+/// Returns the mount points below `dir`, most recently mounted first. `mounts` has the format of `/proc/mounts`.
 fn places_below<'t>(mounts: &'t str, dir: &str) -> Vec<&'t str> {
     let places = mounts.lines().filter_map(|line| line.split(' ').nth(1));
     let mut places: Vec<_> = places.filter(|place| place.starts_with(dir)).collect();

@@ -7,7 +7,7 @@ use sys::{MountFlags, exists, list_dir};
 /// Mount point of debugfs (Documentation/filesystems/debugfs.rst).
 const DEBUG: &str = "/sys/kernel/debug";
 
-/// Sends every file of counts. A kernel without gcov has none.
+/// Sends every coverage file. A kernel without gcov has none.
 pub(crate) fn send(send: &mut dyn FnMut(Record)) {
     let mounted =
         exists(DEBUG) && sys::mount("debugfs", DEBUG, "debugfs", MountFlags::default(), "").is_ok();
@@ -17,7 +17,7 @@ pub(crate) fn send(send: &mut dyn FnMut(Record)) {
     }
 }
 
-/// Sends the files of counts in `dir` and below. The directories are named like those of the kernel's build.
+/// Sends the coverage files in `dir` and its subdirectories, which are named like those of the kernel's build.
 fn send_below(dir: &str, send: &mut dyn FnMut(Record)) {
     // list_dir fails for a file, which then counts as an empty directory.
     for name in list_dir(dir).unwrap_or_default() {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Passes the output of a case's processes on, line by line and up to a limit.
+//! Forwards the output of a case's processes, line by line and up to a limit.
 
 use protocol::record::Record;
 use sys::Fd;
 
-/// Number of lines of one case that are passed on.
+/// Maximum number of lines that are forwarded for one case.
 const LINES_MAX: usize = 200;
 
-/// Number of bytes of a line that are passed on. A frame holds 64 KiB, and JSON can encode a byte as six.
+/// Maximum number of bytes that are forwarded of one line. A frame holds 64 KiB, and JSON can encode a byte as six.
 const LINE_LEN_MAX: usize = 2000;
 
 /// Output of one case.
@@ -30,7 +30,7 @@ impl Logs {
         }
     }
 
-    /// Reads from the pipe once and passes complete lines on.
+    /// Reads from the pipe once, and forwards complete lines.
     pub(crate) fn read(&mut self, pipe: &Fd, send: &mut dyn FnMut(Record)) {
         let mut piece = [0; 4096];
         let got = pipe.read(&mut piece).unwrap_or(0);
@@ -62,7 +62,7 @@ impl Logs {
         self.send(line, send);
     }
 
-    /// Ends the output: passes an unfinished line on, and reports how many lines were dropped.
+    /// Ends the output: forwards an unfinished line, and reports the number of dropped lines.
     pub(crate) fn finish(&mut self, send: &mut dyn FnMut(Record)) {
         if !self.line.is_empty() {
             self.end_line(send);

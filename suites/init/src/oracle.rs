@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Opens and closes the windows of a cache oracle beside the emulator: three windows that check the oracle, then one
-//! for each case. Does so only if the kernel's command line contains `dmmap.oracle=1`.
+//! Opens and closes the windows of the emulator's cache oracle: three windows that check the oracle, then one for each
+//! case. There are no windows unless the kernel's command line contains `dmmap.oracle=1`.
 
 use oracle_wire::window;
 use protocol::plan::Plan;
@@ -55,8 +55,8 @@ impl Oracle {
         self.within(window::COHERENT, || {
             use_two_mappings(period, 0, Sharing::Shared)
         })?;
-        // A private read-only mapping shares the page all the same, but no store can go through it. The kernel
-        // therefore chooses no matching colour for it and, with virtual tags, does not make it uncached.
+        // A private read-only mapping also shows the file's page, but no store can go through it. The kernel therefore
+        // chooses no matching colour for it and, with virtual tags, does not make it uncached.
         let next_colour = sys::page_size() as u64;
         self.within(window::INCOHERENT, || {
             use_two_mappings(period, next_colour, Sharing::Private)
@@ -82,8 +82,8 @@ fn physical(mapping: &Mapping) -> sys::Result<u64> {
     Ok(frame * sys::page_size() as u64)
 }
 
-/// Stores to a page through one mapping, and loads before and after each store through another mapping. The colours of
-/// the two are `apart` bytes apart.
+/// Stores to a page through one mapping, and loads before and after each store through another. The address of the
+/// second mapping is `apart` bytes above that of the first, modulo `period`.
 fn use_two_mappings(period: u64, apart: u64, sharing: Sharing) -> sys::Result<()> {
     let page = sys::page_size();
     let file = sys::memfd("oracle", page as u64)?;

@@ -87,7 +87,7 @@ pub(crate) fn run_case(
 
     let (outcome, taint, stuck) = match (killed, before) {
         (Killed::Stuck(processes), _) => {
-            let reason = format!("stuck: still there after SIGKILL: {processes}");
+            let reason = format!("stuck: still running after SIGKILL: {processes}");
             (Outcome::Fail { reason }, 0, true)
         }
         (Killed::All, Err(reason)) => (Outcome::Fail { reason }, 0, false),

@@ -18,7 +18,7 @@ const HANG: &str = "hang";
 /// Interval at which to check for a process that ended without a report. Only a failing case has to wait for it.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Case that has reported, ended or missed its deadline. Some of its processes can still be running.
+/// A case that has reported, ended or missed its deadline. Some of its processes can still be running.
 pub(crate) struct EndedCase {
     end: End,
     logs: Logs,
@@ -163,7 +163,7 @@ fn reap(pid: Pid) -> Option<ExitStatus> {
 }
 
 impl EndedCase {
-    /// Passes the rest of the output on and returns the report. The case's processes must be gone by now.
+    /// Forwards the rest of the output, and returns the report. The case's processes must be gone by now.
     pub(crate) fn into_report(mut self, send: &mut dyn FnMut(Record)) -> Report {
         if let Some(output) = &self.output {
             while sys::poll(&[output], Some(Duration::ZERO)).is_ok_and(|ready| ready[0].readable) {

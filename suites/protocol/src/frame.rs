@@ -57,7 +57,7 @@ pub enum Item {
     Broken(FrameError),
 }
 
-/// Reason for which a decoder rejects a frame.
+/// Defect of the stream that a decoder reports.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The line starts with the marker but has no valid header. Holds the start of the line.
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_are_handed_back() {
+    fn other_lines_are_returned_as_noise() {
         let items = Decoder::default().push(b"[    0.1] hello\r\n\n");
         assert_eq!(items, [Item::Noise("[    0.1] hello".into())]);
     }

@@ -62,7 +62,7 @@ pub enum Record {
         /// `_kib`, `_us`.
         figures: BTreeMap<String, f64>,
     },
-    /// Next part of a file that the guest sends to the host after the last case. A kernel with gcov has such files.
+    /// Next part of a file that the guest sends after the last case. Only a kernel with gcov has such files.
     File {
         /// Name of the file, without its directory.
         name: String,

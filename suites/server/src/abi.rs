@@ -127,7 +127,7 @@ wire_structs! {
         pub flags: u32,
         /// Maximum number of background requests.
         pub max_background: u16,
-        /// Number of background requests from which on the connection is congested.
+        /// Number of background requests at which the connection counts as congested.
         pub congestion_threshold: u16,
         /// Maximum length of a write, in bytes.
         pub max_write: u32,

@@ -8,19 +8,19 @@ use crate::abi::op;
 /// Scripted behaviour of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Behaviour {
-    /// Accepts the kernel's offer of direct mmap.
+    /// True if the server accepts the kernel's offer of direct mmap.
     pub dmmap: bool,
     /// Reaction to FUSE_MMAP.
     pub mmap: OnMmap,
-    /// Reactions of a server that fills pages and saves them. `None`: the pages are not lazy.
+    /// Reactions of a server that fills pages and saves them. `None` if the pages are not lazy.
     pub lazy: Option<Lazy>,
     /// Requests that the server holds unanswered until its behaviour changes.
     pub unanswered: Option<Unanswered>,
-    /// Does not read its channel.
+    /// True if the server does not read its channel.
     pub deaf: bool,
 }
 
-/// Operation whose requests a server holds, apart from those with a reaction of their own.
+/// Operation whose requests a server holds. Operations with a reaction of their own, such as FUSE_MMAP, are not listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unanswered {

@@ -106,7 +106,7 @@ impl Channel {
     /// Replies to a request.
     ///
     /// # Errors
-    /// Fails as write(2): with `ENOENT` if nothing waits for the reply any more, with `EINVAL` if the body has the
+    /// Fails as write(2): with `ENOENT` if nothing waits for the reply any more, and with `EINVAL` if the body has the
     /// wrong size.
     pub(crate) fn reply(&self, request: &Request, body: &[u8]) -> sys::Result<()> {
         self.send(request, 0, body)
@@ -120,7 +120,7 @@ impl Channel {
     /// Sends a notification; `code` is one of [`crate::abi::notify`].
     ///
     /// # Errors
-    /// Fails with the error number with which the kernel rejects the notification.
+    /// Fails with the kernel's error number if the kernel rejects the notification.
     pub(crate) fn notify(&self, code: i32, body: &[u8]) -> sys::Result<()> {
         self.put(&header(0, code, body), body)
     }
@@ -132,7 +132,7 @@ impl Channel {
     /// Writes a message, well-formed or not.
     ///
     /// # Errors
-    /// Fails with the error number with which the kernel rejects the message.
+    /// Fails with the kernel's error number if the kernel rejects the message.
     pub fn write(&self, message: &Message) -> sys::Result<()> {
         let body = &message.body;
         let mut header = header(message.unique, message.error, body);

@@ -11,7 +11,7 @@ use crate::session::{ServerError, Session, decode};
 use crate::wire::{self, Field};
 
 impl Session {
-    /// Writes `bytes` to the pages of the connection, from byte `offset` of page `page_id` on.
+    /// Writes `bytes` to the pages of the connection, starting at byte `offset` of page `page_id`.
     ///
     /// # Errors
     /// Fails with the kernel's error number: `ENXIO` if a page is not mapped anywhere, `ENOSPC` if a limit is reached.
@@ -27,7 +27,7 @@ impl Session {
             .notify(notify::DMMAP_LOAD, &writer.into_bytes())
     }
 
-    /// Reads up to `size` bytes from the pages of the connection, from byte `offset` of page `page_id` on. Returns
+    /// Reads up to `size` bytes from the pages of the connection, starting at byte `offset` of page `page_id`. Returns
     /// fewer bytes if a page does not exist. Answers other requests while it waits for the data.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl Session {
         self.channel.notify(notify::DMMAP_FREE, &body)
     }
 
-    /// Saves those of `pages` that exist to the file.
+    /// Saves each existing page of `pages` to the file.
     pub(crate) fn save_to_file(&mut self, pages: &PageRange) -> Result<(), ServerError> {
         let page_size = sys::page_size();
         for page_id in pages.page_id..pages.page_id + pages.count {
@@ -90,7 +90,7 @@ impl Session {
         Ok(())
     }
 
-    /// Returns true if a client waits for the content of the page. The page has no content to save yet.
+    /// Returns true if a client waits for the content of the page, so that the page has no content to save yet.
     fn is_being_filled(&self, page_id: u64) -> bool {
         let faults = self
             .held

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::abi::{InHeader, MmapIn, MunmapIn, PageRange};
 
-/// Number of requests in each list. Older requests are only counted.
+/// Maximum number of requests in each list. The oldest request is removed first.
 const LIST_MAX: usize = 64;
 
 /// Log of the requests that a server has received.

@@ -157,10 +157,10 @@ impl Session {
         self.channel.close();
     }
 
-    /// Writes a message, well-formed or not. A held request that the message replies to is held no longer.
+    /// Writes a message, well-formed or not. If the message replies to a held request, that request is no longer held.
     ///
     /// # Errors
-    /// Fails with the error number with which the kernel rejects the message.
+    /// Fails with the kernel's error number if the kernel rejects the message.
     pub fn write(&mut self, message: &Message) -> sys::Result<()> {
         self.held
             .retain(|held| held.header.unique != message.unique);
@@ -174,7 +174,7 @@ impl Session {
     /// Answers requests until `on_control` returns [`Flow::Stop`]. `on_control` is called whenever `control` is
     /// readable or hung up.
     ///
-    /// Requests take precedence over control. When a command arrives on `control`, the requests that clients caused
+    /// Requests take precedence over control. When `on_control` handles a command, all requests that clients caused
     /// before the command was sent have been answered.
     ///
     /// # Errors

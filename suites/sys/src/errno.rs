@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Error numbers by name, and errors with the failed action.
+//! Error numbers by name, and errors that name the failed action.
 
 use std::fmt;
 
@@ -61,7 +61,7 @@ impl fmt::Display for Errno {
     }
 }
 
-/// Failed action and its error number.
+/// A failed action and its error number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {errno}")]
 pub struct Error {

@@ -5,8 +5,9 @@
 //! which rustc has no code generator: there the program is compiled to WebAssembly and then to C, and calls a runtime
 //! written in C (`images/wasm`).
 //!
-//! Interface and backend exchange only scalars, byte slices and opaque handles. For the same reason, programs fork
-//! instead of using threads, no closure outlives a call, and no signature contains a type or constant of libc.
+//! The interface contains only what both backends can provide. Interface and backend exchange only scalars, byte slices
+//! and opaque handles. Programs fork instead of using threads, no closure outlives a call, and no signature contains a
+//! type or constant of libc.
 
 // Inline assembly for SPARC is not stable yet.
 #![cfg_attr(target_arch = "sparc64", feature(asm_experimental_arch))]

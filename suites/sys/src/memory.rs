@@ -43,7 +43,7 @@ pub enum Sharing {
     Private,
 }
 
-/// Access of [`Mapping::touch`].
+/// Kind of access that [`Mapping::touch`] makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Reads a byte.
@@ -98,7 +98,7 @@ impl Mapping {
     /// Replaces this mapping by a mapping of `fd` with the same address and length (`MAP_FIXED`).
     ///
     /// # Errors
-    /// Fails as mmap(2). The mapping is lost then.
+    /// Fails as mmap(2). After a failure the mapping is lost.
     pub fn replace(self, fd: &Fd, offset: u64, prot: Prot, sharing: Sharing) -> Result<Mapping> {
         let (at, len) = (self.at, self.len);
         backend::map(at, len, Some(fd.number()), offset, prot, sharing)
@@ -153,7 +153,7 @@ impl Mapping {
     /// Changes the length, and moves the mapping if necessary.
     ///
     /// # Errors
-    /// Fails as mremap(2). The mapping is unchanged then.
+    /// Fails as mremap(2). After a failure the mapping is unchanged.
     pub fn resize(&mut self, len: usize) -> Result<()> {
         // SAFETY: the range is this mapping's own; no reference into it ever leaves this type.
         self.at = unsafe { backend::remap(self.at, self.len, len) }
@@ -242,8 +242,8 @@ impl Mapping {
         Ok(byte[0])
     }
 
-    /// Accesses the byte at `offset` in a forked process, and returns how that process ended: with status 0 if the
-    /// access succeeded.
+    /// Accesses the byte at `offset` in a forked process, and returns the exit status of that process: 0 if the access
+    /// succeeded, a signal if the access raised one.
     ///
     /// # Errors
     /// Fails as fork(2) or waitpid(2).

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Markers: signals from the guest to a cache oracle, a program beside the emulator that follows every memory access.
+//! Markers: signals from the guest to a cache oracle, a plugin of the emulator that follows every memory access.
 //!
 //! A marker is an instruction without effect that contains a number no compiler has a reason to use. The stores
-//! directly behind it carry its arguments. On real machines, and on emulators without an oracle, a marker costs
+//! directly after it carry its arguments. On real machines, and on emulators without an oracle, a marker costs
 //! nothing. On machines whose caches do not alias there are no markers, and the functions of this module do nothing.
 //!
 //! A marker and its stores take at most 32 bytes of code, aligned to 32 bytes, so that an emulator translates them in

@@ -136,7 +136,7 @@ pub fn wait(pid: Pid) -> Result<ExitStatus> {
         .context(|| format!("wait for process {pid}"))
 }
 
-/// Reaps a child that has ended. Returns `None` without waiting if none has.
+/// Reaps a child that has ended. Returns `None` without waiting if no child has ended.
 ///
 /// # Errors
 /// Fails as waitpid(2): with `ECHILD` if there are no children.
@@ -185,7 +185,7 @@ pub fn name_process(name: &str) {
     let _ = backend::name_process(name);
 }
 
-/// Duplicates `fds` to the descriptors 0, 1, 2, ... of this process, which stay open on exec.
+/// Duplicates `fds` to the descriptors 0, 1, 2, ... of this process. The duplicates stay open on exec.
 ///
 /// # Errors
 /// Fails as dup2(2).

@@ -7,8 +7,8 @@ use crate::file::{Fd, OpenFlags};
 use crate::machine::{big_endian, page_size};
 
 impl Mapping {
-    /// Returns the page frame number under byte `offset`, or `None` if this process has no page there yet. The
-    /// number is 0 without CAP_SYS_ADMIN.
+    /// Returns the frame number of the page that contains byte `offset`, or `None` if this process has no page there
+    /// yet. The number is 0 without CAP_SYS_ADMIN.
     ///
     /// # Errors
     /// Fails as open(2) or pread(2) on `/proc/self/pagemap`.
@@ -26,7 +26,7 @@ impl Mapping {
     }
 }
 
-/// Decodes an entry of a pagemap: bit 63 says that a page is present, bits 0 to 54 are its number
+/// Decodes an entry of a pagemap: bit 63 is set if a page is present, and bits 0 to 54 are its frame number
 /// (Documentation/admin-guide/mm/pagemap.rst).
 fn frame_of(entry: u64) -> Option<u64> {
     (entry >> 63 == 1).then_some(entry & ((1 << 55) - 1))
@@ -39,14 +39,14 @@ mod tests {
 
     #[test]
     fn an_entry_has_a_number_if_a_page_is_present() {
-        // Bit 55 is the soft-dirty bit, bit 62 says "swapped".
+        // Bit 55 is the soft-dirty bit, and bit 62 is set for a swapped page.
         assert_eq!(frame_of(0x8180_0000_0001_2345), Some(0x1_2345));
         assert_eq!(frame_of(0x4000_0000_0001_2345), None);
         assert_eq!(frame_of(0), None);
     }
 
     #[test]
-    fn a_page_is_present_once_it_was_touched() {
+    fn a_page_is_present_after_a_touch() {
         let mapping = Mapping::anonymous(2 * page_size(), Prot::ReadWrite).unwrap();
         mapping.store(page_size() + 8, 1u8);
         assert_eq!(mapping.frame(8).unwrap(), None);

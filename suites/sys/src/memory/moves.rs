@@ -22,7 +22,7 @@ impl Mapping {
     /// Moves the first `len` bytes to the address of `place`, which is at least as long, and unmaps the rest.
     ///
     /// # Errors
-    /// Fails as mremap(2). The mapping is unchanged then, but `place` is lost.
+    /// Fails as mremap(2). After a failure the mapping is unchanged, but `place` is lost.
     pub fn move_to(&mut self, place: Mapping, len: usize) -> Result<()> {
         assert!(
             len > 0 && len <= self.len && len <= place.len,

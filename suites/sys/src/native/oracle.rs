@@ -88,7 +88,8 @@ mod sparc64 {
     /// # Safety
     /// The 16 bytes at `at`, a multiple of 4, must be memory that may be overwritten.
     pub(crate) unsafe fn known(at: u64, physical: u64) {
-        // The oracle looks for the lower halves in these two registers, to check that it reads registers correctly.
+        // The oracle searches the emulator's processor state for the values of these two registers, to find out where
+        // the state contains the registers.
         // SAFETY: the caller guarantees it.
         unsafe {
             asm!(

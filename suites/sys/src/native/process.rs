@@ -39,7 +39,7 @@ pub(crate) fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Waits for `pid`, or for any child if `pid` is -1. Returns `None` if `block` is false and none has ended.
+/// Waits for `pid`, or for any child if `pid` is -1. Returns `None` if `block` is false and no child has ended.
 pub(crate) fn wait(pid: i32, block: bool) -> SysResult<Option<(i32, ExitStatus)>> {
     let mut status = 0;
     let flags = if block { 0 } else { libc::WNOHANG };

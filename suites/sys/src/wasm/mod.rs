@@ -3,9 +3,9 @@
 //! runtime written in C (`images/wasm`) makes its system calls.
 //!
 //! A WebAssembly program is little-endian and has 32-bit pointers, regardless of the machine. Numbers are therefore
-//! passed to the runtime only as arguments and results; memory passes only bytes and strings. Addresses of mappings are
-//! addresses of the machine. Here they are opaque 64-bit numbers, and every access goes through the runtime. Numbers
-//! that differ between machines come from the runtime's C headers: see [`number!`].
+//! passed to the runtime only as arguments and results. Only bytes and strings are passed through memory. Addresses of
+//! mappings are addresses of the machine. Here they are opaque 64-bit numbers, and every access goes through the
+//! runtime. Numbers that differ between machines come from the runtime's C headers: see [`number!`].
 
 pub(crate) mod file;
 pub(crate) mod fs;

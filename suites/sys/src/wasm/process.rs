@@ -34,7 +34,7 @@ pub(crate) fn exit(code: i32) -> ! {
     imports::exit(code)
 }
 
-/// Waits for `pid`, or for any child if `pid` is -1. Returns `None` if `block` is false and none has ended.
+/// Waits for `pid`, or for any child if `pid` is -1. Returns `None` if `block` is false and no child has ended.
 pub(crate) fn wait(pid: i32, block: bool) -> SysResult<Option<(i32, ExitStatus)>> {
     let ended = check(imports::wait(pid, block.into()))?;
     let (pid, how) = ((ended >> 32) as i32, ended as i32);
