@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Everything that passes between the oracle, a QEMU plugin, and the lab that runs QEMU.
+//! Everything that passes between the oracle (a QEMU plugin) and the lab that runs QEMU.
 //!
 //! - [`window`]: the numbers of the windows that the guest opens and closes.
 //! - `config`, feature `json`: the file that configures the plugin.

@@ -46,7 +46,8 @@ pub(crate) struct Changes {
 /// Amount or loss of memory, in KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Memory {
-    /// Free memory plus kernel objects, so that a growth of those counts only once. A loss is positive if less is free.
+    /// Free memory plus kernel objects, so that growth of the kernel objects is counted only once. A loss is positive
+    /// if less is free.
     pub(crate) free_kib: i64,
     /// Memory of kernel objects (slab). A loss is positive if the objects have grown.
     pub(crate) objects_kib: i64,

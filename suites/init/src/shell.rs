@@ -20,7 +20,7 @@ mount                 list the mounts
 dmesg                 print the kernel log
 exit                  restart the machine, which ends QEMU";
 
-/// Runs the shell until the user leaves it.
+/// Runs the shell until the user exits.
 pub(crate) fn shell(plan: &Plan) -> Result<(), String> {
     if sys::exists(BUSYBOX) {
         return busybox().map_err(|error| error.to_string());

@@ -255,7 +255,7 @@ wire_structs! {
         pub(crate) backing_id: i32,
     }
 
-    /// FUSE_READ, FUSE_READDIR, and FUSE_WRITE, whose data follows.
+    /// FUSE_READ, FUSE_READDIR and FUSE_WRITE. The data of a FUSE_WRITE follows.
     pub(crate) struct IoIn {
         /// File handle.
         pub(crate) fh: u64,
