@@ -178,7 +178,7 @@ fn area(address: u64) -> sys::Result<Option<Area>> {
         .find(|area| (area.start..area.end).contains(&address)))
 }
 
-/// Parses `START-END MODE OFFSET DEVICE INODE PATH`, numbers in hex.
+/// Parses a line `START-END MODE OFFSET DEVICE INODE PATH`, whose first numbers are hexadecimal.
 fn parse_area(line: &str) -> Option<Area> {
     let mut words = line.split_whitespace();
     let (start, end) = words.next()?.split_once('-')?;

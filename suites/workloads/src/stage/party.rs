@@ -191,7 +191,7 @@ impl Link {
             .is_some_and(|rest| rest.trim_start().starts_with('T')))
     }
 
-    /// Returns the failure for an answer of the wrong kind, which is a bug of the stage.
+    /// Returns the failure for an answer of the wrong kind, which is a bug in `stage`.
     pub(crate) fn unexpected(&self, answer: &Answer) -> Failure {
         Failure::new(format!("{} answered {answer:?}", self.name))
     }

@@ -50,7 +50,7 @@ pub(crate) fn await_requests(
     }
 }
 
-/// Returns the text of the failure if `what` did not come.
+/// Returns the text of the failure if the wait for `what` timed out.
 fn missing(what: &str, log: &RequestLog) -> String {
     format!(
         "waited {TIMEOUT:?} for {what}; the server received {} FUSE_MMAPs, {} FUSE_MUNMAPs, {} FUSE_DMMAP_FAULTs and \

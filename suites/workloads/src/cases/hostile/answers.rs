@@ -122,7 +122,7 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
     expect_that(!pending.client.is_done_within(MOMENT)?, || {
         "mmap returned before the server answered".into()
     })?;
-    let map = pending.answer("the answer after all", &good, None)?;
+    let map = pending.answer("the valid answer", &good, None)?;
     expect_shows(
         &mut server,
         &mut client,
@@ -141,7 +141,7 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
         let errno = client.finish_try_map()?.err();
         expect(&format!("mmap after {what}"), errno, Some(Errno::EIO))?;
         let late = Message::answer(unique, &good);
-        expect_write(&mut server, "the answer after that", late, UNKNOWN)?;
+        expect_write(&mut server, "a late answer", late, UNKNOWN)?;
     }
 
     for errno in [Errno::Other(511), Errno::EINTR, Errno::EAGAIN, Errno::EIO] {
@@ -266,7 +266,7 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
         let left = server.save_pages(id, page, page, 8)?;
         expect("bytes left of half a load", left, Ok(0))?;
         let late = Message::answer(unique, &[]);
-        expect_write(&mut server, "the answer after that", late, UNKNOWN)?;
+        expect_write(&mut server, "a late answer", late, UNKNOWN)?;
     }
     expect("pages", server.pages()?, 0)?;
 
@@ -284,7 +284,7 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
     expect_that(!done, || "a client could read a half-filled page".into())?;
     expect("a load", server.load_pages(id, page, page, 9)?, Ok(()))?;
     let answer = Message::answer(unique, &[]);
-    expect_write(&mut server, "the answer after all", answer, Ok(()))?;
+    expect_write(&mut server, "the valid answer", answer, Ok(()))?;
     expect("the touch", client.finish_touch()?, Touch::Success)?;
     expect("the other touch", other.finish_touch()?, Touch::Success)?;
     client.verify(map, page, page, 9)?;
@@ -330,7 +330,7 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
         expect_failed(&what, toucher)?;
         expect_kept(&what, &server, &mut client)?;
         let late = Message::answer(unique, &[]);
-        expect_write(&mut server, "the answer after that", late, UNKNOWN)?;
+        expect_write(&mut server, "a late answer", late, UNKNOWN)?;
     }
     for errno in [1, 511] {
         let (toucher, unique) = touch_over_limit(&mut server, &mut client)?;
@@ -351,7 +351,7 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
     let saved = server.save_pages(id, 0, full, 2)?;
     expect("bytes saved", saved, Ok(full))?;
     let answer = Message::answer(unique, &[]);
-    expect_write(&mut server, "the answer after all", answer, Ok(()))?;
+    expect_write(&mut server, "the valid answer", answer, Ok(()))?;
     expect("the touch", toucher.finish_touch()?, Touch::Success)?;
     toucher.quit()?;
     client.verify(map, full, page, 1)?;

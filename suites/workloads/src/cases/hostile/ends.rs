@@ -146,7 +146,7 @@ fn at_reclaim(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failure> {
     await_requests(&mut setup.server, "a FUSE_DMMAP_RECLAIM", |log| {
         log.reclaims == 1
     })?;
-    // The server was asked to reclaim the first page. An access to that page must wait.
+    // The kernel is reclaiming the first page. An access to that page must wait.
     other.start_load(there, 0)?;
     expect_that(!other.is_done_within(MOMENT)?, || {
         "a client could load a page during its reclaim".into()

@@ -20,7 +20,7 @@ use InitResult::{Accepted, Dead, Declined};
 /// Maximum size of a write in the server's valid answer, in bytes.
 const MAX_WRITE: u32 = 1 << 20;
 
-/// Result of an answer to INIT.
+/// Result of an answer to INIT for clients.
 #[derive(Clone, Copy)]
 enum InitResult {
     /// Direct mmap works.
@@ -37,7 +37,7 @@ const NO_DEVICE: InitResult = Dead(Errno::ENOENT);
 const OK: Result<(), Errno> = Ok(());
 const INVALID: Result<(), Errno> = Err(Errno::EINVAL);
 
-/// An answer to INIT, what write(2) returns for it, and its result.
+/// Answer to INIT, result of write(2) for it, and result for clients.
 struct Answer {
     what: &'static str,
     body: Vec<u8>,

@@ -70,7 +70,7 @@ const UNIQUE: u64 = 1 << 40;
 /// Name of a notification, the notification, and the result of write(2).
 type Row = (&'static str, fn(&At) -> Message, Result<(), Errno>);
 
-/// Notifications that change nothing.
+/// Well-formed and malformed notifications that change no mapped page.
 #[rustfmt::skip]
 const HARMLESS: &[Row] = &[
     ("a load of nothing", |at| load(at.id, 0, 0, 0), OK),
