@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Judge: derives the verdict of a case from the observations of it.
+//! Judge: derives the verdict of a case from its observation.
 //!
 //! QEMU's exit status does not count. A case passes if a whole record reports that it did, none of its frames was
 //! damaged, the kernel printed no warning and was not tainted meanwhile, and the oracle, if it runs, found nothing.
@@ -24,33 +24,33 @@ pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
             reason: format!("a record of this case did not arrive whole: {error}"),
         };
     }
-    let Some(report) = &seen.end_record else {
+    let Some(record) = &seen.end_record else {
         return Verdict::Infra {
-            reason: "its end record is missing, although the guest continued".into(),
+            reason: "the end record of this case is missing, although the guest continued".into(),
         };
     };
     let findings = match &seen.oracle {
-        Some(Err(why)) => {
+        Some(Err(reason)) => {
             return Verdict::Infra {
-                reason: distrust(why),
+                reason: distrust(reason),
             };
         }
         Some(Ok(window)) => findings(seen, window, target),
         None => None,
     };
-    let problems: Vec<String> = kernel_problem(seen, report)
+    let problems: Vec<String> = kernel_problem(seen, record)
         .into_iter()
         .chain(findings)
         .collect();
     let problems = (!problems.is_empty()).then(|| problems.join("; "));
-    match (&report.outcome, problems) {
-        (Outcome::Timeout | Outcome::Fail { .. }, None) if clock_is_unreliable(report) => {
+    match (&record.outcome, problems) {
+        (Outcome::Timeout | Outcome::Fail { .. }, None) if clock_is_unreliable(record) => {
             Verdict::Infra {
                 reason: format!(
                     "the guest's clock is unreliable: it advanced {} ms in {} ms, and then the case {}",
-                    report.millis,
-                    report.host_time.as_millis(),
-                    match &report.outcome {
+                    record.millis,
+                    record.host_time.as_millis(),
+                    match &record.outcome {
                         Outcome::Fail { reason } => format!("failed: {reason}"),
                         _ => "reached its deadline".into(),
                     }
@@ -76,10 +76,10 @@ pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
 
 /// Returns true if the guest's clock was much faster than the host's. On a host that is itself virtual, QEMU's cycle
 /// counter may stand still while the guest calibrates its clock. All time limits in the guest are then too short.
-fn clock_is_unreliable(report: &EndRecord) -> bool {
-    let guest = Duration::from_millis(report.millis);
+fn clock_is_unreliable(record: &EndRecord) -> bool {
+    let guest = Duration::from_millis(record.millis);
     // The host may have read the start record late.
-    guest > 4 * report.host_time + Duration::from_secs(2)
+    guest > 4 * record.host_time + Duration::from_secs(2)
 }
 
 /// Returns the final verdict of a case that must get the verdict `expect`: a pass if it did. Failures of the lab and of
@@ -152,14 +152,16 @@ pub(crate) fn describe_end(end: &BootEnd) -> String {
         BootEnd::Qemu(End::Signal(signal)) => format!("QEMU was killed by signal {signal}"),
         BootEnd::Qemu(End::Error(code, text)) => format!("QEMU exited with status {code}: {text}"),
         BootEnd::WrongCache(text) => format!("the machine has the wrong cache: {text}"),
-        BootEnd::Oracle(why) => distrust(why),
+        BootEnd::Oracle(reason) => distrust(reason),
         BootEnd::Interrupted => "interrupted".into(),
     }
 }
 
 /// Returns the verdict's reason if the oracle cannot be trusted.
-fn distrust(why: &str) -> String {
-    format!("the oracle cannot be trusted: {why} (docs/oracle.md; `--oracle off` runs without it)")
+fn distrust(reason: &str) -> String {
+    format!(
+        "the oracle cannot be trusted: {reason} (docs/oracle.md; `--oracle off` runs without it)"
+    )
 }
 
 /// Describes the findings of the oracle.
@@ -180,9 +182,9 @@ fn findings(seen: &Observation, window: &Window, target: &str) -> Option<String>
 }
 
 /// Returns a description of the kernel's first warning, or of its taint.
-fn kernel_problem(seen: &Observation, report: &EndRecord) -> Option<String> {
+fn kernel_problem(seen: &Observation, record: &EndRecord) -> Option<String> {
     let first = seen.hits.first();
-    match (first, taint_letters(report.taint)) {
+    match (first, taint_letters(record.taint)) {
         (Some(hit), _) => Some(format!("the kernel printed: {}", hit.line.trim())),
         (None, letters) if !letters.is_empty() => {
             Some(format!("the kernel was tainted: {letters}"))

@@ -292,8 +292,8 @@ impl<'a> Ledger<'a> {
 }
 
 /// Returns the oracle's result for a case, for the reports.
-fn watched(heard: Option<WindowResult>, target: &str, case: &str) -> Option<OracleSummary> {
-    let window = heard?.ok()?;
+fn watched(window: Option<WindowResult>, target: &str, case: &str) -> Option<OracleSummary> {
+    let window = window?.ok()?;
     let findings = window.findings.iter().take(FINDINGS_KEPT);
     Some(OracleSummary {
         accesses: window.end.as_ref().map_or(0, |end| end.accesses),

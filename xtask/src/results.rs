@@ -77,7 +77,7 @@ impl Verdict {
     }
 
     /// Returns the reason or other details. `None` if the case passed.
-    pub fn detail(&self) -> Option<String> {
+    pub(crate) fn detail(&self) -> Option<String> {
         match self {
             Verdict::Pass => None,
             Verdict::Fail { reason }
@@ -91,7 +91,7 @@ impl Verdict {
 
     /// Returns the exit code for this verdict: 0 if the case passed or was skipped, 1 if it failed, 2 if it shows nothing
     /// about the kernel.
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Verdict::Pass | Verdict::Skip { .. } => 0,
             Verdict::Fail { .. } | Verdict::Crash { .. } | Verdict::Timeout { .. } => 1,
@@ -197,7 +197,7 @@ pub struct FindingSummary {
     pub number: u32,
 }
 
-/// How QEMU runs a guest.
+/// Accelerator of QEMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accelerator {
     /// Hardware virtualization.
@@ -257,7 +257,7 @@ pub struct Values<T: Named>(Vec<T>);
 
 impl<T: Named> Values<T> {
     /// Returns all values, in the order in which they were added.
-    pub fn all(&self) -> &[T] {
+    pub(crate) fn all(&self) -> &[T] {
         &self.0
     }
 
@@ -401,7 +401,7 @@ impl TargetResult {
     }
 
     /// Returns the number of cases whose verdict has this word.
-    pub fn count(&self, word: &str) -> usize {
+    pub(crate) fn count(&self, word: &str) -> usize {
         self.cases
             .iter()
             .filter(|case| case.verdict.word() == word)
@@ -409,7 +409,7 @@ impl TargetResult {
     }
 
     /// Returns the exit code for this target alone. It is 2 if the target has no cases.
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         let cases = self.cases.iter().map(|case| case.verdict.exit_code());
         cases
             .chain(self.failure.iter().map(|_| 2))
@@ -439,7 +439,7 @@ pub struct RunResult {
 
 impl RunResult {
     /// Returns the exit code of the run: the highest one that applies.
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         let targets = self.targets.iter().map(TargetResult::exit_code);
         targets
             .chain(self.interrupted.then_some(2))

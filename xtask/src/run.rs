@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Run: the whole pipeline. `steps` takes one target through it, and [`all`] takes every target.
+//! Run: the whole pipeline. `run_pipeline` takes one target through it, and [`all`] takes every target.
 
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
@@ -106,14 +106,14 @@ fn test_target(
     events: &Events,
 ) -> TargetResult {
     let mut ledger = Ledger::open(&target.name, &job.flavour.name, cases, events);
-    if let Err(error) = steps(job, target, gate, &mut ledger) {
+    if let Err(error) = run_pipeline(job, target, gate, &mut ledger) {
         ledger.fail(format!("{error:#}"));
     }
     ledger.close()
 }
 
 /// Takes one target through the pipeline.
-fn steps(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) -> Result<()> {
+fn run_pipeline(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) -> Result<()> {
     if ledger.remaining().is_empty() {
         return Ok(());
     }

@@ -83,7 +83,7 @@ pub(crate) struct CaseSpec {
 /// Verdict that a case must get.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Expect {
+pub(crate) enum Expect {
     /// Every check held.
     #[default]
     Pass,
@@ -99,7 +99,7 @@ pub enum Expect {
 
 impl Expect {
     /// Returns the word, as [`Verdict::word`](crate::results::Verdict::word) does.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Expect::Pass => "pass",
             Expect::Fail => "fail",
@@ -174,7 +174,7 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Suite> {
         if let Some(promise) = case.promises.iter().find(|p| promise::title(**p).is_none()) {
             let line = line_of_case(text, &case.name);
             bail!(
-                "{}:{line}: case {:?}: no such promise {promise}; choose one of: 1 to {}",
+                "{}:{line}: case {:?}: promise {promise}: no such promise; choose one of: 1 to {}",
                 path.display(),
                 case.name,
                 promise::TITLES.len()
@@ -266,7 +266,7 @@ cases:
     #[test]
     fn names_and_promises_are_checked() {
         insta::assert_snapshot!(error(&GOOD.replace("name: redirect", "name: boot")), @r#"demo.yaml:8: another case is named "boot" too; use a name that is unique within the suite"#);
-        insta::assert_snapshot!(error(&GOOD.replace("[1, 2]", "[1, 12]")), @r#"demo.yaml:8: case "redirect": no such promise 12; choose one of: 1 to 11"#);
+        insta::assert_snapshot!(error(&GOOD.replace("[1, 2]", "[1, 12]")), @r#"demo.yaml:8: case "redirect": promise 12: no such promise; choose one of: 1 to 11"#);
         insta::assert_snapshot!(error(&GOOD.replace("suite: demo", "suite: dmeo")), @r#"demo.yaml: the suite is named "dmeo"; the file must be dmeo.yaml"#);
     }
 }

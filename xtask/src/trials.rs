@@ -108,9 +108,9 @@ pub(crate) fn select(trials: Vec<Trial>, names: &[String]) -> Result<Vec<Trial>>
     Ok(trials.into_iter().filter(selected).collect())
 }
 
-/// Outcome of a trial on a target.
+/// TrialOutcome of a trial on a target.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Outcome {
+pub(crate) struct TrialOutcome {
     pub trial: String,
     pub target: String,
     /// True if the oracle noticed the error and nothing else did. `None` if the trial skipped the target.
@@ -119,10 +119,10 @@ pub(crate) struct Outcome {
     pub text: String,
 }
 
-impl Outcome {
+impl TrialOutcome {
     /// Returns the outcome on a target that the trial skips.
-    pub(crate) fn skipped(trial: &Trial, target: &Target, reason: &str) -> Outcome {
-        Outcome {
+    pub(crate) fn skipped(trial: &Trial, target: &Target, reason: &str) -> TrialOutcome {
+        TrialOutcome {
             trial: trial.name.clone(),
             target: target.name.clone(),
             noticed: None,
@@ -137,9 +137,9 @@ pub(crate) fn judge(
     trial: &Trial,
     plain: Option<&TargetResult>,
     watched: &TargetResult,
-) -> Outcome {
+) -> TrialOutcome {
     let evidence = evidence(plain, watched);
-    Outcome {
+    TrialOutcome {
         trial: trial.name.clone(),
         target: watched.target.clone(),
         noticed: Some(evidence.is_ok()),
@@ -209,7 +209,7 @@ fn evidence(plain: Option<&TargetResult>, watched: &TargetResult) -> Result<Stri
 }
 
 /// Returns the outcomes as a Markdown table.
-pub(crate) fn table(outcomes: &[Outcome]) -> String {
+pub(crate) fn table(outcomes: &[TrialOutcome]) -> String {
     let mut text = "| trial | target | noticed | outcome |\n|---|---|---|---|\n".to_owned();
     for outcome in outcomes {
         let noticed = match outcome.noticed {
@@ -217,7 +217,7 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
             Some(false) => "**no**",
             None => "-",
         };
-        let Outcome {
+        let TrialOutcome {
             trial,
             target,
             text: explanation,
@@ -259,7 +259,7 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
         for target in &targets {
             match trial.skip_reason(target) {
                 None => on.push(target.clone()),
-                Some(reason) => outcomes.push(Outcome::skipped(trial, target, reason)),
+                Some(reason) => outcomes.push(TrialOutcome::skipped(trial, target, reason)),
             }
         }
         if on.is_empty() {
@@ -366,7 +366,7 @@ mod tests {
         result
     }
 
-    fn judged(plain: Option<Vec<CaseResult>>, watched: Vec<CaseResult>) -> Outcome {
+    fn judged(plain: Option<Vec<CaseResult>>, watched: Vec<CaseResult>) -> TrialOutcome {
         judge(&trial(), plain.map(result).as_ref(), &result(watched))
     }
 
@@ -385,7 +385,7 @@ mod tests {
                 Some(vec![good()]),
                 vec![samples::stale(), samples::timed_out()],
             ),
-            Outcome::skipped(&trial(), &crate::target::tests::x86_64(), "nothing aliases"),
+            TrialOutcome::skipped(&trial(), &crate::target::tests::x86_64(), "nothing aliases"),
         ];
         insta::assert_snapshot!(table(&outcomes), @"
         | trial | target | noticed | outcome |

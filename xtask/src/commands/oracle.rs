@@ -65,7 +65,7 @@ fn list(result: &RunResult) -> String {
             ([] | [OracleState::Off], reason) => {
                 let reason = reason
                     .as_deref()
-                    .unwrap_or("the run ended before the oracle was chosen");
+                    .unwrap_or("the run ended before the oracle was set up");
                 format!("{}: ran without the oracle: {reason}\n", target.target)
             }
             _ => format!("{}: no findings, depth {}\n", target.target, ran.oracle),

@@ -28,7 +28,7 @@ pub enum OracleMode {
 
 impl OracleMode {
     /// Returns the value for the command line.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             OracleMode::On => "on",
             OracleMode::Off => "off",
@@ -49,7 +49,7 @@ pub enum Depth {
 
 impl Depth {
     /// Returns the value for the command line.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Depth::User => "user",
             Depth::Full => "full",
@@ -139,18 +139,18 @@ fn obstacle(target: &Target, accel: Accel, qemu: &Qemu) -> Option<(String, Strin
         ));
     }
     if accel == Accel::Kvm {
-        let reason = "plugins of QEMU do not run under KVM".into();
+        let reason = "QEMU plugins do not work under KVM".into();
         return Some((reason, "leave out --accel kvm".into()));
     }
     let remedy = "on Debian 12, leave out --no-setup and accept the newer QEMU; elsewhere, put a newer QEMU first in PATH";
     Some((qemu.unfit()?, remedy.into()))
 }
 
-/// Checks before the run starts that `--oracle on` can be followed on `targets`. `ask` returns the properties of the
-/// QEMU with a given name.
+/// Checks, before the run starts, that the oracle can run on `targets` if `--oracle on` requires it. `ask` returns the
+/// properties of the QEMU with a given name.
 ///
 /// # Errors
-/// As [`decide`]; or the data caches of all `targets` are free of aliases.
+/// As [`decide`], or no target has a data cache that aliases.
 pub(crate) fn check(
     request: OracleRequest,
     targets: &[Target],
@@ -249,13 +249,13 @@ mod tests {
         insta::assert_snapshot!(all(OracleMode::Auto), @"
         QEMU 7.2.22 is too old; the oracle needs 9.2 or newer
         QEMU 10.0.2 was built without plugin support
-        plugins of QEMU do not run under KVM
+        QEMU plugins do not work under KVM
         the target defines no cache model
         ");
         insta::assert_snapshot!(all(OracleMode::On), @"
         --oracle on: armv6 cannot run under the oracle: QEMU 7.2.22 is too old; the oracle needs 9.2 or newer; on Debian 12, leave out --no-setup and accept the newer QEMU; elsewhere, put a newer QEMU first in PATH
         --oracle on: armv6 cannot run under the oracle: QEMU 10.0.2 was built without plugin support; on Debian 12, leave out --no-setup and accept the newer QEMU; elsewhere, put a newer QEMU first in PATH
-        --oracle on: armv6 cannot run under the oracle: plugins of QEMU do not run under KVM; leave out --accel kvm
+        --oracle on: armv6 cannot run under the oracle: QEMU plugins do not work under KVM; leave out --accel kvm
         --oracle on: armv6 cannot run under the oracle: the target defines no cache model; add `model` to `cache` in kernel-configs/armv6.yaml, see docs/adding-a-target.md
         ");
     }

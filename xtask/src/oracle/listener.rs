@@ -3,8 +3,9 @@
 //! trusted.
 //!
 //! Before the first case, three controls check the oracle: the guest names a page whose physical address is known, and
-//! opens a window with coherent mappings and one with incoherent mappings. If the oracle fails a control, or does not
-//! report the end of a window, it cannot be trusted in that case and in all later ones.
+//! opens a window with coherent mappings and one with incoherent mappings. An oracle that fails a control cannot be
+//! trusted in any case. An oracle that does not report the end of a case's window cannot be trusted in that case and in
+//! all later ones.
 
 use std::collections::BTreeMap;
 

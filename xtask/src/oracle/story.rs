@@ -53,7 +53,7 @@ pub(crate) fn sentence(finding: &Finding, page: u64) -> String {
         }
         FindingKind::LostWrite => {
             format!(
-                "{later} while data that {earlier} is also in the cache, and one of the two is lost"
+                "{later} while data that {earlier} is also in the cache, and one of the two may be lost"
             )
         }
         FindingKind::StaleCopy => format!("{later} and may get data from before {earlier}"),
@@ -178,7 +178,7 @@ mod tests {
         });
         insta::assert_snapshot!(sentences.join("\n"), @"
         dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
-        lost-write in physical page 0x4c3f000: the kernel stored to 0x40012020 (colour 2, memcpy+0x40) while data that a process stored to 0x40013020 (colour 3) is also in the cache, and one of the two is lost
+        lost-write in physical page 0x4c3f000: the kernel stored to 0x40012020 (colour 2, memcpy+0x40) while data that a process stored to 0x40013020 (colour 3) is also in the cache, and one of the two may be lost
         stale-copy in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) and may get data from before a process stored to 0x40013020 (colour 3)
         ");
     }

@@ -65,7 +65,7 @@ pub(super) fn check_reasons(suite: &Suite, text: &str, path: &Path) -> Result<()
     match skips(suite).find(|(.., reason)| reason.trim().is_empty()) {
         None => Ok(()),
         Some((case, name, _)) => bail!(
-            "{}:{}: skip: {name}: the reason is empty; state why no case can pass there, and the source of that",
+            "{}:{}: skip: {name}: the reason is empty; state why the case cannot pass there, and how you know",
             path.display(),
             line_of(text, case, name)
         ),
@@ -208,8 +208,8 @@ cases:
     fn the_error_for_an_empty_reason_contains_file_and_line() {
         let error =
             |from: &str, to: &str| format!("{:#}", parse(&SUITE.replace(from, to)).unwrap_err());
-        insta::assert_snapshot!(error("no channel", "\" \""), @"demo.yaml:16: skip: arm: the reason is empty; state why no case can pass there, and the source of that");
-        insta::assert_snapshot!(error("no page has two addresses there (arch/arm/mm/fault-armv.c)", "''"), @"demo.yaml:5: skip: vivt: the reason is empty; state why no case can pass there, and the source of that");
+        insta::assert_snapshot!(error("no channel", "\" \""), @"demo.yaml:16: skip: arm: the reason is empty; state why the case cannot pass there, and how you know");
+        insta::assert_snapshot!(error("no page has two addresses there (arch/arm/mm/fault-armv.c)", "''"), @"demo.yaml:5: skip: vivt: the reason is empty; state why the case cannot pass there, and how you know");
         insta::assert_snapshot!(error("too slow", "[]"), @"
         demo.yaml:17:79: cases[2].skip.armv7: invalid type: sequence, expected a string
             - { name: open, about: Opens., run: open, skip: { aliasing: not yet, armv7: [] } }
