@@ -135,7 +135,7 @@ fn map(case: &mut Case) -> Result<(), Failure> {
         let log = server.log()?;
         expect_that(log.mmaps >= mapped, || {
             format!(
-                "the client made {mapped} mappings, but the server saw {} FUSE_MMAPs",
+                "the client made {mapped} mappings, but the server received {} FUSE_MMAPs",
                 log.mmaps
             )
         })?;

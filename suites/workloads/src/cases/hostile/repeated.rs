@@ -49,8 +49,8 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     let munmap = await_request(&mut server, op::MUNMAP, None)?;
 
     for (what, unique) in [
-        ("to FUSE_MMAP", mmap),
-        ("to FUSE_DMMAP_FAULT", fault),
+        ("to FUSE_MMAP, a second time", mmap),
+        ("to FUSE_DMMAP_FAULT, a second time", fault),
         ("to FUSE_MUNMAP", munmap),
         ("to a request that was never sent", munmap + 1000),
         ("to unique 2^64 - 1", u64::MAX),
@@ -63,7 +63,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
             Message::answer(unique, &lazy),
             refusal(unique),
         ] {
-            let what = format!("a second answer {what}");
+            let what = format!("an answer {what}");
             expect_write(&mut server, &what, message, UNKNOWN)?;
         }
         client.verify(map, page, page, 4)?;
