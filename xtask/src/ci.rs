@@ -61,9 +61,9 @@ pub(crate) fn render(format: Format, targets: &[Target]) -> String {
 const INSTALL: &str =
     "apt-get install --yes --no-install-recommends ca-certificates cargo gcc git libc6-dev";
 
-/// First steps of every job. GitLab has `before_script` for them.
+/// First steps of every GitHub job. GitLab runs the same steps as its `before_script`.
 const GITHUB_SETUP: &str = r#"
-      # Before the checkout: without git it would give no repository.
+      # Git must come before the checkout: without it, actions/checkout downloads the files but creates no repository.
       - name: Install git, gcc and cargo
         run: |
           apt-get update
@@ -109,8 +109,8 @@ jobs:
     steps:
       @SETUP@
       # The key covers the inputs of a kernel except those from Debian: compiler and kernel source. It need not be exact:
-      # the lab finds a kernel by the hash of all its inputs, so an outdated cache never gives a wrong kernel. It only
-      # costs a build of what has changed.
+      # the lab finds a kernel by the hash of all its inputs, so an outdated cache never gives a wrong kernel. The lab
+      # rebuilds what has changed.
       - uses: actions/cache@v4
         with:
           path: /var/cache/dmmap-lab
@@ -122,7 +122,7 @@ jobs:
         with:
           name: reports-${{ matrix.target }}
           path: reports/${{ matrix.target }}
-      # Removes from the cache what no run has used for a week.
+      # Removes everything from the cache that no run has used for a week.
       - run: cargo xtask clean --older-than 7days
         if: always()
 
@@ -180,12 +180,12 @@ test:
   script:
     - cargo xtask test --arch "$TARGET" --report-dir "reports/$TARGET"
   after_script:
-    # Removes from the cache what no run has used for a week.
+    # Removes everything from the cache that no run has used for a week.
     - cargo xtask clean --older-than 7days
   cache:
-    # The key is only the target: `key:files` takes two files, but a kernel has many more inputs. It need not be exact:
-    # the lab finds a kernel by the hash of all its inputs, so an outdated cache never gives a wrong kernel. It only
-    # costs a build of what has changed.
+    # The key is only the target, because `key:files` takes at most two files and a kernel has many more inputs. It
+    # need not be exact: the lab finds a kernel by the hash of all its inputs, so an outdated cache never gives a wrong
+    # kernel. The lab rebuilds what has changed.
     key: lab-$TARGET
     paths: [.cache/dmmap-lab]
     when: always

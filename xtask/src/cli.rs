@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The command line. [`commands`](crate::commands) runs what it describes.
+//! Definition of the command line. [`commands`](crate::commands) runs the commands.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub(crate) enum Command {
     /// Merge the reports of several runs, or print the README's table of targets.
     #[command(subcommand)]
     Report(Report),
-    /// Show what the oracle, the model of the cache, found in a run, or test the oracle itself.
+    /// Show what the oracle, a model of the cache, found in a run, or test the oracle itself.
     #[command(subcommand)]
     Oracle(Oracle),
     /// Print a CI job definition generated from the targets, as in ci/github.yml and ci/gitlab.yml.
@@ -87,7 +87,7 @@ pub(crate) enum Command {
     Queue(Queue),
     /// Remove kernels, build directories and sources that no run has used for some time.
     Clean {
-        /// Minimum time since the last use, such as 12h or 30days. 0s removes all that no run is using.
+        /// Minimum time since the last use, such as 12h or 30days. 0s removes everything that no run is using.
         #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration, default_value = "30days")]
         older_than: Duration,
     },
@@ -129,7 +129,7 @@ pub(crate) struct Machine {
     /// Patch to apply after the queue. May be repeated.
     #[arg(long, value_name = "FILE")]
     pub patch: Vec<PathBuf>,
-    /// Boot this kernel image and build no kernel.
+    /// Boot this kernel image instead of building a kernel.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["kernel_src", "no_queue", "patch"])]
     pub kernel_image: Option<PathBuf>,
     /// Number of parallel jobs of `make` [default: the number of CPUs].
@@ -156,26 +156,26 @@ pub(crate) struct Test {
     /// Split the selected cases of each target into N equal parts, and run part I: 1/3, 2/3 or 3/3.
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
-    /// Set a parameter that the selected cases have under `with:` in their suite. May be repeated.
+    /// Set a parameter that the suite lists under `with:` for the selected cases. May be repeated.
     #[arg(long, value_name = "NAME=VALUE")]
     pub with: Vec<Setting>,
-    /// Accelerator of QEMU. auto uses KVM if a probe guest runs to its end under it, and TCG otherwise.
+    /// Accelerator of QEMU. auto uses KVM if a probe guest finishes under KVM, and TCG otherwise.
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,
     /// Run under the oracle, a model of the cache that reports accesses to stale data. auto does so on targets whose
     /// caches alias, if QEMU supports it.
     #[arg(long, value_enum, value_name = "MODE", default_value_t = OracleMode::Auto)]
     pub oracle: OracleMode,
-    /// Accesses that the oracle models: user for those through addresses of processes, full for the kernel's own
-    /// accesses and flushes as well.
+    /// Accesses that the oracle models. user: those through addresses of processes. full: also the kernel's own
+    /// accesses and flushes.
     #[arg(long, value_enum, value_name = "DEPTH", default_value_t = Depth::User)]
     pub oracle_depth: Depth,
-    /// Multiply every deadline by this factor, on a slow machine.
+    /// Multiply every deadline by this factor, for a slow machine.
     #[arg(long, value_name = "FACTOR", value_parser = positive, default_value = "1")]
     pub timeout_scale: f64,
-    #[arg(long, value_name = "DIR", help = format!("Write {} to this directory too", report::file_list()))]
+    #[arg(long, value_name = "DIR", help = format!("Also write {} to this directory", report::file_list()))]
     pub report_dir: Option<PathBuf>,
-    /// Keep the run's directory for good, with every initramfs.
+    /// Never delete this run's directory, and keep every initramfs in it.
     #[arg(long)]
     pub keep: bool,
     /// Print the plan and the QEMU command without running anything.
@@ -194,7 +194,7 @@ pub(crate) struct Test {
 pub(crate) struct Interactive {
     #[command(flatten)]
     pub machine: Machine,
-    /// Accelerator of QEMU. auto uses KVM if a probe guest runs to its end under it, and TCG otherwise.
+    /// Accelerator of QEMU. auto uses KVM if a probe guest finishes under KVM, and TCG otherwise.
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,
     /// Print the QEMU command without running it.
@@ -216,10 +216,9 @@ pub(crate) struct Bench {
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Report {
-    /// Merge the results of several runs, or of shards of one target. Exits with the code that one run of everything
-    /// would have.
+    /// Merge the results of several runs, or of shards of one target. The exit code is that of the merged results.
     Merge {
-        /// results.json files, or directories that contain some.
+        /// results.json files, or directories to search for them.
         #[arg(required = true, value_name = "DIR|FILE")]
         results: Vec<PathBuf>,
         #[arg(long, value_name = "DIR", help = format!("Directory to write {} to", report::file_list()))]
@@ -229,7 +228,8 @@ pub(crate) enum Report {
     Targets {
         /// The results.json of a run, or the run's directory [default: target/lab/latest].
         results: Option<PathBuf>,
-        /// Put the table between `<!-- targets: begin -->` and `<!-- targets: end -->` in this file instead.
+        /// Write the table between `<!-- targets: begin -->` and `<!-- targets: end -->` in this file instead of
+        /// printing it.
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
     },
@@ -251,8 +251,9 @@ pub(crate) enum Oracle {
     },
     /// Test the oracle: break one thing at a time, and check that the oracle reports it. Takes minutes.
     ///
-    /// Each trial of mutants/oracle.yaml breaks the kernel in a way that QEMU alone does not notice, or makes the oracle
-    /// ignore one of the ways in which the kernel flushes. Builds a kernel for each broken patch. Prints a Markdown table.
+    /// Each trial in mutants/oracle.yaml either breaks the kernel in a way that QEMU alone does not notice, or makes
+    /// the oracle ignore one of the ways in which the kernel flushes. Each patch that breaks the kernel needs a kernel
+    /// build. Prints a Markdown table.
     Selftest(Selftest),
 }
 
@@ -286,9 +287,9 @@ pub(crate) enum Queue {
         #[arg(long, value_name = "DIR|TARBALL")]
         kernel_src: Option<PathBuf>,
     },
-    /// Write the commits of such a tree back to the queue.
+    /// Write the commits of a tree from `queue checkout` back to the queue.
     Export {
-        /// The git tree.
+        /// The git tree, as created by `queue checkout`.
         dir: PathBuf,
     },
 }
@@ -296,7 +297,7 @@ pub(crate) enum Queue {
 fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(factor),
-        _ => Err("a factor is a number above 0, such as 2.5".into()),
+        _ => Err("expected a number above 0, such as 2.5".into()),
     }
 }
 

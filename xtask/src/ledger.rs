@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Ledger: records which cases of a target have run, with what verdict, and which remain. In the end, every planned case
-//! has exactly one verdict.
+//! Ledger of a target's run: records the verdict of each case that has run, and which cases remain. At the end, every
+//! planned case has exactly one verdict.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -60,7 +60,7 @@ impl<'a> Ledger<'a> {
         ledger
     }
 
-    /// Returns the description of what runs, for the caller to complete.
+    /// Returns the provenance of the results, for the caller to fill in.
     pub(crate) fn provenance(&mut self) -> &mut Provenance {
         &mut self.result.provenance
     }
@@ -104,7 +104,7 @@ impl<'a> Ledger<'a> {
         });
     }
 
-    /// Ends the current phase and reports that the next one is waiting for something: `what` begins with "for".
+    /// Ends the current phase and reports that the next one is waiting. `what` begins with "for", as in "for a lock".
     pub(crate) fn waiting(&mut self, what: &str) {
         self.end_phase();
         self.progress(0, None, format!("waiting {what}"));
@@ -172,8 +172,9 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Records the end of a boot that began with `before` remaining cases, and gives verdicts to those cases that must not
-    /// be tried again. If the boot finished no case, the next case is among them, so that the run ends at some point.
+    /// Records the end of a boot that began with `before` remaining cases, and gives verdicts to the cases that no
+    /// further boot may try. If the boot completed no case, the next case is one of them; otherwise the run might never
+    /// end.
     pub(crate) fn boot_ended(&mut self, end: &BootEnd, before: usize, last_lines: Vec<String>) {
         let remaining: Vec<usize> = self.open_positions();
         let stuck = remaining.len() == before;
@@ -206,7 +207,8 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Records that the target cannot be tested, or not any further. All remaining cases get the verdict `infra`.
+    /// Records that the target cannot be tested, or that its test cannot continue. All remaining cases get the verdict
+    /// `infra`.
     pub(crate) fn fail(&mut self, reason: String) {
         for at in self.open_positions() {
             let reason = reason.clone();

@@ -63,7 +63,7 @@ pub(crate) fn render(kind: Kind) -> String {
         Kind::Target => of::<Target>(settings),
         Kind::Suite => of::<Suite>(settings),
         Kind::Flavour => of::<Flavour>(settings),
-        // The lab writes every field, so a file without one is not valid.
+        // The lab writes every field, so a file that lacks a field is not valid.
         Kind::Results => of::<RunResult>(settings.for_serialize()),
     };
     schema.insert("title".into(), kind.title().into());

@@ -76,7 +76,7 @@ fn merging_writes_all_reports_and_returns_the_exit_code_of_the_results() {
     let output = report(dir.path(), &merge);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     insta::assert_snapshot!(words(&output.stdout), @"
-    results merged into merged: 2
+    input files: 2; reports written to merged
 
     target  pass  fail  skip  crash  timeout  boot-fail  infra  kernel    accel
     x86_64     1     1     -      -        -          -      -  6.12.117  -

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Measures kernel builds: after an edit, and cold.
+//! Measures two kernel builds: one after an edit, and one with an empty cache.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -58,10 +58,11 @@ fn edit_patch() -> String {
     lines.join("\n")
 }
 
-/// Measures a kernel build that starts from the unpacked source alone, by the lab and by plain make with the same config.
+/// Measures a cold kernel build, which starts from nothing but the unpacked source: once by the lab, and once by plain
+/// make with the same config.
 pub(super) fn table(job: &Job, target: &Target) -> Result<Figures> {
     job.kernel(target, &mut |_| {})
-        .context("fetch the source first")?;
+        .context("build the kernel once, to fetch its source")?;
     let parent = job
         .cache
         .parent()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Bench: measures the lab and direct mmap, and prints the tables of docs/performance.md.
 //!
-//! The bench only measures: it has no limits that a figure could exceed. The tests measure nothing.
+//! The bench sets no limits, so no figure makes it fail. The tests do not measure performance.
 
 mod build;
 mod table;
@@ -34,7 +34,7 @@ const HALT_LIMIT: Duration = Duration::from_secs(60);
 /// Measures each target and prints the tables.
 ///
 /// # Errors
-/// A build or a boot failed, or a case did not pass: the figures of such a run would mean nothing.
+/// A build or a boot failed, or a case did not pass. The figures of such a run would be meaningless.
 pub(crate) fn run(args: &Bench) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
@@ -81,7 +81,7 @@ impl Lab<'_> {
             if case.verdict != Verdict::Pass {
                 let detail = case.verdict.detail().unwrap_or_default();
                 bail!(
-                    "{}: {}: {detail}; the bench measures only if all cases pass",
+                    "{}: {}: {detail}; the bench prints figures only if all cases pass",
                     case.id,
                     case.verdict.word()
                 );
@@ -124,7 +124,7 @@ impl Lab<'_> {
         let clock = Instant::now();
         let mut machine = boot::start(&parameters, dir.path(), &boot::plan_of(Mode::Halt, &[]))?;
         let Waited::Done(_) = wait::until(HALT_LIMIT, || machine.ended())? else {
-            bail!("the machine did not end by itself within {HALT_LIMIT:?}");
+            bail!("QEMU did not exit within {HALT_LIMIT:?}");
         };
         Ok(clock.elapsed())
     }
@@ -171,7 +171,8 @@ fn lab_table(lab: &Lab, tree: &Tree, repeat: usize) -> Result<String> {
     Ok(figures.to_string())
 }
 
-/// Returns the peak memory (VmHWM) of this process in KiB. The process has done everything that `cargo xtask test` does.
+/// Returns the peak memory (VmHWM) of this process in KiB. By now, the process has done everything that
+/// `cargo xtask test` does.
 fn peak_kib() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -2,8 +2,8 @@
 //! Check that the commands in the documents work. Each line of a shell block must parse as a command of the lab, and must
 //! be run by this check or by CI.
 //!
-//! A block whose commands are not run states the reason in its first line: ```` ```sh not-run: takes an hour ````. So does
-//! a block with commands of other programs: ```` ```sh not-checked: needs a mailing list ````.
+//! If the commands of a block are not run, its first line states the reason: ```` ```sh not-run: takes an hour ````.
+//! The same holds for commands of other programs: ```` ```sh not-checked: needs a mailing list ````.
 //!
 //! Also checks that the table of targets has a row for each target.
 
@@ -32,7 +32,7 @@ const WORDS: [(&str, Kind); 2] = [
     ("not-checked:", Kind::NotChecked),
 ];
 
-/// A command for this check to run. It only prints something.
+/// A command that this check runs. Such a command only prints something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ToRun {
     /// Location as `FILE:LINE`.

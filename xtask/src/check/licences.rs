@@ -10,7 +10,7 @@ pub(super) const SIDECAR: &str = ".license";
 
 const TAG: &str = "SPDX-License-Identifier:";
 
-/// Licence of all files for which `expected` has no exception.
+/// Licence of all files except those for which [`expected`] returns another one.
 const OURS: &str = "MIT OR Apache-2.0";
 
 /// Returns the problems with the licence of the file `name`, a path in the checkout. `text` is the content of the file,
@@ -36,7 +36,7 @@ fn expected(name: &str) -> &'static str {
     match name.strip_prefix("oracle/") {
         // xtask uses this crate too.
         Some(file) if file.starts_with("wire/") => OURS,
-        // QEMU loads the plugin into its own program.
+        // QEMU loads the plugin into its own process.
         Some(_) => "GPL-2.0-or-later",
         None => OURS,
     }
@@ -45,7 +45,7 @@ fn expected(name: &str) -> &'static str {
 fn header_problem(name: &str, text: &str) -> Option<String> {
     let expected = expected(name);
     let mut lines = text.lines();
-    // These must be in the first line, so the licence follows them.
+    // These lines must come first in their file, so the licence follows them.
     let first =
         lines.find(|line| !line.starts_with("#!") && !line.starts_with("<?xml") && *line != "{");
     match first.and_then(identifier) {

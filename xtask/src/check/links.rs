@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Check that the documents' links to files of the checkout, and to headings in documents, have a target.
+//! Check that every link in the documents leads to a file or directory of the checkout, or to a heading, that exists.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -18,7 +18,7 @@ pub(super) fn dead(
         for (target, line) in links(text) {
             count += 1;
             if let Some(problem) = problem(name, &target, documents, &exists) {
-                dead.push(format!("{name}:{line}: a link to {target}: {problem}"));
+                dead.push(format!("{name}:{line}: link to {target}: {problem}"));
             }
         }
     }
@@ -37,13 +37,16 @@ fn problem(
         file => beside(name, file),
     };
     if !exists(&path) {
-        return Some(format!("there is no {}", path.display()));
+        return Some(format!("{} does not exist", path.display()));
     }
     if heading.is_empty() {
         return None;
     }
     match documents.get(&*path.to_string_lossy()) {
-        None => Some(format!("{} is not a document", path.display())),
+        None => Some(format!(
+            "{} is not a document with headings",
+            path.display()
+        )),
         Some(text) if headings(text).iter().any(|slug| slug == heading) => None,
         Some(_) => Some(format!("{} has no such heading", path.display())),
     }
@@ -124,11 +127,11 @@ mod tests {
     fn dead_links_are_reported_with_their_line() {
         let bad = "# Title\n[a](guides.md)\n\n[b](guide.md#cargo) [c](oracle) [d](#text)\n[e](../oracle/src/lib.rs#L4)\n";
         insta::assert_snapshot!(dead_links(bad), @"
-        docs/a.md:2: a link to guides.md: there is no docs/guides.md
-        docs/a.md:4: a link to guide.md#cargo: docs/guide.md has no such heading
-        docs/a.md:4: a link to oracle: there is no docs/oracle
-        docs/a.md:4: a link to #text: docs/a.md has no such heading
-        docs/a.md:5: a link to ../oracle/src/lib.rs#L4: oracle/src/lib.rs is not a document
+        docs/a.md:2: link to guides.md: docs/guides.md does not exist
+        docs/a.md:4: link to guide.md#cargo: docs/guide.md has no such heading
+        docs/a.md:4: link to oracle: docs/oracle does not exist
+        docs/a.md:4: link to #text: docs/a.md has no such heading
+        docs/a.md:5: link to ../oracle/src/lib.rs#L4: oracle/src/lib.rs is not a document with headings
         ");
     }
 }

@@ -52,7 +52,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Returns the result of a check that examined `count` things, which `what` names, and found `problems`.
+    /// Returns the result of a check of `count` items that found `problems`. `what` names the items.
     fn of_problems(count: usize, what: &str, problems: &[String]) -> Self {
         Self {
             passed: problems.is_empty(),
@@ -131,7 +131,7 @@ fn rustdoc(checkout: &Path) -> Result<Outcome> {
 fn tests(checkout: &Path) -> Result<Outcome> {
     let mut outcome = cargo(checkout, &words("test --workspace --locked --no-fail-fast"))?;
     outcome.note = counts(&outcome.output);
-    // Successes would only hide the failures.
+    // Lines about successes would bury the failures.
     let relevant =
         |line: &&str| !line.ends_with("... ok") && !line.trim_start().starts_with("Compiling ");
     let lines = outcome.output.lines().filter(relevant);
@@ -221,10 +221,10 @@ fn documents(checkout: &Path) -> Result<Outcome> {
     Ok(Outcome::of_problems(count, &what, &problems))
 }
 
-/// Runs a command of a document, and returns the problem if it fails.
+/// Runs a command of a document, and returns a problem if the command fails.
 ///
-/// Runs it through cargo, as a reader does. The program of this process may be outdated: the check of the tests may have
-/// rebuilt it.
+/// The command runs through cargo, as it would for a reader. This process may be an outdated build of the tool, because
+/// the check `tests` may have rebuilt it.
 fn failure(checkout: &Path, run: &documents::ToRun) -> Result<Option<String>> {
     let words = ["xtask"]
         .into_iter()
@@ -237,7 +237,7 @@ fn failure(checkout: &Path, run: &documents::ToRun) -> Result<Option<String>> {
     Ok((!outcome.passed).then(problem))
 }
 
-/// Checks that the committed CI jobs are those that the targets yield.
+/// Checks that the committed CI jobs are up to date with the targets.
 fn ci(checkout: &Path) -> Result<Outcome> {
     let targets = target::load_all(&checkout.join("kernel-configs"))?;
     let committed = |format: &Format| fs::read_to_string(checkout.join(format.file()));
@@ -246,14 +246,14 @@ fn ci(checkout: &Path) -> Result<Outcome> {
     };
     let problem = |format: Format| {
         let (file, command) = (format.file(), format.command());
-        format!("{file}: is out of date; run: {command} > {file}")
+        format!("{file}: out of date; run: {command} > {file}")
     };
     let old = Format::ALL.into_iter().filter(|format| !fits(format));
     let problems: Vec<String> = old.map(problem).collect();
     Ok(Outcome::of_problems(Format::ALL.len(), "files", &problems))
 }
 
-/// Checks that the committed JSON schemas are those of the Rust types.
+/// Checks that the committed JSON schemas are up to date with the Rust types.
 fn schemas(checkout: &Path) -> Result<Outcome> {
     let fits = |kind: &schema::Kind| {
         let committed = fs::read_to_string(checkout.join(kind.file()));
@@ -262,7 +262,7 @@ fn schemas(checkout: &Path) -> Result<Outcome> {
     let old = schema::Kind::ALL.into_iter().filter(|kind| !fits(kind));
     let problem = |kind: schema::Kind| {
         let (file, command) = (kind.file(), schema::COMMAND);
-        format!("{file}: is out of date; run: {command}")
+        format!("{file}: out of date; run: {command}")
     };
     let problems: Vec<String> = old.map(problem).collect();
     Ok(Outcome::of_problems(
@@ -346,8 +346,8 @@ mod tests {
         let another = target.replace("name: x86_64", "name: vax");
         write("kernel-configs/vax.yaml", &another);
         insta::assert_snapshot!(ci(checkout.path()).unwrap().output, @"
-        ci/github.yml: is out of date; run: cargo xtask ci-matrix --format github > ci/github.yml
-        ci/gitlab.yml: is out of date; run: cargo xtask ci-matrix --format gitlab > ci/gitlab.yml
+        ci/github.yml: out of date; run: cargo xtask ci-matrix --format github > ci/github.yml
+        ci/gitlab.yml: out of date; run: cargo xtask ci-matrix --format gitlab > ci/gitlab.yml
         ");
     }
 
@@ -360,7 +360,7 @@ mod tests {
         let file = checkout.path().join(schema::Kind::Suite.file());
         let text = fs::read_to_string(&file).unwrap();
         fs::write(&file, text.replace("deadline", "limit")).unwrap();
-        insta::assert_snapshot!(schemas(checkout.path()).unwrap().output, @"schemas/suite.schema.json: is out of date; run: cargo xtask schema --write");
+        insta::assert_snapshot!(schemas(checkout.path()).unwrap().output, @"schemas/suite.schema.json: out of date; run: cargo xtask schema --write");
     }
 
     #[test]

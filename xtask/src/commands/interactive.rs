@@ -20,7 +20,7 @@ use crate::run_dir::{GDB_SOCKET, INITRAMFS};
 use crate::tree::{Tree, ensure, job};
 use crate::{guard, kernel, paths, run};
 
-/// Use of the machine.
+/// Purpose of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Shell in the guest.
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     let (targets, flavour) = tree.select(&args.machine)?;
     let [target] = targets.as_slice() else {
         bail!(
-            "--arch selects {} targets; select one, because the terminal shows one machine",
+            "--arch selects {} targets; select only one, because the terminal can show only one machine",
             targets.len()
         );
     };

@@ -29,7 +29,7 @@ fn merge_into(dir: &Path, paths: &[PathBuf]) -> Result<u8> {
     let files = parts.len();
     let result = merge::merge(parts, &plan()?)?;
     write_all(dir, &result, Origin::Elsewhere)?;
-    println!("results merged into {}: {files}", dir.display());
+    println!("input files: {files}; reports written to {}", dir.display());
     term::print_summary(&result);
     Ok(result.exit_code())
 }

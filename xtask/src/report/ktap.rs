@@ -39,8 +39,8 @@ fn block(tests: Vec<Test>) -> Vec<String> {
     lines
 }
 
-/// Renders the tests of the test `name` as an indented block. The result line with the name comes last, which is late for
-/// a human reader, so a comment at the start has the name too, as in KUnit.
+/// Renders the subtests of the test `name` as an indented block. The result line, which has the name, comes last. For
+/// human readers, a comment at the start gives the name too, as in KUnit.
 fn nested(name: &str, tests: Vec<Test>) -> Vec<String> {
     let mut lines = block(tests);
     lines.insert(1, format!("# Subtest: {}", printable(name)));
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_without_cases_tested_nothing() {
+    fn a_run_without_cases_is_not_ok() {
         insta::assert_snapshot!(render(&samples::empty()), @"
         KTAP version 1
         1..1

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Merges the results of several runs into one. The runs may be of different targets or shards of one target.
 //!
-//! Where the results agree on a text, the merged result has that text. Where they differ and may differ, for example in
-//! the accelerator of each shard, it has all of them: `kvm and tcg`.
+//! If all results have the same value in a field, the merged result has that value. Some fields may differ, such as the
+//! accelerator of each shard; the merged result then lists all values: `kvm and tcg`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub(crate) struct Part {
 /// `plan`; cases that are not in the plan come last.
 ///
 /// # Errors
-/// - A target was tested with different kernels or flavours, or a case of it twice. The error names both files.
+/// - Two results of a target have different kernels or flavours, or contain the same case. The error names both files.
 /// - There are no parts.
 pub(crate) fn merge(parts: Vec<Part>, plan: &[String]) -> Result<RunResult> {
     let run = merge_run(&parts)?;
@@ -127,7 +127,8 @@ impl MergedTarget {
         Ok(())
     }
 
-    /// Checks that the other result is of the same kernel. A value that one of the results did not reach is ignored.
+    /// Checks that both results are of the same kernel. A field that is empty in one of them, because that run did not
+    /// get far enough, is not compared.
     fn check_same_kernel(&self, other: &TargetResult, file: &Path) -> Result<()> {
         let (ran, with) = (&self.result.provenance, &other.provenance);
         let both = [
@@ -248,8 +249,7 @@ pub(crate) fn read(path: &Path) -> Result<RunResult> {
 }
 
 fn parse(text: &str) -> Result<RunResult> {
-    let expected =
-        "not the result of a run; expected a results.json of `cargo xtask test` (docs/results.md)";
+    let expected = "not the result of a run; expected a results.json written by `cargo xtask test` (docs/results.md)";
     let value: Value =
         serde_json::from_str(text).map_err(|error| anyhow!("{expected}: {error}"))?;
     let Some(schema) = value.get("schema").and_then(Value::as_u64) else {

@@ -82,7 +82,7 @@ pub const REPORTS: [Report; 4] = [
     },
 ];
 
-/// Returns the names of all report files for a sentence: `a, b and c`.
+/// Returns the names of all report files as part of a sentence: `a, b and c`.
 pub(crate) fn file_list() -> String {
     let files = REPORTS.each_ref().map(|report| report.file);
     let (last, others) = files.split_last().expect("there are reports");

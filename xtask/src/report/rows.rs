@@ -88,8 +88,8 @@ pub(crate) fn group_name(group: &[&CaseResult]) -> String {
 
 /// Returns the details of a target that the table of targets has no room for.
 ///
-/// `run_dir` is the directory of the run if the run took place on this machine. Then the reason why the target was not
-/// tested has already been printed in full, and only its first line is repeated.
+/// `run_dir` is the directory of the run, or `None` if the run took place elsewhere. If it is given, the terminal has
+/// already shown in full why the target was not tested, so only the first line of that reason is repeated.
 pub(crate) fn about_target(
     target: &TargetResult,
     run_dir: Option<&Path>,
@@ -144,7 +144,8 @@ fn oracle_row(target: &TargetResult) -> Option<(&'static str, String)> {
     }
 }
 
-/// Returns what the oracle did on a target: `depth user; 2 cases watched; findings: 2`. `None` if the oracle was off.
+/// Returns a summary of the oracle's work on a target: `depth user; 2 cases watched; findings: 2`. Returns `None` if
+/// the oracle was off.
 pub(crate) fn oracle_summary(target: &TargetResult) -> Option<String> {
     let depth = match target.provenance.oracle.all() {
         [] | [OracleState::Off] => return None,
@@ -182,7 +183,8 @@ pub(crate) fn skips(target: &TargetResult) -> impl Iterator<Item = String> {
     rows.map(|(reason, count)| format!("{}: {}", cases(count), one_line(reason)))
 }
 
-/// Returns the versions and hashes of what ran on a target, by name. Values that the run did not reach are left out.
+/// Returns the versions and hashes of everything that ran on a target, by name. Leaves out values of steps that the run
+/// did not reach.
 pub(crate) fn provenance(
     run: &RunResult,
     target: &TargetResult,

@@ -83,7 +83,7 @@ enum Screen {
 }
 
 impl Term {
-    /// Uses status lines and colours if standard output and the environment allow them.
+    /// Creates a reporter that uses status lines and colours if standard output and the environment allow them.
     pub(crate) fn new(options: TermOptions) -> Self {
         let live = is_live();
         let screen = if live {
@@ -100,7 +100,7 @@ impl Term {
     }
 }
 
-/// Removes the status lines, however the run ends.
+/// Removes the status lines, even if the run ends with an error.
 impl Drop for Term {
     fn drop(&mut self) {
         if let Screen::Live(all, _) = &self.screen {

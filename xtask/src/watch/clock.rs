@@ -14,7 +14,8 @@ pub(crate) struct Limits {
     /// Time without a byte on either stream. The guest sends a record at least every
     /// [`ALIVE_EVERY_MS`](protocol::record::ALIVE_EVERY_MS).
     pub silence: Duration,
-    /// Time that a case gets beyond its own deadline, which the guest enforces. Also the time between two cases.
+    /// Time that a case gets beyond its own deadline, which the guest enforces. Also the limit on the time between
+    /// cases.
     pub grace: Duration,
     /// Time from the guest's `Goodbye` record to the exit of QEMU.
     pub shutdown: Duration,
@@ -38,7 +39,7 @@ impl Limits {
 pub(crate) struct Clocks {
     limits: Limits,
     phase: Phase,
-    /// Time at which the phase, or the case that runs in it, has taken too long.
+    /// Time by which the phase, or the case that runs in it, must have ended.
     deadline: Duration,
     last_byte: Duration,
 }
@@ -81,7 +82,7 @@ impl Clocks {
         self.deadline = now.saturating_add(self.limits.grace);
     }
 
-    /// Returns the end of the boot if one of the clocks has run out.
+    /// Returns the reason for ending the boot if one of the clocks has run out.
     pub(crate) fn expired(&self, now: Duration) -> Option<BootEnd> {
         if now >= self.deadline {
             return Some(BootEnd::Overtime(self.phase));

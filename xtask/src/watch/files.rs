@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-/// Files that have not arrived completely: by name, the full size and the bytes so far.
+/// Incomplete files by name, each with its full size and the bytes that have arrived.
 #[derive(Debug, Default)]
 pub(super) struct PartialFiles(BTreeMap<String, (usize, Vec<u8>)>);
 

@@ -31,7 +31,8 @@ pub(crate) struct Marker {
 /// Consequence of a marker for the boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Severity {
-    /// The kernel has crashed or can no longer be relied on. The boot ends once the kernel had time to print its trace.
+    /// The kernel has crashed or can no longer be relied on. The boot ends after the kernel has had time to print its
+    /// trace.
     Crash,
     /// The kernel cannot start `init` from this initramfs. The boot ends as after a crash.
     Boot,
@@ -68,10 +69,11 @@ impl Default for Scanner {
 }
 
 impl Scanner {
-    /// Takes the next line and returns a hit if a marker matches. If several match, the first in the table counts. A
-    /// line that its marker still [allows](Marker::allowed) is no hit.
+    /// Takes the next line and returns a hit if a marker matches. If several match, the first in the table counts. The
+    /// lines that a marker [allows](Marker::allowed) are not hits.
     ///
-    /// One fault often prints several matching lines (the page fault, the oops, the panic). The first names it best.
+    /// One fault often prints several matching lines: the page fault, the oops, the panic. The first is the most
+    /// specific.
     pub(crate) fn line(&mut self, line: &str) -> Option<Hit> {
         let at = PATTERNS.matches(line).into_iter().next()?;
         let marker = &MARKERS[at];

@@ -2,7 +2,7 @@
 //! Follows one boot through its record stream, its console and its clocks.
 //!
 //! [`Watch`] takes bytes and times and knows nothing of processes or files, so tests drive it with recorded logs and
-//! virtual time. It produces an [`Observation`] for each case; the [judge](crate::judge) turns that into a verdict.
+//! virtual time. It produces an [`Observation`] of each case, which the [judge](crate::judge) turns into a verdict.
 //!
 //! The two streams are not ordered against each other. Records mark the start and the end of a case. Console lines
 //! belong to the case named by the last `init: case N/M ID` line of the console itself. A case is therefore complete
@@ -43,7 +43,7 @@ pub(crate) enum BootEnd {
     Goodbye,
     /// The kernel crashed. Holds the console line that showed the crash.
     Crash(String),
-    /// Neither stream carried a byte for too long.
+    /// No byte arrived on either stream for too long.
     Silence(Phase),
     /// A phase, or a case, took too long.
     Overtime(Phase),
@@ -117,7 +117,7 @@ pub(crate) enum BootEvent {
     Anomaly(String),
 }
 
-/// State of one boot as far as its streams show it.
+/// State of one boot, derived from its streams.
 #[derive(Debug)]
 pub(crate) struct Watch {
     /// IDs and deadlines of the planned cases, in order.
@@ -132,7 +132,7 @@ pub(crate) struct Watch {
     console: BTreeMap<usize, ConsolePart>,
     /// Case that has started and not ended.
     open: Option<(usize, Observation)>,
-    /// Cases whose end record has arrived, until the console has moved on.
+    /// Cases whose end record has arrived, but whose console lines may still be arriving.
     ended: VecDeque<(usize, Observation)>,
     files: PartialFiles,
     /// Console line that showed a crash, and its time.
@@ -189,8 +189,8 @@ impl Watch {
 
     /// Takes bytes that the oracle wrote.
     ///
-    /// The caller must pass everything that the oracle wrote before a record or a console line before it passes that
-    /// record or line.
+    /// Before the caller passes a record or a console line, it must have passed everything that the oracle wrote up to
+    /// that point.
     pub(crate) fn push_findings(&mut self, bytes: &[u8]) {
         if let Some(oracle) = &mut self.oracle {
             oracle.push(bytes);
@@ -253,8 +253,8 @@ impl Watch {
 
     /// Ends the observation of the boot and completes the cases that are still open.
     ///
-    /// `end` is the reason that the caller knows. Returns the reason that all observations together show. The last
-    /// observations are left for [`Watch::take_events`].
+    /// `end` is the reason that the caller knows. Returns the reason that follows from `end` and from everything that
+    /// was observed. [`Watch::take_events`] then returns the last observations.
     pub(crate) fn close(&mut self, end: BootEnd) -> BootEnd {
         if !self.console_line.is_empty() {
             self.end_console_line(Duration::MAX);
@@ -280,8 +280,8 @@ impl Watch {
             }
             self.complete_case(at, observation);
         }
-        // Completing the last case may have shown that the oracle cannot be trusted. The verdicts of the cases that
-        // never started need that reason too.
+        // The end of the last case may have shown that the oracle cannot be trusted. The cases that never started get
+        // that reason in their verdicts too.
         match (&end, self.distrust()) {
             (BootEnd::Goodbye, Some(why)) => BootEnd::Oracle(why),
             _ => end,
@@ -441,7 +441,7 @@ impl Watch {
         self.plan.iter().position(|(planned, _)| planned == id)
     }
 
-    /// Completes the ended cases that the console has moved past.
+    /// Completes the ended cases for which the console has moved on to a later case.
     fn complete_cases(&mut self) {
         while let Some((at, _)) = self.ended.front() {
             if self.console_at.is_none_or(|console| console <= *at) {

@@ -242,7 +242,7 @@ fn a_guest_that_falls_silent_is_stopped_and_one_that_works_is_not() {
 }
 
 #[test]
-fn a_case_the_guest_fails_to_end_is_stopped_by_the_host() {
+fn the_host_stops_a_case_that_the_guest_fails_to_end() {
     let mut fake = Fake::up();
     fake.start(1, "smoke/boot");
     for _ in 0..25 {

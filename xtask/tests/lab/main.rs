@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The tool as a user runs it. A shell script stands in for QEMU and writes what a guest would write.
+//! Tests of the tool as a user runs it. A shell script stands in for QEMU and writes what a guest would write.
 
 mod oracle;
 mod world;
@@ -40,7 +40,7 @@ fn a_run_in_which_all_cases_pass() {
     lab.assert_no_machine_left();
 }
 
-/// A gcov that expects the counts of a boot in the same directory as the notes of the kernel.
+/// Fake gcov. Like the real one, it expects the counts of a boot (`.gcda`) beside the notes of the kernel (`.gcno`).
 const GCOV: &str = r#"#!/bin/sh
 for name; do :; done
 [ -f "${name%.gcda}.gcno" ] || { echo "no notes for $name" >&2; exit; }
@@ -52,7 +52,7 @@ END
 "#;
 
 #[test]
-fn the_coverage_that_the_boots_counted_is_reported() {
+fn the_coverage_counts_of_all_boots_are_reported() {
     let lab = Lab::new();
     lab.program("gcov", GCOV);
     fs::create_dir(lab.path("counted")).unwrap();
@@ -95,7 +95,7 @@ fn a_kernel_that_sends_no_coverage_counts_is_an_error() {
     assert_code(&output, 2);
     let printed = text(&output);
     assert!(printed.contains("sent coverage counts"), "{printed}");
-    // Other flavours send no counts, and need none.
+    // With another flavour, missing counts are not an error.
     assert_code(&lab.test(&[]), 0);
 }
 
@@ -104,7 +104,7 @@ fn a_panic_fails_its_case_and_the_next_boot_continues() {
     let lab = Lab::new();
     let mut first = Guest::up(3);
     first.pass(&["one"]).start("two");
-    first.say("[    2.0] Kernel panic - not syncing: sysrq triggered crash");
+    first.print("[    2.0] Kernel panic - not syncing: sysrq triggered crash");
     lab.guest("1", &first, "exec sleep 600");
     lab.guest("2", Guest::up(1).pass(&["three"]).goodbye(), "exit 0");
     assert_code(&lab.test(&[]), 1);
@@ -147,7 +147,7 @@ fn an_oom_kill_in_the_guest_fails_the_case() {
     let lab = Lab::new();
     let mut guest = Guest::up(3);
     guest.pass(&["one"]).start("two");
-    guest.say("[    2.0] Out of memory: Killed process 71 (init) total-vm:1kB, anon-rss:1kB");
+    guest.print("[    2.0] Out of memory: Killed process 71 (init) total-vm:1kB, anon-rss:1kB");
     guest.end("two", Outcome::Pass).pass(&["three"]).goodbye();
     lab.guest("1", &guest, "exit 0");
     assert_code(&lab.test(&[]), 1);
@@ -161,7 +161,7 @@ fn an_oom_kill_in_the_guest_fails_the_case() {
 fn a_kernel_without_init_is_a_boot_failure() {
     let lab = Lab::new();
     let mut guest = Guest::default();
-    guest.say("[    1.0] Kernel panic - not syncing: No working init found.");
+    guest.print("[    1.0] Kernel panic - not syncing: No working init found.");
     lab.guest("last", &guest, "exit 0");
     assert_code(&lab.test(&[]), 2);
     assert_eq!(

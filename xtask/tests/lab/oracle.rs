@@ -75,7 +75,7 @@ fn lab() -> Lab {
     lab
 }
 
-/// Defines a guest in which all cases pass, and the output `oracle` of the oracle.
+/// Defines a guest in which all cases pass and the oracle writes `oracle`.
 fn guest(lab: &Lab, oracle: String) {
     let mut guest = Guest::up(3);
     guest.pass(&ALL).goodbye();
@@ -269,7 +269,7 @@ fn after_a_crash_the_next_boot_runs_under_the_oracle_too() {
     let lab = lab();
     let mut first = Guest::up(3);
     first.pass(&["one"]).start("two");
-    first.say("[    2.0] Kernel panic - not syncing: sysrq triggered crash");
+    first.print("[    2.0] Kernel panic - not syncing: sysrq triggered crash");
     first.oracle = controls() + &window(16, 0) + "{\"window\":{\"id\":17}}\n";
     lab.guest("1", &first, "exec sleep 600");
     let mut second = Guest::up(1);

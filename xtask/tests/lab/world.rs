@@ -22,7 +22,7 @@ cases:
   - { name: three, about: The third holds., run: three }
 ";
 
-/// Stands in for QEMU. Replays the guest in `guests/N` for boot N, or the one in `guests/last` if there is none.
+/// Fake QEMU. For boot N it replays the guest in `guests/N`, or the one in `guests/last` if there is none.
 const QEMU: &str = r#"#!/bin/sh
 case $1 in
 --version) echo "QEMU emulator version $(cat "$GUESTS/version") (fake)"; exit;;
@@ -49,10 +49,10 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Creates a guest that has booted and has `cases` cases to run.
+    /// Creates a guest that has booted and has a plan of `cases` cases.
     pub fn up(cases: usize) -> Self {
         let mut guest = Self::default();
-        guest.say("[    0.000000] Linux version 6.12.117");
+        guest.print("[    0.000000] Linux version 6.12.117");
         guest.record(&Record::Hello {
             release: "6.12.117".into(),
             machine: "x86_64".into(),
@@ -65,7 +65,7 @@ impl Guest {
         guest
     }
 
-    pub fn say(&mut self, line: &str) -> &mut Self {
+    pub fn print(&mut self, line: &str) -> &mut Self {
         self.console += &format!("{line}\r\n");
         self
     }
@@ -77,7 +77,7 @@ impl Guest {
     }
 
     pub fn start(&mut self, case: &str) -> &mut Self {
-        self.say(&format!("[    1.0] init: case 1/3 smoke/{case}"));
+        self.print(&format!("[    1.0] init: case 1/3 smoke/{case}"));
         self.record(&Record::CaseStart {
             case: format!("smoke/{case}"),
         })
@@ -141,7 +141,7 @@ impl Lab {
         lab
     }
 
-    /// Installs a fake cargo that runs `script`, and then reports that it has built the guest's program and the plugin.
+    /// Installs a fake cargo. It runs `script`, and then reports a build of the guest's program and of the plugin.
     pub fn cargo(&self, script: &str) {
         let message = serde_json::json!({
             "reason": "compiler-artifact", "package_id": "init", "features": [], "fresh": true,
@@ -233,7 +233,7 @@ impl Lab {
     }
 }
 
-/// Returns true if the process runs. A zombie does not.
+/// Returns true if the process is running. A zombie is not.
 fn alive(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit(')').next().unwrap_or("").trim().chars().next();

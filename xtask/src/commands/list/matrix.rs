@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Matrix of cases and targets, with the reasons for skips.
+//! Matrix that shows on which targets each case runs, and why it is skipped on the others.
 
 use std::collections::BTreeMap;
 
@@ -23,14 +23,14 @@ pub(super) fn skips<'s>(
     targets.iter().filter_map(skip).collect()
 }
 
-/// Formats the matrix: a row per case, a column per target, and below them the reasons, which the rows refer to by number.
+/// Formats the matrix: a row per case, a column per target, and a numbered list of the reasons below.
 ///
-/// The names of the targets are arranged like a staircase above their columns. That keeps the columns narrow.
+/// The names of the targets form a staircase above the columns, which keeps the columns narrow.
 pub(super) fn as_text(targets: &[Target], suites: &[Suite]) -> String {
     let reasons = reasons(targets, suites);
     let width = reasons.len().max(1).to_string().len();
     let mut text = String::from(
-        "Cases and targets (+ runs; a number refers to the reason for a skip below):\n\n",
+        "Cases and targets (+: the case runs; number: it is skipped, for the reason below):\n\n",
     );
     for (column, target) in targets.iter().enumerate() {
         let bars = format!("{:>width$} ", "|").repeat(column);
@@ -132,7 +132,7 @@ cases:
         let text = as_text(&targets(&names), &suites());
         assert!(text.lines().all(|line| line.len() <= 100));
         insta::assert_snapshot!(text, @"
-        Cases and targets (+ runs; a number refers to the reason for a skip below):
+        Cases and targets (+: the case runs; number: it is skipped, for the reason below):
 
           arm64
           | armv5
@@ -159,7 +159,7 @@ cases:
     #[test]
     fn a_matrix_without_skips_has_no_reasons() {
         insta::assert_snapshot!(as_text(&targets(&["arm64", "x86_64"]), &suites()[..1]), @"
-        Cases and targets (+ runs; a number refers to the reason for a skip below):
+        Cases and targets (+: the case runs; number: it is skipped, for the reason below):
 
           arm64
           | x86_64
@@ -171,7 +171,7 @@ cases:
           1 arm64, x86_64: one colour
         ");
         insta::assert_snapshot!(as_text(&targets(&["arm64"]), &suites()[1..]), @"
-        Cases and targets (+ runs; a number refers to the reason for a skip below):
+        Cases and targets (+: the case runs; number: it is skipped, for the reason below):
 
           arm64
           |

@@ -86,8 +86,8 @@ fn one_page(page: &[&FindingSummary], case_context: &CaseContext) -> Markup {
         @if stories.len() > 1 {
             figure {
                 figcaption {
-                    "The cache lines of this page, with the accesses to each line in order. Each arc is a finding and "
-                    "has its number."
+                    "The cache lines of this page, with the accesses to each line in order. Each arc is a finding, "
+                    "labelled with its number."
                 }
                 (wide(&format!("Map of page {address}"), page_map::draw(&address, &stories, &case_context.palette, &id)))
             }

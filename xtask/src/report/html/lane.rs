@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Lanes of a drawing: one for each copy of a line that the cache can hold, and the colour that paints it.
+//! Lanes of a drawing, and their colours on the page. The cache can hold several copies of a line; each has a lane.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use crate::oracle::line::{Access, By, Hex, Op};
 use crate::target::CacheKind;
 use crate::text::words::bytes;
 
-/// Number of colours in `style.css`. They are those of Okabe and Ito ("Color Universal Design", 2008) without black,
-/// which people with any kind of colour vision can distinguish. If there are more lanes, some share a colour; the name
-/// of the lane is always beside it.
+/// Number of colours in `style.css`. They are the colours of Okabe and Ito ("Color Universal Design", 2008) except
+/// black. People with any kind of colour vision can distinguish them. If there are more lanes, some share a colour; the
+/// name of the lane is always beside it.
 const HUES: usize = 7;
 
 /// Place in the cache that an access uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
-    /// Copies of this colour.
+    /// Copies in this cache colour.
     Colour(u64),
     /// Copies of this virtual page. With virtual tags, each virtual address has a copy of its own.
     Page(Hex),

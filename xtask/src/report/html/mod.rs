@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `report.html`: a run for readers who were not there. It is one file without scripts that loads nothing.
+//! `report.html`: a run for human readers. The page is a single file; it has no scripts and loads nothing.
 //!
 //! The sections are targets, failures and all cases. Every text from the guest, the kernel or another program goes through
 //! [`words`](crate::text::words), which removes control characters, and through `html!`, which escapes it.
@@ -22,10 +22,10 @@ use crate::text::words::one_line;
 
 const STYLE: &str = include_str!("style.css");
 
-/// Policy that lets the page load nothing and run nothing, in case a text gets past the escaping.
+/// Policy that forbids the page to load or run anything, in case a text gets past the escaping.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
-/// Facts for the page that the result does not hold.
+/// Information for the page that is not part of the results.
 #[derive(Clone, Debug)]
 pub(crate) struct PageContext<'a> {
     pub origin: Origin<'a>,
@@ -105,8 +105,8 @@ fn badge(verdict: &Verdict) -> Markup {
     html! { span class={ "badge " (class_of(word)) } { (word) } }
 }
 
-/// Returns the anchor of a case of the target with index `at` in the run. It is made of numbers, because names may
-/// contain any character.
+/// Returns the anchor of a case. `at` is the index of its target in the run. The anchor consists of numbers, because
+/// names may contain any character.
 fn anchor(at: usize, target: &TargetResult, case: &CaseResult) -> String {
     let place = target.cases.iter().position(|other| other.id == case.id);
     format!("case-{at}-{}", place.unwrap_or_default())

@@ -87,7 +87,7 @@ fn words(html: &str) -> String {
 }
 
 /// Returns all sample results.
-fn samples_of_all() -> [RunResult; 5] {
+fn all_samples() -> [RunResult; 5] {
     [
         samples::mixed(),
         samples::watched(),
@@ -99,7 +99,7 @@ fn samples_of_all() -> [RunResult; 5] {
 
 #[test]
 fn the_header_gives_the_outcome_of_the_run() {
-    let headers = samples_of_all().map(|run| {
+    let headers = all_samples().map(|run| {
         let page = page(&run, &context(Stories::new()));
         let (_, rest) = page.split_once("<header>").unwrap();
         words(rest.split_once("<nav").unwrap().0)

@@ -91,7 +91,7 @@ fn texts_that_may_differ_are_all_kept() {
     let ran = &mut two.targets[0].provenance;
     ran.accel = Accelerator::Kvm.into();
     ran.accel_reason = None;
-    // There are three parts; two of them agree.
+    // Of the three parts, the last two agree.
     let three = RunResult {
         targets: vec![TargetResult {
             cases: vec![samples::pass("drain/limit.fuse")],
@@ -177,10 +177,10 @@ fn merging_no_results_is_an_error() {
 #[test]
 fn a_file_that_is_not_a_result_is_rejected() {
     let error = |text: &str| format!("{:#}", parse(text).unwrap_err());
-    insta::assert_snapshot!(error("<testsuites/>"), @"not the result of a run; expected a results.json of `cargo xtask test` (docs/results.md): expected value at line 1 column 1");
-    insta::assert_snapshot!(error("[]"), @"not the result of a run; expected a results.json of `cargo xtask test` (docs/results.md): the number `schema` is missing");
+    insta::assert_snapshot!(error("<testsuites/>"), @"not the result of a run; expected a results.json written by `cargo xtask test` (docs/results.md): expected value at line 1 column 1");
+    insta::assert_snapshot!(error("[]"), @"not the result of a run; expected a results.json written by `cargo xtask test` (docs/results.md): the number `schema` is missing");
     insta::assert_snapshot!(error(r#"{ "schema": 3 }"#), @"the result has layout 3; this lab reads layout 2");
-    insta::assert_snapshot!(error(r#"{ "schema": 2, "tool": "" }"#), @"not the result of a run; expected a results.json of `cargo xtask test` (docs/results.md): missing field `started`");
+    insta::assert_snapshot!(error(r#"{ "schema": 2, "tool": "" }"#), @"not the result of a run; expected a results.json written by `cargo xtask test` (docs/results.md): missing field `started`");
 }
 
 #[test]

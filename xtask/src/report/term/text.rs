@@ -104,8 +104,8 @@ pub(super) fn failure(
 
 /// Returns the summary of a run. Its last line has the counts only.
 ///
-/// `run_dir` is the directory of the run if the run took place on this machine. Then [`failure`] has already printed the
-/// details, and only the first line of a target's failure is repeated.
+/// `run_dir` is the directory of the run, or `None` if the run took place elsewhere. If it is given, the terminal has
+/// already shown each failure in full, so only the first line of a target's failure is repeated.
 pub(super) fn summary(run: &RunResult, run_dir: Option<&Path>, paint: Paint) -> String {
     let mut out = format!("\n{}", table(run, paint));
     for target in &run.targets {
@@ -191,7 +191,7 @@ fn failures(run: &RunResult, paint: Paint) -> String {
             let name = rows::group_name(&group);
             let detail = verdict.detail().unwrap_or_default();
             let detail = match &target.failure {
-                // The details of the target have the reason.
+                // The details of the target already give the reason.
                 Some(failure) if *failure == detail => "not tested".into(),
                 _ => one_line(&detail),
             };

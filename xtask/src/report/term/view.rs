@@ -13,13 +13,13 @@ use crate::results::Counts;
 use crate::results::{CaseResult, Phase, TargetResult, Verdict};
 use crate::text::words::{cases, clock, lines, took};
 
-/// Shortest time between a line about a target and its next progress line, if there are no status lines.
+/// Minimum time between a line about a target and the next progress line about it, if there are no status lines.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// State of a run.
 pub(super) struct View {
     options: TermOptions,
-    /// True if [`View::status_line`] is shown. Progress lines are then not printed.
+    /// True if [`View::status_line`] is shown, in which case no progress lines are printed.
     live: bool,
     paint: Paint,
     run_dir: PathBuf,
@@ -182,8 +182,8 @@ impl View {
         out
     }
 
-    /// Counts the case in its suite. If the case belongs to another suite than the case before, returns the line for the
-    /// end of the earlier suite.
+    /// Counts the case in its suite. If the previous case belongs to another suite, that suite has ended, and its line
+    /// is returned.
     fn count_in_suite(&mut self, target: &str, result: &CaseResult, now: Duration) -> String {
         let state = self.target(target);
         let same = state
@@ -212,7 +212,7 @@ impl View {
         self.line(target, &format!("{name}: {} ({time})", counts.brief()), now)
     }
 
-    /// Returns true, and counts the case, if it never ran and has the same verdict as the printed case before it.
+    /// Returns true if the case never ran and has the same verdict as the last printed case. Such a case is counted.
     fn is_repeat(&mut self, target: &str, result: &CaseResult) -> bool {
         match &mut self.target(target).repeated {
             Some((verdict, more)) if result.boot.is_none() && *verdict == result.verdict => {

@@ -23,7 +23,7 @@ pub(crate) static MARKERS: &[Marker] = &[
         r"No working init found\.|Requested init \S+ failed",
         "init/main.c",
     ),
-    // -ENOENT to -ENOEXEC: the file does not exist or is not for this machine.
+    // The error is between -ENOENT (the file does not exist) and -ENOEXEC (the file is for another machine).
     boot(
         "init not run",
         r"Failed to execute \S+ \(error -[0-9]+\)",
@@ -128,7 +128,7 @@ pub(crate) static MARKERS: &[Marker] = &[
     warning("KCSAN", r"BUG: KCSAN: ", "kernel/kcsan/report.c"),
     warning("KMSAN", r"BUG: KMSAN: ", "mm/kmsan/report.c"),
     warning("UBSAN", r"UBSAN: .* in ", "lib/ubsan.c"),
-    // Lines about kmemleak's own errors, or that it is enabled, do not match.
+    // Lines in which kmemleak reports errors of its own, or that it is enabled, do not match.
     warning(
         "kmemleak",
         r"kmemleak: (?:[0-9]+ new suspected|.*unknown object|Cannot insert|Found object by alias|Scan area larger)",
@@ -160,7 +160,7 @@ pub(crate) static MARKERS: &[Marker] = &[
         r"WARNING: suspicious RCU usage",
         "kernel/locking/lockdep.c",
     ),
-    // Lockdep is off after one of these.
+    // Lockdep turns itself off after one of these.
     warning(
         "lockdep off",
         r"INFO: trying to register non-static key|turning off the locking correctness validator",
@@ -239,7 +239,7 @@ pub(crate) static MARKERS: &[Marker] = &[
         r"irq [0-9]+: nobody cared",
         "kernel/irq/spurious.c",
     ),
-    // All other warnings and bugs. The second form of WARNING is that of 6.19 and later.
+    // All other warnings and bugs. Linux 6.19 and later print the second form of WARNING.
     warning(
         "WARNING",
         r"WARNING: CPU: [0-9]+ PID: [0-9]+ at ",

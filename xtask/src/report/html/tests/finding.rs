@@ -20,7 +20,7 @@ fn a_finding_has_a_text_and_a_drawing() {
     Oracle findings
     Accesses run from left to right, each with its number. Each lane is a colour of the cache. Circles are accesses by a process, squares are accesses by the kernel. L is a load, S a store, C a clean, I an invalidate, F a flush. The dashed line joins the two conflicting accesses.
     Physical page 0x4c3f000
-    The cache lines of this page, with the accesses to each line in order. Each arc is a finding and has its number.
+    The cache lines of this page, with the accesses to each line in order. Each arc is a finding, labelled with its number.
     [drawing]
     armv6/coherency/ping-pong.fuse/1, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
     [drawing]
@@ -187,7 +187,7 @@ fn a_finding_has_a_text_and_a_drawing() {
 }
 
 #[test]
-fn a_finding_without_a_story_says_why() {
+fn a_finding_without_a_story_gives_the_reason() {
     let why = "read RUN/armv6/boot-1/oracle.json: gone";
     let name = id("armv6", "coherency/ping-pong.fuse", 1);
     let run = context([(name, Err(why.to_owned()))].into());

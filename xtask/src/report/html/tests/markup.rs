@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Markup of the page: it is well-formed and accessible, loads nothing, and escapes every foreign text.
+//! Markup of the page: it is well-formed and accessible, loads nothing, and escapes all untrusted text.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::*;
 
-/// Parses the page as XML and passes the tree to `look`. The `meta` elements, which HTML does not close, are closed first.
+/// Parses the page as XML and passes the tree to `look`. Before that, closes the `meta` elements, which HTML leaves
+/// open.
 fn with_tree(page: &str, look: impl Fn(&Document)) {
     let meta = regex::Regex::new("<meta ([^>]*)>").unwrap();
     let page = meta.replace_all(page, "<meta $1/>");
@@ -22,7 +23,7 @@ fn with_tree(page: &str, look: impl Fn(&Document)) {
 
 #[test]
 fn the_page_is_well_formed_and_accessible() {
-    for run in samples_of_all() {
+    for run in all_samples() {
         with_tree(&render(&run, &context(stories())), |tree| {
             let mut ids = BTreeSet::new();
             for node in tree.descendants().filter(|node| node.is_element()) {
@@ -54,7 +55,7 @@ fn the_page_is_well_formed_and_accessible() {
 
 #[test]
 fn the_page_loads_nothing() {
-    for run in samples_of_all() {
+    for run in all_samples() {
         with_tree(&render(&run, &context(stories())), |tree| {
             for node in tree.descendants().filter(|node| node.is_element()) {
                 let name = node.tag_name().name();
@@ -76,9 +77,9 @@ fn the_page_loads_nothing() {
 /// Text with which a guest could try to inject an element, an attribute or a control sequence.
 const EVIL: &str = "<script>alert(1)</script>&\"'--><b onclick=\"x\">\u{1b}[31m\u{0}\u{ffff}]]>";
 
-/// Appends [`EVIL`] to every text of a value and to every name of a figure.
+/// Appends [`EVIL`] to every text in a value and to the name of every figure.
 fn spoil(value: &mut Value, key: &str) {
-    // The texts of these keys are the lab's own words. Nothing else parses.
+    // The texts of these keys are fixed words. A changed word would not parse.
     const WORDS: [&str; 9] = [
         "is", "phase", "op", "by", "kind", "started", "arch", "accel", "oracle",
     ];
@@ -104,14 +105,14 @@ fn spoilt<T: Serialize + DeserializeOwned>(value: &T) -> T {
 }
 
 #[test]
-fn every_foreign_text_is_escaped() {
+fn all_untrusted_text_is_escaped() {
     let command = format!("cargo xtask test {EVIL}");
     let elsewhere = Origin::Elsewhere;
     let here = Origin::Run {
         dir: Path::new(EVIL),
         rerun: &command,
     };
-    for run in samples_of_all() {
+    for run in all_samples() {
         let plain = page(&run, &context(stories()));
         let run = spoilt(&run);
         let stories = stories().into_iter().map(|(name, story)| {
