@@ -170,7 +170,7 @@ impl Streams {
 
     /// Passes on the machine's output since the last call.
     fn pass_on(&mut self, machine: &mut Machine, watch: &mut Watch, now: Duration) -> Result<()> {
-        let apart = match self {
+        let split = match self {
             // Read the records first. Otherwise a console line that precedes a record might be read after it.
             Streams::Separate => SplitBytes {
                 records: machine.records()?,
@@ -180,11 +180,11 @@ impl Streams {
         };
         // Read the findings last, so that they include everything that the oracle wrote before these records and lines.
         let findings = machine.findings()?;
-        pass(apart, &findings, watch, now);
+        pass(split, &findings, watch, now);
         Ok(())
     }
 
-    /// Passes on what is left after the machine has ended.
+    /// Passes on the rest of the output after the machine has ended.
     fn finish(&mut self, watch: &mut Watch) {
         if let Streams::Shared(splitter) = self {
             pass(splitter.finish(), &[], watch, Duration::MAX);
@@ -193,10 +193,10 @@ impl Streams {
 }
 
 /// Passes new output to the watch. The findings go first, so that a case gets no verdict without them.
-fn pass(apart: SplitBytes, findings: &[u8], watch: &mut Watch, now: Duration) {
+fn pass(split: SplitBytes, findings: &[u8], watch: &mut Watch, now: Duration) {
     watch.push_findings(findings);
-    watch.push_records(&apart.records, now);
-    watch.push_console(&apart.console, now);
+    watch.push_records(&split.records, now);
+    watch.push_console(&split.console, now);
 }
 
 #[cfg(test)]
@@ -214,11 +214,11 @@ mod tests {
         let mut watch = Watch::new(vec![(case.clone(), second)], Limits::scaled(1.0));
         watch.attach_oracle(armv6());
         let start = Encoder::default().encode(&Record::CaseStart { case });
-        let apart = SplitBytes {
+        let split = SplitBytes {
             records: start.into_bytes(),
             console: Vec::new(),
         };
-        pass(apart, trusted().as_bytes(), &mut watch, second);
+        pass(split, trusted().as_bytes(), &mut watch, second);
         // If the record had been passed on first, the watch would miss the oracle's controls and stop the boot.
         assert_eq!(watch.stop_reason(second), None);
     }

@@ -20,13 +20,13 @@ pub(crate) fn program() -> OsString {
 pub(crate) struct Build {
     /// Arguments of cargo.
     pub args: Vec<OsString>,
-    /// Environment variables to set and, where there is no value, to remove.
+    /// Environment variables to set. Those without a value are removed.
     pub env: BTreeMap<String, Option<OsString>>,
 }
 
 impl Build {
-    /// Returns a build of `package` with the further arguments `more`. Its own `target_dir` keeps it from waiting for
-    /// another build, and from replacing that build's files.
+    /// Returns a build of `package` with the additional arguments `more`. A separate `target_dir` keeps it from waiting
+    /// for another build, and from replacing that build's files.
     pub(crate) fn new(package: &str, more: &[&str], target_dir: &Path) -> Self {
         let args = ["build", "--quiet", "--package", package];
         let format = ["--message-format", "json-render-diagnostics"];

@@ -2,20 +2,20 @@
 //! Programs that never outlive the lab, however it ends.
 //!
 //! Rust offers no safe way to request a parent-death signal between fork and exec. Therefore the lab starts itself as
-//! `xtask guard …`. This guard requests the signal for itself, and then either replaces itself by the program, or starts
-//! the program and waits for it. The functions below return that command as an [`Expression`] of duct:
+//! `xtask guard …`. This guard requests the signal for itself, and then either replaces itself with the program, or
+//! starts the program and waits for it. The functions below return that command as an [`Expression`] of duct:
 //!
 //! | function | process group | processes that are killed with the lab | pid in the [`Handle`] |
 //! |---|---|---|---|
-//! | [`command`] | its own | the program and all its descendants, in whatever process group | the guard's |
+//! | [`command`] | its own | the program and all its descendants, in any process group | the guard's |
 //! | [`exec_command`] | its own | the program alone | the program's |
 //! | [`foreground_command`] | the lab's, so that it may read the terminal | the program alone | the program's |
 //!
-//! An exit code other than 0 is not an error of these expressions. Stop them with [`stop`], never with
+//! These expressions do not treat a nonzero exit code as an error. Stop a child with [`stop`], never with
 //! [`Handle::kill`], which kills the guard alone.
 //!
-//! If the program cannot be started, the guard prints a line on standard error and exits with code [`CANNOT_RUN`];
-//! `start` succeeds nevertheless, because the guard itself did start.
+//! If the program cannot be started, the guard prints a line on standard error and exits with code [`CANNOT_RUN`].
+//! `start` succeeds even then, because the guard itself has started.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
@@ -37,7 +37,7 @@ use signal_hook::low_level::{emulate_default_handler, pipe};
 use crate::interrupt::Interrupted;
 use crate::wait::{self, Waited};
 
-/// Exit code of a guard that could not start its program, the same as a shell's for a command that is not found.
+/// Exit code of a guard that could not start its program. A shell uses the same code for a command that is not found.
 pub const CANNOT_RUN: i32 = 127;
 
 /// First argument of the tool when it is started as a guard.
@@ -149,7 +149,7 @@ fn signal(child: &Handle, signal: Signal) {
         } else {
             pid.as_raw()
         };
-        // The only error left is that the child has just ended by itself.
+        // This fails only if the child has just ended by itself.
         let _ = kill(Pid::from_raw(receiver), signal);
     }
 }
@@ -159,7 +159,7 @@ fn signal(child: &Handle, signal: Signal) {
 enum Mode {
     /// Starts the program, waits for it, and kills all its descendants.
     Tree,
-    /// Replaces itself by the program.
+    /// Replaces itself with the program.
     Exec,
 }
 
@@ -193,16 +193,16 @@ fn guarded<A: Into<OsString>>(
 
 /// Returns the path of the xtask program.
 fn tool() -> PathBuf {
-    // A test program is in target/<profile>/deps. Cargo has built xtask before, one directory up.
+    // A test program is in target/<profile>/deps. Cargo has already built xtask, one directory up.
     let test = std::env::current_exe().ok().and_then(|exe| {
         let dir = exe.parent()?;
         (dir.file_name()? == "deps").then(|| dir.with_file_name("xtask"))
     });
-    // The link itself, not its target: it works even after cargo has replaced the running program by a new build.
+    // The link itself, not its target: it works even after cargo has replaced the running program with a new build.
     test.unwrap_or_else(|| "/proc/self/exe".into())
 }
 
-/// Acts as a guard if the process was started as one. `args` are the arguments of the process, its name included.
+/// Acts as a guard if the process was started as one. `args` are the arguments of the process, including its name.
 /// Returns `None` if they do not request a guard.
 ///
 /// Must be called before anything else in `main`.
@@ -234,7 +234,7 @@ pub fn take_over(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     }))
 }
 
-/// Replaces this process by the program. Returns only if that fails.
+/// Replaces this process with the program. Returns only if that fails.
 fn become_program(
     parent: Pid,
     program: &OsStr,
@@ -252,8 +252,8 @@ fn become_program(
     Err(Command::new(program).args(args).exec())
 }
 
-/// Runs the program until the program or the parent ends, kills the descendants that are left, and ends with the
-/// program's exit status.
+/// Runs the program until it or the parent ends, kills the remaining descendants, and ends with the program's exit
+/// status.
 fn watch(
     parent: Pid,
     program: &OsStr,
@@ -263,7 +263,7 @@ fn watch(
     let mut wake = wake_on(&[SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
     prctl::set_pdeathsig(Signal::SIGUSR1)?;
     prctl::set_child_subreaper(true)?;
-    // With this mode the program, at least, is killed if the guard itself is killed.
+    // In exec mode, at least the program is killed if the guard itself is killed.
     let child = guarded(Mode::Exec, program, args).start()?;
     let status = loop {
         if getppid() != parent {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The host tool of dmmap-lab: `plan -> kernel -> image -> boot -> watch -> judge -> report`.
 //!
-//! The modules below stand in that order. [`run`] takes one target through the pipeline; docs/architecture.md says
-//! which module may use which.
+//! The modules below are in that order. [`run`] takes one target through the pipeline; docs/architecture.md says which
+//! module may use which.
 
-// Tools that know nothing of the lab.
+// General tools, used by all steps.
 pub mod guard;
 pub mod interrupt;
 pub(crate) mod lock;
@@ -16,7 +16,7 @@ pub(crate) mod version;
 pub(crate) mod wait;
 pub mod yaml;
 
-// What passes between the steps.
+// Data that passes between the steps.
 pub(crate) mod event;
 pub mod results;
 pub(crate) mod run_dir;

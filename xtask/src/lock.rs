@@ -30,14 +30,14 @@ pub(crate) enum Hold {
 
 /// Locks the file at `path`. Creates the file if necessary and sets its modification time to now.
 ///
-/// Waits while another run holds the lock. In that case `say` gets a line in which `what` names the work of that run,
-/// such as "installs packages".
+/// Waits while another run holds the lock. In that case `say` gets a line with `what`, the work of that run, such as
+/// "is installing packages".
 ///
 /// # Errors
 /// The file cannot be created, or the lab was interrupted: [`Interrupted`].
 pub(crate) fn lock(path: &Path, hold: Hold, what: &str, say: impl FnOnce(String)) -> Result<Lock> {
-    let dir = path.parent().expect("a lock lies in a directory");
-    fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+    let dir = path.parent().expect("a lock file has a parent directory");
+    fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
     let mut say = Some(say);
     let waited = wait::until(wait::FOREVER, || {
         let lock = take(path, hold, true).with_context(|| format!("lock {}", path.display()))?;
@@ -61,7 +61,7 @@ pub(crate) fn try_lock(path: &Path) -> io::Result<Option<Lock>> {
 }
 
 /// Locks a file without waiting. With `use_now`, creates the file if necessary and sets its modification time to now.
-/// Returns `None` if the lock is held otherwise.
+/// Returns `None` if a conflicting lock is held, or if the file was removed meanwhile.
 ///
 /// # Errors
 /// The file cannot be opened.

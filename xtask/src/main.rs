@@ -7,7 +7,7 @@ use clap::Parser;
 use xtask::cli::Cli;
 
 fn main() -> ExitCode {
-    // Before anything else: this may be the lab starting itself to watch over a program.
+    // This must come first: the lab also starts itself as the guard of a program.
     if let Some(code) = xtask::guard::take_over(std::env::args_os()) {
         return code;
     }

@@ -26,9 +26,9 @@ pub(crate) struct Filter {
     pub cases: Vec<String>,
     /// Pattern that the name of a case must match.
     pub pattern: Option<Regex>,
-    /// Part to run of the cases that the filters above select.
+    /// Part of the cases selected above that this run takes.
     pub shard: Option<Shard>,
-    /// Parameters of the selected cases that replace those in the suites.
+    /// New values for parameters of the selected cases.
     pub with: Vec<Setting>,
 }
 
@@ -53,8 +53,8 @@ impl Case {
     }
 }
 
-/// Returns the cases of `target` in the order in which they run, with all deadlines multiplied by `scale`. If a case has
-/// a parameter `seconds`, its running time, that time is added to its deadline.
+/// Returns the cases of `target` in the order in which they run, with all deadlines multiplied by `scale`. The
+/// parameter `seconds` of a case, its running time, is added to its deadline.
 ///
 /// # Errors
 /// A suite, case or parameter does not exist, the filters select no case, or there are more shards than cases. The error

@@ -23,12 +23,12 @@ pub struct Program {
     /// Paths of a library or a header on the various distributions. One existing path suffices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PathBuf>,
-    /// Purpose that it is needed for.
+    /// Work that needs the program.
     #[serde(default, rename = "for", skip_serializing_if = "Purpose::is_any")]
     pub purpose: Purpose,
 }
 
-/// Purpose of a program.
+/// Work that needs a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Short commands, such as git, and compilers that print their version.
+//! Short commands, such as git, or a compiler that prints its version.
 //!
 //! They get no input, and run in the C locale because the lab parses their output. Programs that take longer, or that
 //! must end with the lab, are started through [`crate::guard`].

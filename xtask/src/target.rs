@@ -123,7 +123,7 @@ impl QemuSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CacheSpec {
-    /// Index and tag.
+    /// Kind of index and tag: physical or virtual.
     pub kind: CacheKind,
     /// Distance in bytes after which colours repeat; the page size if the cache does not alias.
     pub period: u64,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Waiting with a deadline, and until the lab is interrupted.
+//! Waits that end at a deadline or when the lab is interrupted.
 
 use std::time::{Duration, Instant};
 

@@ -32,9 +32,9 @@ fn the_exit_code_of_a_finished_guest_is_a_success() {
 #[test]
 fn any_other_exit_is_a_failure() {
     let reason = probe("exit 0", LONG).unwrap_err();
-    insta::assert_snapshot!(reason, @"a probe guest did not finish: QEMU ended with exit status: 0");
+    insta::assert_snapshot!(reason, @"QEMU ended before the probe guest finished (exit status: 0)");
     let reason = probe("echo some; echo 'kvm: no such thing' >&2; exit 1", LONG).unwrap_err();
-    insta::assert_snapshot!(reason, @"a probe guest did not finish: QEMU ended with exit status: 1: kvm: no such thing");
+    insta::assert_snapshot!(reason, @"QEMU ended before the probe guest finished (exit status: 1): kvm: no such thing");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The rooms of every crate, compared with the tables of docs/architecture.md: a module uses exactly the modules that
-//! its row lists, and no two modules use each other, directly or through others.
+//! Compares the `use` lines of every crate with the tables of docs/architecture.md: a module must use exactly the
+//! modules that its row lists. Modules of `xtask` must not use each other in a cycle, and modules of `cases` must not
+//! use each other at all. A module here is a top-level module with everything in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,14 +10,14 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 use walkdir::WalkDir;
 
-/// Arrows from each room to the rooms that it uses.
+/// Arrows from each module to the modules that it uses.
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Returns the tables of the document by the crate's directory: each stands below a heading "### `DIRECTORY`".
+/// Returns the tables of the document, by the directory of the crate. Each table follows a heading "### `DIRECTORY`".
 fn tables(document: &str) -> BTreeMap<String, Arrows> {
     let mut tables = BTreeMap::new();
     for section in document.split("\n### `").skip(1) {
@@ -32,9 +33,9 @@ fn tables(document: &str) -> BTreeMap<String, Arrows> {
                     .map(str::to_owned)
                     .collect()
             };
-            let room: Vec<String> = names(cells[0]);
+            let module: Vec<String> = names(cells[0]);
             let uses: Vec<String> = names(cells[cells.len() - 1]);
-            (room[0].clone(), uses.into_iter().collect())
+            (module[0].clone(), uses.into_iter().collect())
         };
         tables.insert(directory.to_owned(), rows.map(row).collect());
     }
@@ -51,7 +52,7 @@ fn code(text: &str) -> String {
     comment.replace_all(text, "").into_owned()
 }
 
-/// Returns the first names of the paths that begin with `prefix`: `a` and `b` in `crate::{a::X, b}`.
+/// Returns the names that follow `prefix` in paths: `a` and `b` in `crate::{a::X, b}`.
 fn first_names(code: &str, prefix: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let start = Regex::new(&format!(r"(^|[^:\w]){prefix}::(\w+|\{{)")).unwrap();
@@ -108,41 +109,41 @@ fn arrows(source: &Path, prefix: &str) -> Arrows {
             files.push((parts, code(&fs::read_to_string(&path).unwrap())));
         }
     }
-    let rooms: BTreeSet<String> = files.iter().map(|(parts, _)| parts[0].clone()).collect();
-    let mut arrows: Arrows = rooms
+    let modules: BTreeSet<String> = files.iter().map(|(parts, _)| parts[0].clone()).collect();
+    let mut arrows: Arrows = modules
         .iter()
-        .map(|room| (room.clone(), BTreeSet::new()))
+        .map(|module| (module.clone(), BTreeSet::new()))
         .collect();
     for (parts, code) in &files {
         let mut used = first_names(code, prefix);
-        // A module that is `depth` levels below the root reaches the root by as many `super`.
+        // A module that is `depth` levels below the root reaches the root through `depth` times `super`.
         let depth = parts.len() - usize::from(parts.last().is_some_and(|part| part == "mod"));
         used.extend(first_names(code, &vec!["super"; depth].join("::")));
         let others = used
             .into_iter()
-            .filter(|name| rooms.contains(name) && *name != parts[0]);
+            .filter(|name| modules.contains(name) && *name != parts[0]);
         arrows.get_mut(&parts[0]).unwrap().extend(others);
     }
     arrows
 }
 
-/// Returns a circle of rooms, if there is one.
-fn circle(arrows: &Arrows) -> Option<Vec<String>> {
+/// Returns the modules of a cycle, if there is one.
+fn cycle(arrows: &Arrows) -> Option<Vec<String>> {
     fn visit(
-        room: &str,
+        module: &str,
         arrows: &Arrows,
         path: &mut Vec<String>,
         done: &mut BTreeSet<String>,
     ) -> bool {
-        if let Some(start) = path.iter().position(|seen| seen == room) {
+        if let Some(start) = path.iter().position(|seen| seen == module) {
             path.drain(..start);
             return true;
         }
-        if !done.insert(room.to_owned()) {
+        if !done.insert(module.to_owned()) {
             return false;
         }
-        path.push(room.to_owned());
-        for next in arrows.get(room).into_iter().flatten() {
+        path.push(module.to_owned());
+        for next in arrows.get(module).into_iter().flatten() {
             if visit(next, arrows, path, done) {
                 return true;
             }
@@ -151,39 +152,39 @@ fn circle(arrows: &Arrows) -> Option<Vec<String>> {
         false
     }
     let mut done = BTreeSet::new();
-    arrows.keys().find_map(|room| {
+    arrows.keys().find_map(|module| {
         let mut path = Vec::new();
-        visit(room, arrows, &mut path, &mut done).then_some(path)
+        visit(module, arrows, &mut path, &mut done).then_some(path)
     })
 }
 
-/// Returns what differs between the code and the document, a line for each arrow.
+/// Returns the differences between the code and the document, one line for each arrow.
 fn differences(of: &str, code: &Arrows, document: &Arrows) -> Vec<String> {
     let pairs = |arrows: &Arrows| -> BTreeSet<(String, String)> {
-        let pairs = arrows.iter().flat_map(|(room, uses)| {
-            // A room without arrows is still a row.
-            let none = uses.is_empty().then(|| (room.clone(), String::new()));
+        let pairs = arrows.iter().flat_map(|(module, uses)| {
+            // A module that uses nothing still has a row.
+            let none = uses.is_empty().then(|| (module.clone(), String::new()));
             uses.iter()
-                .map(|used| (room.clone(), used.clone()))
+                .map(|used| (module.clone(), used.clone()))
                 .chain(none)
         });
         pairs.collect()
     };
     let (code, document) = (pairs(code), pairs(document));
-    let text = |(room, used): &(String, String)| match used.as_str() {
-        "" => format!("{room}, which uses nothing"),
-        used => format!("{room} -> {used}"),
+    let text = |(module, used): &(String, String)| match used.as_str() {
+        "" => format!("{module}, which uses nothing"),
+        used => format!("{module} -> {used}"),
     };
     let undocumented = code
         .difference(&document)
-        .map(|pair| format!("{of}: not allowed: {}", text(pair)));
+        .map(|pair| format!("{of}: missing in the document: {}", text(pair)));
     let unused = document
         .difference(&code)
-        .map(|pair| format!("{of}: listed but absent: {}", text(pair)));
+        .map(|pair| format!("{of}: only in the document: {}", text(pair)));
     undocumented.chain(unused).collect()
 }
 
-/// Returns the arrows between the crates of the workspace, by the `[dependencies]` of their manifests.
+/// Returns the arrows between the crates of the workspace, from the `[dependencies]` in their manifests.
 fn crate_arrows(directories: &[&str]) -> Arrows {
     let name = |directory: &str| {
         directory
@@ -240,12 +241,12 @@ fn code_and_document_have_the_same_arrows() {
 }
 
 #[test]
-fn rooms_of_xtask_form_no_circle() {
-    assert_eq!(circle(&arrows(&root().join("xtask/src"), "crate")), None);
+fn modules_of_xtask_form_no_cycle() {
+    assert_eq!(cycle(&arrows(&root().join("xtask/src"), "crate")), None);
 }
 
 #[test]
-fn cases_share_only_what_is_on_the_stage() {
+fn modules_of_cases_do_not_use_each_other() {
     let arrows = arrows(&root().join("suites/workloads/src/cases"), "crate::cases");
     let shared: Vec<_> = arrows.iter().filter(|(_, uses)| !uses.is_empty()).collect();
     assert!(arrows.len() > 5 && shared.is_empty(), "{shared:?}");
@@ -260,7 +261,7 @@ fn arrows_are_found_in_every_form_of_use() {
         found.into_iter().collect::<Vec<_>>(),
         ["a", "b", "c", "d", "e", "f"]
     );
-    let circle_of = |pairs: &[(&str, &str)]| {
+    let cycle_of = |pairs: &[(&str, &str)]| {
         let mut arrows = Arrows::new();
         for (from, to) in pairs {
             arrows
@@ -268,9 +269,9 @@ fn arrows_are_found_in_every_form_of_use() {
                 .or_default()
                 .insert((*to).into());
         }
-        circle(&arrows)
+        cycle(&arrows)
     };
-    assert_eq!(circle_of(&[("a", "b"), ("a", "c"), ("b", "c")]), None);
-    let found = circle_of(&[("a", "b"), ("b", "c"), ("c", "b")]).unwrap();
+    assert_eq!(cycle_of(&[("a", "b"), ("a", "c"), ("b", "c")]), None);
+    let found = cycle_of(&[("a", "b"), ("b", "c"), ("c", "b")]).unwrap();
     assert_eq!(found, ["b", "c"]);
 }

@@ -33,11 +33,11 @@ impl Machine {
     fn ensure(&self, mode: SetupMode) -> (Vec<String>, Result<(), String>) {
         let mut messages = Vec::new();
         let needed = ["flex", "bison"].map(program);
-        let ended = ensure_on(&self.host, &needed, mode, &mut |line| {
+        let result = ensure_on(&self.host, &needed, mode, &mut |line| {
             messages.push(line.to_owned());
         });
-        let ended = ended.map_err(|error| self.plain(&format!("{error:#}")));
-        (messages, ended)
+        let result = result.map_err(|error| self.plain(&format!("{error:#}")));
+        (messages, result)
     }
 }
 
@@ -66,8 +66,8 @@ fn a_complete_machine_is_left_unchanged() {
 #[test]
 fn without_a_terminal_missing_programs_are_installed_without_a_question() {
     let machine = debian().with("apt-get", APT).with("bison", "");
-    let (messages, ended) = machine.ensure(SetupMode::Allowed);
-    assert_eq!(ended, Ok(()));
+    let (messages, result) = machine.ensure(SetupMode::Allowed);
+    assert_eq!(result, Ok(()));
     insta::assert_snapshot!(messages.join("\n"), @"
     missing: flex
     apt-get will install: flex
@@ -83,8 +83,8 @@ fn old_package_lists_are_updated() {
         {APT}"#
     );
     let machine = debian().with("apt-get", &needs_lists);
-    let (messages, ended) = machine.ensure(SetupMode::Allowed);
-    assert_eq!(ended, Ok(()));
+    let (messages, result) = machine.ensure(SetupMode::Allowed);
+    assert_eq!(result, Ok(()));
     insta::assert_snapshot!(messages.join("\n"), @"
     missing: flex, bison
     apt-get will install: bison flex
@@ -97,8 +97,8 @@ fn old_package_lists_are_updated() {
 fn a_failure_shows_the_end_of_the_log() {
     let fails = "for i in 1 2 3 4 5 6 7; do echo \"line $i of $*\" | cut -c1-20; done; echo 'E: no space left' >&2; exit 100";
     let machine = debian().with("apt-get", fails);
-    let (_, ended) = machine.ensure(SetupMode::Allowed);
-    insta::assert_snapshot!(ended.unwrap_err(), @"
+    let (_, result) = machine.ensure(SetupMode::Allowed);
+    insta::assert_snapshot!(result.unwrap_err(), @"
     apt-get failed to install bison flex. The end of DIR/cache/setup.log:
         line 5 of --yes -oDP
         line 6 of --yes -oDP
@@ -118,8 +118,8 @@ fn a_failure_shows_the_end_of_the_log() {
 #[test]
 fn success_without_the_program_is_a_failure() {
     let machine = debian().with("apt-get", "").with("flex", "");
-    let (_, ended) = machine.ensure(SetupMode::Allowed);
-    insta::assert_snapshot!(ended.unwrap_err(), @"
+    let (_, result) = machine.ensure(SetupMode::Allowed);
+    insta::assert_snapshot!(result.unwrap_err(), @"
     bison is missing, and apt-get reported success without installing it (log: DIR/cache/setup.log). Packages:
 
       program  Debian  Fedora        Arch
@@ -133,10 +133,10 @@ fn success_without_the_program_is_a_failure() {
 #[test]
 fn no_setup_forbids_the_installation() {
     let machine = debian().with("apt-get", APT);
-    let (messages, ended) = machine.ensure(SetupMode::Forbidden);
+    let (messages, result) = machine.ensure(SetupMode::Forbidden);
     assert!(messages.is_empty());
     assert_eq!(machine.calls(), "");
-    insta::assert_snapshot!(ended.unwrap_err(), @"
+    insta::assert_snapshot!(result.unwrap_err(), @"
     2 programs are missing, and --no-setup forbids installing anything. Packages:
 
       program  Debian  Fedora        Arch
@@ -152,10 +152,10 @@ fn no_setup_forbids_the_installation() {
 fn another_distribution_gets_one_clear_error() {
     let mut machine = debian().with("apt-get", APT);
     machine.host.os_release = "ID=fedora\n".into();
-    let (messages, ended) = machine.ensure(SetupMode::Allowed);
+    let (messages, result) = machine.ensure(SetupMode::Allowed);
     assert!(messages.is_empty());
     assert_eq!(machine.calls(), "");
-    insta::assert_snapshot!(ended.unwrap_err(), @"
+    insta::assert_snapshot!(result.unwrap_err(), @"
     2 programs are missing, and the lab installs packages on Debian and its derivatives only. Packages:
 
       program  Debian  Fedora        Arch
@@ -173,8 +173,8 @@ fn a_user_installs_through_sudo() {
     let sudo = r#"echo "sudo $*" >>"$(dirname "$0")/sudo-calls"; [ "$1" = -n ] && { shift; exec "$@"; }; true"#;
     let mut machine = debian().with("apt-get", APT).with("sudo", sudo);
     machine.host.root = false;
-    let (_, ended) = machine.ensure(SetupMode::Allowed);
-    assert_eq!(ended, Ok(()));
+    let (_, result) = machine.ensure(SetupMode::Allowed);
+    assert_eq!(result, Ok(()));
     let calls = std::fs::read_to_string(machine.path("sudo-calls")).unwrap();
     insta::assert_snapshot!(calls.replace(machine.dir.path().to_str().unwrap(), "DIR"), @"
     sudo -nv
@@ -187,8 +187,8 @@ fn a_user_installs_through_sudo() {
 fn a_user_without_rights_gets_an_error() {
     let mut machine = debian().with("apt-get", APT).with("sudo", "exit 1");
     machine.host.root = false;
-    let (_, ended) = machine.ensure(SetupMode::Allowed);
-    let first = ended.unwrap_err().lines().next().unwrap().to_owned();
+    let (_, result) = machine.ensure(SetupMode::Allowed);
+    let first = result.unwrap_err().lines().next().unwrap().to_owned();
     insta::assert_snapshot!(first, @"2 programs are missing, and installing packages needs root, or sudo without a password. Packages:");
     assert_eq!(machine.calls(), "");
 }
@@ -202,8 +202,8 @@ fn a_lock_held_by_another_program_is_waited_for() {
         {APT}"#
     );
     let machine = debian().with("apt-get", &locked_once);
-    let (messages, ended) = machine.ensure(SetupMode::Allowed);
-    assert_eq!(ended, Ok(()));
+    let (messages, result) = machine.ensure(SetupMode::Allowed);
+    assert_eq!(result, Ok(()));
     insta::assert_snapshot!(messages.join("\n"), @"
     missing: flex, bison
     apt-get will install: bison flex

@@ -26,7 +26,7 @@ pub(super) struct SourceText {
     lines: Vec<String>,
     /// For each line, the function that contains it, or else the last function above it.
     functions: Vec<String>,
-    /// Numbers of the lines that belong to the feature; `None` for all lines.
+    /// Numbers of the lines that belong to the feature; `None` if all lines do.
     changed_lines: Option<Vec<Range<usize>>>,
 }
 

@@ -16,7 +16,7 @@ const FILE: &str = "unreached.yaml";
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reason {
-    /// Explanation in one sentence why no suite reaches the lines.
+    /// One sentence that explains why no suite reaches the lines.
     pub why: String,
     /// For each function, a part of the text of each line, which identifies the line even if its number changes. `all`
     /// stands for every line of the function.

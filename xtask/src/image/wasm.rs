@@ -50,7 +50,8 @@ pub(crate) fn build(checkout: &Path, cross: &str, guest: &Path, out: &Path) -> R
     if program.is_file() && fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == inputs) {
         return Ok(program);
     }
-    // Build in a temporary directory: another run may be building too, and no run must find an incomplete program.
+    // Build in a temporary directory: another run may build at the same time, and must never find an incomplete
+    // program.
     let work = tempfile::tempdir_in(out)
         .with_context(|| format!("create a directory in {}", out.display()))?;
     for step in steps(work.path()) {

@@ -51,7 +51,7 @@ impl Cache<'_> {
         self.0.join("kernels")
     }
 
-    /// Directory of the files that hold the number of steps of a build from scratch.
+    /// Directory of the estimates: for each target and flavour, the number of steps of a build from scratch.
     pub(crate) fn estimates(self) -> PathBuf {
         self.0.join("estimates")
     }
@@ -96,7 +96,7 @@ pub(crate) fn lease(dir: &Path) -> Result<Option<Lock>> {
 }
 
 /// Moves the finished kernel directory `finished` to its final place `dir`, where it can be leased. If another process
-/// has created `dir` in the meantime, keeps that one, which has the same content.
+/// has created `dir` in the meantime, keeps that directory, which has the same content, and removes `finished`.
 pub(crate) fn publish(finished: &Path, dir: &Path) -> Result<()> {
     let publish = || -> io::Result<()> {
         File::create(finished.join(LEASE))?;
@@ -144,7 +144,7 @@ pub fn clean(cache: &Path, older_than: Duration) -> Result<Vec<Removed>> {
         for dir in directories(&source)? {
             removed.extend(remove_if_old(&dir, &lock_path(&dir), older_than)?);
         }
-        // Fails on purpose if the directory is not empty.
+        // This fails, as intended, if the directory is not empty.
         let _ = fs::remove_dir(&source);
     }
     for dir in directories(&cache.sources())? {

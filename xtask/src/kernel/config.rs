@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The kernel's configuration: merges config fragments and checks that the result kept every option.
 //!
-//! The merged fragments go to `make allnoconfig` as `KCONFIG_ALLCONFIG`, which takes one run of the kernel's own tool.
-//! `scripts/kconfig/merge_config.sh` would take several runs, and it does not keep the file and the line that an option
-//! came from.
+//! `make allnoconfig` reads the merged fragments through `KCONFIG_ALLCONFIG`, so that one run of the kernel's own tool
+//! suffices. `scripts/kconfig/merge_config.sh` would need several runs, and it loses the file and the line that an
+//! option came from.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -148,8 +148,8 @@ pub(crate) fn dropped<'a>(options: &'a [ConfigOption], dot_config: &str) -> Vec<
     all
 }
 
-/// Returns an error text for the dropped options, or `None` if all of them may be unknown to the kernel. `defined` maps
-/// an option to the place of its definition, `FILE:LINE`.
+/// Returns an error text for the dropped options, or `None` if none of them is an error. An option that may be unknown
+/// is an error only if the kernel defines it. `defined` maps an option to the place of its definition, `FILE:LINE`.
 pub(crate) fn describe_dropped(
     dropped: &[Dropped],
     defined: &BTreeMap<String, String>,

@@ -17,7 +17,7 @@ use super::cache;
 use super::queue::Overlay;
 use crate::shell;
 
-/// Name of the subdirectory of a kernel's directory.
+/// Name of the subdirectory for these files in a kernel's directory.
 pub(crate) const DIR: &str = "counted";
 
 /// Suffix of the files with the queue's changes.

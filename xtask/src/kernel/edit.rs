@@ -19,8 +19,8 @@ const BASE: &str = "queue-base";
 /// of the checkout.
 ///
 /// # Errors
-/// `place` already exists, the source is not available, or a patch does not apply. In the last case the tree stays in
-/// the middle of `git am`, so that the user can continue by hand.
+/// `place` already exists, the source is not available, or a patch does not apply. In the last case, the tree is left
+/// in the middle of `git am`, so that the user can continue by hand.
 pub fn checkout(
     place: &Path,
     lab: &Path,
@@ -66,7 +66,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     copy().with_context(|| format!("copy {} to {}", from.display(), to.display()))
 }
 
-/// Removes Debian's `.gitignore`, which ignores the whole source, so that git would not show new files. Its other lines
+/// Removes Debian's `.gitignore`. It ignores the whole source, which would hide new files from git. Its other lines
 /// move to `.git/info/exclude`, which is not part of any commit.
 fn move_ignores(place: &Path) -> Result<()> {
     let file = place.join(".gitignore");

@@ -41,8 +41,8 @@ pub(super) fn excerpt(log: &str) -> Vec<&str> {
     shown.take(SHOWN).copied().collect()
 }
 
-/// Returns true for an error of a program that make ran, and for an error of make that has no program behind it, such
-/// as `*** No rule to make target`.
+/// Returns true for an error of a program that make ran, and for an error that make itself detects, such as `*** No
+/// rule to make target`.
 fn is_error(line: &str) -> bool {
     let markers = ["error:", "undefined reference", "*** "];
     let lower_case = line.to_ascii_lowercase();

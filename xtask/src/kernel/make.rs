@@ -27,7 +27,7 @@ const CLEAN_EXIT: [i32; 3] = [
     Signal::SIGHUP as i32,
 ];
 
-/// Variables that make builds reproducible: the same inputs give the same image. The date is arbitrary.
+/// Variables for reproducible builds, in which the same inputs give the same image. The date is arbitrary.
 const REPRODUCIBLE: [(&str, &str); 5] = [
     ("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 1970"),
     ("KBUILD_BUILD_USER", "dmmap"),
@@ -109,8 +109,8 @@ impl Make<'_> {
                 stopped.context("stop make")?.status
             }
         };
-        // make has exited by itself or after removing unfinished targets, so all files in the output directory are
-        // complete.
+        // In these cases make has exited by itself, or has removed unfinished targets first. All files in the output
+        // directory are complete.
         if status
             .signal()
             .is_none_or(|signal| CLEAN_EXIT.contains(&signal))
@@ -148,7 +148,7 @@ impl Make<'_> {
         );
         words.extend(targets.iter().map(Into::into));
         let mut command = guard::command("make", words).env("LC_ALL", "C");
-        // If a variable is set twice, duct uses the first value.
+        // These variables come first: if a variable is set twice, duct uses the first value.
         for (name, value) in variables {
             command = command.env(name, value);
         }
@@ -168,7 +168,7 @@ impl Make<'_> {
         }
         if status.code() == Some(guard::CANNOT_RUN) {
             bail!(
-                "cannot run make: `cargo xtask doctor` shows what is missing and which package has it"
+                "cannot run make: `cargo xtask doctor` shows what is missing and which package provides it"
             );
         }
         let text = fs::read(&self.log).unwrap_or_default();
@@ -190,8 +190,8 @@ fn coverage_setting(dir: &str) -> String {
     format!("GCOV_PROFILE=$(if $(filter {dir},$(obj)),y)")
 }
 
-/// Name of a file that exists in the output directory while make runs. If it exists before, an earlier make was killed
-/// and may have left incomplete files.
+/// Name of a file that exists in the output directory while make runs. If it exists before make starts, an earlier make
+/// was killed and may have left incomplete files.
 const MARKER: &str = ".building";
 
 /// Returns true if make was killed while it wrote to the output directory `obj`.

@@ -4,6 +4,7 @@
 //!
 //! | module | task |
 //! |---|---|
+//! | `toolchain` | reads the versions of compiler and linker |
 //! | [`source`], `user_tree` | obtains an unpatched source and lists its files |
 //! | [`queue`] | reads and applies the patches, and explains why a patch does not apply |
 //! | `tree` | updates a patched source tree without touching files whose content stays the same |
@@ -12,6 +13,7 @@
 //! | `coverage_files` | keeps the files that a coverage report needs |
 //! | `slot` | builds one kernel in a build directory, with all of the above |
 //! | [`edit`] | converts the queue to a git tree and back |
+//! | `digest` | computes SHA-256 digests |
 //! | [`cache`] | locates, locks and cleans the directories of the cache |
 
 pub(crate) mod cache;
@@ -46,11 +48,11 @@ pub(crate) use crate::interrupt::Interrupted;
 pub use cache::clean;
 pub use source::Source;
 
-/// Version of the build procedure. Increase it when a change of this module makes the same inputs give a different
+/// Version of the build procedure. Increase it when a change to this module makes the same inputs produce a different
 /// kernel.
 const RECIPE: u32 = 1;
 
-/// Held during a kernel build. One build at a time, because make uses all cores.
+/// Lock held during a kernel build. Kernels are built one at a time, because make uses all cores.
 static BUILDING: Mutex<()> = Mutex::new(());
 
 /// Description of the kernel to build.
@@ -79,7 +81,7 @@ pub struct Request<'a> {
 /// A finished kernel. `cargo xtask clean` does not remove it while this value exists.
 #[derive(Clone, Debug)]
 pub struct Built {
-    /// Directory of the kernel: in the cache, or that of the user's image.
+    /// Directory in the cache, or the directory of the user's image.
     pub dir: PathBuf,
     /// Image that QEMU boots.
     pub image: PathBuf,
@@ -99,13 +101,13 @@ pub struct Built {
     pub compiler: String,
     /// True if the kernel was not built by this run.
     pub from_cache: bool,
-    /// `None` for a kernel that is not in the cache.
+    /// Keeps [`clean`] from removing the kernel; `None` if it is not in the cache.
     _lease: Option<Lock>,
 }
 
 impl Built {
-    /// Returns a kernel that the user built, of which only the image is known. If the machine needs a device tree, the
-    /// file is expected in the directory of the image.
+    /// Describes a kernel that the user built and of which only the image is known. If the machine needs a device tree,
+    /// the file must be in the same directory as the image.
     ///
     /// # Errors
     /// The image cannot be read, or the device tree is missing.
@@ -139,7 +141,7 @@ impl Built {
     }
 }
 
-/// Returns the future paths of a kernel image and its device tree, for display. `HASH` stands for the hash, which
+/// Returns the paths that a kernel image and its device tree will have, for display. `HASH` stands for the hash, which
 /// cannot be computed before the source is available.
 pub(crate) fn planned_paths(cache: &Path, spec: &KernelSpec) -> (PathBuf, Option<PathBuf>) {
     let dir = Cache(cache).kernels().join("HASH");
@@ -147,7 +149,8 @@ pub(crate) fn planned_paths(cache: &Path, spec: &KernelSpec) -> (PathBuf, Option
     (dir.join(file_name(&spec.image)), dtb)
 }
 
-/// Returns the last component of a path in the build directory, which is the file's name in the kernel's directory.
+/// Returns the last component of `path`, a path in the build directory. The file has this name in the kernel's
+/// directory.
 fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
@@ -185,8 +188,8 @@ struct Inputs {
 /// Builds the kernel, or finds it in the cache.
 ///
 /// # Errors
-/// The source is not available, a patch does not apply, the `.config` does not keep an option, the compiler fails or
-/// the disk is full. [`Interrupted`] if the user stops the lab.
+/// The source is not available, a patch does not apply, Kconfig drops an option, the compiler fails or the disk is
+/// full. [`Interrupted`] if the user stops the lab.
 pub fn build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Built> {
     let built = find_or_build(request, progress);
     built.map_err(|error| add_hint(error, request.cache))
@@ -220,7 +223,7 @@ fn find_or_build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Resul
     match find(&dir, false)? {
         Some(built) => Ok(built),
         None => bail!(
-            "{} was removed while the kernel was built: run the command again",
+            "{} was removed while the kernel was being built: run the command again",
             dir.display()
         ),
     }

@@ -26,7 +26,7 @@ pub(crate) struct Patch {
     pub name: String,
     pub path: PathBuf,
     pub text: Vec<u8>,
-    /// Skip the patch if the source already contains it. True for fixes, which later sources will contain.
+    /// Skips the patch if the source already contains it. True for fixes, because later sources will contain them.
     pub skip_if_present: bool,
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn read(checkout: &Path, series: &str) -> Result<Queue> {
     Ok(Queue { patches })
 }
 
-/// Reads the patches `names` from the machine-specific fixes for kernels of the version `series`.
+/// Reads the machine-specific fixes `names` for kernels of the version `series`.
 ///
 /// # Errors
 /// A patch is missing.
@@ -258,7 +258,7 @@ fn describe_failure(patch: &str, root: &Path, message: &str) -> String {
         .map(|line| format!("\n    {line}"))
         .collect();
     format!(
-        "{patch} does not apply{place}\n  of the source {}:{message}\n\
+        "{patch} does not apply{place}\n  in the source {}:{message}\n\
          Adapt the queue to this source (docs/kernel-queue.md), or build without it (--no-queue)",
         root.display()
     )

@@ -86,8 +86,8 @@ impl<'a> Slot<'a> {
         let prepare = || -> io::Result<bool> {
             fs::create_dir_all(&self.dir)?;
             cache::remove_dir(&self.dir.join("result"))?;
-            // Without a record the tree is created again. Existing objects could then be newer than the source files
-            // without being built from them.
+            // Without a record, the tree is created anew. Existing objects could then be newer than source files that
+            // they were not built from.
             let from_scratch =
                 !obj.join(".config").exists() || make::was_killed(&obj) || !self.record().exists();
             if from_scratch {
@@ -101,7 +101,7 @@ impl<'a> Slot<'a> {
         prepare().with_context(|| format!("prepare {}", self.dir.display()))
     }
 
-    /// Generates `obj/.config` and checks it, unless its inputs have not changed since the last time.
+    /// Generates `obj/.config` and checks it. Does nothing if the inputs are the same as last time.
     fn configure(&self, inputs: &Inputs, files: &Listing) -> Result<()> {
         let fragment = config::text(&inputs.options);
         let kconfigs = || files.iter().filter(|(path, _)| is_kconfig(path));
@@ -121,7 +121,7 @@ impl<'a> Slot<'a> {
         }
         let fragment_file = self.dir.join("fragment");
         crate::paths::write_atomically(&fragment_file, fragment.as_bytes())?;
-        // Not .config itself: if its modification time changes, make checks every object.
+        // Written to a new file: if the modification time of .config changes, make checks every object.
         let new = self.obj().join(".config.new");
         let variables = [
             ("KCONFIG_ALLCONFIG", fragment_file.as_path()),
@@ -146,7 +146,7 @@ impl<'a> Slot<'a> {
     }
 
     fn compile(&self, from_scratch: bool, progress: &mut dyn FnMut(Progress)) -> Result<()> {
-        // The number of steps is known only for a build from scratch, and only after an earlier one.
+        // The total number of steps is known only for a build from scratch, and only from an earlier one.
         let estimate = fs::read_to_string(&self.estimate)
             .ok()
             .and_then(|text| text.trim().parse().ok());
@@ -243,7 +243,7 @@ impl<'a> Slot<'a> {
     }
 }
 
-/// Returns true if the `.config` may depend on the file: Kconfig files, and the tools that read them.
+/// Returns true for the files that the `.config` may depend on: Kconfig files, and the tools that read them.
 fn is_kconfig(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.starts_with("Kconfig") || (path.starts_with("scripts/") && !path.contains("/dtc/"))

@@ -21,7 +21,7 @@ pub enum Source {
     Path(PathBuf),
 }
 
-/// Identifier of every file of a source that never changes.
+/// Stands for the identifier of every file in a source that never changes.
 pub(crate) const PRISTINE: &str = "=";
 
 /// An unpatched source that is ready to be read.

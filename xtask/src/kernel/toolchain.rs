@@ -6,7 +6,7 @@ use xshell::cmd;
 
 use crate::shell;
 
-/// Versions of the tools. kbuild, too, detects a change of the tools only by these texts.
+/// Versions of compiler and linker. kbuild likewise detects a changed tool only by its version text.
 #[derive(Debug)]
 pub(super) struct Toolchain {
     /// First line of `gcc --version`.

@@ -14,7 +14,8 @@ use super::queue::Overlay;
 use super::source::Base;
 use super::user_tree;
 
-/// Recorded instead of an identifier while a file is being changed, so that its content is unknown after a crash.
+/// Recorded in place of a file's identifier while the file is being changed. After a crash it marks the content as
+/// unknown.
 const UNKNOWN: &str = "?";
 
 /// Updates `tree` to the content of `base` with `overlay` applied, and returns its files. The file `record` stores the
@@ -121,7 +122,7 @@ fn replace(from: &Path, to: &Path) -> Result<()> {
 
 fn make_parent(file: &Path) -> io::Result<()> {
     let dir = file.parent().expect("a file in the tree has a parent");
-    // Nearly always the directory exists, and one call is enough.
+    // The directory nearly always exists, and then one call is enough.
     if dir.is_dir() {
         Ok(())
     } else {

@@ -15,8 +15,8 @@ use xshell::cmd;
 use super::digest::{self, Listing};
 use crate::shell;
 
-/// Coarsest resolution of modification times: 2 seconds on FAT. A file that was modified within this time before it was
-/// read may be modified again without a visible change of its time.
+/// Coarsest resolution of modification times: 2 seconds on FAT. A file that was modified less than this time before it
+/// was read may change again and keep its modification time.
 const TICK: Duration = Duration::from_secs(2);
 
 /// Returns the source files in `root` with identifiers of their content.
@@ -145,7 +145,7 @@ pub(super) fn walk(root: &Path) -> Result<Vec<String>> {
         match below.to_str() {
             Some(path) if !path.contains('\n') => files.push(path.to_owned()),
             _ => bail!(
-                "cannot use the file {:?}: names in a kernel source are UTF-8 without newlines",
+                "cannot use the file {:?}: file names in a kernel source must be UTF-8 without newlines",
                 entry.path()
             ),
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Accelerator of QEMU. Runs a probe guest to find out whether KVM works: a /dev/kvm that opens proves nothing.
+//! QEMU's accelerator. Runs a probe guest to find out whether KVM works, because a /dev/kvm that can be opened proves
+//! nothing.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -30,8 +31,8 @@ pub enum Accel {
 }
 
 impl Accel {
-    /// Returns the accelerator to show in a plan. A plan starts nothing, so it shows `tcg` for `auto`, which may turn out
-    /// to be KVM.
+    /// Returns the accelerator to show for `--dry-run`. A dry run does not test KVM, so it shows TCG for `auto`,
+    /// although the real run may use KVM.
     pub fn planned(self) -> Accelerator {
         match self {
             Accel::Kvm => Accelerator::Kvm,
@@ -176,7 +177,7 @@ pub fn run_guest(qemu: &str, accel: &str, deadline: Duration) -> Result<KvmResul
         return Err(anyhow!("{}", messages.trim()).context("test KVM"));
     }
     let last = messages.lines().rfind(|line| !line.trim().is_empty());
-    let mut reason = format!("a probe guest did not finish: QEMU ended with {status}");
+    let mut reason = format!("QEMU ended before the probe guest finished ({status})");
     if let Some(line) = last {
         let _ = write!(reason, ": {}", line.trim());
     }
@@ -186,7 +187,7 @@ pub fn run_guest(qemu: &str, accel: &str, deadline: Duration) -> Result<KvmResul
 /// Result of the last test of KVM.
 #[derive(Serialize, Deserialize)]
 struct Remembered {
-    /// Value of [`key`] at the time of the test. The result is valid as long as it stays the same.
+    /// Value of [`key`] at the time of the test. The result is valid while [`key`] returns the same value.
     key: String,
     /// Reason why KVM does not work; `None` if it does.
     reason: Option<String>,

@@ -3,7 +3,7 @@
  * A boot ROM that switches a PC to 64-bit mode, counts to a hundred million and writes 0x2a to port 0xf4, where
  * QEMU's isa-debug-exit listens. A shorter loop would not prove that KVM works: on some hosts without hardware
  * virtualisation, KVM interprets every instruction of the guest, at about a microsecond each. A short program
- * passes there, but a kernel seems to hang. In hardware this loop takes at most 0.1 s, under TCG 0.5 s.
+ * finishes there, but a kernel seems to hang. This loop takes at most 0.1 s in hardware, and 0.5 s under TCG.
  *
  * accel.rs contains the assembled bytes, and a test compares them with this source.
  */
@@ -20,7 +20,7 @@ start:	cli
 	.code32
 prot:	mov	$0x10, %eax
 	mov	%eax, %ds
-	/* Page tables in RAM, which QEMU hands over zeroed; all that has to be mapped is the 2 MiB with this ROM. */
+	/* Page tables, in RAM that QEMU has zeroed. Only the 2 MiB with this ROM must be mapped. */
 	movl	$0x2003, 0x1000		/* level 4, entry 0 -> level 3 */
 	movl	$0x3003, 0x2018		/* level 3, entry 3 -> level 2 */
 	movl	$0xffe00083, 0x3ff8	/* level 2, entry 511: a large page */

@@ -26,7 +26,7 @@ pub(crate) struct Machine {
     findings: Tail,
 }
 
-/// Exit of QEMU. It allows no conclusion about the guest.
+/// Exit of QEMU. It does not show whether the guest finished its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// Exit without an error.

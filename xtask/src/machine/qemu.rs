@@ -9,8 +9,8 @@ use xshell::cmd;
 use crate::shell;
 use crate::version::number_in;
 
-/// First QEMU with version 4 of the plugin interface (QEMU_PLUGIN_VERSION in include/qemu/qemu-plugin.h), which the
-/// oracle uses.
+/// First version of QEMU with version 4 of the plugin interface (QEMU_PLUGIN_VERSION in include/qemu/qemu-plugin.h),
+/// which the oracle uses.
 pub(crate) const FIRST: (u32, u32) = (9, 2);
 
 /// Version and capabilities of a QEMU program.

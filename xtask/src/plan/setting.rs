@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Case;
 
-/// Name and new value of a parameter. The name is that under `with:` in the suite.
+/// Name and new value of a parameter. The suite lists the name under `with:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     name: String,

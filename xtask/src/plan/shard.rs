@@ -16,7 +16,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Returns true if this part of a plan with that many cases has at least one case.
+    /// Returns true if this part of a plan with `cases` cases is not empty.
     pub fn has_any_of(self, cases: usize) -> bool {
         self.index < cases
     }

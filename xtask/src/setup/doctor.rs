@@ -45,7 +45,7 @@ pub(crate) struct Findings {
     pub memory: (u64, u64),
     /// First line of `rustc --version`; empty if rustc is missing.
     pub rustc: String,
-    /// Oldest Rust that builds the lab.
+    /// Oldest version of Rust that can build the lab.
     pub rust_needed: String,
     /// Programs that x86_64 needs.
     pub programs: Vec<Found>,
@@ -194,7 +194,7 @@ fn cached(cache: &Path) -> Vec<(String, u64)> {
         .collect()
 }
 
-/// Returns the free space, in bytes, of the file system that contains `cache` or that it would be created in.
+/// Returns the free space, in bytes, of the file system that contains or would contain `cache`.
 fn free(cache: &Path) -> Result<u64> {
     let existing = cache.ancestors().find(|dir| dir.exists());
     let existing = existing.unwrap_or(Path::new("/"));

@@ -74,7 +74,7 @@ impl Host {
 ///
 /// # Errors
 /// A missing program was not installed: the error names each program, its packages, and the command that installs them.
-/// Or the installation failed: the error names its log.
+/// If the installation itself failed, the error names its log.
 pub(crate) fn ensure(
     targets: &[&Target],
     kernel: bool,
@@ -158,7 +158,7 @@ fn is_yes(answer: &str) -> bool {
     matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes")
 }
 
-/// Returns the prefix that lets `apt-get` install packages: `Some(None)` for root, who needs none, or the path of sudo.
+/// Returns the path of the sudo that lets `apt-get` install packages, or `Some(None)` for root, which needs no sudo.
 /// Returns `None` if the user may not install packages.
 fn rights(host: &Host) -> Result<Option<Option<PathBuf>>> {
     if host.root {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Report of what the machine lacks for the targets other than the default one.
+//! Reports what this machine lacks for targets other than the default one.
 
 use anyhow::Result;
 use serde::Serialize;

@@ -45,7 +45,7 @@ pub(crate) fn took_seconds(seconds: f64) -> String {
     took(duration(seconds))
 }
 
-/// Converts the seconds of a result. Returns zero for a number that is not a duration.
+/// Converts the seconds of a result to a duration. Returns zero if the number is negative, too large or not finite.
 pub(crate) fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }

@@ -31,7 +31,7 @@ fn a_patch_that_does_not_apply_is_named() {
     world.write("src/b.c", "something else\n");
     assert_snapshot!(error(world.build(), &world), @r"
     kernel-patches/6.12/0001-b.patch does not apply at b.c, line 1
-      of the source [DIR]/src:
+      in the source [DIR]/src:
         error: patch failed: b.c:1
         error: b.c: patch does not apply
     Adapt the queue to this source (docs/kernel-queue.md), or build without it (--no-queue)

@@ -39,7 +39,7 @@ impl Machine {
         self.dir.path().join(name)
     }
 
-    /// Replaces the machine's directory by `DIR` in `text`.
+    /// Replaces the path of the machine's directory in `text` with `DIR`.
     pub fn plain(&self, text: &str) -> String {
         text.replace(self.dir.path().to_str().unwrap(), "DIR")
     }

@@ -21,7 +21,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(2);
 /// Number of lines of the log that an error shows.
 const SHOWN: usize = 12;
 
-/// apt-get without questions, with its output in a log.
+/// Runs apt-get so that it asks no questions, and writes its output to a log.
 ///
 /// apt-get is the only program that is not stopped when the lab ends: a dpkg that is killed midway leaves the package
 /// system in need of repair.
@@ -83,7 +83,7 @@ impl Apt {
     /// Installs `packages`. If that fails, fetches new package lists and tries again.
     ///
     /// # Errors
-    /// apt-get failed with new lists too. The error names the log and shows its end.
+    /// apt-get also failed with new lists. The error names the log and shows its end.
     pub(in crate::setup) fn install(
         &self,
         packages: &[&str],
@@ -186,12 +186,12 @@ impl Apt {
         if let Some(sudo) = &self.sudo {
             words.extend([sudo.into(), "-n".into()]);
         }
-        // sudo does not pass the environment on, therefore env(1) sets it. The locale is C because `call` searches the
-        // log for messages.
+        // sudo does not pass on the environment, so env(1) sets it. The locale is C because `call` searches the log for
+        // messages.
         let environment = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"];
         words.extend(environment.map(Into::into));
         words.extend([self.program.clone().into(), "--yes".into()]);
-        // apt-get can wait for the lock of dpkg only.
+        // apt-get itself can wait only for dpkg's lock.
         let timeout = format!("-oDPkg::Lock::Timeout={}", LOCK_TIMEOUT.as_secs());
         words.extend([timeout.into(), "-oAcquire::Retries=3".into()]);
         let options = self.options.iter();

@@ -14,7 +14,7 @@ use crate::guard;
 /// Name of the package. The version depends on the host's Debian release.
 pub(crate) const PACKAGE: &str = "linux-source-6.12";
 
-/// Downloads the package and unpacks the kernel source in it into the empty directory `into`. Returns the name and the
+/// Downloads the package, and unpacks its kernel source into the empty directory `into`. Returns the name and the
 /// version of the package.
 ///
 /// # Errors

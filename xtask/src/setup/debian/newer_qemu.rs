@@ -29,10 +29,10 @@ const OLD: (&str, &str) = ("bookworm", "bookworm-backports");
 /// Packages to take from that archive, in the syntax of apt_preferences(5): QEMU and its firmware.
 const BACKPORTED: &str = "src:qemu src:seabios src:opensbi";
 
-/// Installs a newer QEMU for those of `targets` whose QEMU is missing, or is too old although the oracle is `wanted`.
-/// Does so only on the release in [`OLD`].
+/// Installs a newer QEMU for those of `targets` whose QEMU is missing, or whose QEMU is too old for the oracle that is
+/// `wanted`. Does so only on the release in [`OLD`].
 ///
-/// A failed installation is not an error: the lab continues with the installed QEMU, or with that of the release.
+/// A failed installation is not an error: the lab continues with the installed QEMU, or installs the release's own.
 ///
 /// # Errors
 /// The lab was interrupted, or an installed QEMU cannot be run.
@@ -54,12 +54,12 @@ pub fn ensure(
     }
     let packages = Distribution::Debian.packages(&lacking.programs);
     let command = format!("apt-get install -t {archive} {}", packages.join(" "));
-    let ended = match mode {
+    let result = match mode {
         SetupMode::Forbidden if lacking.unwatched.is_none() => return Ok(()),
         SetupMode::Forbidden => Ok(Some("--no-setup forbids installing anything".to_owned())),
         SetupMode::Allowed => install(host, targets, wanted, &packages, say),
     };
-    let why = match ended {
+    let why = match result {
         Ok(None) => return Ok(()),
         Ok(Some(why)) => why,
         Err(error) if interrupt::requested() => return Err(error),
@@ -182,8 +182,8 @@ fn installed(host: &Host) -> Vec<String> {
     names.map(|name| name.trim().to_owned()).collect()
 }
 
-/// Writes the files that apt reads instead of /etc/apt/sources.list and /etc/apt/preferences. They contain the same lines
-/// and those for the archive.
+/// Writes the files that apt reads instead of /etc/apt/sources.list and /etc/apt/preferences. Each has the lines of the
+/// original file, followed by those for the archive.
 fn settings(host: &Host, mirror: &str, archive: &str) -> Result<[PathBuf; 2]> {
     let keys = package::KEYS;
     let sources = format!("deb [signed-by={keys}] {mirror} {archive} main\n");

@@ -11,7 +11,7 @@ use xshell::cmd;
 
 use crate::{guard, shell};
 
-/// Number of bytes of a program's messages that an error shows.
+/// Maximum number of bytes that an error shows of a program's messages.
 const SHOWN: usize = 1000;
 
 /// Keyring of Debian's archives.
@@ -55,8 +55,8 @@ pub(crate) struct Lists {
 }
 
 impl Lists {
-    /// Fetches the lists into `dir`, from the archives in `sources` (in the format of sources.list(5)) or, without it, from
-    /// those in the machine's configuration.
+    /// Fetches the lists into `dir`. They come from the archives in `sources`, which has the format of sources.list(5),
+    /// or from the archives in the machine's configuration if `sources` is `None`.
     ///
     /// # Errors
     /// There is no apt, or `dir` cannot be written to.
@@ -130,7 +130,7 @@ fn downloaded(package: &str, dir: &Path) -> Result<PathBuf> {
     )
 }
 
-/// Returns `NAME VERSION` for a package file `NAME_VERSION_ARCH.deb`, in whose name a colon is encoded as `%3a`.
+/// Returns `NAME VERSION` for a package file `NAME_VERSION_ARCH.deb`. The file's name encodes a colon as `%3a`.
 pub(crate) fn name_in(package: &Path) -> Option<String> {
     let mut parts = package.file_stem()?.to_str()?.split('_');
     let (name, version) = (parts.next()?, parts.next()?);
@@ -145,7 +145,8 @@ pub(crate) fn members(package: &Path) -> Expression {
 /// Runs a command or a pipeline and discards its output.
 ///
 /// # Errors
-/// A program in it fails (the error shows its messages), or [`Interrupted`](crate::interrupt::Interrupted).
+/// A program fails: the error shows its messages. [`Interrupted`](crate::interrupt::Interrupted) if the user stops the
+/// lab.
 pub(crate) fn pipe(command: &Expression) -> Result<()> {
     let output = run(command)?;
     if !output.status.success() {

@@ -73,8 +73,8 @@ impl Toolchain {
     }
 }
 
-/// Returns true if the standard library must be built for the guest's programs. For WebAssembly this is always so,
-/// because the library that comes with rustc uses instructions that `wasm2c` may not support.
+/// Returns true if the standard library must be built for the guest's programs. WebAssembly always needs this, because
+/// the library that comes with rustc uses instructions that `wasm2c` may not support.
 pub(crate) fn is_needed(toolchain: &Toolchain, rust: &RustSpec) -> bool {
     rust.backend == Backend::WasmC || !toolchain.has_std(&rust.target)
 }
@@ -128,7 +128,7 @@ pub(crate) fn ensure(
     from_debian(&toolchain, &host.cache).context(advice)
 }
 
-/// Downloads Debian's package of the toolchain's version, and unpacks it into `cache`.
+/// Downloads Debian's package with the version of the toolchain, and unpacks it into `cache`.
 fn from_debian(toolchain: &Toolchain, cache: &Path) -> Result<()> {
     let library = toolchain.cached(cache);
     let version_dir = library.parent().expect("it has two parents").to_owned();
@@ -160,8 +160,8 @@ fn from_debian(toolchain: &Toolchain, cache: &Path) -> Result<()> {
     )
 }
 
-/// Downloads a package from the archive `suite` of Debian. The archive need not be in the machine's apt configuration;
-/// its mirror and keys are taken from there.
+/// Downloads a package from Debian's archive `suite`, which need not be in the machine's apt configuration. The mirror
+/// comes from that configuration, and the keys come from Debian's keyring.
 fn download(package: &str, suite: &str, scratch: &Path) -> Result<PathBuf> {
     let mirror = package::mirror(Path::new("apt-get"))?;
     let dir = scratch.join(suite);
