@@ -19,11 +19,11 @@ use crate::wait::{self, Waited};
 #[derive(Clone, Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "held, not read")] Arc<Flock<File>>);
 
-/// Number of processes that may hold a lock at the same time.
+/// Kind of a lock: the number of processes that may hold it at the same time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Hold {
     /// One process.
-    Alone,
+    Exclusive,
     /// Every process that takes the lock in this way.
     Shared,
 }
@@ -57,7 +57,7 @@ pub(crate) fn lock(path: &Path, hold: Hold, what: &str, say: impl FnOnce(String)
 /// # Errors
 /// The file does not exist or cannot be opened.
 pub(crate) fn try_lock(path: &Path) -> io::Result<Option<Lock>> {
-    take(path, Hold::Alone, false)
+    take(path, Hold::Exclusive, false)
 }
 
 /// Locks a file without waiting. With `use_now`, creates the file if necessary and sets its modification time to now.
@@ -72,7 +72,7 @@ pub(crate) fn take(path: &Path, hold: Hold, use_now: bool) -> io::Result<Option<
         .truncate(false)
         .open(path)?;
     let how = match hold {
-        Hold::Alone => FlockArg::LockExclusiveNonblock,
+        Hold::Exclusive => FlockArg::LockExclusiveNonblock,
         Hold::Shared => FlockArg::LockSharedNonblock,
     };
     let lock = match Flock::lock(file, how) {

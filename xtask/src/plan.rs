@@ -104,7 +104,7 @@ pub(crate) fn compile(
     }
     match filter.shard {
         None => Ok(cases),
-        Some(shard) if shard.has_any_of(cases.len()) => Ok(shard.part(cases)),
+        Some(shard) if shard.has_cases(cases.len()) => Ok(shard.part(cases)),
         Some(shard) => bail!(
             "--shard {shard} is empty: the filters select {} on {}; use at most that many shards",
             words::cases(cases.len()),

@@ -17,7 +17,7 @@ pub(crate) enum Waited<T> {
     /// The value that was waited for.
     Done(T),
     /// The limit passed first.
-    Overtime,
+    TimedOut,
     /// The lab was interrupted.
     Interrupted,
 }
@@ -36,7 +36,7 @@ pub(crate) fn until<T, E>(
             None => interrupt::requested().then_some(Waited::Interrupted),
         })
     })?;
-    Ok(waited.unwrap_or(Waited::Overtime))
+    Ok(waited.unwrap_or(Waited::TimedOut))
 }
 
 /// As [`until`], but an interruption does not end the wait. Returns `None` if `limit` passes first.
@@ -77,7 +77,7 @@ mod tests {
         let waited = until(Duration::ZERO, || Ok::<_, ()>(Some(())));
         assert!(matches!(waited, Ok(Waited::Done(()))));
         let waited = until(Duration::ZERO, || Ok::<Option<()>, ()>(None));
-        assert!(matches!(waited, Ok(Waited::Overtime)));
+        assert!(matches!(waited, Ok(Waited::TimedOut)));
     }
 
     #[test]

@@ -17,7 +17,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Returns the tables of the document, by the directory of the crate. Each table follows a heading "### `DIRECTORY`".
+/// Returns the tables of the document, by the directory of the crate. Each table follows a heading that begins with
+/// "### `DIRECTORY`".
 fn tables(document: &str) -> BTreeMap<String, Arrows> {
     let mut tables = BTreeMap::new();
     for section in document.split("\n### `").skip(1) {

@@ -63,7 +63,7 @@ impl Cache<'_> {
 /// As [`lock::lock`].
 pub(crate) fn lock(path: &Path, what: &str, progress: &mut dyn FnMut(Progress)) -> Result<Lock> {
     let say = |text| progress(Progress::step(text));
-    lock::lock(path, Hold::Alone, what, say)
+    lock::lock(path, Hold::Exclusive, what, say)
 }
 
 /// Takes a shared lock like [`lock::lock`], and reports waiting as a step.

@@ -22,9 +22,9 @@ use crate::{guard, paths};
 /// Accelerator that the user requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Accel {
-    /// KVM if a probe guest runs to its end under it, TCG otherwise.
+    /// KVM if a probe guest finishes under KVM, otherwise TCG.
     Auto,
-    /// KVM; an error if it does not work.
+    /// KVM. It is an error if KVM does not work.
     Kvm,
     /// QEMU's binary translator, which works on every host.
     Tcg,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Machine: QEMU's accelerator, its capabilities, its arguments, and its process.
+//! QEMU: accelerator, capabilities, arguments and process.
 
 pub mod accel;
 pub(crate) mod args;

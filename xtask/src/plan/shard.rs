@@ -16,9 +16,9 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Returns true if this part of a plan with `cases` cases is not empty.
-    pub fn has_any_of(self, cases: usize) -> bool {
-        self.index < cases
+    /// Returns true if this part of a plan with `total` cases is not empty.
+    pub fn has_cases(self, total: usize) -> bool {
+        self.index < total
     }
 
     /// Returns the cases of this part, in the order of the plan.

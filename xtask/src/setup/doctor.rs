@@ -13,7 +13,7 @@ use serde::Serialize;
 use walkdir::WalkDir;
 use xshell::cmd;
 
-use super::others::{self, Other};
+use super::others::{self, OtherTarget};
 use super::packages::{Distribution, needed};
 use super::{Host, os_release};
 use crate::machine::accel;
@@ -34,7 +34,7 @@ const GIB: u64 = 1 << 30;
 
 /// Properties of this machine, in the layout of `cargo xtask doctor --json`.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Findings {
+pub(crate) struct HostReport {
     /// Name and version of the operating system, from /etc/os-release.
     pub system: String,
     /// Architecture of the host.
@@ -50,7 +50,7 @@ pub(crate) struct Findings {
     /// Programs that x86_64 needs.
     pub programs: Vec<Found>,
     /// Other targets, and what this machine lacks for them.
-    pub others: Vec<Other>,
+    pub others: Vec<OtherTarget>,
     /// True if Debian's kernel source is available here. If false, the user must pass `--kernel-src`.
     pub debian_source: bool,
     /// True if KVM works.
@@ -76,7 +76,7 @@ pub(crate) struct Found {
     pub version: Option<String>,
 }
 
-impl Findings {
+impl HostReport {
     /// Returns true if this machine has everything to test x86_64.
     pub(crate) fn ready(&self) -> bool {
         self.rust_is_new_enough() && self.programs.iter().all(|found| found.path.is_some())
@@ -100,15 +100,15 @@ pub(crate) fn run(targets: &[Target], json: bool) -> Result<u8> {
         bail!("kernel-configs has no {TARGET}.yaml");
     };
     let others: Vec<&Target> = targets.iter().filter(|other| *other != target).collect();
-    let findings = look(&Host::here()?, target, &others)?;
+    let report = examine(&Host::here()?, target, &others)?;
     match json {
-        true => println!("{}", serde_json::to_string_pretty(&findings)?),
-        false => print!("{}", text(&findings)),
+        true => println!("{}", serde_json::to_string_pretty(&report)?),
+        false => print!("{}", text(&report)),
     }
-    Ok(if findings.ready() { 0 } else { 2 })
+    Ok(if report.ready() { 0 } else { 2 })
 }
 
-fn look(host: &Host, target: &Target, others: &[&Target]) -> Result<Findings> {
+fn examine(host: &Host, target: &Target, others: &[&Target]) -> Result<HostReport> {
     let programs: Vec<Found> = needed(&[target], true)?
         .into_iter()
         .map(|program| found(host, program))
@@ -120,7 +120,7 @@ fn look(host: &Host, target: &Target, others: &[&Target]) -> Result<Findings> {
     };
     let family = os_release::family(&host.os_release);
     let apt = find_program("apt-get", &host.path);
-    Ok(Findings {
+    Ok(HostReport {
         system: os_release::pretty_name(&host.os_release).to_owned(),
         arch: std::env::consts::ARCH.into(),
         cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
@@ -128,7 +128,7 @@ fn look(host: &Host, target: &Target, others: &[&Target]) -> Result<Findings> {
         rustc: version::rustc(),
         rust_needed: env!("CARGO_PKG_RUST_VERSION").into(),
         programs,
-        others: others::look(host, others)?,
+        others: others::examine(host, others)?,
         debian_source: family == Some(Distribution::Debian) && apt.is_some(),
         kvm: kvm.is_ok(),
         kvm_reason: kvm.err(),
@@ -210,8 +210,8 @@ fn gib(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / GIB as f64)
 }
 
-/// Formats the report for people.
-pub(crate) fn text(found: &Findings) -> String {
+/// Formats the human-readable report.
+pub(crate) fn text(found: &HostReport) -> String {
     let mut text = format!(
         "{} on {}, {} cores, {} of {} memory available\n\n",
         found.system,
@@ -233,7 +233,7 @@ pub(crate) fn text(found: &Findings) -> String {
     text
 }
 
-fn program_table(found: &Findings) -> String {
+fn program_table(found: &HostReport) -> String {
     let rust_note = match found.rust_is_new_enough() {
         true => String::new(),
         false => format!("{} or newer is needed: rustup update", found.rust_needed),
@@ -270,7 +270,7 @@ fn packages(program: &Program) -> String {
     format!("Debian: {debian}, Fedora: {fedora}, Arch: {arch}")
 }
 
-fn other_facts(found: &Findings) -> String {
+fn other_facts(found: &HostReport) -> String {
     let mut text = String::new();
     let _ = match &found.kvm_reason {
         None => writeln!(text, "KVM     works"),
@@ -304,7 +304,7 @@ fn other_facts(found: &Findings) -> String {
     text
 }
 
-fn conclusion(found: &Findings) -> String {
+fn conclusion(found: &HostReport) -> String {
     let missing = found.programs.iter().filter(|f| f.path.is_none()).count();
     match (missing, found.debian_source) {
         _ if !found.rust_is_new_enough() => "Rust is missing or too old to build the lab.\n".into(),
@@ -323,13 +323,13 @@ mod tests {
     use super::*;
     use crate::program::tests::program;
 
-    fn findings() -> Findings {
+    fn report() -> HostReport {
         let with = |name: &str, path: Option<&str>, version: Option<&str>| Found {
             program: program(name),
             path: path.map(PathBuf::from),
             version: version.map(str::to_owned),
         };
-        Findings {
+        HostReport {
             system: "Debian GNU/Linux 12 (bookworm)".into(),
             arch: "x86_64".into(),
             cores: 2,
@@ -340,7 +340,7 @@ mod tests {
                 with("gcc", Some("/usr/bin/gcc"), Some("12.2.0")),
                 with("libc.a", Some("/usr/lib64/libc.a"), None),
             ],
-            others: vec![Other {
+            others: vec![OtherTarget {
                 name: "arm64".into(),
                 missing: vec!["qemu-system-aarch64".into()],
                 unwatched: None,
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_complete_machine() {
-        let found = findings();
+        let found = report();
         assert!(found.ready());
         insta::assert_snapshot!(text(&found), @"
         Debian GNU/Linux 12 (bookworm) on x86_64, 2 cores, 20.0 GiB of 24.0 GiB memory available
@@ -379,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_machine_with_a_missing_program_no_kvm_and_a_full_disk() {
-        let mut found = findings();
+        let mut found = report();
         found.programs[0].path = None;
         found.kvm_reason = Some("there is no /dev/kvm".into());
         found.cached.clear();
@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_debians_source() {
-        let mut found = findings();
+        let mut found = report();
         found.debian_source = false;
         found.programs[0].path = None;
         let text = text(&found);
@@ -421,7 +421,7 @@ mod tests {
 
     #[test]
     fn an_old_rust_is_reported() {
-        let mut found = findings();
+        let mut found = report();
         found.rustc = "rustc 1.84.1 (e71f9a9a9 2025-01-27)".into();
         assert!(!found.ready());
         let text = text(&found);

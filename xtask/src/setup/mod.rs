@@ -180,7 +180,7 @@ fn rights(host: &Host) -> Result<Option<Option<PathBuf>>> {
 /// Takes the lock that lets one run at a time install packages.
 fn lock(host: &Host, say: &mut dyn FnMut(&str)) -> Result<Lock> {
     let path = host.cache.join("setup.lock");
-    lock::lock(&path, Hold::Alone, "is installing packages", |text| {
+    lock::lock(&path, Hold::Exclusive, "is installing packages", |text| {
         say(&text)
     })
 }

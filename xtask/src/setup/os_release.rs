@@ -10,7 +10,7 @@ fn value<'a>(os_release: &'a str, key: &str) -> Option<&'a str> {
     Some(value.trim_matches(['"', '\'']))
 }
 
-/// Returns the name and version for people: `Debian GNU/Linux 12 (bookworm)`.
+/// Returns the human-readable name and version: `Debian GNU/Linux 12 (bookworm)`.
 pub(super) fn pretty_name(os_release: &str) -> &str {
     value(os_release, "PRETTY_NAME").unwrap_or("an unknown system")
 }

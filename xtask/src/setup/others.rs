@@ -14,7 +14,7 @@ use crate::text::columns::columns;
 
 /// A target, and what this machine lacks for it.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Other {
+pub(crate) struct OtherTarget {
     /// Name of the target.
     pub name: String,
     /// Names of the missing programs.
@@ -27,16 +27,16 @@ pub(crate) struct Other {
 ///
 /// # Errors
 /// The list of programs does not parse, or rustc is missing.
-pub(crate) fn look(host: &Host, targets: &[&Target]) -> Result<Vec<Other>> {
+pub(crate) fn examine(host: &Host, targets: &[&Target]) -> Result<Vec<OtherTarget>> {
     let toolchain = Toolchain::find()?;
     let source = toolchain.std_source(&host.cache).is_some();
-    let other = |target: &&Target| -> Result<Other> {
+    let other = |target: &&Target| -> Result<OtherTarget> {
         let absent = host.missing(&needed(&[target], true)?);
         let mut missing: Vec<_> = absent.into_iter().map(|program| program.program).collect();
         if !source && std_source::is_needed(&toolchain, &target.rust) {
             missing.push("rust-src".into());
         }
-        Ok(Other {
+        Ok(OtherTarget {
             name: target.name.clone(),
             missing,
             unwatched: unwatched(host, target)?,
@@ -55,7 +55,7 @@ fn unwatched(host: &Host, target: &Target) -> Result<Option<String>> {
 }
 
 /// Formats a table with one line per target.
-pub(crate) fn text(others: &[Other]) -> String {
+pub(crate) fn text(others: &[OtherTarget]) -> String {
     let rows: Vec<[String; 2]> = others
         .iter()
         .map(|other| {
@@ -80,12 +80,12 @@ mod tests {
 
     #[test]
     fn a_line_names_what_is_missing() {
-        let other = |name: &str, missing: &[&str]| Other {
+        let other = |name: &str, missing: &[&str]| OtherTarget {
             name: name.into(),
             missing: missing.iter().map(|name| name.to_string()).collect(),
             unwatched: None,
         };
-        let old = Other {
+        let old = OtherTarget {
             unwatched: Some("QEMU 7.2.22 is too old".into()),
             ..other("armv6", &[])
         };

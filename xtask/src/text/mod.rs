@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Text for people: counts, times, sizes and tables.
+//! Human-readable text: counts, times, sizes and tables.
 
 pub(crate) mod columns;
 pub(crate) mod words;
