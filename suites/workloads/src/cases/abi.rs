@@ -20,13 +20,6 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("limit-total", limit_total),
 ];
 
-fn server_with(case: &mut Case, mmap: OnMmap) -> Result<Server, Failure> {
-    case.serve_as(Behaviour {
-        mmap,
-        ..Behaviour::default()
-    })
-}
-
 /// Fails unless the process's mmap of `pages` pages fails with `errno`.
 fn expect_refusal(
     what: &str,
@@ -56,13 +49,10 @@ fn no_privilege(case: &mut Case) -> Result<(), Failure> {
     server.drop_privileges()?;
     let offset = server.page_id(0)? * page_size() as u64;
     expect_refusal("the server's mmap", &mut server, offset, 1, Errno::EPERM)?;
-    // The mapping that it already has stays.
+    // Its existing mapping stays usable.
     client.store(map, 0, 2)?;
-    expect(
-        "a store after the server lost its privileges",
-        server.load(server_map, 0)?,
-        2,
-    )?;
+    let word = server.load(server_map, 0)?;
+    expect("a store after the server lost its privileges", word, 2)?;
     client.quit()?;
     server.quit()
 }
@@ -72,20 +62,12 @@ fn private(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
     let refused = Err(Errno::EINVAL);
-    let client_result = client.try_map_private(0, page_size())?;
-    expect(
-        "the client's private mmap",
-        client_result.map(drop),
-        refused,
-    )?;
+    let result = client.try_map_private(0, page_size())?.map(drop);
+    expect("the client's private mmap", result, refused)?;
     let offset = server.page_id(0)? * page_size() as u64;
-    let server_result = server.try_map_private(offset, page_size())?;
-    expect(
-        "the server's private mmap",
-        server_result.map(drop),
-        refused,
-    )?;
-    // A read-only shared mapping is not a private one.
+    let result = server.try_map_private(offset, page_size())?.map(drop);
+    expect("the server's private mmap", result, refused)?;
+    // A shared read-only mapping is allowed.
     client.map_readonly(0, page_size())?;
     expect_usable(&mut server, &mut client, 3)?;
     client.quit()?;
@@ -104,15 +86,9 @@ fn too_long(case: &mut Case) -> Result<(), Failure> {
         let mut server = case.serve()?;
         let mut client = case.client("client", &server)?;
         let offset = server.page_id(0)? * page_size() as u64;
-        let over = limit + 1;
-        expect_refusal("the client's mmap", &mut client, 0, over, Errno::ENOMEM)?;
-        expect_refusal(
-            "the server's mmap",
-            &mut server,
-            offset,
-            over,
-            Errno::ENOMEM,
-        )?;
+        let (over, errno) = (limit + 1, Errno::ENOMEM);
+        expect_refusal("the client's mmap", &mut client, 0, over, errno)?;
+        expect_refusal("the server's mmap", &mut server, offset, over, errno)?;
         client.map(0, limit * page_size())?;
         server.map_pages(server.page_id(0)?, limit)?;
         client.quit()?;
@@ -168,7 +144,7 @@ fn not_negotiated(case: &mut Case) -> Result<(), Failure> {
 /// After the server has answered FUSE_MMAP with ENOSYS, the kernel does not send another one.
 fn not_implemented(case: &mut Case) -> Result<(), Failure> {
     let errno = Errno::ENOSYS.raw();
-    let mut server = server_with(case, OnMmap::Refuse { errno })?;
+    let mut server = case.serve_as(Behaviour::with_mmap(OnMmap::Refuse { errno }))?;
     let mut client = case.client("client", &server)?;
     expect_refusal("the first mmap", &mut client, 0, 1, Errno::ENODEV)?;
     expect_refusal("the second mmap", &mut client, 0, 1, Errno::ENODEV)?;
@@ -178,15 +154,13 @@ fn not_implemented(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// The client's mmap returns any error from the server other than ENOSYS. The next mmap asks the server again.
+/// The client's mmap fails with the error that the server returns, except ENOSYS. The next mmap asks the server again.
 fn refused(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
     for errno in [Errno::EACCES, Errno::EBUSY, Errno::ENOMEM] {
-        server.behave(Behaviour {
-            mmap: OnMmap::Refuse { errno: errno.raw() },
-            ..Behaviour::default()
-        })?;
+        let refuse = OnMmap::Refuse { errno: errno.raw() };
+        server.behave(Behaviour::with_mmap(refuse))?;
         expect_refusal("the mmap", &mut client, 0, 1, errno)?;
         server.behave(Behaviour::default())?;
         expect_usable(&mut server, &mut client, errno.raw() as u64)?;
@@ -201,13 +175,7 @@ fn dead_server(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     expect_usable(&mut server, &mut client, 7)?;
     server.kill()?;
-    expect_refusal(
-        "mmap of a file that is still open",
-        &mut client,
-        0,
-        1,
-        Errno::ENOTCONN,
-    )?;
+    expect_refusal("mmap of the open file", &mut client, 0, 1, Errno::ENOTCONN)?;
     client.quit()
 }
 
@@ -227,21 +195,15 @@ fn limit_total(case: &mut Case) -> Result<(), Failure> {
     expect("pages in total", counters::read(PAGES_TOTAL)?, limit as u64)?;
     expect("pages of the modest server", modest.pages()?, 1)?;
 
-    expect(
-        "a touch over the limit",
-        b.touch(map_b, page, true)?,
-        Touch::Sigbus,
-    )?;
-    expect(
-        "the kernel's touch over the limit",
-        b.probe(map_b, page)?,
-        Touch::Efault,
-    )?;
+    let touched = b.touch(map_b, page, true)?;
+    expect("a touch over the limit", touched, Touch::Sigbus)?;
+    let touched = b.probe(map_b, page)?;
+    expect("the kernel's touch over the limit", touched, Touch::Efault)?;
     expect("the word of the modest client", b.load(map_b, 0)?, 0xb)?;
     let word = a.load(map_a, (limit - 2) * page)?;
     expect("the last word of the greedy client", word, limit as u64 - 1)?;
 
-    // A limit below the current number of pages frees no page.
+    // A new limit below the current number of pages frees no page.
     counters::set(LIMIT_TOTAL, 1)?;
     expect("the word of the modest client", b.load(map_b, 0)?, 0xb)?;
     counters::set(LIMIT_TOTAL, limit as u64)?;

@@ -36,7 +36,7 @@ impl Job {
 }
 
 /// Measures the exchange of blocks through direct mmap, a memfd and direct I/O, and keeps the best of several
-/// measurements. The three take turns: if the machine is slow for a while, all of them are slow.
+/// measurements. The three take turns, so that a machine that is slow for a while slows all of them.
 fn exchange(case: &mut Case) -> Result<(), Failure> {
     let sizes: Vec<usize> = case.param("sizes")?;
     let mib: usize = case.param("mib")?;
@@ -49,7 +49,7 @@ fn exchange(case: &mut Case) -> Result<(), Failure> {
             rounds: rounds(mib),
         };
         // Direct I/O reaches a tenth of the speed or less: the same number of rounds would exceed the deadline.
-        let slow = Job {
+        let direct_io = Job {
             size,
             rounds: rounds(direct_io_mib),
         };
@@ -57,7 +57,7 @@ fn exchange(case: &mut Case) -> Result<(), Failure> {
             let figures = [
                 ("dmmap", by_dmmap(case, &job)?),
                 ("memfd", by_memfd(case, &job)?),
-                ("fuse_dio", by_direct_io(case, &slow)?),
+                ("fuse_dio", by_direct_io(case, &direct_io)?),
             ];
             for (way, found) in figures {
                 let name = format!("{way}_{}k_mib_s", size >> 10);

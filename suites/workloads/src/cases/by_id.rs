@@ -39,7 +39,7 @@ fn load(case: &mut Case) -> Result<(), Failure> {
         seed += 1;
         client.fill(map, 0, 4 * page, 1000 + seed)?;
         other.verify(other_map, 0, 4 * page, 1000 + seed)?;
-        // Name the bytes relative to the first page of the mapping, and relative to the page that they start in.
+        // The server gives the offset from the first page of the mapping, then from the page in which the bytes start.
         for (first, at_in_page) in [(id, at), (id + (at / page) as u64, at % page)] {
             let loaded = server.load_pages(first, at_in_page, len, seed)?;
             expect("a load by page ID", loaded, Ok(()))?;
@@ -56,11 +56,8 @@ fn load(case: &mut Case) -> Result<(), Failure> {
     // A page that was never touched is zero where the load writes nothing.
     let last = client.map(9 * page as u64, page)?;
     let id = server.page_id(9 * page as u64)?;
-    expect(
-        "a load by page ID",
-        server.load_pages(id, 16, 32, 5)?,
-        Ok(()),
-    )?;
+    let loaded = server.load_pages(id, 16, 32, 5)?;
+    expect("a load by page ID", loaded, Ok(()))?;
     expect("pages", server.pages()?, 5)?;
     client.verify_zero(last, 0, 16)?;
     client.verify(last, 16, 32, 5)?;
@@ -90,11 +87,8 @@ fn save(case: &mut Case) -> Result<(), Failure> {
             (0, 0, 0),
         ] {
             let saved = server.save_pages(id, at, len, seed)?;
-            expect(
-                &format!("bytes saved of {len} at {at:#x}"),
-                saved,
-                Ok(expected_len),
-            )?;
+            let what = format!("bytes saved of {len} at {at:#x}");
+            expect(&what, saved, Ok(expected_len))?;
         }
     }
     // A save adds no page.
@@ -114,15 +108,12 @@ fn rounds(case: &mut Case) -> Result<(), Failure> {
     let observer_map = observer.map(0, 8 * page)?;
     let len = 200;
     for round in 1..=case.param::<u64>("rounds")? {
-        // The bytes of each round cross a page border. The borders are not taken in order, because then either all
-        // pages would agree in colour with the kernel's own mapping, or none would.
+        // The bytes of each round cross a page border. Taking the borders in order would give either all pages the
+        // colour of the kernel's own mapping, or none of them.
         let at = (3 * round as usize % 7 + 1) * page - len / 2;
         let (loaded, stored) = (2 * round, 2 * round + 1);
-        expect(
-            "a load by page ID",
-            server.load_pages(id, at, len, loaded)?,
-            Ok(()),
-        )?;
+        let result = server.load_pages(id, at, len, loaded)?;
+        expect("a load by page ID", result, Ok(()))?;
         observer.verify(observer_map, at, len, loaded)?;
         client.verify(map, at, len, loaded)?;
         client.fill(map, at, len, stored)?;
@@ -135,8 +126,8 @@ fn rounds(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// The server loads and saves pages that it has mapped itself, and no other process runs in between. On a machine that
-/// flushes its cache at every context switch, only the flushes of the load and the save itself can make the data agree.
+/// The server loads and saves pages that it has mapped itself, and no other process runs in between. Even a machine that
+/// flushes its cache at every context switch then depends on the flushes by the load and the save.
 fn at_once(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
@@ -156,8 +147,8 @@ fn at_once(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// Memory compaction moves pages that are in no page table. It must not move direct-mapped pages, because nothing would
-/// look for them at their new place.
+/// Memory compaction moves pages that are in no page table. It must not move direct-mapped pages, because loads and
+/// saves would still use the old place.
 fn compact(case: &mut Case) -> Result<(), Failure> {
     let (page, pages) = (page_size(), case.param::<usize>("pages")?);
     let mut server = case.serve()?;
@@ -167,11 +158,8 @@ fn compact(case: &mut Case) -> Result<(), Failure> {
     let rounds = case.param::<u64>("rounds")?;
     for round in 1..=rounds {
         for at in (0..pages).map(|index| index * page) {
-            expect(
-                "a load by page ID",
-                server.load_pages(id, at, page, round)?,
-                Ok(()),
-            )?;
+            let loaded = server.load_pages(id, at, page, round)?;
+            expect("a load by page ID", loaded, Ok(()))?;
         }
         // 1: compact all zones (Documentation/admin-guide/sysctl/vm.rst).
         write_file("/proc/sys/vm/compact_memory", b"1")?;
@@ -186,25 +174,18 @@ fn compact(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// A load or free that cannot be done fails with the documented error. Malformed requests are in the suite `hostile`.
+/// A load or free that cannot be done fails with the documented error. The suite `hostile` covers malformed requests.
 fn refused(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;
     let id = server.page_id(0)?;
     let mut client = case.client("client", &server)?;
     let map = client.map(0, 2 * page)?;
-    let unmapped = server.load_pages(id + 2, 0, 1, 1)?;
-    expect(
-        "a load into a page that is not mapped",
-        unmapped,
-        Err(Errno::ENXIO),
-    )?;
-    let past_end = server.load_pages(id, page, 2 * page, 1)?;
-    expect(
-        "a load past the end of the mapping",
-        past_end,
-        Err(Errno::ENXIO),
-    )?;
+    let missing = Err(Errno::ENXIO);
+    let loaded = server.load_pages(id + 2, 0, 1, 1)?;
+    expect("a load into a page that is not mapped", loaded, missing)?;
+    let loaded = server.load_pages(id, page, 2 * page, 1)?;
+    expect("a load past the end of the mapping", loaded, missing)?;
     client.verify(map, page, page, 1)?;
     client.store(map, 0, 1)?;
     counters::set(LIMIT_PER_CONNECTION, 2)?;
@@ -221,15 +202,9 @@ fn refused(case: &mut Case) -> Result<(), Failure> {
         ..Behaviour::default()
     })?;
     let refused = Err(Errno::ENODEV);
-    expect(
-        "a load without direct mmap",
-        server.load_pages(id, 0, 1, 1)?,
-        refused,
-    )?;
-    expect(
-        "a free without direct mmap",
-        server.free_pages(id, 1)?,
-        refused,
-    )?;
+    let loaded = server.load_pages(id, 0, 1, 1)?;
+    expect("a load without direct mmap", loaded, refused)?;
+    let freed = server.free_pages(id, 1)?;
+    expect("a free without direct mmap", freed, refused)?;
     server.quit()
 }

@@ -22,7 +22,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("neighbours", neighbours),
 ];
 
-/// Two clients and the server take turns: each checks the words of the player before and writes new ones.
+/// Two clients and the server take turns: each checks the words of the previous player and writes new ones.
 fn ping_pong(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
@@ -58,17 +58,14 @@ fn ping_pong(case: &mut Case) -> Result<(), Failure> {
         false => word & 0xffff_ffff,
     };
     expect("turns", turn, turns)?;
-    expect(
-        "the last word",
-        b.load(map_b, DATA + 8 * (words - 1))?,
-        last,
-    )?;
+    let word = b.load(map_b, DATA + 8 * (words - 1))?;
+    expect("the last word", word, last)?;
     a.quit()?;
     b.quit()?;
     server.quit()
 }
 
-/// One process writes records into a ring and does not wait for readers. No reader takes parts of two records for one.
+/// One process writes records into a ring without waiting for readers. No reader sees a mixture of two records.
 /// First the server writes, then a client.
 fn ring(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
@@ -205,10 +202,7 @@ fn two_ids(case: &mut Case) -> Result<(), Failure> {
 /// can show the same page, and one offset can show two pages.
 fn unrelated_id(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let with_id = |page_id| Behaviour {
-        mmap: OnMmap::Fixed { page_id },
-        ..Behaviour::default()
-    };
+    let with_id = |page_id| Behaviour::with_mmap(OnMmap::Fixed { page_id });
     let (first_id, second_id) = (case.param("first")?, case.param("second")?);
     let mut server = case.serve_as(with_id(first_id))?;
     let mut a = case.client("client a", &server)?;
@@ -230,7 +224,8 @@ fn unrelated_id(case: &mut Case) -> Result<(), Failure> {
     // Page k of a mapping has the ID of its first page plus k. This also holds if page k is mapped alone.
     let last = server.map_pages(first_id + 1, 1)?;
     let word = server.load(last, 64)?;
-    expect("page 1 of client a", a.load(map_a, page + 64)?, word)?;
+    let loaded = a.load(map_a, page + 64)?;
+    expect("page 1, loaded by client a", loaded, word)?;
     expect("pages", server.pages()?, 4)?;
     a.quit()?;
     b.quit()?;
@@ -244,29 +239,20 @@ fn own_offset(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     for offset in [0, 3 * page as u64, 64 * page as u64] {
         let map = client.map(offset, 2 * page)?;
-        for look in ["before the first touch", "after the first touch"] {
+        for when in ["before the first touch", "after the first touch"] {
             let area = client.area(map)?;
-            expect(
-                &format!("offset in /proc/PID/maps {look}"),
-                area.offset,
-                offset,
-            )?;
-            expect(
-                "length in /proc/PID/maps",
-                area.end - area.start,
-                2 * page as u64,
-            )?;
+            let what = format!("offset in /proc/PID/maps {when}");
+            expect(&what, area.offset, offset)?;
+            let len = area.end - area.start;
+            expect("length in /proc/PID/maps", len, 2 * page as u64)?;
             expect("mode in /proc/PID/maps", area.mode.as_str(), "rw-s")?;
             expect("file in /proc/PID/maps", &area.path, &server.path)?;
             client.store(map, page, offset + 1)?;
         }
         // After a partial unmap, the rest keeps its file offset.
         let tail = client.punch(map, 0, page)?;
-        expect(
-            "offset of the tail in /proc/PID/maps",
-            client.area(tail)?.offset,
-            offset + page as u64,
-        )?;
+        let offset_of_tail = client.area(tail)?.offset;
+        expect("offset of the tail", offset_of_tail, offset + page as u64)?;
         expect("the word in the tail", client.load(tail, 0)?, offset + 1)?;
     }
     let id = server.page_id(0)?;
@@ -287,7 +273,7 @@ fn zeros(case: &mut Case) -> Result<(), Failure> {
     for round in 0..case.param("rounds")? {
         let client_map = client.map(0, len)?;
         let server_map = server.map_pages(server.page_id(0)?, pages)?;
-        // The server touches odd pages first, the client the others.
+        // The first touch of an odd page is the server's, and that of an even page the client's.
         for index in 0..pages {
             match index % 2 {
                 0 => client.verify_zero(client_map, index * page, page)?,
@@ -325,11 +311,8 @@ fn same_frame(case: &mut Case) -> Result<(), Failure> {
         let frame = a.frame(map_a, at)?;
         expect_that(frame != 0, || "the page frame number is 0".into())?;
         expect("page frame of client b", b.frame(map_b, at)?, frame)?;
-        expect(
-            "page frame of the server",
-            server.frame(server_map, at)?,
-            frame,
-        )?;
+        let found = server.frame(server_map, at)?;
+        expect("page frame of the server", found, frame)?;
         frames.push(frame);
     }
     frames.sort_unstable();
@@ -345,29 +328,20 @@ fn same_frame(case: &mut Case) -> Result<(), Failure> {
 fn neighbours(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let (base, step) = (77, 2);
-    let mut server = case.serve_as(Behaviour {
-        mmap: OnMmap::Spread { base, step },
-        ..Behaviour::default()
-    })?;
+    let mut server = case.serve_as(Behaviour::with_mmap(OnMmap::Spread { base, step }))?;
     let mut client = case.client("client", &server)?;
     let (first, second) = client.map_adjacent(0, page)?;
     let (start, end) = (client.area(second)?.start, client.area(first)?.end);
     expect("start of the second mapping", start, end)?;
     let log = server.log()?;
     expect("FUSE_MMAPs", log.mmaps, 2)?;
-    expect(
-        "offset of the second FUSE_MMAP",
-        log.last_mmaps[1].offset,
-        page as u64,
-    )?;
+    let offset = log.last_mmaps[1].offset;
+    expect("offset of the second FUSE_MMAP", offset, page as u64)?;
     for (map, page_id, value) in [(first, base, 0x1234), (second, base + step, 0x5678)] {
         let server_map = server.map_pages(page_id, 1)?;
         client.store(map, 8, value)?;
-        expect(
-            "the page that the server named",
-            server.load(server_map, 8)?,
-            value,
-        )?;
+        let word = server.load(server_map, 8)?;
+        expect("a store, loaded by the server", word, value)?;
         server.unmap(server_map)?;
     }
     client.unmap(first)?;

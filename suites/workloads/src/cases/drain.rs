@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Pages are allocated on first touch, counted exactly, limited, and freed however their users end.
+//! Pages are allocated on first touch, counted exactly and limited. They are freed no matter how the processes that map
+//! them end.
 
-use sys::{Advice, Errno, page_size};
+use sys::{Advice, Errno, Prot, page_size};
 
 use crate::stage::command::{MappingCommand, Touch};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
@@ -25,16 +26,10 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
 
 /// Fails unless both the connection and all connections together have `expected` pages.
 fn expect_pages(server: &Server, when: &str, expected: u64) -> Result<(), Failure> {
-    expect(
-        &format!("pages of the connection {when}"),
-        server.pages()?,
-        expected,
-    )?;
-    expect(
-        &format!("pages in total {when}"),
-        counters::read(PAGES_TOTAL)?,
-        expected,
-    )
+    let pages = server.pages()?;
+    expect(&format!("pages of the connection {when}"), pages, expected)?;
+    let pages = counters::read(PAGES_TOTAL)?;
+    expect(&format!("pages in total {when}"), pages, expected)
 }
 
 /// A mapping has no pages until it is touched. Each page is counted once, whichever process touches it.
@@ -56,18 +51,11 @@ fn first_touch(case: &mut Case) -> Result<(), Failure> {
             1 => a.load(map_a, at).map(drop)?,
             _ => server.load(server_map, at).map(drop)?,
         }
-        expect_pages(
-            &server,
-            &format!("after a touch of page {index}"),
-            index as u64 + 1,
-        )?;
+        let touched = index as u64 + 1;
+        expect_pages(&server, &format!("after a touch of page {index}"), touched)?;
         b.load(map_b, at)?;
         server.store(server_map, at, 2)?;
-        expect_pages(
-            &server,
-            "after further touches of the page",
-            index as u64 + 1,
-        )?;
+        expect_pages(&server, "after more touches of the page", touched)?;
     }
     a.quit()?;
     b.quit()?;
@@ -77,7 +65,7 @@ fn first_touch(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// A touch over the connection's page limit raises SIGBUS. Existing pages stay, and freed room can be used again.
+/// A touch over the connection's page limit raises SIGBUS. Existing pages stay, and a freed page makes room for another.
 fn limit(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let limit: usize = case.param("limit")?;
@@ -92,22 +80,13 @@ fn limit(case: &mut Case) -> Result<(), Failure> {
     expect_pages(&server, "at the limit", limit as u64)?;
 
     for store in [false, true] {
-        expect(
-            "a client's touch over the limit",
-            client.touch(over, 0, store)?,
-            Touch::Sigbus,
-        )?;
-        expect(
-            "the server's touch over the limit",
-            server.touch(server_over, 0, store)?,
-            Touch::Sigbus,
-        )?;
+        let touched = client.touch(over, 0, store)?;
+        expect("a client's touch over the limit", touched, Touch::Sigbus)?;
+        let touched = server.touch(server_over, 0, store)?;
+        expect("the server's touch over the limit", touched, Touch::Sigbus)?;
     }
-    expect(
-        "the kernel's touch over the limit",
-        client.probe(over, 0)?,
-        Touch::Efault,
-    )?;
+    let touched = client.probe(over, 0)?;
+    expect("the kernel's touch over the limit", touched, Touch::Efault)?;
     expect_pages(&server, "after the refused touches", limit as u64)?;
     client.verify(full, 0, limit * page, 1)?;
     client.fill(full, 0, limit * page, 2)?;
@@ -115,11 +94,8 @@ fn limit(case: &mut Case) -> Result<(), Failure> {
 
     client.punch(full, 0, page)?;
     expect_pages(&server, "after one page was freed", limit as u64 - 1)?;
-    expect(
-        "a touch after a page was freed",
-        client.touch(over, 0, true)?,
-        Touch::Success,
-    )?;
+    let touched = client.touch(over, 0, true)?;
+    expect("a touch after a page was freed", touched, Touch::Success)?;
     server.verify_zero(server_over, 0, page)?;
     expect_pages(&server, "at the limit again", limit as u64)?;
     client.quit()?;
@@ -144,16 +120,10 @@ fn unmap(case: &mut Case) -> Result<(), Failure> {
     let server_map = server.map_pages(server.page_id(6 * page as u64)?, 2)?;
     client.unmap(tail)?;
     expect_pages(&server, "after unmapping the end", 4)?;
-    expect(
-        "the word in page 7, loaded by the server",
-        server.load(server_map, page)?,
-        8,
-    )?;
-    expect(
-        "FUSE_MUNMAPs while a part is still mapped",
-        server.log()?.munmaps,
-        0,
-    )?;
+    let word = server.load(server_map, page)?;
+    expect("the word in page 7, loaded by the server", word, 8)?;
+    let munmaps = server.log()?.munmaps;
+    expect("FUSE_MUNMAPs while a part is still mapped", munmaps, 0)?;
     client.unmap(map)?;
     server.await_munmaps(1)?;
     expect_pages(&server, "after the client's last unmap", 2)?;
@@ -173,42 +143,23 @@ fn pieces(case: &mut Case) -> Result<(), Failure> {
         client.fill(first, 0, 6 * page, 1)?;
         let middle = client.cut(first, 2 * page)?;
         let last = client.cut(middle, 2 * page)?;
-        client.protect_readonly(middle)?;
-        expect(
-            "a load from the middle",
-            client.touch(middle, 0, false)?,
-            Touch::Success,
-        )?;
-        expect(
-            "a store to the middle",
-            client.touch(middle, 0, true)?,
-            Touch::Sigsegv,
-        )?;
-        expect(
-            "a store behind the middle",
-            client.touch(last, 0, true)?,
-            Touch::Success,
-        )?;
+        client.protect(middle, Prot::Read)?;
+        let touched = client.touch(middle, 0, false)?;
+        expect("a load from the middle", touched, Touch::Success)?;
+        let touched = client.touch(middle, 0, true)?;
+        expect("a store to the middle", touched, Touch::Sigsegv)?;
+        let touched = client.touch(last, 0, true)?;
+        expect("a store behind the middle", touched, Touch::Success)?;
         expect_pages(&server, "before any unmap", 6)?;
         for (index, piece) in order.into_iter().enumerate() {
-            expect(
-                "FUSE_MUNMAPs before the last unmap",
-                server.log()?.munmaps,
-                0,
-            )?;
+            let munmaps = server.log()?.munmaps;
+            expect("FUSE_MUNMAPs before the last unmap", munmaps, 0)?;
             client.unmap([first, middle, last][piece])?;
-            expect_pages(
-                &server,
-                &format!("after piece {piece}"),
-                4 - 2 * index as u64,
-            )?;
+            let when = format!("after the unmap of piece {piece}");
+            expect_pages(&server, &when, 4 - 2 * index as u64)?;
         }
-        let log = server.await_munmaps(1)?;
-        expect(
-            "length of the FUSE_MUNMAP",
-            log.last_munmaps[0].length,
-            6 * page as u64,
-        )?;
+        let length = server.await_munmaps(1)?.last_munmaps[0].length;
+        expect("length of the FUSE_MUNMAP", length, 6 * page as u64)?;
         client.quit()?;
         server.quit()?;
     }
@@ -230,11 +181,8 @@ fn check_end(case: &mut Case, end: fn(Client) -> Result<(), Failure>) -> Result<
         end(client)?;
         server.await_munmaps(2 * round - 1)?;
         expect_pages(&server, "after the end of one of two clients", 1)?;
-        expect(
-            "the word of the remaining client",
-            remaining.load(kept, 0)?,
-            1,
-        )?;
+        let word = remaining.load(kept, 0)?;
+        expect("the word of the remaining client", word, 1)?;
         remaining.quit()?;
         server.await_munmaps(2 * round)?;
         expect_pages(&server, "after the end of both clients", 0)?;
@@ -269,21 +217,12 @@ fn kill_server(case: &mut Case) -> Result<(), Failure> {
     client.verify(map, 0, 2 * page, 1)?;
     client.fill(map, 0, 2 * page, 2)?;
     client.verify(map, 0, 2 * page, 2)?;
-    expect(
-        "a touch of a new page",
-        client.touch(map, 3 * page, true)?,
-        Touch::Sigbus,
-    )?;
-    expect(
-        "the kernel's touch of a new page",
-        client.probe(map, 3 * page)?,
-        Touch::Efault,
-    )?;
-    expect(
-        "pages after the refused touches",
-        counters::read(PAGES_TOTAL)?,
-        2,
-    )?;
+    let touched = client.touch(map, 3 * page, true)?;
+    expect("a touch of a new page", touched, Touch::Sigbus)?;
+    let touched = client.probe(map, 3 * page)?;
+    expect("the kernel's touch of a new page", touched, Touch::Efault)?;
+    let pages = counters::read(PAGES_TOTAL)?;
+    expect("pages after the refused touches", pages, 2)?;
     client.quit()?;
     expect("pages at the end", counters::read(PAGES_TOTAL)?, 0)
 }
@@ -328,12 +267,8 @@ fn locked_memory(case: &mut Case) -> Result<(), Failure> {
     let mut privileged_client = case.client("client of the privileged server", &privileged)?;
 
     let over = (limit + 1) * page;
-    let refused = client.try_map(0, over)?.map(drop);
-    expect(
-        "mmap of more pages than the limit",
-        refused,
-        Err(Errno::ENOMEM),
-    )?;
+    let result = client.try_map(0, over)?.map(drop);
+    expect("mmap over the limit", result, Err(Errno::ENOMEM))?;
     let full = client.map(0, limit * page)?;
     let next = client.map((limit * page) as u64, page)?;
     let server_map = server.map_pages(server.page_id((limit * page) as u64)?, 1)?;
@@ -346,31 +281,20 @@ fn locked_memory(case: &mut Case) -> Result<(), Failure> {
     expect("the server's touch over the limit", touched, Touch::Sigbus)?;
     let other_map = other_client.map(0, page)?;
     let touched = other_client.touch(other_map, 0, true)?;
-    expect(
-        "a touch of a page of the user's other server",
-        touched,
-        Touch::Sigbus,
-    )?;
+    expect("a touch through the other server", touched, Touch::Sigbus)?;
     let privileged_map = privileged_client.map(0, over)?;
     privileged_client.fill(privileged_map, 0, over, 2)?;
     expect("pages of the server", server.pages()?, limit as u64)?;
     client.verify(full, 0, limit * page, 1)?;
 
     client.punch(full, 0, page)?;
+    // The other server takes the page that was freed.
     other_client.store(other_map, 0, 3)?;
     let touched = client.touch(next, 0, true)?;
-    expect(
-        "a touch after the other server has taken the free page",
-        touched,
-        Touch::Sigbus,
-    )?;
+    expect("a touch with the limit used up", touched, Touch::Sigbus)?;
     other_client.quit()?;
     let touched = client.touch(next, 0, true)?;
-    expect(
-        "a touch after the client of the other server has ended",
-        touched,
-        Touch::Success,
-    )?;
+    expect("a touch after a client has ended", touched, Touch::Success)?;
     client.quit()?;
     privileged_client.quit()?;
     server.quit()?;
@@ -404,11 +328,7 @@ fn group(case: &mut Case) -> Result<(), Failure> {
     group.limit(group.used()?)?;
     let more = client.map((pages * page) as u64, pages * page)?;
     let result = client.try_call(more, TOUCH_ALL)?;
-    expect(
-        "touching all pages while the cgroup is full",
-        result,
-        Err(Errno::EFAULT),
-    )?;
+    expect("touches with a full cgroup", result, Err(Errno::EFAULT))?;
     let added = server.pages()? - pages as u64;
     expect_that(added < pages as u64, || {
         format!("{added} of {pages} pages were added although the cgroup was full")
@@ -422,11 +342,7 @@ fn group(case: &mut Case) -> Result<(), Failure> {
         }
     }
     expect("touches while the cgroup is full", touched, Touch::Sigbus)?;
-    expect(
-        "processes killed because the cgroup was full",
-        group.killed()?,
-        0,
-    )?;
+    expect("processes killed in the cgroup", group.killed()?, 0)?;
     client.verify(map, 0, pages * page, 1)?;
     let bystander_map = bystander.map(0, pages * page)?;
     bystander.fill(bystander_map, 0, pages * page, 2)?;
@@ -467,11 +383,8 @@ fn greedy(case: &mut Case) -> Result<(), Failure> {
     }
     bystander.fill(bystander_map, len / 2, len / 2, 2)?;
     for (_, client, _) in &mut greedy {
-        expect(
-            "touching all pages",
-            client.finish_try_call()?,
-            Err(Errno::EFAULT),
-        )?;
+        let result = client.finish_try_call()?;
+        expect("touching all pages", result, Err(Errno::EFAULT))?;
     }
 
     expect("pages in total", counters::read(PAGES_TOTAL)?, limit as u64)?;
@@ -485,18 +398,15 @@ fn greedy(case: &mut Case) -> Result<(), Failure> {
     bystander.verify(bystander_map, 0, len / 2, 1)?;
     bystander.verify(bystander_map, len / 2, len / 2, 2)?;
 
-    // After the others have ended, the remaining client can have their pages.
+    // After the others have ended, the remaining client gets their pages.
     let (server, mut client, map) = greedy.pop().expect("the case has servers");
     for (server, client, _) in greedy {
         client.kill()?;
         server.kill()?;
     }
     client.call(map, TOUCH_ALL)?;
-    expect(
-        "pages of the remaining server",
-        server.pages()?,
-        limit as u64,
-    )?;
+    let pages = server.pages()?;
+    expect("pages of the remaining server", pages, limit as u64)?;
     client.quit()?;
     bystander.quit()?;
     server.quit()

@@ -38,49 +38,33 @@ fn filled(case: &mut Case) -> Result<(), Failure> {
     a.write_read(0, pages * page, 1)?;
     let map_a = a.map(0, pages * page)?;
     let map_b = b.map(0, pages * page)?;
-    expect(
-        "FUSE_DMMAP_FAULTs before the first touch",
-        server.log()?.faults,
-        0,
-    )?;
+    let faults = server.log()?.faults;
+    expect("FUSE_DMMAP_FAULTs before the first touch", faults, 0)?;
     expect("pages before the first touch", server.pages()?, 0)?;
 
-    // Backwards, and without the last page.
+    // Touches the pages from high to low, without the last one.
     for index in (0..pages - 1).rev() {
         a.verify(map_a, index * page, page, 1)?;
         b.verify(map_b, index * page, page, 1)?;
         let log = server.log()?;
         expect("FUSE_DMMAP_FAULTs", log.faults, (pages - 1 - index) as u64)?;
         let id = server.page_id((index * page) as u64)?;
-        expect(
-            "page ID of the last FUSE_DMMAP_FAULT",
-            log.last_faults.last().copied(),
-            Some(id),
-        )?;
+        let last = log.last_faults.last().copied();
+        expect("page ID of the last FUSE_DMMAP_FAULT", last, Some(id))?;
     }
     expect("pages", server.pages()?, pages as u64 - 1)?;
 
     // A filled page is ordinary shared memory.
     a.store(map_a, 0, 7)?;
-    expect(
-        "a store of client a, loaded by client b",
-        b.load(map_b, 0)?,
-        7,
-    )?;
-    let last = server.page_id(((pages - 1) * page) as u64)?;
+    let word = b.load(map_b, 0)?;
+    expect("a store of client a, loaded by client b", word, 7)?;
+    let id = server.page_id(((pages - 1) * page) as u64)?;
     server.behave(lazy_behaviour(OnFault::LeaveZeros, OnReclaim::Save))?;
     b.verify_zero(map_b, (pages - 1) * page, page)?;
-    expect(
-        "page ID of the last FUSE_DMMAP_FAULT",
-        server.log()?.last_faults.last().copied(),
-        Some(last),
-    )?;
-    let faults = server.log()?.faults;
-    expect(
-        "the kernel's count of faults",
-        server.counter("faults")?,
-        faults,
-    )?;
+    let last = server.log()?.last_faults.last().copied();
+    expect("page ID of the last FUSE_DMMAP_FAULT", last, Some(id))?;
+    let (faults, counted) = (server.log()?.faults, server.counter("faults")?);
+    expect("the kernel's count of faults", counted, faults)?;
     a.quit()?;
     b.quit()?;
     server.await_munmaps(2)?;
@@ -132,11 +116,8 @@ fn one_request(case: &mut Case) -> Result<(), Failure> {
     for (client, map) in &mut clients {
         let word = client.finish_load()?;
         client.verify(*map, 0, page, 5)?;
-        expect(
-            "the word that the client waited for",
-            client.load(*map, 8)?,
-            word,
-        )?;
+        let loaded = client.load(*map, 8)?;
+        expect("the word that the client waited for", loaded, word)?;
     }
     expect("FUSE_DMMAP_FAULTs after all loads", server.log()?.faults, 1)?;
     for (client, _) in clients {
@@ -166,11 +147,8 @@ fn fault_refused(case: &mut Case) -> Result<(), Failure> {
     }
     let before = server.log()?.faults;
     expect("the kernel's touch", client.probe(map, 0)?, Touch::Efault)?;
-    expect(
-        "FUSE_DMMAP_FAULTs for the kernel's touch",
-        server.log()?.faults - before,
-        1,
-    )?;
+    let faults = server.log()?.faults - before;
+    expect("FUSE_DMMAP_FAULTs for the kernel's touch", faults, 1)?;
     expect("pages", server.pages()?, 0)?;
     server.behave(Behaviour::lazy())?;
     client.verify(map, 0, page, 3)?;
@@ -225,11 +203,8 @@ fn fault_server_dies(case: &mut Case) -> Result<(), Failure> {
     server.kill()?;
     expect("the touch", client.finish_touch()?, Touch::Sigbus)?;
     client.verify(map, 0, page, 2)?;
-    expect(
-        "another touch",
-        client.touch(map, page, false)?,
-        Touch::Sigbus,
-    )?;
+    let touched = client.touch(map, page, false)?;
+    expect("another touch", touched, Touch::Sigbus)?;
     client.quit()?;
     expect("pages at the end", counters::read(PAGES_TOTAL)?, 0)
 }
@@ -279,40 +254,22 @@ fn server_touch(case: &mut Case) -> Result<(), Failure> {
     let map = client.map(0, 2 * page)?;
     let id = server.page_id(0)?;
     let server_map = server.map_pages(id, 2)?;
-    expect(
-        "a load by the server",
-        server.touch(server_map, 0, false)?,
-        Touch::Sigbus,
-    )?;
-    expect(
-        "a store by the server",
-        server.touch(server_map, page, true)?,
-        Touch::Sigbus,
-    )?;
-    expect(
-        "the kernel's touch on behalf of the server",
-        server.probe(server_map, 0)?,
-        Touch::Efault,
-    )?;
+    let touched = server.touch(server_map, 0, false)?;
+    expect("a load by the server", touched, Touch::Sigbus)?;
+    let touched = server.touch(server_map, page, true)?;
+    expect("a store by the server", touched, Touch::Sigbus)?;
+    let touched = server.probe(server_map, 0)?;
+    expect("the kernel's touch for the server", touched, Touch::Efault)?;
     expect("FUSE_DMMAP_FAULTs", server.log()?.faults, 0)?;
     client.verify(map, 0, page, 6)?;
     server.verify(server_map, 0, page, 6)?;
-    expect(
-        "the server's touch of its second page",
-        server.touch(server_map, page, false)?,
-        Touch::Sigbus,
-    )?;
-    expect(
-        "a load by page ID",
-        server.load_pages(id + 1, 0, 16, 8)?,
-        Ok(()),
-    )?;
+    let touched = server.touch(server_map, page, false)?;
+    expect("the server's touch of page 1", touched, Touch::Sigbus)?;
+    let loaded = server.load_pages(id + 1, 0, 16, 8)?;
+    expect("a load by page ID", loaded, Ok(()))?;
     server.verify(server_map, page, 0, 8)?;
-    expect(
-        "the server's touch of its second page",
-        server.touch(server_map, page, true)?,
-        Touch::Success,
-    )?;
+    let touched = server.touch(server_map, page, true)?;
+    expect("the server's touch of page 1", touched, Touch::Success)?;
     client.quit()?;
     server.quit()
 }
@@ -329,15 +286,13 @@ fn freed(case: &mut Case) -> Result<(), Failure> {
     client.fill(map, 0, 3 * page, 50)?;
     expect("a free by page ID", server.free_pages(id + 1, 1)?, Ok(()))?;
     expect("pages", server.pages()?, 2)?;
-    expect(
-        "a load by the server",
-        server.touch(server_map, page, false)?,
-        Touch::Sigbus,
-    )?;
+    let touched = server.touch(server_map, page, false)?;
+    expect("a load by the server", touched, Touch::Sigbus)?;
     client.verify(map, page, page, 1)?;
     client.verify(map, 0, page, 50)?;
     client.verify(map, 2 * page, page, 50)?;
     expect("FUSE_DMMAP_FAULTs", server.log()?.faults, 4)?;
+    // Far more pages than the file has.
     let all = u64::from(u32::MAX >> 13);
     expect("a free of all pages", server.free_pages(0, all)?, Ok(()))?;
     expect("pages", server.pages()?, 0)?;
@@ -369,19 +324,12 @@ fn reclaim_limit(case: &mut Case) -> Result<(), Failure> {
     }
     let log = server.log()?;
     expect_that(log.reclaimed >= 2 * limit as u64, || {
-        format!(
-            "expected at least {} pages in FUSE_DMMAP_RECLAIMs, found {}",
-            2 * limit,
-            log.reclaimed
-        )
+        let (least, found) = (2 * limit, log.reclaimed);
+        format!("expected at least {least} pages in FUSE_DMMAP_RECLAIMs, found {found}")
     })?;
     case.figure("reclaims", log.reclaims as f64);
     let reclaimed = server.counter("reclaimed")?;
-    expect(
-        "the kernel's count of reclaimed pages",
-        reclaimed,
-        log.reclaimed,
-    )?;
+    expect("counter of reclaimed pages", reclaimed, log.reclaimed)?;
     expect("refused touches", server.counter("refused")?, 0)?;
     a.quit()?;
     b.quit()?;
@@ -400,11 +348,8 @@ fn reclaim_pressure(case: &mut Case) -> Result<(), Failure> {
         client.fill(map, 0, pages * page, round)?;
         expect("pages", server.pages()?, pages as u64)?;
         shrink_until(|| Ok(server.pages()? == 0))?;
-        expect(
-            "pages in FUSE_DMMAP_RECLAIMs",
-            server.log()?.reclaimed,
-            round * pages as u64,
-        )?;
+        let (reclaimed, expected) = (server.log()?.reclaimed, round * pages as u64);
+        expect("pages in FUSE_DMMAP_RECLAIMs", reclaimed, expected)?;
         client.verify(map, 0, pages * page, round)?;
     }
     client.quit()?;
@@ -532,11 +477,8 @@ fn room_after_fill(case: &mut Case) -> Result<(), Failure> {
         "a page over the limit could be loaded".into()
     })?;
     let log = server.log()?;
-    expect(
-        "FUSE_DMMAP_FAULTs and FUSE_DMMAP_RECLAIMs",
-        (log.faults, log.reclaims),
-        (1, 0),
-    )?;
+    let sent = (log.faults, log.reclaims);
+    expect("FUSE_DMMAP_FAULTs and FUSE_DMMAP_RECLAIMs", sent, (1, 0))?;
     server.behave(Behaviour::lazy())?;
     a.finish_load()?;
     b.finish_load()?;

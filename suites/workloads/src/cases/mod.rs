@@ -68,8 +68,8 @@ const SUITES: &[(&str, &[Workloads])] = &[
     ("trouble", &[trouble::WORKLOADS]),
 ];
 
-/// Returns the function that a case of `suite` names after `run:`. A function of another suite is
-/// `other-suite/function`.
+/// Returns the function that a case of `suite` names after `run:`. `other-suite/function` names a function of another
+/// suite.
 pub fn find(suite: &str, run: &str) -> Option<Workload> {
     let (suite, name) = run.split_once('/').unwrap_or((suite, run));
     let (_, tables) = SUITES.iter().find(|(known, _)| *known == suite)?;

@@ -68,16 +68,13 @@ fn redirect(case: &mut Case) -> Result<(), Failure> {
     client.map_readonly(0, page as usize)?;
     let log = server.log()?;
     expect("FUSE_MMAPs", log.mmaps, 3)?;
-    expect(
-        "prot of a read-only FUSE_MMAP",
-        log.last_mmaps[2].prot,
-        PROT_READ,
-    )?;
+    let prot = log.last_mmaps[2].prot;
+    expect("prot of a read-only FUSE_MMAP", prot, PROT_READ)?;
     client.quit()?;
     server.quit()
 }
 
-/// INIT offers direct mmap and reports a valid cache period, which is that of the target.
+/// INIT offers direct mmap and reports a valid cache period, which equals that of the target.
 fn period(case: &mut Case) -> Result<(), Failure> {
     let page = page_size() as u32;
     let mut server = case.serve()?;
@@ -147,21 +144,14 @@ fn munmap(case: &mut Case) -> Result<(), Failure> {
     let log = server.await_munmaps(1)?;
     let munmap = log.last_munmaps[0];
     expect("fh of the FUSE_MUNMAP", munmap.fh, 1)?;
-    expect(
-        "page ID of the FUSE_MUNMAP",
-        munmap.page_id,
-        server.page_id(offset)?,
-    )?;
+    let page_id = server.page_id(offset)?;
+    expect("page ID of the FUSE_MUNMAP", munmap.page_id, page_id)?;
     expect("offset of the FUSE_MUNMAP", munmap.offset, offset)?;
     expect("length of the FUSE_MUNMAP", munmap.length, 2 * page as u64)?;
 
     client.unmap(second)?;
-    let log = server.await_munmaps(2)?;
-    expect(
-        "offset of the second FUSE_MUNMAP",
-        log.last_munmaps[1].offset,
-        0,
-    )?;
+    let offset = server.await_munmaps(2)?.last_munmaps[1].offset;
+    expect("offset of the second FUSE_MUNMAP", offset, 0)?;
     client.quit()?;
     server.quit()
 }

@@ -92,7 +92,7 @@ fn warning(_: &mut Case) -> Result<(), Failure> {
     Ok(append_file("/dev/kmsg", line.as_bytes())?)
 }
 
-/// The kernel is tainted as by a warning.
+/// The kernel has the taint flag that a warning sets.
 fn taint(_: &mut Case) -> Result<(), Failure> {
     // Bit 9: "kernel issued warning" (Documentation/admin-guide/tainted-kernels.rst). A write adds bits.
     Ok(write_file("/proc/sys/kernel/tainted", b"512")?)

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sys::{Errno, Instant, KillTarget, Prot, Sharing, Signal, page_size};
+use sys::{Advice, Errno, Instant, KillTarget, Prot, Sharing, Signal, page_size};
 
 use crate::stage::command::{
     Answer, Area, Map, MapRequest, MappingCommand, MemoryCommand, Place, Touch,
@@ -311,9 +311,19 @@ pub(crate) trait Process {
         self.link().number(answer)
     }
 
-    /// Makes a mapping read-only with mprotect.
-    fn protect_readonly(&mut self, map: Map) -> Result<(), Failure> {
-        self.call(map, MappingCommand::Protect(Prot::Read))
+    /// Changes the access rights of a mapping with mprotect.
+    fn protect(&mut self, map: Map, prot: Prot) -> Result<(), Failure> {
+        self.call(map, MappingCommand::Protect(prot))
+    }
+
+    /// Calls madvise for a mapping.
+    fn advise(&mut self, map: Map, advice: Advice) -> Result<(), Failure> {
+        self.call(map, MappingCommand::Advise(advice))
+    }
+
+    /// Does [`Process::advise`], or returns the error.
+    fn try_advise(&mut self, map: Map, advice: Advice) -> Result<Result<(), Errno>, Failure> {
+        self.try_call(map, MappingCommand::Advise(advice))
     }
 
     /// Starts to play a role. [`Process::finish_role`] waits for its end.

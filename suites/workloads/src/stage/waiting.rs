@@ -92,10 +92,7 @@ pub(crate) fn shrink_until(
 
 /// Returns the behaviour of a server that holds every FUSE_MMAP.
 pub(crate) fn holding_mmaps() -> Behaviour {
-    Behaviour {
-        mmap: OnMmap::Hold,
-        ..Behaviour::default()
-    }
+    Behaviour::with_mmap(OnMmap::Hold)
 }
 
 /// Waits until the server has read a request with this opcode whose `unique` is not `before`, and returns its `unique`.

@@ -12,7 +12,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("placed-again", placed_again),
 ];
 
-/// Checks how the kernel places shared mappings of a tmpfs file, as the reference for direct mmap. Addresses that the
+/// Checks how the kernel places shared mappings of a tmpfs file, for comparison with direct mmap. Addresses that the
 /// kernel chooses are equal modulo the period. For addresses that the program chooses, the period is the shortest
 /// distance that the kernel allows.
 fn reference(case: &mut Case) -> Result<(), Failure> {
@@ -41,7 +41,7 @@ fn shortest_distance(file: &Fd, first: &Mapping, most: u64) -> Result<u64, Failu
     let page = page_size() as u64;
     let mut distance = page;
     while distance < most {
-        // Room for an address that is congruent to that of `first` plus `distance`, modulo `most`.
+        // Any range of this size contains an address that equals that of `first` plus `distance`, modulo `most`.
         let room = Mapping::anonymous((3 * most) as usize, Prot::None)?;
         let offset = (first.address() + distance).wrapping_sub(room.address()) % most;
         let (_, place) = room.split(offset as usize);
@@ -91,26 +91,17 @@ fn placed_again(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     let mut round = 0;
     for page_id in case.param::<Vec<u64>>("page_ids")? {
-        server.behave(Behaviour {
-            mmap: OnMmap::Fixed { page_id },
-            ..Behaviour::default()
-        })?;
+        server.behave(Behaviour::with_mmap(OnMmap::Fixed { page_id }))?;
         let server_map = server.map_pages(page_id, 1)?;
         for _ in 0..rounds {
             round += 1;
             let client_map = client.map(0, page)?;
             let colour = client.area(client_map)?.start % period;
-            expect(
-                "colour of the mapping",
-                colour,
-                page_id * page as u64 % period,
-            )?;
+            let expected = page_id * page as u64 % period;
+            expect("colour of the mapping", colour, expected)?;
             client.store(client_map, 0, round)?;
-            expect(
-                "a store, loaded by the server",
-                server.load(server_map, 0)?,
-                round,
-            )?;
+            let word = server.load(server_map, 0)?;
+            expect("a store, loaded by the server", word, round)?;
             client.unmap(client_map)?;
             let log = server.await_munmaps(round)?;
             expect("FUSE_MMAPs", log.mmaps, round)?;

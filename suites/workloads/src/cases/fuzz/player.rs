@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sys::{Advice, Errno, page_size};
+use sys::{Advice, Errno, Prot, page_size};
 
 use super::model::{Counts, Model, Outcome, WORD_AT, World};
 use super::step::{self, Owner, Place, Range, Step};
@@ -179,7 +179,7 @@ impl Player<'_> {
             } => {
                 let changed = self.cut(place, part, middle, rest)?;
                 let (process, map) = self.place(changed)?;
-                process.protect_readonly(map)?;
+                process.protect(map, Prot::Read)?;
             }
             Step::Shift {
                 place,

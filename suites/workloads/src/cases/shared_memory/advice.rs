@@ -27,29 +27,22 @@ fn protect(case: &mut Case) -> Result<(), Failure> {
     pair.expect_shared(1)?;
     for round in 1..=3 {
         let seed = 10 * round;
-        pair.client
-            .call(pair.client_map, MappingCommand::Protect(Prot::None))?;
+        pair.client.protect(pair.client_map, Prot::None)?;
         for store in [false, true] {
             let touched = pair.client.touch(pair.client_map, page, store)?;
             expect("a touch of a forbidden page", touched, Touch::Sigsegv)?;
         }
         let touched = pair.client.probe(pair.client_map, 0)?;
-        expect(
-            "the kernel's touch of a forbidden page",
-            touched,
-            Touch::Efault,
-        )?;
+        expect("the kernel's touch of the page", touched, Touch::Efault)?;
         pair.server.fill(pair.server_map, 0, pair.len, seed)?;
         pair.client.verify(second_map, 0, pair.len, seed)?;
 
-        pair.client
-            .call(pair.client_map, MappingCommand::Protect(Prot::Read))?;
+        pair.client.protect(pair.client_map, Prot::Read)?;
         pair.client.verify(pair.client_map, 0, pair.len, seed)?;
         let touched = pair.client.touch(pair.client_map, 0, true)?;
         expect("a store to a read-only mapping", touched, Touch::Sigsegv)?;
 
-        pair.client
-            .call(pair.client_map, MappingCommand::Protect(Prot::ReadWrite))?;
+        pair.client.protect(pair.client_map, Prot::ReadWrite)?;
         pair.expect_shared(seed + 1)?;
         pair.client.verify(second_map, 0, pair.len, seed + 2)?;
         pair.client.fill(pair.client_map, 0, pair.len, seed + 3)?;
@@ -58,16 +51,14 @@ fn protect(case: &mut Case) -> Result<(), Failure> {
     // mprotect of the middle page, which splits the mapping in three for a while.
     let middle = pair.client.cut(pair.client_map, page)?;
     let last = pair.client.cut(middle, page)?;
-    pair.client
-        .call(middle, MappingCommand::Protect(Prot::None))?;
+    pair.client.protect(middle, Prot::None)?;
     let touched = pair.client.touch(middle, 0, false)?;
     expect("a touch of the middle", touched, Touch::Sigsegv)?;
     pair.client.verify(pair.client_map, 0, page, 33)?;
     let word = pair.client.load(last, 0)?;
     let same = pair.server.load(pair.server_map, 2 * page)?;
     expect("the word after the middle page", word, same)?;
-    pair.client
-        .call(middle, MappingCommand::Protect(Prot::ReadWrite))?;
+    pair.client.protect(middle, Prot::ReadWrite)?;
     pair.client.store(middle, 0, 5)?;
     let word = pair.server.load(pair.server_map, page)?;
     expect("a store to the middle afterwards", word, 5)?;
@@ -93,8 +84,8 @@ fn readonly(case: &mut Case) -> Result<(), Failure> {
         expect("a store", touched, Touch::Sigsegv)?;
         pair.client.fill(pair.client_map, 0, pair.len, 10 + round)?;
         reader.verify(map, 0, pair.len, 10 + round)?;
-        reader.call(map, MappingCommand::Protect(Prot::None))?;
-        reader.call(map, MappingCommand::Protect(Prot::Read))?;
+        reader.protect(map, Prot::None)?;
+        reader.protect(map, Prot::Read)?;
     }
     reader.verify(map, 0, pair.len, 11)?;
     reader.quit()?;
@@ -103,8 +94,7 @@ fn readonly(case: &mut Case) -> Result<(), Failure> {
     let map = pair.client.map_readonly(0, pair.len)?;
     let touched = pair.client.touch(map, 0, true)?;
     expect("a store to a read-only mapping", touched, Touch::Sigsegv)?;
-    pair.client
-        .call(map, MappingCommand::Protect(Prot::ReadWrite))?;
+    pair.client.protect(map, Prot::ReadWrite)?;
     pair.client.fill(map, 0, pair.len, 20)?;
     pair.server.verify(pair.server_map, 0, pair.len, 20)?;
     pair.client.quit()?;
@@ -143,10 +133,8 @@ fn advice(case: &mut Case) -> Result<(), Failure> {
     for (round, (advice, allowed)) in ALLOWED_RESULTS.iter().enumerate() {
         let seed = 10 * round as u64;
         pair.expect_shared(seed)?;
-        let frames = frames(&mut pair.client, pair.client_map)?;
-        let result = pair
-            .client
-            .try_call(pair.client_map, MappingCommand::Advise(*advice))?;
+        let before = frames(&mut pair.client, pair.client_map)?;
+        let result = pair.client.try_advise(pair.client_map, *advice)?;
         expect_that(allowed.contains(&result.err()), || {
             not_allowed(&advice.to_string(), allowed, result)
         })?;
@@ -158,38 +146,27 @@ fn advice(case: &mut Case) -> Result<(), Failure> {
         step.map_err(|failure| failure.after(&advice.to_string()))?;
         let step = pair.client.verify(pair.client_map, 0, pair.len, seed + 1);
         step.map_err(|failure| failure.after(&advice.to_string()))?;
-        expect(
-            &what("page frames"),
-            self::frames(&mut pair.client, pair.client_map)?,
-            frames,
-        )?;
+        let after = frames(&mut pair.client, pair.client_map)?;
+        expect(&what("page frames"), after, before)?;
         // The same advice for a part that only the client maps. A child inherits the result.
         let word = pair.server.load(pair.server_map, 2 * page)?;
         pair.server.unmap(pair.server_map)?;
         let tail = pair.client.cut(pair.client_map, page)?;
-        let result = pair
-            .client
-            .try_call(tail, MappingCommand::Advise(*advice))?;
+        let result = pair.client.try_advise(tail, *advice)?;
         expect_that(allowed.contains(&result.err()), || {
             not_allowed(&format!("{advice} of a part"), allowed, result)
         })?;
-        // Makes the kernel free every page that it takes for reclaimable. 1: the page cache
+        // Makes the kernel free every page that it considers reclaimable. 1: the page cache
         // (Documentation/admin-guide/sysctl/vm.rst).
         write_file("/proc/sys/vm/drop_caches", b"1")?;
         expect("pages of the client alone", pair.server.pages()?, 3)?;
         let mut child = pair.client.fork("child")?;
         child.verify(pair.client_map, 0, page, seed + 1)?;
-        expect(
-            &what("a word, loaded by a child,"),
-            child.load(tail, page)?,
-            word,
-        )?;
+        let loaded = child.load(tail, page)?;
+        expect(&what("a word, loaded by a child,"), loaded, word)?;
         child.quit()?;
-        expect(
-            &what("a word, loaded by the client,"),
-            pair.client.load(tail, page)?,
-            word,
-        )?;
+        let loaded = pair.client.load(tail, page)?;
+        expect(&what("a word, loaded by the client,"), loaded, word)?;
         pair.server_map = pair.server.map_pages(pair.server.page_id(0)?, 3)?;
         pair.server.verify(pair.server_map, 0, pair.len, seed + 1)?;
         pair.client.unmap(tail)?;
@@ -201,16 +178,14 @@ fn advice(case: &mut Case) -> Result<(), Failure> {
     pair.server.quit()
 }
 
-/// Text of a failure for a result that is not allowed.
+/// Returns the text of the failure for a result that is not allowed.
 fn not_allowed(what: &str, allowed: &[Option<Errno>], result: Result<(), Errno>) -> String {
     let allowed: Vec<String> = allowed.iter().map(Words::words).collect();
-    format!(
-        "{what}: expected {}, {}",
-        allowed.join(" or "),
-        result.found()
-    )
+    let (expected, found) = (allowed.join(" or "), result.found());
+    format!("{what}: expected {expected}, {found}")
 }
 
+/// Returns the page frames of the first three pages.
 fn frames(process: &mut Client, map: Map) -> Result<Vec<u64>, Failure> {
     (0..3)
         .map(|index| {
@@ -227,11 +202,9 @@ fn populate(case: &mut Case) -> Result<(), Failure> {
     pair.server.fill(pair.server_map, page, page, 1)?;
     expect("pages before MADV_POPULATE_READ", pair.server.pages()?, 1)?;
     let tail = pair.client.cut(pair.client_map, 2 * page)?;
-    let read = MappingCommand::Advise(Advice::PopulateRead);
-    pair.client.call(pair.client_map, read)?;
+    pair.client.advise(pair.client_map, Advice::PopulateRead)?;
     expect("pages after MADV_POPULATE_READ", pair.server.pages()?, 2)?;
-    let write = MappingCommand::Advise(Advice::PopulateWrite);
-    pair.client.call(tail, write)?;
+    pair.client.advise(tail, Advice::PopulateWrite)?;
     expect("pages after MADV_POPULATE_WRITE", pair.server.pages()?, 4)?;
     pair.client.verify_zero(pair.client_map, 0, page)?;
     pair.client.verify(pair.client_map, page, page, 1)?;
@@ -247,24 +220,17 @@ fn populate(case: &mut Case) -> Result<(), Failure> {
 fn dont_fork(case: &mut Case) -> Result<(), Failure> {
     let mut pair = Pair::new(case, 0, 2)?;
     pair.expect_shared(1)?;
-    pair.client
-        .call(pair.client_map, MappingCommand::Advise(Advice::DontFork))?;
+    pair.client.advise(pair.client_map, Advice::DontFork)?;
     for store in [false, true] {
-        let touched = pair.client.touch(pair.client_map, 0, store)?;
-        expect(
-            "a child's touch after MADV_DONTFORK",
-            touched,
-            Touch::Sigsegv,
-        )?;
+        let found = pair.client.touch(pair.client_map, 0, store)?;
+        expect("a child's touch after MADV_DONTFORK", found, Touch::Sigsegv)?;
     }
     pair.expect_shared(3)?;
-    pair.client
-        .call(pair.client_map, MappingCommand::Advise(Advice::DoFork))?;
+    pair.client.advise(pair.client_map, Advice::DoFork)?;
     let touched = pair.client.touch(pair.client_map, 0, true)?;
     expect("a child's touch after MADV_DOFORK", touched, Touch::Success)?;
 
-    pair.client
-        .call(pair.client_map, MappingCommand::Advise(Advice::DontFork))?;
+    pair.client.advise(pair.client_map, Advice::DontFork)?;
     let child = pair.client.fork("child")?;
     let maps = read_text(&format!("/proc/{}/maps", child.pid()))?;
     expect_that(!maps.contains(&pair.server.path), || {
@@ -299,9 +265,8 @@ fn lock_sync(case: &mut Case) -> Result<(), Failure> {
     let fsync = Fd::open(&pair.server.path, flags)?.sync();
     let fsync = fsync.map_err(|error| error.errno);
     case.log(&format!("fsync: {}", fsync.words()));
-    let result = pair
-        .client
-        .try_call(pair.client_map, MappingCommand::Sync { wait: true })?;
+    let sync = MappingCommand::Sync { wait: true };
+    let result = pair.client.try_call(pair.client_map, sync)?;
     expect("msync, compared with fsync", result, fsync)?;
     pair.client
         .call(pair.client_map, MappingCommand::Sync { wait: false })?;
@@ -338,14 +303,10 @@ fn no_dump(case: &mut Case) -> Result<(), Failure> {
     expect_not_dumped(&mut pair.client, pair.client_map, "when it is new")?;
     expect_not_dumped(&mut pair.server, pair.server_map, "of the server")?;
     pair.expect_shared(1)?;
-    let result = pair
-        .client
-        .try_call(pair.client_map, MappingCommand::Advise(Advice::DoDump))?;
+    let result = pair.client.try_advise(pair.client_map, Advice::DoDump)?;
     expect("MADV_DODUMP", result, Err(Errno::EINVAL))?;
     expect_not_dumped(&mut pair.client, pair.client_map, "after MADV_DODUMP")?;
-    let result = pair
-        .server
-        .try_call(pair.server_map, MappingCommand::Advise(Advice::DoDump))?;
+    let result = pair.server.try_advise(pair.server_map, Advice::DoDump)?;
     expect("the server's MADV_DODUMP", result, Err(Errno::EINVAL))?;
     expect_not_dumped(
         &mut pair.server,
@@ -357,8 +318,7 @@ fn no_dump(case: &mut Case) -> Result<(), Failure> {
     expect_not_dumped(&mut child, pair.client_map, "in a child")?;
     child.quit()?;
     let tail = pair.client.cut(pair.client_map, 2 * page)?;
-    pair.client
-        .call(tail, MappingCommand::Protect(Prot::Read))?;
+    pair.client.protect(tail, Prot::Read)?;
     expect_not_dumped(&mut pair.client, tail, "of a part")?;
     let residue = pair.client.area(pair.client_map)?.start % period;
     let call = MappingCommand::Move {

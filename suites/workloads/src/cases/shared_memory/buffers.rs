@@ -65,7 +65,7 @@ fn read_write(case: &mut Case) -> Result<(), Failure> {
 /// the pages, and FUSE_WRITE takes its data from them.
 fn direct_io(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    // Not the bytes of the file that are read and written: those are unrelated to the mapping.
+    // The mapping shows other bytes of the file than those that are read and written below.
     let mut pair = Pair::new(case, 40 * page as u64, 3)?;
     let (server_map, client_map) = (pair.server_map, pair.client_map);
     let mut seed = 0;
@@ -91,9 +91,8 @@ fn direct_io(case: &mut Case) -> Result<(), Failure> {
     pair.client.fill(client_map, 0, pair.len, 1)?;
     pair.client.write_mapped(client_map, 0, pair.len, 0)?;
     pair.client.read_mapped(fresh, 0, pair.len, 0)?;
-    let server_map = pair
-        .server
-        .map_pages(pair.server.page_id(60 * page as u64)?, 3)?;
+    let page_id = pair.server.page_id(60 * page as u64)?;
+    let server_map = pair.server.map_pages(page_id, 3)?;
     pair.server.verify(server_map, 0, pair.len, 1)?;
     pair.client.verify(fresh, 0, pair.len, 1)?;
     expect("pages", pair.server.pages()?, 6)?;
@@ -105,16 +104,11 @@ fn direct_io(case: &mut Case) -> Result<(), Failure> {
 fn process_vm(case: &mut Case) -> Result<(), Failure> {
     let mut pair = Pair::new(case, 0, 3)?;
     let (server_map, client_map) = (pair.server_map, pair.client_map);
-    let client = (
-        Pid(pair.client.pid() as i32),
-        pair.client.area(client_map)?.start,
-    );
-    let server = (
-        Pid(pair.server.pid() as i32),
-        pair.server.area(server_map)?.start,
-    );
+    let client = (pair.client.pid(), pair.client.area(client_map)?.start);
+    let server = (pair.server.pid(), pair.server.area(server_map)?.start);
     let mut seed = 0;
     for (pid, start) in [client, server] {
+        let pid = Pid(pid as i32);
         for (at, len) in ranges() {
             seed += 10;
             let place = start + at as u64;
@@ -132,16 +126,11 @@ fn process_vm(case: &mut Case) -> Result<(), Failure> {
         }
     }
     // Another process cannot write to a read-only mapping either.
-    let (pid, _) = client;
+    let pid = Pid(client.0 as i32);
     let map = pair.client.map_readonly(0, pair.len)?;
     let start = pair.client.area(map)?.start;
-    let refused = write_memory(pid, start, &[0; 8]);
-    let refused = refused.map_err(|error| error.errno);
-    expect(
-        "a write to a read-only mapping",
-        refused,
-        Err(Errno::EFAULT),
-    )?;
+    let result = write_memory(pid, start, &[0; 8]).map_err(|error| error.errno);
+    expect("a write to a read-only page", result, Err(Errno::EFAULT))?;
     pair.expect_shared(100)?;
     let mut found = vec![0; pair.len];
     read_memory(pid, start, &mut found)?;
@@ -159,11 +148,7 @@ fn ptrace(case: &mut Case) -> Result<(), Failure> {
     let map = pair.client.map_readonly(0, pair.len)?;
     let readonly = pair.client.area(map)?.start;
     // Whole words on every machine; the second range crosses a page border.
-    for (round, (at, len)) in [(0, 64), (page - 16, 32), (2 * page, 64)]
-        .into_iter()
-        .enumerate()
-    {
-        let seed = 10 * round as u64;
+    for (seed, at, len) in [(0, 0, 64), (10, page - 16, 32), (20, 2 * page, 64)] {
         let place = start + at as u64;
         let mut found = vec![0; len];
         let stopped = Tracee::attach(pid)?;
@@ -175,9 +160,9 @@ fn ptrace(case: &mut Case) -> Result<(), Failure> {
         stopped.peek(readonly + at as u64, &mut found)?;
         expect_pattern("a read of a read-only mapping", &found, at, seed + 1)?;
         // The kernel copies the page of a private mapping for a debugger's write, but not that of a shared one.
-        let refused = stopped.poke(readonly + at as u64, &[0; 8]);
-        let refused = refused.map_err(|error| error.errno);
-        expect("a poke of a read-only mapping", refused, Err(Errno::EIO))?;
+        let result = stopped.poke(readonly + at as u64, &[0; 8]);
+        let result = result.map_err(|error| error.errno);
+        expect("a poke of a read-only mapping", result, Err(Errno::EIO))?;
         drop(stopped);
         pair.client.verify(client_map, at, len, seed + 1)?;
     }

@@ -20,6 +20,19 @@ fn colour(process: &mut impl Process, map: Map, period: u64) -> Result<u64, Fail
     Ok(process.area(map)?.start % period)
 }
 
+/// Maps with MAP_FIXED at an address of another colour than that of the pages. Fails unless the result is that of
+/// [`expected_at_wrong_colour`].
+fn check_wrong_colour(
+    what: &str,
+    process: &mut impl Process,
+    (offset, len): (u64, usize),
+    (wrong, period): (u64, u64),
+) -> Result<(), Failure> {
+    let result = process.try_map_at(offset, len, wrong, period)?;
+    expect(what, result.map(drop), expected_at_wrong_colour(period))?;
+    result.map_or(Ok(()), |map| process.unmap(map))
+}
+
 /// MAP_FIXED at an address of another colour than that of the pages fails with EINVAL, for a client and for the server.
 /// At an address of the same colour it succeeds.
 fn fixed(case: &mut Case) -> Result<(), Failure> {
@@ -32,42 +45,23 @@ fn fixed(case: &mut Case) -> Result<(), Failure> {
     let (mut mmaps, mut munmaps) = (1, 0);
     // In the first round both sides map the pages, in the second the client alone.
     for round in 0..2 {
-        let result = other.try_map_at(0, pair.len, wrong, period)?;
-        expect(
-            "a client's mmap at another colour",
-            result.map(drop),
-            expected_at_wrong_colour(period, ()),
-        )?;
+        let what = "a client's mmap at another colour";
+        check_wrong_colour(what, &mut other, (0, pair.len), (wrong, period))?;
         mmaps += 1;
-        if let Ok(map) = result {
-            other.unmap(map)?;
-        }
         // FUSE_MUNMAP is sent even if mmap failed, because the server has answered FUSE_MMAP.
         munmaps += 1;
         pair.server.await_munmaps(munmaps)?;
-        let result = pair
-            .server
-            .try_map_at(channel_offset, pair.len, wrong, period)?;
-        expect(
-            "the server's mmap at another colour",
-            result.map(drop),
-            expected_at_wrong_colour(period, ()),
-        )?;
-        if let Ok(map) = result {
-            pair.server.unmap(map)?;
-        }
+        let what = "the server's mmap at another colour";
+        let place = (channel_offset, pair.len);
+        check_wrong_colour(what, &mut pair.server, place, (wrong, period))?;
 
         let map = other.try_map_at(0, pair.len, right, period)?;
         let map = expect_ok("the client's mmap at the right colour", map)?;
         mmaps += 1;
-        expect(
-            "colour of the other client's mapping",
-            colour(&mut other, map, period)?,
-            right,
-        )?;
-        let server_map = pair
-            .server
-            .try_map_at(channel_offset, pair.len, right, period)?;
+        let found = colour(&mut other, map, period)?;
+        expect("colour of the other client's mapping", found, right)?;
+        let (offset, len) = place;
+        let server_map = pair.server.try_map_at(offset, len, right, period)?;
         let server_map = expect_ok("the server's mmap at the right colour", server_map)?;
         other.fill(map, 0, pair.len, 50 + round)?;
         pair.client
@@ -96,10 +90,7 @@ fn fixed(case: &mut Case) -> Result<(), Failure> {
 fn fixed_first(case: &mut Case) -> Result<(), Failure> {
     let (page, period) = (page_size() as u64, case.period());
     // Page IDs equal the page numbers of the file, so the natural colour of a page is that of its file offset.
-    let mut server = case.serve_as(Behaviour {
-        mmap: OnMmap::Linear { base: 0 },
-        ..Behaviour::default()
-    })?;
+    let mut server = case.serve_as(Behaviour::with_mmap(OnMmap::Linear { base: 0 }))?;
     let len = 2 * page as usize;
     let mut first = case.client("first client", &server)?;
     let mut other = case.client("other client", &server)?;
@@ -111,16 +102,10 @@ fn fixed_first(case: &mut Case) -> Result<(), Failure> {
         first.fill(map, 0, len, seed)?;
         let client_map = other.map(0, len)?;
         let server_map = server.map_pages(0, 2)?;
-        expect(
-            "colour of the other client's mapping",
-            colour(&mut other, client_map, period)?,
-            odd_colour,
-        )?;
-        expect(
-            "colour of the server's mapping",
-            colour(&mut server, server_map, period)?,
-            odd_colour,
-        )?;
+        let found = colour(&mut other, client_map, period)?;
+        expect("colour of the other client's mapping", found, odd_colour)?;
+        let found = colour(&mut server, server_map, period)?;
+        expect("colour of the server's mapping", found, odd_colour)?;
         other.verify(client_map, 0, len, seed)?;
         server.verify(server_map, 0, len, seed)?;
         server.fill(server_map, 0, len, seed + 1)?;
@@ -129,31 +114,18 @@ fn fixed_first(case: &mut Case) -> Result<(), Failure> {
         // The colour stays as long as any process maps the pages.
         first.unmap(map)?;
         server.unmap(server_map)?;
-        let natural = first.try_map_at(0, len, 0, period)?;
-        expect(
-            "mmap at the natural colour of the page",
-            natural.map(drop),
-            expected_at_wrong_colour(period, ()),
-        )?;
-        if let Ok(map) = natural {
-            first.unmap(map)?;
-        }
+        let what = "mmap at the natural colour of the page";
+        check_wrong_colour(what, &mut first, (0, len), (0, period))?;
         let server_map = server.map_pages(0, 2)?;
-        expect(
-            "colour of the server's mapping",
-            colour(&mut server, server_map, period)?,
-            odd_colour,
-        )?;
+        let found = colour(&mut server, server_map, period)?;
+        expect("colour of the server's mapping", found, odd_colour)?;
         server.verify(server_map, 0, len, seed + 1)?;
         server.unmap(server_map)?;
         other.unmap(client_map)?;
 
         let server_map = server.map_pages(0, 2)?;
-        expect(
-            "colour of a new page",
-            colour(&mut server, server_map, period)?,
-            0,
-        )?;
+        let found = colour(&mut server, server_map, period)?;
+        expect("colour of a new page", found, 0)?;
         server.verify_zero(server_map, 0, len)?;
         server.unmap(server_map)?;
         server.await_munmaps(3 * (round + 1))?;
@@ -180,11 +152,8 @@ fn replaced(case: &mut Case) -> Result<(), Failure> {
         let word = pair.server.load(pair.server_map, at)?;
         expect("the word of a part", pair.client.load(part, 0)?, word)?;
         pair.client.store(part, 0, 3)?;
-        expect(
-            "a store to a part",
-            pair.server.load(pair.server_map, at)?,
-            3,
-        )?;
+        let word = pair.server.load(pair.server_map, at)?;
+        expect("a store to a part", word, 3)?;
     }
     pair.client.unmap(last)?;
     let client_map = pair.client.map_over(pair.client_map, 0, page)?;

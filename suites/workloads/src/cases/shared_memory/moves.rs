@@ -28,11 +28,8 @@ fn shrink(case: &mut Case) -> Result<(), Failure> {
     expect("FUSE_MUNMAPs", pair.server.log()?.munmaps, 0)?;
     pair.client.verify(pair.client_map, 0, 2 * page, 2)?;
     let area = pair.client.area(pair.client_map)?;
-    expect(
-        "length after mremap",
-        area.end - area.start,
-        2 * page as u64,
-    )?;
+    let length = area.end - area.start;
+    expect("length after mremap", length, 2 * page as u64)?;
     expect("offset after mremap", area.offset, offset)?;
     pair.server_map = pair.server.map_pages(pair.server.page_id(offset)?, 4)?;
     pair.server
@@ -120,11 +117,8 @@ fn moved(case: &mut Case) -> Result<(), Failure> {
     let munmap = pair.server.await_munmaps(2)?.last_munmaps[1];
     expect("offset of the FUSE_MUNMAP", munmap.offset, offset)?;
     expect("length of the FUSE_MUNMAP", munmap.length, pair.len as u64)?;
-    expect(
-        "page ID of the FUSE_MUNMAP",
-        munmap.page_id,
-        pair.server.page_id(offset)?,
-    )?;
+    let page_id = pair.server.page_id(offset)?;
+    expect("page ID of the FUSE_MUNMAP", munmap.page_id, page_id)?;
     pair.client.quit()?;
     pair.server.quit()
 }
@@ -149,28 +143,19 @@ fn move_pieces(case: &mut Case) -> Result<(), Failure> {
             let seed = at as u64;
             pair.client.fill(part, 0, page, seed)?;
             let word = pair.client.load(part, 8)?;
-            expect(
-                "the word of a part, loaded by the server",
-                pair.server.load(pair.server_map, at + 8)?,
-                word,
-            )?;
+            let loaded = pair.server.load(pair.server_map, at + 8)?;
+            expect("the word of a part, loaded by the server", loaded, word)?;
             pair.server.store(pair.server_map, at + 8, seed + 1)?;
-            expect(
-                "the server's store to a part",
-                pair.client.load(part, 8)?,
-                seed + 1,
-            )?;
+            let word = pair.client.load(part, 8)?;
+            expect("the server's store to a part", word, seed + 1)?;
         }
-        // The page that no part shows is as the server left it.
+        // The page that no part shows has the contents that the server stored.
         pair.server.verify(pair.server_map, 5 * page, page, 2)?;
         pair.server.unmap(pair.server_map)?;
         expect("pages of the parts", pair.server.pages()?, 5)?;
         for index in order {
-            expect(
-                "FUSE_MUNMAPs before the last unmap",
-                pair.server.log()?.munmaps,
-                0,
-            )?;
+            let munmaps = pair.server.log()?.munmaps;
+            expect("FUSE_MUNMAPs before the last unmap", munmaps, 0)?;
             pair.client.unmap(parts[index].0)?;
         }
         let munmap = pair.server.await_munmaps(1)?.last_munmaps[0];
@@ -197,16 +182,13 @@ fn try_move_to_next_colour(pair: &mut Pair, period: u64) -> Result<Result<(), Er
 /// mremap to an address of another colour fails with EINVAL and leaves the mapping unchanged.
 fn move_colour(case: &mut Case) -> Result<(), Failure> {
     let period = case.period();
+    let expected = expected_at_wrong_colour(period);
     let mut pair = Pair::new(case, 0, 3)?;
     for round in 0..3 {
         pair.expect_shared(10 * round)?;
         let start = pair.client.area(pair.client_map)?.start;
         let result = try_move_to_next_colour(&mut pair, period)?;
-        expect(
-            "a move to another colour",
-            result,
-            expected_at_wrong_colour(period, ()),
-        )?;
+        expect("a move to another colour", result, expected)?;
         if result.is_err() {
             let after = pair.client.area(pair.client_map)?.start;
             expect("address of the mapping", after, start)?;
@@ -215,14 +197,10 @@ fn move_colour(case: &mut Case) -> Result<(), Failure> {
             .verify(pair.client_map, 0, pair.len, 10 * round + 1)?;
         expect("pages", pair.server.pages()?, 3)?;
     }
-    // The same with pages that only the client maps: they still have their colour.
+    // Pages that only the client maps keep their colour, too.
     pair.server.unmap(pair.server_map)?;
     let result = try_move_to_next_colour(&mut pair, period)?;
-    expect(
-        "a move of unshared pages to another colour",
-        result,
-        expected_at_wrong_colour(period, ()),
-    )?;
+    expect("a move of unshared pages", result, expected)?;
     pair.client.verify(pair.client_map, 0, pair.len, 21)?;
     pair.server_map = pair.server.map_pages(pair.server.page_id(0)?, 3)?;
     pair.expect_shared(30)?;
@@ -240,9 +218,8 @@ fn no_growth(case: &mut Case) -> Result<(), Failure> {
     let result = pair.client.try_call(pair.client_map, grow)?;
     expect("mremap to a larger size", result, Err(Errno::EFAULT))?;
     // Because of VM_DONTEXPAND: vma_to_resize() in mm/mremap.c.
-    let result = pair
-        .client
-        .try_call(pair.client_map, MappingCommand::RemapDontUnmap)?;
+    let remap = MappingCommand::RemapDontUnmap;
+    let result = pair.client.try_call(pair.client_map, remap)?;
     expect("MREMAP_DONTUNMAP", result, Err(Errno::EINVAL))?;
     pair.client.verify(pair.client_map, 0, pair.len, 2)?;
     pair.expect_shared(3)?;

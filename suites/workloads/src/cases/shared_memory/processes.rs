@@ -37,16 +37,10 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
         }
         pair.server.verify(server_map, at, page, seed)?;
         let frame = pair.server.frame(server_map, at)?;
-        expect(
-            "page frame of the parent",
-            pair.client.frame(client_map, at)?,
-            frame,
-        )?;
-        expect(
-            "page frame of the child",
-            child.frame(client_map, at)?,
-            frame,
-        )?;
+        let found = pair.client.frame(client_map, at)?;
+        expect("page frame of the parent", found, frame)?;
+        let found = child.frame(client_map, at)?;
+        expect("page frame of the child", found, frame)?;
     }
     child.fill(client_map, 0, 3 * page, 4)?;
     pair.client.verify(client_map, 0, 3 * page, 4)?;
@@ -58,19 +52,13 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
     // Now only parent and child map the pages.
     pair.server.unmap(server_map)?;
     let tail = child.punch(client_map, page, page)?;
-    expect(
-        "pages after the child unmapped one",
-        pair.server.pages()?,
-        3,
-    )?;
+    let pages = pair.server.pages()?;
+    expect("pages after the child unmapped one", pages, 3)?;
     pair.client.verify(client_map, 0, 3 * page, 6)?;
     pair.client.unmap(client_map)?;
     expect("pages after the parent's unmap", pair.server.pages()?, 2)?;
-    expect(
-        "FUSE_MUNMAPs while the child maps a part",
-        pair.server.log()?.munmaps,
-        0,
-    )?;
+    let munmaps = pair.server.log()?.munmaps;
+    expect("FUSE_MUNMAPs while the child maps a part", munmaps, 0)?;
     pair.server_map = pair.server.map_pages(pair.server.page_id(offset)?, 3)?;
     child.verify(client_map, 0, page, 6)?;
     pair.server.verify_zero(pair.server_map, page, page)?;
@@ -80,11 +68,8 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
     let munmap = pair.server.await_munmaps(1)?.last_munmaps[0];
     expect("offset of the FUSE_MUNMAP", munmap.offset, offset)?;
     expect("length of the FUSE_MUNMAP", munmap.length, 3 * page as u64)?;
-    expect(
-        "page ID of the FUSE_MUNMAP",
-        munmap.page_id,
-        pair.server.page_id(offset)?,
-    )?;
+    let page_id = pair.server.page_id(offset)?;
+    expect("page ID of the FUSE_MUNMAP", munmap.page_id, page_id)?;
     pair.client.quit()?;
     pair.server.quit()
 }
@@ -150,11 +135,8 @@ fn exec_of_parent(case: &mut Case) -> Result<(), Failure> {
     child.verify(pair.client_map, 0, pair.len, 2)?;
     child.fill(pair.client_map, 0, pair.len, 3)?;
     pair.server.verify(pair.server_map, 0, pair.len, 3)?;
-    expect(
-        "FUSE_MUNMAPs while the child has the mapping",
-        pair.server.log()?.munmaps,
-        0,
-    )?;
+    let munmaps = pair.server.log()?.munmaps;
+    expect("FUSE_MUNMAPs while the child has the mapping", munmaps, 0)?;
     child.quit()?;
     pair.server.await_munmaps(1)?;
     pair.client.kill()?;
@@ -218,11 +200,8 @@ fn take_and_await(
 ) -> Result<(), Failure> {
     owner.call(owner_map, MappingCommand::SetRobustList { at: ENTRY })?;
     let owned = owner.pid() | WAITERS;
-    expect(
-        "the futex while it is owned",
-        waiter.load_u32(waiter_map, FUTEX)?,
-        owned,
-    )?;
+    let word = waiter.load_u32(waiter_map, FUTEX)?;
+    expect("the futex while it is owned", word, owned)?;
     let sleep = MappingCommand::FutexWait {
         at: FUTEX,
         expected: owned,
@@ -252,9 +231,6 @@ fn end_owner(
 fn expect_owner_died(waiter: &mut impl Process, map: Map) -> Result<(), Failure> {
     waiter.finish_call()?;
     let word = waiter.load_u32(map, FUTEX)?;
-    expect(
-        "the futex after its owner has ended",
-        word,
-        OWNER_DIED | WAITERS,
-    )
+    let expected = OWNER_DIED | WAITERS;
+    expect("the futex after its owner has ended", word, expected)
 }
