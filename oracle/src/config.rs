@@ -11,7 +11,7 @@ use crate::model::LONGEST_LINE;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The arguments are not a single `config=FILE`.
-    #[error("the arguments are `{0}`; expected exactly one, config=FILE")]
+    #[error("expected exactly one argument, config=FILE, but found `{0}`")]
     Arguments(String),
     /// The file cannot be read.
     #[error("read the configuration {0}: {1}")]
@@ -131,8 +131,8 @@ pub(crate) mod tests {
             let arguments: Vec<String> = arguments.iter().map(|&word| word.into()).collect();
             read(&arguments).unwrap_err().to_string()
         };
-        insta::assert_snapshot!(error(&[]), @"the arguments are ``; expected exactly one, config=FILE");
-        insta::assert_snapshot!(error(&["config=a", "trace=on"]), @"the arguments are `config=a,trace=on`; expected exactly one, config=FILE");
+        insta::assert_snapshot!(error(&[]), @"expected exactly one argument, config=FILE, but found ``");
+        insta::assert_snapshot!(error(&["config=a", "trace=on"]), @"expected exactly one argument, config=FILE, but found `config=a,trace=on`");
         insta::assert_snapshot!(error(&["config=/not/there"]), @"read the configuration /not/there: No such file or directory (os error 2)");
     }
 }

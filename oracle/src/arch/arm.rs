@@ -34,13 +34,13 @@ fn marker(instruction: u32) -> Option<u32> {
     }
 }
 
-/// End of the user address space: TASK_SIZE in arch/arm/include/asm/memory.h with CONFIG_VMSPLIT_3G. Modules begin
+/// Lowest kernel address, which is TASK_SIZE in arch/arm/include/asm/memory.h with CONFIG_VMSPLIT_3G. Modules begin
 /// here, 16 MiB below the kernel's linear mapping.
-const KERNEL: u64 = 0xbf00_0000;
+const KERNEL_START: u64 = 0xbf00_0000;
 
 /// Returns true for a kernel address.
 fn is_kernel(address: u64) -> bool {
-    address >= KERNEL
+    address >= KERNEL_START
 }
 
 /// Decodes writes to register c7 of the system control coprocessor (part B, on caches and write buffers), the reads of

@@ -79,7 +79,7 @@ fn caching(instruction: u32) -> Caching {
 }
 
 /// The kernel's linear mapping, up to the mappings of processes.
-const LINEAR: Range<u64> = 0xffff_f800_0000_0000..MAPPINGS;
+const LINEAR: Range<u64> = 0xffff_f800_0000_0000..MAPPINGS_START;
 
 /// Converts an address in the linear mapping to a physical address.
 fn linear(address: u64) -> Option<u64> {
@@ -98,7 +98,7 @@ fn marker(instruction: u32) -> Option<u32> {
 /// Lowest mapping of 64-bit processes above the hole in their address space (arch/sparc/kernel/sys_sparc_64.c;
 /// TASK_UNMAPPED_BASE in processor_64.h is 0xfffff80100000000). The kernel's linear mapping begins 4 GiB lower
 /// (PAGE_OFFSET in page_64.h), and no machine of QEMU has enough memory for the two to overlap.
-const MAPPINGS: u64 = 0xffff_f801_0000_0000;
+const MAPPINGS_START: u64 = 0xffff_f801_0000_0000;
 
 /// Virtual addresses of OpenBIOS (LOW_OBP_ADDRESS and HI_OBP_ADDRESS in arch/sparc/include/asm/pgtable_64.h).
 const FIRMWARE: Range<u64> = 0xf000_0000..0x1_0000_0000;
@@ -113,7 +113,7 @@ fn is_kernel_code(pc: u64, image: &Range<u64>) -> bool {
 
 /// Returns true for an address in a mapping of a process. Such an address is unambiguous.
 fn is_mapping(address: u64) -> bool {
-    address >= MAPPINGS
+    address >= MAPPINGS_START
 }
 
 #[cfg(test)]

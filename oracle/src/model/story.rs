@@ -51,7 +51,7 @@ impl Story {
             KEPT => self.number as usize % KEPT,
             _ => 0,
         };
-        let (behind, before) = self.ring.split_at(oldest);
-        [before, behind].concat()
+        let (newer, older) = self.ring.split_at(oldest);
+        [older, newer].concat()
     }
 }

@@ -35,11 +35,11 @@ impl Oracle {
     }
 
     /// Runs `work` in the window of the case at `index` of the plan.
-    pub fn around<T>(self, index: usize, work: impl FnOnce() -> T) -> T {
-        self.within(window::of_case(index), work)
+    pub fn in_case_window<T>(self, index: usize, work: impl FnOnce() -> T) -> T {
+        self.in_window(window::of_case(index), work)
     }
 
-    fn within<T>(self, id: u32, work: impl FnOnce() -> T) -> T {
+    fn in_window<T>(self, id: u32, work: impl FnOnce() -> T) -> T {
         if self.on {
             sys::oracle::open(id);
         }
@@ -51,14 +51,14 @@ impl Oracle {
     }
 
     fn check(self, period: u64) -> sys::Result<()> {
-        self.within(window::SELF_CHECK, name_page)?;
-        self.within(window::COHERENT, || {
+        self.in_window(window::SELF_CHECK, name_page)?;
+        self.in_window(window::COHERENT, || {
             use_two_mappings(period, 0, Sharing::Shared)
         })?;
         // A private read-only mapping also shows the file's page, but no store can go through it. The kernel therefore
         // chooses no matching colour for it and, with virtual tags, does not make it uncached.
         let next_colour = sys::page_size() as u64;
-        self.within(window::INCOHERENT, || {
+        self.in_window(window::INCOHERENT, || {
             use_two_mappings(period, next_colour, Sharing::Private)
         })
     }

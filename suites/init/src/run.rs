@@ -76,7 +76,7 @@ pub(crate) fn run_case(
     send(Record::CaseStart { case: case() });
     let start = Instant::now();
     let before = Snapshot::take();
-    let (ended, killed) = oracle.around(index, || {
+    let (ended, killed) = oracle.in_case_window(index, || {
         let ended = supervise::supervise(planned, send);
         (ended, cleanup::kill_and_reap())
     });
