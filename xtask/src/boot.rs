@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Boot: one run of a machine, from its initramfs to its end.
 
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use protocol::plan::{self, Mode, Plan};
 
+use crate::files;
 use crate::image::Image;
 use crate::ledger::Ledger;
 use crate::machine::args::{self, Boot, Console};
@@ -93,7 +93,7 @@ pub(crate) fn plan_of(mode: Mode, cases: &[&Case]) -> Plan {
 /// # Errors
 /// The directory cannot be written to, or QEMU is missing.
 pub(crate) fn start(parameters: &Parameters, dir: &Path, plan: &Plan) -> Result<Machine> {
-    fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+    files::create_dir(dir)?;
     parameters.image.write(plan, dir.join(INITRAMFS))?;
     let boot = Boot {
         accel: parameters.accel,
@@ -106,11 +106,11 @@ pub(crate) fn start(parameters: &Parameters, dir: &Path, plan: &Plan) -> Result<
     };
     if let Some(oracle) = parameters.oracle {
         let config = oracle.config.render();
-        crate::paths::write_atomically(&dir.join(ORACLE_CONFIG), config.as_bytes())?;
+        files::write_atomically(&dir.join(ORACLE_CONFIG), config)?;
     }
     let args = args::qemu(parameters.qemu, &boot);
     let command = args::to_paste(dir, &parameters.qemu.binary, &args);
-    crate::paths::write_atomically(&dir.join(QEMU_COMMAND), command.as_bytes())?;
+    files::write_atomically(&dir.join(QEMU_COMMAND), command)?;
     Machine::start(dir, &parameters.qemu.binary, &args)
 }
 
@@ -144,8 +144,8 @@ fn report_events(watch: &mut Watch, files: &Path, ledger: &mut Ledger) -> Result
     for event in watch.take_events() {
         if let BootEvent::File { name, bytes } = &event {
             let path = files.join(name);
-            fs::create_dir_all(files).with_context(|| format!("create {}", files.display()))?;
-            fs::write(&path, bytes).with_context(|| format!("write {}", path.display()))?;
+            files::create_dir(files)?;
+            files::write(&path, bytes)?;
         }
         ledger.record(event);
     }

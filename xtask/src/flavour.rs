@@ -3,9 +3,11 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use crate::{files, yaml};
 
 /// A configuration overlay and its cost in time and memory. Its options are in the `.config` file of the same name.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -33,16 +35,12 @@ pub(crate) struct Flavour {
 /// # Errors
 /// A file cannot be read or does not parse. The error names the file, the line and what was expected.
 pub(crate) fn load_all(dir: &Path) -> Result<Vec<Flavour>> {
-    let mut flavours = Vec::new();
-    for entry in std::fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ext| ext == "yaml") {
-            let text = std::fs::read_to_string(&path)
-                .with_context(|| format!("read {}", path.display()))?;
-            flavours.push(crate::yaml::parse(&text, &path)?);
-        }
-    }
-    flavours.sort_by(|a: &Flavour, b| a.name.cmp(&b.name));
+    let files = files::with_extension(dir, "yaml")?;
+    let mut flavours: Vec<Flavour> = files
+        .iter()
+        .map(|file| yaml::read(file))
+        .collect::<Result<_>>()?;
+    flavours.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(flavours)
 }
 

@@ -5,6 +5,7 @@
 //! module may use which.
 
 // General tools, used by all steps.
+pub(crate) mod files;
 pub mod guard;
 pub mod interrupt;
 pub(crate) mod lock;

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
+use crate::files;
+
 /// Number of finished runs that stay in `target/lab`. Older ones are removed when a new run starts.
 const RUNS_KEPT: usize = 20;
 
@@ -44,7 +46,7 @@ pub(crate) fn cache() -> Result<PathBuf> {
 /// The directory cannot be created.
 pub(crate) fn new_run(checkout: &Path, keep: bool) -> Result<PathBuf> {
     let lab = checkout.join("target/lab");
-    fs::create_dir_all(&lab).with_context(|| format!("create {}", lab.display()))?;
+    files::create_dir(&lab)?;
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let stem = now.trim_end_matches('Z').replace(':', "");
     let dir = (0..)
@@ -102,24 +104,6 @@ fn prune(lab: &Path, current: &Path) {
     }
 }
 
-/// Writes `bytes` to `path` atomically: a reader finds the old content or the new content, never a mix.
-///
-/// # Errors
-/// The directory cannot be written to, or the disk is full. The old content then remains.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let save = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        std::io::Write::write_all(&mut file, bytes)?;
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file()
-            .set_permissions(fs::Permissions::from_mode(0o644))?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    save().with_context(|| format!("write {}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,14 +117,5 @@ mod tests {
         let latest = fs::read_link(checkout.path().join("target/lab/latest")).unwrap();
         assert_eq!(second.file_name().unwrap(), latest);
         assert!(second.join(KEEP_MARK).exists());
-    }
-
-    #[test]
-    fn a_failed_write_leaves_the_old_content() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("results.json");
-        write_atomically(&path, b"old").unwrap();
-        write_atomically(&dir.path().join("none/results.json"), b"new").unwrap_err();
-        assert_eq!(fs::read(&path).unwrap(), b"old");
     }
 }

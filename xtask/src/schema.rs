@@ -10,8 +10,8 @@ use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
+use crate::files;
 use crate::flavour::Flavour;
-use crate::paths;
 use crate::results::RunResult;
 use crate::suite::Suite;
 use crate::target::Target;
@@ -98,7 +98,7 @@ impl Transform for Plain {
 /// The directory `schemas` cannot be written to.
 pub(crate) fn write_all(checkout: &Path) -> Result<()> {
     for kind in Kind::ALL {
-        paths::write_atomically(&checkout.join(kind.file()), render(kind).as_bytes())?;
+        files::write_atomically(&checkout.join(kind.file()), render(kind))?;
     }
     Ok(())
 }

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use protocol::plan::Device;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use skip::{Skips, check_skips};
 
-use crate::promise;
+use crate::{files, promise, yaml};
 
 /// Pattern of the durations that humantime parses: numbers, each followed by a unit.
 pub(crate) const DURATION: &str = concat!(
@@ -140,13 +140,8 @@ fn yes() -> bool {
 /// content.
 pub(crate) fn load_all(dir: &Path) -> Result<Vec<Suite>> {
     let mut suites = Vec::new();
-    for entry in std::fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ext| ext == "yaml") {
-            let text = std::fs::read_to_string(&path)
-                .with_context(|| format!("read {}", path.display()))?;
-            suites.push(parse(&text, &path)?);
-        }
+    for path in files::with_extension(dir, "yaml")? {
+        suites.push(parse(&files::read(&path)?, &path)?);
     }
     suites.sort_by_key(|s| (!s.default, s.suite != "smoke", s.suite.clone()));
     Ok(suites)
@@ -157,7 +152,7 @@ pub(crate) fn load_all(dir: &Path) -> Result<Vec<Suite>> {
 /// # Errors
 /// As [`load_all`].
 pub(crate) fn parse(text: &str, path: &Path) -> Result<Suite> {
-    let suite: Suite = crate::yaml::parse(text, path)?;
+    let suite: Suite = yaml::parse(text, path)?;
     if path.file_stem().is_none_or(|stem| *stem != *suite.suite) {
         let (file, name) = (path.display(), &suite.suite);
         bail!("{file}: the suite is named {name:?}; the file must be {name}.yaml");

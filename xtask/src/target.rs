@@ -3,12 +3,13 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 pub(crate) use oracle_wire::config::{Arch, CacheKind, WritePolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::program::Program;
+use crate::{files, yaml};
 
 /// One machine that the lab can boot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -163,20 +164,14 @@ pub struct ModelSpec {
 /// # Errors
 /// A file cannot be read or does not parse. The error names the file, the line and what was expected.
 pub fn load_all(dir: &Path) -> Result<Vec<Target>> {
-    let mut targets = Vec::new();
-    for entry in std::fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ext| ext == "yaml") {
-            targets.push(load(&path)?);
-        }
-    }
+    let files = files::with_extension(dir, "yaml")?;
+    let mut targets: Vec<Target> = files.iter().map(|file| load(file)).collect::<Result<_>>()?;
     targets.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(targets)
 }
 
 fn load(path: &Path) -> Result<Target> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    let target: Target = crate::yaml::parse(&text, path)?;
+    let target: Target = yaml::read(path)?;
     if path.file_stem().is_none_or(|stem| *stem != *target.name) {
         bail!(
             "{}: this file defines the target {:?}: rename it to {}.yaml",

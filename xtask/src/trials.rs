@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use regex::Regex;
 use serde::{Deserialize, Deserializer, de};
 
@@ -24,7 +24,7 @@ use crate::results::{RunResult, TargetResult, Verdict};
 use crate::target::{CacheKind, Target};
 use crate::text::words;
 use crate::tree::{Tree, ensure, job, plans};
-use crate::{interrupt, paths, run};
+use crate::{interrupt, paths, run, yaml};
 
 /// File of the trials in `mutants/`.
 pub(crate) const TRIALS: &str = "oracle.yaml";
@@ -72,9 +72,7 @@ impl Trial {
 /// The file does not parse, or a patch does not exist. The error names the file or the patch.
 pub(crate) fn load(mutants: &Path) -> Result<Vec<Trial>> {
     let path = mutants.join(TRIALS);
-    let text =
-        std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let trials: Vec<Trial> = crate::yaml::parse(&text, &path)?;
+    let trials: Vec<Trial> = yaml::read(&path)?;
     for trial in &trials {
         let patch = trial.patch.iter().map(|name| mutants.join(name));
         if let Some(missing) = patch.into_iter().find(|patch| !patch.is_file()) {

@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use serde::de::DeserializeOwned;
 
+use crate::files;
+
 /// Parses `text`, the content of the file `path`.
 ///
 /// # Errors
@@ -23,4 +25,12 @@ pub fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
         let source = text.lines().nth(line.saturating_sub(1)).unwrap_or("");
         anyhow!("{file}:{line}:{column}: {message}\n    {}", source.trim())
     })
+}
+
+/// Reads and parses the file `path`.
+///
+/// # Errors
+/// The file cannot be read or does not parse, see [`parse`].
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    parse(&files::read(path)?, path)
 }

@@ -17,7 +17,7 @@ use regex::Regex;
 use xshell::cmd;
 
 use crate::ci::Format;
-use crate::{cargo, ci as jobs, guard, interrupt, schema, shell, target};
+use crate::{cargo, ci as jobs, files, guard, interrupt, schema, shell, target};
 
 /// Name and function of a check.
 type Check = (&'static str, fn(&Path) -> Result<Outcome>);
@@ -175,7 +175,7 @@ fn tracked(checkout: &Path) -> Result<Vec<String>> {
 
 /// Reads a file, and replaces bytes that are not UTF-8.
 fn read(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    let bytes = files::read_bytes(path)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

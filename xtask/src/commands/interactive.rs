@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask boot` and `cargo xtask gdb`: a machine that the user controls.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -18,7 +17,7 @@ use crate::plan::{self, Filter};
 use crate::results::Accelerator;
 use crate::run_dir::{GDB_SOCKET, INITRAMFS};
 use crate::tree::{Tree, ensure, job};
-use crate::{guard, kernel, paths, run};
+use crate::{files, guard, kernel, paths, run};
 
 /// Purpose of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +64,7 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     ensure(&targets, &args.machine, OracleRequest::OFF)?;
     let run_dir = paths::new_run(&tree.checkout, false)?;
     let dir = run_dir.join(&target.name);
-    fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    files::create_dir(&dir)?;
     let job = job(&tree, &args.machine, flavour, args.accel, 1.0, run_dir)?;
     let built = build_with_bar(&job, target)?;
     let image = Image::new(&guest::build(&job.checkout, &job.cache, &target.rust)?)?;

@@ -56,8 +56,7 @@ fn list(result: &RunResult) -> String {
         })
         .collect();
     if !rows.is_empty() {
-        let rows = rows.iter().map(|row| row.each_ref().map(String::as_str));
-        return columns(&rows.collect::<Vec<_>>());
+        return columns(&rows);
     }
     let lines = result.targets.iter().map(|target| {
         let ran = &target.provenance;

@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 
 use crate::cli::Report;
-use crate::paths::{checkout, write_atomically};
+use crate::files;
+use crate::paths::checkout;
 use crate::report::{Origin, merge, targets, term, write_all};
 use crate::{suite, target};
 
@@ -56,10 +57,10 @@ fn table(results: Option<&Path>, write: Option<&Path>) -> Result<u8> {
         return Ok(0);
     };
     let name = file.display();
-    let text = std::fs::read_to_string(file).with_context(|| format!("read {name}"))?;
+    let text = files::read(file)?;
     let text =
         targets::replace_table(&text, &table).map_err(|problem| anyhow!("{name}: {problem}"))?;
-    write_atomically(file, text.as_bytes())?;
+    files::write_atomically(file, text)?;
     println!("targets written to {name}: {}", targets.len());
     Ok(0)
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use xshell::cmd;
 
 use crate::kernel::coverage_files;
-use crate::shell;
+use crate::{files, shell};
 
 /// Output of `gcov --json-format` for one object (man gcov).
 #[derive(Debug, Deserialize)]
@@ -91,15 +91,12 @@ pub(super) fn parse(json: &[u8]) -> Result<Vec<File>> {
 
 /// Copies all files and returns their names.
 fn copy(from: &Path, to: &Path) -> Result<Vec<OsString>> {
-    let copy = || -> std::io::Result<Vec<OsString>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(from)? {
-            let entry = entry?;
-            fs::copy(entry.path(), to.join(entry.file_name()))?;
-            names.push(entry.file_name());
-        }
-        names.sort();
-        Ok(names)
-    };
-    copy().with_context(|| format!("copy {} to {}", from.display(), to.display()))
+    let mut names = Vec::new();
+    for file in files::in_dir(from)? {
+        let name = file.file_name().expect("a file in a directory has a name");
+        fs::copy(&file, to.join(name))
+            .with_context(|| format!("copy {} to {}", file.display(), to.display()))?;
+        names.push(name.to_owned());
+    }
+    Ok(names)
 }

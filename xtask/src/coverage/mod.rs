@@ -11,11 +11,11 @@ mod reasons;
 mod report;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
+use crate::files;
 use crate::kernel::Built;
 use crate::run_dir::{GUEST_FILES, INITRAMFS};
 use feature::Feature;
@@ -78,7 +78,7 @@ pub(crate) fn write(request: &Request) -> Result<String> {
     let explanation = reasons::explain(&coverage, &reasons);
     let path = request.run.join(REPORT);
     let text = report::render(&coverage, &explanation);
-    crate::paths::write_atomically(&path, text.as_bytes())?;
+    files::write_atomically(&path, text)?;
     Ok(format!(
         "{}\n{}",
         report::summary(&coverage, &explanation),
@@ -111,13 +111,9 @@ fn collect(run: &Path, cross: &str, kernel: &Path, feature: &Feature) -> Result<
 
 /// Returns the directories of the boots in `run` that were started.
 fn boots(run: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(run).with_context(|| format!("read {}", run.display()))?;
-    let paths: std::io::Result<Vec<PathBuf>> = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect();
-    let paths = paths.with_context(|| format!("read {}", run.display()))?;
-    let started = |path: &PathBuf| path.join(INITRAMFS).exists();
-    Ok(paths.into_iter().filter(started).collect())
+    let mut boots = files::in_dir(run)?;
+    boots.retain(|path| path.join(INITRAMFS).exists());
+    Ok(boots)
 }
 
 impl Coverage {

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Deserialize;
 
 use super::{Coverage, Line};
+use crate::{files, yaml};
 
 /// Name of the file with the reasons, beside the patch queue.
 const FILE: &str = "unreached.yaml";
@@ -47,12 +48,9 @@ pub(super) fn read(checkout: &Path, version: &str) -> Result<Vec<Reason>> {
         .join("kernel-patches")
         .join(series.join("."))
         .join(FILE);
-    match std::fs::read_to_string(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        text => {
-            let text = text.with_context(|| format!("read {}", path.display()))?;
-            crate::yaml::parse(&text, &path)
-        }
+    match files::read_if_exists(&path)? {
+        Some(text) => yaml::parse(&text, &path),
+        None => Ok(Vec::new()),
     }
 }
 

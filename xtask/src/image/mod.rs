@@ -5,12 +5,13 @@ pub(crate) mod cpio;
 pub(crate) mod guest;
 pub(crate) mod wasm;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use protocol::plan::{self, Plan};
 use sha2::{Digest, Sha256};
+
+use crate::files;
 
 /// The initramfs of a target, without the plan of a boot.
 #[derive(Clone, Debug)]
@@ -26,7 +27,7 @@ impl Image {
     /// # Errors
     /// `init` cannot be read.
     pub(crate) fn new(init: &Path) -> Result<Self> {
-        let init = fs::read(init).with_context(|| format!("read {}", init.display()))?;
+        let init = files::read_bytes(init)?;
         let bare = archive(&init, None);
         let hash = format!("{:x}", Sha256::digest(&bare));
         Ok(Self { init, hash })
@@ -38,7 +39,7 @@ impl Image {
     /// The file cannot be written, for example because the disk is full.
     pub(crate) fn write(&self, plan: &Plan, to: PathBuf) -> Result<PathBuf> {
         let plan = serde_json::to_vec_pretty(plan).expect("a plan can be serialized");
-        crate::paths::write_atomically(&to, &archive(&self.init, Some(&plan)))?;
+        files::write_atomically(&to, &archive(&self.init, Some(&plan)))?;
         Ok(to)
     }
 }

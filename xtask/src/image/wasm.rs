@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use xshell::cmd;
 
 use crate::machine::args::quote;
-use crate::{guard, shell};
+use crate::{files, guard, shell};
 
 /// Directory of the runtime in the checkout.
 const RUNTIME: &str = "images/wasm";
@@ -30,9 +30,9 @@ struct Step {
 /// # Errors
 /// A step fails. The error contains its command and its messages.
 pub(crate) fn build(checkout: &Path, cross: &str, guest: &Path, out: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(out).with_context(|| format!("create {}", out.display()))?;
+    files::create_dir(out)?;
     let runtime = checkout.join(RUNTIME);
-    let files = files_in(&runtime)?;
+    let files = files::in_dir(&runtime)?;
     let steps = |dir: &Path| {
         [
             translation(guest, dir),
@@ -60,7 +60,7 @@ pub(crate) fn build(checkout: &Path, cross: &str, guest: &Path, out: &Path) -> R
     let _ = fs::remove_file(&stamp);
     fs::rename(work.path().join("init"), &program)
         .with_context(|| format!("move the program to {}", program.display()))?;
-    crate::paths::write_atomically(&stamp, inputs.as_bytes())?;
+    files::write_atomically(&stamp, inputs)?;
     Ok(program)
 }
 
@@ -133,17 +133,6 @@ impl Step {
 }
 
 /// Returns the files of a directory, sorted by name.
-fn files_in(dir: &Path) -> Result<Vec<PathBuf>> {
-    let list = || -> std::io::Result<Vec<PathBuf>> {
-        let mut files = fs::read_dir(dir)?
-            .map(|entry| Ok(entry?.path()))
-            .collect::<std::io::Result<Vec<_>>>()?;
-        files.sort();
-        Ok(files)
-    };
-    list().with_context(|| format!("list {}", dir.display()))
-}
-
 /// Returns a digest of everything that the program depends on: commands, versions of tools, and input files.
 fn fingerprint<'p>(
     steps: &[Step],
@@ -159,7 +148,7 @@ fn fingerprint<'p>(
         hash.update(shell::read(cmd!(sh, "{tool} --version"))?);
     }
     for file in files {
-        let bytes = fs::read(file).with_context(|| format!("read {}", file.display()))?;
+        let bytes = files::read_bytes(file)?;
         hash.update(Sha256::digest(bytes));
     }
     Ok(format!("{:x}", hash.finalize()))

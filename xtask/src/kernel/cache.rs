@@ -19,10 +19,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use walkdir::WalkDir;
 
 use super::Progress;
 use crate::lock::{self, Hold, Lock};
-use crate::wait;
+use crate::{files, wait};
 
 /// Time that the processes of a killed run have to exit.
 const EXIT_GRACE: Duration = Duration::from_secs(5);
@@ -57,26 +58,17 @@ impl Cache<'_> {
     }
 }
 
-/// Takes an exclusive lock like [`lock::lock`], and reports waiting as a step.
+/// Takes a lock like [`lock::lock`], and reports waiting as a step.
 ///
 /// # Errors
 /// As [`lock::lock`].
-pub(crate) fn lock(path: &Path, what: &str, progress: &mut dyn FnMut(Progress)) -> Result<Lock> {
-    let say = |text| progress(Progress::step(text));
-    lock::lock(path, Hold::Exclusive, what, say)
-}
-
-/// Takes a shared lock like [`lock::lock`], and reports waiting as a step.
-///
-/// # Errors
-/// As [`lock::lock`].
-pub(crate) fn lock_shared(
+pub(crate) fn lock(
     path: &Path,
+    hold: Hold,
     what: &str,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Lock> {
-    let say = |text| progress(Progress::step(text));
-    lock::lock(path, Hold::Shared, what, say)
+    lock::lock(path, hold, what, |text| progress(Progress::step(text)))
 }
 
 /// Protects the finished kernel in `dir` from [`clean`] while the lock is held, and marks it as used now. Returns
@@ -133,7 +125,12 @@ pub struct Removed {
 /// A file or directory cannot be removed. The error names it.
 pub fn clean(cache: &Path, older_than: Duration) -> Result<Vec<Removed>> {
     let lock_file = cache.join("clean.lock");
-    let _alone = lock(&lock_file, "is cleaning the cache", &mut |_| {})?;
+    let _alone = lock(
+        &lock_file,
+        Hold::Exclusive,
+        "is cleaning the cache",
+        &mut |_| {},
+    )?;
     let cache = Cache(cache);
     let mut removed = Vec::new();
     for dir in directories(&cache.kernels())? {
@@ -212,33 +209,20 @@ pub(crate) fn remove_dir(dir: &Path) -> io::Result<()> {
 }
 
 fn directories(dir: &Path) -> Result<Vec<PathBuf>> {
-    let read = || -> io::Result<Vec<PathBuf>> {
-        let entries = match fs::read_dir(dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        let mut found = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                found.push(entry.path());
-            }
-        }
-        found.sort();
-        Ok(found)
-    };
-    read().with_context(|| format!("read {}", dir.display()))
+    if !dir.exists() {
+        return Ok(Vec::new());
+    }
+    let mut found = files::in_dir(dir)?;
+    found.retain(|path| path.is_dir() && !path.is_symlink());
+    Ok(found)
 }
 
 /// Returns the bytes that removing `dir` would free. A file with other hard links counts as 0.
 fn disk_use(dir: &Path) -> io::Result<u64> {
     let mut bytes = 0;
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let meta = entry.metadata()?;
-        if meta.is_dir() {
-            bytes += disk_use(&entry.path())?;
-        } else if meta.nlink() == 1 {
+    for entry in WalkDir::new(dir) {
+        let meta = entry?.metadata()?;
+        if !meta.is_dir() && meta.nlink() == 1 {
             bytes += meta.blocks() * 512;
         }
     }

@@ -8,14 +8,13 @@
 //! counted/dev.c.diff   the queue's changes to a source file that the unpatched source contains
 //! ```
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::cache;
 use super::queue::Overlay;
-use crate::shell;
+use crate::{files, shell};
 
 /// Name of the subdirectory for these files in a kernel's directory.
 pub(crate) const DIR: &str = "counted";
@@ -39,7 +38,7 @@ pub(super) struct Trees<'a> {
 pub(super) fn publish(dir: &str, trees: &Trees, overlay: &Overlay, result: &Path) -> Result<()> {
     let Trees { base, tree, obj } = trees;
     let into = result.join(DIR);
-    fs::create_dir_all(&into).with_context(|| format!("create {}", into.display()))?;
+    files::create_dir(&into)?;
     let in_dir = |path: &&String| {
         path.rsplit_once('/')
             .is_some_and(|(parent, _)| parent == dir)
@@ -54,7 +53,7 @@ pub(super) fn publish(dir: &str, trees: &Trees, overlay: &Overlay, result: &Path
         if is_changed && base.join(&path).exists() {
             let diff = diff(&base.join(&path), &tree.join(&path))?;
             let file = into.join(name + DIFF_SUFFIX);
-            fs::write(&file, diff).with_context(|| format!("write {}", file.display()))?;
+            files::write(&file, diff)?;
         }
     }
     for name in file_names(&obj.join(dir), &[".gcno"])? {
@@ -65,14 +64,10 @@ pub(super) fn publish(dir: &str, trees: &Trees, overlay: &Overlay, result: &Path
 
 /// Returns the names of the files in `dir` that end in one of `suffixes`.
 fn file_names(dir: &Path, suffixes: &[&str]) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if suffixes.iter().any(|suffix| name.ends_with(suffix)) {
-            names.push(name);
-        }
-    }
-    Ok(names)
+    let paths = files::in_dir(dir)?;
+    let names = paths.iter().filter_map(|path| path.file_name()?.to_str());
+    let wanted = |name: &&str| suffixes.iter().any(|suffix| name.ends_with(suffix));
+    Ok(names.filter(wanted).map(str::to_owned).collect())
 }
 
 /// Returns the differences of two files in the format of `diff -U0`.
@@ -95,6 +90,8 @@ fn diff(old: &Path, new: &Path) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// Creates trees with `files`, publishes them, and returns the names of the copied files and the lines of

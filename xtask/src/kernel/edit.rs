@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use super::cache::Cache;
 use super::queue::{self, Queue};
 use super::source::{self, Source};
-use super::{Progress, user_tree};
-use crate::shell;
+use super::{Progress, tree, user_tree};
+use crate::{files, shell};
 
 /// Tag of the commit with the unpatched source.
 const BASE: &str = "queue-base";
@@ -38,7 +38,9 @@ pub fn checkout(
     let queue = queue::read(lab, &base.series)?;
     progress(Progress::step(format!("copy {}", base.name)));
     for path in base.listing()?.keys() {
-        copy(&base.root.join(path), &place.join(path))?;
+        let (from, to) = (base.root.join(path), place.join(path));
+        tree::replace(&from, &to)
+            .with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
     }
     progress(Progress::step("create the git repository".into()));
     let git = |words: &[&str]| git(place, words);
@@ -54,18 +56,6 @@ pub fn checkout(
     apply(place, &queue)
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let copy = || -> std::io::Result<()> {
-        fs::create_dir_all(to.parent().expect("a file in the tree has a parent"))?;
-        if from.is_symlink() {
-            std::os::unix::fs::symlink(fs::read_link(from)?, to)
-        } else {
-            fs::copy(from, to).map(drop)
-        }
-    };
-    copy().with_context(|| format!("copy {} to {}", from.display(), to.display()))
-}
-
 /// Removes Debian's `.gitignore`. It ignores the whole source, which would hide new files from git. Its other lines
 /// move to `.git/info/exclude`, which is not part of any commit.
 fn move_ignores(place: &Path) -> Result<()> {
@@ -75,35 +65,26 @@ fn move_ignores(place: &Path) -> Result<()> {
     };
     if text.lines().any(|line| line == "/*") {
         let kept: Vec<&str> = text.lines().filter(|line| *line != "/*").collect();
-        crate::paths::write_atomically(
-            &place.join(".git/info/exclude"),
-            kept.join("\n").as_bytes(),
-        )?;
-        fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
+        files::write_atomically(&place.join(".git/info/exclude"), kept.join("\n"))?;
+        files::remove(&file)?;
     }
     Ok(())
 }
 
 fn apply(place: &Path, queue: &Queue) -> Result<()> {
     for (at, patch) in queue.patches.iter().enumerate() {
-        let words = ["am", "--quiet", "--committer-date-is-author-date"].map(str::to_owned);
         let path = patch.path.display().to_string();
-        let words: Vec<&str> = words
-            .iter()
-            .map(String::as_str)
-            .chain([path.as_str()])
-            .collect();
+        let words = ["am", "--quiet", "--committer-date-is-author-date", &path];
         let Err(error) = git(place, &words) else {
             continue;
         };
-        let remaining: String = queue.patches[at + 1..]
+        let mut remaining: String = queue.patches[at + 1..]
             .iter()
             .map(|patch| format!("\n  {}", patch.path.display()))
             .collect();
-        let remaining = match remaining.is_empty() {
-            true => "\n  (none)",
-            false => &remaining,
-        };
+        if remaining.is_empty() {
+            remaining = "\n  (none)".into();
+        }
         bail!(
             "{} does not apply: {error:#}\nTo continue in {}, make the change by hand (`patch -p1 \
              <.git/rebase-apply/patch` writes .rej files), run `git add` and `git am --continue`, \
@@ -171,20 +152,16 @@ pub fn export(place: &Path, lab: &Path) -> Result<Exported> {
 
 /// Replaces the patches that the series in `dir` lists with the patches in `from`.
 fn replace(dir: &Path, from: &Path, patches: &[String]) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+    files::create_dir(dir)?;
     let series = dir.join("series");
     let old = fs::read_to_string(&series).unwrap_or_default();
     for patch in patches {
-        let path = from.join(patch);
-        let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-        crate::paths::write_atomically(&dir.join(patch), &text)?;
+        let text = files::read_bytes(&from.join(patch))?;
+        files::write_atomically(&dir.join(patch), text)?;
     }
-    crate::paths::write_atomically(&series, new_series(&old, patches).as_bytes())?;
+    files::write_atomically(&series, new_series(&old, patches))?;
     for (_, removed) in queue::names(&old).filter(|(_, name)| !patches.iter().any(|p| p == name)) {
-        let path = dir.join(removed);
-        if path.exists() {
-            fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
-        }
+        files::remove(&dir.join(removed))?;
     }
     Ok(())
 }

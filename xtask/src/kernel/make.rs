@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use super::{Interrupted, log};
 use crate::target::KernelSpec;
 use crate::wait::{self, Waited};
-use crate::{guard, interrupt};
+use crate::{files, guard, interrupt};
 
 /// Time that make has to clean up after SIGINT.
 const GRACE: Duration = Duration::from_secs(5);
@@ -94,7 +94,7 @@ impl Make<'_> {
         progress: &mut dyn FnMut(u64, &str),
     ) -> Result<u64> {
         let marker = self.obj.join(MARKER);
-        fs::write(&marker, "").with_context(|| format!("write {}", marker.display()))?;
+        files::write(&marker, "")?;
         let child = self.start(targets, variables)?;
         let mut lines = Lines::open(&self.log)?;
         let waited = wait::until(wait::FOREVER, || {
@@ -115,7 +115,7 @@ impl Make<'_> {
             .signal()
             .is_none_or(|signal| CLEAN_EXIT.contains(&signal))
         {
-            fs::remove_file(&marker).with_context(|| format!("remove {}", marker.display()))?;
+            files::remove(&marker)?;
         }
         if interrupt::requested() {
             bail!(Interrupted);

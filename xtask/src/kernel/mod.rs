@@ -30,13 +30,13 @@ mod toolchain;
 mod tree;
 mod user_tree;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::files;
 use crate::lock::Lock;
 use crate::target::{KernelSpec, Target};
 use cache::Cache;
@@ -115,7 +115,7 @@ impl Built {
         let image = image
             .canonicalize()
             .with_context(|| format!("find the kernel image {}", image.display()))?;
-        let bytes = fs::read(&image).with_context(|| format!("read {}", image.display()))?;
+        let bytes = files::read_bytes(&image)?;
         let dir = image.parent().unwrap_or(Path::new("/")).to_owned();
         let dtb = spec.dtb.as_deref().map(|dtb| dir.join(file_name(dtb)));
         if let Some(dtb) = dtb.as_deref().filter(|dtb| !dtb.is_file()) {
@@ -301,7 +301,7 @@ fn find(dir: &Path, from_cache: bool) -> Result<Option<Built>> {
         return Ok(None);
     };
     let path = dir.join(BUILD_INFO);
-    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let text = files::read(&path)?;
     let info: BuildInfo =
         serde_json::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
     Ok(Some(Built {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::cache;
 use super::user_tree;
-use crate::shell;
+use crate::{files, shell};
 
 /// Directory of the patches in the checkout.
 const DIR: &str = "kernel-patches";
@@ -30,6 +30,18 @@ pub(crate) struct Patch {
     pub skip_if_present: bool,
 }
 
+impl Patch {
+    /// Reads the patch `path`, which messages call `name`.
+    fn read(name: &Path, path: PathBuf) -> Result<Self> {
+        Ok(Self {
+            name: name.display().to_string(),
+            text: files::read_bytes(&path)?,
+            path,
+            skip_if_present: false,
+        })
+    }
+}
+
 /// Files that a queue touches, by path: an identifier of the new content and the file that holds it, or `None` if the
 /// queue removes the file.
 pub(crate) type Overlay = BTreeMap<String, Option<(String, PathBuf)>>;
@@ -41,34 +53,21 @@ pub(crate) type Overlay = BTreeMap<String, Option<(String, PathBuf)>>;
 pub(crate) fn read(checkout: &Path, series: &str) -> Result<Queue> {
     let dir = Path::new(DIR).join(series);
     let path = dir.join("series");
-    let text = match fs::read_to_string(checkout.join(&path)) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
+    let Some(text) = files::read_if_exists(&checkout.join(&path))? else {
+        bail!(
             "there is no patch queue for Linux {series} ({}): use a source of a version that has a queue, \
              or build the unpatched source with --no-queue",
             path.display()
-        ),
-        text => text.with_context(|| format!("read {}", path.display()))?,
+        );
     };
-    let mut patches = Vec::new();
+    let mut queue = Queue::default();
     for (line, file) in names(&text) {
         let name = dir.join(file);
-        let path = checkout.join(&name);
-        let text = fs::read(&path).with_context(|| {
-            format!(
-                "{}:{line}: read {}",
-                dir.join("series").display(),
-                path.display()
-            )
-        })?;
-        let name = name.display().to_string();
-        patches.push(Patch {
-            name,
-            path,
-            text,
-            skip_if_present: false,
-        });
+        let patch = Patch::read(&name, checkout.join(&name))
+            .with_context(|| format!("{}:{line}", path.display()))?;
+        queue.patches.push(patch);
     }
-    Ok(Queue { patches })
+    Ok(queue)
 }
 
 /// Reads the machine-specific fixes `names` for kernels of the version `series`.
@@ -79,12 +78,9 @@ pub(crate) fn fixes(checkout: &Path, series: &str, names: &[String]) -> Result<Q
     let mut queue = Queue::default();
     for name in names {
         let name = Path::new(DIR).join(series).join("fixes").join(name);
-        let path = checkout.join(&name);
         queue.patches.push(Patch {
-            text: fs::read(&path).with_context(|| format!("read {}", path.display()))?,
-            name: name.display().to_string(),
-            path,
             skip_if_present: true,
+            ..Patch::read(&name, checkout.join(&name))?
         });
     }
     Ok(queue)
@@ -135,14 +131,7 @@ impl Queue {
         for file in files {
             let path = fs::canonicalize(file)
                 .with_context(|| format!("open the patch {}", file.display()))?;
-            let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-            let name = file.display().to_string();
-            self.patches.push(Patch {
-                name,
-                path,
-                text,
-                skip_if_present: false,
-            });
+            self.patches.push(Patch::read(file, path)?);
         }
         Ok(())
     }

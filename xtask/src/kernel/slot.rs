@@ -13,7 +13,6 @@
 //! ```
 
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -26,7 +25,8 @@ use super::make::{self, Make};
 use super::queue::Overlay;
 use super::source::Base;
 use super::{BUILD_INFO, BuildInfo, Inputs, Progress, Request, file_name, tree};
-use crate::lock::Lock;
+use crate::files;
+use crate::lock::{Hold, Lock};
 
 /// A slot that is locked by this process.
 pub(super) struct Slot<'a> {
@@ -48,6 +48,7 @@ impl<'a> Slot<'a> {
         let dir = cache.slots().join(&base.id).join(&name);
         let lock = cache::lock(
             &cache::lock_path(&dir),
+            Hold::Exclusive,
             "is building in the same directory",
             progress,
         )?;
@@ -83,7 +84,7 @@ impl<'a> Slot<'a> {
     /// Removes results of earlier builds that may be wrong. Returns true if make has to build everything.
     fn prepare(&self) -> Result<bool> {
         let obj = self.obj();
-        let prepare = || -> io::Result<bool> {
+        let prepare = || -> Result<bool> {
             fs::create_dir_all(&self.dir)?;
             cache::remove_dir(&self.dir.join("result"))?;
             // Without a record, the tree is created anew. Existing objects could then be newer than source files that
@@ -92,7 +93,7 @@ impl<'a> Slot<'a> {
                 !obj.join(".config").exists() || make::was_killed(&obj) || !self.record().exists();
             if from_scratch {
                 cache::remove_dir(&obj)?;
-                remove_file(&self.dir.join("configured"))?;
+                files::remove(&self.dir.join("configured"))?;
             }
             fs::create_dir_all(&obj)?;
             File::create(self.log())?;
@@ -120,7 +121,7 @@ impl<'a> Slot<'a> {
             return Ok(());
         }
         let fragment_file = self.dir.join("fragment");
-        crate::paths::write_atomically(&fragment_file, fragment.as_bytes())?;
+        files::write_atomically(&fragment_file, fragment)?;
         // Written to a new file: if the modification time of .config changes, make checks every object.
         let new = self.obj().join(".config.new");
         let variables = [
@@ -129,7 +130,7 @@ impl<'a> Slot<'a> {
         ];
         self.make()
             .run(&["allnoconfig", "olddefconfig"], &variables, &mut |_, _| {})?;
-        let text = read(&new)?;
+        let text = files::read(&new)?;
         let dropped = config::dropped(&inputs.options, &text);
         let definitions =
             config::definitions(&self.tree(), kconfigs().map(|(path, _)| path), &dropped);
@@ -138,11 +139,11 @@ impl<'a> Slot<'a> {
         }
         let config = self.obj().join(".config");
         if fs::read_to_string(&config).is_ok_and(|old| old == text) {
-            remove_file(&new).with_context(|| format!("remove {}", new.display()))?;
+            files::remove(&new)?;
         } else {
             fs::rename(&new, &config).with_context(|| format!("write {}", config.display()))?;
         }
-        crate::paths::write_atomically(&done, from.as_bytes())
+        files::write_atomically(&done, from)
     }
 
     fn compile(&self, from_scratch: bool, progress: &mut dyn FnMut(Progress)) -> Result<()> {
@@ -166,15 +167,15 @@ impl<'a> Slot<'a> {
                 .estimate
                 .parent()
                 .expect("a file in the cache has a parent");
-            fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
-            crate::paths::write_atomically(&self.estimate, steps.to_string().as_bytes())?;
+            files::create_dir(dir)?;
+            files::write_atomically(&self.estimate, steps.to_string())?;
         }
         Ok(())
     }
 
     fn publish(&self, inputs: &Inputs, overlay: &Overlay, hash: &str, kernel: &Path) -> Result<()> {
         let (obj, result) = (self.obj(), self.dir.join("result"));
-        fs::create_dir_all(&result).with_context(|| format!("create {}", result.display()))?;
+        files::create_dir(&result)?;
         let spec = &self.request.target.kernel;
         let boot_files = std::iter::once(&spec.image).chain(&spec.dtb);
         let boot_files = boot_files.map(|path| (path.as_str(), file_name(path)));
@@ -191,11 +192,11 @@ impl<'a> Slot<'a> {
             coverage_files::publish(dir, &trees, overlay, &result)?;
         }
         let info = BuildInfo {
-            version: read(&obj.join("include/config/kernel.release"))?
+            version: files::read(&obj.join("include/config/kernel.release"))?
                 .trim()
                 .to_owned(),
             hash: hash.to_owned(),
-            config_hash: digest::of(read(&obj.join(".config"))?.as_bytes()),
+            config_hash: digest::of(files::read(&obj.join(".config"))?.as_bytes()),
             compiler: inputs.toolchain.compiler.clone(),
             linker: inputs.toolchain.linker.clone(),
             target: self.request.target.name.clone(),
@@ -211,7 +212,7 @@ impl<'a> Slot<'a> {
             dtb: spec.dtb.as_deref().map(|dtb| file_name(dtb).to_owned()),
         };
         let info = serde_json::to_string_pretty(&info).context("serialize build.json")?;
-        crate::paths::write_atomically(&result.join(BUILD_INFO), info.as_bytes())?;
+        files::write_atomically(&result.join(BUILD_INFO), info)?;
         cache::publish(&result, kernel)
     }
 
@@ -245,17 +246,6 @@ impl<'a> Slot<'a> {
 
 /// Returns true for the files that the `.config` may depend on: Kconfig files, and the tools that read them.
 fn is_kconfig(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    name.starts_with("Kconfig") || (path.starts_with("scripts/") && !path.contains("/dtc/"))
-}
-
-fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
-}
-
-fn remove_file(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
+    file_name(path).starts_with("Kconfig")
+        || (path.starts_with("scripts/") && !path.contains("/dtc/"))
 }

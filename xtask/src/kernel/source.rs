@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use super::cache::{self, Cache};
 use super::digest::{self, Listing};
 use super::{Progress, user_tree};
-use crate::lock::Lock;
+use crate::files;
+use crate::lock::{Hold, Lock};
 use crate::setup::debian::kernel_source;
 
 /// Origin of a kernel source.
@@ -101,19 +102,19 @@ fn open_unpacked(dir: &Path, progress: &mut dyn FnMut(Progress), unpack: Unpack)
     const ACTIVITY: &str = "is unpacking the kernel source";
     let name_file = dir.join("name");
     let lock = loop {
-        let lock = cache::lock_shared(&cache::lock_path(dir), ACTIVITY, progress)?;
+        let lock = cache::lock(&cache::lock_path(dir), Hold::Shared, ACTIVITY, progress)?;
         if name_file.exists() {
             break lock;
         }
         drop(lock);
-        let _alone = cache::lock(&cache::lock_path(dir), ACTIVITY, progress)?;
+        let _alone = cache::lock(&cache::lock_path(dir), Hold::Exclusive, ACTIVITY, progress)?;
         if name_file.exists() {
             continue;
         }
         // No other run uses the directory, so existing files were left behind by a killed run.
         cache::remove_dir(dir)?;
         let unpacked = dir.join("unpacking");
-        fs::create_dir_all(&unpacked).with_context(|| format!("create {}", unpacked.display()))?;
+        files::create_dir(&unpacked)?;
         let name = unpack(&unpacked, progress)?;
         let finish = || -> std::io::Result<()> {
             fs::rename(&unpacked, dir.join("tree"))?;
@@ -123,8 +124,7 @@ fn open_unpacked(dir: &Path, progress: &mut dyn FnMut(Progress), unpack: Unpack)
         };
         finish().with_context(|| format!("move the unpacked source to {}", dir.display()))?;
     };
-    let name =
-        fs::read_to_string(&name_file).with_context(|| format!("read {}", name_file.display()))?;
+    let name = files::read(&name_file)?;
     let root = dir.join("tree");
     Ok(Base {
         id: sanitize(&name),
@@ -157,10 +157,11 @@ fn open_tree(path: &Path, cache: Cache, progress: &mut dyn FnMut(Progress)) -> R
     let dir = cache.sources().join(&id);
     let lock = cache::lock(
         &cache::lock_path(&dir),
+        Hold::Exclusive,
         "is scanning the same source tree",
         progress,
     )?;
-    fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    files::create_dir(&dir)?;
     progress(Progress::step(format!("scan {shown}")));
     let listing = user_tree::listing(path, &dir.join("index"))?;
     drop(lock);

@@ -13,6 +13,7 @@ use super::digest::Listing;
 use super::queue::Overlay;
 use super::source::Base;
 use super::user_tree;
+use crate::files;
 
 /// Recorded in place of a file's identifier while the file is being changed. After a crash it marks the content as
 /// unknown.
@@ -72,16 +73,9 @@ fn differing(held: &Listing, wanted: &Listing) -> Vec<String> {
     gone.chain(changed).map(|(path, _)| path.clone()).collect()
 }
 
-fn remove(file: &Path) -> Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
 /// Removes `file` and the parent directories that become empty.
 fn remove_with_parents(file: &Path) -> Result<()> {
-    remove(file)?;
+    files::remove(file)?;
     let _ = file.ancestors().skip(1).try_for_each(fs::remove_dir);
     Ok(())
 }
@@ -107,10 +101,10 @@ fn copy_checked(from: &Path, to: &Path, id: &str, frozen: bool) -> Result<()> {
 }
 
 /// Replaces `to` with a copy of `from`. Never writes into the old file, which may be a hard link to a shared file.
-fn replace(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn replace(from: &Path, to: &Path) -> Result<()> {
     make_parent(to)?;
     let new = cache::with_suffix(to, ".new~");
-    remove(&new)?;
+    files::remove(&new)?;
     if from.is_symlink() {
         std::os::unix::fs::symlink(fs::read_link(from)?, &new)?;
     } else {
@@ -143,5 +137,5 @@ fn write_record(record: &Path, listing: &Listing) -> Result<()> {
     for (path, id) in listing {
         text.push_str(&format!("{id}\t{path}\n"));
     }
-    crate::paths::write_atomically(record, text.as_bytes())
+    files::write_atomically(record, text)
 }

@@ -13,7 +13,7 @@ use walkdir::WalkDir;
 use xshell::cmd;
 
 use super::digest::{self, Listing};
-use crate::shell;
+use crate::{files, shell};
 
 /// Coarsest resolution of modification times: 2 seconds on FAT. A file that was modified less than this time before it
 /// was read may change again and keep its modification time.
@@ -58,7 +58,7 @@ pub(super) fn listing(root: &Path, index: &Path) -> Result<Listing> {
         }
         listing.insert(path, id);
     }
-    crate::paths::write_atomically(index, lines.as_bytes())?;
+    files::write_atomically(index, lines)?;
     Ok(listing)
 }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::program::find_program;
 use crate::results::Accelerator;
 use crate::wait::{self, Waited};
-use crate::{guard, paths};
+use crate::{files, guard};
 
 /// Accelerator that the user requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -146,7 +146,7 @@ fn explain_open(error: &io::Error) -> String {
 pub fn run_guest(qemu: &str, accel: &str, deadline: Duration) -> Result<KvmResult> {
     let dir = tempfile::tempdir().context("create a directory for the KVM probe")?;
     let image = dir.path().join("probe.rom");
-    fs::write(&image, rom()).with_context(|| format!("write {}", image.display()))?;
+    files::write(&image, rom())?;
     let device = "isa-debug-exit,iobase=0xf4,iosize=4";
     let mut words = ["-accel", accel, "-machine", "pc", "-m", "16", "-nodefaults"].to_vec();
     words.extend(["-no-user-config", "-no-reboot", "-display", "none"]);
@@ -210,7 +210,7 @@ fn remember(qemu: &str, cache: &Path, result: &KvmResult) {
     let reason = result.clone().err();
     if let Ok(text) = serde_json::to_vec(&Remembered { key, reason }) {
         let _ = fs::create_dir_all(cache);
-        let _ = paths::write_atomically(&cache.join(REMEMBERED), &text);
+        let _ = files::write_atomically(&cache.join(REMEMBERED), &text);
     }
 }
 

@@ -148,8 +148,7 @@ fn table(finding: &Finding) -> String {
         "space",
         "instruction",
     ];
-    let rows = rows.iter().map(|row| row.each_ref().map(String::as_str));
-    columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
+    columns(&[vec![head.map(String::from)], rows].concat())
 }
 
 #[cfg(test)]

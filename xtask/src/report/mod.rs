@@ -22,8 +22,8 @@ use anyhow::{Context, Result};
 use html::PageContext;
 pub(crate) use term::TermOptions;
 
+use crate::files::write_atomically;
 use crate::oracle::files::{self, Stories};
-use crate::paths::write_atomically;
 use crate::results::{CaseResult, FindingSummary, RunResult};
 use crate::run_dir::RESULTS;
 use crate::text::words;
@@ -111,7 +111,7 @@ pub fn write_all(dir: &Path, result: &RunResult, origin: Origin) -> Result<()> {
     };
     for report in REPORTS {
         let text = (report.render)(result, &context);
-        write_atomically(&dir.join(report.file), text.as_bytes())?;
+        write_atomically(&dir.join(report.file), text)?;
     }
     Ok(())
 }

@@ -253,10 +253,6 @@ fn program_table(found: &HostReport) -> String {
         };
         rows.push([program.program.clone(), state, note]);
     }
-    let rows: Vec<[&str; 3]> = rows
-        .iter()
-        .map(|row| row.each_ref().map(String::as_str))
-        .collect();
     columns(&rows)
 }
 

@@ -67,10 +67,6 @@ pub(crate) fn text(others: &[OtherTarget]) -> String {
             [other.name.clone(), state]
         })
         .collect();
-    let rows: Vec<[&str; 2]> = rows
-        .iter()
-        .map(|row| row.each_ref().map(String::as_str))
-        .collect();
     columns(&rows)
 }
 

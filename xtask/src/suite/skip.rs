@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{CaseSpec, Suite};
+use crate::files;
 use crate::target::Target;
 
 /// Reasons, by the name of a target or of a group of targets.
@@ -49,8 +50,7 @@ pub(crate) fn check_skips(dir: &Path, suites: &[Suite], targets: &[Target]) -> R
             continue;
         };
         let path = dir.join(format!("{}.yaml", suite.suite));
-        let text = std::fs::read_to_string(&path);
-        let text = text.with_context(|| format!("read {}", path.display()))?;
+        let text = files::read(&path)?;
         let (file, line) = (path.display(), line_of(&text, case, name));
         bail!(
             "{file}:{line}: skip: {name}: no such target or group; choose one of: {}",

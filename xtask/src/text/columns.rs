@@ -3,9 +3,9 @@
 
 /// Formats `rows` as a table. Each row is indented by two spaces, and every column but the last is padded to the width
 /// of its widest cell.
-pub(crate) fn columns<const N: usize>(rows: &[[&str; N]]) -> String {
+pub(crate) fn columns<const N: usize>(rows: &[[impl AsRef<str>; N]]) -> String {
     let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
+        let cells = rows.iter().map(|row| row[column].as_ref().chars().count());
         cells.max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..N).map(width).collect();
@@ -13,7 +13,7 @@ pub(crate) fn columns<const N: usize>(rows: &[[&str; N]]) -> String {
     for row in rows {
         let cells = row.iter().zip(&widths);
         let line: String = cells
-            .map(|(cell, &width)| format!("  {cell:width$}"))
+            .map(|(cell, &width)| format!("  {:width$}", cell.as_ref()))
             .collect();
         text.push_str(line.trim_end());
         text.push('\n');

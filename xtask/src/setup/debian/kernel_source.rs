@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use duct::Expression;
 
 use super::package;
-use crate::guard;
+use crate::{files, guard};
 
 /// Name of the package. The version depends on the host's Debian release.
 pub(crate) const PACKAGE: &str = "linux-source-6.12";
@@ -21,7 +21,7 @@ pub(crate) const PACKAGE: &str = "linux-source-6.12";
 /// apt, the package or the network is not available, a signature is invalid, or the disk is full.
 pub(crate) fn fetch(into: &Path, say: &mut dyn FnMut(String)) -> Result<String> {
     let scratch = into.with_file_name("download");
-    fs::create_dir(&scratch).with_context(|| format!("create {}", scratch.display()))?;
+    files::create_dir(&scratch)?;
     say(format!("download Debian's {PACKAGE}"));
     let package = package::download(PACKAGE, &scratch).context(
         "cannot download Debian's kernel source. Check the network, and that the Debian release has the package \

@@ -7,11 +7,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use xshell::cmd;
 
 use super::apt::Apt;
 use super::package;
+use crate::files;
 use crate::interrupt;
 use crate::machine::qemu::Qemu;
 use crate::oracle::OracleRequest;
@@ -199,8 +200,7 @@ fn settings(host: &Host, mirror: &str, archive: &str) -> Result<[PathBuf; 2]> {
     let [sources, preferences] = files.map(|(of_apt, ours, added)| {
         let existing = fs::read_to_string(Path::new("/etc/apt").join(of_apt)).unwrap_or_default();
         let path = host.cache.join(ours);
-        fs::write(&path, format!("{existing}\n{added}"))
-            .with_context(|| format!("write {}", path.display()))?;
+        files::write(&path, format!("{existing}\n{added}"))?;
         Ok::<_, anyhow::Error>(path)
     });
     Ok([sources?, preferences?])

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Debian packages that are downloaded and verified by apt, and unpacked without being installed. This needs no root.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -9,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use duct::Expression;
 use xshell::cmd;
 
-use crate::{guard, shell};
+use crate::{files, guard, shell};
 
 /// Maximum number of bytes that an error shows of a program's messages.
 const SHOWN: usize = 1000;
@@ -63,7 +62,7 @@ impl Lists {
     pub(crate) fn new(dir: &Path, sources: Option<&str>) -> Result<Self> {
         let (lists, cache) = (dir.join("lists"), dir.join("cache"));
         for dir in [&lists, &cache] {
-            fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+            files::create_dir(dir)?;
         }
         let mut options = vec![
             format!("-oDir::State::Lists={}", lists.display()),
@@ -71,7 +70,7 @@ impl Lists {
         ];
         if let Some(sources) = sources {
             let list = dir.join("sources.list");
-            fs::write(&list, sources).with_context(|| format!("write {}", list.display()))?;
+            files::write(&list, sources)?;
             options.push(format!("-oDir::Etc::SourceList={}", list.display()));
             options.push("-oDir::Etc::SourceParts=-".into());
         }
@@ -118,16 +117,13 @@ fn apt_get(dir: &Path, arguments: &[&str]) -> Result<Output> {
 }
 
 fn downloaded(package: &str, dir: &Path) -> Result<PathBuf> {
-    for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "deb") {
-            return Ok(path);
-        }
-    }
-    bail!(
-        "apt-get download {package} left no package in {}",
-        dir.display()
-    )
+    let packages = files::with_extension(dir, "deb")?.into_iter();
+    packages.last().with_context(|| {
+        format!(
+            "apt-get download {package} left no package in {}",
+            dir.display()
+        )
+    })
 }
 
 /// Returns `NAME VERSION` for a package file `NAME_VERSION_ARCH.deb`. The file's name encodes a colon as `%3a`.

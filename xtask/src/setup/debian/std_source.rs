@@ -12,7 +12,7 @@ use super::package;
 use crate::program::find_program;
 use crate::setup::{Host, SetupMode};
 use crate::target::{Backend, RustSpec, Target};
-use crate::{guard, paths, shell};
+use crate::{files, guard, paths, shell};
 
 /// Archives of Debian that have `rust-src`. The first has the most versions.
 const SUITES: [&str; 4] = [
@@ -133,8 +133,7 @@ fn from_debian(toolchain: &Toolchain, cache: &Path) -> Result<()> {
     let library = toolchain.cached(cache);
     let version_dir = library.parent().expect("it has two parents").to_owned();
     let all_versions = version_dir.parent().expect("it has two parents");
-    fs::create_dir_all(all_versions)
-        .with_context(|| format!("create {}", all_versions.display()))?;
+    files::create_dir(all_versions)?;
     let scratch =
         tempfile::tempdir_in(all_versions).context("create a directory for the download")?;
     let mut errors = Vec::new();
@@ -165,14 +164,14 @@ fn from_debian(toolchain: &Toolchain, cache: &Path) -> Result<()> {
 fn download(package: &str, suite: &str, scratch: &Path) -> Result<PathBuf> {
     let mirror = package::mirror(Path::new("apt-get"))?;
     let dir = scratch.join(suite);
-    fs::create_dir(&dir).with_context(|| format!("create {}", dir.display()))?;
+    files::create_dir(&dir)?;
     let sources = format!("deb [signed-by={}] {mirror} {suite} main\n", package::KEYS);
     package::Lists::new(&dir, Some(&sources))?.download(package, &dir)
 }
 
 /// Unpacks the library in `package`, which has version `version`, into the new directory `into`.
 fn unpack(package: &Path, version: &str, into: &Path) -> Result<()> {
-    fs::create_dir(into).with_context(|| format!("create {}", into.display()))?;
+    files::create_dir(into)?;
     let library = format!("./usr/src/rustc-{version}/library");
     let words = ["-x", "--strip-components=4", "--no-same-owner", "-C"].map(OsStr::new);
     let words = words
