@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Boot: one run of a machine, from its initramfs to its end.
+//! Boot: one run of a machine, from writing its initramfs to reading its last output.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -168,7 +168,7 @@ impl Streams {
         }
     }
 
-    /// Passes on the machine's output since the last call.
+    /// Passes on the output that the machine has written since the last call.
     fn pass_on(&mut self, machine: &mut Machine, watch: &mut Watch, now: Duration) -> Result<()> {
         let split = match self {
             // Read the records first. Otherwise a console line that precedes a record might be read after it.

@@ -47,7 +47,7 @@ const SUBCOMMAND: &str = "guard";
 /// sent once, when the *thread* that started the guard ends.
 const PARENT_POLL: Duration = Duration::from_secs(1);
 
-/// Time that a process may take to die of SIGKILL. A process that takes longer is stuck in the kernel.
+/// Time that a process may take to exit after SIGKILL. A process that takes longer is stuck in the kernel.
 const UNKILLABLE: Duration = Duration::from_secs(10);
 
 /// Time that a program may take to clean up when [`run`] stops it.

@@ -26,7 +26,7 @@ pub(crate) struct Filter {
     pub cases: Vec<String>,
     /// Pattern that the name of a case must match.
     pub pattern: Option<Regex>,
-    /// Part of the cases selected above that this run takes.
+    /// Shard of the cases selected above; `None` for all of them.
     pub shard: Option<Shard>,
     /// New values for parameters of the selected cases.
     pub with: Vec<Setting>,

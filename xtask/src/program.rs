@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Programs on the host: descriptions of those that the lab needs, and the search for them.
+//! Programs on the host: descriptions of the programs that the lab needs, and the search for a program in `PATH`.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The KVM probe: conclusions from QEMU's exit. Shell scripts stand in for QEMU.
+//! The KVM probe judges KVM by QEMU's exit. Shell scripts stand in for QEMU.
 
 mod scripts;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Signals as requests to stop. A signal affects the whole process, so each test that sends one runs in a process of its
-//! own.
+//! Signals that ask the lab to stop. A signal affects the whole process, so each test that sends one runs in a process
+//! of its own.
 
 use nix::sys::signal::{Signal, raise};
 use xtask::interrupt;

@@ -43,7 +43,7 @@ fn bookworm() -> Machine {
 
 impl Machine {
     /// Returns the progress messages for the target of this name.
-    fn ensure(&self, target: &str, wish: OracleMode, mode: SetupMode) -> String {
+    fn ensure(&self, target: &str, oracle: OracleMode, mode: SetupMode) -> String {
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs");
         let targets = target::load_all(&configs).unwrap();
         let chosen: Vec<&Target> = targets.iter().filter(|each| each.name == target).collect();
@@ -54,7 +54,7 @@ impl Machine {
             &self.host,
             &chosen,
             OracleRequest {
-                mode: wish,
+                mode: oracle,
                 depth,
                 deaf: false,
             },

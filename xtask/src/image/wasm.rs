@@ -79,7 +79,7 @@ fn translation(guest: &Path, out: &Path) -> Step {
 fn compilation(cross: &str, runtime: &Path, files: &[PathBuf], out: &Path) -> Step {
     // -O1: -O2 doubles the build time, and the program spends little time in this code. -ffunction-sections: if two
     // functions of one section are too far apart for a branch, gcc 12 for PA-RISC calls through function descriptors,
-    // which do not exist in a static program; the program then dies of an illegal instruction. 64-bit offsets and
+    // which do not exist in a static program; the program then fails with an illegal instruction. 64-bit offsets and
     // times: the kernel may lack the 32-bit system calls.
     let mut args = words(&[
         "-O1 -ffunction-sections -static -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64",

@@ -22,7 +22,7 @@ pub enum Source {
     Path(PathBuf),
 }
 
-/// Stands for the identifier of every file in a source that never changes.
+/// Serves as the identifier of every file in a source that never changes.
 pub(crate) const PRISTINE: &str = "=";
 
 /// An unpatched source that is ready to be read.

@@ -66,7 +66,7 @@ pub(crate) fn qemu(spec: &QemuSpec, boot: &Boot) -> Vec<String> {
         args.0.push("-S".into());
     }
     if let Some(plugin) = boot.oracle {
-        // A single comma would end the path.
+        // QEMU reads a doubled comma as a part of the path. A single comma would end the path.
         let plugin = plugin.display().to_string().replace(',', ",,");
         args.pair("-plugin", format!("{plugin},config={ORACLE_CONFIG}"));
     }

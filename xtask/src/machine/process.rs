@@ -68,7 +68,7 @@ impl Machine {
         })
     }
 
-    /// Returns the console bytes since the last call.
+    /// Returns the bytes that were written to the console since the last call.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -76,7 +76,7 @@ impl Machine {
         self.console.more()
     }
 
-    /// Returns the record bytes since the last call.
+    /// Returns the bytes of records that were written since the last call.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -92,7 +92,7 @@ impl Machine {
         self.findings.more()
     }
 
-    /// Returns how QEMU ended, or `None` while it runs.
+    /// Returns the exit of QEMU, or `None` while it runs.
     ///
     /// # Errors
     /// The state of the process cannot be read.

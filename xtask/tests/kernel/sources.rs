@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Origins of a source, and updates after a source has changed.
+//! Kernel sources of every kind, and builds after a source has changed.
 
 use std::fs;
 use std::path::Path;

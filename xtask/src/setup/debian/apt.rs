@@ -12,7 +12,7 @@ use duct::Expression;
 use crate::wait::{self, Waited};
 use crate::{guard, interrupt};
 
-/// Time that another program may hold a lock of apt or dpkg. Unattended upgrades take minutes.
+/// Maximum wait for another program that holds a lock of apt or dpkg. Unattended upgrades take minutes.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Time between two attempts to get a lock.

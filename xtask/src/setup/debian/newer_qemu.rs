@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Installs a QEMU that can load the oracle, from the backports of Debian 12, whose own QEMU is too old.
 //!
-//! It is installed like any other package, so that there is one QEMU for all purposes. The user's sources.list does not
-//! change: the archive is passed to apt for these calls only.
+//! This QEMU is installed like any other package, so that the machine has one QEMU for all purposes. The user's
+//! sources.list does not change: apt gets the archive for these calls only.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -110,7 +110,7 @@ fn install(
     let mirror = || package::mirror(&apt_get);
     let mirror = match mirror() {
         Ok(mirror) => mirror,
-        // A new machine has no package lists, and without them apt reports no archive.
+        // A new machine has no package lists, and without them apt reports no mirror.
         Err(_) => {
             apt.update(say)?;
             mirror()?
