@@ -406,7 +406,7 @@ fn reclaim_held(case: &mut Case) -> Result<(), Failure> {
         client.start_load(map, page)?;
         expect_that(
             !other.is_done_within(MOMENT)? && !client.is_done_within(MOMENT)?,
-            || "a page that was asked back could be loaded".into(),
+            || "a client could load a page during its reclaim".into(),
         )?;
         if answers {
             server.behave(Behaviour::lazy())?;
