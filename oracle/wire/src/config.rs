@@ -73,7 +73,7 @@ pub enum Arch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cache {
-    /// Indexing and tagging.
+    /// Kind of index and tag: physical or virtual.
     pub kind: CacheKind,
     /// Distance in bytes after which colours repeat. Unused with virtual tags.
     pub period: u64,
