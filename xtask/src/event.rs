@@ -27,7 +27,7 @@ pub(crate) enum Event {
     Phase {
         target: String,
         phase: Phase,
-        /// Details in a few words: `building 6.12.117 (default)`, `boot 2, after a crash`.
+        /// Details in a few words: `flavour default`, `boot 2, because the previous one was cut short`.
         detail: String,
     },
     /// A step of the current phase is done.

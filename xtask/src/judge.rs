@@ -82,8 +82,8 @@ fn clock_is_unreliable(record: &EndRecord) -> bool {
     guest > 4 * record.host_time + Duration::from_secs(2)
 }
 
-/// Returns the final verdict of a case that must get the verdict `expect`: a pass if it did. Failures of the lab and of
-/// the boot stay as they are.
+/// Takes into account that the suite expects the verdict `expect`. If that is not `pass`, the expected verdict becomes
+/// a pass, and any other becomes a failure. Failures of the lab and of the boot stay as they are.
 pub(crate) fn as_expected(verdict: Verdict, expect: Expect) -> Verdict {
     match (expect, &verdict) {
         (Expect::Pass, _) | (_, Verdict::Infra { .. } | Verdict::BootFail { .. }) => verdict,
@@ -157,7 +157,7 @@ pub(crate) fn describe_end(end: &BootEnd) -> String {
     }
 }
 
-/// Returns the verdict's reason if the oracle cannot be trusted.
+/// Returns the reason of a verdict for a case in which the oracle cannot be trusted. `why` is the cause.
 fn distrust(reason: &str) -> String {
     format!(
         "the oracle cannot be trusted: {reason} (docs/oracle.md; `--oracle off` runs without it)"

@@ -41,7 +41,7 @@ pub(crate) struct Job {
     /// Requested accelerator.
     pub accel: Accel,
     pub oracle: OracleRequest,
-    /// Factor for all time limits, including that of the flavour.
+    /// Factor for all time limits. It includes the factor of the flavour.
     pub scale: f64,
     /// Number of processes that `make` may run in parallel.
     pub jobs: usize,
@@ -54,7 +54,7 @@ pub(crate) struct Job {
 pub(crate) enum KernelFrom {
     /// The lab builds it from this source.
     Source(Source),
-    /// The user built it, with this image as the result.
+    /// The user built it. Holds the path of the image.
     Image(PathBuf),
 }
 
@@ -154,8 +154,8 @@ fn run_pipeline(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) ->
     write_coverage(job, target, &built, ledger)
 }
 
-/// Returns TCG as the accelerator for the next boot if the lab chose KVM and the guest did not send its first record
-/// in time. The probe guest of [`accel::probe`] may run where a kernel hangs.
+/// Returns TCG as the accelerator for the next boot if the lab chose KVM and the guest did not send its first record in
+/// time. A host on which the probe guest of [`accel::probe`] runs may still hang with a real kernel.
 fn fallback(chosen: &Chosen, requested: Accel, came_up: bool, end: &BootEnd) -> Option<Chosen> {
     let silent = matches!(end, BootEnd::Silence(_) | BootEnd::Overtime(_));
     (chosen.accel == Accelerator::Kvm && requested == Accel::Auto && !came_up && silent).then(
@@ -268,7 +268,7 @@ pub(crate) fn scaled(qemu: &QemuSpec, flavour: &Flavour) -> QemuSpec {
     }
 }
 
-/// Removes the initramfs of each boot. Nobody needs it after a run in which all cases passed.
+/// Removes the initramfs of each boot. After a run in which all cases passed, it is not needed any more.
 pub(crate) fn remove_initramfs(run_dir: &Path) {
     let dirs = |dir: &Path| {
         let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Selftest of the oracle: plants errors that the oracle must notice.
 //!
-//! A run without findings means something only if the oracle would have found an error. Each trial plants one error: in
-//! the kernel, by a patch of `mutants/` with which the cases still pass without the oracle, or in the oracle, which then
-//! ignores some of the kernel's flushes.
+//! A run without findings means something only if the oracle would have found an error. Each trial plants one error.
+//! Either a patch of `mutants/` breaks the kernel in a way that the cases do not notice without the oracle, or the
+//! oracle itself ignores some of the kernel's flushes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -106,7 +106,7 @@ pub(crate) fn select(trials: Vec<Trial>, names: &[String]) -> Result<Vec<Trial>>
     Ok(trials.into_iter().filter(selected).collect())
 }
 
-/// TrialOutcome of a trial on a target.
+/// Outcome of a trial on a target.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TrialOutcome {
     pub trial: String,
@@ -181,7 +181,7 @@ fn evidence(plain: Option<&TargetResult>, watched: &TargetResult) -> Result<Stri
         match (&case.verdict, findings) {
             (Verdict::Pass | Verdict::Skip { .. }, _) => {}
             (Verdict::Fail { .. }, 1..) => failed += 1,
-            // An oracle that ignores flushes makes a finding for coherent mappings, so it is not trusted.
+            // An oracle that ignores flushes may report a finding for coherent mappings; then it is not trusted.
             (Verdict::Infra { reason }, _) if plain.is_none() && case.distrust.is_some() => {
                 return Ok(reason.clone());
             }

@@ -15,7 +15,7 @@ pub(crate) const NOT_REQUESTED: &str = "not requested";
 /// Reason shown for a target on which the oracle could find nothing.
 pub(crate) const NO_ALIASES: &str = "data caches do not alias";
 
-/// When to use the oracle.
+/// Use of the oracle, as selected with `--oracle`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OracleMode {
     /// Use the oracle on targets whose caches alias. If it cannot run there, stop with an error.
@@ -60,9 +60,9 @@ impl Depth {
 /// Use of the oracle that was requested for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OracleRequest {
-    /// When to use it.
+    /// Value of `--oracle`.
     pub mode: OracleMode,
-    /// Accesses to model.
+    /// Value of `--oracle-depth`: the accesses to model.
     pub depth: Depth,
     /// True if the oracle must ignore the kernel's flushes of single lines and pages, for a trial of [`crate::trials`].
     pub deaf: bool,

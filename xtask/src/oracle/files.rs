@@ -19,7 +19,7 @@ pub(crate) struct Story {
     pub config: Config,
 }
 
-/// The stories of a run by the IDs of their findings, or the reason why a story cannot be read.
+/// Stories of a run by the IDs of their findings. A story that cannot be read is replaced by the reason.
 pub(crate) type Stories = BTreeMap<String, Result<Story, String>>;
 
 /// Returns all findings of a run, each with its target and case.

@@ -32,7 +32,7 @@ impl Window {
         count.max(self.findings.len() as u64)
     }
 
-    /// Returns how many times the finding with this number was made, or 1 if the count is unknown.
+    /// Returns how often the conflict with this number was found, or 1 if the count is unknown.
     pub(crate) fn repeats(&self, number: u32) -> u64 {
         let mut counts = self.end.iter().flat_map(|end| &end.repeats);
         let index = (number as usize).checked_sub(1);
@@ -98,8 +98,8 @@ impl Listener {
         }
     }
 
-    /// Returns the result for the case at position `at` of the boot's plan. If the boot ended during the case, as
-    /// `cut_short` says, the window needs no end.
+    /// Returns the result for the case at position `at` of the boot's plan. `cut_short` is true if the boot ended
+    /// during the case; the window may then lack an end.
     pub(crate) fn case_result(&mut self, at: usize, cut_short: bool) -> WindowResult {
         let id = window::of_case(at);
         let window = self.windows.remove(&id);
