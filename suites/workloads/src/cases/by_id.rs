@@ -126,8 +126,8 @@ fn rounds(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// The server loads and saves pages that it has mapped itself, and no other process runs in between. Even a machine that
-/// flushes its cache at every context switch then depends on the flushes by the load and the save.
+/// The server loads and saves pages that it has mapped itself, and no other process runs in between. Even a machine
+/// that flushes its cache at every context switch then depends on the flushes by the load and the save.
 fn at_once(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut server = case.serve()?;

@@ -65,7 +65,8 @@ fn first_touch(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// A touch over the connection's page limit raises SIGBUS. Existing pages stay, and a freed page makes room for another.
+/// A touch over the connection's page limit raises SIGBUS. Existing pages stay, and a freed page makes room for a new
+/// one.
 fn limit(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let limit: usize = case.param("limit")?;

@@ -45,21 +45,19 @@ impl Client {
         Ok(Client { party })
     }
 
-    /// Has it fork a client that has all its mappings under the same numbers. The child survives its parent.
+    /// Has the client fork a child that has all its mappings, under the same numbers. The child survives its parent.
     pub(crate) fn fork(&mut self, name: &str) -> Result<Client, Failure> {
         let party = self.party.fork_child(name)?;
         Ok(Client { party })
     }
 
     pub(crate) fn open(&mut self) -> Result<(), Failure> {
-        self.party.execute_own(ClientCommand::Open).map(drop)
+        self.party.call_own(ClientCommand::Open)
     }
 
     /// Opens the file read-only.
     pub(crate) fn open_readonly(&mut self) -> Result<(), Failure> {
-        self.party
-            .execute_own(ClientCommand::OpenReadonly)
-            .map(drop)
+        self.party.call_own(ClientCommand::OpenReadonly)
     }
 
     /// Opens the file, or returns the error.
@@ -75,13 +73,13 @@ impl Client {
 
     /// Closes the file. Mappings stay.
     pub(crate) fn close(&mut self) -> Result<(), Failure> {
-        self.party.execute_own(ClientCommand::Close).map(drop)
+        self.party.call_own(ClientCommand::Close)
     }
 
     /// Writes a pattern with write(2) and reads it back with read(2).
     pub(crate) fn write_read(&mut self, offset: u64, len: usize, seed: u64) -> Result<(), Failure> {
         let command = ClientCommand::WriteRead { offset, len, seed };
-        self.party.execute_own(command).map(drop)
+        self.party.call_own(command)
     }
 
     /// Writes and reads `size` bytes with write(2) and read(2), `rounds` times. Returns the time of all writes and of
@@ -91,9 +89,8 @@ impl Client {
         size: usize,
         rounds: u32,
     ) -> Result<[Duration; 2], Failure> {
-        let answer = self
-            .party
-            .execute_own(ClientCommand::Throughput { size, rounds })?;
+        let command = ClientCommand::Throughput { size, rounds };
+        let answer = self.party.execute_own(command)?;
         self.party.link.times(answer)
     }
 
@@ -112,7 +109,7 @@ impl Client {
             times,
             die,
         };
-        self.party.execute_own(command).map(drop)
+        self.party.call_own(command)
     }
 
     /// Writes `len` bytes from byte `at` of a mapping to byte `offset` of the file.
@@ -169,7 +166,7 @@ impl Client {
 
     /// Loads from a page without access rights, which kills the process.
     pub(crate) fn segfault(&mut self) -> Result<(), Failure> {
-        self.party.execute_own(ClientCommand::Segfault).map(drop)
+        self.party.call_own(ClientCommand::Segfault)
     }
 
     /// Starts to execute a program that maps nothing, waits, and sends no answer. It can only be killed.

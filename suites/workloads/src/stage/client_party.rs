@@ -71,7 +71,7 @@ impl ClientProcess<'_> {
 
     fn fork(&mut self, control: &mut ClientControl, name: &str) -> Answer {
         let forked = fork_with_pipes(name, |own| {
-            // Drops the pipes of the parent. The case takes the end of a pipe for the end of the process.
+            // Drops the pipes of the parent. The case interprets the end of a pipe as the end of the process.
             *control = own;
             self.serve(control);
         });

@@ -253,7 +253,7 @@ pub(crate) enum MappingCommand {
         at: usize,
         len: usize,
     },
-    /// Treats it as two mappings from now on. The second starts at byte `at` and has a new number. Makes no system
+    /// Treats the mapping as two from now on. The second starts at byte `at` and has a new number. Makes no system
     /// call.
     Cut {
         at: usize,

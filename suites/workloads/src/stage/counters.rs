@@ -22,7 +22,7 @@ pub(crate) fn read(path: &str) -> Result<u64, Failure> {
     let text = read_text(path)?;
     text.trim()
         .parse()
-        .map_err(|error| Failure::new(format!("{path} holds {text:?}: {error}")))
+        .map_err(|error| Failure::new(format!("{path} contains {text:?}: {error}")))
 }
 
 /// Sets a limit. `init` restores it after the case.

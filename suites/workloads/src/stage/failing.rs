@@ -14,7 +14,7 @@ use crate::stage::server::Server;
 /// File with the number of the allocation that fails. Missing if the kernel does not support fault injection.
 pub(crate) const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
 
-/// Runs `act`, and has the `nth` allocation of this thread fail meanwhile.
+/// Runs `act` with the `nth` allocation of this thread set to fail.
 pub(crate) fn failing(nth: u32, act: impl FnOnce() -> Answer) -> Answer {
     let injected = || -> sys::Result<Answer> {
         // Opened before and closed after the injection, because both allocate.

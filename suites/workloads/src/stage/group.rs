@@ -37,7 +37,7 @@ impl Group {
         counters::set(&format!("{}/memory.max", self.path), bytes)
     }
 
-    /// Returns the number of its processes that the kernel killed because the group was at its limit.
+    /// Returns the number of processes in the group that the kernel killed because the group was at its limit.
     pub(crate) fn killed(&self) -> Result<u64, Failure> {
         let path = format!("{}/memory.events", self.path);
         let text = sys::read_text(&path)?;

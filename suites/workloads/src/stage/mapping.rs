@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sys::{Access, Fd, FutexWait, Instant, Mapping, page_size, read_text};
+use sys::{Access, FutexWait, Instant, Mapping, page_size, read_text};
 
 use crate::stage::command::{Answer, Area, Endpoint, MappingCommand, Touch};
 use crate::stage::{pattern, role};
@@ -127,18 +127,17 @@ fn read(mapping: &Mapping, from: Endpoint, at: usize, bytes: &[u8]) -> sys::Resu
 
 /// Writes `len` bytes from byte `at` of the mapping to a pipe or file, and returns what the pipe or file then contains.
 fn write(mapping: &Mapping, into: Endpoint, at: usize, len: usize) -> sys::Result<Vec<u8>> {
-    let whole = |fd: Fd| fd.read_to_end();
     match into {
         Endpoint::Pipe => {
             let (reads, writes) = sys::pipe()?;
             mapping.write_to(at, len, &writes, None)?;
             drop(writes);
-            whole(reads)
+            reads.read_to_end()
         }
         Endpoint::File => {
             let file = sys::memfd("other", 0)?;
             mapping.write_to(at, len, &file, Some(0))?;
-            whole(file)
+            file.read_to_end()
         }
     }
 }

@@ -23,14 +23,14 @@ impl Maps {
         command: MemoryCommand,
     ) -> Answer {
         let fd = || fd().ok_or_else(|| Answer::Failed("the file is not open".into()));
-        let done = match command {
+        let result = match command {
             MemoryCommand::Mapping(map, command) => self.execute_on_mapping(map, command),
             MemoryCommand::Map(request, place) => fd().and_then(|fd| self.map(fd, &request, place)),
             MemoryCommand::MapAdjacent(request) => {
                 fd().and_then(|fd| self.map_adjacent(fd, &request))
             }
         };
-        done.unwrap_or_else(|answer| answer)
+        result.unwrap_or_else(|answer| answer)
     }
 
     /// Returns the mapping with a number.
@@ -76,23 +76,22 @@ impl Maps {
 
     fn execute_on_mapping(&mut self, map: Map, command: MappingCommand) -> Result<Answer, Answer> {
         match command {
-            MappingCommand::Unmap => self.take(map)?.unmap()?,
+            MappingCommand::Unmap => Ok(Answer::done(self.take(map)?.unmap())),
             MappingCommand::Cut { at } => {
                 let (head, tail) = self.take(map)?.split(at);
                 self.maps.insert(map, head);
-                return Ok(Answer::Map(self.keep(tail)));
+                Ok(Answer::Map(self.keep(tail)))
             }
             MappingCommand::Punch { at, len } => {
                 let (head, tail) = self.take(map)?.punch(at, len)?;
                 self.maps.insert(map, head);
-                return Ok(Answer::Map(self.keep(tail)));
+                Ok(Answer::Map(self.keep(tail)))
             }
             command => {
                 let mapping = self.maps.get_mut(&map).ok_or_else(|| missing(map))?;
-                return Ok(mapping::execute(mapping, command));
+                Ok(mapping::execute(mapping, command))
             }
         }
-        Ok(Answer::Done)
     }
 }
 

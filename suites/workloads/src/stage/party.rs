@@ -106,6 +106,11 @@ impl<Own: Serialize> Party<Own> {
         self.execute(&Command::Own(command))
     }
 
+    /// Does [`Party::execute_own`] with a command whose answer has no value.
+    pub(crate) fn call_own(&mut self, command: Own) -> Result<(), Failure> {
+        self.execute_own(command).map(drop)
+    }
+
     /// Does [`Party::try_execute`] with one of the process's own commands.
     pub(crate) fn try_execute_own(
         &mut self,

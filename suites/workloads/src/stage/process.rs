@@ -17,8 +17,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// [`Client`](crate::stage::Client) or [`Server`](crate::stage::Server).
 ///
-/// A method named `try_x` returns the error if a system call of the process fails, where `x` fails itself. A method
-/// named `start_x` sends a command without waiting; a method named `finish_x` waits for the answer.
+/// If a system call of the process fails, a method named `try_x` returns the error, and `x` fails. A method named
+/// `start_x` sends a command without waiting; a method named `finish_x` waits for the answer.
 pub(crate) trait Process {
     /// Sends a command. The caller must receive the answer from [`Process::link_mut`].
     fn send(&mut self, command: MemoryCommand) -> Result<(), Failure>;

@@ -21,7 +21,7 @@ pub(crate) const TURN: usize = 0;
 /// First byte behind the cache line of the turn.
 pub(crate) const DATA: usize = 64;
 
-/// Part of one process.
+/// Role of one process.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Role {

@@ -24,7 +24,7 @@ const MUNMAP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Resource limits that a server applies to itself before it starts its session.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Limits {
-    /// Pages that it can lock. It gives up the privilege to lock more.
+    /// Number of pages that the server can lock. It gives up the privilege to lock more.
     pub locked_pages: Option<usize>,
     /// [`procs_path`](crate::stage::group::Group::procs_path) of the memory cgroup to join.
     pub group: Option<String>,
@@ -125,12 +125,10 @@ impl Server {
         id.ok_or_else(|| Failure::new("this server assigns no page IDs"))
     }
 
-    /// Changes the behaviour. The server then treats the requests that it has held as the new behaviour says.
+    /// Changes the behaviour. The new behaviour also applies to the requests that the server has held.
     pub(crate) fn behave(&mut self, behaviour: Behaviour) -> Result<(), Failure> {
         self.behaviour = behaviour;
-        self.party
-            .execute_own(ServerCommand::Behave(behaviour))
-            .map(drop)
+        self.party.call_own(ServerCommand::Behave(behaviour))
     }
 
     /// Returns the requests that the server has received.
@@ -173,10 +171,8 @@ impl Server {
             len,
             seed,
         };
-        let answer = self
-            .party
-            .try_execute_own(ServerCommand::LoadPages(bytes))?;
-        Ok(answer.map(drop))
+        let command = ServerCommand::LoadPages(bytes);
+        Ok(self.party.try_execute_own(command)?.map(drop))
     }
 
     /// Reads up to `len` bytes from byte `at` of page `page_id` by ID. Fails unless they are the pattern of `seed`.
@@ -194,10 +190,8 @@ impl Server {
             len,
             seed,
         };
-        match self
-            .party
-            .try_execute_own(ServerCommand::SavePages(bytes))?
-        {
+        let command = ServerCommand::SavePages(bytes);
+        match self.party.try_execute_own(command)? {
             Ok(answer) => Ok(Ok(self.party.link.number(answer)? as usize)),
             Err(errno) => Ok(Err(errno)),
         }
@@ -301,9 +295,7 @@ impl Server {
 
     /// Closes the channel. Mappings stay.
     pub(crate) fn close_channel(&mut self) -> Result<(), Failure> {
-        self.party
-            .execute_own(ServerCommand::CloseChannel)
-            .map(drop)
+        self.party.call_own(ServerCommand::CloseChannel)
     }
 
     /// Forks a server that inherits the channel, the mappings and the held requests. The child does not read the
@@ -335,9 +327,7 @@ impl Server {
 
     /// Gives up root.
     pub(crate) fn drop_privileges(&mut self) -> Result<(), Failure> {
-        self.party
-            .execute_own(ServerCommand::DropPrivileges)
-            .map(drop)
+        self.party.call_own(ServerCommand::DropPrivileges)
     }
 
     /// Returns the number of direct-mapped pages of its connection.

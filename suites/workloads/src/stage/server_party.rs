@@ -92,15 +92,15 @@ fn execute(
         Command::Memory(command) => Ok(maps.execute(|| Some(session.channel()), command)),
         Command::Own(command) => execute_own(session, command),
         Command::Failing { nth, command } => {
-            let mut done = None;
+            let mut fatal = None;
             let answer = failing(nth, || match execute(session, maps, *command) {
                 Ok(answer) => answer,
                 Err(error) => {
-                    done = Some(error);
+                    fatal = Some(error);
                     Answer::Done
                 }
             });
-            done.map_or(Ok(answer), Err)
+            fatal.map_or(Ok(answer), Err)
         }
         Command::Batch(commands) => {
             execute_batch(commands, |command| execute(session, maps, command))
@@ -164,10 +164,10 @@ fn execute_own(session: &mut Session, command: ServerCommand) -> Result<Answer, 
 /// Returns the answer to a call of the session: `ok` of its value, or the error of a system call. Any other error ends
 /// the server.
 fn answer_of<T>(
-    done: Result<T, ServerError>,
+    result: Result<T, ServerError>,
     ok: impl FnOnce(T) -> Answer,
 ) -> Result<Answer, ServerError> {
-    match done {
+    match result {
         Ok(value) => Ok(ok(value)),
         Err(ServerError::Sys(error)) => Ok(error.into()),
         Err(other) => Err(other),

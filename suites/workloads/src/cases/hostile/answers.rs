@@ -250,11 +250,8 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
         let before = server.log()?.unique(op::DMMAP_FAULT);
         let toucher = start_failing_touch(&mut client, map, page)?;
         let unique = await_request(&mut server, op::DMMAP_FAULT, before)?;
-        expect(
-            "half a load",
-            server.load_pages(id, page, page / 2, 8)?,
-            Ok(()),
-        )?;
+        let loaded = server.load_pages(id, page, page / 2, 8)?;
+        expect("half a load", loaded, Ok(()))?;
         let expected = if message.body.is_empty() {
             Ok(())
         } else {
@@ -272,11 +269,8 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
 
     let unique = touch_second(&mut server, &mut client, map)?;
     other.start_probe(there, page)?;
-    expect(
-        "half a load",
-        server.load_pages(id, page, page / 2, 8)?,
-        Ok(()),
-    )?;
+    let loaded = server.load_pages(id, page, page / 2, 8)?;
+    expect("half a load", loaded, Ok(()))?;
     for (what, message, expected) in invalid_answers(unique, &[]) {
         expect_write(&mut server, what, message, expected)?;
     }
