@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use server::abi::op;
-use server::{Behaviour, Lazy, OnFault, OnMmap, OnReclaim, RequestLog};
+use server::{Behaviour, Lazy, OnFault, OnMmap, OnReclaim, RequestLog, Unanswered};
 use sys::{Instant, sleep, write_file};
 
 use super::{Case, Client, Failure, Process, Server, expect_that};
@@ -93,6 +93,14 @@ pub(crate) fn shrink_until(
 /// Returns the behaviour of a server that holds every FUSE_MMAP.
 pub(crate) fn holding_mmaps() -> Behaviour {
     Behaviour::with_mmap(OnMmap::Hold)
+}
+
+/// Returns the behaviour of a server that holds FUSE_INIT or CUSE_INIT.
+pub(crate) fn holding_init() -> Behaviour {
+    Behaviour {
+        unanswered: Some(Unanswered::Init),
+        ..Behaviour::default()
+    }
 }
 
 /// Waits until the server has read a request with this opcode whose `unique` is not `before`, and returns its `unique`.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Allocations that fail while a connection is established, or while a page is reclaimed to make room for another.
 
-use server::{Behaviour, Unanswered};
+use server::Behaviour;
 use sys::{Errno, Fd, MountFlags, OpenFlags, list_dir, page_size};
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
 use crate::stage::command::Answer;
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
 use crate::stage::failing::failing;
+use crate::stage::waiting::holding_init;
 use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] =
@@ -52,10 +53,7 @@ fn accept(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let mut without = 0;
     fail_each_allocation_with(case, "accept", |case, nth| {
-        let mut server = case.serve_as(Behaviour {
-            unanswered: Some(Unanswered::Init),
-            ..Behaviour::default()
-        })?;
+        let mut server = case.serve_as(holding_init())?;
         let (failed, answer) = server.failing(nth, behave(Behaviour::default()))?;
         if !succeeded(&answer)? {
             server.behave(Behaviour::default())?;
@@ -104,11 +102,8 @@ fn mount(case: &mut Case) -> Result<(), Failure> {
         if succeeded(&answer)? {
             let dir = counters::dir_of_mount(at)?;
             expect("pages", counters::read(&format!("{dir}/dmmap_pages"))?, 0)?;
-            expect(
-                "refused touches",
-                counters::read(&format!("{dir}/dmmap_refused"))?,
-                0,
-            )?;
+            let refused = counters::read(&format!("{dir}/dmmap_refused"))?;
+            expect("refused touches", refused, 0)?;
             sys::unmount(at)?;
         }
         drop(channel);

@@ -123,14 +123,9 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
         "mmap returned before the server answered".into()
     })?;
     let map = pending.answer("the valid answer", &good, None)?;
-    expect_shows(
-        &mut server,
-        &mut client,
-        map.expect("no error was expected"),
-        7,
-        1,
-    )?;
-    client.unmap(map.expect("no error was expected"))?;
+    let map = map.expect("no error was expected");
+    expect_shows(&mut server, &mut client, map, 7, 1)?;
+    client.unmap(map)?;
     munmaps += 1;
 
     for index in 0..bad_bodies(0, BODIES).len() {

@@ -6,11 +6,11 @@ use server::abi::{
     BIG_WRITES, CUSE_DMMAP, CuseInitOut, DMMAP, INIT_EXT, InitOut, MAJOR, MINOR, op,
 };
 use server::wire::{self, Field};
-use server::{Behaviour, Message, Unanswered};
+use server::{Behaviour, Message};
 use sys::Errno;
 
 use super::messages::{expect_serves, expect_write};
-use crate::stage::waiting::await_request;
+use crate::stage::waiting::{await_request, holding_init};
 use crate::stage::{Case, Failure, Process, Server, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("init", init), ("init-nobody", init_nobody)];
@@ -45,13 +45,6 @@ struct Answer {
     error: Option<Errno>,
     expected: Result<(), Errno>,
     result: InitResult,
-}
-
-fn waiting_for_init() -> Behaviour {
-    Behaviour {
-        unanswered: Some(Unanswered::Init),
-        ..Behaviour::default()
-    }
 }
 
 /// Changes to the answer that accepts direct mmap.
@@ -258,7 +251,7 @@ fn init(case: &mut Case) -> Result<(), Failure> {
         Device::Cuse => cuse_answers("", "").len(),
     };
     for index in 0..count {
-        let mut server = case.serve_as(waiting_for_init())?;
+        let mut server = case.serve_as(holding_init())?;
         let (opcode, mut answers) = match device {
             Device::Fuse => (op::INIT, fuse_answers()),
             Device::Cuse => (op::CUSE_INIT, cuse_answers(server.name(), other.name())),
@@ -310,7 +303,7 @@ fn expect_result(case: &Case, server: &mut Server, result: InitResult) -> Result
 
 /// Has a server give up root before it answers INIT. The kernel must treat the answer as if it declined direct mmap.
 fn init_nobody(case: &mut Case) -> Result<(), Failure> {
-    let mut server = case.serve_as(waiting_for_init())?;
+    let mut server = case.serve_as(holding_init())?;
     server.drop_privileges()?;
     server.behave(Behaviour::default())?;
     let page = sys::page_size();

@@ -3,13 +3,13 @@
 //! happens.
 
 use server::abi::{PageRange, SaveOut, notify, op};
-use server::{Behaviour, Channel, Message, Unanswered, wire};
+use server::{Behaviour, Channel, Message, wire};
 use sys::{Errno, Mapping, Prot, Sharing, page_size};
 
 use super::messages::{expect_serves, expect_write, first_invalid_id, load};
 use crate::stage::command::Touch;
 use crate::stage::counters::{self, PAGES_TOTAL};
-use crate::stage::waiting::await_requests;
+use crate::stage::waiting::{await_requests, holding_init};
 use crate::stage::{Case, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -183,12 +183,8 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
         ..load(id, 0, 8, 8)
     };
     let fault = Err(Errno::EFAULT);
-    expect_write(
-        &mut server,
-        "a load whose end is not in memory",
-        half,
-        fault,
-    )?;
+    let what = "a load whose end is not in memory";
+    expect_write(&mut server, what, half, fault)?;
     client.verify(map, 0, 2 * page, 1)?;
 
     // An offset can be larger than a page.
@@ -199,12 +195,8 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
     client.verify(map, page + 24, page - 24, 1)?;
     let saved = server.save_pages(id, 0, page + 8, 1)?;
     expect("bytes saved", saved, Ok(page + 8))?;
-    expect_write(
-        &mut server,
-        "a free of all IDs",
-        free(0, first_invalid_id()),
-        OK,
-    )?;
+    let all = free(0, first_invalid_id());
+    expect_write(&mut server, "a free of all IDs", all, OK)?;
     expect("pages", server.pages()?, 0)?;
     client.verify_zero(map, 0, 2 * page)?;
     client.quit()?;
@@ -227,33 +219,23 @@ fn early(case: &mut Case) -> Result<(), Failure> {
     let unmounted = Channel::open("/dev/fuse")?;
     for (what, message) in one_each(5) {
         let result = unmounted.write(&message).map_err(|error| error.errno);
-        expect(
-            &format!("{what} with nothing mounted"),
-            result,
-            Err(Errno::EPERM),
-        )?;
+        let what = format!("{what} with nothing mounted");
+        expect(&what, result, Err(Errno::EPERM))?;
     }
     let mapping = Mapping::of(unmounted.fd(), 0, page, Prot::Read, Sharing::Shared);
     let errno = mapping.err().map(|error| error.errno);
     expect("mmap with nothing mounted", errno, Some(Errno::ENODEV))?;
     drop(unmounted);
 
-    let mut server = case.serve_as(Behaviour {
-        unanswered: Some(Unanswered::Init),
-        ..Behaviour::default()
-    })?;
+    let mut server = case.serve_as(holding_init())?;
     for (what, message) in one_each(5) {
         let short = Message {
             body: message.body[1..].to_vec(),
             ..message.clone()
         };
         expect_write(&mut server, what, message, Err(Errno::ENODEV))?;
-        expect_write(
-            &mut server,
-            "a notification that is too short",
-            short,
-            INVALID,
-        )?;
+        let what = "a notification that is too short";
+        expect_write(&mut server, what, short, INVALID)?;
     }
     let mapped = server.try_map(0, page)?.err();
     expect("mmap of the channel", mapped, Some(Errno::ENODEV))?;
@@ -284,15 +266,10 @@ fn late(case: &mut Case) -> Result<(), Failure> {
     expect("mmap of the channel", mapped.map(drop), gone)?;
     let mapped = client.try_map(0, page)?;
     expect("the client's mmap", mapped.map(drop), gone)?;
-    let (of_client, of_server) = (
-        client.touch(map, page, true)?,
-        server.touch(here, page, true)?,
-    );
-    expect(
-        "a touch of a new page",
-        (of_client, of_server),
-        (Touch::Sigbus, Touch::Sigbus),
-    )?;
+    let touched = client.touch(map, page, true)?;
+    expect("a client's touch of a new page", touched, Touch::Sigbus)?;
+    let touched = server.touch(here, page, true)?;
+    expect("the server's touch of a new page", touched, Touch::Sigbus)?;
     client.verify(map, 0, page, 1)?;
     client.quit()?;
     server.quit()

@@ -77,11 +77,8 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     let mut other = case.client("other client", &server)?;
     expect("FUSE_NOTIFY_RESEND", server.notify(RESEND, &[])?, Ok(()))?;
     let again = await_request(&mut server, op::MMAP, Some(first))?;
-    expect(
-        "unique of the request that was sent again",
-        again,
-        first | RESENT,
-    )?;
+    let resent = first | RESENT;
+    expect("unique of the request sent again", again, resent)?;
     let late = Message::answer(first, &lazy);
     expect_write(&mut server, "an answer to the first", late, UNKNOWN)?;
     let answer = Message::answer(again, &lazy);
@@ -98,12 +95,8 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     let first = await_request(&mut server, op::DMMAP_FAULT, Some(fault))?;
     expect("FUSE_NOTIFY_RESEND", server.notify(RESEND, &[])?, Ok(()))?;
     let again = await_request(&mut server, op::DMMAP_FAULT, Some(first))?;
-    expect_write(
-        &mut server,
-        "an error for the first",
-        refusal(first),
-        UNKNOWN,
-    )?;
+    let late = refusal(first);
+    expect_write(&mut server, "an error for the first", late, UNKNOWN)?;
     expect("a load", server.load_pages(7, 0, page, 5)?, Ok(()))?;
     let answer = Message::answer(again, &[]);
     expect_write(&mut server, "an answer to the second", answer, Ok(()))?;

@@ -42,12 +42,8 @@ fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
 
     server.behave(holding_mmaps())?;
     let mut client = stopped_client(case, &mut server, "refused client")?;
-    server.behave(Behaviour {
-        mmap: OnMmap::Refuse {
-            errno: Errno::EACCES.raw(),
-        },
-        ..Behaviour::default()
-    })?;
+    let errno = Errno::EACCES.raw();
+    server.behave(Behaviour::with_mmap(OnMmap::Refuse { errno }))?;
     client.signal(Signal::Continue)?;
     let errno = client.finish_try_map()?.err();
     expect("mmap of the stopped client", errno, Some(Errno::EACCES))?;
@@ -94,21 +90,15 @@ fn mmap_kept(case: &mut Case) -> Result<(), Failure> {
         server.await_munmaps(3 + number)?;
     }
     let all = clients.len() as u64;
-    expect(
-        "FUSE_MMAPs and FUSE_MUNMAPs",
-        server.count_maps()?,
-        (all, 4),
-    )?;
+    let counts = server.count_maps()?;
+    expect("FUSE_MMAPs and FUSE_MUNMAPs", counts, (all, 4))?;
 
     server.behave(Behaviour::default())?;
     for (client, word) in clients.iter_mut().zip(1..) {
         expect_maps(&mut server, client, word)?;
     }
-    expect(
-        "FUSE_MMAPs and FUSE_MUNMAPs",
-        server.count_maps()?,
-        (all + 4, 4),
-    )?;
+    let counts = server.count_maps()?;
+    expect("FUSE_MMAPs and FUSE_MUNMAPs", counts, (all + 4, 4))?;
     for client in clients {
         client.quit()?;
     }
