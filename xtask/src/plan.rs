@@ -165,14 +165,8 @@ fn check_names(suites: &[Suite], filter: &Filter) -> Result<()> {
             cases: vec![name.clone()],
             ..Filter::default()
         };
-        let exists = suites.iter().any(|suite| {
-            let ids = suite.cases.iter().flat_map(|case| {
-                let ids = case.variants().into_iter();
-                ids.map(|device| case.id(&suite.suite, device))
-            });
-            ids.into_iter().any(|id| only.selects_case(&id))
-        });
-        if !exists {
+        let mut ids = suites.iter().flat_map(Suite::ids);
+        if !ids.any(|id| only.selects_case(&id)) {
             bail!("--case {name}: no such case; `cargo xtask list` shows all cases");
         }
     }

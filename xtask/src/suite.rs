@@ -119,12 +119,26 @@ impl CaseSpec {
         }
     }
 
+    /// Returns the IDs of the case in `suite`, one for each variant.
+    pub(crate) fn ids(&self, suite: &str) -> impl Iterator<Item = String> {
+        self.variants()
+            .into_iter()
+            .map(move |device| self.id(suite, device))
+    }
+
     /// Returns the name of the case in the plan: `suite/name` or `suite/name.device`.
     pub(crate) fn id(&self, suite: &str, device: Option<Device>) -> String {
         match device {
             None => format!("{suite}/{}", self.name),
             Some(device) => format!("{suite}/{}.{}", self.name, device.word()),
         }
+    }
+}
+
+impl Suite {
+    /// Returns the IDs of all cases, in the order in which they run.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = String> {
+        self.cases.iter().flat_map(|case| case.ids(&self.suite))
     }
 }
 
@@ -222,15 +236,7 @@ cases:
     #[test]
     fn a_case_has_an_id_for_each_device() {
         let suite = parse(GOOD, Path::new("demo.yaml")).unwrap();
-        let ids: Vec<String> = suite
-            .cases
-            .iter()
-            .flat_map(|case| {
-                case.variants()
-                    .into_iter()
-                    .map(|d| case.id(&suite.suite, d))
-            })
-            .collect();
+        let ids: Vec<String> = suite.ids().collect();
         assert_eq!(
             ids,
             ["demo/boot", "demo/redirect.fuse", "demo/redirect.cuse"]

@@ -9,7 +9,8 @@ use crate::cli::Report;
 use crate::files;
 use crate::paths::checkout;
 use crate::report::{Origin, merge, targets, term, write_all};
-use crate::{suite, target};
+use crate::suite::{self, Suite};
+use crate::target;
 
 /// Runs the command and returns its exit code.
 ///
@@ -38,13 +39,7 @@ fn merge_into(dir: &Path, paths: &[PathBuf]) -> Result<u8> {
 /// Returns the names of all cases, in the order in which they run.
 fn plan() -> Result<Vec<String>> {
     let suites = suite::load_all(&checkout().join("suites"))?;
-    let ids = suites.iter().flat_map(|suite| {
-        suite.cases.iter().flat_map(|case| {
-            let devices = case.variants().into_iter();
-            devices.map(|device| case.id(&suite.suite, device))
-        })
-    });
-    Ok(ids.collect())
+    Ok(suites.iter().flat_map(Suite::ids).collect())
 }
 
 fn table(results: Option<&Path>, write: Option<&Path>) -> Result<u8> {

@@ -31,10 +31,7 @@ pub(super) fn as_text(suites: &[Suite]) -> String {
 pub(super) fn as_value(suites: &[Suite]) -> Value {
     let promise = |(number, title): (u8, &str)| {
         let proofs = proofs(suites, number).into_iter();
-        let ids = proofs.flat_map(|(suite, case)| {
-            let devices = case.variants().into_iter();
-            devices.map(|device| case.id(&suite.suite, device))
-        });
+        let ids = proofs.flat_map(|(suite, case)| case.ids(&suite.suite));
         json!({ "promise": number, "title": title, "cases": ids.collect::<Vec<_>>() })
     };
     (1..).zip(TITLES).map(promise).collect()
