@@ -240,36 +240,30 @@ fn failure(checkout: &Path, run: &documents::ToRun) -> Result<Option<String>> {
 /// Checks that the committed CI jobs are up to date with the targets.
 fn ci(checkout: &Path) -> Result<Outcome> {
     let targets = target::load_all(&checkout.join("kernel-configs"))?;
-    let committed = |format: &Format| fs::read_to_string(checkout.join(format.file()));
-    let fits = |format: &Format| {
-        committed(format).is_ok_and(|text| text == jobs::render(*format, &targets))
-    };
-    let problem = |format: Format| {
-        let (file, command) = (format.file(), format.command());
-        format!("{file}: out of date; run: {command} > {file}")
-    };
-    let old = Format::ALL.into_iter().filter(|format| !fits(format));
-    let problems: Vec<String> = old.map(problem).collect();
-    Ok(Outcome::of_problems(Format::ALL.len(), "files", &problems))
+    let files = Format::ALL.map(|format| {
+        let command = format!("{} > {}", format.command(), format.file());
+        (format.file(), jobs::render(format, &targets), command)
+    });
+    Ok(generated(checkout, &files))
 }
 
 /// Checks that the committed JSON schemas are up to date with the Rust types.
 fn schemas(checkout: &Path) -> Result<Outcome> {
-    let fits = |kind: &schema::Kind| {
-        let committed = fs::read_to_string(checkout.join(kind.file()));
-        committed.is_ok_and(|text| text == schema::render(*kind))
+    let command = || schema::COMMAND.to_owned();
+    let files = schema::Kind::ALL.map(|kind| (kind.file(), schema::render(kind), command()));
+    Ok(generated(checkout, &files))
+}
+
+/// Compares committed files with their generated content. Each file comes with the command that generates it.
+fn generated(checkout: &Path, files: &[(&str, String, String)]) -> Outcome {
+    let is_old = |(file, text, _): &&(&str, String, String)| {
+        !fs::read_to_string(checkout.join(file)).is_ok_and(|committed| committed == *text)
     };
-    let old = schema::Kind::ALL.into_iter().filter(|kind| !fits(kind));
-    let problem = |kind: schema::Kind| {
-        let (file, command) = (kind.file(), schema::COMMAND);
-        format!("{file}: out of date; run: {command}")
-    };
-    let problems: Vec<String> = old.map(problem).collect();
-    Ok(Outcome::of_problems(
-        schema::Kind::ALL.len(),
-        "files",
-        &problems,
-    ))
+    let problems = files
+        .iter()
+        .filter(is_old)
+        .map(|(file, _, command)| format!("{file}: out of date; run: {command}"));
+    Outcome::of_problems(files.len(), "files", &problems.collect::<Vec<_>>())
 }
 
 /// Checks the syntax of every shell script with bash.
