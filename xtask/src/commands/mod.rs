@@ -71,9 +71,7 @@ fn build(machine: &Machine) -> Result<u8> {
 /// The build failed.
 pub(crate) fn build_with_bar(job: &Job, target: &Target) -> Result<Built> {
     let bar = term::build_bar(&target.name);
-    let built = job.kernel(target, &mut |step| bar.step(step.done, step.of, &step.what));
-    bar.finish();
-    built
+    job.kernel(target, &mut |step| bar(step.done, step.of, step.what))
 }
 
 fn ci_matrix(format: ci::Format) -> Result<u8> {

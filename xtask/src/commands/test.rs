@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use clap::ValueEnum;
 
 use crate::cli::Test;
 use crate::interrupt;
@@ -83,27 +84,21 @@ fn rerun_command(args: &Test) -> String {
     let named = |option: &'static str, path: &PathBuf| {
         format!("{option} {}", args::quote(&path.display().to_string()))
     };
-    words.extend(
-        machine
-            .kernel_src
-            .iter()
-            .map(|path| named("--kernel-src", path)),
-    );
-    words.extend(
-        machine
-            .kernel_image
-            .iter()
-            .map(|path| named("--kernel-image", path)),
-    );
+    let (source, image) = (machine.kernel_src.iter(), machine.kernel_image.iter());
+    words.extend(source.map(|path| named("--kernel-src", path)));
+    words.extend(image.map(|path| named("--kernel-image", path)));
     words.extend(machine.patch.iter().map(|path| named("--patch", path)));
     if machine.no_queue {
         words.push("--no-queue".into());
     }
     if args.oracle != OracleMode::Auto {
-        words.push(format!("--oracle {}", args.oracle.word()));
+        words.push(format!("--oracle {}", option_value(&args.oracle)));
     }
     if args.oracle_depth != Depth::User {
-        words.push(format!("--oracle-depth {}", args.oracle_depth.word()));
+        words.push(format!(
+            "--oracle-depth {}",
+            option_value(&args.oracle_depth)
+        ));
     }
     if args.timeout_scale != 1.0 {
         words.push(format!("--timeout-scale {}", args.timeout_scale));
@@ -111,6 +106,12 @@ fn rerun_command(args: &Test) -> String {
     let setting = |setting: &Setting| format!("--with {}", args::quote(&setting.to_string()));
     words.extend(args.with.iter().map(setting));
     words.join(" ")
+}
+
+/// Returns the name of an option's value on the command line.
+fn option_value(value: &impl ValueEnum) -> String {
+    let value = value.to_possible_value().expect("no value is hidden");
+    value.get_name().to_owned()
 }
 
 /// Returns the plan and the QEMU command of each target, for `--dry-run`.

@@ -26,17 +26,6 @@ pub enum OracleMode {
     Auto,
 }
 
-impl OracleMode {
-    /// Returns the value for the command line.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            OracleMode::On => "on",
-            OracleMode::Off => "off",
-            OracleMode::Auto => "auto",
-        }
-    }
-}
-
 /// Accesses that the oracle models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -45,16 +34,6 @@ pub enum Depth {
     User,
     /// Accesses of processes and of the kernel, and the kernel's cache maintenance.
     Full,
-}
-
-impl Depth {
-    /// Returns the value for the command line.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Depth::User => "user",
-            Depth::Full => "full",
-        }
-    }
 }
 
 /// Use of the oracle that was requested for a run.

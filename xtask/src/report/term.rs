@@ -16,8 +16,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use crate::event::Events;
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Events, Reporter};
 use crate::results::{Phase, RunResult};
 use crate::text::words::clock;
 use text::Paint;
@@ -145,14 +144,9 @@ pub(crate) fn print_summary(result: &RunResult) {
     print(&text::summary(result, None, Paint { colour: live }));
 }
 
-/// Shows the build of a kernel outside a run.
-pub(crate) struct BuildBar {
-    events: Events,
-    target: String,
-}
-
-/// Starts to show the build of `target`'s kernel.
-pub(crate) fn build_bar(target: &str) -> BuildBar {
+/// Starts to show the build of `target`'s kernel outside a run. Returns the function that reports progress: the number
+/// of steps that are done, the number of all steps, and the current step. The output ends when it is dropped.
+pub(crate) fn build_bar(target: &str) -> impl Fn(u64, Option<u64>, String) {
     let events = to_terminal(TermOptions::new(false, false));
     let target = target.to_owned();
     events.send(Event::TargetStart {
@@ -163,22 +157,15 @@ pub(crate) fn build_bar(target: &str) -> BuildBar {
         phase: Phase::Kernel,
         detail: String::new(),
     });
-    BuildBar { events, target }
-}
-
-impl BuildBar {
-    /// Reports progress: `done` steps out of `of`; `what` is the current step.
-    pub(crate) fn step(&self, done: u64, of: Option<u64>, what: &str) {
-        self.events.send(Event::Progress {
-            target: self.target.clone(),
+    move |done, of, what| {
+        let target = target.clone();
+        events.send(Event::Progress {
+            target,
             done,
             of,
-            what: what.into(),
+            what,
         });
     }
-
-    /// Ends the output.
-    pub(crate) fn finish(self) {}
 }
 
 /// Creates a status line: the time since the start of the phase, then the text from the view.
