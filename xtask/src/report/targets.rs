@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Table of targets for the README: the machine of each target and its results in a run.
 
-use crate::results::Counts;
-use crate::results::{CaseResult, RunResult, TargetResult};
+use crate::results::{CaseResult, Counts, RunResult, TargetResult};
 use crate::target::{CacheKind, CacheSpec, Target};
 use crate::text::words::{bytes, one_line};
 

@@ -16,8 +16,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::oracle::files::Stories;
 use crate::report::{Origin, rows};
-use crate::results::Counts;
-use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
+use crate::results::{CaseResult, Counts, RunResult, TargetResult, Verdict};
 use crate::text::words::one_line;
 
 const STYLE: &str = include_str!("style.css");

@@ -5,8 +5,7 @@ use maud::{Markup, html};
 
 use super::{anchor, badge};
 use crate::report::rows::took_millis;
-use crate::results::Counts;
-use crate::results::{CaseResult, OracleSummary, RunResult, TargetResult, Verdict};
+use crate::results::{CaseResult, Counts, OracleSummary, RunResult, TargetResult, Verdict};
 use crate::text::words::one_line;
 
 const COLUMNS: [&str; 8] = [

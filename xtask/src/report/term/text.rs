@@ -7,8 +7,7 @@ use std::path::Path;
 use console::Style;
 
 use crate::report::rows::{self, Rerun, or_dash, took_millis};
-use crate::results::Counts;
-use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
+use crate::results::{CaseResult, Counts, RunResult, TargetResult, Verdict};
 use crate::text::words::{one_line, printable};
 
 /// Number of lines shown of the log and of the console of a failed case. The report files have all of them.
@@ -25,11 +24,11 @@ impl Paint {
         style.force_styling(self.colour).apply_to(text).to_string()
     }
 
-    /// Returns `text` in the colour of `verdict`.
-    pub(super) fn verdict(self, verdict: &Verdict, text: &str) -> String {
-        match verdict {
-            Verdict::Pass => self.with(Style::new().green(), text),
-            Verdict::Skip { .. } => self.with(Style::new().yellow(), text),
+    /// Returns `text` in the colour of the verdict `word`.
+    pub(super) fn verdict(self, word: &str, text: &str) -> String {
+        match word {
+            "pass" => self.with(Style::new().green(), text),
+            "skip" => self.with(Style::new().yellow(), text),
             _ => self.with(Style::new().red().bold(), text),
         }
     }
@@ -59,7 +58,8 @@ pub(super) fn case_of(case: &str, index: usize, of: usize, counts: &str) -> Stri
 
 /// Returns the result of a case in one line: `pass smoke/boot (1.24 s)`.
 pub(super) fn case_line(case: &CaseResult, paint: Paint) -> String {
-    let word = paint.verdict(&case.verdict, case.verdict.word());
+    let word = case.verdict.word();
+    let word = paint.verdict(word, word);
     let detail = case
         .verdict
         .detail()
@@ -82,8 +82,8 @@ pub(super) fn failure(
     boot: Option<(&Path, usize)>,
     paint: Paint,
 ) -> String {
-    let word = case.verdict.word().to_uppercase();
-    let word = paint.verdict(&case.verdict, &word);
+    let word = case.verdict.word();
+    let word = paint.verdict(word, &word.to_uppercase());
     let mut out = format!("{word} {} {}", rerun.target, case.id);
     let when = rows::when(case);
     if !when.is_empty() {
@@ -158,18 +158,11 @@ fn table(run: &RunResult, paint: Paint) -> String {
 
 /// Returns a count that is aligned with the heading `word`.
 fn cell(count: usize, word: &str, paint: Paint) -> String {
-    let shown = if count == 0 {
-        "-".into()
-    } else {
-        count.to_string()
-    };
-    let style = match (count, word) {
-        (0, _) => Style::new().dim(),
-        (_, "pass") => Style::new().green(),
-        (_, "skip") => Style::new().yellow(),
-        _ => Style::new().red().bold(),
-    };
-    paint.with(style, &format!("  {shown:>0$}", word.len()))
+    let width = word.len();
+    match count {
+        0 => paint.faint(&format!("  {:>width$}", "-")),
+        count => paint.verdict(word, &format!("  {count:>width$}")),
+    }
 }
 
 /// Returns the details of a target that the table has no room for.
@@ -187,7 +180,8 @@ fn failures(run: &RunResult, paint: Paint) -> String {
     for target in &run.targets {
         for group in rows::failures(target) {
             let verdict = &group[0].verdict;
-            let word = paint.verdict(verdict, &format!("{:9}", verdict.word()));
+            let word = verdict.word();
+            let word = paint.verdict(word, &format!("{word:9}"));
             let name = rows::group_name(&group);
             let detail = verdict.detail().unwrap_or_default();
             let detail = match &target.failure {

@@ -9,8 +9,7 @@ use super::text::{self, Paint};
 use super::{TermOptions, Verbosity};
 use crate::event::Event;
 use crate::report::rows::Rerun;
-use crate::results::Counts;
-use crate::results::{CaseResult, Phase, TargetResult, Verdict};
+use crate::results::{CaseResult, Counts, Phase, TargetResult, Verdict};
 use crate::text::words::{cases, clock, lines, took};
 
 /// Minimum time between a line about a target and the next progress line about it, if there are no status lines.
@@ -227,7 +226,7 @@ impl View {
     fn end_repeats(&mut self, target: &str, now: Duration) -> String {
         match self.target(target).repeated.take() {
             Some((verdict, count)) if count > 0 => {
-                let word = self.paint.verdict(&verdict, verdict.word());
+                let word = self.paint.verdict(verdict.word(), verdict.word());
                 let noun = if count == 1 { "case" } else { "cases" };
                 let text = format!("{word}: {count} more {noun}, same reason");
                 self.line(target, &text, now)
