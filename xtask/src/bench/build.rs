@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use walkdir::{DirEntry, WalkDir};
 
 use super::{Figures, Lab};
 use crate::guard;
@@ -92,15 +93,10 @@ pub(super) fn table(job: &Job, target: &Target) -> Result<Figures> {
 
 /// Returns the patched tree of the only slot in `cache`.
 fn tree_in(cache: &Path) -> Result<PathBuf> {
-    let mut trees = Vec::new();
-    for source in fs::read_dir(cache.join("slots"))?.flatten() {
-        for slot in fs::read_dir(source.path()).into_iter().flatten().flatten() {
-            trees.push(slot.path().join("tree"));
-        }
-    }
-    trees
-        .into_iter()
-        .find(|tree| tree.is_dir())
+    let slots = WalkDir::new(cache.join("slots")).min_depth(3).max_depth(3);
+    let mut entries = slots.into_iter().flatten();
+    let tree = entries.find(|entry| entry.file_name() == "tree");
+    tree.map(DirEntry::into_path)
         .with_context(|| format!("no kernel tree in {}", cache.display()))
 }
 

@@ -48,10 +48,7 @@ struct Coverage {
 }
 
 /// Executable lines of a source file, by number.
-#[derive(Debug, Default, PartialEq)]
-struct SourceFile {
-    lines: BTreeMap<usize, Line>,
-}
+type SourceFile = BTreeMap<usize, Line>;
 
 /// An executable line.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -125,7 +122,7 @@ impl Coverage {
         for line in &file.lines {
             if let Some((function, text)) = text.line(line.line_number) {
                 let source = self.sources.entry(name.to_owned()).or_default();
-                let known = source.lines.entry(line.line_number).or_default();
+                let known = source.entry(line.line_number).or_default();
                 known.function = function.to_owned();
                 known.text = text.to_owned();
                 known.add(line);
@@ -136,7 +133,7 @@ impl Coverage {
     /// Returns the lines that did not run, with the name of the source file and the line number.
     fn unreached(&self) -> impl Iterator<Item = (&str, usize, &Line)> {
         self.sources.iter().flat_map(|(name, source)| {
-            let lines = source.lines.iter().filter(|(_, line)| line.count == 0);
+            let lines = source.iter().filter(|(_, line)| line.count == 0);
             lines.map(|(number, line)| (name.as_str(), *number, line))
         })
     }

@@ -41,14 +41,11 @@ impl std::iter::Sum for Share {
 }
 
 fn lines(source: &SourceFile) -> Share {
-    Share::of(source.lines.values().map(|line| line.count))
+    Share::of(source.values().map(|line| line.count))
 }
 
 fn branches(source: &SourceFile) -> Share {
-    let of_lines = source
-        .lines
-        .values()
-        .flat_map(|line| line.branches.values());
+    let of_lines = source.values().flat_map(|line| line.branches.values());
     Share::of(of_lines.flatten().copied())
 }
 

@@ -72,7 +72,7 @@ fn reasons(yaml: &str) -> Vec<reasons::Reason> {
 fn counts_of_boots_add_up() {
     let one = coverage(1);
     let two = coverage(2);
-    let line = |coverage: &Coverage| coverage.sources["one.c"].lines[&10].clone();
+    let line = |coverage: &Coverage| coverage.sources["one.c"][&10].clone();
     assert_eq!(line(&one).count, 1);
     assert_eq!(line(&two).count, 2);
     assert_eq!(line(&two).branches["main"], [2, 0]);

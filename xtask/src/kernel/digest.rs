@@ -17,13 +17,8 @@ pub(super) fn of(bytes: &[u8]) -> String {
 /// Returns the digest of everything that `reader` yields.
 pub(super) fn of_reader(mut reader: impl Read) -> io::Result<String> {
     let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok(hex(hash)),
-            n => hash.update(&buffer[..n]),
-        }
-    }
+    io::copy(&mut reader, &mut hash)?;
+    Ok(hex(hash))
 }
 
 /// Returns the digest of a list of parts. Each part is preceded by its length, so that two different lists never yield

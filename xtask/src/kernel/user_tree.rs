@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use walkdir::WalkDir;
@@ -43,10 +43,11 @@ pub(super) fn listing(root: &Path, index: &Path) -> Result<Listing> {
             continue;
         }
         let stamp = format!(
-            "{} {} {} {}",
+            "{} {} {}.{:09} {}",
             meta.ino(),
             meta.size(),
-            nanoseconds(&meta),
+            meta.mtime(),
+            meta.mtime_nsec(),
             meta.mode()
         );
         let id = match known.get(&path) {
@@ -76,14 +77,6 @@ pub(super) fn identify(file: &Path) -> io::Result<String> {
     } else {
         digest
     })
-}
-
-fn nanoseconds(meta: &fs::Metadata) -> u128 {
-    let since = meta
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    since.unwrap_or_default().as_nanos()
 }
 
 /// Returns the stamp and the identifier of each path in the index. If the index is missing or damaged, files are read
