@@ -20,21 +20,17 @@ pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
         return verdict_at_end(end);
     }
     if let Some(error) = seen.broken.first() {
-        return Verdict::Infra {
-            reason: format!("a record of this case did not arrive whole: {error}"),
-        };
+        return Verdict::infra(format!(
+            "a record of this case did not arrive whole: {error}"
+        ));
     }
     let Some(record) = &seen.end_record else {
-        return Verdict::Infra {
-            reason: "the end record of this case is missing, although the guest continued".into(),
-        };
+        return Verdict::infra(
+            "the end record of this case is missing, although the guest continued",
+        );
     };
     let findings = match &seen.oracle {
-        Some(Err(reason)) => {
-            return Verdict::Infra {
-                reason: distrust(reason),
-            };
-        }
+        Some(Err(reason)) => return Verdict::infra(distrust(reason)),
         Some(Ok(window)) => findings(seen, window, target),
         None => None,
     };
@@ -58,15 +54,11 @@ pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
             }
         }
         (Outcome::Timeout, _) => Verdict::Timeout { phase: Phase::Test },
-        (Outcome::Fail { reason }, None) => Verdict::Fail {
-            reason: reason.clone(),
-        },
-        (Outcome::Fail { reason }, Some(problems)) => Verdict::Fail {
-            reason: format!("{reason}; {problems}"),
-        },
-        (Outcome::Pass | Outcome::Skip { .. }, Some(problems)) => {
-            Verdict::Fail { reason: problems }
+        (Outcome::Fail { reason }, None) => Verdict::fail(reason),
+        (Outcome::Fail { reason }, Some(problems)) => {
+            Verdict::fail(format!("{reason}; {problems}"))
         }
+        (Outcome::Pass | Outcome::Skip { .. }, Some(problems)) => Verdict::fail(problems),
         (Outcome::Skip { reason }, None) => Verdict::Skip {
             reason: reason.clone(),
         },
@@ -93,9 +85,9 @@ pub(crate) fn as_expected(verdict: Verdict, expect: Expect) -> Verdict {
                 .detail()
                 .map_or(String::new(), |text| format!(": {text}"));
             let (expected, word) = (expect.word(), verdict.word());
-            Verdict::Fail {
-                reason: format!("expected the verdict {expected}, got {word}{detail}"),
-            }
+            Verdict::fail(format!(
+                "expected the verdict {expected}, got {word}{detail}"
+            ))
         }
     }
 }
@@ -110,32 +102,27 @@ fn verdict_at_end(end: &BootEnd) -> Verdict {
         BootEnd::Qemu(End::Exit) => Verdict::Crash {
             marker: "the machine stopped without a message".into(),
         },
-        end => Verdict::Infra {
-            reason: describe_end(end),
-        },
+        end => Verdict::infra(describe_end(end)),
     }
 }
 
 /// Returns the verdict of a case that did not start before its boot ended. `came_up` is true if the boot sent a record.
 pub(crate) fn never_started(end: &BootEnd, came_up: bool) -> Verdict {
     match (came_up, end) {
-        (_, BootEnd::Interrupted) => Verdict::Infra {
-            reason: "interrupted before it ran".into(),
-        },
+        (_, BootEnd::Interrupted) => Verdict::infra("interrupted before it ran"),
         (
             _,
             BootEnd::Qemu(End::Signal(_) | End::Error(..))
             | BootEnd::WrongCache(_)
             | BootEnd::Oracle(_),
-        ) => Verdict::Infra {
-            reason: describe_end(end),
-        },
+        ) => Verdict::infra(describe_end(end)),
         (false, end) => Verdict::BootFail {
             reason: format!("no first record from the guest: {}", describe_end(end)),
         },
-        (true, end) => Verdict::Infra {
-            reason: format!("the guest did not start the case: {}", describe_end(end)),
-        },
+        (true, end) => Verdict::infra(format!(
+            "the guest did not start the case: {}",
+            describe_end(end)
+        )),
     }
 }
 
@@ -183,14 +170,11 @@ fn findings(seen: &Observation, window: &Window, target: &str) -> Option<String>
 
 /// Returns a description of the kernel's first warning, or of its taint.
 fn kernel_problem(seen: &Observation, record: &EndRecord) -> Option<String> {
-    let first = seen.hits.first();
-    match (first, taint_letters(record.taint)) {
-        (Some(hit), _) => Some(format!("the kernel printed: {}", hit.line.trim())),
-        (None, letters) if !letters.is_empty() => {
-            Some(format!("the kernel was tainted: {letters}"))
-        }
-        _ => None,
+    if let Some(hit) = seen.hits.first() {
+        return Some(format!("the kernel printed: {}", hit.line.trim()));
     }
+    let letters = taint_letters(record.taint);
+    (!letters.is_empty()).then(|| format!("the kernel was tainted: {letters}"))
 }
 
 /// Returns the letters of taint bits, as in Documentation/admin-guide/tainted-kernels.rst.

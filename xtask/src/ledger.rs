@@ -5,8 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::event::Event;
-use crate::event::Events;
+use crate::event::{Event, Events};
 use crate::judge::{as_expected, describe_end, judge, never_started};
 use crate::machine::accel::Chosen;
 use crate::oracle::{Depth, OracleDecision, listener::WindowResult, story};
@@ -43,11 +42,7 @@ impl<'a> Ledger<'a> {
             result: TargetResult {
                 target: target.into(),
                 flavour: flavour.into(),
-                provenance: Provenance::default(),
-                failure: None,
-                boots: 0,
-                seconds: BTreeMap::new(),
-                cases: Vec::new(),
+                ..TargetResult::default()
             },
             phase: None,
             up: false,
@@ -182,12 +177,13 @@ impl<'a> Ledger<'a> {
         let all = !self.up
             || matches!(
                 end,
-                BootEnd::Interrupted | BootEnd::WrongCache(_) | BootEnd::Oracle(_)
+                BootEnd::Goodbye
+                    | BootEnd::Interrupted
+                    | BootEnd::WrongCache(_)
+                    | BootEnd::Oracle(_)
             );
-        let lost = match (all, stuck || *end == BootEnd::Goodbye) {
+        let lost = match (all, stuck) {
             (true, _) => remaining.len(),
-            // A guest that ends normally with cases left would do so again.
-            (false, true) if *end == BootEnd::Goodbye => remaining.len(),
             (false, true) => 1,
             (false, false) => 0,
         };
@@ -199,11 +195,8 @@ impl<'a> Ledger<'a> {
             }
             self.enter(at, Some(observation), never_started(end, self.up));
         }
-        match end {
-            BootEnd::Silence(Phase::Shutdown) | BootEnd::Overtime(Phase::Shutdown) => {
-                self.note(format!("{}; QEMU was stopped", describe_end(end)));
-            }
-            _ => {}
+        if let BootEnd::Silence(Phase::Shutdown) | BootEnd::Overtime(Phase::Shutdown) = end {
+            self.note(format!("{}; QEMU was stopped", describe_end(end)));
         }
     }
 

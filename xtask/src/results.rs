@@ -63,6 +63,16 @@ impl Verdict {
         "infra",
     ];
 
+    pub(crate) fn fail(reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Verdict::Fail { reason }
+    }
+
+    pub(crate) fn infra(reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Verdict::Infra { reason }
+    }
+
     /// Returns the verdict as one word, for tables and counts.
     pub fn word(&self) -> &'static str {
         match self {
@@ -362,7 +372,7 @@ pub struct Provenance {
 }
 
 /// Results of one target.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TargetResult {
     /// Name of the target, as in `--arch`.

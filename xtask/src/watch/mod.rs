@@ -58,7 +58,7 @@ pub(crate) enum BootEnd {
 }
 
 /// Everything that was observed of one case.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Observation {
     /// ID of the case.
     pub case: String,
@@ -474,14 +474,7 @@ impl Observation {
     pub(crate) fn of(case: String) -> Self {
         Self {
             case,
-            started: Duration::ZERO,
-            end_record: None,
-            boot_end: None,
-            broken: Vec::new(),
-            hits: Vec::new(),
-            oracle: None,
-            log: VecDeque::new(),
-            console: VecDeque::new(),
+            ..Self::default()
         }
     }
 }
