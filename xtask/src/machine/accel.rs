@@ -72,11 +72,9 @@ const REMEMBERED: &str = "kvm.json";
 /// # Errors
 /// The user requested KVM and it does not work, QEMU cannot be run, or the lab was interrupted.
 pub(crate) fn probe(qemu: &str, arch: &str, requested: Accel, cache: &Path) -> Result<Chosen> {
+    let chosen = |accel, reason| Ok(Chosen { accel, reason });
     if requested == Accel::Tcg {
-        return Ok(Chosen {
-            accel: Accelerator::Tcg,
-            reason: None,
-        });
+        return chosen(Accelerator::Tcg, None);
     }
     let result = match remembered(qemu, arch, cache) {
         // A user who requests KVM may have just repaired it.
@@ -85,17 +83,11 @@ pub(crate) fn probe(qemu: &str, arch: &str, requested: Accel, cache: &Path) -> R
         None => test_kvm(qemu, arch, cache)?,
     };
     match result {
-        Ok(()) => Ok(Chosen {
-            accel: Accelerator::Kvm,
-            reason: None,
-        }),
+        Ok(()) => chosen(Accelerator::Kvm, None),
         Err(reason) if requested == Accel::Kvm => {
             bail!("--accel kvm: {reason}; use `--accel tcg` to run without KVM")
         }
-        Err(reason) => Ok(Chosen {
-            accel: Accelerator::Tcg,
-            reason: Some(reason),
-        }),
+        Err(reason) => chosen(Accelerator::Tcg, Some(reason)),
     }
 }
 
