@@ -36,7 +36,7 @@ impl Job {
 }
 
 /// Measures the exchange of blocks through direct mmap, a memfd and direct I/O, and keeps the best of several
-/// measurements. The three take turns, so that a machine that is slow for a while slows all of them.
+/// measurements. The three take turns: if the machine is slow for a while, all three measurements are affected.
 fn exchange(case: &mut Case) -> Result<(), Failure> {
     let sizes: Vec<usize> = case.param("sizes")?;
     let mib: usize = case.param("mib")?;

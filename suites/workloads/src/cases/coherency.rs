@@ -51,7 +51,7 @@ fn ping_pong(case: &mut Case) -> Result<(), Failure> {
     server.finish_role()?;
     let turns = u64::from(3 * rounds);
     let last = pattern::word(turns, words as u64 - 1);
-    // The turn is the 4 bytes at the lower address: on a big-endian machine, the high half of the word.
+    // The turn is in the 4 bytes at the lower address. On a big-endian machine, they are the high half of the word.
     let word = a.load(map_a, TURN)?;
     let turn = match sys::big_endian() {
         true => word >> 32,

@@ -343,7 +343,8 @@ fn group(case: &mut Case) -> Result<(), Failure> {
         }
     }
     expect("touches while the cgroup is full", touched, Touch::Sigbus)?;
-    expect("processes killed in the cgroup", group.killed()?, 0)?;
+    let killed = group.killed()?;
+    expect("processes killed because the cgroup was full", killed, 0)?;
     client.verify(map, 0, pages * page, 1)?;
     let bystander_map = bystander.map(0, pages * page)?;
     bystander.fill(bystander_map, 0, pages * page, 2)?;

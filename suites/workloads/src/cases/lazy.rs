@@ -139,7 +139,7 @@ fn fault_refused(case: &mut Case) -> Result<(), Failure> {
     for store in [false, true] {
         let before = server.log()?.faults;
         expect("a touch", client.touch(map, 0, store)?, Touch::Sigbus)?;
-        // The Rust runtime handles the first SIGBUS by restoring the default action, so the access is made twice.
+        // The Rust runtime's handler restores the default action of SIGBUS. The process then repeats the access.
         let faults = server.log()?.faults - before;
         expect_that((1..=2).contains(&faults), || {
             format!("the server was asked {faults} times for one touch")

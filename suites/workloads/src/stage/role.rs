@@ -214,7 +214,7 @@ fn ring_write(memory: &Mapping, ring: Ring) -> Result<Vec<(String, u64)>, String
         write_words(memory, slot + 8, ring.words, u64::from(record));
         memory.store_release(slot, 2 * record);
         if record % ring.slots == 0 {
-            // Lets readers see this lap even if all processes share one processor.
+            // Lets readers run and see this lap, even if all processes share one processor.
             yield_now();
         }
     }
