@@ -25,8 +25,8 @@ fn checkout(dir: &Path, kernel_src: Option<&Path>) -> Result<u8> {
         Some(path) => Source::Path(path.to_owned()),
         None => Source::Debian,
     };
-    let say = &mut |step: crate::kernel::Progress| eprintln!("{}", step.what);
-    edit::checkout(dir, &paths::checkout(), &paths::cache()?, &source, say)?;
+    let progress = &mut |step: crate::kernel::Progress| eprintln!("{}", step.what);
+    edit::checkout(dir, &paths::checkout(), &paths::cache()?, &source, progress)?;
     println!(
         "{}: one commit per patch, on top of the tag queue-base",
         dir.display()

@@ -31,19 +31,19 @@ pub(super) fn run(args: &Test) -> Result<u8> {
         shard: args.shard,
         with: args.with.clone(),
     };
-    let wanted = OracleRequest {
+    let oracle = OracleRequest {
         mode: args.oracle,
         depth: args.oracle_depth,
         deaf: false,
     };
     let scale = args.timeout_scale * flavour.time;
-    let plans = plans(&tree, &targets, &filter, scale, wanted)?;
+    let plans = plans(&tree, &targets, &filter, scale, oracle)?;
     if args.dry_run {
         print!("{}", dry_run(&tree, args, &plans)?);
         return Ok(0);
     }
-    ensure(&targets, &args.machine, wanted)?;
-    decision::check(wanted, &targets, args.accel, |program| Qemu::ask(program))?;
+    ensure(&targets, &args.machine, oracle)?;
+    decision::check(oracle, &targets, args.accel, |program| Qemu::ask(program))?;
     let run_dir = paths::new_run(&tree.checkout, args.keep)?;
     let mut job = job(
         &tree,
@@ -54,7 +54,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
         run_dir,
     )?;
     job.keep = args.keep;
-    job.oracle = wanted;
+    job.oracle = oracle;
 
     let again = rerun_command(args);
     let options = TermOptions::new(args.verbose, args.quiet).rerun_command(&again);

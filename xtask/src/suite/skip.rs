@@ -23,8 +23,8 @@ pub(super) fn schema(_: &mut SchemaGenerator) -> Schema {
 }
 
 impl Suite {
-    /// Returns the reason why `case` of this suite cannot hold on `target`, if there is one. An entry of the case precedes
-    /// one of the suite, and the entry of a target precedes one of a group.
+    /// Returns the reason why `case` of this suite cannot hold on `target`, if there is one. Entries of the case take
+    /// precedence over those of the suite, and the target's own entry over those of its groups.
     pub(crate) fn skip_on<'s>(&'s self, case: &'s CaseSpec, target: &Target) -> Option<&'s str> {
         reason_on(&case.skip, target).or_else(|| reason_on(&self.skip, target))
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Matches the logs in `tests/logs` against the table. Most were recorded from a kernel that was made to fail in the
-//! way that the log's name says.
+//! Matches the logs in `tests/logs` against the table. Most were recorded from a kernel that was made to fail; the
+//! name of the log states how.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
