@@ -39,7 +39,7 @@ impl Image {
     /// The file cannot be written, for example because the disk is full.
     pub(crate) fn write(&self, plan: &Plan, to: PathBuf) -> Result<PathBuf> {
         let plan = serde_json::to_vec_pretty(plan).expect("a plan can be serialized");
-        files::write_atomically(&to, &archive(&self.init, Some(&plan)))?;
+        files::write_atomically(&to, archive(&self.init, Some(&plan)))?;
         Ok(to)
     }
 }
