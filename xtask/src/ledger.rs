@@ -204,8 +204,7 @@ impl<'a> Ledger<'a> {
     /// `infra`.
     pub(crate) fn fail(&mut self, reason: String) {
         for at in self.open_positions() {
-            let reason = reason.clone();
-            self.enter(at, None, Verdict::Infra { reason });
+            self.enter(at, None, Verdict::infra(&reason));
         }
         self.result.failure = Some(reason);
     }

@@ -81,16 +81,11 @@ fn point_latest(lab: &Path, dir: &Path) -> Result<()> {
 /// Removes old runs. Skips runs younger than a day, which may still be in progress, and ignores errors: a directory
 /// that cannot be removed only costs disk space.
 fn prune(lab: &Path, current: &Path) {
-    let Ok(entries) = fs::read_dir(lab) else {
+    let Ok(mut runs) = files::in_dir(lab) else {
         return;
     };
-    let mut runs: Vec<PathBuf> = entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
-        .filter(|run| run != current && !run.join(KEEP_MARK).exists())
-        .collect();
-    runs.sort();
+    let is_kept = |run: &Path| run == current || run.join(KEEP_MARK).exists();
+    runs.retain(|run| run.is_dir() && !run.is_symlink() && !is_kept(run));
     let day = Duration::from_secs(24 * 3600);
     let old = |run: &PathBuf| {
         let age = fs::metadata(run)

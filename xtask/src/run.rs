@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result};
+use walkdir::WalkDir;
 
 use crate::boot::{self, Parameters};
 use crate::event::{Event, Events};
@@ -270,14 +271,11 @@ pub(crate) fn scaled(qemu: &QemuSpec, flavour: &Flavour) -> QemuSpec {
 
 /// Removes the initramfs of each boot. After a run in which all cases passed, it is not needed any more.
 pub(crate) fn remove_initramfs(run_dir: &Path) {
-    let dirs = |dir: &Path| {
-        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-        entries
-            .map(|entry| entry.path())
-            .filter(|path| path.is_dir())
-    };
-    for boot in dirs(run_dir).flat_map(|target| dirs(&target).collect::<Vec<_>>()) {
-        let _ = std::fs::remove_file(boot.join(INITRAMFS));
+    let files = WalkDir::new(run_dir).min_depth(3).max_depth(3);
+    for file in files.into_iter().flatten() {
+        if file.file_name() == INITRAMFS {
+            let _ = std::fs::remove_file(file.path());
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 //! other files.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -11,6 +10,7 @@ use std::sync::LazyLock;
 use anyhow::{Context, Result};
 use regex::Regex;
 
+use crate::files;
 use crate::kernel::coverage_files;
 
 /// Source files with lines of the feature, by name.
@@ -38,29 +38,22 @@ impl Feature {
     /// No files are stored: the lab did not build the kernel, or built it without coverage.
     pub(super) fn read(dir: &str, kernel: &Path) -> Result<Self> {
         let stored = kernel.join(coverage_files::DIR);
-        let read = || -> std::io::Result<BTreeMap<String, SourceText>> {
+        let read = || -> Result<BTreeMap<String, SourceText>> {
             let mut texts = BTreeMap::new();
-            for entry in fs::read_dir(&stored)? {
-                let name = entry?.file_name().to_string_lossy().into_owned();
+            for path in files::in_dir(&stored)? {
+                let name = path.file_name().unwrap_or_default();
+                let name = name.to_string_lossy().into_owned();
                 if !name.ends_with(".c") && !name.ends_with(".h") {
                     continue;
                 }
-                let text = fs::read_to_string(stored.join(&name))?;
+                let text = files::read(&path)?;
                 let diff = stored.join(format!("{name}{}", coverage_files::DIFF_SUFFIX));
-                let diff = diff
-                    .exists()
-                    .then(|| fs::read_to_string(diff))
-                    .transpose()?;
+                let diff = files::read_if_exists(&diff)?;
                 texts.insert(name, SourceText::new(&text, diff.as_deref()));
             }
             Ok(texts)
         };
-        let texts = read().with_context(|| {
-            format!(
-                "read {}: coverage needs a kernel that the lab has built",
-                stored.display()
-            )
-        })?;
+        let texts = read().context("coverage needs a kernel that the lab has built")?;
         Ok(Feature {
             dir: dir.to_owned(),
             texts,

@@ -101,10 +101,9 @@ pub(crate) fn names(series: &str) -> impl Iterator<Item = (usize, &str)> {
 fn touched(patch: &[u8]) -> BTreeSet<String> {
     let text = String::from_utf8_lossy(patch);
     let path_in = |line: &str| -> Option<String> {
-        for prefix in ["rename from ", "rename to ", "copy from ", "copy to "] {
-            if let Some(path) = line.strip_prefix(prefix) {
-                return Some(path.to_owned());
-            }
+        let mut moves = ["rename from ", "rename to ", "copy from ", "copy to "].iter();
+        if let Some(path) = moves.find_map(|prefix| line.strip_prefix(prefix)) {
+            return Some(path.to_owned());
         }
         let path = line
             .strip_prefix("--- ")

@@ -116,13 +116,10 @@ fn open_unpacked(dir: &Path, progress: &mut dyn FnMut(Progress), unpack: Unpack)
         let unpacked = dir.join("unpacking");
         files::create_dir(&unpacked)?;
         let name = unpack(&unpacked, progress)?;
-        let finish = || -> std::io::Result<()> {
-            fs::rename(&unpacked, dir.join("tree"))?;
-            // The name file marks the source as complete, so it is created last and by a rename.
-            fs::write(dir.join("name.new"), name)?;
-            fs::rename(dir.join("name.new"), &name_file)
-        };
-        finish().with_context(|| format!("move the unpacked source to {}", dir.display()))?;
+        fs::rename(&unpacked, dir.join("tree"))
+            .with_context(|| format!("move the unpacked source to {}", dir.display()))?;
+        // The name file marks the source as complete, so it is created last and by a rename.
+        files::write_atomically(&name_file, name)?;
     };
     let name = files::read(&name_file)?;
     let root = dir.join("tree");
