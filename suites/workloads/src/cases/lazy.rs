@@ -6,7 +6,9 @@ use sys::{Errno, Instant, page_size, sleep, write_file};
 
 use crate::stage::command::Touch;
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
-use crate::stage::waiting::{MOMENT, await_requests, holding_faults, lazy_behaviour, shrink_until};
+use crate::stage::waiting::{
+    MOMENT, await_pending_request, await_requests, holding_faults, lazy_behaviour, shrink_until,
+};
 use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -437,6 +439,8 @@ fn reclaim_in_use(case: &mut Case) -> Result<(), Failure> {
         ..Behaviour::lazy()
     })?;
     client.start_write_mapped(map, 0, page, elsewhere)?;
+    // The write pins its buffer before it makes the request (fs/fuse/file.c, fuse_direct_io()).
+    await_pending_request(&server)?;
     expect_that(!client.is_done_within(MOMENT)?, || {
         "a write completed although the server has not read the request".into()
     })?;

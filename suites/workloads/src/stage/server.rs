@@ -340,6 +340,11 @@ impl Server {
         counters::read(&format!("{}/dmmap_{name}", self.counters))
     }
 
+    /// Returns the number of requests that the kernel has made for the server and that are not answered yet.
+    pub(crate) fn pending_requests(&self) -> Result<u64, Failure> {
+        counters::read(&format!("{}/waiting", self.counters))
+    }
+
     /// Has the client store `word` at the start of `map`, which shows the start of the file, and fails unless the
     /// server loads it. `what` names the load.
     pub(crate) fn expect_store(

@@ -74,6 +74,18 @@ fn request_name(opcode: u32) -> String {
     .into()
 }
 
+/// Waits until the kernel has made a request that the server has not answered, for a server that reads nothing.
+pub(crate) fn await_pending_request(server: &Server) -> Result<(), Failure> {
+    let start = Instant::now();
+    while server.pending_requests()? == 0 {
+        expect_that(start.elapsed() < TIMEOUT, || {
+            format!("waited {TIMEOUT:?} for a request to the server")
+        })?;
+        sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
 /// Has the kernel shrink its caches, which reclaims direct-mapped pages, until `enough` returns true.
 pub(crate) fn shrink_until(
     mut enough: impl FnMut() -> Result<bool, Failure>,
