@@ -94,7 +94,7 @@ pub(crate) fn plan_of(mode: Mode, cases: &[&Case]) -> Plan {
 /// The directory cannot be written to, or QEMU is missing.
 pub(crate) fn start(parameters: &Parameters, dir: &Path, plan: &Plan) -> Result<Machine> {
     files::create_dir(dir)?;
-    parameters.image.write(plan, dir.join(INITRAMFS))?;
+    parameters.image.write(plan, &dir.join(INITRAMFS))?;
     let boot = Boot {
         accel: parameters.accel,
         kernel: parameters.kernel,

@@ -229,10 +229,8 @@ impl<'a> Ledger<'a> {
 
     fn enter(&mut self, at: usize, observation: Option<Observation>, verdict: Verdict) {
         let case = &self.cases[at];
-        let ran = observation
-            .as_ref()
-            .is_some_and(|seen| seen.end_record.is_some() || seen.boot_end.is_some());
         let observation = observation.unwrap_or_else(|| Observation::of(case.id().into()));
+        let ran = observation.end_record.is_some() || observation.boot_end.is_some();
         let distrust = match (&observation.boot_end, &observation.oracle) {
             (Some(BootEnd::Oracle(why)), _) | (_, Some(Err(why))) => Some(why.clone()),
             _ => None,

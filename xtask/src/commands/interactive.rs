@@ -79,7 +79,7 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     };
     let cases = plan::compile(&tree.suites, target, &everything, job.scale)?;
     let plan = plan_of(Mode::Shell, &cases.iter().collect::<Vec<_>>());
-    image.write(&plan, dir.join(INITRAMFS))?;
+    image.write(&plan, &dir.join(INITRAMFS))?;
     let chosen = accel::probe(&qemu.binary, &target.kernel.arch, args.accel, &job.cache)?;
 
     let (paste, qemu_args) = command(&dir, chosen.accel, &built.image, built.dtb.as_deref());

@@ -5,7 +5,7 @@ pub(crate) mod cpio;
 pub(crate) mod guest;
 pub(crate) mod wasm;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use protocol::plan::{self, Plan};
@@ -33,14 +33,13 @@ impl Image {
         Ok(Self { init, hash })
     }
 
-    /// Writes the initramfs for a boot that runs `plan` to the file `to`, and returns its path.
+    /// Writes the initramfs for a boot that runs `plan` to the file `to`.
     ///
     /// # Errors
     /// The file cannot be written, for example because the disk is full.
-    pub(crate) fn write(&self, plan: &Plan, to: PathBuf) -> Result<PathBuf> {
+    pub(crate) fn write(&self, plan: &Plan, to: &Path) -> Result<()> {
         let plan = serde_json::to_vec_pretty(plan).expect("a plan can be serialized");
-        files::write_atomically(&to, archive(&self.init, Some(&plan)))?;
-        Ok(to)
+        files::write_atomically(to, archive(&self.init, Some(&plan)))
     }
 }
 

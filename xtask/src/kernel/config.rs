@@ -69,11 +69,10 @@ fn parse(file: &Path, text: &str) -> Result<Vec<ConfigOption>> {
     let mut options = Vec::new();
     for (at, line) in text.lines().enumerate() {
         if let Some((symbol, value)) = parse_line(line) {
-            let (symbol, value, file) = (symbol.to_owned(), value.to_owned(), file.to_owned());
             options.push(ConfigOption {
-                symbol,
-                value,
-                file,
+                symbol: symbol.to_owned(),
+                value: value.to_owned(),
+                file: file.to_owned(),
                 line: at + 1,
                 may_be_unknown: false,
             });
@@ -103,10 +102,10 @@ fn parse_line(line: &str) -> Option<(&str, &str)> {
 
 /// Keeps the last value of each option and sorts by name, so that the order of lines does not change the kernel's hash.
 fn merge(options: Vec<ConfigOption>) -> Vec<ConfigOption> {
-    let mut last = BTreeMap::new();
-    for option in options {
-        last.insert(option.symbol.clone(), option);
-    }
+    let options = options.into_iter();
+    let last: BTreeMap<_, _> = options
+        .map(|option| (option.symbol.clone(), option))
+        .collect();
     last.into_values().collect()
 }
 
