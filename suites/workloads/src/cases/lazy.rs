@@ -267,9 +267,9 @@ fn server_touch(case: &mut Case) -> Result<(), Failure> {
     server.verify(server_map, 0, page, 6)?;
     let touched = server.touch(server_map, page, false)?;
     expect("the server's touch of page 1", touched, Touch::Sigbus)?;
-    let loaded = server.load_pages(id + 1, 0, 16, 8)?;
+    let loaded = server.load_pages(id, page, 16, 8)?;
     expect("a load by page ID", loaded, Ok(()))?;
-    server.verify(server_map, page, 0, 8)?;
+    server.verify(server_map, page, 16, 8)?;
     let touched = server.touch(server_map, page, true)?;
     expect("the server's touch of page 1", touched, Touch::Success)?;
     client.quit()?;
