@@ -203,7 +203,7 @@ impl Model {
         }
     }
 
-    /// Handles an access that is known to cause no finding and to change at most which store was last. Returns false
+    /// Handles an access that causes no finding and changes nothing but the record of the last store. Returns false
     /// for any other access, without an effect. Most accesses of a guest are of this kind, and this function is faster
     /// than [`Model::access`]. Calls `access` only when necessary.
     pub fn is_redundant(
@@ -375,8 +375,8 @@ impl Line {
         }
     }
 
-    /// Returns the effect of further stores at the place of `access`, or `None` if a further load there could change
-    /// something.
+    /// Returns the effect that another store at this place would have. Returns `None` if the line is not settled:
+    /// another load could still change its state.
     fn settled(&self, access: &Access, write: WritePolicy) -> Option<StoreEffect> {
         let only = match &self.copies[..] {
             [only] if access.place == Some(only.place) && self.dropped.is_none() => only.state,

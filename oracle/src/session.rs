@@ -265,7 +265,8 @@ impl<W: Write> Session<W> {
         size: impl Fn() -> u64,
         find: impl FnOnce() -> Option<Target>,
     ) {
-        // Nothing is checked until the guest has named an address: cache maintenance goes unseen until then.
+        // Ignores accesses until the guest has reported a known address: before that, the plugin cannot see cache
+        // maintenance.
         let (Some(window), Some(_)) = (&mut self.window, self.known) else {
             return;
         };

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Judge: derives the verdict of a case from its observation.
 //!
-//! QEMU's exit status does not count. A case passes if a whole record reports that it did, none of its frames was
-//! damaged, the kernel printed no warning and was not tainted meanwhile, and the oracle, if it runs, found nothing.
+//! QEMU's exit status does not count. A case passes if its end record arrived intact and reports success, no
+//! frame was damaged while the case ran, the kernel printed no warning and set no taint flag, and the oracle, if it runs,
+//! found nothing.
 
 use std::time::Duration;
 
@@ -74,7 +75,7 @@ fn clock_is_unreliable(record: &EndRecord) -> bool {
     guest > 4 * record.host_time + Duration::from_secs(2)
 }
 
-/// Takes into account that the suite expects the verdict `expect`. If that is not `pass`, the expected verdict becomes
+/// Compares the verdict with the one that the suite expects. If that is not `pass`, the expected verdict becomes
 /// a pass, and any other becomes a failure. Failures of the lab and of the boot stay as they are.
 pub(crate) fn as_expected(verdict: Verdict, expect: Expect) -> Verdict {
     match (expect, &verdict) {

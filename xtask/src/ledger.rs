@@ -167,9 +167,8 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Records the end of a boot that began with `before` remaining cases, and gives verdicts to the cases that no
-    /// further boot may try. If the boot completed no case, the next case is one of them; otherwise the run might never
-    /// end.
+    /// Records the end of a boot that began with `before` remaining cases, and gives verdicts to the cases that must
+    /// not be tried again. If the boot completed no case, that includes the next case, so that the run always ends.
     pub(crate) fn boot_ended(&mut self, end: &BootEnd, before: usize, last_lines: Vec<String>) {
         let remaining: Vec<usize> = self.open_positions();
         let stuck = remaining.len() == before;

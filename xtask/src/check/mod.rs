@@ -123,9 +123,15 @@ fn cargo_command(args: &[&str]) -> Expression {
 }
 
 fn rustdoc(checkout: &Path) -> Result<Outcome> {
-    let args = "doc --quiet --workspace --no-deps --locked";
+    let args = "doc --quiet --workspace --no-deps --document-private-items --locked";
     let doc = cargo_command(&words(args));
-    command(checkout, &doc.env("RUSTDOCFLAGS", "-D warnings"))
+    command(
+        checkout,
+        &doc.env(
+            "RUSTDOCFLAGS",
+            "-D warnings -A rustdoc::private-intra-doc-links",
+        ),
+    )
 }
 
 fn tests(checkout: &Path) -> Result<Outcome> {

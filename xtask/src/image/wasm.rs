@@ -132,7 +132,6 @@ impl Step {
     }
 }
 
-/// Returns the files of a directory, sorted by name.
 /// Returns a digest of everything that the program depends on: commands, versions of tools, and input files.
 fn fingerprint<'p>(
     steps: &[Step],

@@ -111,8 +111,8 @@ fn touched(patch: &[u8]) -> BTreeSet<String> {
         let path = path.split('\t').next()?.trim_end();
         Some(path.split_once('/')?.1.to_owned())
     };
-    // A line of a hunk may look like a header. The path in it does no harm unless it is outside the tree. `/dev/null`
-    // becomes `dev/null`, which does not exist in the tree.
+    // A line of a hunk may look like a file header. Its path is harmless if it stays inside the tree. `/dev/null` becomes
+    // `dev/null`, which does not exist in the tree.
     let inside = |path: &String| {
         Path::new(path)
             .components()

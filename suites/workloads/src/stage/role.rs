@@ -40,7 +40,7 @@ pub(crate) enum Role {
     },
     /// Writes records to a ring, and never waits for a reader.
     RingWriter(Ring),
-    /// Reads the records that it can catch, and checks that no record is a mixture of two.
+    /// Reads records before the writer overwrites them, and checks that no record is a mixture of two.
     RingReader(Ring),
     /// Sends blocks to the other side and receives as many, to measure throughput. Reports `nanos`, the time of all
     /// rounds except the first.

@@ -29,8 +29,8 @@ const OLD: (&str, &str) = ("bookworm", "bookworm-backports");
 /// Packages to take from that archive, in the syntax of apt_preferences(5): QEMU and its firmware.
 const BACKPORTED: &str = "src:qemu src:seabios src:opensbi";
 
-/// Installs a newer QEMU for those of `targets` whose QEMU is missing, or whose QEMU is too old for the oracle that is
-/// `wanted`. Does so only on the release in [`OLD`].
+/// Installs a newer QEMU for each target whose QEMU is missing, or too old for the requested use of the oracle
+/// (`wanted`). Does so only on the release in [`OLD`].
 ///
 /// A failed installation is not an error: the lab continues with the installed QEMU, or installs the release's own.
 ///
