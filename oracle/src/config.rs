@@ -84,7 +84,7 @@ pub(crate) mod tests {
             },
             page: 4096,
             depth: Depth::User,
-            deaf: false,
+            ignore_flushes: false,
             symbols: None,
             findings: "findings".into(),
         }
@@ -107,13 +107,13 @@ pub(crate) mod tests {
 
     #[test]
     fn a_configuration_is_parsed() {
-        insta::assert_snapshot!(outcome(GOOD), @r#"Config { arch: Sparc64, cache: Cache { kind: Vipt, period: 16384, line: 32, write: Through }, page: 8192, depth: Full, deaf: false, symbols: None, findings: "/run/oracle.jsonl" }"#);
+        insta::assert_snapshot!(outcome(GOOD), @r#"Config { arch: Sparc64, cache: Cache { kind: Vipt, period: 16384, line: 32, write: Through }, page: 8192, depth: Full, ignore_flushes: false, symbols: None, findings: "/run/oracle.jsonl" }"#);
     }
 
     #[test]
     fn a_missing_or_unknown_field_is_named() {
         insta::assert_snapshot!(outcome(&GOOD.replace("\"symbols\":null,", "")), @"parse the configuration FILE: missing field `symbols` at line 2 column 66");
-        insta::assert_snapshot!(outcome(&GOOD.replace("\"page\"", "\"pages\"")), @"parse the configuration FILE: unknown field `pages`, expected one of `arch`, `cache`, `page`, `depth`, `deaf`, `symbols`, `findings` at line 2 column 15");
+        insta::assert_snapshot!(outcome(&GOOD.replace("\"page\"", "\"pages\"")), @"parse the configuration FILE: unknown field `pages`, expected one of `arch`, `cache`, `page`, `depth`, `ignore_flushes`, `symbols`, `findings` at line 2 column 15");
         insta::assert_snapshot!(outcome(&GOOD.replace("sparc64", "vax")), @"parse the configuration FILE: unknown variant `vax`, expected one of `arm`, `hppa`, `sparc64`, `none` at line 1 column 13");
     }
 

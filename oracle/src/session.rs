@@ -109,7 +109,7 @@ impl<W: Write> Session<W> {
     pub fn new(config: Config, symbols: Symbols, out: W) -> Self {
         let mut session = Session {
             places: Places::new(&config.cache, config.page),
-            machine: Machine::new(config.arch, &symbols).deaf(config.deaf),
+            machine: Machine::new(config.arch, &symbols).ignore_flushes(config.ignore_flushes),
             symbols,
             out,
             pending: None,

@@ -304,11 +304,11 @@ mod tests {
             )
         };
         insta::assert_snapshot!(judged(Outcome::Timeout, 20_000), @"infra: the guest's clock is unreliable: it advanced 20000 ms in 900 ms, and then the case reached its deadline");
-        let reason = "server: expected 1 FUSE_MUNMAPs, found 0 after 5000 ms";
+        let reason = "server: FUSE_MUNMAPs: expected 1, found 0 after 5000 ms";
         let failed = || Outcome::Fail {
             reason: reason.into(),
         };
-        insta::assert_snapshot!(judged(failed(), 6_000), @"infra: the guest's clock is unreliable: it advanced 6000 ms in 900 ms, and then the case failed: server: expected 1 FUSE_MUNMAPs, found 0 after 5000 ms");
+        insta::assert_snapshot!(judged(failed(), 6_000), @"infra: the guest's clock is unreliable: it advanced 6000 ms in 900 ms, and then the case failed: server: FUSE_MUNMAPs: expected 1, found 0 after 5000 ms");
         assert_eq!(judged(failed(), 5_000), format!("fail: {reason}"));
         assert_eq!(judged(Outcome::Pass, 20_000), "pass: ");
     }

@@ -224,7 +224,7 @@ fn oracle(
     Ok(Some(Oracle {
         plugin: oracle::plugin::build(&job.checkout)?,
         config: oracle::Config {
-            deaf: job.oracle.deaf,
+            ignore_flushes: job.oracle.ignore_flushes,
             ..oracle::config::for_target(&target.cache, model, *depth, &symbols)
         },
     }))

@@ -268,15 +268,15 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
             patch: patch.collect(),
             ..machine.clone()
         };
-        let deaf = trial.patch.is_none();
+        let ignore_flushes = trial.patch.is_none();
         let run = |oracle| run_trial(&tree, &machine, trial, &on, oracle);
-        let plain = match deaf {
+        let plain = match ignore_flushes {
             true => None,
             false => Some(run(OracleRequest::OFF)?),
         };
         let watched = run(OracleRequest {
             depth: trial.depth,
-            deaf,
+            ignore_flushes,
             ..oracle
         })?;
         for (at, watched) in watched.targets.iter().enumerate() {
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deaf_oracle_that_is_not_trusted_counts_as_noticed() {
+    fn an_oracle_that_ignores_flushes_and_is_not_trusted_counts_as_noticed() {
         let infra = |reason: &str, distrust: bool| {
             let (reason, why) = (reason.into(), reason.to_owned());
             let case = samples::never_ran("smoke/boot", Verdict::Infra { reason });

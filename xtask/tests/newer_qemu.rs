@@ -56,7 +56,7 @@ impl Machine {
             OracleRequest {
                 mode: oracle,
                 depth,
-                deaf: false,
+                ignore_flushes: false,
             },
             mode,
             &mut say,

@@ -277,7 +277,7 @@ pub struct Machine {
     image: Range<u64>,
     /// Kernel functions that maintain the cache, by address.
     functions: HashMap<u64, Maintenance>,
-    deaf: bool,
+    ignore_flushes: bool,
 }
 
 impl Machine {
@@ -292,13 +292,16 @@ impl Machine {
             set,
             image: symbols.image().unwrap_or(0..0),
             functions: functions.collect(),
-            deaf: false,
+            ignore_flushes: false,
         }
     }
 
-    /// Returns the same machine. If `deaf`, maintenance of single lines and pages is not recognized.
-    pub fn deaf(self, deaf: bool) -> Machine {
-        Machine { deaf, ..self }
+    /// Returns the same machine. If `ignore_flushes`, maintenance of single lines and pages is not recognized.
+    pub fn ignore_flushes(self, ignore_flushes: bool) -> Machine {
+        Machine {
+            ignore_flushes,
+            ..self
+        }
     }
 
     /// Returns the names of cache functions that have no symbol. Their effect on the cache would go unseen.
@@ -323,7 +326,7 @@ impl Machine {
     pub fn maintenance(&self, pc: u64, instruction: u32) -> Option<Maintenance> {
         let function = || self.functions.get(&pc).copied();
         let maintenance = (self.set.maintenance)(instruction).or_else(function);
-        maintenance.filter(|maintenance| !self.deaf || !maintenance.is_single())
+        maintenance.filter(|maintenance| !self.ignore_flushes || !maintenance.is_single())
     }
 
     /// Returns true if stores of the kernel function are known to become visible late and cause no finding.
@@ -390,7 +393,13 @@ mod tests {
         let here = machine.maintenance(0x40_4000, 0);
         assert!(matches!(here, Some(Maintenance::EveryColour { .. })));
         assert_eq!(machine.maintenance(0x40_4004, 0), None);
-        assert_eq!(machine.clone().deaf(true).maintenance(0x40_4000, 0), None);
+        assert_eq!(
+            machine
+                .clone()
+                .ignore_flushes(true)
+                .maintenance(0x40_4000, 0),
+            None
+        );
         assert_eq!(
             machine.missing_functions(&Symbols::default()),
             ["__flush_dcache_page"]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The guest's machine, and where to write findings. Every field except `deaf` is required; unknown fields are an
+/// The guest's machine, and where to write findings. Every field except `ignore_flushes` is required; unknown fields are an
 /// error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,7 +21,7 @@ pub struct Config {
     /// Ignores the kernel's flushes of single lines and pages, so that there is something to find. For tests of the
     /// oracle itself.
     #[serde(default)]
-    pub deaf: bool,
+    pub ignore_flushes: bool,
     /// The kernel's `System.map`, for function names and the addresses of flush functions. With `null`, places in the
     /// kernel are reported as numbers.
     #[serde(deserialize_with = "required")]

@@ -17,7 +17,7 @@ pub struct Behaviour {
     /// Requests that the server holds unanswered until its behaviour changes.
     pub unanswered: Option<Unanswered>,
     /// True if the server does not read its channel.
-    pub deaf: bool,
+    pub reads_nothing: bool,
 }
 
 /// Operation whose requests a server holds. Operations with a reaction of their own, such as FUSE_MMAP, are not listed.
@@ -127,7 +127,7 @@ impl Default for Behaviour {
             mmap: OnMmap::Linear { base: 0x400 },
             lazy: None,
             unanswered: None,
-            deaf: false,
+            reads_nothing: false,
         }
     }
 }

@@ -168,7 +168,7 @@ impl Session {
     }
 
     fn listens(&self) -> bool {
-        self.channel.is_open() && !self.behaviour.deaf
+        self.channel.is_open() && !self.behaviour.reads_nothing
     }
 
     /// Answers requests until `on_control` returns [`Flow::Stop`]. `on_control` is called whenever `control` is

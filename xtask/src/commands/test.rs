@@ -34,7 +34,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     let oracle = OracleRequest {
         mode: args.oracle,
         depth: args.oracle_depth,
-        deaf: false,
+        ignore_flushes: false,
     };
     let scale = args.timeout_scale * flavour.time;
     let plans = plans(&tree, &targets, &filter, scale, oracle)?;

@@ -29,7 +29,7 @@ pub(crate) fn for_target(
             super::Depth::User => Depth::User,
             super::Depth::Full => Depth::Full,
         },
-        deaf: false,
+        ignore_flushes: false,
         symbols: symbols.is_file().then(|| symbols.to_owned()),
         findings: ORACLE_FINDINGS.into(),
     }
@@ -74,7 +74,7 @@ pub(crate) mod tests {
           },
           "page": 4096,
           "depth": "user",
-          "deaf": false,
+          "ignore_flushes": false,
           "symbols": null,
           "findings": "oracle.jsonl"
         }

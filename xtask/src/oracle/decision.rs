@@ -44,7 +44,7 @@ pub struct OracleRequest {
     /// Value of `--oracle-depth`: the accesses to model.
     pub depth: Depth,
     /// True if the oracle must ignore the kernel's flushes of single lines and pages, for a trial of [`crate::trials`].
-    pub deaf: bool,
+    pub ignore_flushes: bool,
 }
 
 impl OracleRequest {
@@ -52,7 +52,7 @@ impl OracleRequest {
     pub const OFF: Self = Self {
         mode: OracleMode::Off,
         depth: Depth::User,
-        deaf: false,
+        ignore_flushes: false,
     };
 
     /// Returns true if the request includes machines with this cache.
@@ -181,7 +181,7 @@ mod tests {
         OracleRequest {
             mode,
             depth,
-            deaf: false,
+            ignore_flushes: false,
         }
     }
 
@@ -199,7 +199,7 @@ mod tests {
         let full = OracleRequest {
             mode: OracleMode::Auto,
             depth: Depth::Full,
-            deaf: false,
+            ignore_flushes: false,
         };
         let decision = decide(full, &aliasing(), Accel::Auto, &new).unwrap();
         assert_eq!(decision, OracleDecision::On(Depth::Full));
@@ -262,7 +262,7 @@ mod tests {
         let full = OracleRequest {
             mode: OracleMode::Auto,
             depth: Depth::Full,
-            deaf: false,
+            ignore_flushes: false,
         };
         assert_eq!(full.time_factor(&x86_64.cache), 1.0);
         assert_eq!(full.time_factor(&aliasing().cache), 4.0);

@@ -2,13 +2,13 @@
 //! Servers that do not answer, or answer nonsense. Their clients get an error or can be killed, and nothing leaks.
 
 pub(crate) mod answers;
-pub(crate) mod deaf;
 pub(crate) mod ends;
 pub(crate) mod init;
 pub(crate) mod meanwhile;
 mod messages;
 pub(crate) mod notifications;
 pub(crate) mod repeated;
+pub(crate) mod silent;
 pub(crate) mod stopped;
 
 use server::Behaviour;

@@ -144,7 +144,7 @@ fn fault_refused(case: &mut Case) -> Result<(), Failure> {
         // The Rust runtime's handler restores the default action of SIGBUS. The process then repeats the access.
         let faults = server.log()?.faults - before;
         expect_that((1..=2).contains(&faults), || {
-            format!("the server was asked {faults} times for one touch")
+            format!("FUSE_DMMAP_FAULTs for one touch: expected 1 or 2, found {faults}")
         })?;
     }
     let before = server.log()?.faults;
@@ -435,7 +435,7 @@ fn reclaim_in_use(case: &mut Case) -> Result<(), Failure> {
     let map = client.map(0, 2 * page)?;
     client.fill(map, 0, 2 * page, 1)?;
     server.behave(Behaviour {
-        deaf: true,
+        reads_nothing: true,
         ..Behaviour::lazy()
     })?;
     client.start_write_mapped(map, 0, page, elsewhere)?;

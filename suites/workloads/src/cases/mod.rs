@@ -43,7 +43,7 @@ const SUITES: &[(&str, &[Workloads])] = &[
         &[
             hostile::WORKLOADS,
             hostile::answers::WORKLOADS,
-            hostile::deaf::WORKLOADS,
+            hostile::silent::WORKLOADS,
             hostile::ends::WORKLOADS,
             hostile::init::WORKLOADS,
             hostile::meanwhile::WORKLOADS,

@@ -77,7 +77,7 @@ fn fork(
     let forked = fork_with_pipes(name, |own| {
         // Drops the pipes of the parent, as a client's child does.
         *control = own;
-        session.behaviour.deaf = true;
+        session.behaviour.reads_nothing = true;
         serve(control, session, memory);
     });
     fork_answer(forked, &mut memory.pipes)
@@ -216,7 +216,7 @@ fn await_munmaps(session: &mut Session, count: u64, millis: u64) -> Result<Answe
         let Some(left) = timeout.checked_sub(start.elapsed()) else {
             let found = session.log.munmaps;
             return Ok(Answer::Failed(format!(
-                "expected {count} FUSE_MUNMAPs, found {found} after {millis} ms"
+                "FUSE_MUNMAPs: expected {count}, found {found} after {millis} ms"
             )));
         };
         if poll(&[session.channel()], Some(left))?[0].any() && !session.serve_one()? {

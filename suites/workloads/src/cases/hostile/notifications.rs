@@ -282,8 +282,8 @@ fn saves_unread(case: &mut Case) -> Result<(), Failure> {
     let len = pages * page_size();
     let mut server = case.serve()?;
     let id = server.page_id(0)?;
-    let deaf = Behaviour {
-        deaf: true,
+    let not_reading = Behaviour {
+        reads_nothing: true,
         ..Behaviour::default()
     };
     let mut client = case.client("client", &server)?;
@@ -294,7 +294,7 @@ fn saves_unread(case: &mut Case) -> Result<(), Failure> {
         (first..first + count).map(save).collect()
     };
 
-    server.behave(deaf)?;
+    server.behave(not_reading)?;
     let mut results = server.write_all(saves(1000, MAX_SAVES + 2))?;
     let over = results.split_off(MAX_SAVES as usize);
     expect("saves", results, vec![Ok(()); MAX_SAVES as usize])?;
@@ -307,7 +307,7 @@ fn saves_unread(case: &mut Case) -> Result<(), Failure> {
     let saved = server.save_pages(id, 0, len, 1)?;
     expect("bytes saved afterwards", saved, Ok(len))?;
 
-    server.behave(deaf)?;
+    server.behave(not_reading)?;
     let results = server.write_all(saves(2000, MAX_SAVES))?;
     expect("saves", results, vec![Ok(()); MAX_SAVES as usize])?;
     server.kill()?;

@@ -12,7 +12,7 @@ use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
 use crate::stage::waiting::{HOLD_FAULTS, MOMENT, await_request, lazy_behaviour};
 use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect, expect_that};
 
-pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("deaf", deaf)];
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("silent", silent)];
 
 /// Longest time from SIGKILL to the end of the process, on an emulated machine. A figure reports the measured time.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of background requests that the server sets in its answer to FUSE_INIT. It is the kernel's default.
 const MAX_BACKGROUND: u64 = 12;
 
-/// Another connection and its client, which the deaf server must not delay.
+/// Another connection and its client, which the silent server must not delay.
 struct Bystander {
     server: Server,
     client: Client,
@@ -70,7 +70,7 @@ fn expect_killable(
 }
 
 /// Kills a client in each state in which it can wait for the server.
-fn deaf(case: &mut Case) -> Result<(), Failure> {
+fn silent(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let server = case.serve()?;
     let client = case.client("bystander", &server)?;
@@ -159,7 +159,7 @@ fn deaf(case: &mut Case) -> Result<(), Failure> {
     client.close()?;
     let child = client.fork("child of the client")?;
     server.behave(Behaviour {
-        deaf: true,
+        reads_nothing: true,
         ..Behaviour::lazy()
     })?;
     client.start_load(map, 0)?;
