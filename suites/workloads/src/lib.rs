@@ -3,7 +3,7 @@
 //!
 //! A function gets a [`Case`], starts a server and clients with it, and sends them commands. Each process executes one
 //! command at a time and answers. A case therefore reads from top to bottom, and its result does not depend on timing.
-//! Where processes must run concurrently, each of them plays a role.
+//! Processes that must run concurrently play roles.
 //!
 //! - `stage` has the case, its processes, and their commands. It does not use `cases`.
 //! - `cases` has one module per suite, and finds a function by its name.
