@@ -45,9 +45,7 @@ pub fn read(arguments: &[String]) -> Result<Config, Error> {
 
 /// Returns a description of the first value that no machine has, or that the model does not support.
 fn problem(config: &Config) -> Option<String> {
-    let Cache {
-        kind, period, line, ..
-    } = config.cache;
+    let Cache { kind, period, line, .. } = config.cache;
     let sizes = [("page", config.page), ("period", period), ("line", line)];
     if let Some((name, size)) = sizes.iter().find(|(_, size)| !size.is_power_of_two()) {
         return Some(format!("`{name}` is {size}, which is not a power of two"));

@@ -89,9 +89,7 @@ struct Chunks {
 
 impl Chunks {
     fn of(bytes: u64) -> Chunks {
-        Chunks {
-            shift: bytes.trailing_zeros(),
-        }
+        Chunks { shift: bytes.trailing_zeros() }
     }
 
     fn bytes(self) -> u64 {
@@ -288,10 +286,7 @@ impl Model {
         self.fast_path.remove(self.line.number(physical));
         if let Some(lines) = self.pages.get_mut(&page) {
             let index = self.line.number(self.page.offset(physical));
-            lines[index as usize] = Line {
-                flushes: self.flushes,
-                ..Line::default()
-            };
+            lines[index as usize] = Line { flushes: self.flushes, ..Line::default() };
         }
     }
 
@@ -509,11 +504,7 @@ impl Line {
     }
 
     fn put(&mut self, place: Place, state: State, cause: Access) {
-        let copy = Copy {
-            place,
-            state,
-            cause,
-        };
+        let copy = Copy { place, state, cause };
         match self.copies.iter_mut().find(|copy| copy.place == place) {
             Some(old) => *old = copy,
             None => self.copies.push(copy),

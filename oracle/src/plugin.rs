@@ -223,11 +223,7 @@ impl Plugin {
                 let (first, last) = (register(first)?, register(last)?);
                 self.lines(pc, op, first, last.saturating_sub(first) + 1);
             }
-            Maintenance::Page {
-                op,
-                physical,
-                address,
-            } => {
+            Maintenance::Page { op, physical, address } => {
                 let (physical, address) = (register(physical)?, register(address)?);
                 let start = |address: u64| address & !(self.page - 1);
                 let page = (start(address), start(physical));

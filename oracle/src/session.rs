@@ -164,11 +164,7 @@ impl<W: Write> Session<W> {
             self.close();
             return Listen::Unchanged;
         }
-        self.pending = Some(PendingMarker {
-            marker,
-            values: Vec::new(),
-            first: None,
-        });
+        self.pending = Some(PendingMarker { marker, values: Vec::new(), first: None });
         Listen::Unchanged
     }
 
@@ -323,12 +319,7 @@ impl<W: Write> Session<W> {
         let place = self.places.of(address);
         let access = self.maintenance(pc, op, address);
         if let (Some(window), Depth::Full) = (&mut self.window, self.config.depth) {
-            let access = model::Access {
-                physical,
-                size,
-                place: Some(place),
-                ..access
-            };
+            let access = model::Access { physical, size, place: Some(place), ..access };
             window.model.access(access, |_| {});
         }
     }
@@ -431,10 +422,7 @@ impl<W: Write> Session<W> {
     /// Writes and flushes one message, because QEMU may be killed at any time.
     fn write(&mut self, message: &Message) {
         let line = message.render();
-        let written = self
-            .out
-            .write_all(line.as_bytes())
-            .and_then(|()| self.out.flush());
+        let written = self.out.write_all(line.as_bytes()).and_then(|()| self.out.flush());
         if let Err(error) = written {
             // Without its findings the session is worthless. After an abort the host notices the incomplete file.
             eprintln!(

@@ -25,17 +25,12 @@ impl Symbols {
     /// Returns the address of a symbol.
     pub fn address(&self, name: &str) -> Option<u64> {
         let mut symbols = self.by_address.iter();
-        symbols
-            .find(|(_, known)| known == name)
-            .map(|(address, _)| *address)
+        symbols.find(|(_, known)| known == name).map(|(address, _)| *address)
     }
 
     /// Returns the addresses of the kernel's image: from `_text` or `_start`, whichever is lower, to `_end`.
     pub fn image(&self) -> Option<Range<u64>> {
-        let start = self
-            .address("_text")
-            .into_iter()
-            .chain(self.address("_start"));
+        let start = self.address("_text").into_iter().chain(self.address("_start"));
         Some(start.min()?..self.address("_end")?)
     }
 
@@ -53,9 +48,7 @@ impl Symbols {
         if !self.image()?.contains(&address) {
             return None;
         }
-        let next = self
-            .by_address
-            .partition_point(|(start, _)| *start <= address);
+        let next = self.by_address.partition_point(|(start, _)| *start <= address);
         let (start, name) = self.by_address.get(next.checked_sub(1)?)?;
         Some((name, address - start))
     }
@@ -74,10 +67,7 @@ mod tests {
         assert_eq!(name(0xc000_8100), "copy");
         assert_eq!(name(0xc000_81fc), "copy+0xfc");
         assert_eq!(name(0xc000_8204), "clear_page+0x4");
-        assert_eq!(
-            (name(0xc000_7fff), name(0xc000_9000)),
-            ("-".into(), "-".into())
-        );
+        assert_eq!((name(0xc000_7fff), name(0xc000_9000)), ("-".into(), "-".into()));
         assert_eq!(symbols.address("clear_page"), Some(0xc000_8200));
         assert_eq!(Symbols::default().name(0), None);
     }

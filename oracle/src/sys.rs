@@ -144,10 +144,7 @@ unsafe extern "C" fn qemu_plugin_install(
         eprintln!("oracle: this QEMU emulates user programs, not a machine; use qemu-system-NAME");
         return 1;
     }
-    let info = Info {
-        target: name.to_string_lossy().into_owned(),
-        cpus: raw.smp_vcpus,
-    };
+    let info = Info { target: name.to_string_lossy().into_owned(), cpus: raw.smp_vcpus };
     let argument = |index: c_int| {
         // SAFETY: QEMU passes `argc` strings.
         let text = unsafe { CStr::from_ptr(*argv.add(index as usize)) };
@@ -184,10 +181,7 @@ fn retranslate(id: Id, needed: bool) {
 }
 
 extern "C" fn on_block(_: Id, block: *const RawBlock) {
-    let block = Block {
-        raw: block,
-        life: PhantomData,
-    };
+    let block = Block { raw: block, life: PhantomData };
     with(|_, plugin| plugin.translate(&block));
 }
 

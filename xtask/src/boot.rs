@@ -59,9 +59,7 @@ pub(crate) fn run(
 ) -> Result<Booted> {
     let mut machine = start(parameters, dir, &plan_of(Mode::Run, cases))?;
     let deadline = |case: &&Case| Duration::from_millis(case.planned.deadline_ms);
-    let plan = cases
-        .iter()
-        .map(|case| (case.id().to_owned(), deadline(case)));
+    let plan = cases.iter().map(|case| (case.id().to_owned(), deadline(case)));
     let mut watch = Watch::new(plan.collect(), parameters.limits);
     watch.expect_caches(parameters.proof.map(str::to_owned));
     if let Some(oracle) = parameters.oracle {
@@ -172,10 +170,9 @@ impl Streams {
     fn pass_on(&mut self, machine: &mut Machine, watch: &mut Watch, now: Duration) -> Result<()> {
         let split = match self {
             // Read the records first. Otherwise a console line that precedes a record might be read after it.
-            Streams::Separate => SplitBytes {
-                records: machine.records()?,
-                console: machine.console()?,
-            },
+            Streams::Separate => {
+                SplitBytes { records: machine.records()?, console: machine.console()? }
+            }
             Streams::Shared(splitter) => splitter.push(&machine.console()?),
         };
         // Read the findings last, so that they include everything that the oracle wrote before these records and lines.
@@ -214,10 +211,7 @@ mod tests {
         let mut watch = Watch::new(vec![(case.clone(), second)], Limits::scaled(1.0));
         watch.attach_oracle(armv6());
         let start = Encoder::default().encode(&Record::CaseStart { case });
-        let split = SplitBytes {
-            records: start.into_bytes(),
-            console: Vec::new(),
-        };
+        let split = SplitBytes { records: start.into_bytes(), console: Vec::new() };
         pass(split, trusted().as_bytes(), &mut watch, second);
         // If the record had been passed on first, the watch would miss the oracle's controls and stop the boot.
         assert_eq!(watch.stop_reason(second), None);

@@ -32,10 +32,7 @@ impl Build {
         let format = ["--message-format", "json-render-diagnostics"];
         let args = args.iter().chain(more).chain(&format).map(OsString::from);
         let place = ["--target-dir".into(), target_dir.into()];
-        Self {
-            args: args.chain(place).collect(),
-            env: BTreeMap::new(),
-        }
+        Self { args: args.chain(place).collect(), env: BTreeMap::new() }
     }
 
     /// Runs cargo in the checkout and returns the artifacts in cargo's order. `what` names the build in errors.

@@ -235,26 +235,13 @@ mod tests {
             let text = jobs(format);
             let path = std::path::Path::new(format.file());
             crate::yaml::parse::<serde_json::Value>(&text, path).unwrap();
-            assert!(
-                !text.contains('@') || format == Format::Github,
-                "a placeholder is left"
-            );
-            let commands = text
-                .lines()
-                .filter_map(|line| line.split_once("cargo xtask "));
+            assert!(!text.contains('@') || format == Format::Github, "a placeholder is left");
+            let commands = text.lines().filter_map(|line| line.split_once("cargo xtask "));
             let commands: Vec<String> = commands
                 .map(|(_, words)| {
-                    words
-                        .replace("${{ matrix.target }}", "x")
-                        .replace(['"', '`'], "")
+                    words.replace("${{ matrix.target }}", "x").replace(['"', '`'], "")
                 })
-                .map(|words| {
-                    words
-                        .split([';', '>'])
-                        .next()
-                        .unwrap_or_default()
-                        .to_owned()
-                })
+                .map(|words| words.split([';', '>']).next().unwrap_or_default().to_owned())
                 .collect();
             assert!(commands.len() > 4, "{commands:?}");
             for command in commands {

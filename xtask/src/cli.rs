@@ -16,12 +16,7 @@ use crate::schema;
 
 /// Test whether FUSE/CUSE direct mmap keeps memory coherent and bounded, on a real kernel in QEMU.
 #[derive(Debug, Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    version,
-    max_term_width = 100
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
 #[command(
     after_help = "Start with `cargo xtask test`. Exit codes: 0 success; 1 a case or a check failed; 2 the command \
     could not do what was asked."
@@ -110,12 +105,7 @@ Exit codes: 0 all passed; 1 a case failed, crashed or timed out; 2 the lab could
 pub(crate) struct Machine {
     /// Targets or groups of targets, separated by commas; `cargo xtask list` shows the targets. Groups: all, aliasing,
     /// arm.
-    #[arg(
-        long,
-        value_name = "TARGET",
-        value_delimiter = ',',
-        default_value = "x86_64"
-    )]
+    #[arg(long, value_name = "TARGET", value_delimiter = ',', default_value = "x86_64")]
     pub arch: Vec<String>,
     /// Configuration of the kernel: debug, default, gcov.
     #[arg(long, value_name = "NAME", default_value = "default")]
@@ -262,12 +252,7 @@ pub(crate) struct Selftest {
     /// Names of the trials to run [default: all].
     pub trials: Vec<String>,
     /// Targets or groups of targets whose data caches alias.
-    #[arg(
-        long,
-        value_name = "TARGET",
-        value_delimiter = ',',
-        default_value = "aliasing"
-    )]
+    #[arg(long, value_name = "TARGET", value_delimiter = ',', default_value = "aliasing")]
     pub arch: Vec<String>,
     /// Number of parallel jobs of `make` [default: the number of CPUs].
     #[arg(long, short, value_name = "N")]
@@ -356,15 +341,10 @@ mod tests {
         let names = names.join(", ");
         assert!(text("flavour").ends_with(&format!(": {names}")), "{names}");
         let targets = target::load_all(&configs).unwrap();
-        let groups: BTreeSet<&str> = targets
-            .iter()
-            .flat_map(|target| target.groups.iter().map(String::as_str))
-            .collect();
+        let groups: BTreeSet<&str> =
+            targets.iter().flat_map(|target| target.groups.iter().map(String::as_str)).collect();
         let groups = Vec::from_iter(groups).join(", ");
-        assert!(
-            text("arch").ends_with(&format!("Groups: all, {groups}")),
-            "{groups}"
-        );
+        assert!(text("arch").ends_with(&format!("Groups: all, {groups}")), "{groups}");
     }
 
     #[test]

@@ -57,10 +57,7 @@ pub(crate) enum Event {
         of: usize,
     },
     /// A case has its verdict.
-    CaseEnd {
-        target: String,
-        result: Box<CaseResult>,
-    },
+    CaseEnd { target: String, result: Box<CaseResult> },
     /// A target is done.
     TargetEnd { result: Box<TargetResult> },
     /// The run is over.
@@ -82,9 +79,7 @@ pub(crate) struct Events {
 impl Events {
     /// Returns a sender that passes every event to each of `reporters`.
     pub(crate) fn new(reporters: Vec<Box<dyn Reporter>>) -> Self {
-        Self {
-            reporters: Arc::new(Mutex::new(reporters)),
-        }
+        Self { reporters: Arc::new(Mutex::new(reporters)) }
     }
 
     /// Returns a sender without reporters.
@@ -95,10 +90,7 @@ impl Events {
     /// Sends an event and returns when every reporter has handled it.
     pub(crate) fn send(&self, event: Event) {
         // A panic of a reporter ends only the thread that sent the event. The other threads still need the reporters.
-        let mut reporters = self
-            .reporters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut reporters = self.reporters.lock().unwrap_or_else(PoisonError::into_inner);
         for reporter in reporters.iter_mut() {
             reporter.event(&event);
         }
@@ -130,15 +122,10 @@ mod tests {
         let threads = ["one", "two"].map(|text| {
             let events = events.clone();
             std::thread::spawn(move || {
-                events.send(Event::Note {
-                    target: None,
-                    text: text.into(),
-                });
+                events.send(Event::Note { target: None, text: text.into() });
             })
         });
-        threads
-            .into_iter()
-            .for_each(|thread| thread.join().unwrap());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
         drop(events);
         let mut texts: Vec<String> = received.iter().collect();
         // All reporters receive an event before the next event.

@@ -17,9 +17,7 @@ pub(crate) fn read(path: &Path) -> Result<String> {
 pub(crate) fn read_if_exists(path: &Path) -> Result<Option<String>> {
     match fs::read_to_string(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        text => text
-            .map(Some)
-            .with_context(|| format!("read {}", path.display())),
+        text => text.map(Some).with_context(|| format!("read {}", path.display())),
     }
 }
 
@@ -42,8 +40,7 @@ pub(crate) fn write_atomically(path: &Path, content: impl AsRef<[u8]>) -> Result
     let save = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(content.as_ref())?;
-        file.as_file()
-            .set_permissions(fs::Permissions::from_mode(0o644))?;
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };

@@ -36,10 +36,8 @@ pub(crate) struct Flavour {
 /// A file cannot be read or does not parse. The error names the file, the line and what was expected.
 pub(crate) fn load_all(dir: &Path) -> Result<Vec<Flavour>> {
     let files = files::with_extension(dir, "yaml")?;
-    let mut flavours: Vec<Flavour> = files
-        .iter()
-        .map(|file| yaml::read(file))
-        .collect::<Result<_>>()?;
+    let mut flavours: Vec<Flavour> =
+        files.iter().map(|file| yaml::read(file)).collect::<Result<_>>()?;
     flavours.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(flavours)
 }
@@ -53,10 +51,7 @@ pub(crate) fn find<'f>(flavours: &'f [Flavour], name: &str) -> Result<&'f Flavou
         Some(flavour) => Ok(flavour),
         None => {
             let names: Vec<_> = flavours.iter().map(|f| f.name.as_str()).collect();
-            bail!(
-                "--flavour {name}: no such flavour; choose one of: {}",
-                names.join(", ")
-            )
+            bail!("--flavour {name}: no such flavour; choose one of: {}", names.join(", "))
         }
     }
 }

@@ -38,12 +38,7 @@ pub(crate) struct Pass<'a> {
 impl Gate {
     /// Returns a gate for a machine with `cores` cores and `memory_mib` MiB of free memory.
     pub(crate) fn new(cores: usize, memory_mib: u64) -> Self {
-        Self {
-            cores,
-            memory_mib,
-            running: Mutex::default(),
-            guest_ended: Condvar::new(),
-        }
+        Self { cores, memory_mib, running: Mutex::default(), guest_ended: Condvar::new() }
     }
 
     /// Returns a gate for this machine, with the memory that its kernel reports as available now.
@@ -78,10 +73,7 @@ impl Gate {
         }
         running.guests += 1;
         running.memory_mib += memory_mib;
-        Ok(Pass {
-            gate: self,
-            memory_mib,
-        })
+        Ok(Pass { gate: self, memory_mib })
     }
 
     fn has_room(&self, running: &Running, memory_mib: u64) -> bool {
@@ -105,9 +97,7 @@ impl Drop for Pass<'_> {
 
 /// Returns `MemAvailable` of `/proc/meminfo` in MiB.
 fn available_mib(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib / 1024)
 }

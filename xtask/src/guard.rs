@@ -144,11 +144,7 @@ fn signal(child: &Handle, signal: Signal) {
             continue;
         }
         let leads_a_group = getpgid(Some(pid)) == Ok(pid);
-        let receiver = if leads_a_group {
-            -pid.as_raw()
-        } else {
-            pid.as_raw()
-        };
+        let receiver = if leads_a_group { -pid.as_raw() } else { pid.as_raw() };
         // This fails only if the child has just ended by itself.
         let _ = kill(Pid::from_raw(receiver), signal);
     }
@@ -181,12 +177,7 @@ fn guarded<A: Into<OsString>>(
     args: impl IntoIterator<Item = A>,
 ) -> Expression {
     let parent = std::process::id().to_string();
-    let words = [
-        SUBCOMMAND.into(),
-        mode.word().into(),
-        parent.into(),
-        program.into(),
-    ];
+    let words = [SUBCOMMAND.into(), mode.word().into(), parent.into(), program.into()];
     let words = words.into_iter().chain(args.into_iter().map(Into::into));
     duct::cmd(tool(), words.collect::<Vec<OsString>>()).unchecked()
 }
@@ -212,9 +203,7 @@ pub fn take_over(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
         return None;
     }
     let word = args.next();
-    let mode = Mode::ALL
-        .into_iter()
-        .find(|mode| word.as_deref() == Some(mode.word().as_ref()));
+    let mode = Mode::ALL.into_iter().find(|mode| word.as_deref() == Some(mode.word().as_ref()));
     let parent = args.next().and_then(|pid| pid.to_str()?.parse().ok());
     let (Some(mode), Some(parent), Some(program)) = (mode, parent, args.next()) else {
         eprintln!("xtask guard: for internal use only; run `cargo xtask --help` for the commands");
@@ -226,10 +215,7 @@ pub fn take_over(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
         Mode::Exec => become_program(parent, &program, args),
     };
     Some(ended.unwrap_or_else(|error| {
-        eprintln!(
-            "xtask: cannot run `{}`: {error}",
-            Path::new(&program).display()
-        );
+        eprintln!("xtask: cannot run `{}`: {error}", Path::new(&program).display());
         ExitCode::from(CANNOT_RUN as u8)
     }))
 }
@@ -245,10 +231,7 @@ fn become_program(
     if getppid() != parent {
         return Ok(ExitCode::FAILURE);
     }
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "neither xshell nor duct replaces this process"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "neither xshell nor duct replaces this process")]
     Err(Command::new(program).args(args).exec())
 }
 

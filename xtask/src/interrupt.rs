@@ -40,7 +40,5 @@ pub fn install() -> io::Result<()> {
 
 /// Returns true once the user has asked the lab to stop. Loops that wait check this several times a second.
 pub fn requested() -> bool {
-    REQUESTED
-        .get()
-        .is_some_and(|stop| stop.load(Ordering::SeqCst))
+    REQUESTED.get().is_some_and(|stop| stop.load(Ordering::SeqCst))
 }

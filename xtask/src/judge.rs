@@ -21,9 +21,7 @@ pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
         return verdict_at_end(end);
     }
     if let Some(error) = seen.broken.first() {
-        return Verdict::infra(format!(
-            "a record of this case did not arrive whole: {error}"
-        ));
+        return Verdict::infra(format!("a record of this case did not arrive whole: {error}"));
     }
     let Some(record) = &seen.end_record else {
         return Verdict::infra(
@@ -35,10 +33,7 @@ pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
         Some(Ok(window)) => findings(seen, window, target),
         None => None,
     };
-    let problems: Vec<String> = kernel_problem(seen, record)
-        .into_iter()
-        .chain(findings)
-        .collect();
+    let problems: Vec<String> = kernel_problem(seen, record).into_iter().chain(findings).collect();
     let problems = (!problems.is_empty()).then(|| problems.join("; "));
     match (&record.outcome, problems) {
         (Outcome::Timeout | Outcome::Fail { .. }, None) if clock_is_unreliable(record) => {
@@ -60,9 +55,7 @@ pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
             Verdict::fail(format!("{reason}; {problems}"))
         }
         (Outcome::Pass | Outcome::Skip { .. }, Some(problems)) => Verdict::fail(problems),
-        (Outcome::Skip { reason }, None) => Verdict::Skip {
-            reason: reason.clone(),
-        },
+        (Outcome::Skip { reason }, None) => Verdict::Skip { reason: reason.clone() },
         (Outcome::Pass, None) => Verdict::Pass,
     }
 }
@@ -82,13 +75,9 @@ pub(crate) fn as_expected(verdict: Verdict, expect: Expect) -> Verdict {
         (Expect::Pass, _) | (_, Verdict::Infra { .. } | Verdict::BootFail { .. }) => verdict,
         _ if verdict.word() == expect.word() => Verdict::Pass,
         _ => {
-            let detail = verdict
-                .detail()
-                .map_or(String::new(), |text| format!(": {text}"));
+            let detail = verdict.detail().map_or(String::new(), |text| format!(": {text}"));
             let (expected, word) = (expect.word(), verdict.word());
-            Verdict::fail(format!(
-                "expected the verdict {expected}, got {word}{detail}"
-            ))
+            Verdict::fail(format!("expected the verdict {expected}, got {word}{detail}"))
         }
     }
 }
@@ -96,13 +85,11 @@ pub(crate) fn as_expected(verdict: Verdict, expect: Expect) -> Verdict {
 /// Returns the verdict of a case that was running when the boot ended.
 fn verdict_at_end(end: &BootEnd) -> Verdict {
     match end {
-        BootEnd::Crash(line) => Verdict::Crash {
-            marker: line.clone(),
-        },
+        BootEnd::Crash(line) => Verdict::Crash { marker: line.clone() },
         BootEnd::Silence(phase) | BootEnd::Overtime(phase) => Verdict::Timeout { phase: *phase },
-        BootEnd::Qemu(End::Exit) => Verdict::Crash {
-            marker: "the machine stopped without a message".into(),
-        },
+        BootEnd::Qemu(End::Exit) => {
+            Verdict::Crash { marker: "the machine stopped without a message".into() }
+        }
         end => Verdict::infra(describe_end(end)),
     }
 }
@@ -120,10 +107,9 @@ pub(crate) fn never_started(end: &BootEnd, came_up: bool) -> Verdict {
         (false, end) => Verdict::BootFail {
             reason: format!("no first record from the guest: {}", describe_end(end)),
         },
-        (true, end) => Verdict::infra(format!(
-            "the guest did not start the case: {}",
-            describe_end(end)
-        )),
+        (true, end) => {
+            Verdict::infra(format!("the guest did not start the case: {}", describe_end(end)))
+        }
     }
 }
 
@@ -182,10 +168,8 @@ fn kernel_problem(seen: &Observation, record: &EndRecord) -> Option<String> {
 fn taint_letters(taint: u64) -> String {
     const LETTERS: &str = "PFSRMBUDAWCIOELKXTN";
     let named = LETTERS.chars().enumerate();
-    let mut letters: String = named
-        .filter(|(bit, _)| taint >> bit & 1 == 1)
-        .map(|(_, letter)| letter)
-        .collect();
+    let mut letters: String =
+        named.filter(|(bit, _)| taint >> bit & 1 == 1).map(|(_, letter)| letter).collect();
     if taint >> LETTERS.len() != 0 {
         letters += &format!("+{taint:#x}");
     }
@@ -212,9 +196,7 @@ mod tests {
     }
 
     fn fail(reason: &str) -> Verdict {
-        Verdict::Fail {
-            reason: reason.into(),
-        }
+        Verdict::Fail { reason: reason.into() }
     }
 
     #[test]
@@ -228,9 +210,7 @@ mod tests {
         none.end_record = None;
         assert_eq!(judge(&none, "armv6").word(), "infra");
         let mut broken = seen(Outcome::Pass);
-        broken
-            .broken
-            .push(FrameError::Truncated("=dmmap= 4".into()));
+        broken.broken.push(FrameError::Truncated("=dmmap= 4".into()));
         assert_eq!(judge(&broken, "armv6").word(), "infra");
     }
 
@@ -239,23 +219,15 @@ mod tests {
         let mut warned = seen(Outcome::Pass);
         let line = "[    2.1] WARNING: CPU: 0 PID: 60 at fs/fuse/dmmap.c:7 f+0x1/0x2";
         warned.hits.extend(Scanner::default().line(line));
-        assert_eq!(
-            judge(&warned, "armv6"),
-            fail(&format!("the kernel printed: {line}"))
-        );
+        assert_eq!(judge(&warned, "armv6"), fail(&format!("the kernel printed: {line}")));
 
         let mut tainted = seen(Outcome::Pass);
         tainted.end_record.as_mut().unwrap().taint = 1 << 9 | 1 << 7;
         assert_eq!(judge(&tainted, "armv6"), fail("the kernel was tainted: DW"));
 
-        let mut both = seen(Outcome::Fail {
-            reason: "lost a store".into(),
-        });
+        let mut both = seen(Outcome::Fail { reason: "lost a store".into() });
         both.end_record.as_mut().unwrap().taint = 1 << 9;
-        assert_eq!(
-            judge(&both, "armv6"),
-            fail("lost a store; the kernel was tainted: W")
-        );
+        assert_eq!(judge(&both, "armv6"), fail("lost a store; the kernel was tainted: W"));
     }
 
     #[test]
@@ -269,11 +241,7 @@ mod tests {
             let mut seen = seen(outcome);
             seen.oracle = Some(oracle);
             let verdict = judge(&seen, "armv6");
-            format!(
-                "{}: {}",
-                verdict.word(),
-                verdict.detail().unwrap_or_default()
-            )
+            format!("{}: {}", verdict.word(), verdict.detail().unwrap_or_default())
         };
         assert_eq!(judged(Outcome::Pass, Ok(window(&[]))), "pass: ");
         insta::assert_snapshot!(judged(Outcome::Pass, Ok(window(&[4]))), @"fail: may be stale on hardware: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache; `cargo xtask oracle explain armv6/smoke/boot/4` shows the accesses before it");
@@ -297,17 +265,11 @@ mod tests {
                 ..report
             });
             let verdict = judge(&seen, "x86_64");
-            format!(
-                "{}: {}",
-                verdict.word(),
-                verdict.detail().unwrap_or_default()
-            )
+            format!("{}: {}", verdict.word(), verdict.detail().unwrap_or_default())
         };
         insta::assert_snapshot!(judged(Outcome::Timeout, 20_000), @"infra: the guest's clock is unreliable: it advanced 20000 ms in 900 ms, and then the case reached its deadline");
         let reason = "server: FUSE_MUNMAPs: expected 1, found 0 after 5000 ms";
-        let failed = || Outcome::Fail {
-            reason: reason.into(),
-        };
+        let failed = || Outcome::Fail { reason: reason.into() };
         insta::assert_snapshot!(judged(failed(), 6_000), @"infra: the guest's clock is unreliable: it advanced 6000 ms in 900 ms, and then the case failed: server: FUSE_MUNMAPs: expected 1, found 0 after 5000 ms");
         assert_eq!(judged(failed(), 5_000), format!("fail: {reason}"));
         assert_eq!(judged(Outcome::Pass, 20_000), "pass: ");
@@ -334,16 +296,11 @@ mod tests {
     fn a_case_that_must_fail_passes_only_by_failing() {
         let judged = |verdict| as_expected(verdict, Expect::Fail);
         assert_eq!(judged(fail("as it should")), Verdict::Pass);
-        assert_eq!(
-            judged(Verdict::Pass),
-            fail("expected the verdict fail, got pass")
-        );
+        assert_eq!(judged(Verdict::Pass), fail("expected the verdict fail, got pass"));
         let timeout = Verdict::Timeout { phase: Phase::Test };
         let reason = "expected the verdict fail, got timeout: time limit exceeded in phase test";
         assert_eq!(judged(timeout), fail(reason));
-        let infra = Verdict::Infra {
-            reason: "QEMU is gone".into(),
-        };
+        let infra = Verdict::Infra { reason: "QEMU is gone".into() };
         assert_eq!(judged(infra.clone()), infra);
     }
 

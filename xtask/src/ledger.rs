@@ -32,9 +32,7 @@ pub(crate) struct Ledger<'a> {
 impl<'a> Ledger<'a> {
     /// Starts the record of a target. Cases that the plan skips get their verdict immediately.
     pub(crate) fn open(target: &str, flavour: &str, cases: &'a [Case], events: &'a Events) -> Self {
-        events.send(Event::TargetStart {
-            target: target.into(),
-        });
+        events.send(Event::TargetStart { target: target.into() });
         let mut ledger = Self {
             events,
             cases,
@@ -63,10 +61,7 @@ impl<'a> Ledger<'a> {
     /// Sets the accelerator of the next boot. Sends a note if it differs from that of the previous boot.
     pub(crate) fn set_accel(&mut self, chosen: &Chosen) {
         let before = std::mem::replace(&mut self.result.provenance.accel, chosen.accel.into());
-        self.result
-            .provenance
-            .accel_reason
-            .clone_from(&chosen.reason);
+        self.result.provenance.accel_reason.clone_from(&chosen.reason);
         if before.all().iter().any(|before| *before != chosen.accel) {
             let reason = chosen.reason.as_deref().unwrap_or_default();
             self.note(format!("continuing with {}: {reason}", chosen.accel.word()));
@@ -108,12 +103,7 @@ impl<'a> Ledger<'a> {
     /// Reports progress within the current phase.
     pub(crate) fn progress(&self, done: u64, of: Option<u64>, what: String) {
         let target = self.result.target.clone();
-        self.events.send(Event::Progress {
-            target,
-            done,
-            of,
-            what,
-        });
+        self.events.send(Event::Progress { target, done, of, what });
     }
 
     /// Returns the cases without a verdict, in the order of the plan.
@@ -214,9 +204,7 @@ impl<'a> Ledger<'a> {
         let results = std::mem::take(&mut self.results);
         self.result.cases = results.into_iter().flatten().collect();
         debug_assert_eq!(self.result.cases.len(), self.cases.len());
-        self.events.send(Event::TargetEnd {
-            result: Box::new(self.result.clone()),
-        });
+        self.events.send(Event::TargetEnd { result: Box::new(self.result.clone()) });
         self.result
     }
 
@@ -251,17 +239,11 @@ impl<'a> Ledger<'a> {
             oracle: watched(observation.oracle, &self.result.target, case.id()),
             distrust,
             log: observation.log.into(),
-            console: if passed {
-                Vec::new()
-            } else {
-                observation.console.into()
-            },
+            console: if passed { Vec::new() } else { observation.console.into() },
         };
         self.results[at] = Some(result.clone());
-        self.events.send(Event::CaseEnd {
-            target: self.result.target.clone(),
-            result: Box::new(result),
-        });
+        self.events
+            .send(Event::CaseEnd { target: self.result.target.clone(), result: Box::new(result) });
     }
 
     fn position(&self, id: &str) -> Option<usize> {
@@ -289,8 +271,6 @@ fn watched(window: Option<WindowResult>, target: &str, case: &str) -> Option<Ora
     Some(OracleSummary {
         accesses: window.end.as_ref().map_or(0, |end| end.accesses),
         distinct: window.distinct(),
-        findings: findings
-            .map(|finding| story::summary(finding, &window, target, case))
-            .collect(),
+        findings: findings.map(|finding| story::summary(finding, &window, target, case)).collect(),
     })
 }

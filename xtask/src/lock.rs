@@ -66,11 +66,7 @@ pub(crate) fn try_lock(path: &Path) -> io::Result<Option<Lock>> {
 /// # Errors
 /// The file cannot be opened.
 pub(crate) fn take(path: &Path, hold: Hold, use_now: bool) -> io::Result<Option<Lock>> {
-    let file = File::options()
-        .write(true)
-        .create(use_now)
-        .truncate(false)
-        .open(path)?;
+    let file = File::options().write(true).create(use_now).truncate(false).open(path)?;
     let how = match hold {
         Hold::Exclusive => FlockArg::LockExclusiveNonblock,
         Hold::Shared => FlockArg::LockSharedNonblock,
@@ -82,8 +78,7 @@ pub(crate) fn take(path: &Path, hold: Hold, use_now: bool) -> io::Result<Option<
     };
     // `clean` may have removed the file between open and lock. In that case the lock protects nothing.
     let same = fs::metadata(path).is_ok_and(|meta| {
-        lock.metadata()
-            .is_ok_and(|mine| (mine.dev(), mine.ino()) == (meta.dev(), meta.ino()))
+        lock.metadata().is_ok_and(|mine| (mine.dev(), mine.ino()) == (meta.dev(), meta.ino()))
     });
     if !same {
         return Ok(None);

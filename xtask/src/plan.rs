@@ -133,19 +133,12 @@ impl Filter {
     fn selects_case(&self, id: &str) -> bool {
         let suite = id.split('/').next().unwrap_or(id);
         let named = |case: &String| {
-            id == case
-                || id
-                    .strip_prefix(case.as_str())
-                    .is_some_and(|rest| rest.starts_with('.'))
+            id == case || id.strip_prefix(case.as_str()).is_some_and(|rest| rest.starts_with('.'))
         };
         let chosen = self.cases.is_empty()
             || self.cases.iter().any(named)
             || self.suites.iter().any(|name| name == suite);
-        chosen
-            && self
-                .pattern
-                .as_ref()
-                .is_none_or(|pattern| pattern.is_match(id))
+        chosen && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(id))
     }
 }
 
@@ -154,17 +147,11 @@ fn check_names(suites: &[Suite], filter: &Filter) -> Result<()> {
     for name in &filter.suites {
         if !suites.iter().any(|suite| suite.suite == *name) {
             let names: Vec<_> = suites.iter().map(|suite| suite.suite.as_str()).collect();
-            bail!(
-                "--suite {name}: no such suite; choose one of: {}",
-                names.join(", ")
-            );
+            bail!("--suite {name}: no such suite; choose one of: {}", names.join(", "));
         }
     }
     for name in &filter.cases {
-        let only = Filter {
-            cases: vec![name.clone()],
-            ..Filter::default()
-        };
+        let only = Filter { cases: vec![name.clone()], ..Filter::default() };
         let mut ids = suites.iter().flat_map(Suite::ids);
         if !ids.any(|id| only.selects_case(&id)) {
             bail!("--case {name}: no such case; `cargo xtask list` shows all cases");
@@ -220,29 +207,17 @@ cases:
 
     #[test]
     fn filters_select_cases() {
-        let suite = Filter {
-            suites: words(&["trouble"]),
-            ..Filter::default()
-        };
+        let suite = Filter { suites: words(&["trouble"]), ..Filter::default() };
         assert_eq!(ids(suite).unwrap(), ["trouble/panic"]);
-        let case = Filter {
-            cases: words(&["smoke/redirect"]),
-            ..Filter::default()
-        };
-        assert_eq!(
-            ids(case).unwrap(),
-            ["smoke/redirect.fuse", "smoke/redirect.cuse"]
-        );
+        let case = Filter { cases: words(&["smoke/redirect"]), ..Filter::default() };
+        assert_eq!(ids(case).unwrap(), ["smoke/redirect.fuse", "smoke/redirect.cuse"]);
         let both = Filter {
             cases: words(&["trouble/panic"]),
             suites: words(&["smoke"]),
             ..Filter::default()
         };
         assert_eq!(ids(both).unwrap().len(), 4);
-        let pattern = Filter {
-            pattern: Some(Regex::new("cuse$").unwrap()),
-            ..Filter::default()
-        };
+        let pattern = Filter { pattern: Some(Regex::new("cuse$").unwrap()), ..Filter::default() };
         assert_eq!(ids(pattern).unwrap(), ["smoke/redirect.cuse"]);
     }
 
@@ -256,10 +231,7 @@ cases:
 
     #[test]
     fn deadlines_scale_and_skips_are_kept() {
-        let all = Filter {
-            suites: words(&["smoke", "trouble"]),
-            ..Filter::default()
-        };
+        let all = Filter { suites: words(&["smoke", "trouble"]), ..Filter::default() };
         let cases = compile(&suites(), &crate::target::tests::x86_64(), &all, 3.0).unwrap();
         let deadlines: Vec<u64> = cases.iter().map(|case| case.planned.deadline_ms).collect();
         assert_eq!(deadlines, [30_000, 30_000, 30_000, 12_000]);

@@ -35,11 +35,7 @@ mod tests {
             Some((number.parse::<u8>().ok()?, title.trim_end_matches('.')))
         });
         let ours = (1..).zip(TITLES);
-        assert!(
-            rows.clone().eq(ours),
-            "{:#?} in docs/interface.md",
-            rows.collect::<Vec<_>>()
-        );
+        assert!(rows.clone().eq(ours), "{:#?} in docs/interface.md", rows.collect::<Vec<_>>());
     }
 
     #[test]

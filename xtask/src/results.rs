@@ -53,15 +53,8 @@ pub enum Verdict {
 
 impl Verdict {
     /// Words of all verdicts, in the order of tables.
-    pub(crate) const WORDS: [&str; 7] = [
-        "pass",
-        "fail",
-        "skip",
-        "crash",
-        "timeout",
-        "boot-fail",
-        "infra",
-    ];
+    pub(crate) const WORDS: [&str; 7] =
+        ["pass", "fail", "skip", "crash", "timeout", "boot-fail", "infra"];
 
     pub(crate) fn fail(reason: impl Into<String>) -> Self {
         let reason = reason.into();
@@ -313,10 +306,7 @@ impl<T: Named> TryFrom<String> for Values<T> {
             let known = T::ALL.iter().find(|value| value.word() == word);
             known.copied().ok_or_else(|| {
                 let words: Vec<&str> = T::ALL.iter().map(|value| value.word()).collect();
-                format!(
-                    "unknown value {word:?}; choose one of: {}",
-                    words.join(", ")
-                )
+                format!("unknown value {word:?}; choose one of: {}", words.join(", "))
             })
         };
         words.map(value).collect::<Result<_, _>>().map(Self)
@@ -412,19 +402,13 @@ impl TargetResult {
 
     /// Returns the number of cases whose verdict has this word.
     pub(crate) fn count(&self, word: &str) -> usize {
-        self.cases
-            .iter()
-            .filter(|case| case.verdict.word() == word)
-            .count()
+        self.cases.iter().filter(|case| case.verdict.word() == word).count()
     }
 
     /// Returns the exit code for this target alone. It is 2 if the target has no cases.
     pub(crate) fn exit_code(&self) -> u8 {
         let cases = self.cases.iter().map(|case| case.verdict.exit_code());
-        cases
-            .chain(self.failure.iter().map(|_| 2))
-            .max()
-            .unwrap_or(2)
+        cases.chain(self.failure.iter().map(|_| 2)).max().unwrap_or(2)
     }
 }
 
@@ -451,10 +435,7 @@ impl RunResult {
     /// Returns the exit code of the run: the highest one that applies.
     pub(crate) fn exit_code(&self) -> u8 {
         let targets = self.targets.iter().map(TargetResult::exit_code);
-        targets
-            .chain(self.interrupted.then_some(2))
-            .max()
-            .unwrap_or(2)
+        targets.chain(self.interrupted.then_some(2)).max().unwrap_or(2)
     }
 }
 
@@ -480,10 +461,7 @@ impl Counts {
     /// Returns the counts of a target. A target that could not be tested has at least one failure.
     pub(crate) fn of_target(target: &TargetResult) -> Self {
         let mut counts = Self::default();
-        target
-            .cases
-            .iter()
-            .for_each(|case| counts.add(&case.verdict));
+        target.cases.iter().for_each(|case| counts.add(&case.verdict));
         if target.untested().is_some() && counts.failed == 0 {
             counts.failed = 1;
         }
@@ -502,23 +480,14 @@ impl Counts {
 
     /// Returns all counts: `18 passed, 2 failed, 1 skipped`.
     pub(crate) fn line(&self) -> String {
-        format!(
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
+        format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 
     /// Returns the counts that are not zero: `18 passed, 2 failed`.
     pub(crate) fn brief(&self) -> String {
-        let counts = [
-            (self.passed, "passed"),
-            (self.failed, "failed"),
-            (self.skipped, "skipped"),
-        ];
+        let counts = [(self.passed, "passed"), (self.failed, "failed"), (self.skipped, "skipped")];
         let counts = counts.iter().filter(|(count, _)| *count > 0);
-        let counts: Vec<String> = counts
-            .map(|(count, word)| format!("{count} {word}"))
-            .collect();
+        let counts: Vec<String> = counts.map(|(count, word)| format!("{count} {word}")).collect();
         counts.join(", ")
     }
 }
@@ -530,21 +499,12 @@ mod tests {
     #[test]
     fn a_target_that_could_not_be_tested_counts_as_failed() {
         let mut target = crate::report::samples::mixed().targets.remove(1);
-        assert_eq!(
-            Counts::of_target(&target).line(),
-            "2 passed, 0 failed, 0 skipped"
-        );
+        assert_eq!(Counts::of_target(&target).line(), "2 passed, 0 failed, 0 skipped");
         target.failure = Some("the patch queue does not apply".into());
-        assert_eq!(
-            Counts::of_target(&target).line(),
-            "2 passed, 1 failed, 0 skipped"
-        );
+        assert_eq!(Counts::of_target(&target).line(), "2 passed, 1 failed, 0 skipped");
         target.failure = None;
         target.cases.clear();
-        assert_eq!(
-            Counts::of_target(&target).line(),
-            "0 passed, 1 failed, 0 skipped"
-        );
+        assert_eq!(Counts::of_target(&target).line(), "0 passed, 1 failed, 0 skipped");
     }
 
     #[test]

@@ -64,10 +64,7 @@ pub(crate) fn all(job: &Job, plans: &[(Target, Vec<Case>)], events: &Events) -> 
     let (started, clock) = (SystemTime::now(), Instant::now());
     events.send(Event::RunStart {
         run_dir: job.run_dir.clone(),
-        targets: plans
-            .iter()
-            .map(|(target, _)| target.name.clone())
-            .collect(),
+        targets: plans.iter().map(|(target, _)| target.name.clone()).collect(),
         cases: plans.iter().map(|(_, cases)| cases.len()).sum(),
     });
     let gate = Gate::of_this_machine();
@@ -75,14 +72,10 @@ pub(crate) fn all(job: &Job, plans: &[(Target, Vec<Case>)], events: &Events) -> 
         let gate = &gate;
         let spawn =
             |(target, cases)| scope.spawn(move || test_target(job, target, cases, gate, events));
-        let pairs = plans
-            .iter()
-            .map(|(target, cases)| (target, cases.as_slice()));
+        let pairs = plans.iter().map(|(target, cases)| (target, cases.as_slice()));
         let threads: Vec<_> = pairs.map(spawn).collect();
         let joined = threads.into_iter().map(|thread| thread.join());
-        joined
-            .map(|result| result.expect("no target panics"))
-            .collect()
+        joined.map(|result| result.expect("no target panics")).collect()
     });
     let result = RunResult {
         schema: SCHEMA,
@@ -92,9 +85,7 @@ pub(crate) fn all(job: &Job, plans: &[(Target, Vec<Case>)], events: &Events) -> 
         interrupted: interrupt::requested(),
         targets,
     };
-    events.send(Event::RunEnd {
-        result: Box::new(result.clone()),
-    });
+    events.send(Event::RunEnd { result: Box::new(result.clone()) });
     result
 }
 
@@ -130,9 +121,7 @@ fn run_pipeline(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) ->
     };
     let mut chosen = accel::probe(&qemu.binary, &target.kernel.arch, accel, &job.cache)?;
     ledger.provenance().qemu = version::first_line(&qemu.binary, "--version");
-    let _pass = gate.enter(qemu.memory_mib, || {
-        ledger.waiting("for another guest to end")
-    })?;
+    let _pass = gate.enter(qemu.memory_mib, || ledger.waiting("for another guest to end"))?;
     while let cases @ [_, ..] = ledger.remaining().as_slice() {
         ledger.set_accel(&chosen);
         let parameters = Parameters {
@@ -285,22 +274,13 @@ mod tests {
 
     #[test]
     fn the_lab_falls_back_to_tcg_only_if_it_chose_kvm_and_no_record_arrived() {
-        let kvm = Chosen {
-            accel: Accelerator::Kvm,
-            reason: None,
-        };
-        let tcg = Chosen {
-            accel: Accelerator::Tcg,
-            reason: None,
-        };
+        let kvm = Chosen { accel: Accelerator::Kvm, reason: None };
+        let tcg = Chosen { accel: Accelerator::Tcg, reason: None };
         let silence = BootEnd::Silence(Phase::Boot);
         let next = |chosen, requested, came_up, end| {
             fallback(chosen, requested, came_up, end).map(|next| next.accel)
         };
-        assert_eq!(
-            next(&kvm, Accel::Auto, false, &silence),
-            Some(Accelerator::Tcg)
-        );
+        assert_eq!(next(&kvm, Accel::Auto, false, &silence), Some(Accelerator::Tcg));
         assert_eq!(next(&kvm, Accel::Kvm, false, &silence), None);
         assert_eq!(next(&kvm, Accel::Auto, true, &silence), None);
         assert_eq!(next(&tcg, Accel::Auto, false, &silence), None);

@@ -121,9 +121,7 @@ impl CaseSpec {
 
     /// Returns the IDs of the case in `suite`, one for each variant.
     pub(crate) fn ids(&self, suite: &str) -> impl Iterator<Item = String> {
-        self.variants()
-            .into_iter()
-            .map(move |device| self.id(suite, device))
+        self.variants().into_iter().map(move |device| self.id(suite, device))
     }
 
     /// Returns the name of the case in the plan: `suite/name` or `suite/name.device`.
@@ -197,9 +195,7 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Suite> {
 /// Returns the number of the last line that names the case: the second of two cases with one name.
 fn line_of_case(text: &str, name: &str) -> usize {
     let names_it = |line: &str| {
-        let value = line
-            .trim_start_matches([' ', '-', '{'])
-            .strip_prefix("name:");
+        let value = line.trim_start_matches([' ', '-', '{']).strip_prefix("name:");
         let value = value.and_then(|value| value.split(',').next());
         value.is_some_and(|v| v.trim().trim_matches(['"', '\'']) == name)
     };
@@ -237,10 +233,7 @@ cases:
     fn a_case_has_an_id_for_each_device() {
         let suite = parse(GOOD, Path::new("demo.yaml")).unwrap();
         let ids: Vec<String> = suite.ids().collect();
-        assert_eq!(
-            ids,
-            ["demo/boot", "demo/redirect.fuse", "demo/redirect.cuse"]
-        );
+        assert_eq!(ids, ["demo/boot", "demo/redirect.fuse", "demo/redirect.cuse"]);
         assert_eq!(suite.cases[1].deadline, Some(Duration::from_secs(60)));
     }
 

@@ -180,11 +180,7 @@ fn load(path: &Path) -> Result<Target> {
             target.name
         );
     }
-    if target
-        .cache
-        .model
-        .is_some_and(|model| model.arch == Arch::None)
-    {
+    if target.cache.model.is_some_and(|model| model.arch == Arch::None) {
         bail!(
             "{}: there is no cache model for the instruction set `none`: remove `model` from `cache`",
             path.display()
@@ -201,9 +197,8 @@ fn load(path: &Path) -> Result<Target> {
 pub(crate) fn select<'t>(targets: &'t [Target], names: &[String]) -> Result<Vec<&'t Target>> {
     let mut selected: Vec<&Target> = Vec::new();
     for name in names {
-        let matching = targets
-            .iter()
-            .filter(|t| name == "all" || t.name == *name || t.groups.contains(name));
+        let matching =
+            targets.iter().filter(|t| name == "all" || t.name == *name || t.groups.contains(name));
         let before = selected.len();
         let mut any = false;
         for target in matching {
@@ -214,10 +209,7 @@ pub(crate) fn select<'t>(targets: &'t [Target], names: &[String]) -> Result<Vec<
         }
         if !any {
             let existing: Vec<_> = targets.iter().map(|t| t.name.as_str()).collect();
-            bail!(
-                "--arch {name}: no such target; choose one of: {}, all",
-                existing.join(", ")
-            );
+            bail!("--arch {name}: no such target; choose one of: {}, all", existing.join(", "));
         }
     }
     Ok(selected)

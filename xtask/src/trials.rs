@@ -76,12 +76,7 @@ pub(crate) fn load(mutants: &Path) -> Result<Vec<Trial>> {
     for trial in &trials {
         let patch = trial.patch.iter().map(|name| mutants.join(name));
         if let Some(missing) = patch.into_iter().find(|patch| !patch.is_file()) {
-            bail!(
-                "{}: trial {}: {} does not exist",
-                path.display(),
-                trial.name,
-                missing.display()
-            );
+            bail!("{}: trial {}: {} does not exist", path.display(), trial.name, missing.display());
         }
     }
     Ok(trials)
@@ -92,15 +87,10 @@ pub(crate) fn load(mutants: &Path) -> Result<Vec<Trial>> {
 /// # Errors
 /// A trial does not exist. The error lists the valid names.
 pub(crate) fn select(trials: Vec<Trial>, names: &[String]) -> Result<Vec<Trial>> {
-    if let Some(unknown) = names
-        .iter()
-        .find(|name| trials.iter().all(|trial| trial.name != **name))
+    if let Some(unknown) = names.iter().find(|name| trials.iter().all(|trial| trial.name != **name))
     {
         let known: Vec<&str> = trials.iter().map(|trial| trial.name.as_str()).collect();
-        bail!(
-            "{unknown}: no such trial; choose one of: {}",
-            known.join(", ")
-        );
+        bail!("{unknown}: no such trial; choose one of: {}", known.join(", "));
     }
     let selected = |trial: &Trial| names.is_empty() || names.contains(&trial.name);
     Ok(trials.into_iter().filter(selected).collect())
@@ -169,10 +159,7 @@ fn evidence(plain: Option<&TargetResult>, watched: &TargetResult) -> Result<Stri
                 case.verdict.word()
             ));
         }
-        text = format!(
-            "{} passed without the oracle; ",
-            words::cases(plain.cases.len())
-        );
+        text = format!("{} passed without the oracle; ", words::cases(plain.cases.len()));
     }
     let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
     let mut failed = 0;
@@ -195,10 +182,7 @@ fn evidence(plain: Option<&TargetResult>, watched: &TargetResult) -> Result<Stri
         }
     }
     if failed == 0 {
-        return Err(format!(
-            "{text}no findings in {}",
-            words::cases(watched.cases.len())
-        ));
+        return Err(format!("{text}no findings in {}", words::cases(watched.cases.len())));
     }
     let kinds = kinds.iter().map(|(kind, count)| format!("{count} {kind}"));
     let kinds = kinds.collect::<Vec<_>>().join(", ");
@@ -215,12 +199,7 @@ pub(crate) fn table(outcomes: &[TrialOutcome]) -> String {
             Some(false) => "**no**",
             None => "-",
         };
-        let TrialOutcome {
-            trial,
-            target,
-            text: explanation,
-            ..
-        } = outcome;
+        let TrialOutcome { trial, target, text: explanation, .. } = outcome;
         let explanation = explanation.replace('\n', "; ");
         let _ = writeln!(text, "| {trial} | {target} | {noticed} | {explanation} |");
     }
@@ -244,10 +223,7 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
     let (targets, _) = tree.select(&machine)?;
     let mutants = tree.checkout.join("mutants");
     let trials = select(load(&mutants)?, &args.trials)?;
-    let oracle = OracleRequest {
-        mode: OracleMode::On,
-        ..OracleRequest::OFF
-    };
+    let oracle = OracleRequest { mode: OracleMode::On, ..OracleRequest::OFF };
     ensure(&targets, &machine, oracle)?;
     decision::check(oracle, &targets, Accel::Tcg, |program| Qemu::ask(program))?;
 
@@ -264,21 +240,14 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
             continue;
         }
         let patch = trial.patch.iter().map(|name| mutants.join(name));
-        let machine = Machine {
-            patch: patch.collect(),
-            ..machine.clone()
-        };
+        let machine = Machine { patch: patch.collect(), ..machine.clone() };
         let ignore_flushes = trial.patch.is_none();
         let run = |oracle| run_trial(&tree, &machine, trial, &on, oracle);
         let plain = match ignore_flushes {
             true => None,
             false => Some(run(OracleRequest::OFF)?),
         };
-        let watched = run(OracleRequest {
-            depth: trial.depth,
-            ignore_flushes,
-            ..oracle
-        })?;
+        let watched = run(OracleRequest { depth: trial.depth, ignore_flushes, ..oracle })?;
         for (at, watched) in watched.targets.iter().enumerate() {
             let plain = plain.as_ref().map(|plain| &plain.targets[at]);
             outcomes.push(judge(trial, plain, watched));
@@ -288,10 +257,7 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
         }
     }
     print!("{}", table(&outcomes));
-    let noticed: Vec<bool> = outcomes
-        .iter()
-        .filter_map(|outcome| outcome.noticed)
-        .collect();
+    let noticed: Vec<bool> = outcomes.iter().filter_map(|outcome| outcome.noticed).collect();
     if noticed.is_empty() && !interrupt::requested() {
         bail!(
             "all trials were skipped, for the reasons in the table; select targets whose caches alias (--arch aliasing)"
@@ -324,10 +290,7 @@ fn run_trial(
     oracle: OracleRequest,
 ) -> Result<RunResult> {
     let (_, flavour) = tree.select(machine)?;
-    let filter = Filter {
-        pattern: Some(trial.cases.clone()),
-        ..Filter::default()
-    };
+    let filter = Filter { pattern: Some(trial.cases.clone()), ..Filter::default() };
     let plans = plans(tree, targets, &filter, flavour.time, oracle)?;
     let run_dir = paths::new_run(&tree.checkout, false)?;
     let mut job = job(tree, machine, flavour, Accel::Tcg, 1.0, run_dir)?;
@@ -338,10 +301,7 @@ fn run_trial(
     };
     eprintln!("{}, {mode}: {}", trial.name, trial.breaks);
     let result = run::all(&job, &plans, &Events::new(vec![Box::new(PhasePrinter)]));
-    let origin = Origin::Run {
-        dir: &job.run_dir,
-        rerun: "cargo xtask test",
-    };
+    let origin = Origin::Run { dir: &job.run_dir, rerun: "cargo xtask test" };
     report::write_all(&job.run_dir, &result, origin)?;
     run::remove_initramfs(&job.run_dir);
     Ok(result)
@@ -375,14 +335,8 @@ mod tests {
             judged(Some(vec![good()]), vec![good(), samples::stale()]),
             judged(None, vec![samples::stale()]),
             judged(Some(vec![good()]), vec![good()]),
-            judged(
-                Some(vec![good(), samples::failed()]),
-                vec![samples::stale()],
-            ),
-            judged(
-                Some(vec![good()]),
-                vec![samples::stale(), samples::timed_out()],
-            ),
+            judged(Some(vec![good(), samples::failed()]), vec![samples::stale()]),
+            judged(Some(vec![good()]), vec![samples::stale(), samples::timed_out()]),
             TrialOutcome::skipped(&trial(), &crate::target::tests::x86_64(), "nothing aliases"),
         ];
         insta::assert_snapshot!(table(&outcomes), @"
@@ -402,10 +356,7 @@ mod tests {
         let infra = |reason: &str, distrust: bool| {
             let (reason, why) = (reason.into(), reason.to_owned());
             let case = samples::never_ran("smoke/boot", Verdict::Infra { reason });
-            vec![CaseResult {
-                distrust: distrust.then_some(why),
-                ..case
-            }]
+            vec![CaseResult { distrust: distrust.then_some(why), ..case }]
         };
         let reason = String::from("it reported a finding for coherent mappings");
         let outcome = judged(None, infra(&reason, true));
@@ -415,11 +366,7 @@ mod tests {
             judged(Some(vec![good]), infra(&reason, true)),
             judged(None, infra("QEMU was killed", false)),
         ];
-        assert!(
-            not_noticed
-                .iter()
-                .all(|outcome| outcome.noticed == Some(false))
-        );
+        assert!(not_noticed.iter().all(|outcome| outcome.noticed == Some(false)));
     }
 
     #[test]
@@ -437,10 +384,7 @@ mod tests {
     fn the_trials_of_the_checkout_are_sound() {
         let mutants = crate::paths::checkout().join("mutants");
         let trials = load(&mutants).unwrap();
-        let known = trials
-            .iter()
-            .map(|trial| trial.name.clone())
-            .collect::<Vec<_>>();
+        let known = trials.iter().map(|trial| trial.name.clone()).collect::<Vec<_>>();
         let chosen = select(trials.clone(), &known[..1]).unwrap();
         assert_eq!(chosen[0].name, known[0]);
         assert_eq!(select(trials.clone(), &[]).unwrap().len(), known.len());

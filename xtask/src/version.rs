@@ -45,19 +45,10 @@ mod tests {
     #[test]
     fn versions_are_found_in_the_output_of_programs() {
         let version = |text: &str| number_in(text).unwrap_or_default();
-        assert_eq!(
-            version("gcc (Debian 12.2.0-14) 12.2.0\nCopyright 2022"),
-            "12.2.0"
-        );
-        assert_eq!(
-            version("\nThis is perl 5, version 36 (v5.36.0) built"),
-            "5.36.0"
-        );
+        assert_eq!(version("gcc (Debian 12.2.0-14) 12.2.0\nCopyright 2022"), "12.2.0");
+        assert_eq!(version("\nThis is perl 5, version 36 (v5.36.0) built"), "5.36.0");
         assert_eq!(version("bc 1.07.1\nCopyright 1991-1994"), "1.07.1");
-        assert_eq!(
-            version("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg)"),
-            "7.2.22"
-        );
+        assert_eq!(version("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg)"), "7.2.22");
         assert_eq!(version("no number 5 here"), "");
     }
 }

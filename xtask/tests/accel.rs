@@ -64,8 +64,5 @@ fn a_missing_qemu_is_an_error() {
 #[test]
 #[ignore = "needs qemu-system-x86_64: cargo test -p xtask --test accel -- --ignored"]
 fn the_rom_runs_under_tcg() {
-    assert_eq!(
-        run_guest("qemu-system-x86_64", "tcg", LONG).unwrap(),
-        Ok(())
-    );
+    assert_eq!(run_guest("qemu-system-x86_64", "tcg", LONG).unwrap(), Ok(()));
 }

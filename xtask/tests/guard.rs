@@ -103,9 +103,7 @@ fn child_of(lab: &Handle) -> Pid {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // The state, one letter, precedes the parent.
         let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        after_name
-            .get(1..)
-            .is_some_and(|rest| rest.starts_with(&parent))
+        after_name.get(1..).is_some_and(|rest| rest.starts_with(&parent))
     });
     Pid::from_raw(child.unwrap())
 }
@@ -138,9 +136,7 @@ fn stop_sends_sigkill_after_the_grace_time() {
     let child = guard::command("sh", ["-c", &script]).start().unwrap();
     until("started", || sleeping(&mark) == 2);
     let start = Instant::now();
-    let status = guard::stop(&child, Duration::from_millis(200))
-        .unwrap()
-        .status;
+    let status = guard::stop(&child, Duration::from_millis(200)).unwrap().status;
     assert_eq!(status.signal(), Some(9));
     assert!(start.elapsed() >= Duration::from_millis(200));
     until("nothing left", || sleeping(&mark) == 0);

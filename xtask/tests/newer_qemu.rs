@@ -53,11 +53,7 @@ impl Machine {
         newer_qemu::ensure(
             &self.host,
             &chosen,
-            OracleRequest {
-                mode: oracle,
-                depth,
-                ignore_flushes: false,
-            },
+            OracleRequest { mode: oracle, depth, ignore_flushes: false },
             mode,
             &mut say,
         )
@@ -84,10 +80,7 @@ fn an_old_qemu_is_upgraded_from_the_backports_without_a_change_to_apts_sources()
     --yes -oDPkg::Lock::Timeout=600 -oAcquire::Retries=3 -oDir::Etc::SourceList=DIR/cache/setup.list -oDir::Etc::Preferences=DIR/cache/setup.preferences install --no-install-recommends --no-remove qemu-system-arm qemu-system-x86
     ");
     // A second call finds the new QEMU and does nothing.
-    assert_eq!(
-        machine.ensure("armv6", OracleMode::Auto, SetupMode::Allowed),
-        ""
-    );
+    assert_eq!(machine.ensure("armv6", OracleMode::Auto, SetupMode::Allowed), "");
 }
 
 #[test]
@@ -102,30 +95,17 @@ fn a_missing_qemu_is_installed_from_the_backports_for_every_target() {
 #[test]
 fn an_old_qemu_is_kept_where_the_oracle_is_not_used() {
     let machine = bookworm().with("apt-get", APT).with("qemu-system-arm", OLD);
-    assert_eq!(
-        machine.ensure("armv7", OracleMode::Auto, SetupMode::Allowed),
-        ""
-    );
-    assert_eq!(
-        machine.ensure("armv6", OracleMode::Off, SetupMode::Allowed),
-        ""
-    );
+    assert_eq!(machine.ensure("armv7", OracleMode::Auto, SetupMode::Allowed), "");
+    assert_eq!(machine.ensure("armv6", OracleMode::Off, SetupMode::Allowed), "");
     assert_eq!(machine.calls(), "");
 }
 
 #[test]
 fn nothing_is_installed_on_another_release() {
     let mut machine = bookworm().with("apt-get", APT).with("qemu-system-arm", OLD);
-    for other in [
-        "ID=debian\nVERSION_CODENAME=trixie\n",
-        "ID=ubuntu\nID_LIKE=debian\n",
-        "",
-    ] {
+    for other in ["ID=debian\nVERSION_CODENAME=trixie\n", "ID=ubuntu\nID_LIKE=debian\n", ""] {
         machine.host.os_release = other.into();
-        assert_eq!(
-            machine.ensure("armv6", OracleMode::On, SetupMode::Allowed),
-            ""
-        );
+        assert_eq!(machine.ensure("armv6", OracleMode::On, SetupMode::Allowed), "");
     }
     assert_eq!(machine.calls(), "");
 }
@@ -149,10 +129,7 @@ fn without_permission_the_lab_prints_the_command_and_continues() {
     assert_eq!(user.calls(), "");
     // A missing QEMU is not reported here: ensure_on does that.
     let bare = bookworm().with("apt-get", APT);
-    assert_eq!(
-        bare.ensure("armv6", OracleMode::Auto, SetupMode::Forbidden),
-        ""
-    );
+    assert_eq!(bare.ensure("armv6", OracleMode::Auto, SetupMode::Forbidden), "");
 }
 
 #[test]
@@ -160,9 +137,7 @@ fn an_unavailable_archive_does_not_stop_the_lab() {
     let fails = format!(
         "case \" $* \" in *\" install \"*) echo 'E: cannot fetch' >&2; exit 100;; esac\n{APT}"
     );
-    let machine = bookworm()
-        .with("apt-get", &fails)
-        .with("qemu-system-arm", OLD);
+    let machine = bookworm().with("apt-get", &fails).with("qemu-system-arm", OLD);
     insta::assert_snapshot!(machine.ensure("armv6", OracleMode::Auto, SetupMode::Allowed), @"
     armv6 cannot run under the oracle: QEMU 7.2.22 is too old; the oracle needs 9.2 or newer
     apt-get will install from bookworm-backports: qemu-system-arm

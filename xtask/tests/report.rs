@@ -40,10 +40,7 @@ fn write(dir: &Path, case: CaseResult) {
     let target = TargetResult {
         target: "x86_64".into(),
         flavour: "default".into(),
-        provenance: Provenance {
-            kernel_version: "6.12.117".into(),
-            ..Provenance::default()
-        },
+        provenance: Provenance { kernel_version: "6.12.117".into(), ..Provenance::default() },
         failure: None,
         boots: 1,
         seconds: [("test".to_owned(), 1.5)].into(),
@@ -64,14 +61,8 @@ fn write(dir: &Path, case: CaseResult) {
 fn merging_writes_all_reports_and_returns_the_exit_code_of_the_results() {
     let dir = tempfile::tempdir().unwrap();
     let reason = "expected SIGBUS, but the access succeeded".into();
-    write(
-        &dir.path().join("reports/2"),
-        case("smoke/boot", Verdict::Pass),
-    );
-    write(
-        &dir.path().join("reports/1"),
-        case("smoke/redirect.fuse", Verdict::Fail { reason }),
-    );
+    write(&dir.path().join("reports/2"), case("smoke/boot", Verdict::Pass));
+    write(&dir.path().join("reports/1"), case("smoke/redirect.fuse", Verdict::Fail { reason }));
     let merge = ["merge", "reports", "--report-dir", "merged"];
     let output = report(dir.path(), &merge);
     assert_eq!(output.status.code(), Some(1), "{output:?}");

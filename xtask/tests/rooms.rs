@@ -27,13 +27,8 @@ fn tables(document: &str) -> BTreeMap<String, Arrows> {
         let rows = rows.skip(1).take_while(|line| line.starts_with('|'));
         let row = |line: &str| {
             let cells: Vec<&str> = line.trim_matches('|').split('|').collect();
-            let names = |cell: &str| {
-                cell.split('`')
-                    .skip(1)
-                    .step_by(2)
-                    .map(str::to_owned)
-                    .collect()
-            };
+            let names =
+                |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect();
             let module: Vec<String> = names(cells[0]);
             let uses: Vec<String> = names(cells[cells.len() - 1]);
             (module[0].clone(), uses.into_iter().collect())
@@ -45,9 +40,8 @@ fn tables(document: &str) -> BTreeMap<String, Arrows> {
 
 /// Returns the code of a source file without comments and without the module of its unit tests.
 fn code(text: &str) -> String {
-    let tests = text
-        .find("#[cfg(test)]\nmod tests")
-        .or(text.find("#[cfg(test)]\npub(crate) mod tests"));
+    let tests =
+        text.find("#[cfg(test)]\nmod tests").or(text.find("#[cfg(test)]\npub(crate) mod tests"));
     let text = &text[..tests.unwrap_or(text.len())];
     let comment = Regex::new(r"(?m)^\s*//.*$|\s// .*$").unwrap();
     comment.replace_all(text, "").into_owned()
@@ -111,18 +105,14 @@ fn arrows(source: &Path, prefix: &str) -> Arrows {
         }
     }
     let modules: BTreeSet<String> = files.iter().map(|(parts, _)| parts[0].clone()).collect();
-    let mut arrows: Arrows = modules
-        .iter()
-        .map(|module| (module.clone(), BTreeSet::new()))
-        .collect();
+    let mut arrows: Arrows =
+        modules.iter().map(|module| (module.clone(), BTreeSet::new())).collect();
     for (parts, code) in &files {
         let mut used = first_names(code, prefix);
         // A module that is `depth` levels below the root reaches the root through `depth` times `super`.
         let depth = parts.len() - usize::from(parts.last().is_some_and(|part| part == "mod"));
         used.extend(first_names(code, &vec!["super"; depth].join("::")));
-        let others = used
-            .into_iter()
-            .filter(|name| modules.contains(name) && *name != parts[0]);
+        let others = used.into_iter().filter(|name| modules.contains(name) && *name != parts[0]);
         arrows.get_mut(&parts[0]).unwrap().extend(others);
     }
     arrows
@@ -165,9 +155,7 @@ fn differences(of: &str, code: &Arrows, document: &Arrows) -> Vec<String> {
         let pairs = arrows.iter().flat_map(|(module, uses)| {
             // A module that uses nothing still has a row.
             let none = uses.is_empty().then(|| (module.clone(), String::new()));
-            uses.iter()
-                .map(|used| (module.clone(), used.clone()))
-                .chain(none)
+            uses.iter().map(|used| (module.clone(), used.clone())).chain(none)
         });
         pairs.collect()
     };
@@ -187,26 +175,15 @@ fn differences(of: &str, code: &Arrows, document: &Arrows) -> Vec<String> {
 
 /// Returns the arrows between the crates of the workspace, from the `[dependencies]` in their manifests.
 fn crate_arrows(directories: &[&str]) -> Arrows {
-    let name = |directory: &str| {
-        directory
-            .replace("oracle/wire", "oracle-wire")
-            .replace("suites/", "")
-    };
-    let crates: BTreeSet<String> = directories
-        .iter()
-        .map(|directory| name(directory))
-        .collect();
+    let name =
+        |directory: &str| directory.replace("oracle/wire", "oracle-wire").replace("suites/", "");
+    let crates: BTreeSet<String> = directories.iter().map(|directory| name(directory)).collect();
     let arrows = directories.iter().map(|directory| {
         let manifest = fs::read_to_string(root().join(directory).join("Cargo.toml")).unwrap();
-        let (_, section) = manifest
-            .split_once("\n[dependencies]\n")
-            .unwrap_or_default();
+        let (_, section) = manifest.split_once("\n[dependencies]\n").unwrap_or_default();
         let lines = section.lines().take_while(|line| !line.starts_with('['));
         let uses = lines.filter_map(|line| line.split(['.', ' ', '=']).next().map(str::to_owned));
-        (
-            name(directory),
-            uses.filter(|used| crates.contains(used)).collect(),
-        )
+        (name(directory), uses.filter(|used| crates.contains(used)).collect())
     });
     arrows.collect()
 }
@@ -258,17 +235,11 @@ fn arrows_are_found_in_every_form_of_use() {
     let text = "use crate::{a::{x, y}, b, c::Z};\nuse crate::d;\nfn f() { crate::e::g() }\n// use crate::comment;\n\
                 use crate::f::{\n    g,\n};\n#[cfg(test)]\nmod tests {\n    use crate::tested;\n}\n";
     let found = first_names(&code(text), "crate");
-    assert_eq!(
-        found.into_iter().collect::<Vec<_>>(),
-        ["a", "b", "c", "d", "e", "f"]
-    );
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["a", "b", "c", "d", "e", "f"]);
     let cycle_of = |pairs: &[(&str, &str)]| {
         let mut arrows = Arrows::new();
         for (from, to) in pairs {
-            arrows
-                .entry((*from).into())
-                .or_default()
-                .insert((*to).into());
+            arrows.entry((*from).into()).or_default().insert((*to).into());
         }
         cycle(&arrows)
     };

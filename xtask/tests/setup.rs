@@ -55,9 +55,8 @@ fn program(name: &str) -> Program {
 #[test]
 fn a_complete_machine_is_left_unchanged() {
     let machine = debian();
-    let machine = ["flex", "bison", "apt-get"]
-        .iter()
-        .fold(machine, |machine, name| machine.with(name, ""));
+    let machine =
+        ["flex", "bison", "apt-get"].iter().fold(machine, |machine, name| machine.with(name, ""));
     assert_eq!(machine.ensure(SetupMode::Allowed), (vec![], Ok(())));
     assert_eq!(machine.calls(), "");
     assert!(!machine.host.cache.exists());
@@ -227,10 +226,7 @@ fn one_of_two_runs_installs_and_the_other_waits() {
         (one.join().unwrap(), other)
     });
     assert_eq!((one.1, other.1), (Ok(()), Ok(())));
-    assert_eq!(
-        other.0.last().unwrap(),
-        "another run is installing packages; waiting for it"
-    );
+    assert_eq!(other.0.last().unwrap(), "another run is installing packages; waiting for it");
     assert_eq!(machine.calls().lines().count(), 1);
 }
 

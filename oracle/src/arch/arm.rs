@@ -52,9 +52,7 @@ fn is_kernel(address: u64) -> bool {
 fn maintenance(instruction: u32) -> Option<Maintenance> {
     let register = |shift: u32| (instruction >> shift & 0xf) as u8;
     match instruction & 0xffff_0fff {
-        0xee02_0f10 => Some(Maintenance::SwitchSpace {
-            table: register(12),
-        }),
+        0xee02_0f10 => Some(Maintenance::SwitchSpace { table: register(12) }),
         0xee07_0f16 | 0xee07_0f17 => Some(Maintenance::All(Op::Invalidate)),
         0xee07_0f1a | 0xee07_0f1b => Some(Maintenance::All(Op::Clean)),
         0xee07_0f1e | 0xee07_0f1f => Some(Maintenance::All(Op::Flush)),
@@ -101,10 +99,7 @@ fn walk(table: u64, address: u64, read: &dyn Fn(u64) -> Option<u32>) -> Option<T
     let address = address & 0xffff_ffff;
     let found = |entry: u32, size: u64| {
         let base = u64::from(entry) & !(size - 1) & 0xffff_ffff;
-        Some(Translation {
-            physical: base | address & (size - 1),
-            cached: entry & 0b1000 != 0,
-        })
+        Some(Translation { physical: base | address & (size - 1), cached: entry & 0b1000 != 0 })
     };
     let first = read(table & !0x3fff | address >> 20 << 2)?;
     match first & 0b11 {
@@ -146,20 +141,14 @@ mod tests {
         // mcr p15, 0, r0, c7, c14, 0; mcr p15, 0, r0, c7, c6, 0; mrc p15, 0, r15, c7, c14, 3; mrc p15, 0, r15, c7, c10,
         // 3
         assert_eq!(maintenance(0xee07_0f1e), Some(Maintenance::All(Op::Flush)));
-        assert_eq!(
-            maintenance(0xee07_0f16),
-            Some(Maintenance::All(Op::Invalidate))
-        );
+        assert_eq!(maintenance(0xee07_0f16), Some(Maintenance::All(Op::Invalidate)));
         assert_eq!(maintenance(0xee17_ff7e), Some(Maintenance::All(Op::Flush)));
         assert_eq!(maintenance(0xee17_ff7a), Some(Maintenance::All(Op::Clean)));
         // mcrr p15, 0, r1, r2, c14; mcrr p15, 0, r1, r2, c6: r2 has the first address of the range, r1 the last.
         assert_eq!(maintenance(0xec42_1f0e), range(Op::Flush, 2, 1));
         assert_eq!(maintenance(0xec42_1f06), range(Op::Invalidate, 2, 1));
         // mcr p15, 0, r0, c2, c0, 0
-        assert_eq!(
-            maintenance(0xee02_0f10),
-            Some(Maintenance::SwitchSpace { table: 0 })
-        );
+        assert_eq!(maintenance(0xee02_0f10), Some(Maintenance::SwitchSpace { table: 0 }));
         // mcr p15, 0, r0, c7, c10, 4 is a barrier; mcr p15, 0, r0, c7, c5, 1 concerns the instruction cache;
         // mcrne p15, 0, r1, c7, c10, 1 is conditional
         for other in [0xee07_0f9a, 0xee07_0f35, 0x1e07_1f3a] {
@@ -170,14 +159,8 @@ mod tests {
     #[test]
     fn stack_accesses_are_recognized() {
         // str r0, [sp, #4]; ldr r1, [sp, r2]; push {r4, lr}; strd r2, [sp, #8]; ldrh r0, [sp]; vpush {d8}
-        for stack in [
-            0xe58d_0004,
-            0xe79d_1002,
-            0xe92d_4010,
-            0xe1cd_20f8,
-            0xe1dd_00b0,
-            0xed2d_8b02,
-        ] {
+        for stack in [0xe58d_0004, 0xe79d_1002, 0xe92d_4010, 0xe1cd_20f8, 0xe1dd_00b0, 0xed2d_8b02]
+        {
             assert!(is_stack_access(stack), "{stack:#x}");
         }
         // str sp, [r0]; ldm r0, {r1, sp}; strd r2, [r1]; swp r0, r1, [sp]

@@ -19,11 +19,7 @@ pub const HPPA: InstructionSet = InstructionSet {
     space: |address| Some(space(address)),
     plain: offset,
     // `CPUHPPAState` in target/hppa/cpu.h: `gr`, an array of 32 registers of 64 bits.
-    registers: RegisterSource::State(StateLayout {
-        known: (26, 25),
-        indirect: false,
-        first: 0,
-    }),
+    registers: RegisterSource::State(StateLayout { known: (26, 25), indirect: false, first: 0 }),
     ..NONE
 };
 
@@ -36,34 +32,19 @@ const FUNCTIONS: [(&str, Maintenance); 7] = [
     ("flush_kernel_dcache_page_asm", linear_page(Op::Flush)),
     ("purge_kernel_dcache_page_asm", linear_page(Op::Invalidate)),
     ("flush_kernel_dcache_range_asm", linear_range(Op::Flush)),
-    (
-        "purge_kernel_dcache_range_asm",
-        linear_range(Op::Invalidate),
-    ),
+    ("purge_kernel_dcache_range_asm", linear_range(Op::Invalidate)),
 ];
 
 const fn page(op: Op) -> Maintenance {
-    Maintenance::Page {
-        op,
-        physical: 26,
-        address: 25,
-    }
+    Maintenance::Page { op, physical: 26, address: 25 }
 }
 
 const fn linear_page(op: Op) -> Maintenance {
-    Maintenance::Linear {
-        op,
-        first: 26,
-        end: None,
-    }
+    Maintenance::Linear { op, first: 26, end: None }
 }
 
 const fn linear_range(op: Op) -> Maintenance {
-    Maintenance::Linear {
-        op,
-        first: 26,
-        end: Some(25),
-    }
+    Maintenance::Linear { op, first: 26, end: Some(25) }
 }
 
 /// The kernel's linear mapping: from __PAGE_OFFSET of 32-bit kernels in arch/parisc/include/asm/page.h to the lowest

@@ -298,18 +298,13 @@ impl Machine {
 
     /// Returns the same machine. If `ignore_flushes`, maintenance of single lines and pages is not recognized.
     pub fn ignore_flushes(self, ignore_flushes: bool) -> Machine {
-        Machine {
-            ignore_flushes,
-            ..self
-        }
+        Machine { ignore_flushes, ..self }
     }
 
     /// Returns the names of cache functions that have no symbol. Their effect on the cache would go unseen.
     pub fn missing_functions(&self, symbols: &Symbols) -> Vec<&'static str> {
         let names = self.set.functions.iter().map(|(name, _)| *name);
-        names
-            .filter(|name| symbols.address(name).is_none())
-            .collect()
+        names.filter(|name| symbols.address(name).is_none()).collect()
     }
 
     /// Converts four bytes of the guest's memory to an instruction.
@@ -393,17 +388,8 @@ mod tests {
         let here = machine.maintenance(0x40_4000, 0);
         assert!(matches!(here, Some(Maintenance::EveryColour { .. })));
         assert_eq!(machine.maintenance(0x40_4004, 0), None);
-        assert_eq!(
-            machine
-                .clone()
-                .ignore_flushes(true)
-                .maintenance(0x40_4000, 0),
-            None
-        );
-        assert_eq!(
-            machine.missing_functions(&Symbols::default()),
-            ["__flush_dcache_page"]
-        );
+        assert_eq!(machine.clone().ignore_flushes(true).maintenance(0x40_4000, 0), None);
+        assert_eq!(machine.missing_functions(&Symbols::default()), ["__flush_dcache_page"]);
     }
 
     #[test]

@@ -20,23 +20,14 @@ pub const SPARC64: InstructionSet = InstructionSet {
     is_process_address: |address, by| by == By::Process || is_mapping(address),
     linear,
     // `CPUSPARCState` in target/sparc/cpu.h: `regwptr` points to %o0, which is register 8.
-    registers: RegisterSource::State(StateLayout {
-        known: (8, 9),
-        indirect: true,
-        first: 8,
-    }),
+    registers: RegisterSource::State(StateLayout { known: (8, 9), indirect: true, first: 8 }),
     ..NONE
 };
 
 /// The kernel function that drops a page from the data cache in every colour (arch/sparc/mm/ultra.S). Its first
 /// argument is in register 8, %o0. The function finds lines by their tags, which QEMU does not have.
-const FUNCTIONS: [(&str, Maintenance); 1] = [(
-    "__flush_dcache_page",
-    Maintenance::EveryColour {
-        op: Op::Invalidate,
-        address: 8,
-    },
-)];
+const FUNCTIONS: [(&str, Maintenance); 1] =
+    [("__flush_dcache_page", Maintenance::EveryColour { op: Op::Invalidate, address: 8 })];
 
 /// `update_vsyscall` writes the page with the current time, which every process maps in an arbitrary colour
 /// (arch/sparc/vdso/vma.c). A process may read a time that is slightly old. Every sparc64 machine whose cache aliases
@@ -145,10 +136,7 @@ mod tests {
         }
         // lduba [%g1] 0x11, %g2; ldda [%o1] %asi, %f0
         for process in [0xc488_4220, 0xc19a_6000] {
-            assert!(
-                is_alternate(process) && !is_stack_access(process),
-                "{process:#x}"
-            );
+            assert!(is_alternate(process) && !is_stack_access(process), "{process:#x}");
         }
         // add %sp, 8, %o0
         assert!(!is_stack_access(0x9003_a008));

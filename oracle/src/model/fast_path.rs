@@ -37,18 +37,11 @@ pub enum StoreEffect {
 /// The number of a line, and a store that must still be recorded in it.
 pub type Deferred = (u64, Access);
 
-const EMPTY: Slot = Slot {
-    line: u64::MAX,
-    place: 0,
-    effect: StoreEffect::Changes,
-    deferred: None,
-};
+const EMPTY: Slot = Slot { line: u64::MAX, place: 0, effect: StoreEffect::Changes, deferred: None };
 
 impl Default for FastPath {
     fn default() -> Self {
-        FastPath {
-            slots: vec![EMPTY; SLOTS].into(),
-        }
+        FastPath { slots: vec![EMPTY; SLOTS].into() }
     }
 }
 
@@ -77,12 +70,7 @@ impl FastPath {
 
     /// Adds a settled line. Returns the deferred store of the line that it evicts.
     pub fn insert(&mut self, line: u64, place: Place, effect: StoreEffect) -> Option<Deferred> {
-        let new = Slot {
-            line,
-            place,
-            effect,
-            deferred: None,
-        };
+        let new = Slot { line, place, effect, deferred: None };
         let old = std::mem::replace(&mut self.slots[line as usize % SLOTS], new);
         Some((old.line, old.deferred?))
     }

@@ -32,15 +32,8 @@ pub struct Reference {
 impl Reference {
     /// Returns an empty cache.
     pub fn new(write: WritePolicy) -> Reference {
-        let empty = State {
-            memory: [0; WORDS],
-            copies: [None; PLACES],
-        };
-        Reference {
-            write,
-            states: [empty].into(),
-            latest: [0; WORDS],
-        }
+        let empty = State { memory: [0; WORDS], copies: [None; PLACES] };
+        Reference { write, states: [empty].into(), latest: [0; WORDS] }
     }
 
     /// Returns true if a load of the word may return an old value. The place `None` bypasses the cache.
@@ -94,9 +87,7 @@ impl Reference {
     pub fn is_incoherent(&self) -> bool {
         let probe = |place, word| self.clone().load(place, word);
         let places = (0..PLACES).map(Some).chain([None]);
-        places
-            .into_iter()
-            .any(|place| (0..WORDS).any(|word| probe(place, word)))
+        places.into_iter().any(|place| (0..WORDS).any(|word| probe(place, word)))
     }
 
     /// Applies `change` to every state, and to every state to which evictions can lead.

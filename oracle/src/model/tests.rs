@@ -9,12 +9,8 @@ const LINE: u64 = 0x8000;
 const PAGE: u64 = 4096;
 
 /// Four colours of 4 KiB.
-const CACHE: Cache = Cache {
-    kind: CacheKind::Vipt,
-    period: 4 * PAGE,
-    line: 32,
-    write: WritePolicy::Back,
-};
+const CACHE: Cache =
+    Cache { kind: CacheKind::Vipt, period: 4 * PAGE, line: 32, write: WritePolicy::Back };
 
 /// The model of a cache with four colours, and its findings.
 struct Bench {
@@ -26,11 +22,7 @@ struct Bench {
 impl Bench {
     fn new(write: WritePolicy) -> Bench {
         let cache = Cache { write, ..CACHE };
-        Bench {
-            model: Model::new(&cache, PAGE),
-            at: 0,
-            findings: Vec::new(),
-        }
+        Bench { model: Model::new(&cache, PAGE), at: 0, findings: Vec::new() }
     }
 
     /// Applies one operation to the line and returns the kind of its finding.
@@ -63,10 +55,8 @@ impl Bench {
             allocates: true,
             pc: 0x100 + self.at,
         };
-        let mut redundant = |place| {
-            self.model
-                .is_redundant(op == Store, physical, place, || access)
-        };
+        let mut redundant =
+            |place| self.model.is_redundant(op == Store, physical, place, || access);
         if matches!(op, Load | Store) && place.is_some_and(&mut redundant) {
             return None;
         }
@@ -97,10 +87,7 @@ fn one_colour_is_never_stale() {
 #[test]
 fn a_load_beside_a_dirty_copy_is_found() {
     let steps = [(Store, 1), (Load, 2)];
-    assert_eq!(
-        found(WritePolicy::Back, &steps),
-        [None, Some(DirtyElsewhere)]
-    );
+    assert_eq!(found(WritePolicy::Back, &steps), [None, Some(DirtyElsewhere)]);
     assert_eq!(found(WritePolicy::Through, &steps), [None, None]);
 }
 
@@ -140,13 +127,7 @@ fn a_store_refreshes_stale_bytes() {
 
 #[test]
 fn flushing_both_places_prevents_findings() {
-    let steps = [
-        (Load, 2),
-        (Store, 1),
-        (Clean, 1),
-        (Invalidate, 2),
-        (Load, 2),
-    ];
+    let steps = [(Load, 2), (Store, 1), (Clean, 1), (Invalidate, 2), (Load, 2)];
     assert_eq!(found(WritePolicy::Back, &steps), [None; 5]);
 }
 
@@ -194,10 +175,7 @@ fn an_access_touches_several_lines_up_to_the_end_of_the_page() {
     assert_eq!(lines, [LINE, LINE + 32]);
     bench.access(Store, Some(1), LINE + 4092, 8);
     assert_eq!(bench.access(Load, Some(2), LINE + 4096, 4), None);
-    assert_eq!(
-        bench.access(Load, Some(2), LINE + 4064, 4),
-        Some(DirtyElsewhere)
-    );
+    assert_eq!(bench.access(Load, Some(2), LINE + 4064, 4), Some(DirtyElsewhere));
 }
 
 #[test]

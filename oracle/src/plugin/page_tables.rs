@@ -16,12 +16,7 @@ pub struct Walker {
 impl Walker {
     /// Returns a walker that does not know the guest's memory yet.
     pub fn new(tables: &'static PageTables) -> Walker {
-        Walker {
-            tables,
-            base_register: None,
-            ram: None,
-            base: 0,
-        }
+        Walker { tables, base_register: None, ram: None, base: 0 }
     }
 
     /// Locates the guest's memory in QEMU by the address of `instruction`, if that is an instruction of the kernel.

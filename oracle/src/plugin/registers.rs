@@ -70,9 +70,9 @@ impl Registers {
     pub fn read(&self, number: u8) -> Result<u64, String> {
         let value = match self {
             Registers::None => None,
-            Registers::Named { found, .. } => found
-                .as_ref()
-                .and_then(|registers| registers.read(number.into())),
+            Registers::Named { found, .. } => {
+                found.as_ref().and_then(|registers| registers.read(number.into()))
+            }
             Registers::State(state) => state.read(number),
         };
         value.ok_or_else(|| format!("the plugin cannot read register {number} with this QEMU"))
@@ -94,12 +94,7 @@ pub struct StateRegisters {
 
 impl StateRegisters {
     fn new(layout: StateLayout) -> StateRegisters {
-        StateRegisters {
-            layout,
-            processor: None,
-            captured: Vec::new(),
-            found: None,
-        }
+        StateRegisters { layout, processor: None, captured: Vec::new(), found: None }
     }
 
     /// Copies the parts of the state that may be registers.

@@ -27,10 +27,7 @@ fn name_address(session: &mut Test, expected: u64) -> Listen {
     session.marker(Marker::Known);
     let at = 0x4000_1000;
     let mut listen = Listen::Unchanged;
-    for (index, value) in [0, at, expected >> 32, expected & 0xffff_ffff]
-        .into_iter()
-        .enumerate()
-    {
+    for (index, value) in [0, at, expected >> 32, expected & 0xffff_ffff].into_iter().enumerate() {
         let offset = 4 * index as u64;
         listen = session.payload(at + offset, Some(0x1_0000_5000 + offset), value);
     }
@@ -47,12 +44,7 @@ fn access(session: &mut Test, pc: u64, address: u64, store: bool) {
 }
 
 fn access_with(session: &mut Test, pc: u64, address: u64, store: bool, caching: Caching) {
-    let reported = Reported {
-        pc,
-        address,
-        store,
-        page_tables: None,
-    };
+    let reported = Reported { pc, address, store, page_tables: None };
     let physical = 0x7000 + address % 4096;
     session.access(reported, || 4, || Some(Target { physical, caching }));
 }
@@ -203,10 +195,7 @@ fn cache_maintenance_counts_at_depth_full() {
     assert_eq!(findings_with(full, |_| {}), 1);
     assert_eq!(findings_with(full, colour(0xffff_5000)), 0);
     assert_eq!(findings_with(full, colour(0xffff_6000)), 1);
-    assert_eq!(
-        findings_with(full, |session| session.maintain_all(KERNEL_PC, Op::Flush)),
-        0
-    );
+    assert_eq!(findings_with(full, |session| session.maintain_all(KERNEL_PC, Op::Flush)), 0);
     let every = |session: &mut Test| session.maintain_every_colour(KERNEL_PC, Op::Flush, 0x7123);
     assert_eq!(findings_with(full, every), 0);
     assert_eq!(findings_with(|_| {}, colour(0xffff_5000)), 1);

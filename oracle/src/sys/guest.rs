@@ -56,9 +56,7 @@ impl Ram {
         }
         // SAFETY: the word is mapped and aligned. QEMU never unmaps the guest's memory, and the guest's processor is
         // stopped during a callback.
-        Some(u32::from_le(unsafe {
-            (place as *const u32).read_volatile()
-        }))
+        Some(u32::from_le(unsafe { (place as *const u32).read_volatile() }))
     }
 }
 
@@ -67,8 +65,7 @@ fn readable(line: &str) -> Option<Range<usize>> {
     let (addresses, rest) = line.split_once(' ')?;
     let (start, end) = addresses.split_once('-')?;
     let number = |text| usize::from_str_radix(text, 16).ok();
-    rest.starts_with('r')
-        .then_some(number(start)?..number(end)?)
+    rest.starts_with('r').then_some(number(start)?..number(end)?)
 }
 
 /// Registers of the guest's processor that QEMU exposes to plugins.
@@ -114,12 +111,8 @@ impl Registers {
             qemu_plugin_read_register(handle, self.buffer);
             std::slice::from_raw_parts((*self.buffer).data, (*self.buffer).length as usize)
         };
-        let of_64 = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .rev()
-                .fold(0, |sum, &byte| sum << 8 | u64::from(byte))
-        };
+        let of_64 =
+            |bytes: &[u8]| bytes.iter().rev().fold(0, |sum, &byte| sum << 8 | u64::from(byte));
         matches!(bytes.len(), 4 | 8).then(|| of_64(bytes))
     }
 }

@@ -93,9 +93,7 @@ impl Finding {
     pub fn accesses(&self) -> Vec<&Access> {
         let mut accesses: Vec<&Access> = self.story.iter().collect();
         let place = accesses.partition_point(|access| access.at < self.earlier.at);
-        let present = accesses
-            .get(place)
-            .is_some_and(|access| access.at == self.earlier.at);
+        let present = accesses.get(place).is_some_and(|access| access.at == self.earlier.at);
         if !present {
             accesses.insert(place, &self.earlier);
         }
@@ -238,9 +236,7 @@ impl<'de> Deserialize<'de> for Hex {
         let digits = text.strip_prefix("0x");
         let number = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
         number.map(Self).ok_or_else(|| {
-            de::Error::custom(format!(
-                "{text:?} is not a hexadecimal number such as \"0x1f\""
-            ))
+            de::Error::custom(format!("{text:?} is not a hexadecimal number such as \"0x1f\""))
         })
     }
 }

@@ -79,11 +79,7 @@ impl Snapshot {
                 Err(error) => (Memory::default(), Some(error)),
             };
             if leak.is_none() || start.elapsed() > RELEASE_TIMEOUT {
-                return Changes {
-                    taint: taint().unwrap_or(0) & !self.taint,
-                    lost,
-                    leak,
-                };
+                return Changes { taint: taint().unwrap_or(0) & !self.taint, lost, leak };
             }
             shrink_slabs();
             sleep(Duration::from_millis(20));
@@ -128,10 +124,7 @@ impl Memory {
         let zones = read_text("/proc/zoneinfo").map_err(|error| error.to_string())?;
         let free = free_pages_in(&zones) * (sys::page_size() as u64 / 1024);
         let slab = meminfo("Slab")?;
-        Ok(Memory {
-            free_kib: (free + slab) as i64,
-            objects_kib: slab as i64,
-        })
+        Ok(Memory { free_kib: (free + slab) as i64, objects_kib: slab as i64 })
     }
 
     /// Returns the loss from `self` (before) to `after`.
@@ -201,9 +194,7 @@ fn free_pages_in(zoneinfo: &str) -> u64 {
         let of_zone = line.strip_prefix("pages free");
         of_zone.or_else(|| line.strip_prefix("count:"))
     });
-    counts
-        .filter_map(|count| count.trim().parse::<u64>().ok())
-        .sum()
+    counts.filter_map(|count| count.trim().parse::<u64>().ok()).sum()
 }
 
 /// Returns the value of `key` in `/proc/meminfo`, in KiB.
@@ -213,9 +204,7 @@ pub(crate) fn meminfo(key: &str) -> Result<u64, String> {
 }
 
 fn meminfo_in(text: &str, key: &str) -> Option<u64> {
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
@@ -240,16 +229,8 @@ mod tests {
 
     #[test]
     fn a_changed_resource_is_a_leak() {
-        let names = |names: &[&str]| {
-            names
-                .iter()
-                .map(|name| name.to_string())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            changed("CUSE devices", &names(&["a"]), &names(&["a"])),
-            None
-        );
+        let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        assert_eq!(changed("CUSE devices", &names(&["a"]), &names(&["a"])), None);
         insta::assert_snapshot!(
             changed("FUSE connections", &[], &names(&["40", "41"])).unwrap(),
             @"leak: FUSE connections before the case: none; after it: 40 41"
@@ -262,10 +243,7 @@ mod tests {
 
     #[test]
     fn a_loss_beyond_the_tolerance_is_a_leak() {
-        let lost = |free_kib, objects_kib| Memory {
-            free_kib,
-            objects_kib,
-        };
+        let lost = |free_kib, objects_kib| Memory { free_kib, objects_kib };
         let plain = || 0;
         let quarantine = || 32 << 10;
         assert_eq!(lost(TOLERANCE_KIB, TOLERANCE_KIB).leak(plain), None);
@@ -283,21 +261,9 @@ mod tests {
 
     #[test]
     fn a_loss_is_positive() {
-        let before = Memory {
-            free_kib: 100,
-            objects_kib: 10,
-        };
-        let after = Memory {
-            free_kib: 70,
-            objects_kib: 15,
-        };
-        assert_eq!(
-            before.minus(after),
-            Memory {
-                free_kib: 30,
-                objects_kib: 5
-            }
-        );
+        let before = Memory { free_kib: 100, objects_kib: 10 };
+        let after = Memory { free_kib: 70, objects_kib: 15 };
+        assert_eq!(before.minus(after), Memory { free_kib: 30, objects_kib: 5 });
     }
 
     #[test]

@@ -90,9 +90,7 @@ pub(crate) fn parameter(key: &str) -> Option<String> {
 }
 
 fn parameter_in<'t>(cmdline: &'t str, key: &str) -> Option<&'t str> {
-    cmdline
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    cmdline.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
 }
 
 #[cfg(test)]

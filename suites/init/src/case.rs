@@ -28,9 +28,7 @@ pub(crate) fn main() {
 }
 
 fn planned() -> Result<PlannedCase, String> {
-    let text = Fd::inherited(0)
-        .read_to_end()
-        .map_err(|error| error.to_string())?;
+    let text = Fd::inherited(0).read_to_end().map_err(|error| error.to_string())?;
     serde_json::from_slice(&text)
         .map_err(|error| format!("cannot parse the plan of the case: {error}"))
 }

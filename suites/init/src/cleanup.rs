@@ -80,9 +80,7 @@ pub(crate) fn describe_processes() -> String {
             continue;
         }
         let waits_in = read_text(&format!("/proc/{pid}/wchan")).unwrap_or_default();
-        found.push(format!(
-            "process {pid} ({name}), state {state}, waiting in {waits_in}"
-        ));
+        found.push(format!("process {pid} ({name}), state {state}, waiting in {waits_in}"));
     }
     match found.is_empty() {
         true => "a child process that /proc does not list".into(),
@@ -111,9 +109,6 @@ mod tests {
     #[test]
     fn only_mounts_of_cases_are_leftovers() {
         let mounts = "proc /proc proc rw 0 0\ndmmap /run/dmmap/a fuse rw 0 0\ndmmap /run/dmmap/b fuse rw 0 0\n";
-        assert_eq!(
-            places_below(mounts, "/run/dmmap/"),
-            ["/run/dmmap/b", "/run/dmmap/a"]
-        );
+        assert_eq!(places_below(mounts, "/run/dmmap/"), ["/run/dmmap/b", "/run/dmmap/a"]);
     }
 }

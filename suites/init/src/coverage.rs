@@ -36,10 +36,6 @@ fn send_file(path: &str, name: &str, send: &mut dyn FnMut(Record)) {
         Err(error) => return crate::boot::log_to_kernel(&error.to_string()),
     };
     for part in bytes.chunks(FILE_PART) {
-        send(Record::File {
-            name: name.to_owned(),
-            size: bytes.len(),
-            part: part.to_vec(),
-        });
+        send(Record::File { name: name.to_owned(), size: bytes.len(), part: part.to_vec() });
     }
 }

@@ -21,13 +21,7 @@ pub(crate) struct Logs {
 
 impl Logs {
     pub(crate) fn new(case: &str) -> Logs {
-        Logs {
-            case: case.to_owned(),
-            line: Vec::new(),
-            cut: 0,
-            passed: 0,
-            dropped: 0,
-        }
+        Logs { case: case.to_owned(), line: Vec::new(), cut: 0, passed: 0, dropped: 0 }
     }
 
     /// Reads from the pipe once, and forwards complete lines.
@@ -78,10 +72,7 @@ impl Logs {
     }
 
     fn send(&self, line: String, send: &mut dyn FnMut(Record)) {
-        send(Record::Log {
-            case: self.case.clone(),
-            line,
-        });
+        send(Record::Log { case: self.case.clone(), line });
     }
 }
 
@@ -105,10 +96,7 @@ mod tests {
 
     #[test]
     fn lines_arrive_whole_and_in_order() {
-        assert_eq!(
-            lines("one\n\ntwo and more\nno end"),
-            ["one", "", "two and more", "no end"]
-        );
+        assert_eq!(lines("one\n\ntwo and more\nno end"), ["one", "", "two and more", "no end"]);
     }
 
     #[test]

@@ -26,10 +26,7 @@ fn main() {
     if let Err(error) = sys::disable_read_implies_exec() {
         let _ = sys::print_line(&format!("init: {error}"));
     }
-    if sys::args()
-        .get(1)
-        .is_some_and(|word| word == case::SUBCOMMAND)
-    {
+    if sys::args().get(1).is_some_and(|word| word == case::SUBCOMMAND) {
         return case::main();
     }
     if sys::own_pid() != sys::Pid(1) {

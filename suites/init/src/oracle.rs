@@ -27,9 +27,7 @@ impl Oracle {
         let oracle = Oracle { on };
         // A plan without cases needs no oracle, and does not contain the period of the colours.
         if let (true, Some(case)) = (on, plan.cases.first()) {
-            oracle
-                .check(case.period)
-                .map_err(|error| format!("check the oracle: {error}"))?;
+            oracle.check(case.period).map_err(|error| format!("check the oracle: {error}"))?;
         }
         Ok(oracle)
     }
@@ -52,9 +50,7 @@ impl Oracle {
 
     fn check(self, period: u64) -> sys::Result<()> {
         self.in_window(window::SELF_CHECK, name_page)?;
-        self.in_window(window::COHERENT, || {
-            use_two_mappings(period, 0, Sharing::Shared)
-        })?;
+        self.in_window(window::COHERENT, || use_two_mappings(period, 0, Sharing::Shared))?;
         // A private read-only mapping also shows the file's page, but no store can go through it. The kernel therefore
         // chooses no matching colour for it and, with virtual tags, does not make it uncached.
         let next_colour = sys::page_size() as u64;

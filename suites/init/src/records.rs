@@ -17,10 +17,7 @@ impl Port {
         let fd = Fd::open(path, flags).map_err(|error| error.to_string())?;
         // Fails for a port that is not a terminal. Such a port is raw already.
         let _ = fd.make_raw();
-        Ok(Port {
-            fd,
-            encoder: Encoder::default(),
-        })
+        Ok(Port { fd, encoder: Encoder::default() })
     }
 
     pub(crate) fn send(&mut self, record: &Record) {

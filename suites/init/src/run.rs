@@ -55,10 +55,7 @@ fn hello(plan: &Plan) -> Result<Record, String> {
 
 /// Returns the lines of the kernel log and of `/proc/cpuinfo` that mention a cache.
 fn caches() -> Vec<String> {
-    let texts = [
-        boot::kernel_log(),
-        sys::read_text("/proc/cpuinfo").unwrap_or_default(),
-    ];
+    let texts = [boot::kernel_log(), sys::read_text("/proc/cpuinfo").unwrap_or_default()];
     let lines = texts.iter().flat_map(|text| text.lines());
     let caches = lines.filter(|line| line.to_lowercase().contains("cache"));
     caches.map(str::to_owned).take(CACHE_LINES_MAX).collect()
@@ -80,10 +77,7 @@ pub(crate) fn run_case(
         let ended = supervise::supervise(planned, send);
         (ended, cleanup::kill_and_reap())
     });
-    let Report {
-        outcome,
-        mut figures,
-    } = ended.into_report(send);
+    let Report { outcome, mut figures } = ended.into_report(send);
 
     let (outcome, taint, stuck) = match (killed, before) {
         (Killed::Stuck(processes), _) => {

@@ -60,11 +60,7 @@ fn execute(plan: &Plan, line: &str) -> String {
     let output = match command {
         "" => Ok(String::new()),
         "help" => Ok(HELP.into()),
-        "cases" => Ok(plan
-            .cases
-            .iter()
-            .map(|case| format!("{}\n", case.id))
-            .collect()),
+        "cases" => Ok(plan.cases.iter().map(|case| format!("{}\n", case.id)).collect()),
         "run" => return run(plan, rest),
         "cat" => read_text(rest),
         "ls" => list_dir(if rest.is_empty() { "/" } else { rest }).map(|names| names.join("\n")),
@@ -74,9 +70,7 @@ fn execute(plan: &Plan, line: &str) -> String {
             let (file, text) = rest.split_once(' ').unwrap_or((rest, ""));
             sys::write_file(file, text.as_bytes()).map(|()| String::new())
         }
-        _ => Ok(format!(
-            "{command}: unknown command; `help` lists the commands"
-        )),
+        _ => Ok(format!("{command}: unknown command; `help` lists the commands")),
     };
     output.unwrap_or_else(|error| error.to_string())
 }
@@ -88,12 +82,7 @@ fn run(plan: &Plan, id: &str) -> String {
     };
     run_case(index, planned, Oracle::OFF, &mut |record| match record {
         Record::Log { line, .. } => print(&line),
-        Record::CaseEnd {
-            outcome,
-            millis,
-            figures,
-            ..
-        } => {
+        Record::CaseEnd { outcome, millis, figures, .. } => {
             print(&format!("{} ({millis} ms)", describe(&outcome)));
             for (name, value) in figures {
                 print(&format!("  {name}: {value}"));

@@ -51,11 +51,7 @@ pub(crate) fn supervise(planned: &PlannedCase, send: &mut dyn FnMut(Record)) -> 
     }
     let mut logs = Logs::new(&planned.id);
     match start(planned) {
-        Err(error) => EndedCase {
-            end: End::NotStarted(error),
-            logs,
-            output: None,
-        },
+        Err(error) => EndedCase { end: End::NotStarted(error), logs, output: None },
         Ok(child) => EndedCase {
             end: wait_for_end(&child, planned, &mut logs, send),
             logs,
@@ -94,11 +90,7 @@ fn start(planned: &PlannedCase) -> sys::Result<Child> {
             let plan = serde_json::to_string(planned).expect("a planned case is plain data");
             // `wait_for_end` notices a process that dies before it has read the plan.
             let _ = plan_in.write_all(plan.as_bytes());
-            Ok(Child {
-                pid,
-                output,
-                report,
-            })
+            Ok(Child { pid, output, report })
         }
     }
 }
@@ -128,11 +120,7 @@ fn wait_for_end(
         }
         // Reap before polling: if the process has ended, its last output is in the pipes by the time of the poll.
         ended = ended.or_else(|| reap(child.pid));
-        let timeout = if ended.is_some() {
-            Duration::ZERO
-        } else {
-            left.min(POLL_INTERVAL)
-        };
+        let timeout = if ended.is_some() { Duration::ZERO } else { left.min(POLL_INTERVAL) };
         let ready = sys::poll(&[&child.output, &child.report], Some(timeout)).unwrap_or_default();
         let readable = |index: usize| ready.get(index).is_some_and(|fd| fd.readable);
         if readable(0) {
@@ -177,24 +165,19 @@ impl EndedCase {
 
 impl End {
     fn into_report(self) -> Report {
-        let fail = |reason: String| Report {
-            outcome: Outcome::Fail { reason },
-            figures: BTreeMap::new(),
-        };
+        let fail =
+            |reason: String| Report { outcome: Outcome::Fail { reason }, figures: BTreeMap::new() };
         match self {
-            End::TimedOut => Report {
-                outcome: Outcome::Timeout,
-                figures: BTreeMap::new(),
-            },
-            End::ProcessEnded(ended) => fail(format!(
-                "the process of the case {ended} and sent no report"
-            )),
+            End::TimedOut => Report { outcome: Outcome::Timeout, figures: BTreeMap::new() },
+            End::ProcessEnded(ended) => {
+                fail(format!("the process of the case {ended} and sent no report"))
+            }
             End::NotStarted(error) => fail(format!("cannot start the case: {error}")),
             End::Reported(line) => match serde_json::from_str(&line) {
                 Ok((outcome, figures)) => Report { outcome, figures },
-                Err(error) => fail(format!(
-                    "cannot parse the report of the case, {line:?}: {error}"
-                )),
+                Err(error) => {
+                    fail(format!("cannot parse the report of the case, {line:?}: {error}"))
+                }
             },
         }
     }
@@ -233,10 +216,7 @@ mod tests {
             reason(End::Reported("pass\n".into())),
             @r#"cannot parse the report of the case, "pass\n": expected value at line 1 column 1"#
         );
-        let error = sys::Error {
-            what: "fork".into(),
-            errno: Errno::EAGAIN,
-        };
+        let error = sys::Error { what: "fork".into(), errno: Errno::EAGAIN };
         insta::assert_snapshot!(
             reason(End::NotStarted(error)),
             @"cannot start the case: fork: EAGAIN"

@@ -19,11 +19,7 @@ mod tests {
     use crate::record::{FILE_PART, Record};
 
     fn part(bytes: Vec<u8>) -> Record {
-        Record::File {
-            name: "dmmap.gcda".into(),
-            size: 400,
-            part: bytes,
-        }
+        Record::File { name: "dmmap.gcda".into(), size: 400, part: bytes }
     }
 
     #[test]

@@ -148,11 +148,7 @@ impl Decoder {
             return vec![Item::Broken(FrameError::TooLong)];
         }
         let Some(frame) = line.strip_prefix(MARKER) else {
-            return if line.is_empty() {
-                Vec::new()
-            } else {
-                vec![Item::Noise(line)]
-            };
+            return if line.is_empty() { Vec::new() } else { vec![Item::Noise(line)] };
         };
         match parse(frame, &line) {
             Err(error) => vec![Item::Broken(error)],
@@ -160,10 +156,7 @@ impl Decoder {
                 let expected = std::mem::replace(&mut self.expected, seq + 1);
                 let mut items = Vec::new();
                 if seq != expected {
-                    items.push(Item::Broken(FrameError::Gap {
-                        expected,
-                        found: seq,
-                    }));
+                    items.push(Item::Broken(FrameError::Gap { expected, found: seq }));
                 }
                 items.push(Item::Record(record));
                 items
@@ -191,24 +184,14 @@ fn parse(frame: &str, line: &str) -> Result<(u64, Record), FrameError> {
     let payload = word()?;
 
     if payload.len() != declared_len {
-        return Err(FrameError::Length {
-            seq,
-            declared: declared_len,
-            found: payload.len(),
-        });
+        return Err(FrameError::Length { seq, declared: declared_len, found: payload.len() });
     }
     let crc = crc32fast::hash(payload.as_bytes());
     if crc != declared_crc {
-        return Err(FrameError::Checksum {
-            seq,
-            declared: declared_crc,
-            found: crc,
-        });
+        return Err(FrameError::Checksum { seq, declared: declared_crc, found: crc });
     }
-    let record = serde_json::from_str(payload).map_err(|error| FrameError::Payload {
-        seq,
-        error: error.to_string(),
-    })?;
+    let record = serde_json::from_str(payload)
+        .map_err(|error| FrameError::Payload { seq, error: error.to_string() })?;
     Ok((seq, record))
 }
 
@@ -239,10 +222,7 @@ mod tests {
             items.extend(decoder.push(&stream.as_bytes()[cut..]));
             assert_eq!(
                 items,
-                [
-                    Item::Record(start("smoke/boot")),
-                    Item::Record(Record::Goodbye)
-                ],
+                [Item::Record(start("smoke/boot")), Item::Record(Record::Goodbye)],
                 "cut at byte {cut}"
             );
             assert_eq!(decoder.finish(), None);
@@ -269,10 +249,7 @@ mod tests {
         for cut in 1..stream.len() {
             let mut decoder = Decoder::default();
             let items = decoder.push(&stream.as_bytes()[..cut]);
-            let whole = items
-                .iter()
-                .filter(|item| matches!(item, Item::Record(_)))
-                .count();
+            let whole = items.iter().filter(|item| matches!(item, Item::Record(_))).count();
             let ends_at_line = stream.as_bytes()[cut - 1] == b'\n';
             assert_eq!(whole, stream[..cut].matches('\n').count(), "cut at {cut}");
             assert_eq!(decoder.finish().is_none(), ends_at_line, "cut at {cut}");
@@ -286,10 +263,7 @@ mod tests {
         assert_eq!(
             Decoder::default().push(second.as_bytes()),
             [
-                Item::Broken(FrameError::Gap {
-                    expected: 0,
-                    found: 1
-                }),
+                Item::Broken(FrameError::Gap { expected: 0, found: 1 }),
                 Item::Record(Record::Goodbye)
             ]
         );

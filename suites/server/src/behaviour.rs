@@ -135,19 +135,13 @@ impl Default for Behaviour {
 impl Behaviour {
     /// Returns the behaviour of a correct server, except for its reaction to FUSE_MMAP.
     pub fn with_mmap(mmap: OnMmap) -> Behaviour {
-        Behaviour {
-            mmap,
-            ..Behaviour::default()
-        }
+        Behaviour { mmap, ..Behaviour::default() }
     }
 
     /// Returns the behaviour of a correct server whose pages are lazy.
     pub fn lazy() -> Behaviour {
         Behaviour {
-            lazy: Some(Lazy {
-                fault: OnFault::Fill,
-                reclaim: OnReclaim::Save,
-            }),
+            lazy: Some(Lazy { fault: OnFault::Fill, reclaim: OnReclaim::Save }),
             ..Behaviour::default()
         }
     }

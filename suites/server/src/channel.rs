@@ -96,11 +96,7 @@ impl Channel {
             what: format!("decode a request of {len} bytes ({short})"),
             errno: Errno::EPROTO,
         })?;
-        Ok(Some(Request {
-            header,
-            body: reader.rest().to_vec(),
-            order: self.order,
-        }))
+        Ok(Some(Request { header, body: reader.rest().to_vec(), order: self.order }))
     }
 
     /// Replies to a request.
@@ -167,9 +163,5 @@ impl Channel {
 }
 
 fn header(unique: u64, error: i32, body: &[u8]) -> OutHeader {
-    OutHeader {
-        len: (OutHeader::SIZE + body.len()) as u32,
-        error,
-        unique,
-    }
+    OutHeader { len: (OutHeader::SIZE + body.len()) as u32, error, unique }
 }

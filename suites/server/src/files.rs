@@ -52,22 +52,12 @@ fn attr(session: &Session, node: u64) -> Attr {
         ROOT_ID => (DIRECTORY, 0, 2),
         _ => (REGULAR, session.content.len() as u64, 1),
     };
-    Attr {
-        ino: node,
-        size,
-        mode,
-        nlink,
-        blksize: sys::page_size() as u32,
-        ..Attr::default()
-    }
+    Attr { ino: node, size, mode, nlink, blksize: sys::page_size() as u32, ..Attr::default() }
 }
 
 fn attr_out(session: &Session, node: u64) -> Vec<u8> {
-    let reply = AttrOut {
-        attr_valid: CACHE_SECONDS,
-        attr: attr(session, node),
-        ..AttrOut::default()
-    };
+    let reply =
+        AttrOut { attr_valid: CACHE_SECONDS, attr: attr(session, node), ..AttrOut::default() };
     wire::bytes(&reply)
 }
 
@@ -94,11 +84,8 @@ fn open(session: &mut Session) -> Vec<u8> {
         Endpoint::Fuse => FOPEN_DMMAP,
         Endpoint::Cuse => 0,
     };
-    let reply = OpenOut {
-        fh: session.log.opens,
-        open_flags: FOPEN_DIRECT_IO | dmmap,
-        backing_id: 0,
-    };
+    let reply =
+        OpenOut { fh: session.log.opens, open_flags: FOPEN_DIRECT_IO | dmmap, backing_id: 0 };
     wire::bytes(&reply)
 }
 
@@ -116,10 +103,9 @@ fn read(session: &Session, io: &IoIn) -> Vec<u8> {
 
 fn write(session: &mut Session, request: &Request) -> Result<Result<Vec<u8>, Errno>, ServerError> {
     let mut reader = request.reader();
-    let io: IoIn = reader.get().map_err(|short| ServerError::TooShort {
-        opcode: request.header.opcode,
-        short,
-    })?;
+    let io: IoIn = reader
+        .get()
+        .map_err(|short| ServerError::TooShort { opcode: request.header.opcode, short })?;
     let data = reader.rest();
     let span = span(session, &io);
     if span.is_empty() || data.len() < span.len() {
@@ -127,9 +113,6 @@ fn write(session: &mut Session, request: &Request) -> Result<Result<Vec<u8>, Err
     }
     let size = span.len();
     session.content[span].copy_from_slice(&data[..size]);
-    let reply = WriteOut {
-        size: size as u32,
-        padding: 0,
-    };
+    let reply = WriteOut { size: size as u32, padding: 0 };
     Ok(Ok(wire::bytes(&reply)))
 }

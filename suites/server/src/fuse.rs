@@ -10,10 +10,8 @@ use crate::session::{ServerError, Session, decode};
 /// Mounts the filesystem behind `channel` at directory `at`.
 pub(crate) fn mount(channel: &Channel, at: &str) -> sys::Result<()> {
     // rootmode is octal: 40000 is S_IFDIR.
-    let options = format!(
-        "fd={},rootmode=40000,user_id=0,group_id=0,allow_other",
-        channel.fd().number()
-    );
+    let options =
+        format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other", channel.fd().number());
     let flags = MountFlags::NO_SUID | MountFlags::NO_DEV;
     sys::mount("dmmap", at, "fuse", flags, &options)
 }

@@ -17,14 +17,9 @@ impl Session {
     /// Fails with the kernel's error number: `ENXIO` if a page is not mapped anywhere, `ENOSPC` if a limit is reached.
     pub fn load(&self, page_id: u64, offset: u32, bytes: &[u8]) -> sys::Result<()> {
         let mut writer = self.channel.writer();
-        writer.put(&LoadOut {
-            page_id,
-            offset,
-            size: bytes.len() as u32,
-        });
+        writer.put(&LoadOut { page_id, offset, size: bytes.len() as u32 });
         writer.put_bytes(bytes);
-        self.channel
-            .notify(notify::DMMAP_LOAD, &writer.into_bytes())
+        self.channel.notify(notify::DMMAP_LOAD, &writer.into_bytes())
     }
 
     /// Reads up to `size` bytes from the pages of the connection, starting at byte `offset` of page `page_id`. Returns
@@ -35,12 +30,7 @@ impl Session {
     pub fn save(&mut self, page_id: u64, offset: u32, size: u32) -> Result<Vec<u8>, ServerError> {
         self.saves += 1;
         let notify_unique = self.saves;
-        let body = wire::bytes(&SaveOut {
-            notify_unique,
-            page_id,
-            offset,
-            size,
-        });
+        let body = wire::bytes(&SaveOut { notify_unique, page_id, offset, size });
         self.channel.notify(notify::DMMAP_SAVE, &body)?;
         // Answering another request can call `save` recursively, and the inner call can receive this reply.
         loop {
@@ -92,13 +82,8 @@ impl Session {
 
     /// Returns true if a client waits for the content of the page, so that the page has no content to save yet.
     fn is_being_filled(&self, page_id: u64) -> bool {
-        let faults = self
-            .held
-            .iter()
-            .filter(|held| held.header.opcode == op::DMMAP_FAULT);
-        faults
-            .filter_map(|held| held.get::<PageRange>().ok())
-            .any(|pages| pages.page_id == page_id)
+        let faults = self.held.iter().filter(|held| held.header.opcode == op::DMMAP_FAULT);
+        faults.filter_map(|held| held.get::<PageRange>().ok()).any(|pages| pages.page_id == page_id)
     }
 
     pub(crate) fn on_fault(&mut self, request: &Request) -> Result<(), ServerError> {

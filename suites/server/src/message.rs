@@ -21,28 +21,16 @@ pub struct Message {
 impl Message {
     /// Returns a reply to the request `unique`.
     pub fn answer(unique: u64, body: &[u8]) -> Message {
-        Message {
-            unique,
-            error: 0,
-            len_excess: 0,
-            body: body.to_vec(),
-            unreadable_tail: 0,
-        }
+        Message { unique, error: 0, len_excess: 0, body: body.to_vec(), unreadable_tail: 0 }
     }
 
     /// Returns a reply with an error; `error` is the header's field, a negative error number.
     pub fn refusal(unique: u64, error: i32) -> Message {
-        Message {
-            error,
-            ..Message::answer(unique, &[])
-        }
+        Message { error, ..Message::answer(unique, &[]) }
     }
 
     /// Returns a notification; `code` is one of [`crate::abi::notify`].
     pub fn notification(code: i32, body: &[u8]) -> Message {
-        Message {
-            error: code,
-            ..Message::answer(0, body)
-        }
+        Message { error: code, ..Message::answer(0, body) }
     }
 }

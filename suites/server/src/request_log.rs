@@ -77,9 +77,7 @@ impl RequestLog {
     /// Returns the `unique` of the latest request with this opcode.
     pub fn unique(&self, opcode: u32) -> Option<u64> {
         let mut latest = self.last_requests.iter().rev();
-        latest
-            .find(|request| request.opcode == opcode)
-            .map(|request| request.unique)
+        latest.find(|request| request.opcode == opcode).map(|request| request.unique)
     }
 
     pub(crate) fn request(&mut self, header: &InHeader) {
@@ -89,47 +87,17 @@ impl RequestLog {
 
     pub(crate) fn mmap(&mut self, pid: u32, mmap: &MmapIn) {
         self.mmaps += 1;
-        let MmapIn {
-            fh,
-            offset,
-            length,
-            prot,
-            flags,
-            colour,
-            period,
-        } = *mmap;
+        let MmapIn { fh, offset, length, prot, flags, colour, period } = *mmap;
         push_latest(
             &mut self.last_mmaps,
-            LoggedMmap {
-                pid,
-                fh,
-                offset,
-                length,
-                prot,
-                flags,
-                colour,
-                period,
-            },
+            LoggedMmap { pid, fh, offset, length, prot, flags, colour, period },
         );
     }
 
     pub(crate) fn munmap(&mut self, munmap: &MunmapIn) {
         self.munmaps += 1;
-        let MunmapIn {
-            fh,
-            page_id,
-            offset,
-            length,
-        } = *munmap;
-        push_latest(
-            &mut self.last_munmaps,
-            LoggedMunmap {
-                fh,
-                page_id,
-                offset,
-                length,
-            },
-        );
+        let MunmapIn { fh, page_id, offset, length } = *munmap;
+        push_latest(&mut self.last_munmaps, LoggedMunmap { fh, page_id, offset, length });
     }
 
     pub(crate) fn fault(&mut self, pages: &PageRange) {

@@ -162,8 +162,7 @@ impl Session {
     /// # Errors
     /// Fails with the kernel's error number if the kernel rejects the message.
     pub fn write(&mut self, message: &Message) -> sys::Result<()> {
-        self.held
-            .retain(|held| held.header.unique != message.unique);
+        self.held.retain(|held| held.header.unique != message.unique);
         self.channel.write(message)
     }
 
@@ -301,11 +300,7 @@ impl Session {
         };
         let body = wire::bytes(&MmapOut {
             page_id,
-            flags: if self.behaviour.lazy.is_some() {
-                MMAP_LAZY
-            } else {
-                0
-            },
+            flags: if self.behaviour.lazy.is_some() { MMAP_LAZY } else { 0 },
             padding: 0,
         });
         Ok(self.channel.reply(request, &body)?)
@@ -320,8 +315,5 @@ fn has_ended(errno: Errno) -> bool {
 
 /// Decodes the struct at the start of a request's body.
 pub(crate) fn decode<F: Field>(request: &Request) -> Result<F, ServerError> {
-    request.get().map_err(|short| ServerError::TooShort {
-        opcode: request.header.opcode,
-        short,
-    })
+    request.get().map_err(|short| ServerError::TooShort { opcode: request.header.opcode, short })
 }

@@ -43,10 +43,7 @@ pub struct Writer {
 impl Writer {
     /// Returns an empty writer.
     pub fn new(order: ByteOrder) -> Writer {
-        Writer {
-            order,
-            bytes: Vec::new(),
-        }
+        Writer { order, bytes: Vec::new() }
     }
 
     /// Appends a field or a whole struct.
@@ -99,10 +96,7 @@ impl<'b> Reader<'b> {
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], TooShort> {
-        let short = TooShort {
-            need: N,
-            have: self.rest.len(),
-        };
+        let short = TooShort { need: N, have: self.rest.len() };
         let (head, rest) = self.rest.split_first_chunk().ok_or(short)?;
         self.rest = rest;
         Ok(*head)

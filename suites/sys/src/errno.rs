@@ -82,10 +82,7 @@ pub(crate) trait Context<T> {
 
 impl<T> Context<T> for std::result::Result<T, Errno> {
     fn context(self, what: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|errno| Error {
-            what: what(),
-            errno,
-        })
+        self.map_err(|errno| Error { what: what(), errno })
     }
 }
 

@@ -50,9 +50,7 @@ impl Fd {
     /// # Errors
     /// Fails as open(2).
     pub fn open(path: &str, flags: OpenFlags) -> Result<Fd> {
-        backend::open(path, flags)
-            .map(Fd)
-            .context(|| format!("open {path}"))
+        backend::open(path, flags).map(Fd).context(|| format!("open {path}"))
     }
 
     /// Takes ownership of a descriptor that the process inherited from its parent, such as 0 for the standard input.
@@ -117,11 +115,7 @@ impl Fd {
     /// Fails as pwrite(2).
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<usize> {
         backend::pwrite(self.0, bytes, offset).context(|| {
-            format!(
-                "write {} bytes to descriptor {} at {offset:#x}",
-                bytes.len(),
-                self.0
-            )
+            format!("write {} bytes to descriptor {} at {offset:#x}", bytes.len(), self.0)
         })
     }
 

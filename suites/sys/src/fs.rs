@@ -14,10 +14,7 @@ use crate::file::{Fd, OpenFlags};
 pub fn read_file(path: &str) -> Result<Vec<u8>> {
     Fd::open(path, OpenFlags::READ)?
         .read_to_end()
-        .map_err(|error| crate::Error {
-            what: format!("read {path}"),
-            ..error
-        })
+        .map_err(|error| crate::Error { what: format!("read {path}"), ..error })
 }
 
 /// Reads a whole text file, and replaces invalid UTF-8.
@@ -34,11 +31,7 @@ pub fn read_text(path: &str) -> Result<String> {
 /// # Errors
 /// Fails as open(2) or write(2).
 pub fn write_file(path: &str, bytes: &[u8]) -> Result<()> {
-    write_with(
-        path,
-        OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE,
-        bytes,
-    )
+    write_with(path, OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE, bytes)
 }
 
 /// Appends `bytes` to the existing file at `path`.
@@ -50,12 +43,10 @@ pub fn append_file(path: &str, bytes: &[u8]) -> Result<()> {
 }
 
 fn write_with(path: &str, flags: OpenFlags, bytes: &[u8]) -> Result<()> {
-    Fd::open(path, flags)?
-        .write_all(bytes)
-        .map_err(|error| crate::Error {
-            what: format!("write {} bytes to {path}", bytes.len()),
-            ..error
-        })
+    Fd::open(path, flags)?.write_all(bytes).map_err(|error| crate::Error {
+        what: format!("write {} bytes to {path}", bytes.len()),
+        ..error
+    })
 }
 
 /// Returns true if `path` exists.

@@ -114,14 +114,8 @@ impl Mapping {
             self.len
         );
         let whole = std::mem::ManuallyDrop::new(self);
-        let head = Mapping {
-            at: whole.at,
-            len: at,
-        };
-        let tail = Mapping {
-            at: whole.at + at as u64,
-            len: whole.len - at,
-        };
+        let head = Mapping { at: whole.at, len: at };
+        let tail = Mapping { at: whole.at + at as u64, len: whole.len - at };
         (head, tail)
     }
 
@@ -264,10 +258,7 @@ impl Mapping {
     fn place<W: Word>(&self, offset: usize) -> u64 {
         let size = size_of::<W>();
         self.check(offset, size);
-        assert!(
-            offset % size == 0,
-            "misaligned access: {size} bytes at byte {offset:#x}"
-        );
+        assert!(offset % size == 0, "misaligned access: {size} bytes at byte {offset:#x}");
         self.at + offset as u64
     }
 

@@ -37,9 +37,7 @@ impl MountFlags {
             (MountFlags::NO_SUID, number!(MS_NOSUID) as u32),
             (MountFlags::NO_DEV, number!(MS_NODEV) as u32),
         ];
-        bits.iter()
-            .filter(|(flag, _)| self.has(*flag))
-            .fold(0, |bits, (_, bit)| bits | bit)
+        bits.iter().filter(|(flag, _)| self.has(*flag)).fold(0, |bits, (_, bit)| bits | bit)
     }
 }
 
@@ -92,10 +90,7 @@ impl Signal {
             Signal::Stop,
             Signal::Term,
         ];
-        named
-            .into_iter()
-            .find(|signal| signal.number() == number)
-            .unwrap_or(Signal::Other(number))
+        named.into_iter().find(|signal| signal.number() == number).unwrap_or(Signal::Other(number))
     }
 }
 
@@ -113,10 +108,7 @@ mod tests {
     #[test]
     fn flags_become_bits() {
         let flags = OpenFlags::WRITE | OpenFlags::CREATE;
-        assert_eq!(
-            flags.bits(),
-            libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC
-        );
+        assert_eq!(flags.bits(), libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC);
         let bits = MountFlags::NO_DEV.bits();
         assert_eq!(libc::c_ulong::from(bits), libc::MS_NODEV);
     }

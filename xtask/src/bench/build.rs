@@ -21,22 +21,11 @@ pub(super) fn edit(lab: &Lab, cases: Vec<Case>) -> Result<Duration> {
     let patch = dir.path().join("edit.patch");
     fs::write(&patch, edit_patch()).context("write the patch")?;
     let clock = Instant::now();
-    let job = Job {
-        patches: vec![patch],
-        ..lab.job.clone()
-    };
+    let job = Job { patches: vec![patch], ..lab.job.clone() };
     let built = job.kernel(lab.target, &mut |_| {})?;
     let building = clock.elapsed();
-    let job = Job {
-        source: KernelFrom::Image(built.image.clone()),
-        ..lab.job.clone()
-    };
-    let (_, testing) = Lab {
-        job,
-        checkout: lab.checkout.clone(),
-        ..*lab
-    }
-    .test(cases)?;
+    let job = Job { source: KernelFrom::Image(built.image.clone()), ..lab.job.clone() };
+    let (_, testing) = Lab { job, checkout: lab.checkout.clone(), ..*lab }.test(cases)?;
     Ok(building + testing)
 }
 
@@ -62,20 +51,13 @@ fn edit_patch() -> String {
 /// Measures a cold kernel build, which starts from nothing but the unpacked source: once by the lab, and once by plain
 /// make with the same config.
 pub(super) fn table(job: &Job, target: &Target) -> Result<Figures> {
-    job.kernel(target, &mut |_| {})
-        .context("build the kernel once, to fetch its source")?;
-    let parent = job
-        .cache
-        .parent()
-        .context("the cache directory has no parent")?;
+    job.kernel(target, &mut |_| {}).context("build the kernel once, to fetch its source")?;
+    let parent = job.cache.parent().context("the cache directory has no parent")?;
     let cache = tempfile::tempdir_in(parent).context("create an empty cache")?;
     symlink(job.cache.join("sources"), cache.path().join("sources"))?;
 
     let clock = Instant::now();
-    let cold = Job {
-        cache: cache.path().into(),
-        ..job.clone()
-    };
+    let cold = Job { cache: cache.path().into(), ..job.clone() };
     let built = cold.kernel(target, &mut |_| {})?;
     let lab = clock.elapsed();
     let plain = plain_make(cold.jobs, target, &built.config, &tree_in(cache.path())?)?;
@@ -84,10 +66,7 @@ pub(super) fn table(job: &Job, target: &Target) -> Result<Figures> {
     let mut figures = Figures::new("cold kernel build", "once");
     figures.add("by the lab, source unpacked", seconds(lab));
     figures.add("by plain make, same source and config", seconds(plain));
-    figures.add(
-        "ratio",
-        format!("{:.2}", lab.as_secs_f64() / plain.as_secs_f64()),
-    );
+    figures.add("ratio", format!("{:.2}", lab.as_secs_f64() / plain.as_secs_f64()));
     Ok(figures)
 }
 
@@ -96,8 +75,7 @@ fn tree_in(cache: &Path) -> Result<PathBuf> {
     let slots = WalkDir::new(cache.join("slots")).min_depth(3).max_depth(3);
     let mut entries = slots.into_iter().flatten();
     let tree = entries.find(|entry| entry.file_name() == "tree");
-    tree.map(DirEntry::into_path)
-        .with_context(|| format!("no kernel tree in {}", cache.display()))
+    tree.map(DirEntry::into_path).with_context(|| format!("no kernel tree in {}", cache.display()))
 }
 
 fn plain_make(jobs: usize, target: &Target, config: &Path, tree: &Path) -> Result<Duration> {

@@ -62,11 +62,7 @@ struct Lab<'a> {
 fn lab<'a>(tree: &Tree, machine: &cli::Machine, target: &'a Target) -> Result<Lab<'a>> {
     let (_, flavour) = tree.select(machine)?;
     let job = job(tree, machine, flavour, Accel::Auto, 1.0, PathBuf::new())?;
-    Ok(Lab {
-        target,
-        job,
-        checkout: tree.checkout.clone(),
-    })
+    Ok(Lab { target, job, checkout: tree.checkout.clone() })
 }
 
 impl Lab<'_> {
@@ -92,21 +88,14 @@ impl Lab<'_> {
     }
 
     fn cases(&self, tree: &Tree, suite: &str) -> Result<Vec<Case>> {
-        let filter = Filter {
-            suites: vec![suite.into()],
-            ..Filter::default()
-        };
+        let filter = Filter { suites: vec![suite.into()], ..Filter::default() };
         plan::compile(&tree.suites, self.target, &filter, self.job.scale)
     }
 
     /// Returns the time from the start of QEMU to its exit, for a guest that powers off immediately.
     fn raw_boot(&self) -> Result<Duration> {
         let built = self.job.kernel(self.target, &mut |_| {})?;
-        let image = Image::new(&guest::build(
-            &self.checkout,
-            &self.job.cache,
-            &self.target.rust,
-        )?)?;
+        let image = Image::new(&guest::build(&self.checkout, &self.job.cache, &self.target.rust)?)?;
         let qemu = run::scaled(&self.target.qemu, &self.job.flavour);
         let arch = &self.target.kernel.arch;
         let chosen = accel::probe(&qemu.binary, arch, self.job.accel, &self.job.cache)?;
@@ -159,14 +148,8 @@ fn lab_table(lab: &Lab, tree: &Tree, repeat: usize) -> Result<String> {
     let mut figures = Figures::new("the lab", "median");
     figures.add("raw boot to power-off, same kernel and image", seconds(raw));
     figures.add("`test --suite smoke`, nothing changed", seconds(warm));
-    figures.add(
-        "ratio",
-        format!("{:.2}", warm.as_secs_f64() / raw.as_secs_f64()),
-    );
-    figures.add(
-        "edit of fs/fuse/dmmap.c to the verdict of smoke",
-        seconds(edit),
-    );
+    figures.add("ratio", format!("{:.2}", warm.as_secs_f64() / raw.as_secs_f64()));
+    figures.add("edit of fs/fuse/dmmap.c to the verdict of smoke", seconds(edit));
     figures.add("peak memory of the tool", format!("{} KiB", peak_kib()?));
     Ok(figures.to_string())
 }

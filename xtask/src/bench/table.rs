@@ -14,9 +14,7 @@ pub(super) struct Figures {
 impl Figures {
     /// Creates a table without rows, with the headings `name` and `value`.
     pub(super) fn new(name: &str, value: &str) -> Self {
-        Self {
-            rows: vec![[name.into(), value.into()]],
-        }
+        Self { rows: vec![[name.into(), value.into()]] }
     }
 
     pub(super) fn add(&mut self, name: &str, value: String) {
@@ -83,24 +81,13 @@ mod tests {
     fn a_table_is_markdown() {
         let mut figures = Figures::new("the lab", "median");
         figures.add("raw boot", "1.20 s".into());
-        assert_eq!(
-            figures.to_string(),
-            "| the lab | median |\n|---|--:|\n| raw boot | 1.20 s |\n"
-        );
+        assert_eq!(figures.to_string(), "| the lab | median |\n|---|--:|\n| raw boot | 1.20 s |\n");
     }
 
     #[test]
     fn a_row_compares_the_methods_for_a_block_size() {
-        let names = [
-            "dmmap_4k_mib_s",
-            "memfd_4k_mib_s",
-            "fuse_dio_4k_mib_s",
-            "free_lost_kib",
-        ];
-        let figures = names
-            .map(str::to_owned)
-            .into_iter()
-            .zip([90.0, 100.0, 5.0, 1.0]);
+        let names = ["dmmap_4k_mib_s", "memfd_4k_mib_s", "fuse_dio_4k_mib_s", "free_lost_kib"];
+        let figures = names.map(str::to_owned).into_iter().zip([90.0, 100.0, 5.0, 1.0]);
         insta::assert_snapshot!(exchange("bench/exchange.cuse", &figures.collect()), @"
         | bench/exchange.cuse, MiB/s | direct mmap | memfd | ratio | read, write |
         |---|--:|--:|--:|--:|

@@ -27,10 +27,7 @@ enum Kind {
     NotChecked,
 }
 
-const WORDS: [(&str, Kind); 2] = [
-    ("not-run:", Kind::NotRun),
-    ("not-checked:", Kind::NotChecked),
-];
+const WORDS: [(&str, Kind); 2] = [("not-run:", Kind::NotRun), ("not-checked:", Kind::NotChecked)];
 
 /// A command that this check runs. Such a command only prints something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,10 +59,8 @@ pub(super) fn examine(name: &str, markdown: &str, by_ci: &str) -> Examined {
         let Some(about) = fence.trim_start().strip_prefix("```") else {
             continue;
         };
-        let block: Vec<(&str, usize)> = lines
-            .by_ref()
-            .take_while(|(line, _)| !line.trim_start().starts_with("```"))
-            .collect();
+        let block: Vec<(&str, usize)> =
+            lines.by_ref().take_while(|(line, _)| !line.trim_start().starts_with("```")).collect();
         let kind = match kind(about) {
             Ok(Some(kind)) => kind,
             Ok(None) => continue,
@@ -90,18 +85,13 @@ impl Examined {
             Err(problem) => problem,
             Ok(_) if kind == Kind::NotRun || runs(by_ci, &command) => return,
             Ok((words, true)) => {
-                return self.to_run.push(ToRun {
-                    place,
-                    command,
-                    words,
-                });
+                return self.to_run.push(ToRun { place, command, words });
             }
             Ok((_, false)) => "neither this check nor .ci/run runs it; add the reason as \
                                `not-run: REASON` after the language of the block"
                 .into(),
         };
-        self.problems
-            .push(format!("{place}: `{command}`: {problem}"));
+        self.problems.push(format!("{place}: `{command}`: {problem}"));
     }
 }
 
@@ -136,9 +126,7 @@ fn kind(about: &str) -> Result<Option<Kind>, String> {
             None => {}
         }
     }
-    let words = WORDS
-        .map(|(word, _)| format!("`{word} REASON`"))
-        .join(" or ");
+    let words = WORDS.map(|(word, _)| format!("`{word} REASON`")).join(" or ");
     Err(format!("`{rest}`: expected {words} after the language"))
 }
 
@@ -214,9 +202,7 @@ pub(super) fn target_rows(name: &str, markdown: &str, all: &[Target]) -> Vec<Str
     let missing = all.iter().filter(|t| !rows.contains(&t.name.as_str()));
     let missing =
         missing.map(|t| format!("{name}: no row for the target {}; run: {command}", t.name));
-    let stale = rows
-        .iter()
-        .filter(|row| all.iter().all(|t| t.name != **row));
+    let stale = rows.iter().filter(|row| all.iter().all(|t| t.name != **row));
     let stale =
         stale.map(|row| format!("{name}: a row for {row}, which is not a target; run: {command}"));
     missing.chain(stale).collect()
@@ -254,13 +240,7 @@ mod tests {
             .iter()
             .map(|run| format!("{} {}", run.place, run.words.join(" ")))
             .collect();
-        assert_eq!(
-            to_run,
-            [
-                "README.md:6 test --suite smoke --dry-run",
-                "README.md:8 --help"
-            ]
-        );
+        assert_eq!(to_run, ["README.md:6 test --suite smoke --dry-run", "README.md:8 --help"]);
     }
 
     #[test]
@@ -285,10 +265,7 @@ mod tests {
     #[test]
     fn every_target_has_a_row() {
         let x86_64 = crate::target::tests::x86_64();
-        let parisc = Target {
-            name: "parisc".into(),
-            ..x86_64.clone()
-        };
+        let parisc = Target { name: "parisc".into(), ..x86_64.clone() };
         let readme = |targets: &[Target]| {
             let table = targets::table(targets, &crate::report::samples::mixed());
             format!("{}\n{table}{}\n", targets::BEGIN, targets::END)

@@ -43,10 +43,7 @@ fn problem(
         return None;
     }
     match documents.get(&*path.to_string_lossy()) {
-        None => Some(format!(
-            "{} is not a document with headings",
-            path.display()
-        )),
+        None => Some(format!("{} is not a document with headings", path.display())),
         Some(text) if headings(text).iter().any(|slug| slug == heading) => None,
         Some(_) => Some(format!("{} has no such heading", path.display())),
     }

@@ -23,9 +23,7 @@ use crate::{cargo, ci as jobs, files, guard, interrupt, schema, shell, target};
 type Check = (&'static str, fn(&Path) -> Result<Outcome>);
 
 const CHECKS: [Check; 9] = [
-    ("format", |checkout| {
-        cargo(checkout, &["fmt", "--all", "--check"])
-    }),
+    ("format", |checkout| cargo(checkout, &["fmt", "--all", "--check"])),
     ("clippy", |checkout| {
         let args = "clippy --quiet --workspace --all-targets --locked -- -D warnings";
         cargo(checkout, &words(args))
@@ -100,11 +98,7 @@ fn summary(test_counts: &str, failed: &[&str]) -> String {
     let all = CHECKS.len();
     let checks = match failed {
         [] => format!("all {all} checks passed"),
-        failed => format!(
-            "{} of {all} checks failed: {}",
-            failed.len(),
-            failed.join(", ")
-        ),
+        failed => format!("{} of {all} checks failed: {}", failed.len(), failed.join(", ")),
     };
     format!("tests: {test_counts}\n{checks}")
 }
@@ -125,13 +119,7 @@ fn cargo_command(args: &[&str]) -> Expression {
 fn rustdoc(checkout: &Path) -> Result<Outcome> {
     let args = "doc --quiet --workspace --no-deps --document-private-items --locked";
     let doc = cargo_command(&words(args));
-    command(
-        checkout,
-        &doc.env(
-            "RUSTDOCFLAGS",
-            "-D warnings -A rustdoc::private-intra-doc-links",
-        ),
-    )
+    command(checkout, &doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"))
 }
 
 fn tests(checkout: &Path) -> Result<Outcome> {
@@ -190,11 +178,7 @@ fn licences(checkout: &Path) -> Result<Outcome> {
     let mut problems = Vec::new();
     for name in &files {
         let sidecar = format!("{name}{}", licences::SIDECAR);
-        let holder = if files.contains(&sidecar) {
-            &sidecar
-        } else {
-            name
-        };
+        let holder = if files.contains(&sidecar) { &sidecar } else { name };
         let text = read(&checkout.join(holder))?;
         problems.extend(licences::problems(name, &text));
     }
@@ -232,9 +216,7 @@ fn documents(checkout: &Path) -> Result<Outcome> {
 /// The command runs through cargo, as it would for a reader. This process may be an outdated build of the tool, because
 /// the check `tests` may have rebuilt it.
 fn failure(checkout: &Path, run: &documents::ToRun) -> Result<Option<String>> {
-    let words = ["xtask"]
-        .into_iter()
-        .chain(run.words.iter().map(String::as_str));
+    let words = ["xtask"].into_iter().chain(run.words.iter().map(String::as_str));
     let outcome = command(checkout, &cargo_command(&words.collect::<Vec<_>>()))?;
     let problem = || {
         let output = outcome.output.trim();
@@ -302,11 +284,7 @@ mod tests {
     use super::*;
 
     fn outcome(passed: bool, note: &str) -> Outcome {
-        Outcome {
-            passed,
-            note: note.into(),
-            output: String::new(),
-        }
+        Outcome { passed, note: note.into(), output: String::new() }
     }
 
     #[test]

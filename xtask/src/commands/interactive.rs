@@ -70,11 +70,7 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     let image = Image::new(&guest::build(&job.checkout, &job.cache, &target.rust)?)?;
     // The plan has all cases, so that the user can run any of them in the shell by name.
     let everything = Filter {
-        suites: tree
-            .suites
-            .iter()
-            .map(|suite| suite.suite.clone())
-            .collect(),
+        suites: tree.suites.iter().map(|suite| suite.suite.clone()).collect(),
         ..Filter::default()
     };
     let cases = plan::compile(&tree.suites, target, &everything, job.scale)?;

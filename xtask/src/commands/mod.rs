@@ -54,10 +54,7 @@ fn build(machine: &Machine) -> Result<u8> {
     let job = job(&tree, machine, flavour, Accel::Auto, 1.0, PathBuf::new())?;
     for target in &targets {
         let built = build_with_bar(&job, target)?;
-        println!(
-            "{}: Linux {} ({})",
-            target.name, built.version, job.flavour.name
-        );
+        println!("{}: Linux {} ({})", target.name, built.version, job.flavour.name);
         println!("  image    {}", built.image.display());
         println!("  vmlinux  {}", built.vmlinux.display());
         println!("  config   {}", built.config.display());
@@ -92,11 +89,7 @@ fn json_schema(kind: Option<schema::Kind>) -> Result<u8> {
 fn clean(older_than: std::time::Duration) -> Result<u8> {
     let removed = kernel::clean(&paths::cache()?, older_than)?;
     for item in &removed {
-        println!(
-            "removed {} ({})",
-            item.path.display(),
-            HumanBytes(item.bytes)
-        );
+        println!("removed {} ({})", item.path.display(), HumanBytes(item.bytes));
     }
     let freed = removed.iter().map(|item| item.bytes).sum();
     println!("{} removed, {} freed", removed.len(), HumanBytes(freed));

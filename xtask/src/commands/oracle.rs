@@ -62,9 +62,8 @@ fn list(result: &RunResult) -> String {
         let ran = &target.provenance;
         match (ran.oracle.all(), &ran.oracle_reason) {
             ([] | [OracleState::Off], reason) => {
-                let reason = reason
-                    .as_deref()
-                    .unwrap_or("the run ended before the oracle was set up");
+                let reason =
+                    reason.as_deref().unwrap_or("the run ended before the oracle was set up");
                 format!("{}: ran without the oracle: {reason}\n", target.target)
             }
             _ => format!("{}: no findings, depth {}\n", target.target, ran.oracle),
@@ -82,9 +81,7 @@ fn explain(id: &str, result: &RunResult, dir: &Path) -> Result<String> {
             dir.display()
         );
     };
-    let boot = case
-        .boot
-        .context("the case did not run, so it has no findings")?;
+    let boot = case.boot.context("the case did not run, so it has no findings")?;
     let Story { finding, config } = files::story(dir, target, case, summary)?;
     Ok(story::explain(summary, &case.id, boot, &finding, &config))
 }

@@ -27,10 +27,7 @@ fn checkout(dir: &Path, kernel_src: Option<&Path>) -> Result<u8> {
     };
     let progress = &mut |step: crate::kernel::Progress| eprintln!("{}", step.what);
     edit::checkout(dir, &paths::checkout(), &paths::cache()?, &source, progress)?;
-    println!(
-        "{}: one commit per patch, on top of the tag queue-base",
-        dir.display()
-    );
+    println!("{}: one commit per patch, on top of the tag queue-base", dir.display());
     Ok(0)
 }
 

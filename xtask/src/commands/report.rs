@@ -18,10 +18,7 @@ use crate::target;
 /// As [`merge::read_all`] and [`merge::merge`]. A file cannot be written, or lacks the markers for the table.
 pub(super) fn run(args: &Report) -> Result<u8> {
     match args {
-        Report::Merge {
-            results,
-            report_dir,
-        } => merge_into(report_dir, results),
+        Report::Merge { results, report_dir } => merge_into(report_dir, results),
         Report::Targets { results, write } => table(results.as_deref(), write.as_deref()),
     }
 }

@@ -31,11 +31,8 @@ pub(super) fn run(args: &Test) -> Result<u8> {
         shard: args.shard,
         with: args.with.clone(),
     };
-    let oracle = OracleRequest {
-        mode: args.oracle,
-        depth: args.oracle_depth,
-        ignore_flushes: false,
-    };
+    let oracle =
+        OracleRequest { mode: args.oracle, depth: args.oracle_depth, ignore_flushes: false };
     let scale = args.timeout_scale * flavour.time;
     let plans = plans(&tree, &targets, &filter, scale, oracle)?;
     if args.dry_run {
@@ -45,14 +42,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     ensure(&targets, &args.machine, oracle)?;
     decision::check(oracle, &targets, args.accel, |program| Qemu::ask(program))?;
     let run_dir = paths::new_run(&tree.checkout, args.keep)?;
-    let mut job = job(
-        &tree,
-        &args.machine,
-        flavour,
-        args.accel,
-        args.timeout_scale,
-        run_dir,
-    )?;
+    let mut job = job(&tree, &args.machine, flavour, args.accel, args.timeout_scale, run_dir)?;
     job.keep = args.keep;
     job.oracle = oracle;
 
@@ -60,10 +50,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     let options = TermOptions::new(args.verbose, args.quiet).rerun_command(&again);
     let events = term::to_terminal(options);
     let result = run::all(&job, &plans, &events);
-    let origin = Origin::Run {
-        dir: &job.run_dir,
-        rerun: &again,
-    };
+    let origin = Origin::Run { dir: &job.run_dir, rerun: &again };
     report::write_all(&job.run_dir, &result, origin)?;
     if let Some(dir) = &args.report_dir {
         report::write_all(dir, &result, origin)?;
@@ -95,10 +82,7 @@ fn rerun_command(args: &Test) -> String {
         words.push(format!("--oracle {}", option_value(&args.oracle)));
     }
     if args.oracle_depth != Depth::User {
-        words.push(format!(
-            "--oracle-depth {}",
-            option_value(&args.oracle_depth)
-        ));
+        words.push(format!("--oracle-depth {}", option_value(&args.oracle_depth)));
     }
     if args.timeout_scale != 1.0 {
         words.push(format!("--timeout-scale {}", args.timeout_scale));
@@ -119,12 +103,7 @@ fn dry_run(tree: &Tree, args: &Test, plans: &[(Target, Vec<Case>)]) -> Result<St
     let (_, flavour) = tree.select(&args.machine)?;
     let mut text = String::new();
     for (target, cases) in plans {
-        text += &format!(
-            "{} ({}), {}:\n",
-            target.name,
-            flavour.name,
-            words::cases(cases.len())
-        );
+        text += &format!("{} ({}), {}:\n", target.name, flavour.name, words::cases(cases.len()));
         for case in cases {
             text += &match &case.skip {
                 None => format!("  {}\n", case.id()),
@@ -145,11 +124,7 @@ fn dry_run(tree: &Tree, args: &Test, plans: &[(Target, Vec<Case>)]) -> Result<St
             // With `--oracle auto`, the oracle may be on in the real run: that depends on QEMU, which does not run here.
             oracle: watched.then_some(plugin.as_path()),
         };
-        let dir = tree
-            .checkout
-            .join("target/lab/latest")
-            .join(&target.name)
-            .join("boot-1");
+        let dir = tree.checkout.join("target/lab/latest").join(&target.name).join("boot-1");
         text += &args::to_paste(&dir, &qemu.binary, &args::qemu(&qemu, &boot));
     }
     Ok(text)

@@ -54,10 +54,7 @@ impl Feature {
             Ok(texts)
         };
         let texts = read().context("coverage needs a kernel that the lab has built")?;
-        Ok(Feature {
-            dir: dir.to_owned(),
-            texts,
-        })
+        Ok(Feature { dir: dir.to_owned(), texts })
     }
 
     /// Returns the name and the text of a source file, or `None` if it has no lines of the feature. `path` is the path
@@ -65,20 +62,13 @@ impl Feature {
     pub(super) fn find(&self, path: &str) -> Option<(&str, &SourceText)> {
         let (parent, name) = path.rsplit_once('/')?;
         let found = self.texts.get_key_value(name)?;
-        Path::new(parent)
-            .ends_with(&self.dir)
-            .then_some((found.0.as_str(), found.1))
+        Path::new(parent).ends_with(&self.dir).then_some((found.0.as_str(), found.1))
     }
 
     #[cfg(test)]
     pub fn from_texts(dir: &str, texts: Vec<(&str, SourceText)>) -> Self {
-        let texts = texts
-            .into_iter()
-            .map(|(name, text)| (name.to_owned(), text));
-        Feature {
-            dir: dir.to_owned(),
-            texts: texts.collect(),
-        }
+        let texts = texts.into_iter().map(|(name, text)| (name.to_owned(), text));
+        Feature { dir: dir.to_owned(), texts: texts.collect() }
     }
 }
 
@@ -93,11 +83,7 @@ impl SourceText {
             }
             function.clone()
         });
-        SourceText {
-            functions: functions.collect(),
-            changed_lines: diff.map(added),
-            lines,
-        }
+        SourceText { functions: functions.collect(), changed_lines: diff.map(added), lines }
     }
 
     /// Returns the function and the trimmed text of line `number`, from 1, or `None` if the line does not belong to the
@@ -125,12 +111,7 @@ fn function_of(line: &str) -> Option<&str> {
 /// Returns the numbers of the lines that a diff without context adds: `@@ -12,3 +14,5 @@` adds lines 14 to 18.
 fn added(diff: &str) -> Vec<Range<usize>> {
     let hunk = |line: &str| -> Option<Range<usize>> {
-        let place = line
-            .strip_prefix("@@ -")?
-            .split_once(" +")?
-            .1
-            .split_once(" @@")?
-            .0;
+        let place = line.strip_prefix("@@ -")?.split_once(" +")?.1.split_once(" @@")?.0;
         let (start, length) = place.split_once(',').unwrap_or((place, "1"));
         let start: usize = start.parse().ok()?;
         Some(start..start + length.parse::<usize>().ok()?)

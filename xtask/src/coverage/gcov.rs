@@ -60,10 +60,7 @@ pub(super) fn run(cross: &str, kernel: &Path, counts: &Path) -> Result<Vec<File>
     let names = copy(counts, dir.path())?;
     copy(&kernel.join(coverage_files::DIR), dir.path())?;
     let sh = shell::in_dir(dir.path())?;
-    let gcov = cmd!(
-        sh,
-        "{program} --json-format --stdout --branch-probabilities {names...}"
-    );
+    let gcov = cmd!(sh, "{program} --json-format --stdout --branch-probabilities {names...}");
     let output = shell::output(gcov)
         .with_context(|| format!("run {program}, which comes with {cross}gcc"))?;
     // After an error message, gcov continues with counts of 0 and may exit successfully.
@@ -83,10 +80,7 @@ pub(super) fn run(cross: &str, kernel: &Path, counts: &Path) -> Result<Vec<File>
 pub(super) fn parse(json: &[u8]) -> Result<Vec<File>> {
     let objects = serde_json::Deserializer::from_slice(json).into_iter::<Object>();
     let objects: Vec<Object> = objects.collect::<Result<_, _>>()?;
-    Ok(objects
-        .into_iter()
-        .flat_map(|object| object.files)
-        .collect())
+    Ok(objects.into_iter().flat_map(|object| object.files).collect())
 }
 
 /// Copies all files and returns their names.

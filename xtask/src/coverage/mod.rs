@@ -76,11 +76,7 @@ pub(crate) fn write(request: &Request) -> Result<String> {
     let path = request.run.join(REPORT);
     let text = report::render(&coverage, &explanation);
     files::write_atomically(&path, text)?;
-    Ok(format!(
-        "{}\n{}",
-        report::summary(&coverage, &explanation),
-        path.display()
-    ))
+    Ok(format!("{}\n{}", report::summary(&coverage, &explanation), path.display()))
 }
 
 /// Adds up the counts of all boots in `run`. `kernel` is the directory of the kernel that they ran.

@@ -44,10 +44,7 @@ pub(super) struct Explanation<'a> {
 /// The file does not parse.
 pub(super) fn read(checkout: &Path, version: &str) -> Result<Vec<Reason>> {
     let series: Vec<&str> = version.split('.').take(2).collect();
-    let path = checkout
-        .join("kernel-patches")
-        .join(series.join("."))
-        .join(FILE);
+    let path = checkout.join("kernel-patches").join(series.join(".")).join(FILE);
     match files::read_if_exists(&path)? {
         Some(text) => yaml::parse(&text, &path),
         None => Ok(Vec::new()),
@@ -62,16 +59,12 @@ pub(super) fn explain<'a>(coverage: &'a Coverage, reasons: &'a [Reason]) -> Expl
         let entries = reason.lines.iter();
         let entries =
             entries.flat_map(|(function, texts)| texts.iter().map(move |text| (function, text)));
-        let entries: Vec<(&str, &str)> = entries
-            .map(|(function, text)| (function.as_str(), text.as_str()))
-            .collect();
-        let stale = entries
-            .iter()
-            .filter(|entry| !lines.iter().any(|line| matches(entry, line)));
+        let entries: Vec<(&str, &str)> =
+            entries.map(|(function, text)| (function.as_str(), text.as_str())).collect();
+        let stale = entries.iter().filter(|entry| !lines.iter().any(|line| matches(entry, line)));
         explanation.stale.extend(stale);
-        let (explained, rest) = lines
-            .into_iter()
-            .partition(|line| entries.iter().any(|entry| matches(entry, line)));
+        let (explained, rest) =
+            lines.into_iter().partition(|line| entries.iter().any(|entry| matches(entry, line)));
         lines = rest;
         explanation.explained.push((reason.why.as_str(), explained));
     }

@@ -73,11 +73,7 @@ pub(super) fn summary(coverage: &Coverage, explanation: &Explanation) -> String 
 
 /// Returns the report in Markdown.
 pub(super) fn render(coverage: &Coverage, explanation: &Explanation) -> String {
-    let Coverage {
-        boots,
-        boots_without_counts,
-        ..
-    } = coverage;
+    let Coverage { boots, boots_without_counts, .. } = coverage;
     let mut text = format!(
         "# Coverage\n\nBoots with counts: {boots}. Boots cut short before they sent counts: {boots_without_counts}.\n\n"
     );

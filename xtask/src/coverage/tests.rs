@@ -44,20 +44,14 @@ const PRINTED: &str = r#"
 fn feature() -> Feature {
     let texts = vec![
         ("one.c", SourceText::new(SOURCE, None)),
-        (
-            "one.h",
-            SourceText::new(HEADER, Some("@@ -2,0 +3 @@\n+\treturn\n")),
-        ),
+        ("one.h", SourceText::new(HEADER, Some("@@ -2,0 +3 @@\n+\treturn\n"))),
     ];
     Feature::from_texts("fs/fuse", texts)
 }
 
 /// Returns the sum over `boots` boots, each with the counts above.
 fn coverage(boots: usize) -> Coverage {
-    let mut coverage = Coverage {
-        boots,
-        ..Coverage::default()
-    };
+    let mut coverage = Coverage { boots, ..Coverage::default() };
     for file in gcov::parse(PRINTED.repeat(boots).as_bytes()).unwrap() {
         coverage.add(&file, &feature());
     }
@@ -135,10 +129,7 @@ fn a_line_without_a_reason_comes_first() {
 
 #[test]
 fn a_boot_that_was_cut_short_is_reported() {
-    let coverage = Coverage {
-        boots_without_counts: 1,
-        ..coverage(1)
-    };
+    let coverage = Coverage { boots_without_counts: 1, ..coverage(1) };
     let reasons = reasons("- why: main is not called\n  lines: { main: [all] }\n");
     let explanation = reasons::explain(&coverage, &reasons);
     assert!(explanation.unexplained.is_empty() && explanation.stale.is_empty());

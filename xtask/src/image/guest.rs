@@ -52,13 +52,9 @@ fn compile(
 ) -> Result<PathBuf> {
     let what = format!("the guest program for {}", rust.target);
     let artifacts = command(rust, std, target_dir).run(checkout, &what)?;
-    let mut executables = artifacts
-        .into_iter()
-        .filter_map(|artifact| artifact.executable);
+    let mut executables = artifacts.into_iter().filter_map(|artifact| artifact.executable);
     let last = executables.next_back();
-    Ok(last
-        .context("the build of the guest program produced no executable")?
-        .into())
+    Ok(last.context("the build of the guest program produced no executable")?.into())
 }
 
 /// Returns the cargo command. `std` is the source of the standard library, if that has to be built too.
@@ -98,11 +94,7 @@ mod tests {
 
     /// Returns the command as typed in a shell, without the name of cargo.
     fn text(rust: &RustSpec, std: Option<&str>) -> String {
-        let command = command(
-            rust,
-            std.map(Path::new),
-            Path::new("/checkout/target/guest"),
-        );
+        let command = command(rust, std.map(Path::new), Path::new("/checkout/target/guest"));
         let set = command.env.iter().filter_map(|(name, value)| {
             let value = quote(&value.as_ref()?.to_string_lossy());
             Some(format!("{name}={value}"))

@@ -33,19 +33,11 @@ pub(crate) fn build(checkout: &Path, cross: &str, guest: &Path, out: &Path) -> R
     files::create_dir(out)?;
     let runtime = checkout.join(RUNTIME);
     let files = files::in_dir(&runtime)?;
-    let steps = |dir: &Path| {
-        [
-            translation(guest, dir),
-            compilation(cross, &runtime, &files, dir),
-        ]
-    };
+    let steps = |dir: &Path| [translation(guest, dir), compilation(cross, &runtime, &files, dir)];
 
     // If nothing has changed, do not run the C compiler, which would take longer than the rest of the build.
-    let inputs = fingerprint(
-        &steps(out),
-        cross,
-        files.iter().map(PathBuf::as_path).chain([guest]),
-    )?;
+    let inputs =
+        fingerprint(&steps(out), cross, files.iter().map(PathBuf::as_path).chain([guest]))?;
     let (program, stamp) = (out.join("init"), out.join("init.made-of"));
     if program.is_file() && fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == inputs) {
         return Ok(program);
@@ -69,10 +61,7 @@ fn translation(guest: &Path, out: &Path) -> Step {
     let mut args = words(&["--module-name guest --output"]);
     args.push(out.join("guest.c").display().to_string());
     args.push(guest.display().to_string());
-    Step {
-        program: "wasm2c".into(),
-        args,
-    }
+    Step { program: "wasm2c".into(), args }
 }
 
 /// Returns the step from C to a program.
@@ -89,15 +78,10 @@ fn compilation(cross: &str, runtime: &Path, files: &[PathBuf], out: &Path) -> St
     }
     args.extend(["-o".into(), out.join("init").display().to_string()]);
     args.push(out.join("guest.c").display().to_string());
-    let sources = files
-        .iter()
-        .filter(|file| file.extension() == Some("c".as_ref()));
+    let sources = files.iter().filter(|file| file.extension() == Some("c".as_ref()));
     args.extend(sources.map(|source| source.display().to_string()));
     args.push("-lm".into());
-    Step {
-        program: format!("{cross}gcc"),
-        args,
-    }
+    Step { program: format!("{cross}gcc"), args }
 }
 
 fn words(lines: &[&str]) -> Vec<String> {

@@ -125,12 +125,7 @@ pub struct Removed {
 /// A file or directory cannot be removed. The error names it.
 pub fn clean(cache: &Path, older_than: Duration) -> Result<Vec<Removed>> {
     let lock_file = cache.join("clean.lock");
-    let _alone = lock(
-        &lock_file,
-        Hold::Exclusive,
-        "is cleaning the cache",
-        &mut |_| {},
-    )?;
+    let _alone = lock(&lock_file, Hold::Exclusive, "is cleaning the cache", &mut |_| {})?;
     let cache = Cache(cache);
     let mut removed = Vec::new();
     for dir in directories(&cache.kernels())? {

@@ -52,12 +52,9 @@ pub(crate) fn read(
     ] {
         let path = dir.join(name);
         match fs::read_to_string(checkout.join(&path)) {
-            Ok(text) => {
-                options.extend(parse(&path, &text)?.into_iter().map(|option| ConfigOption {
-                    may_be_unknown: !queue && path.ends_with(QUEUE),
-                    ..option
-                }))
-            }
+            Ok(text) => options.extend(parse(&path, &text)?.into_iter().map(|option| {
+                ConfigOption { may_be_unknown: !queue && path.ends_with(QUEUE), ..option }
+            })),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !mandatory => {}
             Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
         }
@@ -103,9 +100,7 @@ fn parse_line(line: &str) -> Option<(&str, &str)> {
 /// Keeps the last value of each option and sorts by name, so that the order of lines does not change the kernel's hash.
 fn merge(options: Vec<ConfigOption>) -> Vec<ConfigOption> {
     let options = options.into_iter();
-    let last: BTreeMap<_, _> = options
-        .map(|option| (option.symbol.clone(), option))
-        .collect();
+    let last: BTreeMap<_, _> = options.map(|option| (option.symbol.clone(), option)).collect();
     last.into_values().collect()
 }
 
@@ -130,19 +125,10 @@ pub(crate) struct Dropped<'a> {
 pub(crate) fn dropped<'a>(options: &'a [ConfigOption], dot_config: &str) -> Vec<Dropped<'a>> {
     let values: BTreeMap<&str, &str> = dot_config.lines().filter_map(parse_line).collect();
     let found = |option: &ConfigOption| {
-        values
-            .get(option.symbol.as_str())
-            .copied()
-            .unwrap_or("n")
-            .to_owned()
+        values.get(option.symbol.as_str()).copied().unwrap_or("n").to_owned()
     };
-    let all = options.iter().map(|option| Dropped {
-        found: found(option),
-        option,
-    });
-    let mut all: Vec<_> = all
-        .filter(|dropped| dropped.found != dropped.option.value)
-        .collect();
+    let all = options.iter().map(|option| Dropped { found: found(option), option });
+    let mut all: Vec<_> = all.filter(|dropped| dropped.found != dropped.option.value).collect();
     all.sort_by_key(|Dropped { option, .. }| (&option.file, option.line));
     all
 }
@@ -194,13 +180,8 @@ pub(crate) fn definitions<'a>(
                 continue;
             };
             let symbol = format!("CONFIG_{}", name.trim());
-            if dropped
-                .iter()
-                .any(|dropped| dropped.option.symbol == symbol)
-            {
-                found
-                    .entry(symbol)
-                    .or_insert_with(|| format!("{path}:{}", at + 1));
+            if dropped.iter().any(|dropped| dropped.option.symbol == symbol) {
+                found.entry(symbol).or_insert_with(|| format!("{path}:{}", at + 1));
             }
         }
     }
@@ -213,19 +194,15 @@ mod tests {
     use insta::assert_snapshot;
 
     fn options(fragments: &[(&str, &str)]) -> Vec<ConfigOption> {
-        let parsed = fragments
-            .iter()
-            .flat_map(|(file, text)| parse(Path::new(file), text).unwrap());
+        let parsed =
+            fragments.iter().flat_map(|(file, text)| parse(Path::new(file), text).unwrap());
         merge(parsed.collect())
     }
 
     #[test]
     fn the_last_fragment_wins() {
         let options = options(&[
-            (
-                "common.config",
-                "# why\nCONFIG_A=y\nCONFIG_B=16\n\nCONFIG_C=y\n",
-            ),
+            ("common.config", "# why\nCONFIG_A=y\nCONFIG_B=16\n\nCONFIG_C=y\n"),
             ("debug.config", "CONFIG_B=18\n# CONFIG_C is not set\n"),
         ]);
         assert_snapshot!(text(&options), @"
@@ -249,10 +226,7 @@ mod tests {
         let dropped = dropped(&options, "CONFIG_A=y\nCONFIG_NR_CPUS=2\nCONFIG_SMP=y\n");
         let defined = BTreeMap::from([
             ("CONFIG_SMP".to_owned(), "arch/x86/Kconfig:423".to_owned()),
-            (
-                "CONFIG_NR_CPUS".to_owned(),
-                "arch/x86/Kconfig:1005".to_owned(),
-            ),
+            ("CONFIG_NR_CPUS".to_owned(), "arch/x86/Kconfig:1005".to_owned()),
         ]);
         assert_snapshot!(describe_dropped(&dropped, &defined).unwrap(), @"
         the kernel's .config did not keep these options of the config fragments:

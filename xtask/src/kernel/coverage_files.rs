@@ -39,10 +39,7 @@ pub(super) fn publish(dir: &str, trees: &Trees, overlay: &Overlay, result: &Path
     let Trees { base, tree, obj } = trees;
     let into = result.join(DIR);
     files::create_dir(&into)?;
-    let in_dir = |path: &&String| {
-        path.rsplit_once('/')
-            .is_some_and(|(parent, _)| parent == dir)
-    };
+    let in_dir = |path: &&String| path.rsplit_once('/').is_some_and(|(parent, _)| parent == dir);
     let changed: Vec<&String> = overlay.keys().filter(in_dir).collect();
     for name in file_names(&tree.join(dir), &[".c", ".h"])? {
         let path = format!("{dir}/{name}");
@@ -79,11 +76,7 @@ fn diff(old: &Path, new: &Path) -> Result<Vec<u8>> {
     // Exit code 1: the files differ.
     if !matches!(output.status.code(), Some(0 | 1)) {
         let message = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "git diff {} {} failed: {message}",
-            old.display(),
-            new.display()
-        );
+        bail!("git diff {} {} failed: {message}", old.display(), new.display());
     }
     Ok(output.stdout)
 }
@@ -106,11 +99,7 @@ mod tests {
             fs::write(dir.path().join(path), text).unwrap();
         }
         let changed = changed.iter().map(|path| ((*path).to_owned(), None));
-        let trees = Trees {
-            base: &base,
-            tree: &tree,
-            obj: &obj,
-        };
+        let trees = Trees { base: &base, tree: &tree, obj: &obj };
         let result = dir.path().join("result");
         publish("fs/fuse", &trees, &changed.collect(), &result).unwrap();
         let copies = result.join(DIR);
@@ -133,22 +122,10 @@ mod tests {
 
     #[test]
     fn changed_files_are_copied_with_their_diff() {
-        let changed = [
-            "fs/fuse/dev.c",
-            "fs/fuse/dmmap.c",
-            "fs/fuse/gone.c",
-            "mm/a.c",
-        ];
+        let changed = ["fs/fuse/dev.c", "fs/fuse/dmmap.c", "fs/fuse/gone.c", "mm/a.c"];
         assert_eq!(
             published(&FILES, &changed),
-            [
-                "dev.c",
-                "dev.c.diff",
-                "dir.gcno",
-                "dmmap.c",
-                "@@ -1,0 +2 @@ one",
-                "+new"
-            ]
+            ["dev.c", "dev.c.diff", "dir.gcno", "dmmap.c", "@@ -1,0 +2 @@ one", "+new"]
         );
     }
 

@@ -29,10 +29,7 @@ pub fn checkout(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<()> {
     if place.exists() {
-        bail!(
-            "{} already exists: give the path of a new directory",
-            place.display()
-        );
+        bail!("{} already exists: give the path of a new directory", place.display());
     }
     let base = source::open(source, Cache(cache), progress)?;
     let queue = queue::read(lab, &base.series)?;
@@ -49,10 +46,7 @@ pub fn checkout(
     git(&["add", "--all", "--force"])?;
     git(&["commit", "--quiet", "--message", &base.name])?;
     git(&["tag", BASE])?;
-    progress(Progress::step(format!(
-        "apply {} patches",
-        queue.patches.len()
-    )));
+    progress(Progress::step(format!("apply {} patches", queue.patches.len())));
     apply(place, &queue)
 }
 
@@ -128,21 +122,11 @@ pub fn export(place: &Path, lab: &Path) -> Result<Exported> {
     }
     let dir = lab.join("kernel-patches").join(source::series(place)?);
     let scratch = tempfile::tempdir().context("create a temporary directory")?;
-    let out = scratch
-        .path()
-        .to_str()
-        .context("the path of the temporary directory is not UTF-8")?;
+    let out =
+        scratch.path().to_str().context("the path of the temporary directory is not UTF-8")?;
     let range = format!("{BASE}..HEAD");
-    let words = [
-        "format-patch",
-        "--quiet",
-        "--no-signature",
-        "--zero-commit",
-        "-N",
-        "-o",
-        out,
-        &range,
-    ];
+    let words =
+        ["format-patch", "--quiet", "--no-signature", "--zero-commit", "-N", "-o", out, &range];
     git(place, &words)?;
     let mut patches = user_tree::walk(scratch.path())?;
     patches.sort();
@@ -168,13 +152,8 @@ fn replace(dir: &Path, from: &Path, patches: &[String]) -> Result<()> {
 
 /// Returns the text of a series file: the comment at the top of `old`, and the names of the patches.
 fn new_series(old: &str, patches: &[String]) -> String {
-    let comment: Vec<&str> = old
-        .lines()
-        .take_while(|line| line.starts_with('#'))
-        .collect();
-    let lines = comment
-        .into_iter()
-        .chain(patches.iter().map(String::as_str));
+    let comment: Vec<&str> = old.lines().take_while(|line| line.starts_with('#')).collect();
+    let lines = comment.into_iter().chain(patches.iter().map(String::as_str));
     lines.map(|line| format!("{line}\n")).collect()
 }
 
@@ -207,9 +186,6 @@ mod tests {
         let old =
             "# SPDX-License-Identifier: GPL-2.0-only\n0001-a.patch\n# not this one\n0002-b.patch\n";
         let new = new_series(old, &["0001-c.patch".to_owned()]);
-        assert_eq!(
-            new,
-            "# SPDX-License-Identifier: GPL-2.0-only\n0001-c.patch\n"
-        );
+        assert_eq!(new, "# SPDX-License-Identifier: GPL-2.0-only\n0001-c.patch\n");
     }
 }

@@ -13,9 +13,7 @@ pub(super) fn step(line: &str) -> Option<String> {
     let (tag, object) = line.split_once(' ')?;
     // A word that starts with a digit is a line number of gcc, which quotes source lines.
     let is_tag = tag.starts_with(|c: char| c.is_ascii_uppercase())
-        && tag
-            .chars()
-            .all(|c| c.is_ascii_uppercase() || "0123456789+-_".contains(c));
+        && tag.chars().all(|c| c.is_ascii_uppercase() || "0123456789+-_".contains(c));
     is_tag.then(|| format!("{tag} {}", object.trim()))
 }
 
@@ -32,10 +30,7 @@ pub(super) fn excerpt(log: &str) -> Vec<&str> {
     };
     // The messages of one command are consecutive: `In file included from …`, `flex: not found`, modpost's warnings.
     let before = lines[..at].iter().rev();
-    let before = before
-        .take(BEFORE)
-        .take_while(|line| is_message(line))
-        .count();
+    let before = before.take(BEFORE).take_while(|line| is_message(line)).count();
     let after = lines[at + 1..].iter().filter(|line| is_message(line));
     let shown = lines[at - before..=at].iter().chain(after);
     shown.take(SHOWN).copied().collect()
@@ -51,11 +46,8 @@ fn is_error(line: &str) -> bool {
 
 /// Returns true if the line is neither a step nor make's bookkeeping.
 fn is_message(line: &str) -> bool {
-    let bookkeeping = [
-        "*** Waiting for unfinished jobs",
-        "Entering directory",
-        "Leaving directory",
-    ];
+    let bookkeeping =
+        ["*** Waiting for unfinished jobs", "Entering directory", "Leaving directory"];
     let is_bookkeeping =
         |text: &str| bookkeeping.iter().any(|words| text.starts_with(words)) || is_failure(line);
     step(line).is_none() && !make_message(line).is_some_and(is_bookkeeping)
@@ -189,11 +181,8 @@ make: *** [Makefile:224: __sub-make] Error 2
         let object = |line| step(line).unwrap_or_default();
         assert_eq!(object("  CC      fs/fuse/dev.o"), "CC fs/fuse/dev.o");
         assert_eq!(object("  CC [M]  fs/fuse/dev.o"), "CC [M]  fs/fuse/dev.o");
-        for line in [
-            "  254 |  return colour;",
-            "  Kernel: arch/arm/boot/zImage is ready",
-            "CC a.o",
-        ] {
+        for line in ["  254 |  return colour;", "  Kernel: arch/arm/boot/zImage is ready", "CC a.o"]
+        {
             assert_eq!(step(line), None);
         }
     }

@@ -21,11 +21,7 @@ use crate::{files, guard, interrupt};
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Signals on which make removes unfinished targets before it exits (GNU make manual, 5.6).
-const CLEAN_EXIT: [i32; 3] = [
-    Signal::SIGINT as i32,
-    Signal::SIGTERM as i32,
-    Signal::SIGHUP as i32,
-];
+const CLEAN_EXIT: [i32; 3] = [Signal::SIGINT as i32, Signal::SIGTERM as i32, Signal::SIGHUP as i32];
 
 /// Variables for reproducible builds, in which the same inputs give the same image. The date is arbitrary.
 const REPRODUCIBLE: [(&str, &str); 5] = [
@@ -111,10 +107,7 @@ impl Make<'_> {
         };
         // In these cases make has exited by itself, or has removed unfinished targets first. All files in the output
         // directory are complete.
-        if status
-            .signal()
-            .is_none_or(|signal| CLEAN_EXIT.contains(&signal))
-        {
+        if status.signal().is_none_or(|signal| CLEAN_EXIT.contains(&signal)) {
             files::remove(&marker)?;
         }
         if interrupt::requested() {
@@ -141,10 +134,7 @@ impl Make<'_> {
             format!("-j{}", self.jobs),
         ];
         words.extend(
-            settings
-                .into_iter()
-                .chain(self.coverage.map(coverage_setting))
-                .map(Into::into),
+            settings.into_iter().chain(self.coverage.map(coverage_setting)).map(Into::into),
         );
         words.extend(targets.iter().map(Into::into));
         let mut command = guard::command("make", words).env("LC_ALL", "C");
@@ -212,23 +202,14 @@ impl Lines {
     fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
         let (path, rest) = (path.to_owned(), Vec::new());
-        Ok(Self {
-            file,
-            path,
-            rest,
-            steps: 0,
-        })
+        Ok(Self { file, path, rest, steps: 0 })
     }
 
     /// Reads the lines that were added since the last call.
     fn read(&mut self, progress: &mut dyn FnMut(u64, &str)) -> Result<()> {
         let read = self.file.read_to_end(&mut self.rest);
         read.with_context(|| format!("read {}", self.path.display()))?;
-        let end = self
-            .rest
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |at| at + 1);
+        let end = self.rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         let lines: Vec<u8> = self.rest.drain(..end).collect();
         for line in String::from_utf8_lossy(&lines).lines() {
             if let Some(step) = log::step(line) {

@@ -169,11 +169,7 @@ pub struct Progress {
 impl Progress {
     /// Returns a step without a number.
     pub fn step(what: String) -> Self {
-        Progress {
-            done: 0,
-            of: None,
-            what,
-        }
+        Progress { done: 0, of: None, what }
     }
 }
 
@@ -212,9 +208,7 @@ fn find_or_build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Resul
     let turn = match BUILDING.try_lock() {
         Ok(turn) => turn,
         Err(_) => {
-            progress(Progress::step(
-                "waiting for the build of another kernel".into(),
-            ));
+            progress(Progress::step("waiting for the build of another kernel".into()));
             BUILDING.lock().unwrap_or_else(PoisonError::into_inner)
         }
     };
@@ -238,17 +232,10 @@ fn inputs(request: &Request, cache: Cache, progress: &mut dyn FnMut(Progress)) -
     let fixes = &request.target.kernel.fixes;
     let mut queue = queue::fixes(request.checkout, &base.series, fixes)?;
     if request.queue {
-        queue
-            .patches
-            .extend(queue::read(request.checkout, &base.series)?.patches);
+        queue.patches.extend(queue::read(request.checkout, &base.series)?.patches);
     }
     queue.add(request.patches)?;
-    Ok(Inputs {
-        base,
-        queue,
-        options,
-        toolchain,
-    })
+    Ok(Inputs { base, queue, options, toolchain })
 }
 
 impl Inputs {
@@ -264,12 +251,7 @@ impl Inputs {
             self.toolchain.linker.as_bytes(),
         ];
         let words = [&spec.arch, &spec.cross, &spec.make, &spec.image];
-        parts.extend(
-            words
-                .into_iter()
-                .chain(&spec.dtb)
-                .map(|word| word.as_bytes()),
-        );
+        parts.extend(words.into_iter().chain(&spec.dtb).map(|word| word.as_bytes()));
         parts.extend(request.coverage.map(str::as_bytes));
         parts.extend(self.queue.patches.iter().map(|patch| patch.text.as_slice()));
         digest::of_parts(parts)
@@ -332,9 +314,7 @@ fn check_cache_path(cache: &Path) -> Result<()> {
 
 /// Adds advice to an error that a full disk caused.
 fn add_hint(error: anyhow::Error, cache: &Path) -> anyhow::Error {
-    let full = error
-        .chain()
-        .any(|cause| cause.to_string().contains("No space left on device"));
+    let full = error.chain().any(|cause| cause.to_string().contains("No space left on device"));
     match full {
         true => error.context(format!(
             "the disk that holds {} is full; `cargo xtask clean --older-than 0s` empties the lab's cache there",

@@ -78,23 +78,17 @@ pub(crate) fn fixes(checkout: &Path, series: &str, names: &[String]) -> Result<Q
     let mut queue = Queue::default();
     for name in names {
         let name = Path::new(DIR).join(series).join("fixes").join(name);
-        queue.patches.push(Patch {
-            skip_if_present: true,
-            ..Patch::read(&name, checkout.join(&name))?
-        });
+        queue
+            .patches
+            .push(Patch { skip_if_present: true, ..Patch::read(&name, checkout.join(&name))? });
     }
     Ok(queue)
 }
 
 /// Returns the names in a series file with their line numbers. Parses the file like quilt.
 pub(crate) fn names(series: &str) -> impl Iterator<Item = (usize, &str)> {
-    let names = series
-        .lines()
-        .map(|line| line.split('#').next().unwrap_or(line).trim());
-    names
-        .enumerate()
-        .filter(|(_, name)| !name.is_empty())
-        .map(|(at, name)| (at + 1, name))
+    let names = series.lines().map(|line| line.split('#').next().unwrap_or(line).trim());
+    names.enumerate().filter(|(_, name)| !name.is_empty()).map(|(at, name)| (at + 1, name))
 }
 
 /// Returns the paths that a patch reads or writes, without the first component (`-p1`).
@@ -105,18 +99,14 @@ fn touched(patch: &[u8]) -> BTreeSet<String> {
         if let Some(path) = moves.find_map(|prefix| line.strip_prefix(prefix)) {
             return Some(path.to_owned());
         }
-        let path = line
-            .strip_prefix("--- ")
-            .or_else(|| line.strip_prefix("+++ "))?;
+        let path = line.strip_prefix("--- ").or_else(|| line.strip_prefix("+++ "))?;
         let path = path.split('\t').next()?.trim_end();
         Some(path.split_once('/')?.1.to_owned())
     };
     // A line of a hunk may look like a file header. Its path is harmless if it stays inside the tree. `/dev/null` becomes
     // `dev/null`, which does not exist in the tree.
     let inside = |path: &String| {
-        Path::new(path)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)))
+        Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
     };
     text.lines().filter_map(path_in).filter(inside).collect()
 }
@@ -142,11 +132,8 @@ impl Queue {
     /// A patch does not apply, or the source already contains the queue. The error names the patch, the file and the
     /// line.
     pub(crate) fn apply(&self, root: &Path, scratch: &Path) -> Result<Overlay> {
-        let touched: BTreeSet<String> = self
-            .patches
-            .iter()
-            .flat_map(|patch| touched(&patch.text))
-            .collect();
+        let touched: BTreeSet<String> =
+            self.patches.iter().flat_map(|patch| touched(&patch.text)).collect();
         copy_out(root, scratch, &touched)?;
         for patch in &self.patches {
             let Err(message) = git_apply(scratch, &[], &patch.path)? else {
@@ -241,10 +228,7 @@ fn describe_failure(patch: &str, root: &Path, message: &str) -> String {
         .find_map(|line| line.strip_prefix("error: patch failed: ")?.rsplit_once(':'))
         .map(|(file, line)| format!(" at {file}, line {line}"))
         .unwrap_or_default();
-    let message: String = message
-        .lines()
-        .map(|line| format!("\n    {line}"))
-        .collect();
+    let message: String = message.lines().map(|line| format!("\n    {line}")).collect();
     format!(
         "{patch} does not apply{place}\n  in the source {}:{message}\n\
          Adapt the queue to this source (docs/kernel-queue.md), or build without it (--no-queue)",

@@ -53,12 +53,7 @@ impl<'a> Slot<'a> {
             progress,
         )?;
         let estimate = cache.estimates().join(name);
-        Ok(Slot {
-            request,
-            dir,
-            estimate,
-            _lock: lock,
-        })
+        Ok(Slot { request, dir, estimate, _lock: lock })
     }
 
     /// Builds the kernel and moves it to the directory `kernel`.
@@ -107,14 +102,10 @@ impl<'a> Slot<'a> {
         let fragment = config::text(&inputs.options);
         let kconfigs = || files.iter().filter(|(path, _)| is_kconfig(path));
         let from = digest::of_parts(
-            [
-                &fragment,
-                &inputs.toolchain.compiler,
-                &inputs.toolchain.linker,
-            ]
-            .into_iter()
-            .chain(kconfigs().flat_map(|(path, id)| [path, id]))
-            .map(|part| part.as_bytes()),
+            [&fragment, &inputs.toolchain.compiler, &inputs.toolchain.linker]
+                .into_iter()
+                .chain(kconfigs().flat_map(|(path, id)| [path, id]))
+                .map(|part| part.as_bytes()),
         );
         let done = self.dir.join("configured");
         if fs::read_to_string(&done).is_ok_and(|digest| digest == from) {
@@ -124,12 +115,9 @@ impl<'a> Slot<'a> {
         files::write_atomically(&fragment_file, fragment)?;
         // Written to a new file: if the modification time of .config changes, make checks every object.
         let new = self.obj().join(".config.new");
-        let variables = [
-            ("KCONFIG_ALLCONFIG", fragment_file.as_path()),
-            ("KCONFIG_CONFIG", new.as_path()),
-        ];
-        self.make()
-            .run(&["allnoconfig", "olddefconfig"], &variables, &mut |_, _| {})?;
+        let variables =
+            [("KCONFIG_ALLCONFIG", fragment_file.as_path()), ("KCONFIG_CONFIG", new.as_path())];
+        self.make().run(&["allnoconfig", "olddefconfig"], &variables, &mut |_, _| {})?;
         let text = files::read(&new)?;
         let dropped = config::dropped(&inputs.options, &text);
         let definitions =
@@ -148,25 +136,15 @@ impl<'a> Slot<'a> {
 
     fn compile(&self, from_scratch: bool, progress: &mut dyn FnMut(Progress)) -> Result<()> {
         // The total number of steps is known only for a build from scratch, and only from an earlier one.
-        let estimate = fs::read_to_string(&self.estimate)
-            .ok()
-            .and_then(|text| text.trim().parse().ok());
+        let estimate =
+            fs::read_to_string(&self.estimate).ok().and_then(|text| text.trim().parse().ok());
         let of = estimate.filter(|_| from_scratch);
         let spec = &self.request.target.kernel;
-        let mut report = |done, what: &str| {
-            progress(Progress {
-                done,
-                of,
-                what: what.to_owned(),
-            })
-        };
+        let mut report = |done, what: &str| progress(Progress { done, of, what: what.to_owned() });
         let targets: Vec<&str> = spec.make.split_whitespace().collect();
         let steps = self.make().run(&targets, &[], &mut report)?;
         if from_scratch {
-            let dir = self
-                .estimate
-                .parent()
-                .expect("a file in the cache has a parent");
+            let dir = self.estimate.parent().expect("a file in the cache has a parent");
             files::create_dir(dir)?;
             files::write_atomically(&self.estimate, steps.to_string())?;
         }
@@ -184,17 +162,12 @@ impl<'a> Slot<'a> {
             cache::copy_synced(&obj.join(from), &result.join(to))?;
         }
         if let Some(dir) = self.request.coverage {
-            let trees = coverage_files::Trees {
-                base: &inputs.base.root,
-                tree: &self.tree(),
-                obj: &obj,
-            };
+            let trees =
+                coverage_files::Trees { base: &inputs.base.root, tree: &self.tree(), obj: &obj };
             coverage_files::publish(dir, &trees, overlay, &result)?;
         }
         let info = BuildInfo {
-            version: files::read(&obj.join("include/config/kernel.release"))?
-                .trim()
-                .to_owned(),
+            version: files::read(&obj.join("include/config/kernel.release"))?.trim().to_owned(),
             hash: hash.to_owned(),
             config_hash: digest::of(files::read(&obj.join(".config"))?.as_bytes()),
             compiler: inputs.toolchain.compiler.clone(),
@@ -202,12 +175,7 @@ impl<'a> Slot<'a> {
             target: self.request.target.name.clone(),
             flavour: self.request.flavour.to_owned(),
             source: inputs.base.name.clone(),
-            patches: inputs
-                .queue
-                .patches
-                .iter()
-                .map(|patch| patch.name.clone())
-                .collect(),
+            patches: inputs.queue.patches.iter().map(|patch| patch.name.clone()).collect(),
             image: file_name(&spec.image).to_owned(),
             dtb: spec.dtb.as_deref().map(|dtb| file_name(dtb).to_owned()),
         };

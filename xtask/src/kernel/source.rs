@@ -56,10 +56,7 @@ impl Base {
             Some(listing) => Ok(listing.clone()),
             None => {
                 let files = user_tree::walk(&self.root)?;
-                Ok(files
-                    .into_iter()
-                    .map(|path| (path, PRISTINE.to_owned()))
-                    .collect())
+                Ok(files.into_iter().map(|path| (path, PRISTINE.to_owned())).collect())
             }
         }
     }
@@ -180,11 +177,7 @@ fn open_tree(path: &Path, cache: Cache, progress: &mut dyn FnMut(Progress)) -> R
 pub(crate) fn series(root: &Path) -> Result<String> {
     let makefile = root.join("Makefile");
     let text = fs::read_to_string(&makefile).with_context(|| {
-        format!(
-            "read {}: is {} the root of a kernel source?",
-            makefile.display(),
-            root.display()
-        )
+        format!("read {}: is {} the root of a kernel source?", makefile.display(), root.display())
     })?;
     match series_in(&text) {
         Some(series) => Ok(series),
@@ -209,9 +202,7 @@ fn series_in(makefile: &str) -> Option<String> {
 /// Replaces the characters of `name` that kbuild rejects in a path, such as spaces and colons.
 fn sanitize(name: &str) -> String {
     let valid = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
-    name.chars()
-        .map(|c| if valid(c) { c } else { '-' })
-        .collect()
+    name.chars().map(|c| if valid(c) { c } else { '-' }).collect()
 }
 
 #[cfg(test)]

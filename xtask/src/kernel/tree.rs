@@ -67,9 +67,7 @@ pub(super) fn sync(base: &Base, overlay: &Overlay, tree: &Path, record: &Path) -
 /// because a directory may replace a file.
 fn differing(held: &Listing, wanted: &Listing) -> Vec<String> {
     let gone = held.iter().filter(|(path, _)| !wanted.contains_key(*path));
-    let changed = wanted
-        .iter()
-        .filter(|(path, id)| held.get(*path) != Some(id));
+    let changed = wanted.iter().filter(|(path, id)| held.get(*path) != Some(id));
     gone.chain(changed).map(|(path, _)| path.clone()).collect()
 }
 
@@ -92,10 +90,7 @@ fn link(from: &Path, to: &Path) -> Result<()> {
 fn copy_checked(from: &Path, to: &Path, id: &str, frozen: bool) -> Result<()> {
     replace(from, to)?;
     if !frozen && user_tree::identify(to)? != id {
-        bail!(
-            "{} changed while it was copied: run the command again",
-            from.display()
-        );
+        bail!("{} changed while it was copied: run the command again", from.display());
     }
     Ok(())
 }
@@ -117,19 +112,13 @@ pub(super) fn replace(from: &Path, to: &Path) -> Result<()> {
 fn make_parent(file: &Path) -> io::Result<()> {
     let dir = file.parent().expect("a file in the tree has a parent");
     // The directory nearly always exists, and then one call is enough.
-    if dir.is_dir() {
-        Ok(())
-    } else {
-        fs::create_dir_all(dir)
-    }
+    if dir.is_dir() { Ok(()) } else { fs::create_dir_all(dir) }
 }
 
 fn read_record(record: &Path) -> Listing {
     let text = fs::read_to_string(record).unwrap_or_default();
     let entries = text.lines().filter_map(|line| line.split_once('\t'));
-    entries
-        .map(|(id, path)| (path.to_owned(), id.to_owned()))
-        .collect::<BTreeMap<_, _>>()
+    entries.map(|(id, path)| (path.to_owned(), id.to_owned())).collect::<BTreeMap<_, _>>()
 }
 
 fn write_record(record: &Path, listing: &Listing) -> Result<()> {

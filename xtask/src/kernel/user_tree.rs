@@ -72,11 +72,7 @@ pub(super) fn identify(file: &Path) -> io::Result<String> {
     }
     let executable = meta.permissions().mode() & 0o100 != 0;
     let digest = digest::of_reader(fs::File::open(file)?)?;
-    Ok(if executable {
-        format!("x{digest}")
-    } else {
-        digest
-    })
+    Ok(if executable { format!("x{digest}") } else { digest })
 }
 
 /// Returns the stamp and the identifier of each path in the index. If the index is missing or damaged, files are read
@@ -107,14 +103,8 @@ fn files(root: &Path) -> Result<Vec<String>> {
 fn git_files(root: &Path) -> Option<Vec<String>> {
     let sh = shell::in_dir(root).ok()?;
     // The tree may belong to another user. Listing its files is safe.
-    let list = cmd!(
-        sh,
-        "git -c safe.directory=* ls-files -z --cached --others --exclude-standard"
-    );
-    let list = list
-        .env_remove("GIT_DIR")
-        .env_remove("GIT_WORK_TREE")
-        .env_remove("GIT_INDEX_FILE");
+    let list = cmd!(sh, "git -c safe.directory=* ls-files -z --cached --others --exclude-standard");
+    let list = list.env_remove("GIT_DIR").env_remove("GIT_WORK_TREE").env_remove("GIT_INDEX_FILE");
     let text = shell::read(list).ok()?;
     Some(text.split_terminator('\0').map(str::to_owned).collect())
 }
@@ -131,10 +121,7 @@ pub(super) fn walk(root: &Path) -> Result<Vec<String>> {
         if entry.file_type().is_dir() {
             continue;
         }
-        let below = entry
-            .path()
-            .strip_prefix(root)
-            .expect("the walk stays in the root");
+        let below = entry.path().strip_prefix(root).expect("the walk stays in the root");
         match below.to_str() {
             Some(path) if !path.contains('\n') => files.push(path.to_owned()),
             _ => bail!(

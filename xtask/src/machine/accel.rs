@@ -155,9 +155,7 @@ pub fn run_guest(qemu: &str, accel: &str, deadline: Duration) -> Result<KvmResul
                 bail!("interrupted while testing KVM");
             }
             let seconds = deadline.as_secs_f64();
-            return Ok(Err(format!(
-                "a probe guest did not finish within {seconds} s"
-            )));
+            return Ok(Err(format!("a probe guest did not finish within {seconds} s")));
         }
     };
     let status = output.status;
@@ -285,18 +283,9 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let chosen = probe("no-such-qemu", "parisc", Accel::Auto, cache.path()).unwrap();
         assert_eq!(chosen.accel, Accelerator::Tcg);
-        assert!(
-            chosen
-                .reason
-                .unwrap()
-                .starts_with("no KVM for parisc guests on ")
-        );
+        assert!(chosen.reason.unwrap().starts_with("no KVM for parisc guests on "));
         let error = probe("no-such-qemu", "parisc", Accel::Kvm, cache.path()).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("--accel kvm: no KVM for parisc")
-        );
+        assert!(error.to_string().starts_with("--accel kvm: no KVM for parisc"));
         let chosen = probe("no-such-qemu", "parisc", Accel::Tcg, cache.path()).unwrap();
         assert_eq!(chosen.reason, None);
     }

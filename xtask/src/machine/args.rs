@@ -58,10 +58,7 @@ pub(crate) fn qemu(spec: &QemuSpec, boot: &Boot) -> Vec<String> {
         args.0.extend(spec.records_args.iter().cloned());
     }
     if boot.gdb {
-        args.pair(
-            "-chardev",
-            format!("socket,id=gdb,path={GDB_SOCKET},server=on,wait=off"),
-        );
+        args.pair("-chardev", format!("socket,id=gdb,path={GDB_SOCKET},server=on,wait=off"));
         args.pair("-gdb", "chardev:gdb");
         args.0.push("-S".into());
     }
@@ -110,11 +107,7 @@ impl Args {
 
 /// Returns the command in a form that can be pasted into a shell, with one option per line.
 pub(crate) fn to_paste(dir: &Path, binary: &str, args: &[String]) -> String {
-    let mut text = format!(
-        "cd {} &&\n{}",
-        quote(&dir.display().to_string()),
-        quote(binary)
-    );
+    let mut text = format!("cd {} &&\n{}", quote(&dir.display().to_string()), quote(binary));
     for arg in args {
         text += if arg.starts_with('-') { " \\\n  " } else { " " };
         text += &quote(arg);
@@ -150,11 +143,7 @@ mod tests {
             oracle,
         };
         let spec = crate::target::tests::x86_64().qemu;
-        to_paste(
-            Path::new("/runs/it's here"),
-            &spec.binary,
-            &qemu(&spec, &boot),
-        )
+        to_paste(Path::new("/runs/it's here"), &spec.binary, &qemu(&spec, &boot))
     }
 
     #[test]

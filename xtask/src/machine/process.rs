@@ -146,8 +146,7 @@ impl Tail {
             };
         }
         let file = self.file.as_mut().expect("it was opened above");
-        file.read_to_end(&mut bytes)
-            .with_context(|| format!("read {}", self.path.display()))?;
+        file.read_to_end(&mut bytes).with_context(|| format!("read {}", self.path.display()))?;
         Ok(bytes)
     }
 }

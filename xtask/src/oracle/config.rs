@@ -47,17 +47,8 @@ pub(crate) mod tests {
         cache.kind = CacheKind::Vipt;
         cache.period = 16384;
         cache.line = 32;
-        let model = ModelSpec {
-            arch: Arch::Arm,
-            page: 4096,
-            write: WritePolicy::Back,
-        };
-        for_target(
-            &cache,
-            &model,
-            super::super::Depth::User,
-            Path::new("/nowhere/System.map"),
-        )
+        let model = ModelSpec { arch: Arch::Arm, page: 4096, write: WritePolicy::Back };
+        for_target(&cache, &model, super::super::Depth::User, Path::new("/nowhere/System.map"))
     }
 
     #[test]

@@ -49,11 +49,7 @@ pub struct OracleRequest {
 
 impl OracleRequest {
     /// A run without the oracle.
-    pub const OFF: Self = Self {
-        mode: OracleMode::Off,
-        depth: Depth::User,
-        ignore_flushes: false,
-    };
+    pub const OFF: Self = Self { mode: OracleMode::Off, depth: Depth::User, ignore_flushes: false };
 
     /// Returns true if the request includes machines with this cache.
     pub(crate) fn includes(self, cache: &CacheSpec) -> bool {
@@ -101,10 +97,9 @@ pub(crate) fn decide(
     match obstacle(target, accel, qemu) {
         None => Ok(OracleDecision::On(request.depth)),
         Some((reason, _)) if request.mode == OracleMode::Auto => Ok(OracleDecision::Off(reason)),
-        Some((reason, remedy)) => bail!(
-            "--oracle on: {} cannot run under the oracle: {reason}; {remedy}",
-            target.name
-        ),
+        Some((reason, remedy)) => {
+            bail!("--oracle on: {} cannot run under the oracle: {reason}; {remedy}", target.name)
+        }
     }
 }
 
@@ -161,28 +156,18 @@ mod tests {
         target.name = "armv6".into();
         target.cache.kind = CacheKind::Vipt;
         target.cache.period = 16384;
-        target.cache.model = Some(ModelSpec {
-            arch: Arch::Arm,
-            page: 4096,
-            write: WritePolicy::Back,
-        });
+        target.cache.model =
+            Some(ModelSpec { arch: Arch::Arm, page: 4096, write: WritePolicy::Back });
         target
     }
 
     fn qemu(version: &str, plugins: bool) -> Qemu {
-        Qemu {
-            version: version.into(),
-            plugins,
-        }
+        Qemu { version: version.into(), plugins }
     }
 
     fn request(mode: OracleMode) -> OracleRequest {
         let depth = Depth::User;
-        OracleRequest {
-            mode,
-            depth,
-            ignore_flushes: false,
-        }
+        OracleRequest { mode, depth, ignore_flushes: false }
     }
 
     fn off(mode: OracleMode, target: &Target, accel: Accel, qemu: &Qemu) -> String {
@@ -196,11 +181,8 @@ mod tests {
     #[test]
     fn the_oracle_runs_where_caches_alias_and_qemu_is_new_enough() {
         let new = qemu("10.0.2", true);
-        let full = OracleRequest {
-            mode: OracleMode::Auto,
-            depth: Depth::Full,
-            ignore_flushes: false,
-        };
+        let full =
+            OracleRequest { mode: OracleMode::Auto, depth: Depth::Full, ignore_flushes: false };
         let decision = decide(full, &aliasing(), Accel::Auto, &new).unwrap();
         assert_eq!(decision, OracleDecision::On(Depth::Full));
         let x86_64 = crate::target::tests::x86_64();
@@ -249,27 +231,18 @@ mod tests {
         insta::assert_snapshot!(check(OracleMode::On, std::slice::from_ref(&x86_64)).unwrap_err(), @"--oracle on: none of the selected targets has data caches that alias; select one that does (--arch aliasing), or leave out --oracle on");
         // One target that aliases suffices, and its QEMU is checked.
         let error = check(OracleMode::On, &[x86_64.clone(), aliasing()]).unwrap_err();
-        assert!(
-            error.contains("armv6 cannot run under the oracle"),
-            "{error}"
-        );
+        assert!(error.contains("armv6 cannot run under the oracle"), "{error}");
         assert_eq!(check(OracleMode::Auto, &[x86_64, aliasing()]), Ok(()));
     }
 
     #[test]
     fn deadlines_grow_only_where_the_oracle_may_run() {
         let x86_64 = crate::target::tests::x86_64();
-        let full = OracleRequest {
-            mode: OracleMode::Auto,
-            depth: Depth::Full,
-            ignore_flushes: false,
-        };
+        let full =
+            OracleRequest { mode: OracleMode::Auto, depth: Depth::Full, ignore_flushes: false };
         assert_eq!(full.time_factor(&x86_64.cache), 1.0);
         assert_eq!(full.time_factor(&aliasing().cache), 4.0);
-        assert_eq!(
-            request(OracleMode::Auto).time_factor(&aliasing().cache),
-            2.0
-        );
+        assert_eq!(request(OracleMode::Auto).time_factor(&aliasing().cache), 2.0);
         assert_eq!(OracleRequest::OFF.time_factor(&aliasing().cache), 1.0);
     }
 }

@@ -56,22 +56,15 @@ pub(crate) fn stories(run_dir: &Path, result: &RunResult) -> Stories {
         let story = dir_of(run_dir, target, case).and_then(|dir| {
             let read = |dir: &PathBuf| Boot::read(dir).map_err(|error| format!("{error:#}"));
             let boot = boots.entry(dir).or_insert_with_key(read);
-            boot.as_ref()
-                .map_err(|error| anyhow::anyhow!("{error}"))?
-                .story(summary)
+            boot.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?.story(summary)
         });
-        stories.insert(
-            summary.id.clone(),
-            story.map_err(|error| format!("{error:#}")),
-        );
+        stories.insert(summary.id.clone(), story.map_err(|error| format!("{error:#}")));
     }
     stories
 }
 
 fn dir_of(run_dir: &Path, target: &str, case: &CaseResult) -> Result<PathBuf> {
-    let boot = case
-        .boot
-        .context("the case did not run, so it has no findings")?;
+    let boot = case.boot.context("the case did not run, so it has no findings")?;
     Ok(boot_dir(run_dir, target, boot))
 }
 
@@ -89,17 +82,11 @@ impl Boot {
             .with_context(|| format!("read {}", config.display()))?;
         let file = dir.join(ORACLE_FINDINGS);
         let text = text(&file)?;
-        let findings = text
-            .lines()
-            .filter_map(|line| match serde_json::from_str(line) {
-                Ok(Message::Finding(finding)) => Some(((finding.window, finding.number), *finding)),
-                _ => None,
-            });
-        Ok(Self {
-            config,
-            findings: findings.collect(),
-            file,
-        })
+        let findings = text.lines().filter_map(|line| match serde_json::from_str(line) {
+            Ok(Message::Finding(finding)) => Some(((finding.window, finding.number), *finding)),
+            _ => None,
+        });
+        Ok(Self { config, findings: findings.collect(), file })
     }
 
     fn story(&self, summary: &FindingSummary) -> Result<Story> {
@@ -108,10 +95,7 @@ impl Boot {
             let (file, number, window) = (self.file.display(), summary.number, summary.window);
             format!("{file} has no finding {number} in window {window}")
         })?;
-        Ok(Story {
-            finding: finding.clone(),
-            config: self.config.clone(),
-        })
+        Ok(Story { finding: finding.clone(), config: self.config.clone() })
     }
 }
 

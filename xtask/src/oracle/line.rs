@@ -42,22 +42,9 @@ pub(crate) mod tests {
                 r#"{{"at":{at},"op":"{op}","by":"{by}","space":"0x5a4c000","virtual":"{address}","physical":"0x4c3f020","size":4,"colour":{colour},"pc":"0x10a34","symbol":{symbol}}}"#
             )
         };
-        let zeroed = access(
-            1201,
-            "store",
-            "kernel",
-            "0xc4c3f020",
-            3,
-            r#""clear_page+0x10""#,
-        );
-        let flushed = access(
-            1207,
-            "flush",
-            "kernel",
-            "0xc4c3f020",
-            3,
-            r#""v6_flush_kern_dcache_area+0x8""#,
-        );
+        let zeroed = access(1201, "store", "kernel", "0xc4c3f020", 3, r#""clear_page+0x10""#);
+        let flushed =
+            access(1207, "flush", "kernel", "0xc4c3f020", 3, r#""v6_flush_kern_dcache_area+0x8""#);
         let earlier = access(1300, "store", "process", "0x40013020", 3, "null");
         let later = access(1302, "load", "process", "0x40012020", 2, "null");
         format!(
@@ -76,24 +63,14 @@ pub(crate) mod tests {
     /// Returns the lines before the first case of a boot in which the oracle passes its checks.
     pub(crate) fn trusted() -> String {
         let planted = [opened(2), found(2, 1), ended(2, 17)].join("\n");
-        let lines = [
-            HELLO.into(),
-            opened(0),
-            KNOWN.into(),
-            ended(0, 0),
-            quiet(1),
-            planted,
-        ];
+        let lines = [HELLO.into(), opened(0), KNOWN.into(), ended(0, 0), quiet(1), planted];
         lines.join("\n") + "\n"
     }
 
     #[test]
     fn a_message_survives_a_round_trip() {
-        let text = format!(
-            "{}{}\n{{\"refused\":{{\"why\":\"no TTBR0\"}}}}",
-            trusted(),
-            found(16, 1)
-        );
+        let text =
+            format!("{}{}\n{{\"refused\":{{\"why\":\"no TTBR0\"}}}}", trusted(), found(16, 1));
         for line in text.lines() {
             let read: Message = serde_json::from_str(line).unwrap();
             let again: Message =

@@ -36,9 +36,7 @@ impl Window {
     pub(crate) fn repeats(&self, number: u32) -> u64 {
         let mut counts = self.end.iter().flat_map(|end| &end.repeats);
         let index = (number as usize).checked_sub(1);
-        index
-            .and_then(|index| counts.nth(index).copied())
-            .unwrap_or(1)
+        index.and_then(|index| counts.nth(index).copied()).unwrap_or(1)
     }
 }
 
@@ -123,10 +121,7 @@ impl Listener {
     }
 
     fn empty_window(&self) -> Window {
-        Window {
-            page: self.config.page,
-            ..Window::default()
-        }
+        Window { page: self.config.page, ..Window::default() }
     }
 
     fn parse(&mut self, line: &str) {
@@ -169,9 +164,7 @@ impl Listener {
 
     fn check_known(&mut self, known: &Known) {
         if known.physical != Some(known.expected) {
-            let physical = known
-                .physical
-                .map_or("none".into(), |physical| physical.to_string());
+            let physical = known.physical.map_or("none".into(), |physical| physical.to_string());
             self.distrust_for(format!(
                 "the physical address of {} is {} according to the guest, but {physical} according to QEMU",
                 known.address, known.expected
@@ -192,9 +185,8 @@ impl Listener {
             Some(_) => self.distrust_for(format!(
                 "it reported a finding in window {id}, which belongs to no case"
             )),
-            None => self.distrust_for(format!(
-                "it reported a finding in window {id}, which is not open"
-            )),
+            None => self
+                .distrust_for(format!("it reported a finding in window {id}, which is not open")),
         }
     }
 
@@ -261,31 +253,17 @@ mod tests {
         first.bytes().for_each(|byte| listener.push(&[byte]));
         listener.push((quiet(17) + "\n").as_bytes());
         let window = listener.case_result(0, false).unwrap();
-        let numbers: Vec<_> = window
-            .findings
-            .iter()
-            .map(|finding| finding.number)
-            .collect();
-        assert_eq!(
-            (numbers, window.distinct(), window.page),
-            (vec![1, 2], 2, 4096)
-        );
+        let numbers: Vec<_> = window.findings.iter().map(|finding| finding.number).collect();
+        assert_eq!((numbers, window.distinct(), window.page), (vec![1, 2], 2, 4096));
         let window = listener.case_result(1, false).unwrap();
-        assert_eq!(
-            (window.distinct(), window.end.unwrap().accesses),
-            (0, 12345)
-        );
+        assert_eq!((window.distinct(), window.end.unwrap().accesses), (0, 12345));
         assert_eq!(listener.distrust(), None);
     }
 
     #[test]
     fn findings_that_were_not_written_count_as_well() {
         let mut listener = after(&trusted());
-        listener.push(
-            [opened(16), ended(16, 40), String::new()]
-                .join("\n")
-                .as_bytes(),
-        );
+        listener.push([opened(16), ended(16, 40), String::new()].join("\n").as_bytes());
         assert_eq!(listener.case_result(0, false).unwrap().distinct(), 1);
     }
 
@@ -293,9 +271,7 @@ mod tests {
     fn an_oracle_that_fails_a_control_is_not_trusted() {
         let without = |part: &str| distrust(&trusted().replace(part, ""));
         let planted = format!("{}\n", found(2, 1));
-        let missed = trusted()
-            .replace(&planted, "")
-            .replace(&ended(2, 17), &ended(2, 0));
+        let missed = trusted().replace(&planted, "").replace(&ended(2, 17), &ended(2, 0));
         let all = [
             distrust(&trusted()),
             distrust(""),
@@ -328,10 +304,7 @@ mod tests {
             wrong(&quiet(1), &found(7, 1)),
             wrong(r#""line":32,"write":"back""#, r#""line":64,"write":"back""#),
             wrong(r#""depth":"user""#, r#""depth":"full""#),
-            wrong(
-                HELLO,
-                &format!("{HELLO}\n{{\"refused\":{{\"why\":\"the ring is full\"}}}}"),
-            ),
+            wrong(HELLO, &format!("{HELLO}\n{{\"refused\":{{\"why\":\"the ring is full\"}}}}")),
             wrong(KNOWN, "{\"known\":"),
             wrong(&opened(1), ""),
         ];
@@ -366,9 +339,6 @@ mod tests {
         listener.push((quiet(17) + "\n").as_bytes());
         listener.case_result(1, false).unwrap_err();
         let mut listener = after(&trusted());
-        assert_eq!(
-            listener.case_result(1, false),
-            Err("the guest did not open window 17".into())
-        );
+        assert_eq!(listener.case_result(1, false), Err("the guest did not open window 17".into()));
     }
 }

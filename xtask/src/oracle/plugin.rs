@@ -47,11 +47,7 @@ mod tests {
     #[test]
     fn the_plugin_has_a_target_directory_of_its_own() {
         let command = command(Path::new("/checkout"));
-        let args: Vec<_> = command
-            .args
-            .iter()
-            .map(|arg| arg.to_string_lossy())
-            .collect();
+        let args: Vec<_> = command.args.iter().map(|arg| arg.to_string_lossy()).collect();
         insta::assert_snapshot!(args.join(" "), @"build --quiet --package oracle --release --message-format json-render-diagnostics --target-dir /checkout/target/oracle");
     }
 

@@ -40,12 +40,7 @@ fn page_of(finding: &Finding, page: u64) -> Hex {
 
 /// Returns a sentence that describes the finding. `page` is the page size in bytes.
 pub(crate) fn sentence(finding: &Finding, page: u64) -> String {
-    let Finding {
-        kind,
-        earlier,
-        later,
-        ..
-    } = finding;
+    let Finding { kind, earlier, later, .. } = finding;
     let (earlier, later) = (describe(earlier), describe(later));
     let conflict = match kind {
         FindingKind::DirtyElsewhere => {
@@ -129,25 +124,13 @@ fn table(finding: &Finding) -> String {
                 access.op.word().into(),
                 access.size.to_string(),
                 access.address.to_string(),
-                access
-                    .colour
-                    .map_or("-".into(), |colour| colour.to_string()),
+                access.colour.map_or("-".into(), |colour| colour.to_string()),
                 space,
                 access.symbol.clone().unwrap_or(access.pc.to_string()),
             ]
         })
         .collect();
-    let head = [
-        "",
-        "at",
-        "by",
-        "op",
-        "bytes",
-        "address",
-        "colour",
-        "space",
-        "instruction",
-    ];
+    let head = ["", "at", "by", "op", "bytes", "address", "colour", "space", "instruction"];
     columns(&[vec![head.map(String::from)], rows].concat())
 }
 
@@ -160,21 +143,19 @@ mod tests {
 
     #[test]
     fn a_sentence_for_each_kind() {
-        let sentences = [
-            FindingKind::DirtyElsewhere,
-            FindingKind::LostWrite,
-            FindingKind::StaleCopy,
-        ]
-        .map(|kind| {
-            let mut finding = finding(16, 1);
-            finding.kind = kind;
-            if kind == FindingKind::LostWrite {
-                finding.later.op = Op::Store;
-                finding.later.by = By::Kernel;
-                finding.later.symbol = Some("memcpy+0x40".into());
-            }
-            sentence(&finding, 4096)
-        });
+        let sentences =
+            [FindingKind::DirtyElsewhere, FindingKind::LostWrite, FindingKind::StaleCopy].map(
+                |kind| {
+                    let mut finding = finding(16, 1);
+                    finding.kind = kind;
+                    if kind == FindingKind::LostWrite {
+                        finding.later.op = Op::Store;
+                        finding.later.by = By::Kernel;
+                        finding.later.symbol = Some("memcpy+0x40".into());
+                    }
+                    sentence(&finding, 4096)
+                },
+            );
         insta::assert_snapshot!(sentences.join("\n"), @"
         dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
         lost-write in physical page 0x4c3f000: the kernel stored to 0x40012020 (colour 2, memcpy+0x40) while data that a process stored to 0x40013020 (colour 3) is also in the cache, and one of the two may be lost

@@ -22,10 +22,9 @@ impl FromStr for Setting {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
-            Some((name, value)) if !name.is_empty() => Ok(Self {
-                name: name.into(),
-                value: value.into(),
-            }),
+            Some((name, value)) if !name.is_empty() => {
+                Ok(Self { name: name.into(), value: value.into() })
+            }
             _ => Err("expected NAME=VALUE, such as seed=7".into()),
         }
     }
@@ -58,10 +57,7 @@ impl Setting {
                 true => "they have no parameters at all".into(),
                 false => format!("choose one of: {}", names.join(", ")),
             };
-            bail!(
-                "--with {self}: the selected cases have no parameter {:?}; {choices}",
-                self.name
-            );
+            bail!("--with {self}: the selected cases have no parameter {:?}; {choices}", self.name);
         }
         Ok(())
     }

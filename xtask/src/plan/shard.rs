@@ -55,10 +55,7 @@ impl FromStr for Shard {
             Some((part, of)) if !(1..=of).contains(&part) => {
                 Err(format!("the shard must be a number from 1 to {of}"))
             }
-            Some((part, of)) => Ok(Self {
-                index: part - 1,
-                of,
-            }),
+            Some((part, of)) => Ok(Self { index: part - 1, of }),
         }
     }
 }
@@ -99,9 +96,8 @@ mod tests {
     fn every_case_is_in_exactly_one_shard() {
         for (cases, of) in [(1, 1), (3, 3), (10, 3), (23, 4), (24, 4), (63, 9)] {
             let plan = plan(cases);
-            let parts: Vec<Vec<Case>> = (1..=of)
-                .map(|part| shard(&format!("{part}/{of}")).part(plan.clone()))
-                .collect();
+            let parts: Vec<Vec<Case>> =
+                (1..=of).map(|part| shard(&format!("{part}/{of}")).part(plan.clone())).collect();
             let place = |case: &Case| plan.iter().position(|other| other == case).unwrap();
             let mut places: Vec<usize> = parts.iter().flatten().map(place).collect();
             places.sort();
@@ -112,10 +108,7 @@ mod tests {
             assert!(spread(parts.iter().map(Vec::len).collect()) <= 1);
             assert!(spread(parts.iter().map(runs).collect()) <= 1);
             for part in &parts {
-                assert!(
-                    part.iter().map(place).is_sorted(),
-                    "a shard keeps the order of the plan"
-                );
+                assert!(part.iter().map(place).is_sorted(), "a shard keeps the order of the plan");
             }
         }
     }

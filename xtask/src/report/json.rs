@@ -51,10 +51,8 @@ mod tests {
         let document = include_str!("../../../docs/results.md");
         let (_, layout) = document.split_once("## `results.json`").unwrap();
         let rows = layout.lines().filter_map(|line| line.strip_prefix("| `"));
-        let documented: BTreeSet<String> = rows
-            .filter_map(|row| row.split_once('`'))
-            .map(|(field, _)| field.to_owned())
-            .collect();
+        let documented: BTreeSet<String> =
+            rows.filter_map(|row| row.split_once('`')).map(|(field, _)| field.to_owned()).collect();
         assert_eq!(documented, written);
     }
 
@@ -62,15 +60,9 @@ mod tests {
     fn the_document_names_the_schema_and_every_verdict() {
         let document = include_str!("../../../docs/results.md");
         let schema = format!("layout {}", crate::results::SCHEMA);
-        assert!(
-            document.contains(&schema),
-            "no {schema:?} in docs/results.md"
-        );
+        assert!(document.contains(&schema), "no {schema:?} in docs/results.md");
         for word in crate::results::Verdict::WORDS {
-            assert!(
-                document.contains(&format!("`{word}`")),
-                "no {word} in docs/results.md"
-            );
+            assert!(document.contains(&format!("`{word}`")), "no {word} in docs/results.md");
         }
     }
 
@@ -109,9 +101,7 @@ mod tests {
     fn a_case_in_full() {
         let mut result = samples::mixed();
         result.targets.truncate(1);
-        result.targets[0]
-            .cases
-            .retain(|case| case.verdict.word() == "crash");
+        result.targets[0].cases.retain(|case| case.verdict.word() == "crash");
         insta::assert_snapshot!(render(&result), @r#"
         {
           "schema": 2,

@@ -34,9 +34,7 @@ pub(crate) fn render(result: &RunResult) -> String {
 fn suite_of(run: &RunResult, target: &TargetResult, name: &str, cases: Vec<TestCase>) -> TestSuite {
     let mut suite = TestSuite::new(format!("{}.{name}", target.target));
     suite.set_time(cases.iter().filter_map(|case| case.time).sum());
-    suite
-        .extra
-        .insert("timestamp".into(), (&run.started).into());
+    suite.extra.insert("timestamp".into(), (&run.started).into());
     let known = rows::provenance(run, target);
     suite.add_properties(known.map(|(name, value)| Property::new(name, value)));
     suite.add_test_cases(cases);
@@ -44,10 +42,7 @@ fn suite_of(run: &RunResult, target: &TargetResult, name: &str, cases: Vec<TestC
 }
 
 fn case_of(target: &TargetResult, case: &CaseResult) -> TestCase {
-    let name = case
-        .id
-        .split_once('/')
-        .map_or(case.id.as_str(), |(_, name)| name);
+    let name = case.id.split_once('/').map_or(case.id.as_str(), |(_, name)| name);
     let mut out = TestCase::new(name, status_of(case));
     out.set_classname(format!("{}.{}", target.target, case.suite));
     if let Some(millis) = case.millis {

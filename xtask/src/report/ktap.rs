@@ -53,11 +53,7 @@ fn target(target: &TargetResult) -> Test {
     let ok = failure.is_none() && tests.iter().all(|test| test.ok);
     let after = failure.map(|failure| format!("ERROR {}", one_line(failure)));
     Test {
-        before: if tests.is_empty() {
-            Vec::new()
-        } else {
-            nested(&target.target, tests)
-        },
+        before: if tests.is_empty() { Vec::new() } else { nested(&target.target, tests) },
         ok,
         name: target.target.clone(),
         after: after.unwrap_or_default(),
@@ -67,12 +63,7 @@ fn target(target: &TargetResult) -> Test {
 fn suite((name, cases): (&str, Vec<&CaseResult>)) -> Test {
     let tests: Vec<Test> = cases.into_iter().map(case).collect();
     let ok = tests.iter().all(|test| test.ok);
-    Test {
-        before: nested(name, tests),
-        ok,
-        name: name.into(),
-        after: String::new(),
-    }
+    Test { before: nested(name, tests), ok, name: name.into(), after: String::new() }
 }
 
 fn case(case: &CaseResult) -> Test {
@@ -99,21 +90,12 @@ fn case(case: &CaseResult) -> Test {
 /// KTAP.
 fn diagnostics(case: &CaseResult) -> Vec<String> {
     let about = format!("# checks: {}", one_line(&case.about));
-    let log = case
-        .log
-        .iter()
-        .map(|line| format!("# log: {}", printable(line)));
+    let log = case.log.iter().map(|line| format!("# log: {}", printable(line)));
     let console = case.console.iter();
     let console = console.map(|line| format!("# console: {}", printable(line)));
     let oracle = findings(case);
-    let oracle = oracle
-        .iter()
-        .map(|found| format!("# oracle: {}", one_line(found)));
-    std::iter::once(about)
-        .chain(oracle)
-        .chain(log)
-        .chain(console)
-        .collect()
+    let oracle = oracle.iter().map(|found| format!("# oracle: {}", one_line(found)));
+    std::iter::once(about).chain(oracle).chain(log).chain(console).collect()
 }
 
 #[cfg(test)]

@@ -33,20 +33,14 @@ pub(crate) fn merge(parts: Vec<Part>, plan: &[String]) -> Result<RunResult> {
     let mut targets: Vec<MergedTarget> = Vec::new();
     for part in parts {
         for target in part.result.targets {
-            match targets
-                .iter_mut()
-                .find(|known| known.result.target == target.target)
-            {
+            match targets.iter_mut().find(|known| known.result.target == target.target) {
                 Some(known) => known.add(target, &part.file)?,
                 None => targets.push(MergedTarget::new(target, &part.file)),
             }
         }
     }
     let targets = targets.into_iter().map(|target| target.finish(plan));
-    Ok(RunResult {
-        targets: targets.collect(),
-        ..run
-    })
+    Ok(RunResult { targets: targets.collect(), ..run })
 }
 
 /// Merges the fields of the run itself. The list of targets is left empty.
@@ -89,9 +83,7 @@ impl MergedTarget {
     fn new(result: TargetResult, file: &Path) -> Self {
         let cases = result.cases.iter();
         Self {
-            files: cases
-                .map(|case| (case.id.clone(), file.to_owned()))
-                .collect(),
+            files: cases.map(|case| (case.id.clone(), file.to_owned())).collect(),
             first: file.to_owned(),
             result,
         }
@@ -186,10 +178,7 @@ fn merge_provenance(ours: &mut Provenance, other: &Provenance) {
     merge_text(&mut ours.rustc, rustc);
     merge_text(&mut ours.qemu, qemu);
     accel.all().iter().for_each(|value| ours.accel.add(*value));
-    oracle
-        .all()
-        .iter()
-        .for_each(|value| ours.oracle.add(*value));
+    oracle.all().iter().for_each(|value| ours.oracle.add(*value));
     merge_optional_text(&mut ours.accel_reason, accel_reason);
     merge_optional_text(&mut ours.oracle_reason, oracle_reason);
 }
@@ -221,10 +210,7 @@ pub(crate) fn read_all(paths: &[PathBuf]) -> Result<Vec<Part>> {
     let mut parts = Vec::new();
     for path in paths {
         for file in results_in(path)? {
-            parts.push(Part {
-                result: read(&file)?,
-                file,
-            });
+            parts.push(Part { result: read(&file)?, file });
         }
     }
     Ok(parts)
@@ -239,12 +225,8 @@ pub(crate) fn read(path: &Path) -> Result<RunResult> {
         true => path.join(RESULTS),
         false => path.to_owned(),
     };
-    let text = std::fs::read_to_string(&file).with_context(|| {
-        format!(
-            "read {}; `cargo xtask test` writes this file",
-            file.display()
-        )
-    })?;
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("read {}; `cargo xtask test` writes this file", file.display()))?;
     parse(&text).with_context(|| file.display().to_string())
 }
 

@@ -47,9 +47,7 @@ fn findings(case: &CaseResult) -> Vec<String> {
     let findings = case.oracle.iter().flat_map(|oracle| &oracle.findings);
     findings
         .map(|finding| {
-            let FindingSummary {
-                id, text, repeats, ..
-            } = finding;
+            let FindingSummary { id, text, repeats, .. } = finding;
             format!("{id} ({}): {text}", words::times(*repeats))
         })
         .collect()
@@ -64,22 +62,10 @@ pub struct Report {
 
 /// All report formats. A new format is a module with a function that renders it, and a row here.
 pub const REPORTS: [Report; 4] = [
-    Report {
-        file: RESULTS,
-        render: |result, _| json::render(result),
-    },
-    Report {
-        file: "report.html",
-        render: html::render,
-    },
-    Report {
-        file: "junit.xml",
-        render: |result, _| junit::render(result),
-    },
-    Report {
-        file: "ktap.txt",
-        render: |result, _| ktap::render(result),
-    },
+    Report { file: RESULTS, render: |result, _| json::render(result) },
+    Report { file: "report.html", render: html::render },
+    Report { file: "junit.xml", render: |result, _| junit::render(result) },
+    Report { file: "ktap.txt", render: |result, _| ktap::render(result) },
 ];
 
 /// Returns the names of all report files as part of a sentence: `a, b and c`.
@@ -95,10 +81,7 @@ pub(crate) fn file_list() -> String {
 /// The directory cannot be created or written to. The error names the file. Existing files are never left incomplete.
 pub fn write_all(dir: &Path, result: &RunResult, origin: Origin) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| {
-        format!(
-            "create {}; choose another directory with --report-dir",
-            dir.display()
-        )
+        format!("create {}; choose another directory with --report-dir", dir.display())
     })?;
     let stories = match origin {
         Origin::Run { dir, .. } => files::stories(dir, result),

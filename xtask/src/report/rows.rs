@@ -15,14 +15,8 @@ use crate::text::words::{cases, lines, one_line, printable, took_seconds};
 const EXPECTED_OFF: [&str; 2] = [NOT_REQUESTED, NO_ALIASES];
 
 /// All phases in the order in which a target goes through them.
-const PHASES: [Phase; 6] = [
-    Phase::Setup,
-    Phase::Kernel,
-    Phase::Image,
-    Phase::Boot,
-    Phase::Test,
-    Phase::Shutdown,
-];
+const PHASES: [Phase; 6] =
+    [Phase::Setup, Phase::Kernel, Phase::Image, Phase::Boot, Phase::Test, Phase::Shutdown];
 
 /// Parts of the command that runs one case again.
 #[derive(Clone, Copy)]
@@ -51,18 +45,13 @@ pub(crate) fn failure(
         ("log", last_lines(&case.log, shown)),
         ("console", last_lines(&case.console, shown)),
         ("files", files.into_iter().collect()),
-        (
-            "rerun",
-            vec![format!("{command} --arch {target} --case {}", case.id)],
-        ),
+        ("rerun", vec![format!("{command} --arch {target} --case {}", case.id)]),
     ]
 }
 
 /// Returns time and boot of a case: `after 1.24 s in boot 1`. The text is empty if the case never ran.
 pub(crate) fn when(case: &CaseResult) -> String {
-    let time = case
-        .millis
-        .map(|millis| format!("after {}", took_millis(millis)));
+    let time = case.millis.map(|millis| format!("after {}", took_millis(millis)));
     let boot = case.boot.map(|boot| format!("in boot {boot}"));
     let when: Vec<String> = time.into_iter().chain(boot).collect();
     when.join(" ")
@@ -136,10 +125,9 @@ fn oracle_row(target: &TargetResult) -> Option<(&'static str, String)> {
     let ran = &target.provenance;
     match (ran.oracle.all(), &ran.oracle_reason) {
         ([OracleState::Off], Some(reason)) if EXPECTED_OFF.contains(&reason.as_str()) => None,
-        ([OracleState::Off], reason) => Some((
-            "oracle off",
-            one_line(reason.as_deref().unwrap_or_default()),
-        )),
+        ([OracleState::Off], reason) => {
+            Some(("oracle off", one_line(reason.as_deref().unwrap_or_default())))
+        }
         _ => Some(("oracle", oracle_summary(target)?)),
     }
 }
@@ -155,10 +143,7 @@ pub(crate) fn oracle_summary(target: &TargetResult) -> Option<String> {
     let findings: u64 = watched.iter().map(|watched| watched.distinct).sum();
     Some(match watched.len() {
         0 => format!("depth {depth}; no case was watched to its end"),
-        count => format!(
-            "depth {depth}; {} watched; findings: {findings}",
-            cases(count)
-        ),
+        count => format!("depth {depth}; {} watched; findings: {findings}", cases(count)),
     })
 }
 

@@ -13,23 +13,13 @@ use crate::results::{
 
 /// Two targets. The first has a case of every verdict; all cases of the second passed.
 pub fn mixed() -> RunResult {
-    let mut arm64 = target(
-        "arm64",
-        vec![pass("smoke/boot"), pass("smoke/redirect.fuse")],
-    );
+    let mut arm64 = target("arm64", vec![pass("smoke/boot"), pass("smoke/redirect.fuse")]);
     arm64.provenance.accel = Accelerator::Kvm.into();
     arm64.provenance.accel_reason = None;
     let mut boot = pass("smoke/boot");
     boot.figures = BTreeMap::from([("free_kib".into(), 870_412.0)]);
-    let cases = vec![
-        boot,
-        failed(),
-        skipped(),
-        crashed(),
-        timed_out(),
-        not_reported(),
-        not_booted(),
-    ];
+    let cases =
+        vec![boot, failed(), skipped(), crashed(), timed_out(), not_reported(), not_booted()];
     let mut x86_64 = target("x86_64", cases);
     x86_64.boots = 3;
     run(vec![x86_64, arm64])
@@ -38,11 +28,7 @@ pub fn mixed() -> RunResult {
 /// A run that was interrupted.
 pub fn interrupted() -> RunResult {
     let mut cases = vec![pass("smoke/boot")];
-    for id in [
-        "smoke/redirect.fuse",
-        "smoke/redirect.cuse",
-        "drain/limit.fuse",
-    ] {
+    for id in ["smoke/redirect.fuse", "smoke/redirect.cuse", "drain/limit.fuse"] {
         let reason = "interrupted before it ran".into();
         cases.push(never_ran(id, Verdict::Infra { reason }));
     }
@@ -55,14 +41,10 @@ pub fn interrupted() -> RunResult {
 pub fn untested() -> RunResult {
     let reason = "0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112\n\
                   take it out of kernel-patches/6.12/series or make it fit";
-    let infra = || Verdict::Infra {
-        reason: reason.into(),
-    };
+    let infra = || Verdict::Infra { reason: reason.into() };
     let mut x86_64 = target(
         "x86_64",
-        ["smoke/boot", "drain/limit.fuse"]
-            .map(|id| never_ran(id, infra()))
-            .into(),
+        ["smoke/boot", "drain/limit.fuse"].map(|id| never_ran(id, infra())).into(),
     );
     x86_64.failure = Some(reason.into());
     x86_64.boots = 0;
@@ -80,27 +62,16 @@ pub fn empty() -> RunResult {
 pub fn failed() -> CaseResult {
     let reason = "client 1 stored 0x5a at offset 4096\nthe server read 0x00";
     CaseResult {
-        log: vec![
-            "server: page 7 is mapped".into(),
-            "client 1: \x1b[1mstored\x1b[0m 0x5a".into(),
-        ],
+        log: vec!["server: page 7 is mapped".into(), "client 1: \x1b[1mstored\x1b[0m 0x5a".into()],
         console: vec!["[    1.214001] init: case 2/7 smoke/redirect.fuse".into()],
-        ..case(
-            "smoke/redirect.fuse",
-            Verdict::Fail {
-                reason: reason.into(),
-            },
-        )
+        ..case("smoke/redirect.fuse", Verdict::Fail { reason: reason.into() })
     }
 }
 
 /// A case of armv6 with two oracle findings.
 pub fn stale() -> CaseResult {
     let id = "coherency/ping-pong.fuse";
-    let window = Window {
-        page: 4096,
-        ..Window::default()
-    };
+    let window = Window { page: 4096, ..Window::default() };
     let found = |number| summary(&finding(16, number), &window, "armv6", id);
     let reason = "may be stale on hardware: a finding of the oracle".into();
     CaseResult {
@@ -116,11 +87,7 @@ pub fn stale() -> CaseResult {
 /// A run with the oracle.
 pub fn watched() -> RunResult {
     let mut quiet = pass("smoke/boot");
-    quiet.oracle = Some(OracleSummary {
-        accesses: 678,
-        distinct: 0,
-        findings: Vec::new(),
-    });
+    quiet.oracle = Some(OracleSummary { accesses: 678, distinct: 0, findings: Vec::new() });
     let mut armv6 = target("armv6", vec![quiet, stale()]);
     armv6.provenance.oracle = OracleState::User.into();
     armv6.provenance.oracle_reason = None;
@@ -141,12 +108,7 @@ pub fn crashed() -> CaseResult {
         .map(String::from)
         .into(),
         millis: None,
-        ..case(
-            "coherency/ping-pong.fuse",
-            Verdict::Crash {
-                marker: marker.into(),
-            },
-        )
+        ..case("coherency/ping-pong.fuse", Verdict::Crash { marker: marker.into() })
     }
 }
 
@@ -158,10 +120,7 @@ pub fn timed_out() -> CaseResult {
     CaseResult {
         boot: Some(2),
         log: vec!["client 2: waiting for turn 3".into()],
-        ..case(
-            "coherency/seqlock.fuse",
-            Verdict::Timeout { phase: Phase::Test },
-        )
+        ..case("coherency/seqlock.fuse", Verdict::Timeout { phase: Phase::Test })
     }
 }
 
@@ -171,34 +130,20 @@ pub fn skipped() -> CaseResult {
 }
 
 pub fn never_ran(id: &str, verdict: Verdict) -> CaseResult {
-    CaseResult {
-        millis: None,
-        boot: None,
-        ..case(id, verdict)
-    }
+    CaseResult { millis: None, boot: None, ..case(id, verdict) }
 }
 
 fn not_reported() -> CaseResult {
     let reason = "a record of this case did not arrive whole: truncated";
     CaseResult {
         boot: Some(2),
-        ..case(
-            "drain/limit.cuse",
-            Verdict::Infra {
-                reason: reason.into(),
-            },
-        )
+        ..case("drain/limit.cuse", Verdict::Infra { reason: reason.into() })
     }
 }
 
 fn not_booted() -> CaseResult {
     let reason = "no first record from the guest: the kernel crashed: No working init found.";
-    never_ran(
-        "drain/exit.fuse",
-        Verdict::BootFail {
-            reason: reason.into(),
-        },
-    )
+    never_ran("drain/exit.fuse", Verdict::BootFail { reason: reason.into() })
 }
 
 fn case(id: &str, verdict: Verdict) -> CaseResult {

@@ -16,16 +16,12 @@ const NAMED: usize = 3;
 
 /// Renders a Markdown table with a row for each target. Targets without a result in `run` are marked `not run`.
 pub(crate) fn table(targets: &[Target], run: &RunResult) -> String {
-    let head = [
-        "target", "machine", "cache", "period", "kernel", "passed", "failed", "skipped", "note",
-    ];
+    let head =
+        ["target", "machine", "cache", "period", "kernel", "passed", "failed", "skipped", "note"];
     let mut text = row(&head.map(String::from));
     text += "|---|---|---|---|---|--:|--:|--:|---|\n";
     for target in targets {
-        let result = run
-            .targets
-            .iter()
-            .find(|result| result.target == target.name);
+        let result = run.targets.iter().find(|result| result.target == target.name);
         let [kernel, passed, failed, skipped, note] = outcome(result);
         text += &row(&[
             target.name.clone(),
@@ -43,9 +39,7 @@ pub(crate) fn table(targets: &[Target], run: &RunResult) -> String {
 }
 
 fn row(cells: &[String; 9]) -> String {
-    let cells = cells
-        .each_ref()
-        .map(|cell| one_line(cell).replace('|', "\\|"));
+    let cells = cells.each_ref().map(|cell| one_line(cell).replace('|', "\\|"));
     format!("| {} |\n", cells.join(" | "))
 }
 
@@ -195,10 +189,7 @@ mod tests {
         let full = replace_table(&empty, &table).unwrap();
         assert_eq!(full, format!("# Title\n{BEGIN}\n{table}{END}\n\nText.\n"));
         assert_eq!(replace_table(&full, &table).unwrap(), full);
-        assert_eq!(
-            listed_targets(&full).unwrap(),
-            ["arm64", "armv5", "parisc", "x86_64"]
-        );
+        assert_eq!(listed_targets(&full).unwrap(), ["arm64", "armv5", "parisc", "x86_64"]);
         assert_eq!(listed_targets(&empty).unwrap(), [""; 0]);
     }
 

@@ -122,8 +122,7 @@ impl Reporter for Term {
                         bars.get(target).inspect(|bar| bar.reset_elapsed());
                     }
                     Event::TargetEnd { result } => {
-                        bars.remove(&result.target)
-                            .inspect(ProgressBar::finish_and_clear);
+                        bars.remove(&result.target).inspect(ProgressBar::finish_and_clear);
                     }
                     _ => {}
                 }
@@ -149,9 +148,7 @@ pub(crate) fn print_summary(result: &RunResult) {
 pub(crate) fn build_bar(target: &str) -> impl Fn(u64, Option<u64>, String) {
     let events = to_terminal(TermOptions::new(false, false));
     let target = target.to_owned();
-    events.send(Event::TargetStart {
-        target: target.clone(),
-    });
+    events.send(Event::TargetStart { target: target.clone() });
     events.send(Event::Phase {
         target: target.clone(),
         phase: Phase::Kernel,
@@ -159,12 +156,7 @@ pub(crate) fn build_bar(target: &str) -> impl Fn(u64, Option<u64>, String) {
     });
     move |done, of, what| {
         let target = target.clone();
-        events.send(Event::Progress {
-            target,
-            done,
-            of,
-            what,
-        });
+        events.send(Event::Progress { target, done, of, what });
     }
 }
 
@@ -172,12 +164,9 @@ pub(crate) fn build_bar(target: &str) -> impl Fn(u64, Option<u64>, String) {
 fn bar(all: &MultiProgress) -> ProgressBar {
     let style = ProgressStyle::with_template("{clock:>7} {wide_msg}")
         .expect("the template is valid")
-        .with_key(
-            "clock",
-            |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = out.write_str(&clock(state.elapsed()));
-            },
-        );
+        .with_key("clock", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = out.write_str(&clock(state.elapsed()));
+        });
     let bar = all.add(ProgressBar::new_spinner());
     bar.set_style(style);
     bar.enable_steady_tick(Duration::from_millis(250));
@@ -191,9 +180,7 @@ fn print(text: &str) {
 }
 
 fn is_live() -> bool {
-    allows_live(console::Term::stdout().is_term(), |name| {
-        std::env::var_os(name)
-    })
+    allows_live(console::Term::stdout().is_term(), |name| std::env::var_os(name))
 }
 
 /// Returns true if the output may move the cursor and use colours. `variable` reads the environment.

@@ -89,21 +89,14 @@ fn wrong_results_are_rejected() {
     insta::assert_snapshot!(error("/targets/0/boots", json!("3")), @"- at '/targets/0/boots': want integer, but got string");
     insta::assert_snapshot!(error("/targets/0/cases/0/promises/0", json!(-1)), @"- at '/targets/0/cases/0/promises/0': must be >=0, but got -1");
     insta::assert_snapshot!(error("/targets/0/provenance/accel", json!("kvm or tcg")), @"- at '/targets/0/provenance/accel': 'kvm or tcg' does not match");
-    assert_eq!(
-        error("/targets/0/provenance/accel", json!("kvm and tcg")),
-        ""
-    );
+    assert_eq!(error("/targets/0/provenance/accel", json!("kvm and tcg")), "");
     for verdict in [
         json!({ "is": "passed" }),
         json!({ "is": "pass", "reason": "no field of this verdict" }),
         json!({ "is": "fail" }),
         json!({ "is": "timeout", "phase": "lunch" }),
     ] {
-        assert_ne!(
-            error("/targets/0/cases/0/verdict", verdict.clone()),
-            "",
-            "{verdict}"
-        );
+        assert_ne!(error("/targets/0/cases/0/verdict", verdict.clone()), "", "{verdict}");
     }
     // No field may be missing, and no other may be there.
     let mut result = serde_json::to_value(samples::mixed()).unwrap();
@@ -200,13 +193,8 @@ fn durations_are_those_that_parse() {
 fn descriptions_have_no_links_to_code() {
     for kind in Kind::ALL {
         let text = render(kind);
-        let mut lines = text
-            .lines()
-            .filter(|line| line.contains("\"description\":"));
-        assert_eq!(
-            lines.find(|line| line.contains("[`") || line.contains("::")),
-            None
-        );
+        let mut lines = text.lines().filter(|line| line.contains("\"description\":"));
+        assert_eq!(lines.find(|line| line.contains("[`") || line.contains("::")), None);
     }
 }
 
@@ -222,20 +210,16 @@ fn every_field_has_a_description() {
             }
         }
         match schema {
-            Value::Object(map) => map
-                .iter()
-                .for_each(|(key, value)| visit(value, &format!("{at}/{key}"), missing)),
+            Value::Object(map) => {
+                map.iter().for_each(|(key, value)| visit(value, &format!("{at}/{key}"), missing))
+            }
             Value::Array(list) => list.iter().for_each(|value| visit(value, at, missing)),
             _ => {}
         }
     }
     for kind in Kind::ALL {
         let mut missing = Vec::new();
-        visit(
-            &serde_json::from_str(&render(kind)).unwrap(),
-            "",
-            &mut missing,
-        );
+        visit(&serde_json::from_str(&render(kind)).unwrap(), "", &mut missing);
         assert_eq!(missing, [""; 0], "{kind:?}");
     }
 }

@@ -108,10 +108,8 @@ pub(crate) fn run(targets: &[Target], json: bool) -> Result<u8> {
 }
 
 fn examine(host: &Host, target: &Target, others: &[&Target]) -> Result<HostReport> {
-    let programs: Vec<Found> = needed(&[target], true)?
-        .into_iter()
-        .map(|program| found(host, program))
-        .collect();
+    let programs: Vec<Found> =
+        needed(&[target], true)?.into_iter().map(|program| found(host, program)).collect();
     let qemu = &target.qemu.binary;
     let kvm = match find_program(qemu, &host.path) {
         Some(_) => accel::test_kvm(qemu, &target.kernel.arch, &host.cache)?,
@@ -141,11 +139,7 @@ fn found(host: &Host, program: Program) -> Found {
     let path = program.find(&host.path);
     // Libraries and headers do not report a version.
     let runs = path.as_ref().filter(|_| program.files.is_empty());
-    Found {
-        version: runs.and_then(|path| version_of(path)),
-        path,
-        program,
-    }
+    Found { version: runs.and_then(|path| version_of(path)), path, program }
 }
 
 fn version_of(program: &Path) -> Option<String> {
@@ -176,10 +170,7 @@ fn cached(cache: &Path) -> Vec<(String, u64)> {
         .min_depth(1)
         .max_depth(1)
         .sort_by(|a, b| b.file_name().cmp(a.file_name()));
-    let directories = entries
-        .into_iter()
-        .flatten()
-        .filter(|entry| entry.file_type().is_dir());
+    let directories = entries.into_iter().flatten().filter(|entry| entry.file_type().is_dir());
     directories
         .map(|dir| {
             let files = WalkDir::new(dir.path()).into_iter().flatten();
@@ -239,12 +230,7 @@ fn program_table(found: &HostReport) -> String {
     };
     let rustc = number_in(&found.rustc).unwrap_or("missing".into());
     let mut rows = vec![["rustc".to_owned(), rustc, rust_note]];
-    for Found {
-        program,
-        path,
-        version,
-    } in &found.programs
-    {
+    for Found { program, path, version } in &found.programs {
         let (state, note) = match (path, version) {
             (None, _) => ("missing".into(), packages(program)),
             (Some(_), Some(version)) => (version.clone(), String::new()),
@@ -256,12 +242,7 @@ fn program_table(found: &HostReport) -> String {
 }
 
 fn packages(program: &Program) -> String {
-    let Program {
-        debian,
-        fedora,
-        arch,
-        ..
-    } = program;
+    let Program { debian, fedora, arch, .. } = program;
     format!("Debian: {debian}, Fedora: {fedora}, Arch: {arch}")
 }
 
@@ -273,17 +254,11 @@ fn other_facts(found: &HostReport) -> String {
     };
     let _ = match found.debian_source {
         true => writeln!(text, "kernel  Debian's source, through apt-get"),
-        false => writeln!(
-            text,
-            "kernel  Debian's source is not available here; use --kernel-src"
-        ),
+        false => writeln!(text, "kernel  Debian's source is not available here; use --kernel-src"),
     };
     let total: u64 = found.cached.iter().map(|(_, bytes)| bytes).sum();
-    let parts: Vec<String> = found
-        .cached
-        .iter()
-        .map(|(name, bytes)| format!("{name} {}", gib(*bytes)))
-        .collect();
+    let parts: Vec<String> =
+        found.cached.iter().map(|(name, bytes)| format!("{name} {}", gib(*bytes))).collect();
     let _ = write!(text, "cache   {}: {}", found.cache.display(), gib(total));
     if !parts.is_empty() {
         let _ = write!(text, " ({})", parts.join(", "));

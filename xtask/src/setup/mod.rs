@@ -147,9 +147,7 @@ pub fn ensure_on(
 fn ask_user(say: &mut dyn FnMut(&str)) -> Result<bool> {
     say("install now? [Y/n]");
     let mut answer = String::new();
-    let read = io::stdin()
-        .read_line(&mut answer)
-        .context("read the answer")?;
+    let read = io::stdin().read_line(&mut answer).context("read the answer")?;
     // End of input is not an answer.
     Ok(read > 0 && is_yes(&answer))
 }
@@ -180,9 +178,7 @@ fn rights(host: &Host) -> Result<Option<Option<PathBuf>>> {
 /// Takes the lock that lets one run at a time install packages.
 fn lock(host: &Host, say: &mut dyn FnMut(&str)) -> Result<Lock> {
     let path = host.cache.join("setup.lock");
-    lock::lock(&path, Hold::Exclusive, "is installing packages", |text| {
-        say(&text)
-    })
+    lock::lock(&path, Hold::Exclusive, "is installing packages", |text| say(&text))
 }
 
 #[cfg(test)]

@@ -41,10 +41,7 @@ mod tests {
     #[test]
     fn derivatives_belong_to_their_family() {
         assert_eq!(family("NAME=x\nID=debian\n"), Some(Distribution::Debian));
-        assert_eq!(
-            family("ID=linuxmint\nID_LIKE=\"ubuntu debian\""),
-            Some(Distribution::Debian)
-        );
+        assert_eq!(family("ID=linuxmint\nID_LIKE=\"ubuntu debian\""), Some(Distribution::Debian));
         assert_eq!(
             family("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\""),
             Some(Distribution::Fedora)
@@ -58,10 +55,7 @@ mod tests {
     fn only_debian_itself_has_these_backports() {
         let debian = "ID=debian\nVERSION_CODENAME=bookworm\n";
         assert_eq!(debian_codename(debian), Some("bookworm"));
-        assert_eq!(
-            debian_codename("ID=\"debian\"\nVERSION_CODENAME='trixie'\n"),
-            Some("trixie")
-        );
+        assert_eq!(debian_codename("ID=\"debian\"\nVERSION_CODENAME='trixie'\n"), Some("trixie"));
         assert_eq!(debian_codename("ID=debian\n"), None);
         assert_eq!(
             debian_codename("ID=raspbian\nID_LIKE=debian\nVERSION_CODENAME=bookworm\n"),
@@ -71,10 +65,7 @@ mod tests {
 
     #[test]
     fn the_pretty_name_loses_its_quotes() {
-        assert_eq!(
-            pretty_name("ID=x\nPRETTY_NAME=\"X Linux 1\"\n"),
-            "X Linux 1"
-        );
+        assert_eq!(pretty_name("ID=x\nPRETTY_NAME=\"X Linux 1\"\n"), "X Linux 1");
         assert_eq!(pretty_name(""), "an unknown system");
     }
 }

@@ -36,11 +36,7 @@ pub(crate) fn examine(host: &Host, targets: &[&Target]) -> Result<Vec<OtherTarge
         if !source && std_source::is_needed(&toolchain, &target.rust) {
             missing.push("rust-src".into());
         }
-        Ok(OtherTarget {
-            name: target.name.clone(),
-            missing,
-            unwatched: unwatched(host, target)?,
-        })
+        Ok(OtherTarget { name: target.name.clone(), missing, unwatched: unwatched(host, target)? })
     };
     targets.iter().map(other).collect()
 }
@@ -81,15 +77,10 @@ mod tests {
             missing: missing.iter().map(|name| name.to_string()).collect(),
             unwatched: None,
         };
-        let old = OtherTarget {
-            unwatched: Some("QEMU 7.2.22 is too old".into()),
-            ..other("armv6", &[])
-        };
-        let others = [
-            other("arm64", &[]),
-            old,
-            other("parisc", &["hppa-linux-gnu-gcc", "rust-src"]),
-        ];
+        let old =
+            OtherTarget { unwatched: Some("QEMU 7.2.22 is too old".into()), ..other("armv6", &[]) };
+        let others =
+            [other("arm64", &[]), old, other("parisc", &["hppa-linux-gnu-gcc", "rust-src"])];
         insta::assert_snapshot!(text(&others), @"
         arm64   ready
         armv6   ready, but without the oracle: QEMU 7.2.22 is too old

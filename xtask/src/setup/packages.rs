@@ -144,11 +144,8 @@ mod tests {
     #[test]
     fn a_known_distribution_gets_its_own_command() {
         let missing = [program("flex"), program("bison")];
-        let text = explain(
-            &missing,
-            "--no-setup forbids installing anything",
-            Some(Distribution::Debian),
-        );
+        let text =
+            explain(&missing, "--no-setup forbids installing anything", Some(Distribution::Debian));
         insta::assert_snapshot!(text, @"
         2 programs are missing, and --no-setup forbids installing anything. Packages:
 
@@ -163,10 +160,7 @@ mod tests {
 
     #[test]
     fn an_unknown_distribution_gets_all_commands() {
-        let rare = Program {
-            fedora: NONE.into(),
-            ..program("wasm2c")
-        };
+        let rare = Program { fedora: NONE.into(), ..program("wasm2c") };
         let text = explain(&[program("flex"), rare], "this is not Debian", None);
         insta::assert_snapshot!(text, @"
         2 programs are missing, and this is not Debian. Packages:

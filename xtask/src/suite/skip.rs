@@ -76,21 +76,17 @@ pub(super) fn check_reasons(suite: &Suite, text: &str, path: &Path) -> Result<()
 fn skips(suite: &Suite) -> impl Iterator<Item = (Option<&str>, &str, &str)> {
     let cases = suite.cases.iter();
     let of_cases = cases.map(|case| (Some(case.name.as_str()), &case.skip));
-    std::iter::once((None, &suite.skip))
-        .chain(of_cases)
-        .flat_map(|(case, skips)| {
-            let skips = skips.iter();
-            skips.map(move |(name, reason)| (case, name.as_str(), reason.as_str()))
-        })
+    std::iter::once((None, &suite.skip)).chain(of_cases).flat_map(|(case, skips)| {
+        let skips = skips.iter();
+        skips.map(move |(name, reason)| (case, name.as_str(), reason.as_str()))
+    })
 }
 
 /// Returns the names of all targets, then of all groups.
 fn names_of(targets: &[Target]) -> Vec<&str> {
     let names = targets.iter().map(|target| target.name.as_str());
-    let mut groups: Vec<&str> = targets
-        .iter()
-        .flat_map(|target| target.groups.iter().map(String::as_str))
-        .collect();
+    let mut groups: Vec<&str> =
+        targets.iter().flat_map(|target| target.groups.iter().map(String::as_str)).collect();
     groups.sort();
     groups.dedup();
     names.chain(groups).collect()
@@ -113,9 +109,7 @@ fn line_of(text: &str, case: Option<&str>, name: &str) -> usize {
     };
     let lines = text.lines().enumerate().skip(start.unwrap_or(0));
     let mut lines = lines.skip_while(|(_, line)| !line.contains("skip:"));
-    lines
-        .find(|(_, line)| is_key(line))
-        .map_or(1, |(index, _)| index + 1)
+    lines.find(|(_, line)| is_key(line)).map_or(1, |(index, _)| index + 1)
 }
 
 #[cfg(test)]

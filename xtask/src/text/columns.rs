@@ -12,9 +12,8 @@ pub(crate) fn columns<const N: usize>(rows: &[[impl AsRef<str>; N]]) -> String {
     let mut text = String::new();
     for row in rows {
         let cells = row.iter().zip(&widths);
-        let line: String = cells
-            .map(|(cell, &width)| format!("  {:width$}", cell.as_ref()))
-            .collect();
+        let line: String =
+            cells.map(|(cell, &width)| format!("  {:width$}", cell.as_ref())).collect();
         text.push_str(line.trim_end());
         text.push('\n');
     }

@@ -101,9 +101,6 @@ mod tests {
 
     #[test]
     fn a_line_loses_its_control_characters_only() {
-        assert_eq!(
-            printable("\x1b[31mred\x1b[0m\tünï\x07\x00 x\r\n"),
-            "red    ünï x"
-        );
+        assert_eq!(printable("\x1b[31mred\x1b[0m\tünï\x07\x00 x\r\n"), "red    ünï x");
     }
 }

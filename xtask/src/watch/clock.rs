@@ -25,12 +25,7 @@ impl Limits {
     /// Returns the limits for TCG with the default flavour, multiplied by `scale`.
     pub(crate) fn scaled(scale: f64) -> Self {
         let seconds = |seconds: u64| Duration::from_secs(seconds).mul_f64(scale);
-        Self {
-            boot: seconds(60),
-            silence: seconds(20),
-            grace: seconds(15),
-            shutdown: seconds(10),
-        }
+        Self { boot: seconds(60), silence: seconds(20), grace: seconds(15), shutdown: seconds(10) }
     }
 }
 
@@ -46,12 +41,7 @@ pub(crate) struct Clocks {
 
 impl Clocks {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            phase: Phase::Boot,
-            deadline: limits.boot,
-            last_byte: Duration::ZERO,
-        }
+        Self { limits, phase: Phase::Boot, deadline: limits.boot, last_byte: Duration::ZERO }
     }
 
     pub(crate) fn phase(&self) -> Phase {

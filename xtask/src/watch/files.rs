@@ -58,10 +58,7 @@ mod tests {
             files.incomplete().unwrap(),
             "incomplete files from the guest: a.gcda (3 of 5 bytes), b.gcda (1 of 2 bytes)"
         );
-        assert_eq!(
-            files.add_part("a.gcda", 5, b"de"),
-            Ok(Some(b"abcde".to_vec()))
-        );
+        assert_eq!(files.add_part("a.gcda", 5, b"de"), Ok(Some(b"abcde".to_vec())));
         assert_eq!(files.add_part("b.gcda", 2, b"y"), Ok(Some(b"xy".to_vec())));
         assert_eq!(files.incomplete(), None);
     }

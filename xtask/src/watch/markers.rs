@@ -62,9 +62,7 @@ pub(crate) struct Scanner {
 
 impl Default for Scanner {
     fn default() -> Self {
-        Self {
-            counts: vec![0; MARKERS.len()],
-        }
+        Self { counts: vec![0; MARKERS.len()] }
     }
 }
 
@@ -78,10 +76,7 @@ impl Scanner {
         let at = PATTERNS.matches(line).into_iter().next()?;
         let marker = &MARKERS[at];
         self.counts[at] += 1;
-        (self.counts[at] > marker.allowed).then(|| Hit {
-            marker,
-            line: line.to_owned(),
-        })
+        (self.counts[at] > marker.allowed).then(|| Hit { marker, line: line.to_owned() })
     }
 }
 

@@ -321,13 +321,7 @@ impl Watch {
 
     fn handle_record(&mut self, record: Record, now: Duration) {
         match record {
-            Record::Hello {
-                release,
-                taint,
-                cases,
-                caches,
-                ..
-            } => {
+            Record::Hello { release, taint, cases, caches, .. } => {
                 self.clocks.enter_phase(Phase::Test, now);
                 self.check_caches(&caches);
                 self.events.push(BootEvent::InitStarted { release });
@@ -338,9 +332,7 @@ impl Watch {
                 }
                 if cases != self.plan.len() {
                     let planned = self.plan.len();
-                    self.anomaly(format!(
-                        "the guest read {cases} cases from a plan of {planned}"
-                    ));
+                    self.anomaly(format!("the guest read {cases} cases from a plan of {planned}"));
                 }
             }
             Record::CaseStart { case } => self.start_case(case, now),
@@ -349,13 +341,7 @@ impl Watch {
                 _ => self.anomaly(format!("{case} printed while it was not running: {line}")),
             },
             Record::Alive => {}
-            Record::CaseEnd {
-                case,
-                outcome,
-                millis,
-                taint,
-                figures,
-            } => match self.open.take() {
+            Record::CaseEnd { case, outcome, millis, taint, figures } => match self.open.take() {
                 Some((at, mut open)) if open.case == case => {
                     open.end_record = Some(EndRecord {
                         outcome,
@@ -406,10 +392,7 @@ impl Watch {
             oracle.check_controls();
         }
         self.clocks.case_started(self.plan[at].1, now);
-        let open = Observation {
-            started: now,
-            ..Observation::of(case.clone())
-        };
+        let open = Observation { started: now, ..Observation::of(case.clone()) };
         self.open = Some((at, open));
         self.events.push(BootEvent::CaseStarted(case));
         self.complete_cases();
@@ -421,10 +404,7 @@ impl Watch {
             self.console_at = Some(at);
             self.complete_cases();
         }
-        let part = self
-            .console
-            .entry(self.console_at.unwrap_or(BOOTING))
-            .or_default();
+        let part = self.console.entry(self.console_at.unwrap_or(BOOTING)).or_default();
         if let Some(hit) = self.scanner.line(&line) {
             if hit.marker.severity.ends_boot() && self.crash.is_none() {
                 self.crash = Some((hit.line.clone(), now));
@@ -460,8 +440,7 @@ impl Watch {
         let cut_short = observation.boot_end.is_some();
         let oracle = self.oracle.as_mut();
         observation.oracle = oracle.map(|oracle| oracle.case_result(at, cut_short));
-        self.events
-            .push(BootEvent::CaseEnded(Box::new(observation)));
+        self.events.push(BootEvent::CaseEnded(Box::new(observation)));
     }
 
     fn anomaly(&mut self, text: String) {
@@ -472,10 +451,7 @@ impl Watch {
 impl Observation {
     /// Returns an empty observation of `case`.
     pub(crate) fn of(case: String) -> Self {
-        Self {
-            case,
-            ..Self::default()
-        }
+        Self { case, ..Self::default() }
     }
 }
 

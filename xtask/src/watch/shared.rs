@@ -110,14 +110,9 @@ mod tests {
     use protocol::record::Record;
 
     fn records() -> Vec<Record> {
-        let log = |line: &str| Record::Log {
-            case: "smoke/boot".into(),
-            line: line.into(),
-        };
+        let log = |line: &str| Record::Log { case: "smoke/boot".into(), line: line.into() };
         vec![
-            Record::CaseStart {
-                case: "smoke/boot".into(),
-            },
+            Record::CaseStart { case: "smoke/boot".into() },
             log("dmesg said: [    0.500000] fuse: init, =dmmap= and [1.5]"),
             Record::Alive,
         ]
@@ -125,10 +120,7 @@ mod tests {
 
     fn frames() -> String {
         let mut encoder = Encoder::default();
-        records()
-            .iter()
-            .map(|record| encoder.encode(record))
-            .collect()
+        records().iter().map(|record| encoder.encode(record)).collect()
     }
 
     fn decoded(split: &SplitBytes) -> Vec<Item> {
@@ -164,11 +156,7 @@ mod tests {
                 let split = split(mixed.as_bytes());
                 assert_eq!(decoded(&split), all(), "cut at byte {at}: {mixed}");
                 let console = String::from_utf8(split.console).unwrap();
-                assert_eq!(
-                    console,
-                    lines.concat().replace('\r', ""),
-                    "cut at byte {at}"
-                );
+                assert_eq!(console, lines.concat().replace('\r', ""), "cut at byte {at}");
             }
         }
     }

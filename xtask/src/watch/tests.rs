@@ -49,8 +49,7 @@ impl Fake {
 
     fn console(&mut self, line: &str) {
         self.now += SECOND;
-        self.watch
-            .push_console(format!("{line}\r\n").as_bytes(), self.now);
+        self.watch.push_console(format!("{line}\r\n").as_bytes(), self.now);
     }
 
     fn raw(&mut self, bytes: &[u8]) {
@@ -101,10 +100,7 @@ impl Fake {
 fn all_cases_of_a_good_boot_pass() {
     let mut fake = Fake::up();
     fake.pass(1, "smoke/boot");
-    assert!(
-        fake.verdicts().is_empty(),
-        "the console may still be behind"
-    );
+    assert!(fake.verdicts().is_empty(), "the console may still be behind");
     fake.pass(2, "smoke/redirect.fuse");
     assert_eq!(fake.verdicts(), ["smoke/boot pass"]);
     fake.pass(3, "smoke/redirect.cuse");
@@ -112,10 +108,7 @@ fn all_cases_of_a_good_boot_pass() {
     assert_eq!(fake.watch.phase(), Phase::Shutdown);
     assert_eq!(fake.watch.stop_reason(fake.now), None);
     assert_eq!(fake.watch.close(BootEnd::Qemu(End::Exit)), BootEnd::Goodbye);
-    assert_eq!(
-        fake.verdicts(),
-        ["smoke/redirect.fuse pass", "smoke/redirect.cuse pass"]
-    );
+    assert_eq!(fake.verdicts(), ["smoke/redirect.fuse pass", "smoke/redirect.cuse pass"]);
 }
 
 #[test]
@@ -124,22 +117,12 @@ fn a_crash_is_charged_to_the_case_it_happened_in() {
     fake.pass(1, "smoke/boot");
     fake.start(2, "smoke/redirect.fuse");
     fake.console("[    2.0] Kernel panic - not syncing: sysrq triggered crash");
-    assert_eq!(
-        fake.watch.stop_reason(fake.now),
-        None,
-        "the trace may follow"
-    );
+    assert_eq!(fake.watch.stop_reason(fake.now), None, "the trace may follow");
     fake.console("[    2.1] CPU: 0 UID: 0 PID: 60 Comm: init");
-    let end = fake
-        .watch
-        .stop_reason(fake.now)
-        .expect("the time for the trace is over");
+    let end = fake.watch.stop_reason(fake.now).expect("the time for the trace is over");
     assert!(matches!(end, BootEnd::Crash(_)), "{end:?}");
     fake.watch.close(end);
-    assert_eq!(
-        fake.verdicts(),
-        ["smoke/boot pass", "smoke/redirect.fuse crash"]
-    );
+    assert_eq!(fake.verdicts(), ["smoke/boot pass", "smoke/redirect.fuse crash"]);
 }
 
 #[test]
@@ -158,10 +141,7 @@ fn a_warning_between_two_cases_belongs_to_the_first() {
     fake.console("[    2.0] WARNING: CPU: 1 PID: 9 at fs/fuse/dmmap.c:1 f+0x1/0x2");
     fake.pass(2, "smoke/redirect.fuse");
     fake.watch.close(BootEnd::Goodbye);
-    assert_eq!(
-        fake.verdicts(),
-        ["smoke/boot fail", "smoke/redirect.fuse pass"]
-    );
+    assert_eq!(fake.verdicts(), ["smoke/boot fail", "smoke/redirect.fuse pass"]);
 }
 
 #[test]
@@ -169,21 +149,14 @@ fn a_warning_is_charged_to_its_case_when_the_record_stream_is_ahead() {
     let mut fake = Fake::up();
     fake.console("[    1.5] init: case 1/3 smoke/boot");
     // The records of both cases arrive before the console has caught up.
-    fake.record(Record::CaseStart {
-        case: "smoke/boot".into(),
-    });
+    fake.record(Record::CaseStart { case: "smoke/boot".into() });
     fake.end("smoke/boot", Outcome::Pass);
-    fake.record(Record::CaseStart {
-        case: "smoke/redirect.fuse".into(),
-    });
+    fake.record(Record::CaseStart { case: "smoke/redirect.fuse".into() });
     fake.console("[    2.0] WARNING: CPU: 1 PID: 9 at fs/fuse/dmmap.c:1 f+0x1/0x2");
     fake.console("[    2.1] init: case 2/3 smoke/redirect.fuse");
     fake.end("smoke/redirect.fuse", Outcome::Pass);
     fake.watch.close(BootEnd::Goodbye);
-    assert_eq!(
-        fake.verdicts(),
-        ["smoke/boot fail", "smoke/redirect.fuse pass"]
-    );
+    assert_eq!(fake.verdicts(), ["smoke/boot fail", "smoke/redirect.fuse pass"]);
 }
 
 #[test]
@@ -204,10 +177,7 @@ fn a_case_whose_end_was_lost_or_damaged_is_not_a_pass() {
     fake.raw(corrupt.as_bytes());
     fake.pass(2, "smoke/redirect.fuse");
     fake.watch.close(BootEnd::Goodbye);
-    assert_eq!(
-        fake.verdicts(),
-        ["smoke/boot infra", "smoke/redirect.fuse pass"]
-    );
+    assert_eq!(fake.verdicts(), ["smoke/boot infra", "smoke/redirect.fuse pass"]);
 
     // Truncated: the machine stopped inside the frame.
     let mut fake = Fake::up();
@@ -248,10 +218,7 @@ fn the_host_stops_a_case_that_the_guest_fails_to_end() {
     for _ in 0..25 {
         fake.record(Record::Alive);
     }
-    assert_eq!(
-        fake.watch.stop_reason(fake.now),
-        Some(BootEnd::Overtime(Phase::Test))
-    );
+    assert_eq!(fake.watch.stop_reason(fake.now), Some(BootEnd::Overtime(Phase::Test)));
 }
 
 #[test]
@@ -262,10 +229,7 @@ fn a_kernel_that_never_gets_to_init_is_stopped() {
     }
     assert_eq!(fake.watch.stop_reason(fake.now), None);
     fake.console("[    0.1] still here");
-    assert_eq!(
-        fake.watch.stop_reason(fake.now),
-        Some(BootEnd::Overtime(Phase::Boot))
-    );
+    assert_eq!(fake.watch.stop_reason(fake.now), Some(BootEnd::Overtime(Phase::Boot)));
 }
 
 #[test]
@@ -287,9 +251,7 @@ fn records_of_unplanned_cases_are_anomalies_without_a_verdict() {
     fake.end("smoke/boot", Outcome::Pass);
     fake.start(1, "smoke/made-up");
     let events = fake.watch.take_events();
-    let anomalies = events
-        .iter()
-        .filter(|event| matches!(event, BootEvent::Anomaly(_)));
+    let anomalies = events.iter().filter(|event| matches!(event, BootEvent::Anomaly(_)));
     assert_eq!(anomalies.count(), 2);
     fake.watch.close(BootEnd::Goodbye);
     assert!(fake.verdicts().is_empty());
@@ -322,10 +284,7 @@ fn a_file_is_passed_on_when_it_is_complete() {
         "rejected a file from the guest: \"../up\" is not a plain file name",
         "incomplete files from the guest: dev.gcda (1 of 3 bytes)",
     ];
-    assert_eq!(
-        fake.watch.take_events(),
-        anomalies.map(|text| BootEvent::Anomaly(text.into()))
-    );
+    assert_eq!(fake.watch.take_events(), anomalies.map(|text| BootEvent::Anomaly(text.into())));
 }
 
 /// Returns a guest whose init is running, under an oracle that has written `text` so far.
@@ -345,8 +304,7 @@ fn a_finding_fails_the_case_of_its_window() {
     let mut fake = up_with_oracle(&trusted());
     fake.watch.push_findings(&lines(&[quiet(16)]));
     fake.pass(1, "smoke/boot");
-    fake.watch
-        .push_findings(&lines(&[opened(17), found(17, 1), ended(17, 17)]));
+    fake.watch.push_findings(&lines(&[opened(17), found(17, 1), ended(17, 17)]));
     fake.pass(2, "smoke/redirect.fuse");
     fake.watch.push_findings(&lines(&[quiet(18)]));
     fake.pass(3, "smoke/redirect.cuse");
@@ -355,27 +313,16 @@ fn a_finding_fails_the_case_of_its_window() {
     assert_eq!(fake.watch.close(BootEnd::Qemu(End::Exit)), BootEnd::Goodbye);
     assert_eq!(
         fake.verdicts(),
-        [
-            "smoke/boot pass",
-            "smoke/redirect.fuse fail",
-            "smoke/redirect.cuse pass"
-        ]
+        ["smoke/boot pass", "smoke/redirect.fuse fail", "smoke/redirect.cuse pass"]
     );
 }
 
 #[test]
 fn an_oracle_that_missed_a_control_ends_the_boot_at_its_first_case() {
     let mut fake = up_with_oracle(&trusted().replace(KNOWN, "{\"window\":{\"id\":0}}"));
-    assert_eq!(
-        fake.watch.stop_reason(fake.now),
-        None,
-        "the control may still follow"
-    );
+    assert_eq!(fake.watch.stop_reason(fake.now), None, "the control may still follow");
     fake.start(1, "smoke/boot");
-    let end = fake
-        .watch
-        .stop_reason(fake.now)
-        .expect("the first case has started");
+    let end = fake.watch.stop_reason(fake.now).expect("the first case has started");
     let why = "it did not check the physical address of a known page";
     assert_eq!(end, BootEnd::Oracle(why.into()));
     assert_eq!(fake.watch.close(end.clone()), end);
@@ -397,11 +344,7 @@ fn cases_that_ran_after_the_oracle_gave_up_are_not_trusted() {
         end,
         BootEnd::Oracle("the plugin stopped modelling: TTBR0 does not read back".into())
     );
-    let verdicts = [
-        "smoke/boot infra",
-        "smoke/redirect.fuse infra",
-        "smoke/redirect.cuse infra",
-    ];
+    let verdicts = ["smoke/boot infra", "smoke/redirect.fuse infra", "smoke/redirect.cuse infra"];
     assert_eq!(fake.verdicts()[1..], verdicts[1..]);
 }
 
@@ -409,8 +352,7 @@ fn cases_that_ran_after_the_oracle_gave_up_are_not_trusted() {
 fn a_crash_in_an_open_window_is_a_crash_not_distrust_of_the_oracle() {
     let mut fake = up_with_oracle(&trusted());
     fake.start(1, "smoke/boot");
-    fake.watch
-        .push_findings(&lines(&[opened(16), found(16, 1)]));
+    fake.watch.push_findings(&lines(&[opened(16), found(16, 1)]));
     fake.console("[    2.0] Kernel panic - not syncing: sysrq triggered crash");
     let end = fake.watch.close(BootEnd::Qemu(End::Exit));
     assert!(matches!(end, BootEnd::Crash(_)), "{end:?}");

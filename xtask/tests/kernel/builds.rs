@@ -47,10 +47,7 @@ fn a_patch_removed_from_the_series_is_reverted() {
     world.write("checkout/kernel-patches/6.12/series", "0001-b.patch\n");
     assert_eq!(world.build().good().image, "a\nb, patched\nc\n");
     assert_eq!(world.compiled(), "");
-    let plain = Job {
-        queue: false,
-        ..world.job()
-    };
+    let plain = Job { queue: false, ..world.job() };
     assert_eq!(world.run(&plain).good().image, "a\nb\nc\n");
     assert_eq!(world.compiled(), "b");
 }
@@ -58,26 +55,17 @@ fn a_patch_removed_from_the_series_is_reverted() {
 #[test]
 fn a_flavour_overrides_the_target() {
     let world = World::new();
-    let job = Job {
-        flavour: "debug".to_owned(),
-        ..world.job()
-    };
+    let job = Job { flavour: "debug".to_owned(), ..world.job() };
     world.run(&job).good();
     let config = only_entry(&world.path("cache/kernels")).join("config");
-    assert_eq!(
-        fs::read_to_string(config).unwrap(),
-        "CONFIG_A=y\nCONFIG_B=18\n"
-    );
+    assert_eq!(fs::read_to_string(config).unwrap(), "CONFIG_A=y\nCONFIG_B=18\n");
 }
 
 #[test]
 fn an_option_changes_the_hash_and_a_comment_does_not() {
     let world = World::new();
     world.build().good();
-    world.write(
-        "checkout/kernel-configs/toy.config",
-        "# Because.\nCONFIG_B=16\n",
-    );
+    world.write("checkout/kernel-configs/toy.config", "# Because.\nCONFIG_B=16\n");
     assert!(world.build().good().from_cache);
     world.write("checkout/kernel-configs/toy.config", "CONFIG_B=17\n");
     assert!(!world.build().good().from_cache);

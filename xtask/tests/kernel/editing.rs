@@ -18,10 +18,7 @@ fn world() -> World {
              Subject: [PATCH] change {file}\n\nWhy.\n---\n {file}.c | 2 +-\n 1 file changed, 1 insertion(+), 1 deletion(-)\n\n\
              diff --git a/{file}.c b/{file}.c\n--- a/{file}.c\n+++ b/{file}.c\n@@ -1 +1 @@\n-{file}\n+{file}, patched\n"
         );
-        world.write(
-            &format!("checkout/kernel-patches/6.12/000{at}-change-{file}.patch"),
-            &patch,
-        );
+        world.write(&format!("checkout/kernel-patches/6.12/000{at}-change-{file}.patch"), &patch);
     }
     let series = "# Why.\n0001-change-a.patch\n0002-change-b.patch\n";
     world.write("checkout/kernel-patches/6.12/series", series);
@@ -48,22 +45,13 @@ fn checkout_and_export_keep_the_queue() {
     let world = world();
     checkout(&world).unwrap();
     assert_eq!(world.read("edit/a.c"), "a, patched\n");
-    let log = git(
-        &world.path("edit"),
-        &["log", "--format=%s %an", "queue-base.."],
-    );
+    let log = git(&world.path("edit"), &["log", "--format=%s %an", "queue-base.."]);
     assert_eq!(log, "change b A Developer\nchange a A Developer\n");
     let first = edit::export(&world.path("edit"), &world.path("checkout")).unwrap();
-    assert_eq!(
-        first.patches,
-        ["0001-change-a.patch", "0002-change-b.patch"]
-    );
+    assert_eq!(first.patches, ["0001-change-a.patch", "0002-change-b.patch"]);
     let text = world.read("checkout/kernel-patches/6.12/0001-change-a.patch");
     edit::export(&world.path("edit"), &world.path("checkout")).unwrap();
-    assert_eq!(
-        world.read("checkout/kernel-patches/6.12/0001-change-a.patch"),
-        text
-    );
+    assert_eq!(world.read("checkout/kernel-patches/6.12/0001-change-a.patch"), text);
 }
 
 #[test]
@@ -79,11 +67,7 @@ fn removed_and_added_commits_change_the_queue() {
     edit::export(&edit, &world.path("checkout")).unwrap();
     let series = world.read("checkout/kernel-patches/6.12/series");
     assert_eq!(series, "# Why.\n0001-change-a.patch\n0002-add-new.patch\n");
-    assert!(
-        !world
-            .path("checkout/kernel-patches/6.12/0002-change-b.patch")
-            .exists()
-    );
+    assert!(!world.path("checkout/kernel-patches/6.12/0002-change-b.patch").exists());
     assert_eq!(world.build().good().image, "a, patched\nb\nc\nnew\n");
 }
 
@@ -94,9 +78,7 @@ fn export_refuses_uncommitted_changes() {
     world.write("edit/c.c", "c, edited\n");
     let error = edit::export(&world.path("edit"), &world.path("checkout")).unwrap_err();
     assert!(
-        error
-            .to_string()
-            .contains("has uncommitted changes; commit or discard them:\n M c.c"),
+        error.to_string().contains("has uncommitted changes; commit or discard them:\n M c.c"),
         "{error}"
     );
 }
@@ -106,18 +88,12 @@ fn after_a_conflict_the_checkout_can_be_continued_by_hand() {
     let world = world();
     world.write("src/a.c", "something else\n");
     let error = checkout(&world).unwrap_err().to_string();
-    assert!(
-        error.starts_with("kernel-patches/6.12/0001-change-a.patch does not apply"),
-        "{error}"
-    );
+    assert!(error.starts_with("kernel-patches/6.12/0001-change-a.patch does not apply"), "{error}");
     assert!(error.ends_with("0002-change-b.patch"), "{error}");
     world.write("edit/a.c", "something else, patched\n");
     git(&world.path("edit"), &["add", "a.c"]);
     git(&world.path("edit"), &["am", "-q", "--continue"]);
     let error = checkout(&world).unwrap_err().to_string();
-    assert!(
-        error.ends_with("already exists: give the path of a new directory"),
-        "{error}"
-    );
+    assert!(error.ends_with("already exists: give the path of a new directory"), "{error}");
     assert!(fs::exists(world.path("edit/.git")).unwrap());
 }

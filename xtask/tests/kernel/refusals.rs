@@ -12,10 +12,7 @@ fn error(outcome: Outcome, world: &World) -> String {
 #[test]
 fn without_a_network_debians_source_is_not_available() {
     let world = World::new();
-    let job = Job {
-        source: None,
-        ..world.job()
-    };
+    let job = Job { source: None, ..world.job() };
     assert_snapshot!(error(world.run(&job), &world), @"
     cannot download Debian's kernel source. Check the network, and that the Debian release has the package (bookworm-security, trixie); or use another source with --kernel-src DIR|TARBALL
 
@@ -44,10 +41,7 @@ fn a_source_that_contains_the_queue_is_recognised() {
     world.write("src/b.c", "b, patched\n");
     world.write("src/new.c", "new\n");
     assert_snapshot!(error(world.build(), &world), @"[DIR]/src already contains the patches of the queue: build it with --no-queue");
-    let job = Job {
-        queue: false,
-        ..world.job()
-    };
+    let job = Job { queue: false, ..world.job() };
     assert_eq!(world.run(&job).good().image, "a\nb, patched\nc\nnew\n");
 }
 
@@ -68,14 +62,8 @@ fn a_directory_without_a_kernel_source_is_refused() {
 #[test]
 fn dropped_options_are_all_named() {
     let world = World::new();
-    world.write(
-        "checkout/kernel-configs/toy.config",
-        "CONFIG_B=16\nCONFIG_UNHEARD_OF=y\n",
-    );
-    world.write(
-        "src/Kconfig",
-        "config A\n\tbool\ndropped CONFIG_A\ndropped CONFIG_UNHEARD_OF\n",
-    );
+    world.write("checkout/kernel-configs/toy.config", "CONFIG_B=16\nCONFIG_UNHEARD_OF=y\n");
+    world.write("src/Kconfig", "config A\n\tbool\ndropped CONFIG_A\ndropped CONFIG_UNHEARD_OF\n");
     assert_snapshot!(error(world.build(), &world), @r"
     the kernel's .config did not keep these options of the config fragments:
       kernel-configs/common.config:2: CONFIG_A: expected y, found n; for its dependencies see Kconfig:1
@@ -129,15 +117,9 @@ fn options_of_the_queue_may_be_missing_without_the_queue() {
     world.write("checkout/kernel-configs/queue.config", "CONFIG_NEW=y\n");
     world.write("src/Kconfig", "config A\nconfig B\ndropped CONFIG_NEW\n");
     assert!(error(world.build(), &world).contains("CONFIG_NEW: expected y, found n"));
-    let plain = Job {
-        queue: false,
-        ..world.job()
-    };
+    let plain = Job { queue: false, ..world.job() };
     world.run(&plain).good();
     // If the kernel defines the option, the .config must keep it.
-    world.write(
-        "src/Kconfig",
-        "config A\nconfig B\nconfig NEW\ndropped CONFIG_NEW\n",
-    );
+    world.write("src/Kconfig", "config A\nconfig B\nconfig NEW\ndropped CONFIG_NEW\n");
     assert!(error(world.run(&plain), &world).contains("CONFIG_NEW: expected y, found n"));
 }

@@ -13,24 +13,15 @@ fn changes_of_a_users_tree_are_built() {
     world.build().good();
     world.write("src/a.c", "a, edited\n");
     world.write("src/c.c", "c\n");
-    assert_eq!(
-        world.build().good().image,
-        "a, edited\nb, patched\nc\nnew\n"
-    );
+    assert_eq!(world.build().good().image, "a, edited\nb, patched\nc\nnew\n");
     assert_eq!(world.compiled(), "a", "only the time of c.c is new");
     world.write("src/a.c", "a, EDITED\n");
     let image = world.build().good().image;
-    assert_eq!(
-        image, "a, EDITED\nb, patched\nc\nnew\n",
-        "the size of a.c has not changed"
-    );
+    assert_eq!(image, "a, EDITED\nb, patched\nc\nnew\n", "the size of a.c has not changed");
     fs::remove_file(world.path("src/c.c")).unwrap();
     assert_eq!(world.build().good().image, "a, EDITED\nb, patched\nnew\n");
     world.write("src/d.c", "d\n");
-    assert_eq!(
-        world.build().good().image,
-        "a, EDITED\nb, patched\nd\nnew\n"
-    );
+    assert_eq!(world.build().good().image, "a, EDITED\nb, patched\nd\nnew\n");
     assert_eq!(world.compiled(), "d");
 }
 
@@ -93,10 +84,7 @@ fn a_git_tree_is_built_with_changes_and_without_ignored_files() {
     world.write("src/.gitignore", "/*\n");
     git(&["rm", "-q", "-r", "--cached", "."]);
     let image = world.build().good().image;
-    assert_eq!(
-        image,
-        "a, not committed\nb, patched\nc\nignored\nnew\nuntracked\n"
-    );
+    assert_eq!(image, "a, not committed\nb, patched\nc\nignored\nnew\nuntracked\n");
 }
 
 #[test]
@@ -106,24 +94,15 @@ fn a_tarball_is_a_valid_source() {
     let tarball = world.path("linux.tar");
     let tar = duct::cmd!("tar", "-cf", &tarball, "src");
     tar.dir(world.dir.path()).run().unwrap();
-    let job = Job {
-        source: Some(tarball),
-        ..world.job()
-    };
+    let job = Job { source: Some(tarball), ..world.job() };
     assert_eq!(world.run(&job).good().image, "a\nb, patched\nc\nnew\n");
     world.patch("0001-b.patch", "b.c", "b, patched better");
-    assert_eq!(
-        world.run(&job).good().image,
-        "a\nb, patched better\nc\nnew\n"
-    );
+    assert_eq!(world.run(&job).good().image, "a\nb, patched better\nc\nnew\n");
     assert_eq!(world.compiled(), "b");
     // The tree consists of hard links to the source in the cache. A patch that touches another file must not change
     // that source.
     world.patch("0002-new.patch", "c.c", "c, patched");
-    assert_eq!(
-        world.run(&job).good().image,
-        "a\nb, patched better\nc, patched\n"
-    );
+    assert_eq!(world.run(&job).good().image, "a\nb, patched better\nc, patched\n");
     let source = only_entry(&world.path("cache/sources")).join("tree/c.c");
     assert_eq!(fs::read_to_string(source).unwrap(), "c\n");
 }
@@ -134,18 +113,12 @@ fn debians_source_is_downloaded_once() {
     package(&world);
     // The machine has never run apt-get update.
     world.write("package.needs-lists", "");
-    let job = Job {
-        source: None,
-        ..world.job()
-    };
+    let job = Job { source: None, ..world.job() };
     assert_eq!(world.run(&job).good().image, "a\nb, patched\nc\nnew\n");
     // From here on, there is no network.
     fs::remove_file(world.path("package")).unwrap();
     world.patch("0001-b.patch", "b.c", "b, patched better");
-    assert_eq!(
-        world.run(&job).good().image,
-        "a\nb, patched better\nc\nnew\n"
-    );
+    assert_eq!(world.run(&job).good().image, "a\nb, patched better\nc\nnew\n");
 }
 
 #[test]
@@ -159,12 +132,7 @@ fn the_source_is_not_touched() {
 fn listing(dir: &Path) -> Vec<(std::ffi::OsString, SystemTime)> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
     let mut entries: Vec<_> = entries
-        .map(|entry| {
-            (
-                entry.file_name(),
-                entry.metadata().unwrap().modified().unwrap(),
-            )
-        })
+        .map(|entry| (entry.file_name(), entry.metadata().unwrap().modified().unwrap()))
         .collect();
     entries.sort();
     entries
@@ -178,13 +146,7 @@ fn package(world: &World) {
     };
     tar(&["-cf", "linux-source-6.12.tar.xz", "src"]);
     let below = "s,^,./usr/src/,";
-    tar(&[
-        "-cf",
-        "package",
-        "--transform",
-        below,
-        "linux-source-6.12.tar.xz",
-    ]);
+    tar(&["-cf", "package", "--transform", below, "linux-source-6.12.tar.xz"]);
 }
 
 #[test]
@@ -192,10 +154,7 @@ fn a_disk_that_fills_up_during_unpacking_is_reported() {
     let world = World::new();
     package(&world);
     world.write("package.flood", "");
-    let job = Job {
-        source: None,
-        ..world.job()
-    };
+    let job = Job { source: None, ..world.job() };
     let error = world.run(&job).error.unwrap();
     assert!(error.contains("is full; `cargo xtask clean"), "{error}");
     assert!(error.len() < 5000, "{}", error.len());

@@ -39,15 +39,8 @@ fn objects_of_an_interrupted_build_are_reused() {
     kill(Pid::from_raw(child.pids()[0] as i32), Signal::SIGINT).unwrap();
     assert_eq!(finish(child).error.as_deref(), Some("interrupted"));
     world.write("gate", "");
-    assert_eq!(
-        world.build().good().image,
-        "a\nb, patched\nc\n// slow\nnew\n"
-    );
-    assert_eq!(
-        world.compiled(),
-        "c new",
-        "the objects of a and b were complete"
-    );
+    assert_eq!(world.build().good().image, "a\nb, patched\nc\n// slow\nnew\n");
+    assert_eq!(world.compiled(), "c new", "the objects of a and b were complete");
 }
 
 #[test]
@@ -57,9 +50,7 @@ fn concurrent_runs_build_a_kernel_once() {
     let first = world.start(&world.job());
     until("the first is under way", || world.path("started").exists());
     let second = world.start(&world.job());
-    until("the second waits", || {
-        world.steps(&second).contains("waiting")
-    });
+    until("the second waits", || world.steps(&second).contains("waiting"));
     world.write("gate", "");
     let (first, second) = (finish(first).good(), finish(second).good());
     assert_eq!(first.image, second.image);
@@ -87,22 +78,11 @@ fn clean_removes_old_unused_directories() {
     let user = fs::File::open(kernel.join("lease")).unwrap();
     let user = Flock::lock(user, FlockArg::LockShared).unwrap();
     let removed = clean(&cache, Duration::ZERO).unwrap();
-    let places: Vec<_> = removed
-        .iter()
-        .map(|r| world.redact(&r.path.display().to_string()))
-        .collect();
-    assert_eq!(
-        places,
-        [
-            "[DIR]/cache/slots/own-[ID]/toy-default",
-            "[DIR]/cache/sources/own-[ID]"
-        ]
-    );
+    let places: Vec<_> =
+        removed.iter().map(|r| world.redact(&r.path.display().to_string())).collect();
+    assert_eq!(places, ["[DIR]/cache/slots/own-[ID]/toy-default", "[DIR]/cache/sources/own-[ID]"]);
     assert!(removed[0].bytes > 0);
-    assert!(
-        world.build().good().from_cache,
-        "clean must keep the kernel in use"
-    );
+    assert!(world.build().good().from_cache, "clean must keep the kernel in use");
     drop(user);
     clean(&cache, Duration::ZERO).unwrap();
     assert!(!kernel.exists());

@@ -67,22 +67,12 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         // The path must not contain `~`, `:` or a space: kbuild rejects them, and the lab does too.
-        let world = World {
-            dir: tempfile::tempdir().unwrap(),
-        };
-        world.write(
-            "checkout/kernel-configs/common.config",
-            "# Why.\nCONFIG_A=y\n",
-        );
+        let world = World { dir: tempfile::tempdir().unwrap() };
+        world.write("checkout/kernel-configs/common.config", "# Why.\nCONFIG_A=y\n");
         world.write("checkout/kernel-configs/toy.config", "CONFIG_B=16\n");
-        world.write(
-            "checkout/kernel-configs/flavours/debug.config",
-            "CONFIG_B=18\n",
-        );
-        world.write(
-            "checkout/kernel-patches/6.12/series",
-            "# Why.\n0001-b.patch\n0002-new.patch\n",
-        );
+        world.write("checkout/kernel-configs/flavours/debug.config", "CONFIG_B=18\n");
+        world
+            .write("checkout/kernel-patches/6.12/series", "# Why.\n0001-b.patch\n0002-new.patch\n");
         world.patch("0001-b.patch", "b.c", "b, patched");
         let new = "Adds a file.\n\n--- /dev/null\n+++ b/new.c\n@@ -0,0 +1 @@\n+new\n";
         world.write("checkout/kernel-patches/6.12/0002-new.patch", new);
@@ -164,9 +154,8 @@ impl World {
     /// Returns the objects that the last build of `src` compiled, separated by spaces: `a c`.
     pub fn compiled(&self) -> String {
         let log = fs::read_to_string(self.slot().join("build.log")).unwrap();
-        let objects = log
-            .lines()
-            .filter_map(|line| line.strip_prefix("  CC      ")?.strip_suffix(".o"));
+        let objects =
+            log.lines().filter_map(|line| line.strip_prefix("  CC      ")?.strip_suffix(".o"));
         objects.collect::<Vec<_>>().join(" ")
     }
 
@@ -183,10 +172,7 @@ impl World {
 
     /// Returns the number of times that make was started for a build.
     pub fn builds(&self) -> usize {
-        self.read("made")
-            .lines()
-            .filter(|line| *line == "make image")
-            .count()
+        self.read("made").lines().filter(|line| *line == "make image").count()
     }
 
     /// Replaces the parts of `text` that differ from run to run.
@@ -201,9 +187,7 @@ impl World {
 
 /// Returns the only directory in `dir`.
 pub fn only_entry(dir: &Path) -> PathBuf {
-    let entries = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let mut dirs: Vec<_> = entries.filter(|path| path.is_dir()).collect();
     assert_eq!(dirs.len(), 1, "{dirs:?}");
     dirs.remove(0)
@@ -212,10 +196,7 @@ pub fn only_entry(dir: &Path) -> PathBuf {
 pub fn finish(lab: Handle) -> Outcome {
     let output = lab.into_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("OUTCOME "))
-        .expect("an outcome");
+    let line = text.lines().find_map(|line| line.strip_prefix("OUTCOME ")).expect("an outcome");
     serde_json::from_str(line).unwrap()
 }
 

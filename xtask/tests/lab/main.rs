@@ -23,20 +23,14 @@ fn a_run_in_which_all_cases_pass() {
     let reports = lab.path("reports");
     let output = lab.test(&["--report-dir", reports.to_str().unwrap()]);
     assert_code(&output, 0);
-    assert_eq!(
-        lab.verdicts(),
-        ["smoke/one pass", "smoke/two pass", "smoke/three pass"]
-    );
+    assert_eq!(lab.verdicts(), ["smoke/one pass", "smoke/two pass", "smoke/three pass"]);
     for report in REPORTS.map(|report| report.file) {
         let text = fs::read_to_string(reports.join(report)).unwrap();
         assert!(text.contains("smoke"), "{report}: {text}");
     }
     let run = lab.path("checkout/target/lab/latest/x86_64/boot-1");
     assert!(run.join("qemu.sh").exists());
-    assert!(
-        !run.join("initramfs.cpio").exists(),
-        "an initramfs is deleted after a pass"
-    );
+    assert!(!run.join("initramfs.cpio").exists(), "an initramfs is deleted after a pass");
     lab.assert_no_machine_left();
 }
 
@@ -59,11 +53,7 @@ fn the_coverage_counts_of_all_boots_are_reported() {
     let source = "static void end(void)\n{\n\tfirst();\n\tsecond();\n}\n";
     fs::write(lab.path("counted/dmmap.c"), source).unwrap();
     fs::write(lab.path("counted/dmmap.gcno"), "").unwrap();
-    let counts = Record::File {
-        name: "dmmap.gcda".into(),
-        size: 1,
-        part: b"5".to_vec(),
-    };
+    let counts = Record::File { name: "dmmap.gcda".into(), size: 1, part: b"5".to_vec() };
     let mut first = Guest::up(3);
     first.pass(&["one"]).start("two");
     lab.guest("1", &first, "exit 0");
@@ -79,10 +69,7 @@ fn the_coverage_counts_of_all_boots_are_reported() {
     assert!(printed.contains(totals), "{printed}");
     let report = lab.path("checkout/target/lab/latest/x86_64/coverage.md");
     let report = fs::read_to_string(report).unwrap();
-    assert!(
-        report.contains("dmmap.c, end:\n\n```c\n    4  second();\n```"),
-        "{report}"
-    );
+    assert!(report.contains("dmmap.c, end:\n\n```c\n    4  second();\n```"), "{report}");
     assert_eq!(lab.results().targets[0].failure, None);
 }
 
@@ -108,10 +95,7 @@ fn a_panic_fails_its_case_and_the_next_boot_continues() {
     lab.guest("1", &first, "exec sleep 600");
     lab.guest("2", Guest::up(1).pass(&["three"]).goodbye(), "exit 0");
     assert_code(&lab.test(&[]), 1);
-    assert_eq!(
-        lab.verdicts(),
-        ["smoke/one pass", "smoke/two crash", "smoke/three pass"]
-    );
+    assert_eq!(lab.verdicts(), ["smoke/one pass", "smoke/two crash", "smoke/three pass"]);
     assert_eq!(lab.results().targets[0].boots, 2);
     lab.assert_no_machine_left();
 }
@@ -119,17 +103,10 @@ fn a_panic_fails_its_case_and_the_next_boot_continues() {
 #[test]
 fn a_guest_that_hangs_is_stopped_and_the_next_boot_continues() {
     let lab = Lab::new();
-    lab.guest(
-        "1",
-        Guest::up(3).pass(&["one"]).start("two"),
-        "exec sleep 600",
-    );
+    lab.guest("1", Guest::up(3).pass(&["one"]).start("two"), "exec sleep 600");
     lab.guest("2", Guest::up(1).pass(&["three"]).goodbye(), "exit 0");
     assert_code(&lab.test(&QUICK), 1);
-    assert_eq!(
-        lab.verdicts(),
-        ["smoke/one pass", "smoke/two timeout", "smoke/three pass"]
-    );
+    assert_eq!(lab.verdicts(), ["smoke/one pass", "smoke/two timeout", "smoke/three pass"]);
     lab.assert_no_machine_left();
 }
 
@@ -151,10 +128,7 @@ fn an_oom_kill_in_the_guest_fails_the_case() {
     guest.end("two", Outcome::Pass).pass(&["three"]).goodbye();
     lab.guest("1", &guest, "exit 0");
     assert_code(&lab.test(&[]), 1);
-    assert_eq!(
-        lab.verdicts(),
-        ["smoke/one pass", "smoke/two fail", "smoke/three pass"]
-    );
+    assert_eq!(lab.verdicts(), ["smoke/one pass", "smoke/two fail", "smoke/three pass"]);
 }
 
 #[test]
@@ -166,17 +140,9 @@ fn a_kernel_without_init_is_a_boot_failure() {
     assert_code(&lab.test(&[]), 2);
     assert_eq!(
         lab.verdicts(),
-        [
-            "smoke/one boot-fail",
-            "smoke/two boot-fail",
-            "smoke/three boot-fail"
-        ]
+        ["smoke/one boot-fail", "smoke/two boot-fail", "smoke/three boot-fail"]
     );
-    assert_eq!(
-        lab.results().targets[0].boots,
-        1,
-        "a second boot would fail in the same way"
-    );
+    assert_eq!(lab.results().targets[0].boots, 1, "a second boot would fail in the same way");
 }
 
 #[test]
@@ -215,27 +181,16 @@ fn a_killed_qemu_is_an_infrastructure_failure() {
     lab.guest("1", Guest::up(3).pass(&["one"]).start("two"), "kill -9 $$");
     lab.guest("2", Guest::up(1).pass(&["three"]).goodbye(), "exit 0");
     assert_code(&lab.test(&[]), 2);
-    assert_eq!(
-        lab.verdicts(),
-        ["smoke/one pass", "smoke/two infra", "smoke/three pass"]
-    );
+    assert_eq!(lab.verdicts(), ["smoke/one pass", "smoke/two infra", "smoke/three pass"]);
 }
 
 #[test]
 fn the_error_quotes_the_messages_of_qemu() {
     let lab = Lab::new();
-    lab.guest(
-        "last",
-        &Guest::default(),
-        "echo 'unsupported machine type' >&2; exit 1",
-    );
+    lab.guest("last", &Guest::default(), "echo 'unsupported machine type' >&2; exit 1");
     let output = lab.test(&[]);
     assert_code(&output, 2);
-    assert!(
-        text(&output).contains("unsupported machine type"),
-        "{}",
-        text(&output)
-    );
+    assert!(text(&output).contains("unsupported machine type"), "{}", text(&output));
 }
 
 #[test]
@@ -247,13 +202,7 @@ fn the_error_names_the_package_of_a_missing_qemu() {
     let output = command.env("PATH", lab.path("bin")).output().unwrap();
     assert_code(&output, 2);
     let text = text(&output);
-    for word in [
-        "qemu-system-x86_64",
-        "qemu-system-x86",
-        "Debian",
-        "Fedora",
-        "Arch",
-    ] {
+    for word in ["qemu-system-x86_64", "qemu-system-x86", "Debian", "Fedora", "Arch"] {
         assert!(text.contains(word), "{word} in {text}");
     }
 }
@@ -278,10 +227,7 @@ fn a_case_without_records_is_not_a_pass() {
     let lab = Lab::new();
     lab.guest("1", Guest::up(3).pass(&["one"]).goodbye(), "exit 0");
     assert_code(&lab.test(&[]), 2);
-    assert_eq!(
-        lab.verdicts(),
-        ["smoke/one pass", "smoke/two infra", "smoke/three infra"]
-    );
+    assert_eq!(lab.verdicts(), ["smoke/one pass", "smoke/two infra", "smoke/three infra"]);
 }
 
 #[test]
@@ -291,19 +237,12 @@ fn a_case_without_an_end_record_is_not_a_pass() {
     guest.pass(&["one"]).start("two").pass(&["three"]).goodbye();
     lab.guest("1", &guest, "exit 0");
     assert_code(&lab.test(&[]), 2);
-    assert_eq!(
-        lab.verdicts(),
-        ["smoke/one pass", "smoke/two infra", "smoke/three pass"]
-    );
+    assert_eq!(lab.verdicts(), ["smoke/one pass", "smoke/two infra", "smoke/three pass"]);
 }
 
 /// Starts the tool on a guest that never ends, and waits until its second case runs.
 fn start_and_wait(lab: &Lab) -> Child {
-    lab.guest(
-        "last",
-        Guest::up(3).pass(&["one"]).start("two"),
-        "exec sleep 600",
-    );
+    lab.guest("last", Guest::up(3).pass(&["one"]).start("two"), "exec sleep 600");
     let child = lab.test_command(&[]).process_group(0).spawn().unwrap();
     let running = wait_until(|| {
         let records = lab.path("checkout/target/lab/latest/x86_64/boot-1/records.log");
@@ -322,10 +261,7 @@ fn ctrl_c_leaves_reports_and_no_process() {
     let output = child.wait_with_output().unwrap();
     assert_code(&output, 2);
     assert!(lab.results().interrupted);
-    assert_eq!(
-        lab.verdicts(),
-        ["smoke/one pass", "smoke/two infra", "smoke/three infra"]
-    );
+    assert_eq!(lab.verdicts(), ["smoke/one pass", "smoke/two infra", "smoke/three infra"]);
     lab.assert_no_machine_left();
 }
 
@@ -350,13 +286,8 @@ fn two_simultaneous_runs_use_separate_directories() {
     for run in runs {
         assert_code(&run.wait_with_output().unwrap(), 0);
     }
-    let runs = fs::read_dir(lab.path("checkout/target/lab"))
-        .unwrap()
-        .flatten();
-    assert_eq!(
-        runs.filter(|run| run.file_type().unwrap().is_dir()).count(),
-        2
-    );
+    let runs = fs::read_dir(lab.path("checkout/target/lab")).unwrap().flatten();
+    assert_eq!(runs.filter(|run| run.file_type().unwrap().is_dir()).count(), 2);
 }
 
 #[test]
@@ -365,10 +296,7 @@ fn a_dry_run_starts_nothing() {
     let output = lab.test(&["--dry-run", "--case", "smoke/two"]);
     assert_code(&output, 0);
     let text = text(&output);
-    assert!(
-        text.contains("smoke/two") && !text.contains("smoke/one"),
-        "{text}"
-    );
+    assert!(text.contains("smoke/two") && !text.contains("smoke/one"), "{text}");
     assert!(text.contains("-serial chardev:records"), "{text}");
     assert!(!lab.path("checkout/target").exists() && !lab.path("guests/pids").exists());
 }
@@ -378,19 +306,14 @@ fn a_parameter_is_set_and_is_in_the_command_to_rerun() {
     let lab = Lab::new();
     let suite = SUITE.replace("run: two", "run: two, with: { seed: 1 }");
     fs::write(lab.path("checkout/suites/smoke.yaml"), suite).unwrap();
-    let why = Outcome::Fail {
-        reason: "it did not hold".into(),
-    };
+    let why = Outcome::Fail { reason: "it did not hold".into() };
     let mut guest = Guest::up(1);
     guest.start("two").end("two", why).goodbye();
     lab.guest("1", &guest, "exit 0");
     let output = lab.test(&["--case", "smoke/two", "--with", "seed=7"]);
     assert_code(&output, 1);
     let text = text(&output);
-    assert!(
-        text.contains("--with seed=7 --arch x86_64 --case smoke/two"),
-        "{text}"
-    );
+    assert!(text.contains("--with seed=7 --arch x86_64 --case smoke/two"), "{text}");
 }
 
 #[test]

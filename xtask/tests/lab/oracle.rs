@@ -27,10 +27,8 @@ fn window(id: u32, findings: u32) -> String {
             r#"{{"at":{at},"op":"{op}","by":"process","space":null,"virtual":"{address}","physical":"0x4c3f020","size":4,"colour":{colour},"pc":"0x10a34","symbol":null}}"#
         )
     };
-    let (earlier, later) = (
-        access(7, "store", "0x40013020", 3),
-        access(9, "load", "0x40012020", 2),
-    );
+    let (earlier, later) =
+        (access(7, "store", "0x40013020", 3), access(9, "load", "0x40012020", 2));
     let mut lines = format!("{{\"window\":{{\"id\":{id}}}}}\n");
     for number in 1..=findings {
         lines += &format!(
@@ -61,15 +59,8 @@ fn lab() -> Lab {
     let (_, after) = rest.split_once("\n\n").unwrap();
     fs::remove_file(&configs).unwrap();
     fs::create_dir_all(configs.join("flavours")).unwrap();
-    fs::write(
-        configs.join("x86_64.yaml"),
-        format!("{before}{ALIASES}\n{after}"),
-    )
-    .unwrap();
-    let flavour = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../kernel-configs/flavours/default.yaml"
-    );
+    fs::write(configs.join("x86_64.yaml"), format!("{before}{ALIASES}\n{after}")).unwrap();
+    let flavour = concat!(env!("CARGO_MANIFEST_DIR"), "/../kernel-configs/flavours/default.yaml");
     fs::copy(flavour, configs.join("flavours/default.yaml")).unwrap();
     lab.qemu_version("10.0.2");
     lab
@@ -91,31 +82,20 @@ fn oracle_of(results: &RunResult) -> (String, Option<&str>) {
 #[test]
 fn a_run_without_findings_passes() {
     let lab = lab();
-    guest(
-        &lab,
-        controls() + &window(16, 0) + &window(17, 0) + &window(18, 0),
-    );
+    guest(&lab, controls() + &window(16, 0) + &window(17, 0) + &window(18, 0));
     let output = lab.test(&[]);
     assert_code(&output, 0);
     let results = lab.results();
     assert_eq!(oracle_of(&results), ("user".into(), None));
     let accesses = results.targets[0].cases.iter();
-    let accesses: Vec<u64> = accesses
-        .map(|case| case.oracle.as_ref().unwrap().accesses)
-        .collect();
+    let accesses: Vec<u64> = accesses.map(|case| case.oracle.as_ref().unwrap().accesses).collect();
     assert_eq!(accesses, [99; 3]);
     let printed = text(&output);
-    assert!(
-        printed.contains("user; 3 cases watched; findings: 0"),
-        "{printed}"
-    );
+    assert!(printed.contains("user; 3 cases watched; findings: 0"), "{printed}");
     // QEMU loads the plugin, and both the guest and the plugin get their settings.
     let boot = lab.path("checkout/target/lab/latest/x86_64/boot-1");
     let command = fs::read_to_string(boot.join("qemu.sh")).unwrap();
-    assert!(
-        command.contains("-plugin /x/liboracle.so,config=oracle.json"),
-        "{command}"
-    );
+    assert!(command.contains("-plugin /x/liboracle.so,config=oracle.json"), "{command}");
     assert!(command.contains("dmmap.oracle=1"), "{command}");
     let config = fs::read_to_string(boot.join("oracle.json")).unwrap();
     assert!(config.contains(r#""findings": "oracle.jsonl""#), "{config}");
@@ -124,22 +104,13 @@ fn a_run_without_findings_passes() {
 #[test]
 fn a_finding_fails_its_case_and_is_explained() {
     let lab = lab();
-    guest(
-        &lab,
-        controls() + &window(16, 0) + &window(17, 2) + &window(18, 0),
-    );
+    guest(&lab, controls() + &window(16, 0) + &window(17, 2) + &window(18, 0));
     let output = lab.test(&[]);
     assert_code(&output, 1);
-    assert_eq!(
-        lab.verdicts(),
-        ["smoke/one pass", "smoke/two fail", "smoke/three pass"]
-    );
+    assert_eq!(lab.verdicts(), ["smoke/one pass", "smoke/two fail", "smoke/three pass"]);
     let printed = text(&output);
     let id = "x86_64/smoke/two/2";
-    assert!(
-        printed.contains("cargo xtask oracle explain x86_64/smoke/two/1"),
-        "{printed}"
-    );
+    assert!(printed.contains("cargo xtask oracle explain x86_64/smoke/two/1"), "{printed}");
     assert!(printed.contains(id), "{printed}");
 
     let list = lab.command(&["oracle", "list"]).output().unwrap();
@@ -180,10 +151,7 @@ fn a_finding_fails_its_case_and_is_explained() {
     let merged = fs::read_to_string(merged.join("report.html")).unwrap();
     assert!(!merged.contains("<svg") && merged.contains("in the report of the original run"));
 
-    let other = lab
-        .command(&["oracle", "explain", "x86_64/smoke/one/1"])
-        .output()
-        .unwrap();
+    let other = lab.command(&["oracle", "explain", "x86_64/smoke/one/1"]).output().unwrap();
     assert_code(&other, 2);
     let printed = text(&other).replace(lab.path("checkout").to_str().unwrap(), "CHECKOUT");
     insta::assert_snapshot!(printed, @r#"error: no finding "x86_64/smoke/one/1" in CHECKOUT/target/lab/latest; `cargo xtask oracle list` lists all findings"#);
@@ -199,30 +167,15 @@ fn a_finding_fails_its_case_and_is_explained() {
 fn an_oracle_that_misses_the_planted_fault_is_not_trusted_in_any_case() {
     let lab = lab();
     let blind = controls().replace(&window(2, 1), &window(2, 0));
-    guest(
-        &lab,
-        blind + &window(16, 0) + &window(17, 0) + &window(18, 0),
-    );
+    guest(&lab, blind + &window(16, 0) + &window(17, 0) + &window(18, 0));
     let output = lab.test(&[]);
     assert_code(&output, 2);
-    assert_eq!(
-        lab.verdicts(),
-        ["smoke/one infra", "smoke/two infra", "smoke/three infra"]
-    );
+    assert_eq!(lab.verdicts(), ["smoke/one infra", "smoke/two infra", "smoke/three infra"]);
     let printed = text(&output);
     let why = "the oracle cannot be trusted: it did not find the planted error";
     assert!(printed.contains(why), "{printed}");
-    assert_eq!(
-        lab.results().targets[0].boots,
-        1,
-        "a second boot would fail in the same way"
-    );
-    assert!(
-        lab.results().targets[0]
-            .cases
-            .iter()
-            .all(|case| case.oracle.is_none())
-    );
+    assert_eq!(lab.results().targets[0].boots, 1, "a second boot would fail in the same way");
+    assert!(lab.results().targets[0].cases.iter().all(|case| case.oracle.is_none()));
 }
 
 #[test]
@@ -237,11 +190,7 @@ fn an_oracle_that_gives_up_is_not_trusted_from_then_on() {
         printed.contains("the plugin stopped modelling: TTBR0 does not read back"),
         "{printed}"
     );
-    assert!(
-        lab.verdicts().contains(&"smoke/two infra".into()),
-        "{:?}",
-        lab.verdicts()
-    );
+    assert!(lab.verdicts().contains(&"smoke/two infra".into()), "{:?}", lab.verdicts());
 }
 
 #[test]
@@ -257,10 +206,7 @@ fn a_truncated_window_is_not_trusted() {
         }
         guest(&lab, oracle);
         assert_code(&lab.test(&[]), 2);
-        assert_eq!(
-            lab.verdicts(),
-            ["smoke/one pass", "smoke/two pass", "smoke/three infra"]
-        );
+        assert_eq!(lab.verdicts(), ["smoke/one pass", "smoke/two pass", "smoke/three infra"]);
     }
 }
 
@@ -278,10 +224,7 @@ fn after_a_crash_the_next_boot_runs_under_the_oracle_too() {
     second.oracle = controls() + &window(16, 1);
     lab.guest("2", &second, "exit 0");
     assert_code(&lab.test(&[]), 1);
-    assert_eq!(
-        lab.verdicts(),
-        ["smoke/one pass", "smoke/two crash", "smoke/three fail"]
-    );
+    assert_eq!(lab.verdicts(), ["smoke/one pass", "smoke/two crash", "smoke/three fail"]);
 }
 
 #[test]
@@ -292,10 +235,7 @@ fn the_error_quotes_a_qemu_that_refuses_the_plugin() {
     let output = lab.test(&[]);
     assert_code(&output, 2);
     let printed = text(&output);
-    assert!(
-        printed.contains("oracle: oracle.json: missing field `page`"),
-        "{printed}"
-    );
+    assert!(printed.contains("oracle: oracle.json: missing field `page`"), "{printed}");
 }
 
 #[test]
@@ -306,10 +246,7 @@ fn the_error_quotes_a_failed_build_of_the_plugin() {
     let output = lab.test(&[]);
     assert_code(&output, 2);
     let printed = text(&output);
-    for words in [
-        "build the oracle (`--oracle off` runs without it)",
-        "error[E0425]",
-    ] {
+    for words in ["build the oracle (`--oracle off` runs without it)", "error[E0425]"] {
         assert!(printed.contains(words), "{words} in {printed}");
     }
 }
@@ -333,9 +270,7 @@ fn with_an_old_qemu_the_run_continues_without_the_oracle() {
     assert_code(&output, 2);
     let printed = text(&output);
     assert!(
-        printed.contains(&format!(
-            "--oracle on: x86_64 cannot run under the oracle: {why}"
-        )),
+        printed.contains(&format!("--oracle on: x86_64 cannot run under the oracle: {why}")),
         "{printed}"
     );
 }
@@ -345,27 +280,14 @@ fn the_command_to_rerun_has_the_options_of_the_oracle() {
     let lab = lab();
     let reason = "it did not hold".into();
     let mut guest = Guest::up(1);
-    guest
-        .start("two")
-        .end("two", Outcome::Fail { reason })
-        .goodbye();
+    guest.start("two").end("two", Outcome::Fail { reason }).goodbye();
     lab.guest("1", &guest, "exit 0");
-    let output = lab.test(&[
-        "--case",
-        "smoke/two",
-        "--oracle",
-        "off",
-        "--oracle-depth",
-        "full",
-    ]);
+    let output = lab.test(&["--case", "smoke/two", "--oracle", "off", "--oracle-depth", "full"]);
     assert_code(&output, 1);
     let printed = text(&output);
     assert!(
         printed.contains("--oracle off --oracle-depth full --arch x86_64 --case smoke/two"),
         "{printed}"
     );
-    assert_eq!(
-        oracle_of(&lab.results()),
-        ("off".into(), Some("not requested"))
-    );
+    assert_eq!(oracle_of(&lab.results()), ("off".into(), Some("not requested")));
 }

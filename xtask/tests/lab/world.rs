@@ -71,16 +71,13 @@ impl Guest {
     }
 
     pub fn record(&mut self, record: &Record) -> &mut Self {
-        self.records
-            .extend(self.encoder.encode(record).into_bytes());
+        self.records.extend(self.encoder.encode(record).into_bytes());
         self
     }
 
     pub fn start(&mut self, case: &str) -> &mut Self {
         self.print(&format!("[    1.0] init: case 1/3 smoke/{case}"));
-        self.record(&Record::CaseStart {
-            case: format!("smoke/{case}"),
-        })
+        self.record(&Record::CaseStart { case: format!("smoke/{case}") })
     }
 
     pub fn end(&mut self, case: &str, outcome: Outcome) -> &mut Self {
@@ -114,21 +111,11 @@ impl Lab {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let lab = Self { dir };
-        for name in [
-            "checkout/xtask",
-            "checkout/suites",
-            "bin",
-            "guests",
-            "cache",
-        ] {
+        for name in ["checkout/xtask", "checkout/suites", "bin", "guests", "cache"] {
             fs::create_dir_all(lab.path(name)).unwrap();
         }
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs");
-        symlink(
-            configs.canonicalize().unwrap(),
-            lab.path("checkout/kernel-configs"),
-        )
-        .unwrap();
+        symlink(configs.canonicalize().unwrap(), lab.path("checkout/kernel-configs")).unwrap();
         fs::write(lab.path("checkout/suites/smoke.yaml"), SUITE).unwrap();
         fs::write(lab.path("bzImage"), "a kernel").unwrap();
         fs::write(lab.path("init"), "a program").unwrap();
@@ -215,9 +202,7 @@ impl Lab {
     pub fn verdicts(&self) -> Vec<String> {
         let results = self.results();
         let cases = results.targets.iter().flat_map(|target| &target.cases);
-        cases
-            .map(|case| format!("{} {}", case.id, case.verdict.word()))
-            .collect()
+        cases.map(|case| format!("{} {}", case.id, case.verdict.word())).collect()
     }
 
     /// Returns the fake QEMU processes that are still running.
@@ -253,11 +238,7 @@ pub fn wait_until(mut holds: impl FnMut() -> bool) -> bool {
 
 pub fn text(output: &Output) -> String {
     let (out, err) = (&output.stdout, &output.stderr);
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(out),
-        String::from_utf8_lossy(err)
-    )
+    format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
 }
 
 #[track_caller]

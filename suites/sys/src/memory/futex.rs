@@ -39,10 +39,9 @@ impl Mapping {
             Ok(()) | Err(Errno::EINTR) => Ok(FutexWait::Woken),
             Err(Errno::EAGAIN) => Ok(FutexWait::Changed),
             Err(Errno::ETIMEDOUT) => Ok(FutexWait::TimedOut),
-            Err(errno) => Err(Error {
-                what: format!("wait on the futex at byte {offset:#x}"),
-                errno,
-            }),
+            Err(errno) => {
+                Err(Error { what: format!("wait on the futex at byte {offset:#x}"), errno })
+            }
         }
     }
 
@@ -64,14 +63,8 @@ impl Mapping {
     /// Fails as set_robust_list(2).
     pub fn own_robust_futex(&self, offset: usize) -> Result<()> {
         self.check(offset, TO_FUTEX + 4);
-        assert!(
-            offset % 8 == 0,
-            "misaligned entry of a robust list at byte {offset:#x}"
-        );
-        self.store(
-            offset + TO_FUTEX,
-            crate::process::own_pid().0 as u32 | WAITERS,
-        );
+        assert!(offset % 8 == 0, "misaligned entry of a robust list at byte {offset:#x}");
+        self.store(offset + TO_FUTEX, crate::process::own_pid().0 as u32 | WAITERS);
         // SAFETY: bounds and alignment are checked; the entry is a word in plain memory that nothing else uses.
         unsafe { backend::robust_list(self.at + offset as u64, TO_FUTEX) }
             .context(|| format!("register a robust list with an entry at byte {offset:#x}"))

@@ -59,14 +59,8 @@ pub(crate) fn pipe() -> SysResult<(i32, i32)> {
 }
 
 pub(crate) fn poll(fds: &[i32], millis: i32, ready: &mut [Ready]) -> SysResult<()> {
-    let mut pollfds: Vec<libc::pollfd> = fds
-        .iter()
-        .map(|&fd| libc::pollfd {
-            fd,
-            events: libc::POLLIN,
-            revents: 0,
-        })
-        .collect();
+    let mut pollfds: Vec<libc::pollfd> =
+        fds.iter().map(|&fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
     // SAFETY: pointer and length are those of the vector.
     match check(unsafe { libc::poll(pollfds.as_mut_ptr(), pollfds.len() as libc::nfds_t, millis) })
     {

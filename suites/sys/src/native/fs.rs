@@ -33,12 +33,8 @@ pub(crate) fn mount(
     flags: MountFlags,
     data: &str,
 ) -> SysResult<()> {
-    let (source, at, kind, data) = (
-        c_string(source)?,
-        c_string(at)?,
-        c_string(kind)?,
-        c_string(data)?,
-    );
+    let (source, at, kind, data) =
+        (c_string(source)?, c_string(at)?, c_string(kind)?, c_string(data)?);
     // SAFETY: all four strings end in a NUL and outlive the call.
     check(unsafe {
         libc::mount(

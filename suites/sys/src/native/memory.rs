@@ -134,13 +134,7 @@ pub(crate) unsafe fn futex_wait(at: u64, expected: u32, timeout: Duration) -> Sy
     let timeout = super::time::timespec(timeout);
     // SAFETY: promised by the caller; `timeout` outlives the call.
     let result = unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            at as *const u32,
-            libc::FUTEX_WAIT,
-            expected,
-            &timeout,
-        )
+        libc::syscall(libc::SYS_futex, at as *const u32, libc::FUTEX_WAIT, expected, &timeout)
     };
     check(result as i64).map(drop)
 }
@@ -237,16 +231,8 @@ pub(crate) unsafe fn pread_into(fd: i32, at: u64, len: usize, from: u64) -> SysR
 pub(crate) unsafe fn futex_requeue(at: u64, to: u64, count: u32) -> SysResult<u32> {
     let (at, to) = (at as *const u32, to as *const u32);
     // SAFETY: promised by the caller.
-    let moved = unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            at,
-            libc::FUTEX_REQUEUE,
-            0,
-            count as usize,
-            to,
-        )
-    };
+    let moved =
+        unsafe { libc::syscall(libc::SYS_futex, at, libc::FUTEX_REQUEUE, 0, count as usize, to) };
     check(moved as i64).map(|n| n as u32)
 }
 

@@ -5,10 +5,7 @@ use super::{SysResult, check, retry_interrupted};
 use crate::errno::Errno;
 
 fn range(at: *const u8, len: usize) -> libc::iovec {
-    libc::iovec {
-        iov_base: at as *mut _,
-        iov_len: len,
-    }
+    libc::iovec { iov_base: at as *mut _, iov_len: len }
 }
 
 pub(crate) fn read_memory(pid: i32, at: u64, into: &mut [u8]) -> SysResult<usize> {

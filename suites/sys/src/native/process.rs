@@ -6,9 +6,7 @@ use crate::errno::Errno;
 use crate::process::{ExitStatus, Signal};
 
 pub(crate) fn args() -> Vec<String> {
-    std::env::args_os()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect()
+    std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 pub(crate) fn own_pid() -> i32 {
@@ -22,10 +20,7 @@ pub(crate) fn fork() -> SysResult<i32> {
 
 pub(crate) fn exec(path: &str, args: &[&str]) -> SysResult<()> {
     let path = c_string(path)?;
-    let args = args
-        .iter()
-        .map(|arg| c_string(arg))
-        .collect::<SysResult<Vec<_>>>()?;
+    let args = args.iter().map(|arg| c_string(arg)).collect::<SysResult<Vec<_>>>()?;
     let mut argv: Vec<*const libc::c_char> = args.iter().map(|arg| arg.as_ptr()).collect();
     argv.push(std::ptr::null());
     let environment = [std::ptr::null::<libc::c_char>()];
@@ -127,16 +122,10 @@ const CAPABILITY_VERSION: u32 = 0x2008_0522;
 const IPC_LOCK: u32 = 1 << 14;
 
 pub(crate) fn limit_locked_memory(bytes: u64) -> SysResult<()> {
-    let limit = libc::rlimit64 {
-        rlim_cur: bytes,
-        rlim_max: bytes,
-    };
+    let limit = libc::rlimit64 { rlim_cur: bytes, rlim_max: bytes };
     // SAFETY: `limit` outlives the call.
     check(unsafe { libc::setrlimit64(libc::RLIMIT_MEMLOCK, &limit) })?;
-    let mut header = CapabilityHeader {
-        version: CAPABILITY_VERSION,
-        pid: 0,
-    };
+    let mut header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
     let mut data: [CapabilityData; 2] = Default::default();
     // SAFETY: version 3 writes two elements of `data`. The kernel writes to `header` only if it rejects the version.
     check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, &raw mut data) })?;

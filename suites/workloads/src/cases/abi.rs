@@ -77,10 +77,8 @@ fn private(case: &mut Case) -> Result<(), Failure> {
 /// mmap of more pages than a limit allows fails with ENOMEM, because the mapping could never be filled.
 fn too_long(case: &mut Case) -> Result<(), Failure> {
     let limit: usize = case.param("limit")?;
-    for (path, other) in [
-        (LIMIT_PER_CONNECTION, LIMIT_TOTAL),
-        (LIMIT_TOTAL, LIMIT_PER_CONNECTION),
-    ] {
+    for (path, other) in [(LIMIT_PER_CONNECTION, LIMIT_TOTAL), (LIMIT_TOTAL, LIMIT_PER_CONNECTION)]
+    {
         counters::set(path, limit as u64)?;
         counters::set(other, 10 * limit as u64)?;
         let mut server = case.serve()?;
@@ -128,10 +126,7 @@ fn too_many(case: &mut Case) -> Result<(), Failure> {
 
 /// If the server does not accept direct mmap in INIT, mmap fails with ENODEV on both sides.
 fn not_negotiated(case: &mut Case) -> Result<(), Failure> {
-    let mut server = case.serve_as(Behaviour {
-        dmmap: false,
-        ..Behaviour::default()
-    })?;
+    let mut server = case.serve_as(Behaviour { dmmap: false, ..Behaviour::default() })?;
     let mut client = case.client("client", &server)?;
     expect_refusal("the client's mmap", &mut client, 0, 1, Errno::ENODEV)?;
     expect_refusal("the server's mmap", &mut server, 0, 1, Errno::ENODEV)?;

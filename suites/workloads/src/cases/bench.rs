@@ -10,11 +10,8 @@ use crate::stage::role::{DATA, Role};
 use crate::stage::waiting::shrink_until;
 use crate::stage::{Case, Failure, Process, Workload};
 
-pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
-    ("exchange", exchange),
-    ("touches", touches),
-    ("load-save", load_save),
-];
+pub(crate) const WORKLOADS: &[(&str, Workload)] =
+    &[("exchange", exchange), ("touches", touches), ("load-save", load_save)];
 
 /// Size and number of the blocks of one measurement.
 struct Job {
@@ -44,15 +41,9 @@ fn exchange(case: &mut Case) -> Result<(), Failure> {
     let repeats: u32 = case.param("repeats")?;
     for size in sizes {
         let rounds = |mib: usize| ((mib << 20) / size / 2).max(2) as u32;
-        let job = Job {
-            size,
-            rounds: rounds(mib),
-        };
+        let job = Job { size, rounds: rounds(mib) };
         // Direct I/O reaches a tenth of the speed or less: the same number of rounds would exceed the deadline.
-        let direct_io = Job {
-            size,
-            rounds: rounds(direct_io_mib),
-        };
+        let direct_io = Job { size, rounds: rounds(direct_io_mib) };
         for _ in 0..repeats {
             let figures = [
                 ("dmmap", by_dmmap(case, &job)?),
@@ -98,11 +89,7 @@ fn exchange_blocks(
     (leader, leader_map): (&mut impl Process, Map),
     (other, other_map): (&mut impl Process, Map),
 ) -> Result<f64, Failure> {
-    let role = |leads| Role::Exchange {
-        leads,
-        size: job.size,
-        rounds: job.rounds,
-    };
+    let role = |leads| Role::Exchange { leads, size: job.size, rounds: job.rounds };
     other.start_role(other_map, role(false))?;
     leader.start_role(leader_map, role(true))?;
     let figures = leader.finish_role()?;
@@ -186,12 +173,7 @@ fn load_save(case: &mut Case) -> Result<(), Failure> {
         client.map(0, size.next_multiple_of(page_size()))?;
         let [load, save] = server.time_by_id(size, rounds)?;
         let [write, read] = client.throughput(size, rounds)?;
-        for (way, time) in [
-            ("load", load),
-            ("save", save),
-            ("write", write),
-            ("read", read),
-        ] {
+        for (way, time) in [("load", load), ("save", save), ("write", write), ("read", read)] {
             let bytes = f64::from(rounds) * size as f64;
             let speed = bytes / f64::from(1 << 20) / time.as_secs_f64();
             case.figure(format!("{way}_{}k_mib_s", size >> 10), speed);

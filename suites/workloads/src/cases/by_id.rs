@@ -197,10 +197,7 @@ fn refused(case: &mut Case) -> Result<(), Failure> {
     client.quit()?;
     server.quit()?;
 
-    let mut server = case.serve_as(Behaviour {
-        dmmap: false,
-        ..Behaviour::default()
-    })?;
+    let mut server = case.serve_as(Behaviour { dmmap: false, ..Behaviour::default() })?;
     let refused = Err(Errno::ENODEV);
     let loaded = server.load_pages(id, 0, 1, 1)?;
     expect("a load without direct mmap", loaded, refused)?;

@@ -36,13 +36,7 @@ fn ping_pong(case: &mut Case) -> Result<(), Failure> {
     let map_b = b.map(0, pages * page)?;
     let server_map = server.map_pages(server.page_id(0)?, pages)?;
 
-    let role = |player| Role::PingPong {
-        player,
-        players: 3,
-        rounds,
-        words,
-        wait,
-    };
+    let role = |player| Role::PingPong { player, players: 3, rounds, words, wait };
     a.start_role(map_a, role(0))?;
     b.start_role(map_b, role(1))?;
     server.start_role(server_map, role(2))?;
@@ -96,11 +90,7 @@ fn ring(case: &mut Case) -> Result<(), Failure> {
         }
         let figures = [a.finish_role()?, b.finish_role()?, server.finish_role()?].concat();
         for figure in ["whole", "torn"] {
-            let sum: u64 = figures
-                .iter()
-                .filter(|(n, _)| n == figure)
-                .map(|(_, v)| v)
-                .sum();
+            let sum: u64 = figures.iter().filter(|(n, _)| n == figure).map(|(_, v)| v).sum();
             case.figure(format!("{figure}_records_lap_{lap}"), sum as f64);
         }
     }

@@ -239,9 +239,7 @@ fn cycles(case: &mut Case) -> Result<(), Failure> {
     expect_pages(&server, "after the cycles", 0)?;
     let log = server.await_munmaps(u64::from(times))?;
     expect("FUSE_MMAPs", log.mmaps, u64::from(times))?;
-    expect_that(log.refused_replies == 0, || {
-        "the kernel refused replies of the server".into()
-    })?;
+    expect_that(log.refused_replies == 0, || "the kernel refused replies of the server".into())?;
     client.quit()?;
     server.quit()
 }
@@ -256,10 +254,7 @@ const TOUCH_ALL: MappingCommand = MappingCommand::Advise(Advice::PopulateWrite);
 fn locked_memory(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let limit: usize = case.param("limit")?;
-    let limits = Limits {
-        locked_pages: Some(limit),
-        ..Limits::default()
-    };
+    let limits = Limits { locked_pages: Some(limit), ..Limits::default() };
     let mut server = case.serve_with_limits(&limits)?;
     let other = case.serve_with_limits(&limits)?;
     let privileged = case.serve()?;
@@ -309,10 +304,8 @@ fn group(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
     let group = Group::make("dmmap-server")?;
-    let server = case.serve_with_limits(&Limits {
-        group: Some(group.procs_path()),
-        ..Limits::default()
-    })?;
+    let server =
+        case.serve_with_limits(&Limits { group: Some(group.procs_path()), ..Limits::default() })?;
     let outside = case.serve()?;
     let mut client = case.client("client", &server)?;
     let mut bystander = case.client("bystander", &outside)?;

@@ -77,9 +77,7 @@ fn fail_each_allocation_with(
             return expect_that(nth > 1, || format!("{what}: the step makes no allocation"));
         }
     }
-    Err(Failure::new(format!(
-        "{what}: the step makes more than {MAX_ALLOCATIONS} allocations"
-    )))
+    Err(Failure::new(format!("{what}: the step makes more than {MAX_ALLOCATIONS} allocations")))
 }
 
 /// Returns true if a command succeeded, and false if it ran out of memory. Any other answer is a failure.
@@ -159,15 +157,8 @@ fn touch(case: &mut Case) -> Result<(), Failure> {
         let mut server = case.serve_as(behaviour)?;
         let mut client = case.client("client", &server)?;
         client.write_read(0, page, 4)?;
-        for (what, command) in [
-            ("load", MappingCommand::Load { at: 0 }),
-            ("populate", POPULATE),
-        ] {
-            let kind = if behaviour.lazy.is_some() {
-                "lazy_"
-            } else {
-                ""
-            };
+        for (what, command) in [("load", MappingCommand::Load { at: 0 }), ("populate", POPULATE)] {
+            let kind = if behaviour.lazy.is_some() { "lazy_" } else { "" };
             fail_each_allocation(case, &format!("{kind}{what}"), |nth| {
                 let map = client.map(0, page)?;
                 let (failed, answer) = client.failing(nth, mapping_command(map, command))?;
@@ -214,11 +205,7 @@ fn change(case: &mut Case) -> Result<(), Failure> {
                 "protect" => MappingCommand::Protect(Prot::Read),
                 "move" => {
                     let residue = client.address(map)? % period;
-                    MappingCommand::Move {
-                        len,
-                        residue,
-                        period,
-                    }
+                    MappingCommand::Move { len, residue, period }
                 }
                 _ => MappingCommand::Resize { len: page },
             };
@@ -250,9 +237,7 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
     let map = client.map(0, page_size())?;
     client.store(map, 0, 5)?;
     fail_each_allocation(case, "fork", |nth| {
-        let command = Command::Fork {
-            name: "child".into(),
-        };
+        let command = Command::Fork { name: "child".into() };
         let (failed, answer) = client.failing(nth, command)?;
         if let Some(mut child) = client.adopt("child", &answer)? {
             expect("the word, by the child", child.load(map, 0)?, 5)?;
@@ -291,12 +276,7 @@ fn server(case: &mut Case) -> Result<(), Failure> {
     })?;
 
     let map = client.map(0, 2 * page)?;
-    let bytes = PageBytes {
-        page_id,
-        at: 0,
-        len: 2 * page,
-        seed: 6,
-    };
+    let bytes = PageBytes { page_id, at: 0, len: 2 * page, seed: 6 };
     fail_each_allocation(case, "load_pages", |nth| {
         let (failed, answer) =
             server.failing(nth, Command::Own(ServerCommand::LoadPages(bytes)))?;
@@ -336,9 +316,7 @@ fn fill(case: &mut Case) -> Result<(), Failure> {
         let map = client.map(0, page)?;
         server.behave(holding_faults())?;
         client.start_load(map, 0)?;
-        await_requests(&mut server, "a FUSE_DMMAP_FAULT", |log| {
-            log.faults > before.faults
-        })?;
+        await_requests(&mut server, "a FUSE_DMMAP_FAULT", |log| log.faults > before.faults)?;
         let (failed, answer) = server.failing(nth, behave(Behaviour::lazy()))?;
         if !succeeded(&answer)? {
             server.behave(Behaviour::lazy())?;

@@ -39,12 +39,9 @@ fn random(case: &mut Case) -> Result<(), Failure> {
         let steps = step::parse(&given).map_err(Failure::new)?;
         return match player::run(case, world, &steps)? {
             None => Ok(()),
-            Some(found) => Err(Failure::new(format!(
-                "step {} of {}, {}",
-                found.steps,
-                steps.len(),
-                found.why
-            ))),
+            Some(found) => {
+                Err(Failure::new(format!("step {} of {}, {}", found.steps, steps.len(), found.why)))
+            }
         };
     }
 
@@ -91,8 +88,5 @@ fn failure(
         }
         Some(found.is_some())
     });
-    Failure::new(format!(
-        "seed {seed}: {why}; the script to run again: {}",
-        step::text(&short)
-    ))
+    Failure::new(format!("seed {seed}: {why}; the script to run again: {}", step::text(&short)))
 }

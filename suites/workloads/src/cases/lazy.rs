@@ -167,9 +167,7 @@ fn fault_killed(case: &mut Case) -> Result<(), Failure> {
         client.write_read(0, page, round)?;
         let map = client.map(0, 4 * page)?;
         client.start_load(map, page)?;
-        await_requests(&mut server, "a FUSE_DMMAP_FAULT", |log| {
-            log.faults == 2 * round - 1
-        })?;
+        await_requests(&mut server, "a FUSE_DMMAP_FAULT", |log| log.faults == 2 * round - 1)?;
         let start = Instant::now();
         client.kill()?;
         case.figure("kill_us", start.elapsed().as_micros() as f64);
@@ -226,9 +224,7 @@ fn only_its_own(case: &mut Case) -> Result<(), Failure> {
         client.start_load(map, number * page)?;
         stuck.push(client);
     }
-    await_requests(&mut server, "a FUSE_DMMAP_FAULT each", |log| {
-        log.faults == count as u64
-    })?;
+    await_requests(&mut server, "a FUSE_DMMAP_FAULT each", |log| log.faults == count as u64)?;
 
     let mut client = case.client("client", &server)?;
     client.write_read(0, (count + 1) * page, 4)?;
@@ -406,10 +402,9 @@ fn reclaim_held(case: &mut Case) -> Result<(), Failure> {
         // Both the client that has touched the page and the one that has not must wait for the server.
         other.start_load(other_map, page)?;
         client.start_load(map, page)?;
-        expect_that(
-            !other.is_done_within(MOMENT)? && !client.is_done_within(MOMENT)?,
-            || "a client could load a page during its reclaim".into(),
-        )?;
+        expect_that(!other.is_done_within(MOMENT)? && !client.is_done_within(MOMENT)?, || {
+            "a client could load a page during its reclaim".into()
+        })?;
         if answers {
             server.behave(Behaviour::lazy())?;
             other.finish_load()?;
@@ -434,10 +429,7 @@ fn reclaim_in_use(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     let map = client.map(0, 2 * page)?;
     client.fill(map, 0, 2 * page, 1)?;
-    server.behave(Behaviour {
-        reads_nothing: true,
-        ..Behaviour::lazy()
-    })?;
+    server.behave(Behaviour { reads_nothing: true, ..Behaviour::lazy() })?;
     client.start_write_mapped(map, 0, page, elsewhere)?;
     // The write pins its buffer before it makes the request (fs/fuse/file.c, fuse_direct_io()).
     await_pending_request(&server)?;
@@ -477,9 +469,7 @@ fn room_after_fill(case: &mut Case) -> Result<(), Failure> {
     a.start_load(map_a, 0)?;
     await_requests(&mut server, "a FUSE_DMMAP_FAULT", |log| log.faults == 1)?;
     b.start_load(map_b, page)?;
-    expect_that(!b.is_done_within(MOMENT)?, || {
-        "a page over the limit could be loaded".into()
-    })?;
+    expect_that(!b.is_done_within(MOMENT)?, || "a page over the limit could be loaded".into())?;
     let log = server.log()?;
     let sent = (log.faults, log.reclaims);
     expect("FUSE_DMMAP_FAULTs and FUSE_DMMAP_RECLAIMs", sent, (1, 0))?;
@@ -489,9 +479,7 @@ fn room_after_fill(case: &mut Case) -> Result<(), Failure> {
     b.verify(map_b, page, page, 3)?;
     a.verify(map_a, 0, page, 3)?;
     expect("refused touches", server.counter("refused")?, 0)?;
-    expect_that(server.log()?.reclaimed >= 1, || {
-        "the kernel asked for no page back".into()
-    })?;
+    expect_that(server.log()?.reclaimed >= 1, || "the kernel asked for no page back".into())?;
     a.quit()?;
     b.quit()?;
     server.await_munmaps(2)?;

@@ -25,18 +25,9 @@ const SUITES: &[(&str, &[Workloads])] = &[
     ("abi", &[abi::WORKLOADS]),
     ("bench", &[bench::WORKLOADS]),
     ("by-id", &[by_id::WORKLOADS]),
-    (
-        "coherency",
-        &[coherency::WORKLOADS, coherency::colour::WORKLOADS],
-    ),
+    ("coherency", &[coherency::WORKLOADS, coherency::colour::WORKLOADS]),
     ("drain", &[drain::WORKLOADS]),
-    (
-        "fault-injection",
-        &[
-            fault_injection::WORKLOADS,
-            fault_injection::connect::WORKLOADS,
-        ],
-    ),
+    ("fault-injection", &[fault_injection::WORKLOADS, fault_injection::connect::WORKLOADS]),
     ("fuzz", &[fuzz::WORKLOADS]),
     (
         "hostile",
@@ -74,9 +65,7 @@ pub fn find(suite: &str, run: &str) -> Option<Workload> {
     let (suite, name) = run.split_once('/').unwrap_or((suite, run));
     let (_, tables) = SUITES.iter().find(|(known, _)| *known == suite)?;
     let mut functions = tables.iter().copied().flatten();
-    functions
-        .find(|(known, _)| *known == name)
-        .map(|(_, workload)| *workload)
+    functions.find(|(known, _)| *known == name).map(|(_, workload)| *workload)
 }
 
 #[cfg(test)]
@@ -101,9 +90,7 @@ mod tests {
 
     fn suites() -> Vec<Suite> {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let paths = std::fs::read_dir(dir)
-            .unwrap()
-            .map(|entry| entry.unwrap().path());
+        let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
         let paths = paths.filter(|path| path.extension().is_some_and(|ext| ext == "yaml"));
         let suites = paths.map(|path| {
             let text = std::fs::read_to_string(&path).unwrap();
@@ -143,9 +130,7 @@ mod tests {
         let page = include_str!("../../../../docs/adding-a-case.md");
         let blocks = page.split("```").skip(1).step_by(2);
         let code_in = |language: &str| {
-            let code = blocks
-                .clone()
-                .find_map(|block| block.strip_prefix(language));
+            let code = blocks.clone().find_map(|block| block.strip_prefix(language));
             code.expect("the page shows the case")
         };
         assert!(include_str!("smoke.rs").contains(code_in("rust\n")));

@@ -32,13 +32,7 @@ impl Pair {
         let mut client = case.client("client", &server)?;
         let client_map = client.map(offset, len)?;
         let server_map = server.map_pages(server.page_id(offset)?, pages)?;
-        Ok(Pair {
-            server,
-            server_map,
-            client,
-            client_map,
-            len,
-        })
+        Ok(Pair { server, server_map, client, client_map, len })
     }
 
     /// Fails unless each side loads what the other stores, in all pages.
@@ -66,9 +60,7 @@ fn vm_flags(process: &mut impl Process, map: Map) -> Result<Vec<String>, Failure
     let start = process.area(map)?.start;
     let text = read_text(&format!("/proc/{}/smaps", process.pid()))?;
     vm_flags_in(&text, start).ok_or_else(|| {
-        Failure::new(format!(
-            "/proc/PID/smaps shows no VmFlags of the mapping at {start:#x}"
-        ))
+        Failure::new(format!("/proc/PID/smaps shows no VmFlags of the mapping at {start:#x}"))
     })
 }
 
@@ -110,10 +102,7 @@ mod tests {
     fn flags_are_those_of_the_mapping() {
         let text = "b6f00000-b6f01000 r--p 00000000 00:01 2 /init\nSize: 4 kB\nVmFlags: rd mr\n\
                     b6f01000-b6f03000 rw-s 00000000 00:1f 2 /mnt/file\nSize: 8 kB\nVmFlags: rd wr sh dd \n";
-        assert_eq!(
-            vm_flags_in(text, 0xb6f0_1000).unwrap(),
-            ["rd", "wr", "sh", "dd"]
-        );
+        assert_eq!(vm_flags_in(text, 0xb6f0_1000).unwrap(), ["rd", "wr", "sh", "dd"]);
         assert_eq!(vm_flags_in(text, 0xb6f0_2000), None);
     }
 }

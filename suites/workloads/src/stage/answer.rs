@@ -94,10 +94,7 @@ impl Answer {
 
 impl From<sys::Error> for Answer {
     fn from(error: sys::Error) -> Answer {
-        Answer::Refused {
-            what: error.what,
-            errno: error.errno.raw(),
-        }
+        Answer::Refused { what: error.what, errno: error.errno.raw() }
     }
 }
 

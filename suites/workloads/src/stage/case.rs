@@ -28,11 +28,7 @@ pub struct Case {
 impl Case {
     /// Returns the planned case, without figures.
     pub fn new(planned: PlannedCase) -> Case {
-        Case {
-            planned,
-            figures: BTreeMap::new(),
-            servers: 0,
-        }
+        Case { planned, figures: BTreeMap::new(), servers: 0 }
     }
 
     /// Returns the name of the case's suite.
@@ -58,9 +54,7 @@ impl Case {
     pub(crate) fn param<T: DeserializeOwned>(&self, name: &str) -> Result<T, Failure> {
         let value = self.planned.with.get(name).cloned();
         let value = value.ok_or_else(|| {
-            Failure::new(format!(
-                "the case has no parameter {name:?}: add it to its `with:`"
-            ))
+            Failure::new(format!("the case has no parameter {name:?}: add it to its `with:`"))
         })?;
         serde_json::from_value(value)
             .map_err(|error| Failure::new(format!("parameter {name:?} of the case: {error}")))

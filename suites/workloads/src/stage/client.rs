@@ -103,12 +103,7 @@ impl Client {
         times: u32,
         die: bool,
     ) -> Result<(), Failure> {
-        let command = ClientCommand::Cycle {
-            offset,
-            pages,
-            times,
-            die,
-        };
+        let command = ClientCommand::Cycle { offset, pages, times, die };
         self.party.call_own(command)
     }
 
@@ -132,13 +127,7 @@ impl Client {
         len: usize,
         offset: u64,
     ) -> Result<(), Failure> {
-        self.start_transfer(Transfer {
-            direction: Direction::ToFile,
-            map,
-            at,
-            len,
-            offset,
-        })
+        self.start_transfer(Transfer { direction: Direction::ToFile, map, at, len, offset })
     }
 
     /// Reads `len` bytes from byte `offset` of the file to byte `at` of a mapping.
@@ -149,13 +138,7 @@ impl Client {
         len: usize,
         offset: u64,
     ) -> Result<(), Failure> {
-        self.start_transfer(Transfer {
-            direction: Direction::FromFile,
-            map,
-            at,
-            len,
-            offset,
-        })?;
+        self.start_transfer(Transfer { direction: Direction::FromFile, map, at, len, offset })?;
         self.finish_call()
     }
 

@@ -31,12 +31,7 @@ const WAITING: &[&str] = &["/init", "case"];
 
 /// Executes commands until [`Command::Quit`] or the end of the case.
 pub(super) fn run(mut control: ClientControl, source: &Source<'_>) {
-    let mut process = ClientProcess {
-        source,
-        opened: None,
-        maps: Maps::default(),
-        pipes: None,
-    };
+    let mut process = ClientProcess { source, opened: None, maps: Maps::default(), pipes: None };
     process.serve(&mut control);
 }
 
@@ -115,12 +110,9 @@ impl ClientProcess<'_> {
             ClientCommand::Throughput { size, rounds } => {
                 self.with_file(|_, file| throughput(file, size, rounds))
             }
-            ClientCommand::Cycle {
-                offset,
-                pages,
-                times,
-                die,
-            } => self.with_file(|_, file| cycle(file, offset, pages, times, die)),
+            ClientCommand::Cycle { offset, pages, times, die } => {
+                self.with_file(|_, file| cycle(file, offset, pages, times, die))
+            }
             ClientCommand::Transfer(transfer) => {
                 self.with_file(|maps, file| transfer_bytes(maps, file, transfer))
             }
@@ -229,10 +221,7 @@ fn map_and_touch(file: &Fd, offset: u64, pages: usize, time: u32) -> Result<Mapp
                 "cycle {time}, page {index}: expected a new page of zeros, found {found:#x}"
             )));
         }
-        mapping.store(
-            index * page,
-            pattern::word(u64::from(time), index as u64) | 1,
-        );
+        mapping.store(index * page, pattern::word(u64::from(time), index as u64) | 1);
     }
     Ok(mapping)
 }

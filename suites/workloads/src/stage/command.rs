@@ -172,12 +172,7 @@ pub(crate) struct MapRequest {
 impl MapRequest {
     /// Returns the request for a shared mapping with read and write access.
     pub(crate) fn shared(offset: u64, len: usize) -> MapRequest {
-        MapRequest {
-            offset,
-            len,
-            prot: Prot::ReadWrite,
-            sharing: Sharing::Shared,
-        }
+        MapRequest { offset, len, prot: Prot::ReadWrite, sharing: Sharing::Shared }
     }
 }
 

@@ -20,9 +20,7 @@ pub const LIMIT_MAPS: &str = "/sys/module/fuse/parameters/dmmap_max_maps_conn";
 /// Returns the number in a file.
 pub(crate) fn read(path: &str) -> Result<u64, Failure> {
     let text = read_text(path)?;
-    text.trim()
-        .parse()
-        .map_err(|error| Failure::new(format!("{path} contains {text:?}: {error}")))
+    text.trim().parse().map_err(|error| Failure::new(format!("{path} contains {text:?}: {error}")))
 }
 
 /// Sets a limit. `init` restores it after the case.
@@ -41,9 +39,7 @@ pub(crate) fn dir_of_mount(place: &str) -> Result<String, Failure> {
 /// Returns the minor device number of the mount, which is the number of the connection. A line is
 /// `ID PARENT MAJOR:MINOR ROOT PLACE ...`.
 fn device_of_mount(mountinfo: &str, place: &str) -> Option<u32> {
-    let line = mountinfo
-        .lines()
-        .find(|line| line.split(' ').nth(4) == Some(place))?;
+    let line = mountinfo.lines().find(|line| line.split(' ').nth(4) == Some(place))?;
     let (_, minor) = line.split(' ').nth(2)?.split_once(':')?;
     minor.parse().ok()
 }

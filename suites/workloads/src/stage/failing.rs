@@ -24,10 +24,7 @@ pub(crate) fn failing(nth: u32, act: impl FnOnce() -> Answer) -> Answer {
         let mut left = [0; 16];
         let len = file.read_at(&mut left, 0)?;
         file.write_at(b"0", 0)?;
-        Ok(Answer::Failing {
-            failed: left[..len].trim_ascii() == b"0",
-            answer: Box::new(answer),
-        })
+        Ok(Answer::Failing { failed: left[..len].trim_ascii() == b"0", answer: Box::new(answer) })
     };
     injected().unwrap_or_else(Answer::from)
 }
@@ -38,10 +35,7 @@ fn execute_failing<Own: Serialize>(
     nth: u32,
     command: Command<Own>,
 ) -> Result<(bool, Answer), Failure> {
-    let command = Command::Failing {
-        nth,
-        command: Box::new(command),
-    };
+    let command = Command::Failing { nth, command: Box::new(command) };
     match party.execute_any(&command)? {
         Answer::Failing { failed, answer } => Ok((failed, *answer)),
         other => Err(party.link.unexpected(&other)),

@@ -174,10 +174,7 @@ mod tests {
     #[test]
     fn expected_values_pass() {
         assert_eq!(expect("pages", 4u64, 4), Ok(()));
-        assert_eq!(
-            expect("mmap", Err::<(), _>(Errno::EINVAL), Err(Errno::EINVAL)),
-            Ok(())
-        );
+        assert_eq!(expect("mmap", Err::<(), _>(Errno::EINVAL), Err(Errno::EINVAL)), Ok(()));
     }
 
     #[test]

@@ -41,9 +41,7 @@ pub(crate) fn execute(mapping: &mut Mapping, command: MappingCommand) -> Answer 
         }),
         MappingCommand::Touch { at, store } => {
             let access = if store { Access::Store } else { Access::Load };
-            Answer::of(mapping.touch(at, access), |status| {
-                Answer::Touch(status.into())
-            })
+            Answer::of(mapping.touch(at, access), |status| Answer::Touch(status.into()))
         }
         MappingCommand::Play(role) => match role::play(&role, mapping) {
             Ok(figures) => Answer::Figures(figures),
@@ -57,11 +55,7 @@ pub(crate) fn execute(mapping: &mut Mapping, command: MappingCommand) -> Answer 
         },
         MappingCommand::Frame { at } => frame(mapping, at),
         MappingCommand::Resize { len } => Answer::done(mapping.resize(len)),
-        MappingCommand::Move {
-            len,
-            residue,
-            period,
-        } => Answer::done(
+        MappingCommand::Move { len, residue, period } => Answer::done(
             Mapping::reserve_at(len, residue, period).and_then(|room| mapping.move_to(room, len)),
         ),
         MappingCommand::RemapDontUnmap => Answer::done(mapping.remap_dontunmap().map(drop)),
@@ -70,21 +64,15 @@ pub(crate) fn execute(mapping: &mut Mapping, command: MappingCommand) -> Answer 
         MappingCommand::Lock => Answer::done(mapping.lock()),
         MappingCommand::Unlock => Answer::done(mapping.unlock()),
         MappingCommand::Sync { wait } => Answer::done(mapping.sync(wait)),
-        MappingCommand::Read {
-            from,
-            at,
-            len,
-            seed,
-        } => Answer::done(read(mapping, from, at, &pattern::bytes(seed, at, len))),
-        MappingCommand::Write {
-            into,
-            at,
-            len,
-            seed,
-        } => Answer::of(write(mapping, into, at, len), |found| {
-            let expected = pattern::bytes(seed, at, len);
-            Answer::compared(pattern::difference(at, &found, &expected))
-        }),
+        MappingCommand::Read { from, at, len, seed } => {
+            Answer::done(read(mapping, from, at, &pattern::bytes(seed, at, len)))
+        }
+        MappingCommand::Write { into, at, len, seed } => {
+            Answer::of(write(mapping, into, at, len), |found| {
+                let expected = pattern::bytes(seed, at, len);
+                Answer::compared(pattern::difference(at, &found, &expected))
+            })
+        }
         MappingCommand::SetRobustList { at } => Answer::done(mapping.own_robust_futex(at)),
         MappingCommand::AwaitFutexWaiter { at } => await_futex_waiter(mapping, at),
         MappingCommand::FutexWait { at, expected } => futex_wait(mapping, at, expected),
@@ -151,9 +139,7 @@ fn await_futex_waiter(mapping: &Mapping, at: usize) -> Answer {
             Err(error) => return error.into(),
         }
     }
-    Answer::Failed(format!(
-        "no process waited on the futex at {at:#x} within {TIMEOUT:?}"
-    ))
+    Answer::Failed(format!("no process waited on the futex at {at:#x} within {TIMEOUT:?}"))
 }
 
 fn futex_wait(mapping: &Mapping, at: usize, expected: u32) -> Answer {
@@ -171,10 +157,7 @@ fn futex_wait(mapping: &Mapping, at: usize, expected: u32) -> Answer {
 /// Returns the line of `/proc/self/maps` whose range contains `address`.
 fn area(address: u64) -> sys::Result<Option<Area>> {
     let text = read_text("/proc/self/maps")?;
-    Ok(text
-        .lines()
-        .filter_map(parse_area)
-        .find(|area| (area.start..area.end).contains(&address)))
+    Ok(text.lines().filter_map(parse_area).find(|area| (area.start..area.end).contains(&address)))
 }
 
 /// Parses a line `START-END MODE OFFSET DEVICE INODE PATH`, whose first numbers are hexadecimal.
@@ -222,19 +205,9 @@ mod tests {
         let mut mapping = mapping();
         let (at, len, seed) = (5, 300, 1);
         for other in [Endpoint::Pipe, Endpoint::File] {
-            let read = MappingCommand::Read {
-                from: other,
-                at,
-                len,
-                seed,
-            };
+            let read = MappingCommand::Read { from: other, at, len, seed };
             assert_eq!(execute(&mut mapping, read), Answer::Done);
-            let write = |seed| MappingCommand::Write {
-                into: other,
-                at,
-                len,
-                seed,
-            };
+            let write = |seed| MappingCommand::Write { into: other, at, len, seed };
             assert_eq!(execute(&mut mapping, write(1)), Answer::Done);
             let wrong = execute(&mut mapping, write(2));
             assert!(matches!(wrong, Answer::Failed(_)), "{wrong:?}");

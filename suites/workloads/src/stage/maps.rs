@@ -118,16 +118,10 @@ mod tests {
         assert_eq!(act(MappingCommand::VerifyZero { at: 0, len }), Answer::Done);
         let (at, len) = (edge, 6);
         act(MappingCommand::Fill { at, len, seed: 1 });
-        assert_eq!(
-            act(MappingCommand::Verify { at, len, seed: 1 }),
-            Answer::Done
-        );
+        assert_eq!(act(MappingCommand::Verify { at, len, seed: 1 }), Answer::Done);
         let other = act(MappingCommand::Verify { at, len, seed: 2 });
         assert!(matches!(other, Answer::Failed(_)), "{other:?}");
-        let zero = act(MappingCommand::VerifyZero {
-            at: edge - 8,
-            len: 16,
-        });
+        let zero = act(MappingCommand::VerifyZero { at: edge - 8, len: 16 });
         assert!(matches!(zero, Answer::Failed(_)), "{zero:?}");
     }
 

@@ -39,20 +39,14 @@ impl<Own: Serialize> Party<Own> {
     }
 
     fn new(link: Link) -> Party<Own> {
-        Party {
-            link,
-            own: PhantomData,
-        }
+        Party { link, own: PhantomData }
     }
 
     /// Has the process fork a process of its kind.
     pub(crate) fn fork_child(&mut self, name: &str) -> Result<Party<Own>, Failure> {
-        let command = Command::Fork {
-            name: name.to_owned(),
-        };
+        let command = Command::Fork { name: name.to_owned() };
         let answer = self.execute(&command)?;
-        self.adopt(name, &answer)?
-            .ok_or_else(|| self.link.unexpected(&answer))
+        self.adopt(name, &answer)?.ok_or_else(|| self.link.unexpected(&answer))
     }
 
     /// Opens the pipes to the process that this one has forked. Returns `None` if `answer` is not [`Answer::Forked`].
@@ -190,10 +184,7 @@ impl Link {
     /// Returns true if the process is stopped, which is state T in proc_pid_stat(5).
     pub(crate) fn is_stopped(&self) -> Result<bool, Failure> {
         let stat = sys::read_text(&format!("/proc/{}/stat", self.pid.0))?;
-        Ok(stat
-            .rsplit(')')
-            .next()
-            .is_some_and(|rest| rest.trim_start().starts_with('T')))
+        Ok(stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
     }
 
     /// Returns the failure for an answer of the wrong kind, which is a bug in `stage`.
@@ -230,10 +221,9 @@ impl Link {
         sys::kill(KillTarget::Process(self.pid), Signal::Kill)?;
         match self.reap()? {
             None | Some(ExitStatus::Signal(Signal::Kill)) => Ok(()),
-            Some(status) => Err(Failure::new(format!(
-                "{} should have been killed but {status}",
-                self.name
-            ))),
+            Some(status) => {
+                Err(Failure::new(format!("{} should have been killed but {status}", self.name)))
+            }
         }
     }
 
@@ -320,11 +310,7 @@ pub(crate) fn fork_answer(
     kept: &mut Option<(Fd, Fd)>,
 ) -> Answer {
     Answer::of(forked, |(Pid(pid), to, from)| {
-        let answer = Answer::Forked {
-            pid,
-            to: to.number(),
-            from: from.number(),
-        };
+        let answer = Answer::Forked { pid, to: to.number(), from: from.number() };
         *kept = Some((to, from));
         answer
     })
@@ -378,10 +364,7 @@ struct Lines {
 
 impl Lines {
     fn new(fd: Fd) -> Lines {
-        Lines {
-            fd: Rc::new(fd),
-            buffer: Vec::new(),
-        }
+        Lines { fd: Rc::new(fd), buffer: Vec::new() }
     }
 
     /// Returns the next line, or `None` at the end of the pipe.
@@ -424,10 +407,7 @@ mod tests {
     #[test]
     fn a_party_answers_and_quits() {
         let mut party = party();
-        assert_eq!(
-            party.execute_own(ClientCommand::Close),
-            Ok(Answer::Number(7))
-        );
+        assert_eq!(party.execute_own(ClientCommand::Close), Ok(Answer::Number(7)));
         let failure = Err(Failure::new("p: no"));
         assert_eq!(party.execute_own(ClientCommand::Open), failure);
         assert_eq!(party.quit(), Ok(()));

@@ -16,9 +16,7 @@ pub(crate) fn word(seed: u64, index: u64) -> u64 {
 
 /// Returns `len` bytes of the pattern, starting at byte `from`.
 pub(crate) fn bytes(seed: u64, from: usize, len: usize) -> Vec<u8> {
-    (from..from + len)
-        .map(|at| word(seed, at as u64 / 8).to_le_bytes()[at % 8])
-        .collect()
+    (from..from + len).map(|at| word(seed, at as u64 / 8).to_le_bytes()[at % 8]).collect()
 }
 
 /// Describes the first difference of `found` from `expected`. `from` is the offset of both in the data that they are a
@@ -52,9 +50,8 @@ mod tests {
 
     #[test]
     fn near_seeds_and_indices_make_different_words() {
-        let mut words: Vec<u64> = (0..64)
-            .flat_map(|seed| (0..64).map(move |index| word(seed, index)))
-            .collect();
+        let mut words: Vec<u64> =
+            (0..64).flat_map(|seed| (0..64).map(move |index| word(seed, index))).collect();
         words.sort_unstable();
         words.dedup();
         assert_eq!(words.len(), 64 * 64);

@@ -82,10 +82,7 @@ pub(crate) trait Process {
 
     /// Maps privately, or returns the error.
     fn try_map_private(&mut self, offset: u64, len: usize) -> Result<Result<Map, Errno>, Failure> {
-        let request = MapRequest {
-            sharing: Sharing::Private,
-            ..MapRequest::shared(offset, len)
-        };
+        let request = MapRequest { sharing: Sharing::Private, ..MapRequest::shared(offset, len) };
         self.try_make(MemoryCommand::Map(request, Place::Anywhere))
     }
 
@@ -159,8 +156,7 @@ pub(crate) trait Process {
 
     /// Returns the 4-byte word at byte `at`.
     fn load_u32(&mut self, map: Map, at: usize) -> Result<u32, Failure> {
-        self.number(map, MappingCommand::LoadU32 { at })
-            .map(|word| word as u32)
+        self.number(map, MappingCommand::LoadU32 { at }).map(|word| word as u32)
     }
 
     /// Stores an 8-byte word at byte `at`.
@@ -368,9 +364,6 @@ pub(crate) fn map_command(offset: u64, len: usize) -> MemoryCommand {
 }
 
 fn map_readonly_command(offset: u64, len: usize) -> MemoryCommand {
-    let request = MapRequest {
-        prot: Prot::Read,
-        ..MapRequest::shared(offset, len)
-    };
+    let request = MapRequest { prot: Prot::Read, ..MapRequest::shared(offset, len) };
     MemoryCommand::Map(request, Place::Anywhere)
 }

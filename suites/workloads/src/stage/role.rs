@@ -81,20 +81,12 @@ pub(crate) struct Ring {
 /// Says what was expected in memory and what was found, or what did not happen in time.
 pub(crate) fn play(role: &Role, memory: &Mapping) -> Result<Vec<(String, u64)>, String> {
     match *role {
-        Role::PingPong {
-            player,
-            players,
-            rounds,
-            words,
-            wait,
-        } => ping_pong(memory, player, players, rounds, words, wait),
+        Role::PingPong { player, players, rounds, words, wait } => {
+            ping_pong(memory, player, players, rounds, words, wait)
+        }
         Role::RingWriter(ring) => ring_write(memory, ring),
         Role::RingReader(ring) => ring_read(memory, ring),
-        Role::Exchange {
-            leads,
-            size,
-            rounds,
-        } => exchange(memory, leads, size, rounds),
+        Role::Exchange { leads, size, rounds } => exchange(memory, leads, size, rounds),
     }
 }
 
@@ -116,9 +108,7 @@ fn ping_pong(
         write_words(memory, DATA, words, u64::from(turn) + 1);
         memory.store_release(TURN, turn + 1);
         if wait == Wait::Futex {
-            memory
-                .futex_wake(TURN, u32::MAX >> 1)
-                .map_err(|error| error.to_string())?;
+            memory.futex_wake(TURN, u32::MAX >> 1).map_err(|error| error.to_string())?;
         }
     }
     Ok(Vec::new())
@@ -163,10 +153,7 @@ struct Timeout {
 
 impl Timeout {
     fn new() -> Timeout {
-        Timeout {
-            start: Instant::now(),
-            polls: 0,
-        }
+        Timeout { start: Instant::now(), polls: 0 }
     }
 
     fn expired(&mut self) -> bool {
@@ -191,9 +178,7 @@ pub(crate) fn check_words(
         let byte = at + index * 8;
         let (found, expected) = (memory.load::<u64>(byte), pattern::word(seed, index as u64));
         if found != expected {
-            return Err(format!(
-                "byte {byte:#x}: expected {expected:#x}, found {found:#x}"
-            ));
+            return Err(format!("byte {byte:#x}: expected {expected:#x}, found {found:#x}"));
         }
     }
     Ok(())
@@ -319,37 +304,19 @@ mod tests {
     }
 
     fn players(wait: Wait) -> [Role; 2] {
-        [0, 1].map(|player| Role::PingPong {
-            player,
-            players: 2,
-            rounds: 20,
-            words: 30,
-            wait,
-        })
+        [0, 1].map(|player| Role::PingPong { player, players: 2, rounds: 20, words: 30, wait })
     }
 
     #[test]
     fn every_role_succeeds_on_coherent_memory() {
         assert!(all_succeed(&memory(), &players(Wait::Spin)));
         assert!(all_succeed(&memory(), &players(Wait::Futex)));
-        let ring = Ring {
-            slots: 8,
-            words: 4,
-            records: 2000,
-        };
+        let ring = Ring { slots: 8, words: 4, records: 2000 };
         assert!(all_succeed(
             &memory(),
-            &[
-                Role::RingReader(ring),
-                Role::RingReader(ring),
-                Role::RingWriter(ring)
-            ]
+            &[Role::RingReader(ring), Role::RingReader(ring), Role::RingWriter(ring)]
         ));
-        let exchange = |leads| Role::Exchange {
-            leads,
-            size: 4096,
-            rounds: 300,
-        };
+        let exchange = |leads| Role::Exchange { leads, size: 4096, rounds: 300 };
         assert!(all_succeed(&memory(), &[exchange(true), exchange(false)]));
     }
 
@@ -367,30 +334,19 @@ mod tests {
     #[test]
     fn a_torn_record_is_noticed() {
         let memory = memory();
-        let ring = Ring {
-            slots: 2,
-            words: 4,
-            records: 2,
-        };
+        let ring = Ring { slots: 2, words: 4, records: 2 };
         play(&Role::RingWriter(ring), &memory).unwrap();
         assert!(play(&Role::RingReader(ring), &memory).is_ok());
         memory.store::<u64>(ring.slot(2) + 8, 0);
         let why = play(&Role::RingReader(ring), &memory).unwrap_err();
-        assert!(
-            why.starts_with("record 2 with an unchanged sequence number"),
-            "{why}"
-        );
+        assert!(why.starts_with("record 2 with an unchanged sequence number"), "{why}");
     }
 
     #[test]
     fn a_stale_block_is_noticed() {
         let memory = memory();
         memory.store_release(TURN, 1);
-        let answer = Role::Exchange {
-            leads: false,
-            size: 64,
-            rounds: 1,
-        };
+        let answer = Role::Exchange { leads: false, size: 64, rounds: 1 };
         memory.store::<u8>(DATA + 63, 5);
         let why = play(&answer, &memory).unwrap_err();
         assert_eq!(why, "block 1: expected 0 at both ends, found 0 and 5");

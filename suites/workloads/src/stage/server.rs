@@ -97,20 +97,10 @@ impl Server {
         })?;
         party.link.receive()?;
         let (path, counters) = match device {
-            Device::Fuse => (
-                format!("{place}/{}", Session::FILE),
-                counters::dir_of_mount(&place)?,
-            ),
+            Device::Fuse => (format!("{place}/{}", Session::FILE), counters::dir_of_mount(&place)?),
             Device::Cuse => (format!("/dev/{place}"), format!("/sys/class/cuse/{place}")),
         };
-        Ok(Server {
-            party,
-            behaviour,
-            path,
-            counters,
-            place,
-            device,
-        })
+        Ok(Server { party, behaviour, path, counters, place, device })
     }
 
     /// Maps `pages` pages of the channel, starting at page ID `page_id`.
@@ -150,8 +140,7 @@ impl Server {
     /// Waits until the server has received `count` FUSE_MUNMAPs and no more, and returns its log.
     pub(crate) fn await_munmaps(&mut self, count: u64) -> Result<RequestLog, Failure> {
         let millis = MUNMAP_TIMEOUT.as_millis() as u64;
-        self.party
-            .execute_own(ServerCommand::AwaitMunmaps { count, millis })?;
+        self.party.execute_own(ServerCommand::AwaitMunmaps { count, millis })?;
         let log = self.log()?;
         expect("FUSE_MUNMAPs", log.munmaps, count)?;
         Ok(log)
@@ -165,12 +154,7 @@ impl Server {
         len: usize,
         seed: u64,
     ) -> Result<Result<(), Errno>, Failure> {
-        let bytes = PageBytes {
-            page_id,
-            at,
-            len,
-            seed,
-        };
+        let bytes = PageBytes { page_id, at, len, seed };
         let command = ServerCommand::LoadPages(bytes);
         Ok(self.party.try_execute_own(command)?.map(drop))
     }
@@ -184,12 +168,7 @@ impl Server {
         len: usize,
         seed: u64,
     ) -> Result<Result<usize, Errno>, Failure> {
-        let bytes = PageBytes {
-            page_id,
-            at,
-            len,
-            seed,
-        };
+        let bytes = PageBytes { page_id, at, len, seed };
         let command = ServerCommand::SavePages(bytes);
         match self.party.try_execute_own(command)? {
             Ok(answer) => Ok(Ok(self.party.link.number(answer)? as usize)),
@@ -208,23 +187,10 @@ impl Server {
         (first, second): (u64, u64),
     ) -> Result<(), Failure> {
         let memory = |command| Command::Memory(MemoryCommand::Mapping(map, command));
-        let bytes = |seed| PageBytes {
-            page_id,
-            at,
-            len,
-            seed,
-        };
+        let bytes = |seed| PageBytes { page_id, at, len, seed };
         let save = |seed| Command::Own(ServerCommand::SavePages(bytes(seed)));
-        let verify = MappingCommand::Verify {
-            at,
-            len,
-            seed: first,
-        };
-        let fill = MappingCommand::Fill {
-            at,
-            len,
-            seed: second,
-        };
+        let verify = MappingCommand::Verify { at, len, seed: first };
+        let fill = MappingCommand::Fill { at, len, seed: second };
         let commands = vec![
             Command::Own(ServerCommand::LoadPages(bytes(first))),
             memory(verify),
@@ -368,11 +334,7 @@ impl Server {
         rounds: u32,
     ) -> Result<[Duration; 2], Failure> {
         let page_id = self.page_id(0)?;
-        let answer = self.party.execute_own(ServerCommand::TimeById {
-            page_id,
-            size,
-            rounds,
-        })?;
+        let answer = self.party.execute_own(ServerCommand::TimeById { page_id, size, rounds })?;
         self.party.link.times(answer)
     }
 

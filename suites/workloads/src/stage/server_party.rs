@@ -105,9 +105,9 @@ fn execute(
         Command::Batch(commands) => {
             execute_batch(commands, |command| execute(session, maps, command))
         }
-        Command::Fork { .. } | Command::Quit => Ok(Answer::Failed(
-            "a server cannot fork or quit within another command".into(),
-        )),
+        Command::Fork { .. } | Command::Quit => {
+            Ok(Answer::Failed("a server cannot fork or quit within another command".into()))
+        }
     }
 }
 
@@ -133,11 +133,9 @@ fn execute_own(session: &mut Session, command: ServerCommand) -> Result<Answer, 
                 }
             })
         }
-        ServerCommand::TimeById {
-            page_id,
-            size,
-            rounds,
-        } => time_by_id(session, page_id, size, rounds),
+        ServerCommand::TimeById { page_id, size, rounds } => {
+            time_by_id(session, page_id, size, rounds)
+        }
         ServerCommand::SaveWords { page_id, at, pages } => {
             let len = (pages - 1) * page_size() + 8;
             let saved = session.save(page_id, at as u32, len as u32);
@@ -198,9 +196,7 @@ fn time_by_id(
 
 /// Returns the first 8 bytes of each page-sized chunk, as words in the byte order of this machine.
 fn words(bytes: &[u8]) -> Vec<u64> {
-    let words = bytes
-        .chunks(page_size())
-        .filter_map(|page| page.first_chunk());
+    let words = bytes.chunks(page_size()).filter_map(|page| page.first_chunk());
     words
         .map(|word| match sys::big_endian() {
             true => u64::from_be_bytes(*word),

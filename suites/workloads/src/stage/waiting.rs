@@ -21,10 +21,7 @@ pub(crate) const MOMENT: Duration = Duration::from_millis(50);
 
 /// Returns the behaviour of a server that fills pages, with these reactions to faults and reclaim.
 pub(crate) fn lazy_behaviour(fault: OnFault, reclaim: OnReclaim) -> Behaviour {
-    Behaviour {
-        lazy: Some(Lazy { fault, reclaim }),
-        ..Behaviour::default()
-    }
+    Behaviour { lazy: Some(Lazy { fault, reclaim }), ..Behaviour::default() }
 }
 
 /// Returns the behaviour of a server that holds every FUSE_DMMAP_FAULT.
@@ -109,10 +106,7 @@ pub(crate) fn holding_mmaps() -> Behaviour {
 
 /// Returns the behaviour of a server that holds FUSE_INIT or CUSE_INIT.
 pub(crate) fn holding_init() -> Behaviour {
-    Behaviour {
-        unanswered: Some(Unanswered::Init),
-        ..Behaviour::default()
-    }
+    Behaviour { unanswered: Some(Unanswered::Init), ..Behaviour::default() }
 }
 
 /// Waits until the server has read a request with this opcode whose `unique` is not `before`, and returns its `unique`.
@@ -123,9 +117,7 @@ pub(crate) fn await_request(
 ) -> Result<u64, Failure> {
     let is_new = |unique: &u64| Some(*unique) != before;
     let what = format!("another {}", request_name(opcode));
-    let log = await_requests(server, &what, |log| {
-        log.unique(opcode).as_ref().is_some_and(is_new)
-    })?;
+    let log = await_requests(server, &what, |log| log.unique(opcode).as_ref().is_some_and(is_new))?;
     log.unique(opcode)
         .ok_or_else(|| Failure::new("the server's log no longer contains the request"))
 }
@@ -151,11 +143,7 @@ mod tests {
 
     #[test]
     fn a_timeout_names_the_missing_request() {
-        let log = RequestLog {
-            mmaps: 2,
-            faults: 1,
-            ..RequestLog::default()
-        };
+        let log = RequestLog { mmaps: 2, faults: 1, ..RequestLog::default() };
         let what = format!("another {}", request_name(op::DMMAP_RECLAIM));
         insta::assert_snapshot!(missing(&what, &log), @"waited 20s for another FUSE_DMMAP_RECLAIM; the server received 2 FUSE_MMAPs, 0 FUSE_MUNMAPs, 1 FUSE_DMMAP_FAULTs and 0 FUSE_DMMAP_RECLAIMs");
         insta::assert_snapshot!(request_name(3), @"request with opcode 3");

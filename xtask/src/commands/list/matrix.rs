@@ -34,11 +34,7 @@ pub(super) fn as_text(targets: &[Target], suites: &[Suite]) -> String {
     );
     for (column, target) in targets.iter().enumerate() {
         let bars = format!("{:>width$} ", "|").repeat(column);
-        text += &format!(
-            "  {bars}{:>width$}{}\n",
-            &target.name[..1],
-            &target.name[1..]
-        );
+        text += &format!("  {bars}{:>width$}{}\n", &target.name[..1], &target.name[1..]);
     }
     for suite in suites {
         text += format!("  {}", format!("{:>width$} ", "|").repeat(targets.len())).trim_end();
@@ -58,10 +54,7 @@ pub(super) fn as_text(targets: &[Target], suites: &[Suite]) -> String {
     }
     for (number, (reason, targets)) in (1..).zip(&reasons) {
         let before = if number == 1 { "\n" } else { "" };
-        text += &format!(
-            "{before}  {number:>width$} {}: {reason}\n",
-            targets.join(", ")
-        );
+        text += &format!("{before}  {number:>width$} {}: {reason}\n", targets.join(", "));
     }
     text
 }
@@ -109,11 +102,7 @@ cases:
     fn targets(names: &[&str]) -> Vec<Target> {
         let target = |name: &&str| Target {
             name: name.to_string(),
-            groups: if *name == "armv5" {
-                vec!["vivt".into()]
-            } else {
-                Vec::new()
-            },
+            groups: if *name == "armv5" { vec!["vivt".into()] } else { Vec::new() },
             ..crate::target::tests::x86_64()
         };
         names.iter().map(target).collect()
@@ -126,9 +115,8 @@ cases:
 
     #[test]
     fn nine_targets_fit_on_a_page() {
-        let names = [
-            "arm64", "armv5", "armv6", "armv7", "mips", "parisc", "sh4", "sparc64", "x86_64",
-        ];
+        let names =
+            ["arm64", "armv5", "armv6", "armv7", "mips", "parisc", "sh4", "sparc64", "x86_64"];
         let text = as_text(&targets(&names), &suites());
         assert!(text.lines().all(|line| line.len() <= 100));
         insta::assert_snapshot!(text, @"

@@ -41,8 +41,7 @@ pub(super) fn as_value(suites: &[Suite]) -> Value {
 fn proofs(suites: &[Suite], promise: u8) -> Vec<(&Suite, &CaseSpec)> {
     let all = suites.iter();
     let all = all.flat_map(|suite| suite.cases.iter().map(move |case| (suite, case)));
-    all.filter(|(_, case)| case.promises.contains(&promise))
-        .collect()
+    all.filter(|(_, case)| case.promises.contains(&promise)).collect()
 }
 
 #[cfg(test)]

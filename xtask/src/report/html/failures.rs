@@ -42,10 +42,7 @@ fn failure(
     let anchor = anchor(at, target, case);
     let when = rows::when(case);
     let command = command(target, context.origin);
-    let rerun = Rerun {
-        command: &command,
-        target: &target.target,
-    };
+    let rerun = Rerun { command: &command, target: &target.target };
     let boot = match context.origin {
         Origin::Run { dir, .. } => case.boot.map(|boot| (dir, boot)),
         Origin::Elsewhere => None,
@@ -114,9 +111,7 @@ fn link(
     case: &CaseResult,
     name: &str,
 ) -> Option<String> {
-    let boot = case
-        .boot
-        .filter(|_| context.in_run_dir && name == "files")?;
+    let boot = case.boot.filter(|_| context.in_run_dir && name == "files")?;
     let dir = boot_dir(Path::new(""), &target.target, boot);
     Some(format!("{}/", one_line(&dir.display().to_string())))
 }

@@ -29,19 +29,9 @@ pub(super) fn all(
     anchor: &str,
     context: &PageContext,
 ) -> Markup {
-    let stories = watched
-        .findings
-        .iter()
-        .filter_map(|found| story(found, context));
-    let case_context = CaseContext {
-        case,
-        anchor,
-        context,
-        palette: Palette::of(stories),
-    };
-    let left_out = watched
-        .distinct
-        .saturating_sub(watched.findings.len() as u64);
+    let stories = watched.findings.iter().filter_map(|found| story(found, context));
+    let case_context = CaseContext { case, anchor, context, palette: Palette::of(stories) };
+    let left_out = watched.distinct.saturating_sub(watched.findings.len() as u64);
     html! {
         @if !watched.findings.is_empty() {
             h4 { "Oracle findings" }
@@ -75,9 +65,7 @@ fn pages(findings: &[FindingSummary]) -> Vec<Vec<&FindingSummary>> {
 }
 
 fn one_page(page: &[&FindingSummary], case_context: &CaseContext) -> Markup {
-    let stories = page
-        .iter()
-        .filter_map(|found| story(found, case_context.context));
+    let stories = page.iter().filter_map(|found| story(found, case_context.context));
     let stories: Vec<&Story> = stories.collect();
     let id = case_context.id("map", page[0]);
     let address = one_line(&page[0].page);
@@ -97,12 +85,7 @@ fn one_page(page: &[&FindingSummary], case_context: &CaseContext) -> Markup {
 }
 
 fn one(found: &FindingSummary, case_context: &CaseContext) -> Markup {
-    let CaseContext {
-        case,
-        context,
-        palette,
-        ..
-    } = case_context;
+    let CaseContext { case, context, palette, .. } = case_context;
     let name = one_line(&found.id);
     let id = case_context.id("finding", found);
     html! {
@@ -132,10 +115,7 @@ fn one(found: &FindingSummary, case_context: &CaseContext) -> Markup {
 
 /// Explains how to read the drawings.
 fn legend(palette: &Palette) -> Markup {
-    let pages = palette
-        .lanes()
-        .iter()
-        .any(|lane| matches!(lane, Lane::Page(_)));
+    let pages = palette.lanes().iter().any(|lane| matches!(lane, Lane::Page(_)));
     let lane = match pages {
         true => "Each lane is a virtual page, because the tags of the cache are virtual.",
         false => "Each lane is a colour of the cache.",

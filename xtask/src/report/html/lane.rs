@@ -56,9 +56,7 @@ impl Palette {
     pub(super) fn of<'a>(stories: impl IntoIterator<Item = &'a Story>) -> Self {
         let lanes = stories.into_iter().flat_map(|story| {
             let accesses = story.finding.accesses();
-            accesses
-                .into_iter()
-                .map(|access| Lane::of(access, &story.config))
+            accesses.into_iter().map(|access| Lane::of(access, &story.config))
         });
         let mut lanes: Vec<Lane> = lanes.collect();
         lanes.sort();
@@ -81,14 +79,7 @@ impl Palette {
 
 /// Returns the tooltip of an access: `1302: load by process, 4 bytes at 0x40012020 ...`.
 pub(super) fn tooltip(access: &Access, lane: Lane) -> String {
-    let Access {
-        at,
-        size,
-        address,
-        physical,
-        pc,
-        ..
-    } = access;
+    let Access { at, size, address, physical, pc, .. } = access;
     let (op, by) = (access.op.word(), access.by.word());
     let place = match &access.symbol {
         Some(symbol) => format!("pc {pc}, {symbol}"),

@@ -8,9 +8,8 @@ use crate::report::rows::took_millis;
 use crate::results::{CaseResult, Counts, OracleSummary, RunResult, TargetResult, Verdict};
 use crate::text::words::one_line;
 
-const COLUMNS: [&str; 8] = [
-    "verdict", "case", "checks", "promises", "time", "boot", "figures", "oracle",
-];
+const COLUMNS: [&str; 8] =
+    ["verdict", "case", "checks", "promises", "time", "boot", "figures", "oracle"];
 
 /// Renders a table for each suite of each target. The tables are collapsed until the reader opens them.
 pub(super) fn section(run: &RunResult) -> Markup {
@@ -79,8 +78,6 @@ fn row(at: usize, target: &TargetResult, case: &CaseResult) -> Markup {
 
 /// Returns the oracle column of a case: `12345 accesses; findings: 2`.
 fn oracle_cell(watched: &OracleSummary) -> String {
-    let OracleSummary {
-        accesses, distinct, ..
-    } = watched;
+    let OracleSummary { accesses, distinct, .. } = watched;
     format!("{accesses} accesses; findings: {distinct}")
 }

@@ -69,10 +69,7 @@ fn with_reason(value: &str, reason: Option<&str>) -> String {
 
 /// Renders the versions, hashes and times of a target.
 fn about(run: &RunResult, target: &TargetResult) -> Markup {
-    let more = [
-        ("boots", target.boots.to_string()),
-        ("time", rows::time(target)),
-    ];
+    let more = [("boots", target.boots.to_string()), ("time", rows::time(target))];
     html! {
         details {
             summary { "Details of " (one_line(&target.target)) }

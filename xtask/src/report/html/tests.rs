@@ -14,15 +14,8 @@ use crate::report::samples;
 
 /// Returns the context of a run on this machine.
 fn context(stories: Stories) -> PageContext<'static> {
-    let origin = Origin::Run {
-        dir: Path::new("/lab/run"),
-        rerun: "cargo xtask test --oracle on",
-    };
-    PageContext {
-        origin,
-        stories,
-        in_run_dir: true,
-    }
+    let origin = Origin::Run { dir: Path::new("/lab/run"), rerun: "cargo xtask test --oracle on" };
+    PageContext { origin, stories, in_run_dir: true }
 }
 
 /// Returns two stories, about two cache lines of one page.
@@ -47,9 +40,7 @@ fn page(run: &RunResult, context: &PageContext) -> String {
 
 /// Returns the section of the page with this anchor.
 fn section(page: &str, anchor: &str) -> String {
-    let (_, rest) = page
-        .split_once(&format!("<section id=\"{anchor}\">"))
-        .unwrap();
+    let (_, rest) = page.split_once(&format!("<section id=\"{anchor}\">")).unwrap();
     let (section, _) = rest.split_once("</section>").unwrap();
     section.to_owned()
 }
@@ -80,10 +71,7 @@ fn words(html: &str) -> String {
     let tag = regex::Regex::new("<[^>]*>").unwrap();
     let text = tag.replace_all(&text, "");
     let lines = text.lines().map(str::trim_end);
-    lines
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join("\n")
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 /// Returns all sample results.

@@ -13,10 +13,7 @@ const PLAN: [&str; 5] = [
 ];
 
 fn part(file: &str, result: RunResult) -> Part {
-    Part {
-        file: file.into(),
-        result,
-    }
+    Part { file: file.into(), result }
 }
 
 /// Returns a run with these cases on x86_64.
@@ -44,11 +41,7 @@ fn targets_of_several_runs_are_kept_apart() {
     // The second run starts a minute later and takes equally long.
     two.started = "2025-11-22T19:34:00Z".into();
     all.seconds += 60.0;
-    let plan: Vec<String> = all.targets[0]
-        .cases
-        .iter()
-        .map(|case| case.id.clone())
-        .collect();
+    let plan: Vec<String> = all.targets[0].cases.iter().map(|case| case.id.clone()).collect();
     let parts = vec![part("a", one), part("b", two)];
     assert_eq!(merge(parts, &plan).unwrap(), all);
 }
@@ -56,11 +49,7 @@ fn targets_of_several_runs_are_kept_apart() {
 #[test]
 fn shards_of_a_target_are_merged_in_the_order_of_the_plan() {
     let unplanned = samples::pass("trouble/fine");
-    let one = shard(vec![
-        unplanned,
-        samples::pass("smoke/redirect.cuse"),
-        samples::timed_out(),
-    ]);
+    let one = shard(vec![unplanned, samples::pass("smoke/redirect.cuse"), samples::timed_out()]);
     let two = shard(vec![samples::pass("smoke/boot"), samples::failed()]);
     let result = merged(vec![part("a", one), part("b", two)]).unwrap();
     let [target] = result.targets.as_slice() else {
@@ -149,10 +138,7 @@ fn results_of_different_kernels_are_not_merged() {
     let mut two = shard(vec![samples::failed()]);
     two.targets[0].provenance.kernel_hash = "5e20".into();
     let parts = |two: &RunResult| {
-        vec![
-            part("a/results.json", one.clone()),
-            part("b/results.json", two.clone()),
-        ]
+        vec![part("a/results.json", one.clone()), part("b/results.json", two.clone())]
     };
     insta::assert_snapshot!(error(parts(&two)), @"x86_64: a/results.json and b/results.json differ in kernel_hash (4f1c and 5e20); only results of the same kernel can be merged");
     two.targets[0].flavour = "debug".into();
@@ -189,10 +175,7 @@ fn a_directory_is_searched_for_results() {
     let at = |name: &str| dir.path().join(name);
     let names = |path: &str| -> String {
         let text = match results_in(&at(path)) {
-            Ok(files) => files
-                .iter()
-                .map(|file| format!("{}\n", file.display()))
-                .collect(),
+            Ok(files) => files.iter().map(|file| format!("{}\n", file.display())).collect(),
             Err(error) => format!("{error:#}"),
         };
         text.replace(&*dir.path().to_string_lossy(), "DIR")

@@ -60,19 +60,9 @@ pub(super) fn case_of(case: &str, index: usize, of: usize, counts: &str) -> Stri
 pub(super) fn case_line(case: &CaseResult, paint: Paint) -> String {
     let word = case.verdict.word();
     let word = paint.verdict(word, word);
-    let detail = case
-        .verdict
-        .detail()
-        .map(|detail| format!(": {}", one_line(&detail)));
-    let time = case
-        .millis
-        .map(|millis| format!(" ({})", took_millis(millis)));
-    format!(
-        "{word} {}{}{}",
-        case.id,
-        time.unwrap_or_default(),
-        detail.unwrap_or_default()
-    )
+    let detail = case.verdict.detail().map(|detail| format!(": {}", one_line(&detail)));
+    let time = case.millis.map(|millis| format!(" ({})", took_millis(millis)));
+    format!("{word} {}{}{}", case.id, time.unwrap_or_default(), detail.unwrap_or_default())
 }
 
 /// Returns the details of a failed case. `boot` is the directory of the run and the number of the boot that it ran in.
@@ -147,11 +137,7 @@ fn table(run: &RunResult, paint: Paint) -> String {
         }
         let ran = &target.provenance;
         let kernel = or_dash(&ran.kernel_version);
-        let _ = writeln!(
-            out,
-            "  {kernel:kernel_width$}  {}",
-            or_dash(&ran.accel.to_string())
-        );
+        let _ = writeln!(out, "  {kernel:kernel_width$}  {}", or_dash(&ran.accel.to_string()));
     }
     out
 }

@@ -44,23 +44,13 @@ struct TargetState {
 
 impl View {
     pub(super) fn new(options: TermOptions, live: bool, paint: Paint) -> Self {
-        Self {
-            options,
-            live,
-            paint,
-            run_dir: PathBuf::new(),
-            targets: BTreeMap::new(),
-        }
+        Self { options, live, paint, run_dir: PathBuf::new(), targets: BTreeMap::new() }
     }
 
     /// Takes an event and returns the lines to print. `now` is counted from the start of the run.
     pub(super) fn handle(&mut self, event: &Event, now: Duration) -> String {
         match event {
-            Event::RunStart {
-                run_dir,
-                targets,
-                cases,
-            } => {
+            Event::RunStart { run_dir, targets, cases } => {
                 self.run_dir = run_dir.clone();
                 self.run_start(targets, *cases)
             }
@@ -68,24 +58,12 @@ impl View {
                 self.target(target);
                 String::new()
             }
-            Event::Phase {
-                target,
-                phase,
-                detail,
-            } => self.phase(target, *phase, detail, now),
-            Event::Progress {
-                target,
-                done,
-                of,
-                what,
-            } => self.progress(target, text::progress(*done, *of, what), now),
+            Event::Phase { target, phase, detail } => self.phase(target, *phase, detail, now),
+            Event::Progress { target, done, of, what } => {
+                self.progress(target, text::progress(*done, *of, what), now)
+            }
             Event::Note { target, text } => self.note(target.as_deref(), text, now),
-            Event::CaseStart {
-                target,
-                case,
-                index,
-                of,
-            } => {
+            Event::CaseStart { target, case, index, of } => {
                 let counts = self.target(target).counts.brief();
                 self.progress(target, text::case_of(case, *index, *of, &counts), now)
             }
@@ -105,9 +83,7 @@ impl View {
             "" => &state.detail,
             step => step,
         });
-        format!("{target:width$}  {phase:8}  {detail}")
-            .trim_end()
-            .to_owned()
+        format!("{target:width$}  {phase:8}  {detail}").trim_end().to_owned()
     }
 
     fn run_start(&self, targets: &[String], count: usize) -> String {
@@ -115,11 +91,7 @@ impl View {
             return String::new();
         }
         let targets = targets.join(", ");
-        format!(
-            "{} on {targets}; results in {}\n",
-            cases(count),
-            self.run_dir.display()
-        )
+        format!("{} on {targets}; results in {}\n", cases(count), self.run_dir.display())
     }
 
     fn phase(&mut self, target: &str, phase: Phase, detail: &str, now: Duration) -> String {
@@ -168,10 +140,7 @@ impl View {
         if !passed && !self.is_repeat(target, result) {
             out += &self.end_repeats(target, now);
             let boot = result.boot.map(|boot| (self.run_dir.as_path(), boot));
-            let rerun = Rerun {
-                command: &self.options.rerun,
-                target,
-            };
+            let rerun = Rerun { command: &self.options.rerun, target };
             out += &text::failure(result, rerun, boot, self.paint);
             let never_ran = boot.is_none();
             let state = self.target(target);
@@ -185,15 +154,8 @@ impl View {
     /// is returned.
     fn count_in_suite(&mut self, target: &str, result: &CaseResult, now: Duration) -> String {
         let state = self.target(target);
-        let same = state
-            .suite
-            .as_ref()
-            .is_some_and(|(name, ..)| *name == result.suite);
-        let out = if same {
-            String::new()
-        } else {
-            self.suite_end(target, now)
-        };
+        let same = state.suite.as_ref().is_some_and(|(name, ..)| *name == result.suite);
+        let out = if same { String::new() } else { self.suite_end(target, now) };
         let fresh = || (result.suite.clone(), Counts::default(), now);
         let (_, counts, _) = self.target(target).suite.get_or_insert_with(fresh);
         counts.add(&result.verdict);

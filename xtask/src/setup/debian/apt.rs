@@ -52,12 +52,7 @@ impl Apt {
         log: PathBuf,
     ) -> Result<Self> {
         File::create(&log).with_context(|| format!("write {}", log.display()))?;
-        Ok(Self {
-            program,
-            sudo,
-            log,
-            options: Vec::new(),
-        })
+        Ok(Self { program, sudo, log, options: Vec::new() })
     }
 
     /// Makes apt-get read these files instead of /etc/apt/sources.list and /etc/apt/preferences.
@@ -122,10 +117,7 @@ impl Apt {
 
     fn failed_to(&self, what: &str) -> String {
         let log = self.log.display();
-        format!(
-            "apt-get failed to {what}. The end of {log}:\n{}",
-            self.end_of_log()
-        )
+        format!("apt-get failed to {what}. The end of {log}:\n{}", self.end_of_log())
     }
 
     /// Runs apt-get again as long as another program holds a lock. Returns true if it succeeded.
@@ -158,9 +150,7 @@ impl Apt {
         let before = fs::metadata(&self.log)?.len() as usize;
         let command = self.command(args).stdin_null();
         let command = command.stderr_to_stdout().stdout_file(log);
-        let child = command
-            .start()
-            .with_context(|| format!("run {}", self.program.display()))?;
+        let child = command.start().with_context(|| format!("run {}", self.program.display()))?;
         let waited = wait::until(wait::FOREVER, || {
             if self.log_from(before).contains("Waiting for cache lock") {
                 report_wait(wait_reported, say);

@@ -36,12 +36,7 @@ pub(crate) fn fetch(into: &Path, say: &mut dyn FnMut(String)) -> Result<String> 
 }
 
 fn unpack_package(package: &Path, into: &Path) -> Result<()> {
-    let tarball = [
-        "-x",
-        "--to-stdout",
-        "--wildcards",
-        "*/linux-source-*.tar.xz",
-    ];
+    let tarball = ["-x", "--to-stdout", "--wildcards", "*/linux-source-*.tar.xz"];
     let tarball = package::members(package).pipe(guard::command("tar", tarball));
     package::pipe(&tarball.pipe(untar(&["-xJ"], into)))
         .with_context(|| format!("unpack {}", package.display()))

@@ -89,10 +89,7 @@ fn install(
     packages.extend(installed(host));
     packages.sort_unstable();
     packages.dedup();
-    say(&format!(
-        "apt-get will install from {archive}: {}",
-        packages.join(" ")
-    ));
+    say(&format!("apt-get will install from {archive}: {}", packages.join(" ")));
     if host.terminal && !ask_user(say)? {
         return Ok(Some("you declined the installation".into()));
     }
@@ -116,8 +113,7 @@ fn install(
         }
     };
     let [sources, preferences] = settings(host, &mirror, archive)?;
-    apt.reading(&sources, &preferences)
-        .upgrade(&packages, say)?;
+    apt.reading(&sources, &preferences).upgrade(&packages, say)?;
     let still = Lacking::on(host, targets, wanted)?;
     if !still.programs.is_empty() {
         let why = still.unwatched.unwrap_or("QEMU is still missing".into());
@@ -137,10 +133,7 @@ struct Lacking {
 
 impl Lacking {
     fn on(host: &Host, targets: &[&Target], wanted: OracleRequest) -> Result<Self> {
-        let mut lacking = Self {
-            programs: Vec::new(),
-            unwatched: None,
-        };
+        let mut lacking = Self { programs: Vec::new(), unwatched: None };
         for target in targets {
             let own = |program: &&Program| program.program == target.qemu.binary;
             let Some(program) = target.programs.iter().find(own) else {
@@ -155,10 +148,8 @@ impl Lacking {
                 Some(_) => continue,
             };
             if let (Some(why), None) = (unfit, &lacking.unwatched) {
-                lacking.unwatched = Some(format!(
-                    "{} cannot run under the oracle: {why}",
-                    target.name
-                ));
+                lacking.unwatched =
+                    Some(format!("{} cannot run under the oracle: {why}", target.name));
             }
             if !lacking.programs.contains(program) {
                 lacking.programs.push(program.clone());

@@ -24,9 +24,7 @@ pub(crate) fn mirror(apt_get: &Path) -> Result<String> {
     let sh = shell::here()?;
     let format = "$(CREATED_BY) $(LABEL) $(REPO_URI)";
     let text = shell::read(cmd!(sh, "{apt_get} indextargets --format {format}"))?;
-    let found = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Packages Debian "));
+    let found = text.lines().find_map(|line| line.strip_prefix("Packages Debian "));
     found.map(str::to_owned).context(
         "apt has no Debian mirror in its sources, or no package lists yet; run `apt-get update`",
     )
@@ -74,10 +72,7 @@ impl Lists {
             options.push(format!("-oDir::Etc::SourceList={}", list.display()));
             options.push("-oDir::Etc::SourceParts=-".into());
         }
-        let mut lists = Self {
-            options,
-            failure: None,
-        };
+        let mut lists = Self { options, failure: None };
         let update = lists.apt_get(dir, &["update"])?;
         lists.failure = (!update.status.success()).then(|| messages(&update));
         Ok(lists)
@@ -98,10 +93,7 @@ impl Lists {
 
     fn apt_get(&self, dir: &Path, words: &[&str]) -> Result<Output> {
         let options = self.options.iter().map(String::as_str);
-        apt_get(
-            dir,
-            &options.chain(words.iter().copied()).collect::<Vec<_>>(),
-        )
+        apt_get(dir, &options.chain(words.iter().copied()).collect::<Vec<_>>())
     }
 }
 
@@ -118,12 +110,9 @@ fn apt_get(dir: &Path, arguments: &[&str]) -> Result<Output> {
 
 fn downloaded(package: &str, dir: &Path) -> Result<PathBuf> {
     let packages = files::with_extension(dir, "deb")?.into_iter();
-    packages.last().with_context(|| {
-        format!(
-            "apt-get download {package} left no package in {}",
-            dir.display()
-        )
-    })
+    packages
+        .last()
+        .with_context(|| format!("apt-get download {package} left no package in {}", dir.display()))
 }
 
 /// Returns `NAME VERSION` for a package file `NAME_VERSION_ARCH.deb`. The file's name encodes a colon as `%3a`.
@@ -173,10 +162,7 @@ mod tests {
     #[test]
     fn the_version_is_taken_from_the_file_name() {
         let path = Path::new("/x/linux-source-6.12_1%3a6.12.117-1~deb12u1_all.deb");
-        assert_eq!(
-            name_in(path).unwrap(),
-            "linux-source-6.12 1:6.12.117-1~deb12u1"
-        );
+        assert_eq!(name_in(path).unwrap(), "linux-source-6.12 1:6.12.117-1~deb12u1");
         assert_eq!(name_in(Path::new("lists.deb")), None);
     }
 }

@@ -15,12 +15,7 @@ use crate::target::{Backend, RustSpec, Target};
 use crate::{files, guard, paths, shell};
 
 /// Archives of Debian that have `rust-src`. The first has the most versions.
-const SUITES: [&str; 4] = [
-    "trixie-backports",
-    "trixie",
-    "bookworm-backports",
-    "bookworm",
-];
+const SUITES: [&str; 4] = ["trixie-backports", "trixie", "bookworm-backports", "bookworm"];
 
 /// Rust toolchain that builds the guest's programs.
 #[derive(Clone, Debug)]
@@ -53,19 +48,13 @@ impl Toolchain {
 
     /// Returns true if the toolchain includes a standard library for the target triple `target`.
     pub(crate) fn has_std(&self, target: &str) -> bool {
-        self.sysroot
-            .join("lib/rustlib")
-            .join(target)
-            .join("lib")
-            .is_dir()
+        self.sysroot.join("lib/rustlib").join(target).join("lib").is_dir()
     }
 
     /// Returns the directory `library` with the source of the standard library, in the toolchain or in the lab's `cache`.
     pub(crate) fn std_source(&self, cache: &Path) -> Option<PathBuf> {
         let own = self.sysroot.join("lib/rustlib/src/rust/library");
-        [own, self.cached(cache)]
-            .into_iter()
-            .find(|path| path.join("std/Cargo.toml").is_file())
+        [own, self.cached(cache)].into_iter().find(|path| path.join("std/Cargo.toml").is_file())
     }
 
     fn cached(&self, cache: &Path) -> PathBuf {
@@ -91,16 +80,11 @@ pub(crate) fn ensure(
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let toolchain = Toolchain::find()?;
-    let needing = targets
-        .iter()
-        .find(|target| is_needed(&toolchain, &target.rust));
+    let needing = targets.iter().find(|target| is_needed(&toolchain, &target.rust));
     let (Some(target), None) = (needing, toolchain.std_source(&host.cache)) else {
         return Ok(());
     };
-    let what = format!(
-        "the source of Rust's standard library, which {} needs",
-        target.name
-    );
+    let what = format!("the source of Rust's standard library, which {} needs", target.name);
     let advice = format!(
         "{what}, is missing; run `rustup component add rust-src`, or install version {} of your distribution's package \
          rust-src",
@@ -119,10 +103,7 @@ pub(crate) fn ensure(
             return Ok(());
         }
         let why = String::from_utf8_lossy(&output.stderr);
-        say(&format!(
-            "rustup failed: {}",
-            why.lines().last().unwrap_or_default()
-        ));
+        say(&format!("rustup failed: {}", why.lines().last().unwrap_or_default()));
     }
     say("downloading Debian's package rust-src");
     from_debian(&toolchain, &host.cache).context(advice)
@@ -138,11 +119,7 @@ fn from_debian(toolchain: &Toolchain, cache: &Path) -> Result<()> {
         tempfile::tempdir_in(all_versions).context("create a directory for the download")?;
     let mut errors = Vec::new();
     for suite in SUITES {
-        match download(
-            &format!("rust-src={}*", toolchain.version),
-            suite,
-            scratch.path(),
-        ) {
+        match download(&format!("rust-src={}*", toolchain.version), suite, scratch.path()) {
             Ok(package) => {
                 let unpacked = scratch.path().join("unpacked");
                 unpack(&package, &toolchain.version, &unpacked)?;
@@ -152,11 +129,7 @@ fn from_debian(toolchain: &Toolchain, cache: &Path) -> Result<()> {
             Err(error) => errors.push(format!("{suite}: {error:#}")),
         }
     }
-    bail!(
-        "no archive of Debian has rust-src {}:\n{}",
-        toolchain.version,
-        errors.join("\n")
-    )
+    bail!("no archive of Debian has rust-src {}:\n{}", toolchain.version, errors.join("\n"))
 }
 
 /// Downloads a package from Debian's archive `suite`, which need not be in the machine's apt configuration. The mirror
@@ -174,9 +147,7 @@ fn unpack(package: &Path, version: &str, into: &Path) -> Result<()> {
     files::create_dir(into)?;
     let library = format!("./usr/src/rustc-{version}/library");
     let words = ["-x", "--strip-components=4", "--no-same-owner", "-C"].map(OsStr::new);
-    let words = words
-        .into_iter()
-        .chain([into.as_os_str(), library.as_ref()]);
+    let words = words.into_iter().chain([into.as_os_str(), library.as_ref()]);
     package::pipe(&package::members(package).pipe(guard::command("tar", words)))
         .with_context(|| format!("unpack {}", package.display()))
 }
@@ -188,10 +159,7 @@ mod tests {
     #[test]
     fn the_source_is_needed_without_a_library_and_always_for_webassembly() {
         let dir = tempfile::tempdir().unwrap();
-        let toolchain = Toolchain {
-            sysroot: dir.path().into(),
-            version: "1.95.0".into(),
-        };
+        let toolchain = Toolchain { sysroot: dir.path().into(), version: "1.95.0".into() };
         let rust = |target: &str, backend| RustSpec {
             target: target.into(),
             backend,
@@ -201,13 +169,8 @@ mod tests {
         let wasm32 = rust("wasm32-unknown-unknown", Backend::WasmC);
         assert!(is_needed(&toolchain, &x86_64) && is_needed(&toolchain, &wasm32));
         for rust in [&x86_64, &wasm32] {
-            fs::create_dir_all(
-                dir.path()
-                    .join("lib/rustlib")
-                    .join(&rust.target)
-                    .join("lib"),
-            )
-            .unwrap();
+            fs::create_dir_all(dir.path().join("lib/rustlib").join(&rust.target).join("lib"))
+                .unwrap();
         }
         assert!(!is_needed(&toolchain, &x86_64) && is_needed(&toolchain, &wasm32));
     }

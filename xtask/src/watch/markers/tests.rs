@@ -211,21 +211,14 @@ fn rare_trouble() {
 
 #[test]
 fn every_marker_is_found_in_some_log() {
-    let names = std::fs::read_dir(logs())
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
+    let names = std::fs::read_dir(logs()).unwrap().map(|entry| entry.unwrap().path());
     let found: BTreeSet<&str> = names
         .flat_map(|path| scan(path.file_stem().unwrap().to_str().unwrap()))
         .map(|hit| hit.marker.pattern)
         .collect();
-    let unseen = MARKERS
-        .iter()
-        .filter(|marker| !found.contains(marker.pattern));
+    let unseen = MARKERS.iter().filter(|marker| !found.contains(marker.pattern));
     let unseen: Vec<&str> = unseen.map(|marker| marker.pattern).collect();
-    assert!(
-        unseen.is_empty(),
-        "patterns that match no line of any log: {unseen:#?}"
-    );
+    assert!(unseen.is_empty(), "patterns that match no line of any log: {unseen:#?}");
 }
 
 #[test]

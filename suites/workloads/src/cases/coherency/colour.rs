@@ -6,11 +6,8 @@ use sys::{Errno, Fd, Mapping, Prot, Sharing, memfd, page_size};
 
 use crate::stage::{Case, Failure, Process, Workload, expect};
 
-pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
-    ("reference", reference),
-    ("addresses", addresses),
-    ("placed-again", placed_again),
-];
+pub(crate) const WORKLOADS: &[(&str, Workload)] =
+    &[("reference", reference), ("addresses", addresses), ("placed-again", placed_again)];
 
 /// Checks how the kernel places shared mappings of a tmpfs file, for comparison with direct mmap. Addresses that the
 /// kernel chooses are equal modulo the period. For addresses that the program chooses, the period is the shortest

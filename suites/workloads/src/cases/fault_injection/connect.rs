@@ -74,9 +74,7 @@ fn accept(case: &mut Case) -> Result<(), Failure> {
         Ok(failed)
     })?;
     case.figure("without_direct_mmap", f64::from(without));
-    expect_that(without > 0, || {
-        "the kernel allocates nothing for direct mmap".into()
-    })
+    expect_that(without > 0, || "the kernel allocates nothing for direct mmap".into())
 }
 
 /// Directory of the counters of all connections.
@@ -90,10 +88,7 @@ fn mount(case: &mut Case) -> Result<(), Failure> {
     let before = list_dir(CONNECTIONS)?;
     fail_each_allocation(case, "mount", |nth| {
         let channel = Fd::open("/dev/fuse", OpenFlags::READ | OpenFlags::WRITE)?;
-        let options = format!(
-            "fd={},rootmode=40000,user_id=0,group_id=0",
-            channel.number()
-        );
+        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", channel.number());
         let mount = || sys::mount("dmmap", at, "fuse", MountFlags::default(), &options);
         let answer = failing(nth, || Answer::of(mount(), |()| Answer::Done));
         let Answer::Failing { failed, answer } = answer else {

@@ -96,12 +96,7 @@ impl Words for Outcome {
 
 impl Words for Counts {
     fn words(&self) -> String {
-        let Counts {
-            pages,
-            maps,
-            mmaps,
-            munmaps,
-        } = self;
+        let Counts { pages, maps, mmaps, munmaps } = self;
         let pages = pages.map_or(String::new(), |pages| format!("{pages} pages, "));
         format!("{pages}{maps} mappings, {mmaps} FUSE_MMAPs, {munmaps} FUSE_MUNMAPs")
     }
@@ -174,9 +169,7 @@ impl Model {
         let of = |(owner, pieces): (&Owner, &BTreeMap<u32, Piece>)| -> Vec<_> {
             let owner = *owner;
             let pieces = pieces.iter();
-            pieces
-                .map(|(&map, piece)| (Place { owner, map }, piece.ids.pages))
-                .collect()
+            pieces.map(|(&map, piece)| (Place { owner, map }, piece.ids.pages)).collect()
         };
         self.processes.iter().flat_map(of).collect()
     }
@@ -188,9 +181,7 @@ impl Model {
         let pieces = self.processes[&Owner::Server].keys();
         let unmaps = pieces.map(|&map| {
             let owner = Owner::Server;
-            Step::Unmap {
-                place: Place { owner, map },
-            }
+            Step::Unmap { place: Place { owner, map } }
         });
         quits.chain(unmaps).collect()
     }
@@ -220,12 +211,7 @@ impl Model {
                 self.processes.get_mut(&place.owner)?.remove(&place.map)?;
             }
             Step::Punch { place, part, rest } => self.cut(place, part, None, rest)?,
-            Step::Protect {
-                place,
-                part,
-                middle,
-                rest,
-            } => {
+            Step::Protect { place, part, middle, rest } => {
                 // The kernel does not split a mapping that already has the requested protection.
                 if !self.piece(place)?.writable {
                     return None;
@@ -234,12 +220,9 @@ impl Model {
                 let owner = place.owner;
                 self.piece_mut(Place { owner, map: middle })?.writable = false;
             }
-            Step::Shift {
-                place,
-                part,
-                middle,
-                rest,
-            } => self.cut(place, part, Some(middle), rest)?,
+            Step::Shift { place, part, middle, rest } => {
+                self.cut(place, part, Some(middle), rest)?
+            }
             Step::Move { place, pages } => {
                 let piece = self.piece_mut(place)?;
                 if pages == 0 || pages > piece.ids.pages {
@@ -300,11 +283,7 @@ impl Model {
         let number = self.mmaps;
         let grant = (place.owner != Owner::Server).then_some(Grant { number, ids });
         self.mmaps += u64::from(grant.is_some());
-        let piece = Piece {
-            ids,
-            writable,
-            grant,
-        };
+        let piece = Piece { ids, writable, grant };
         pieces.insert(place.map, piece);
         Some(Outcome::Done)
     }
@@ -321,10 +300,7 @@ impl Model {
             return None;
         }
         let of = |first, end| Piece {
-            ids: Range {
-                first: piece.ids.first + first,
-                pages: end - first,
-            },
+            ids: Range { first: piece.ids.first + first, pages: end - first },
             ..piece
         };
         pieces.remove(&place.map);

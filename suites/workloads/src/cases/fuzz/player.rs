@@ -53,10 +53,7 @@ struct Actor<P> {
 
 impl<P> Actor<P> {
     fn new(process: P) -> Actor<P> {
-        Actor {
-            process,
-            maps: BTreeMap::new(),
-        }
+        Actor { process, maps: BTreeMap::new() }
     }
 }
 
@@ -74,10 +71,7 @@ impl Player<'_> {
     fn play(&mut self, model: &mut Model, steps: &[Step]) -> Option<ScriptFailure> {
         let script_failure = |index: usize, step: &str, failure: Failure| {
             let (Failure::Fail(why) | Failure::Skip(why)) = failure;
-            ScriptFailure {
-                steps: steps.len().min(index + 1),
-                why: format!("`{step}`: {why}"),
-            }
+            ScriptFailure { steps: steps.len().min(index + 1), why: format!("`{step}`: {why}") }
         };
         for (index, step) in steps.iter().enumerate() {
             if let Err(failure) = self.step(model, step) {
@@ -91,9 +85,7 @@ impl Player<'_> {
         }
         let total = counters::read(PAGES_TOTAL);
         let nothing = total.and_then(|pages| expect("pages in total", pages, 0));
-        nothing
-            .err()
-            .map(|failure| script_failure(steps.len(), "the end", failure))
+        nothing.err().map(|failure| script_failure(steps.len(), "the end", failure))
     }
 
     fn step(&mut self, model: &mut Model, step: &Step) -> Result<(), Failure> {
@@ -120,12 +112,7 @@ impl Player<'_> {
             Some(_) => Some(server.pages()?),
             None => None,
         };
-        let found = Counts {
-            pages,
-            maps: server.counter("maps")?,
-            mmaps,
-            munmaps,
-        };
+        let found = Counts { pages, maps: server.counter("maps")?, mmaps, munmaps };
         expect("the counters", found, expected)
     }
 
@@ -154,10 +141,7 @@ impl Player<'_> {
                 return Ok(refused(map));
             }
             Step::Long { owner } => {
-                let range = Range {
-                    first: 0,
-                    pages: self.limit + 1,
-                };
+                let range = Range { first: 0, pages: self.limit + 1 };
                 let (offset, len) = self.bytes(owner, range)?;
                 let map = self.process(owner)?.try_map(offset, len)?;
                 return Ok(refused(map));
@@ -171,22 +155,12 @@ impl Player<'_> {
                 let behind = process.punch(map, pages(part.first), pages(part.pages))?;
                 self.rename(place, rest, behind)?;
             }
-            Step::Protect {
-                place,
-                part,
-                middle,
-                rest,
-            } => {
+            Step::Protect { place, part, middle, rest } => {
                 let changed = self.cut(place, part, middle, rest)?;
                 let (process, map) = self.place(changed)?;
                 process.protect(map, Prot::Read)?;
             }
-            Step::Shift {
-                place,
-                part,
-                middle,
-                rest,
-            } => {
+            Step::Shift { place, part, middle, rest } => {
                 let shifted = self.cut(place, part, middle, rest)?;
                 self.move_away(shifted, part.pages)?;
             }
@@ -221,10 +195,7 @@ impl Player<'_> {
             }
             Step::Get { range } => {
                 let first = self.id(range.first)?;
-                let got = self
-                    .server
-                    .process
-                    .save_words(first, WORD_AT, range.pages as usize)?;
+                let got = self.server.process.save_words(first, WORD_AT, range.pages as usize)?;
                 return Ok(got.map_or_else(Outcome::Refused, Outcome::Words));
             }
             Step::Free { range } => {
@@ -287,14 +258,7 @@ impl Player<'_> {
 
     /// Ends the processes that still run. After a failure of the script, failures to end them are ignored.
     fn end(self, failure: Option<ScriptFailure>) -> Result<Option<ScriptFailure>, Failure> {
-        let Player {
-            case,
-            server: Actor {
-                process: server, ..
-            },
-            clients,
-            ..
-        } = self;
+        let Player { case, server: Actor { process: server, .. }, clients, .. } = self;
         if failure.is_some() {
             for actor in clients.into_values() {
                 let _ = actor.process.kill();

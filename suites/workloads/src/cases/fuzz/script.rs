@@ -223,12 +223,7 @@ mod tests {
     use crate::cases::fuzz::step::text;
 
     fn world(lazy: bool) -> World {
-        World {
-            page: 4096,
-            big_endian: false,
-            lazy,
-            limit: 6,
-        }
+        World { page: 4096, big_endian: false, lazy, limit: 6 }
     }
 
     #[test]
@@ -266,9 +261,8 @@ mod tests {
 
     #[test]
     fn a_server_that_fills_pages_maps_none() {
-        let steps: Vec<Step> = (0..40)
-            .flat_map(|seed| generate(seed, 60, 6, world(true)))
-            .collect();
+        let steps: Vec<Step> =
+            (0..40).flat_map(|seed| generate(seed, 60, 6, world(true))).collect();
         let text = text(&steps);
         for not in ["get", "free", " s.", " s "] {
             assert!(!text.contains(not), "{not:?}");

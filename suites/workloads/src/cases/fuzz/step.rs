@@ -183,10 +183,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Step>, String> {
     let steps = text.split(';').map(str::trim);
     steps
         .filter(|step| !step.is_empty())
-        .map(|step| {
-            step.parse()
-                .map_err(|()| format!("{step:?} is not a step of a script"))
-        })
+        .map(|step| step.parse().map_err(|()| format!("{step:?} is not a step of a script")))
         .collect()
 }
 
@@ -245,14 +242,7 @@ mod tests {
 
     #[test]
     fn a_step_that_cannot_be_parsed_is_named() {
-        for wrong in [
-            "map c0 2+3",
-            "start 0",
-            "jump c0.1",
-            "store c0.1 0",
-            "get 3",
-            "get 3+0",
-        ] {
+        for wrong in ["map c0 2+3", "start 0", "jump c0.1", "store c0.1 0", "get 3", "get 3+0"] {
             let why = parse(&format!("check; {wrong}")).unwrap_err();
             assert_eq!(why, format!("{wrong:?} is not a step of a script"));
         }

@@ -16,11 +16,8 @@ use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
 use crate::stage::waiting::{MOMENT, await_request, holding_faults, holding_mmaps, lazy_behaviour};
 use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect, expect_that};
 
-pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
-    ("answers", answers),
-    ("fault-answers", fault_answers),
-    ("reclaim-answers", reclaim_answers),
-];
+pub(crate) const WORKLOADS: &[(&str, Workload)] =
+    &[("answers", answers), ("fault-answers", fault_answers), ("reclaim-answers", reclaim_answers)];
 
 const INVALID: Result<(), Errno> = Err(Errno::EINVAL);
 
@@ -28,10 +25,7 @@ const INVALID: Result<(), Errno> = Err(Errno::EINVAL);
 /// remain unanswered.
 fn invalid_answers(unique: u64, body: &[u8]) -> Vec<(&'static str, Message, Result<(), Errno>)> {
     let error = |error| Message::refusal(unique, error);
-    let long = |len_excess| Message {
-        len_excess,
-        ..Message::answer(unique, body)
-    };
+    let long = |len_excess| Message { len_excess, ..Message::answer(unique, body) };
     let interrupt = |error| Message::refusal(unique | INTERRUPT, error);
     vec![
         ("an error above 0", error(1), INVALID),
@@ -43,16 +37,8 @@ fn invalid_answers(unique: u64, body: &[u8]) -> Vec<(&'static str, Message, Resu
         ("a length that is 2^31 too large", long(i32::MIN), INVALID),
         ("the length of the body", long(-16), INVALID),
         ("another unique", Message::answer(unique + 2, body), UNKNOWN),
-        (
-            "unique 2^63 higher",
-            Message::answer(unique | RESENT, body),
-            UNKNOWN,
-        ),
-        (
-            "an answer to a FUSE_INTERRUPT that was never sent",
-            interrupt(0),
-            Ok(()),
-        ),
+        ("unique 2^63 higher", Message::answer(unique | RESENT, body), UNKNOWN),
+        ("an answer to a FUSE_INTERRUPT that was never sent", interrupt(0), Ok(())),
         (
             "EAGAIN for a FUSE_INTERRUPT that was never sent",
             interrupt(-Errno::EAGAIN.raw()),
@@ -76,10 +62,7 @@ fn invalid_answers(unique: u64, body: &[u8]) -> Vec<(&'static str, Message, Resu
 fn bad_bodies(unique: u64, lengths: &[usize]) -> Vec<(String, Message)> {
     let mut all = vec![(
         "an error with a body".to_owned(),
-        Message {
-            error: -Errno::EACCES.raw(),
-            ..Message::answer(unique, &[0])
-        },
+        Message { error: -Errno::EACCES.raw(), ..Message::answer(unique, &[0]) },
     )];
     for &len in lengths {
         let message = Message::answer(unique, &vec![0; len]);
@@ -148,30 +131,18 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
     }
 
     let mut bad = vec![
-        (
-            "two pages at the last page ID".into(),
-            first_invalid_id() - 1,
-            0,
-        ),
+        ("two pages at the last page ID".into(), first_invalid_id() - 1, 0),
         ("the first invalid page ID".into(), first_invalid_id(), 0),
         ("a page ID with the sign bit".into(), (1 << 63) + 1, 0),
         ("page ID 2^64 - 1".into(), u64::MAX, 0),
         ("page ID 2^64 - 2".into(), u64::MAX - 1, 0),
-        (
-            "page IDs that overflow as byte offsets".into(),
-            u64::MAX / page_size() as u64,
-            0,
-        ),
+        ("page IDs that overflow as byte offsets".into(), u64::MAX / page_size() as u64, 0),
     ];
     bad.extend((0..u32::BITS).filter_map(|bit| {
         let flag = 1 << bit;
         (flag != MMAP_LAZY).then(|| (format!("flag {flag:#x}"), 5, flag))
     }));
-    bad.push((
-        "an unknown flag with FUSE_MMAP_LAZY".into(),
-        5,
-        MMAP_LAZY | 1 << 1,
-    ));
+    bad.push(("an unknown flag with FUSE_MMAP_LAZY".into(), 5, MMAP_LAZY | 1 << 1));
     for (what, page_id, flags) in bad {
         let pending = PendingMmap::new(&mut server, &mut client)?;
         pending.answer(&what, &mmap_out(page_id, flags, 0), Some(Errno::EIO))?;
@@ -231,14 +202,9 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
     let id = server.page_id(0)?;
 
     let mut bad = bad_bodies(0, NO_BODIES);
-    for errno in [
-        1,
-        Errno::ENOSYS.raw(),
-        Errno::ENOMEM.raw(),
-        Errno::EAGAIN.raw(),
-        Errno::EINTR.raw(),
-        511,
-    ] {
+    for errno in
+        [1, Errno::ENOSYS.raw(), Errno::ENOMEM.raw(), Errno::EAGAIN.raw(), Errno::EINTR.raw(), 511]
+    {
         bad.push((format!("error {errno}"), Message::refusal(0, -errno)));
     }
     for (what, message) in bad {
@@ -247,11 +213,7 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
         let unique = await_request(&mut server, op::DMMAP_FAULT, before)?;
         let loaded = server.load_pages(id, page, page / 2, 8)?;
         expect("half a load", loaded, Ok(()))?;
-        let expected = if message.body.is_empty() {
-            Ok(())
-        } else {
-            INVALID
-        };
+        let expected = if message.body.is_empty() { Ok(()) } else { INVALID };
         let message = Message { unique, ..message };
         expect_write(&mut server, &what, message, expected)?;
         expect_failed(&what, toucher)?;

@@ -12,11 +12,8 @@ use crate::stage::waiting::{
 };
 use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect, expect_that};
 
-pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
-    ("dies-at", dies_at),
-    ("passed-on", passed_on),
-    ("closed", closed),
-];
+pub(crate) const WORKLOADS: &[(&str, Workload)] =
+    &[("dies-at", dies_at), ("passed-on", passed_on), ("closed", closed)];
 
 /// A server that fills pages with the pattern of 1, and a client that maps three of them and has touched the first.
 struct Setup {
@@ -50,11 +47,7 @@ fn dies_at(case: &mut Case) -> Result<(), Failure> {
         client.verify(map, 0, page, 1)?;
         expect("pages", server.pages()?, 1)?;
         server.log()?;
-        let setup = Setup {
-            server,
-            client,
-            map,
-        };
+        let setup = Setup { server, client, map };
         step(case, setup)
             .and_then(|(client, map)| expect_left(client, map))
             .map_err(|failure| failure.after(&format!("the end of the server at {what}")))?;
@@ -80,10 +73,7 @@ fn expect_left(mut client: Client, map: Map) -> Result<(), Failure> {
 }
 
 fn at_open(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failure> {
-    setup.server.behave(Behaviour {
-        unanswered: Some(Unanswered::Open),
-        ..Behaviour::lazy()
-    })?;
+    setup.server.behave(Behaviour { unanswered: Some(Unanswered::Open), ..Behaviour::lazy() })?;
     let before = setup.server.log()?.unique(op::OPEN);
     let mut other = case.client_without_file("other client", &setup.server)?;
     other.start_open()?;
@@ -95,10 +85,7 @@ fn at_open(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failure> {
 }
 
 fn at_mmap(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failure> {
-    setup.server.behave(Behaviour {
-        mmap: OnMmap::Hold,
-        ..Behaviour::lazy()
-    })?;
+    setup.server.behave(Behaviour { mmap: OnMmap::Hold, ..Behaviour::lazy() })?;
     let mut other = case.client("other client", &setup.server)?;
     other.start_map(0, page_size())?;
     await_requests(&mut setup.server, "a FUSE_MMAP", |log| log.mmaps == 2)?;
@@ -116,9 +103,7 @@ fn at_fault(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failure> {
     let there = other.map(0, 3 * page)?;
     setup.client.start_touch(setup.map, page, true)?;
     other.start_probe(there, page)?;
-    await_requests(&mut setup.server, "a FUSE_DMMAP_FAULT", |log| {
-        log.faults == 2
-    })?;
+    await_requests(&mut setup.server, "a FUSE_DMMAP_FAULT", |log| log.faults == 2)?;
     // The server dies when it has loaded half of the page.
     let id = setup.server.page_id(0)?;
     let loaded = setup.server.load_pages(id, page, page / 2, 7)?;
@@ -133,16 +118,12 @@ fn at_fault(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failure> {
 
 fn at_reclaim(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failure> {
     let page = page_size();
-    setup
-        .server
-        .behave(lazy_behaviour(OnFault::Fill, OnReclaim::Hold))?;
+    setup.server.behave(lazy_behaviour(OnFault::Fill, OnReclaim::Hold))?;
     let mut other = case.client("other client", &setup.server)?;
     let there = other.map(0, 3 * page)?;
     counters::set(LIMIT_PER_CONNECTION, 1)?;
     setup.client.start_touch(setup.map, page, true)?;
-    await_requests(&mut setup.server, "a FUSE_DMMAP_RECLAIM", |log| {
-        log.reclaims == 1
-    })?;
+    await_requests(&mut setup.server, "a FUSE_DMMAP_RECLAIM", |log| log.reclaims == 1)?;
     // The kernel is reclaiming the first page. An access to that page must wait.
     other.start_load(there, 0)?;
     expect_that(!other.is_done_within(MOMENT)?, || {
@@ -160,10 +141,7 @@ fn at_reclaim(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failure> {
 
 fn at_munmap(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failure> {
     let page = page_size();
-    setup.server.behave(Behaviour {
-        unanswered: Some(Unanswered::Munmap),
-        ..Behaviour::lazy()
-    })?;
+    setup.server.behave(Behaviour { unanswered: Some(Unanswered::Munmap), ..Behaviour::lazy() })?;
     let mut other = case.client("other client", &setup.server)?;
     let there = other.map(0, 3 * page)?;
     let far = other.map(9 * page as u64, page)?;
@@ -206,22 +184,16 @@ fn passed_on(case: &mut Case) -> Result<(), Failure> {
 
     // One client waits for a page and another for a mapping. The server dies after it has read both requests.
     let mut other = case.client("other client", &first)?;
-    first.behave(Behaviour {
-        mmap: OnMmap::Hold,
-        ..holding_faults()
-    })?;
+    first.behave(Behaviour { mmap: OnMmap::Hold, ..holding_faults() })?;
     client.start_probe(map, page)?;
     other.start_map(0, page)?;
-    await_requests(&mut first, "both requests", |log| {
-        (log.faults, log.mmaps) == (2, 2)
-    })?;
+    await_requests(&mut first, "both requests", |log| (log.faults, log.mmaps) == (2, 2))?;
     let mut second = first.fork("second server")?;
     let mut third = first.fork("third process")?;
     first.kill()?;
-    expect_that(
-        !other.is_done_within(MOMENT)? && !client.is_done_within(MOMENT)?,
-        || "a client that waited returned after the end of the first server".into(),
-    )?;
+    expect_that(!other.is_done_within(MOMENT)? && !client.is_done_within(MOMENT)?, || {
+        "a client that waited returned after the end of the first server".into()
+    })?;
     second.behave(Behaviour::lazy())?;
     expect("the touch", client.finish_touch()?, Touch::Success)?;
     let there = other.finish_map()?;

@@ -68,34 +68,14 @@ fn changed<Out: Field + Clone>(changes: Changes<Out>, good: &Out, info: &[u8]) -
 
 const FUSE_CHANGES: Changes<InitOut> = &[
     ("the valid answer", |_| (), Accepted),
-    (
-        "FUSE_DMMAP without FUSE_INIT_EXT",
-        |out| out.flags = BIG_WRITES as u32,
-        Declined,
-    ),
-    (
-        "FUSE_INIT_EXT without FUSE_DMMAP",
-        |out| out.flags2 = 0,
-        Declined,
-    ),
-    (
-        "an older minor version",
-        |out| out.minor = MINOR - 1,
-        Accepted,
-    ),
+    ("FUSE_DMMAP without FUSE_INIT_EXT", |out| out.flags = BIG_WRITES as u32, Declined),
+    ("FUSE_INIT_EXT without FUSE_DMMAP", |out| out.flags2 = 0, Declined),
+    ("an older minor version", |out| out.minor = MINOR - 1, Accepted),
     ("minor version 12", |out| out.minor = 12, Accepted),
-    (
-        "a minor version of the future",
-        |out| out.minor = 10_000,
-        Accepted,
-    ),
+    ("a minor version of the future", |out| out.minor = 10_000, Accepted),
     // Before version 7.6 there are no flags, and before 7.9 the structs of names and attributes are shorter.
     ("minor version 5", |out| out.minor = 5, Dead(Errno::EIO)),
-    (
-        "a major version of the future",
-        |out| out.major = 8,
-        REFUSED,
-    ),
+    ("a major version of the future", |out| out.major = 8, REFUSED),
     ("major version 0", |out| out.major = 0, REFUSED),
     // The kernel's minimum is 4096 bytes.
     ("writes of no bytes", |out| out.max_write = 0, Accepted),
@@ -112,13 +92,7 @@ enum Part {
 }
 
 /// Answers: name, bytes, error in the header, result of write(2), and result for clients.
-type Rows<Bytes> = &'static [(
-    &'static str,
-    Bytes,
-    Option<Errno>,
-    Result<(), Errno>,
-    InitResult,
-)];
+type Rows<Bytes> = &'static [(&'static str, Bytes, Option<Errno>, Result<(), Errno>, InitResult)];
 
 #[rustfmt::skip]
 const FUSE_PARTS: Rows<Part> = &[
@@ -144,47 +118,25 @@ fn fuse_answers() -> Vec<Answer> {
     };
     let mut answers = changed(FUSE_CHANGES, &good, &[]);
     let good = wire::bytes(&good);
-    answers.extend(
-        FUSE_PARTS
-            .iter()
-            .map(|&(what, part, error, expected, result)| {
-                let body = match part {
-                    Part::First(len) => good[..len].to_vec(),
-                    Part::All => good.clone(),
-                    Part::More => [&good[..], &[0]].concat(),
-                };
-                Answer {
-                    what,
-                    body,
-                    error,
-                    expected,
-                    result,
-                }
-            }),
-    );
+    answers.extend(FUSE_PARTS.iter().map(|&(what, part, error, expected, result)| {
+        let body = match part {
+            Part::First(len) => good[..len].to_vec(),
+            Part::All => good.clone(),
+            Part::More => [&good[..], &[0]].concat(),
+        };
+        Answer { what, body, error, expected, result }
+    }));
     answers
 }
 
 const CUSE_CHANGES: Changes<CuseInitOut> = &[
     ("the valid answer", |_| (), Accepted),
     ("unknown flags", |out| out.flags = u32::MAX, Accepted),
-    (
-        "all flags but CUSE_DMMAP",
-        |out| out.flags = !CUSE_DMMAP,
-        Declined,
-    ),
+    ("all flags but CUSE_DMMAP", |out| out.flags = !CUSE_DMMAP, Declined),
     ("minor version 11", |out| out.minor = 11, Accepted),
     ("minor version 10", |out| out.minor = 10, NO_DEVICE),
-    (
-        "a major version of the future",
-        |out| out.major = 8,
-        NO_DEVICE,
-    ),
-    (
-        "writes of no bytes",
-        |out| (out.max_read, out.max_write) = (0, 0),
-        Accepted,
-    ),
+    ("a major version of the future", |out| out.major = 8, NO_DEVICE),
+    ("writes of no bytes", |out| (out.max_read, out.max_write) = (0, 0), Accepted),
 ];
 
 /// Text behind the answer to CUSE_INIT: the device's name as `DEVNAME=NAME`, terminated by a zero byte.
@@ -221,24 +173,14 @@ fn cuse_answers(name: &str, taken: &str) -> Vec<Answer> {
     let info = |name| format!("DEVNAME={name}\0").into_bytes();
     let mut answers = changed(CUSE_CHANGES, &good, &info(name));
     let good = wire::bytes(&good);
-    answers.extend(
-        CUSE_INFOS
-            .iter()
-            .map(|&(what, which, error, expected, result)| {
-                let info = match which {
-                    Info::Own => info(name),
-                    Info::Taken => info(taken),
-                    Info::Bytes(bytes) => bytes.to_vec(),
-                };
-                Answer {
-                    what,
-                    body: [good.clone(), info].concat(),
-                    error,
-                    expected,
-                    result,
-                }
-            }),
-    );
+    answers.extend(CUSE_INFOS.iter().map(|&(what, which, error, expected, result)| {
+        let info = match which {
+            Info::Own => info(name),
+            Info::Taken => info(taken),
+            Info::Bytes(bytes) => bytes.to_vec(),
+        };
+        Answer { what, body: [good.clone(), info].concat(), error, expected, result }
+    }));
     answers
 }
 

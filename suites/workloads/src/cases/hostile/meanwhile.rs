@@ -87,10 +87,7 @@ fn refused_then_loaded(case: &mut Case) -> Result<(), Failure> {
         expect("a refusal and a load", results, vec![Ok(()), Ok(())])?;
         let touched = toucher.finish_touch()?;
         expect_that(matches!(touched, Touch::Success | Touch::Efault), || {
-            format!(
-                "the touch: expected EFAULT or success, found {}",
-                touched.words()
-            )
+            format!("the touch: expected EFAULT or success, found {}", touched.words())
         })?;
         successes += u64::from(touched == Touch::Success);
         client.verify_zero(map, 0, page)?;
@@ -121,10 +118,7 @@ fn reclaim_late(case: &mut Case) -> Result<(), Failure> {
     expect("pages after the munmap", server.pages()?, 0)?;
 
     // Maps the same page IDs again, this time not lazily.
-    server.behave(Behaviour {
-        mmap: OnMmap::Hold,
-        ..holding_reclaim
-    })?;
+    server.behave(Behaviour { mmap: OnMmap::Hold, ..holding_reclaim })?;
     let before = server.log()?.unique(op::MMAP);
     client.start_map(0, 2 * page)?;
     let mmap = await_request(&mut server, op::MMAP, before)?;

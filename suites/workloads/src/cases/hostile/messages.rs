@@ -20,11 +20,7 @@ pub(super) const UNKNOWN: Result<(), Errno> = Err(Errno::ENOENT);
 
 /// Returns the body of an answer to FUSE_MMAP.
 pub(super) fn mmap_out(page_id: u64, flags: u32, padding: u32) -> Vec<u8> {
-    wire::bytes(&MmapOut {
-        page_id,
-        flags,
-        padding,
-    })
+    wire::bytes(&MmapOut { page_id, flags, padding })
 }
 
 /// A FUSE_MMAP of two pages that the server holds, and the client that waits for the answer.
@@ -42,11 +38,7 @@ impl<'p> PendingMmap<'p> {
         let before = server.log()?.unique(op::MMAP);
         client.start_map(0, 2 * page_size())?;
         let unique = await_request(server, op::MMAP, before)?;
-        Ok(PendingMmap {
-            server,
-            client,
-            unique,
-        })
+        Ok(PendingMmap { server, client, unique })
     }
 
     /// Answers the request. write(2) must accept the answer, and mmap must fail with `errno`, if given. Returns the
@@ -92,11 +84,7 @@ pub(super) fn start_failing_touch(
 
 /// Returns a load whose header says `size` bytes, followed by `len` zero bytes.
 pub(super) fn load(page_id: u64, offset: u32, size: u32, len: usize) -> Message {
-    let head = LoadOut {
-        page_id,
-        offset,
-        size,
-    };
+    let head = LoadOut { page_id, offset, size };
     let body = [wire::bytes(&head), vec![0; len]].concat();
     Message::notification(notify::DMMAP_LOAD, &body)
 }

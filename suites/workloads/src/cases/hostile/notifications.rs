@@ -40,12 +40,7 @@ const FAR_SAVE: Result<(), Errno> = match usize::BITS {
 };
 
 fn save(notify_unique: u64, page_id: u64, offset: u32, size: u32) -> Message {
-    let body = SaveOut {
-        notify_unique,
-        page_id,
-        offset,
-        size,
-    };
+    let body = SaveOut { notify_unique, page_id, offset, size };
     Message::notification(notify::DMMAP_SAVE, &wire::bytes(&body))
 }
 
@@ -116,11 +111,8 @@ const HARMLESS: &[Row] = &[
 ];
 
 /// Codes of notifications, and the length of each without data, in bytes.
-const SIZES: [(i32, usize); 3] = [
-    (notify::DMMAP_LOAD, 16),
-    (notify::DMMAP_SAVE, 24),
-    (notify::DMMAP_FREE, 16),
-];
+const SIZES: [(i32, usize); 3] =
+    [(notify::DMMAP_LOAD, 16), (notify::DMMAP_SAVE, 24), (notify::DMMAP_FREE, 16)];
 
 /// Codes that no notification of a server has, so that write(2) must refuse them.
 const UNKNOWN_CODES: [i32; 10] = [0, 8, 63, 67, 4000, i32::MAX, -1, -64, -4096, i32::MIN];
@@ -142,10 +134,7 @@ fn malformed(id: u64) -> Vec<(String, Message)> {
         all.extend([0, 16, 24].map(|len| of(code, len)));
     }
     all.extend([1, -1, i32::MIN, -16].map(|len_excess| {
-        let message = Message {
-            len_excess,
-            ..free(id, 1)
-        };
+        let message = Message { len_excess, ..free(id, 1) };
         (format!("a free with a length off by {len_excess}"), message)
     }));
     all
@@ -159,17 +148,10 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
     let map = client.map(0, 2 * page)?;
     let id = server.page_id(0)?;
     client.fill(map, 0, 2 * page, 1)?;
-    let at = At {
-        id,
-        page: page as u32,
-        end: first_invalid_id(),
-    };
-    let harmless = HARMLESS
-        .iter()
-        .map(|&(what, message, expected)| (what.to_owned(), message(&at), expected));
-    let malformed = malformed(id)
-        .into_iter()
-        .map(|(what, message)| (what, message, INVALID));
+    let at = At { id, page: page as u32, end: first_invalid_id() };
+    let harmless =
+        HARMLESS.iter().map(|&(what, message, expected)| (what.to_owned(), message(&at), expected));
+    let malformed = malformed(id).into_iter().map(|(what, message)| (what, message, INVALID));
     for (what, message, expected) in harmless.chain(malformed) {
         expect_write(&mut server, &what, message, expected)?;
         client.verify(map, 0, 2 * page, 1)?;
@@ -178,10 +160,7 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
 
     // Only one such message: on sparc64 the server gets SIGBUS as well as EFAULT, and the Rust runtime survives only
     // one.
-    let half = Message {
-        unreadable_tail: 12,
-        ..load(id, 0, 8, 8)
-    };
+    let half = Message { unreadable_tail: 12, ..load(id, 0, 8, 8) };
     let fault = Err(Errno::EFAULT);
     let what = "a load whose end is not in memory";
     expect_write(&mut server, what, half, fault)?;
@@ -205,11 +184,7 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
 
 /// Returns one valid notification of each kind.
 fn one_each(id: u64) -> [(&'static str, Message); 3] {
-    [
-        ("a load", load(id, 0, 8, 8)),
-        ("a save", save(1, id, 0, 8)),
-        ("a free", free(id, 1)),
-    ]
+    [("a load", load(id, 0, 8, 8)), ("a save", save(1, id, 0, 8)), ("a free", free(id, 1))]
 }
 
 /// Writes notifications without a connection, which fail with EPERM, and before INIT is answered, which fail with
@@ -229,10 +204,7 @@ fn early(case: &mut Case) -> Result<(), Failure> {
 
     let mut server = case.serve_as(holding_init())?;
     for (what, message) in one_each(5) {
-        let short = Message {
-            body: message.body[1..].to_vec(),
-            ..message.clone()
-        };
+        let short = Message { body: message.body[1..].to_vec(), ..message.clone() };
         expect_write(&mut server, what, message, Err(Errno::ENODEV))?;
         let what = "a notification that is too short";
         expect_write(&mut server, what, short, INVALID)?;
@@ -282,10 +254,7 @@ fn saves_unread(case: &mut Case) -> Result<(), Failure> {
     let len = pages * page_size();
     let mut server = case.serve()?;
     let id = server.page_id(0)?;
-    let not_reading = Behaviour {
-        reads_nothing: true,
-        ..Behaviour::default()
-    };
+    let not_reading = Behaviour { reads_nothing: true, ..Behaviour::default() };
     let mut client = case.client("client", &server)?;
     let map = client.map(0, len)?;
     client.fill(map, 0, len, 1)?;
@@ -301,9 +270,7 @@ fn saves_unread(case: &mut Case) -> Result<(), Failure> {
     expect("saves over the limit", over, vec![Err(Errno::EAGAIN); 2])?;
     server.behave(Behaviour::default())?;
     let last = Some(1000 + MAX_SAVES - 1);
-    await_requests(&mut server, "the last save", |log| {
-        log.unique(op::NOTIFY_REPLY) == last
-    })?;
+    await_requests(&mut server, "the last save", |log| log.unique(op::NOTIFY_REPLY) == last)?;
     let saved = server.save_pages(id, 0, len, 1)?;
     expect("bytes saved afterwards", saved, Ok(len))?;
 

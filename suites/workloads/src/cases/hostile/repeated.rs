@@ -21,10 +21,7 @@ const RESEND: i32 = 7;
 /// Answers requests twice, and requests that do not exist. write(2) must fail with ENOENT, and nothing may change.
 fn repeated(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let how = Behaviour {
-        mmap: OnMmap::Hold,
-        ..lazy_behaviour(HOLD_FAULTS, OnReclaim::Hold)
-    };
+    let how = Behaviour { mmap: OnMmap::Hold, ..lazy_behaviour(HOLD_FAULTS, OnReclaim::Hold) };
     let mut server = case.serve_as(how)?;
     let mut client = case.client("client", &server)?;
     let lazy = mmap_out(7, MMAP_LAZY, 0);
@@ -32,9 +29,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
 
     let pending = PendingMmap::new(&mut server, &mut client)?;
     let mmap = pending.unique;
-    let map = pending
-        .answer("the answer", &lazy, None)?
-        .expect("no error was expected");
+    let map = pending.answer("the answer", &lazy, None)?.expect("no error was expected");
     let fault = touch_second(&mut server, &mut client, map)?;
     expect("a load", server.load_pages(7, page, page, 4)?, Ok(()))?;
     let answer = Message::answer(fault, &[]);
@@ -58,11 +53,9 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
         ("to FUSE_INTERRUPT of no request", INTERRUPT),
         ("to FUSE_INTERRUPT of FUSE_MMAP", mmap | INTERRUPT),
     ] {
-        for message in [
-            Message::answer(unique, &[]),
-            Message::answer(unique, &lazy),
-            refusal(unique),
-        ] {
+        for message in
+            [Message::answer(unique, &[]), Message::answer(unique, &lazy), refusal(unique)]
+        {
             let what = format!("an answer {what}");
             expect_write(&mut server, &what, message, UNKNOWN)?;
         }

@@ -49,12 +49,8 @@ fn expect_killable(
     client: Client,
     bystander: &mut Bystander,
 ) -> Result<(), Failure> {
-    expect_that(!client.is_done_within(MOMENT)?, || {
-        format!("a client did not wait for {what}")
-    })?;
-    bystander
-        .expect_usable()
-        .map_err(|failure| failure.after(what))?;
+    expect_that(!client.is_done_within(MOMENT)?, || format!("a client did not wait for {what}"))?;
+    bystander.expect_usable().map_err(|failure| failure.after(what))?;
     let start = Instant::now();
     client.signal(Signal::Kill)?;
     // The pipe ends when the process has ended.
@@ -64,9 +60,7 @@ fn expect_killable(
     client.kill()?;
     let name = format!("kill_{what}_us");
     case.figure(name, start.elapsed().as_micros() as f64);
-    bystander
-        .expect_usable()
-        .map_err(|failure| failure.after(what))
+    bystander.expect_usable().map_err(|failure| failure.after(what))
 }
 
 /// Kills a client in each state in which it can wait for the server.
@@ -74,11 +68,7 @@ fn silent(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let server = case.serve()?;
     let client = case.client("bystander", &server)?;
-    let mut bystander = Bystander {
-        server,
-        client,
-        rounds: 0,
-    };
+    let mut bystander = Bystander { server, client, rounds: 0 };
     let mut server = case.serve_as(Behaviour::lazy())?;
     let silent = Behaviour {
         mmap: OnMmap::Hold,
@@ -135,10 +125,7 @@ fn silent(case: &mut Case) -> Result<(), Failure> {
     // FUSE_MUNMAP: no client waits for the answer, even if there are many requests.
     await_request(&mut server, op::MUNMAP, None)?;
     expect("pages that can be saved", server.pages()?, 4)?;
-    server.behave(Behaviour {
-        unanswered: silent.unanswered,
-        ..Behaviour::lazy()
-    })?;
+    server.behave(Behaviour { unanswered: silent.unanswered, ..Behaviour::lazy() })?;
     let mut client = case.client("client", &server)?;
     for round in 1..=2 * MAX_BACKGROUND {
         let map = client.map(0, page)?;
@@ -158,10 +145,7 @@ fn silent(case: &mut Case) -> Result<(), Failure> {
     let map = client.map(0, page)?;
     client.close()?;
     let child = client.fork("child of the client")?;
-    server.behave(Behaviour {
-        reads_nothing: true,
-        ..Behaviour::lazy()
-    })?;
+    server.behave(Behaviour { reads_nothing: true, ..Behaviour::lazy() })?;
     client.start_load(map, 0)?;
     expect_killable(case, "unread_fault", client, &mut bystander)?;
     server.kill()?;

@@ -120,10 +120,7 @@ const ALLOWED_RESULTS: &[(Advice, &[Option<Errno>])] = &[
     (Advice::Mergeable, &[None, Some(Errno::EINVAL)]),
     (Advice::Unmergeable, &[None, Some(Errno::EINVAL)]),
     // Calls fallocate(2) of the file. This server does not support it, and a device never does (fs/open.c).
-    (
-        Advice::Remove,
-        &[Some(Errno::EOPNOTSUPP), Some(Errno::ENODEV)],
-    ),
+    (Advice::Remove, &[Some(Errno::EOPNOTSUPP), Some(Errno::ENODEV)]),
 ];
 
 /// No advice of a client changes the contents or the page frames of a mapping.
@@ -208,8 +205,7 @@ fn populate(case: &mut Case) -> Result<(), Failure> {
     expect("pages after MADV_POPULATE_WRITE", pair.server.pages()?, 4)?;
     pair.client.verify_zero(pair.client_map, 0, page)?;
     pair.client.verify(pair.client_map, page, page, 1)?;
-    pair.server
-        .verify_zero(pair.server_map, 2 * page, 2 * page)?;
+    pair.server.verify_zero(pair.server_map, 2 * page, 2 * page)?;
     pair.client.store(tail, 0, 7)?;
     let word = pair.server.load(pair.server_map, 2 * page)?;
     expect("a store to a populated page", word, 7)?;
@@ -268,8 +264,7 @@ fn lock_sync(case: &mut Case) -> Result<(), Failure> {
     let sync = MappingCommand::Sync { wait: true };
     let result = pair.client.try_call(pair.client_map, sync)?;
     expect("msync, compared with fsync", result, fsync)?;
-    pair.client
-        .call(pair.client_map, MappingCommand::Sync { wait: false })?;
+    pair.client.call(pair.client_map, MappingCommand::Sync { wait: false })?;
     pair.client.verify(pair.client_map, 0, pair.len, 6)?;
     pair.expect_shared(7)?;
     expect("pages", pair.server.pages()?, 3)?;
@@ -308,11 +303,7 @@ fn no_dump(case: &mut Case) -> Result<(), Failure> {
     expect_not_dumped(&mut pair.client, pair.client_map, "after MADV_DODUMP")?;
     let result = pair.server.try_advise(pair.server_map, Advice::DoDump)?;
     expect("the server's MADV_DODUMP", result, Err(Errno::EINVAL))?;
-    expect_not_dumped(
-        &mut pair.server,
-        pair.server_map,
-        "of the server after MADV_DODUMP",
-    )?;
+    expect_not_dumped(&mut pair.server, pair.server_map, "of the server after MADV_DODUMP")?;
 
     let mut child = pair.client.fork("child")?;
     expect_not_dumped(&mut child, pair.client_map, "in a child")?;
@@ -321,11 +312,7 @@ fn no_dump(case: &mut Case) -> Result<(), Failure> {
     pair.client.protect(tail, Prot::Read)?;
     expect_not_dumped(&mut pair.client, tail, "of a part")?;
     let residue = pair.client.area(pair.client_map)?.start % period;
-    let call = MappingCommand::Move {
-        len: 2 * page,
-        residue,
-        period,
-    };
+    let call = MappingCommand::Move { len: 2 * page, residue, period };
     pair.client.call(pair.client_map, call)?;
     expect_not_dumped(&mut pair.client, pair.client_map, "after a move")?;
     pair.quit(1)

@@ -31,18 +31,8 @@ fn read_write(case: &mut Case) -> Result<(), Failure> {
         for (at, len) in ranges() {
             // The very first read is the first touch of the pages.
             seed += 10;
-            let read = |seed| MappingCommand::Read {
-                from: other,
-                at,
-                len,
-                seed,
-            };
-            let write = |seed| MappingCommand::Write {
-                into: other,
-                at,
-                len,
-                seed,
-            };
+            let read = |seed| MappingCommand::Read { from: other, at, len, seed };
+            let write = |seed| MappingCommand::Write { into: other, at, len, seed };
             pair.client.call(client_map, read(seed))?;
             pair.server.verify(server_map, at, len, seed)?;
             pair.client.verify(client_map, at, len, seed)?;

@@ -9,11 +9,8 @@ use crate::stage::command::Map;
 use crate::stage::failure::expect_ok;
 use crate::stage::{Case, Failure, Process, Workload, expect};
 
-pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
-    ("fixed", fixed),
-    ("fixed-first", fixed_first),
-    ("replaced", replaced),
-];
+pub(crate) const WORKLOADS: &[(&str, Workload)] =
+    &[("fixed", fixed), ("fixed-first", fixed_first), ("replaced", replaced)];
 
 /// Returns the colour of a mapping's first page.
 fn colour(process: &mut impl Process, map: Map, period: u64) -> Result<u64, Failure> {
@@ -64,8 +61,7 @@ fn fixed(case: &mut Case) -> Result<(), Failure> {
         let server_map = pair.server.try_map_at(offset, len, right, period)?;
         let server_map = expect_ok("the server's mmap at the right colour", server_map)?;
         other.fill(map, 0, pair.len, 50 + round)?;
-        pair.client
-            .verify(pair.client_map, 0, pair.len, 50 + round)?;
+        pair.client.verify(pair.client_map, 0, pair.len, 50 + round)?;
         pair.server.verify(server_map, 0, pair.len, 50 + round)?;
         other.unmap(map)?;
         munmaps += 1;

@@ -22,8 +22,7 @@ fn shrink(case: &mut Case) -> Result<(), Failure> {
     let mut pair = Pair::new(case, offset, 4)?;
     pair.expect_shared(1)?;
     pair.server.unmap(pair.server_map)?;
-    pair.client
-        .call(pair.client_map, MappingCommand::Resize { len: 2 * page })?;
+    pair.client.call(pair.client_map, MappingCommand::Resize { len: 2 * page })?;
     expect("pages after mremap", pair.server.pages()?, 2)?;
     expect("FUSE_MUNMAPs", pair.server.log()?.munmaps, 0)?;
     pair.client.verify(pair.client_map, 0, 2 * page, 2)?;
@@ -32,8 +31,7 @@ fn shrink(case: &mut Case) -> Result<(), Failure> {
     expect("length after mremap", length, 2 * page as u64)?;
     expect("offset after mremap", area.offset, offset)?;
     pair.server_map = pair.server.map_pages(pair.server.page_id(offset)?, 4)?;
-    pair.server
-        .verify_zero(pair.server_map, 2 * page, 2 * page)?;
+    pair.server.verify_zero(pair.server_map, 2 * page, 2 * page)?;
     pair.len = 2 * page;
     pair.expect_shared(3)?;
     pair.client.unmap(pair.client_map)?;
@@ -54,17 +52,11 @@ fn move_within_colour(
     let (start, before) = (process.address(map)?, process.area(map)?);
     let offset = before.offset + (start - before.start);
     let residue = start % period;
-    let call = MappingCommand::Move {
-        len,
-        residue,
-        period,
-    };
+    let call = MappingCommand::Move { len, residue, period };
     process.call(map, call)?;
     let after = process.area(map)?;
     expect("start of the mapping", after.start, process.address(map)?)?;
-    expect_that(after.start != start, || {
-        format!("the mapping stayed at {start:#x}")
-    })?;
+    expect_that(after.start != start, || format!("the mapping stayed at {start:#x}"))?;
     expect("colour after the move", after.start % period, residue)?;
     expect("length after the move", after.end - after.start, len as u64)?;
     expect("offset after the move", after.offset, offset)?;
@@ -88,15 +80,11 @@ fn moved(case: &mut Case) -> Result<(), Failure> {
         pair.client.verify(client_map, 0, existing, 10 * round)?;
         pair.client.verify(second_map, 0, existing, 10 * round)?;
         pair.client.fill(client_map, 0, pair.len, 10 * round + 1)?;
-        pair.client
-            .verify(second_map, 0, pair.len, 10 * round + 1)?;
-        pair.server
-            .verify(server_map, 0, pair.len, 10 * round + 1)?;
+        pair.client.verify(second_map, 0, pair.len, 10 * round + 1)?;
+        pair.server.verify(server_map, 0, pair.len, 10 * round + 1)?;
         pair.server.fill(server_map, 0, pair.len, 10 * round + 2)?;
-        pair.client
-            .verify(client_map, 0, pair.len, 10 * round + 2)?;
-        pair.client
-            .verify(second_map, 0, pair.len, 10 * round + 2)?;
+        pair.client.verify(client_map, 0, pair.len, 10 * round + 2)?;
+        pair.client.verify(second_map, 0, pair.len, 10 * round + 2)?;
         expect("pages", pair.server.pages()?, 4)?;
     }
     let log = pair.server.log()?;
@@ -193,8 +181,7 @@ fn move_colour(case: &mut Case) -> Result<(), Failure> {
             let after = pair.client.area(pair.client_map)?.start;
             expect("address of the mapping", after, start)?;
         }
-        pair.client
-            .verify(pair.client_map, 0, pair.len, 10 * round + 1)?;
+        pair.client.verify(pair.client_map, 0, pair.len, 10 * round + 1)?;
         expect("pages", pair.server.pages()?, 3)?;
     }
     // Pages that only the client maps keep their colour, too.

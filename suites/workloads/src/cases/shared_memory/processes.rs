@@ -80,11 +80,8 @@ type End = fn(Client) -> Result<(), Failure>;
 /// Parent, child and grandchild end in various orders. The last of them still shares the pages with the server, and
 /// only its end sends FUSE_MUNMAP.
 fn last_process(case: &mut Case) -> Result<(), Failure> {
-    let orders: [([usize; 3], End); 3] = [
-        ([0, 1, 2], Client::quit),
-        ([2, 0, 1], Client::kill),
-        ([1, 2, 0], Client::quit),
-    ];
+    let orders: [([usize; 3], End); 3] =
+        [([0, 1, 2], Client::quit), ([2, 0, 1], Client::kill), ([1, 2, 0], Client::quit)];
     for (order, end) in orders {
         let mut pair = Pair::new(case, 0, 2)?;
         let (server_map, client_map) = (pair.server_map, pair.client_map);
@@ -202,10 +199,7 @@ fn take_and_await(
     let owned = owner.pid() | WAITERS;
     let word = waiter.load_u32(waiter_map, FUTEX)?;
     expect("the futex while it is owned", word, owned)?;
-    let sleep = MappingCommand::FutexWait {
-        at: FUTEX,
-        expected: owned,
-    };
+    let sleep = MappingCommand::FutexWait { at: FUTEX, expected: owned };
     waiter.start_call(waiter_map, sleep)?;
     // Without this, the owner could end before the waiter sleeps.
     owner.call(owner_map, MappingCommand::AwaitFutexWaiter { at: FUTEX })

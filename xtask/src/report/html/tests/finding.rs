@@ -50,9 +50,7 @@ fn a_finding_has_a_text_and_a_drawing() {
     &gt; the two accesses that conflict
     ");
     let drawing = |label: &str| {
-        let (_, rest) = failures
-            .split_once(&format!("aria-label=\"{label}\">"))
-            .unwrap();
+        let (_, rest) = failures.split_once(&format!("aria-label=\"{label}\">")).unwrap();
         let (drawing, _) = rest.split_once("</div>").unwrap();
         drawing.replace("><", ">\n<")
     };
@@ -191,11 +189,8 @@ fn a_finding_without_a_story_gives_the_reason() {
     let why = "read RUN/armv6/boot-1/oracle.json: gone";
     let name = id("armv6", "coherency/ping-pong.fuse", 1);
     let run = context([(name, Err(why.to_owned()))].into());
-    let merged = PageContext {
-        origin: Origin::Elsewhere,
-        in_run_dir: false,
-        ..context(Stories::new())
-    };
+    let merged =
+        PageContext { origin: Origin::Elsewhere, in_run_dir: false, ..context(Stories::new()) };
     let failures =
         |context: &PageContext| words(&section(&page(&samples::watched(), context), "failures"));
     insta::assert_snapshot!(failures(&run), @"

@@ -14,10 +14,7 @@ use super::*;
 fn with_tree(page: &str, look: impl Fn(&Document)) {
     let meta = regex::Regex::new("<meta ([^>]*)>").unwrap();
     let page = meta.replace_all(page, "<meta $1/>");
-    let options = ParsingOptions {
-        allow_dtd: true,
-        ..ParsingOptions::default()
-    };
+    let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
     look(&Document::parse_with_options(&page, options).unwrap());
 }
 
@@ -33,9 +30,7 @@ fn the_page_is_well_formed_and_accessible() {
             }
             for node in tree.descendants() {
                 let name = node.tag_name().name();
-                let link = node
-                    .attribute("href")
-                    .and_then(|link| link.strip_prefix('#'));
+                let link = node.attribute("href").and_then(|link| link.strip_prefix('#'));
                 for wanted in link.into_iter().chain(node.attribute("aria-labelledby")) {
                     assert!(ids.contains(wanted), "no element has the id {wanted}");
                 }
@@ -63,10 +58,7 @@ fn the_page_loads_nothing() {
                 for attribute in node.attributes() {
                     let name = attribute.name();
                     assert!(!name.starts_with("on") && name != "src", "{attribute:?}");
-                    assert!(
-                        !attribute.value().contains(':') || name != "href",
-                        "{attribute:?}"
-                    );
+                    assert!(!attribute.value().contains(':') || name != "href", "{attribute:?}");
                 }
             }
         });
@@ -80,9 +72,8 @@ const EVIL: &str = "<script>alert(1)</script>&\"'--><b onclick=\"x\">\u{1b}[31m\
 /// Appends [`EVIL`] to every text in a value and to the name of every figure.
 fn spoil(value: &mut Value, key: &str) {
     // The texts of these keys are fixed words. A changed word would not parse.
-    const WORDS: [&str; 9] = [
-        "is", "phase", "op", "by", "kind", "started", "arch", "accel", "oracle",
-    ];
+    const WORDS: [&str; 9] =
+        ["is", "phase", "op", "by", "kind", "started", "arch", "accel", "oracle"];
     match value {
         Value::String(text) if !WORDS.contains(&key) && !text.starts_with("0x") => *text += EVIL,
         Value::String(text) if key == "page" => *text += EVIL,
@@ -108,10 +99,7 @@ fn spoilt<T: Serialize + DeserializeOwned>(value: &T) -> T {
 fn all_untrusted_text_is_escaped() {
     let command = format!("cargo xtask test {EVIL}");
     let elsewhere = Origin::Elsewhere;
-    let here = Origin::Run {
-        dir: Path::new(EVIL),
-        rerun: &command,
-    };
+    let here = Origin::Run { dir: Path::new(EVIL), rerun: &command };
     for run in all_samples() {
         let plain = page(&run, &context(stories()));
         let run = spoilt(&run);
@@ -122,19 +110,11 @@ fn all_untrusted_text_is_escaped() {
             (name + EVIL, Ok(story))
         });
         let stories: Stories = stories.collect();
-        let why = stories
-            .keys()
-            .map(|name| (name.clone(), Err(EVIL.to_owned())));
-        for (origin, stories) in [
-            (here, stories.clone()),
-            (here, why.collect()),
-            (elsewhere, Stories::new()),
-        ] {
-            let context = PageContext {
-                origin,
-                stories,
-                in_run_dir: true,
-            };
+        let why = stories.keys().map(|name| (name.clone(), Err(EVIL.to_owned())));
+        for (origin, stories) in
+            [(here, stories.clone()), (here, why.collect()), (elsewhere, Stories::new())]
+        {
+            let context = PageContext { origin, stories, in_run_dir: true };
             let page = page(&run, &context);
             assert!(page.len() > plain.len() / 2, "the page is too short");
             assert!(page.contains("&lt;script&gt;"));
@@ -147,9 +127,7 @@ fn all_untrusted_text_is_escaped() {
                 let nodes = tree.root_element().descendants();
                 assert!(nodes.clone().all(|node| !node.has_attribute("onclick")));
                 assert!(
-                    nodes
-                        .clone()
-                        .any(|node| node.text().is_some_and(|text| text.contains("&\"'")))
+                    nodes.clone().any(|node| node.text().is_some_and(|text| text.contains("&\"'")))
                 );
             });
         }

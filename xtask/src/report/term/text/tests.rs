@@ -7,10 +7,7 @@ use crate::report::samples;
 
 const PLAIN: Paint = Paint { colour: false };
 
-const RERUN: Rerun = Rerun {
-    command: "cargo xtask test --flavour debug",
-    target: "x86_64",
-};
+const RERUN: Rerun = Rerun { command: "cargo xtask test --flavour debug", target: "x86_64" };
 
 fn block(case: &CaseResult) -> String {
     let run_dir = PathBuf::from("target/lab/latest");
@@ -177,12 +174,7 @@ fn a_summary_of_a_run_without_cases() {
 
 #[test]
 fn the_last_line_has_only_the_counts() {
-    for run in [
-        samples::mixed(),
-        samples::interrupted(),
-        samples::untested(),
-        samples::empty(),
-    ] {
+    for run in [samples::mixed(), samples::interrupted(), samples::untested(), samples::empty()] {
         let text = end(&run);
         let last = text.lines().last().unwrap();
         assert_eq!(last, Counts::of_run(&run).line());

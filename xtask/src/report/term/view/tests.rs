@@ -13,20 +13,11 @@ fn events(run: &RunResult) -> Vec<Option<Event>> {
     let of = cases.len();
     let phase = |phase, detail: &str| {
         let detail = detail.into();
-        Some(Event::Phase {
-            target: target(),
-            phase,
-            detail,
-        })
+        Some(Event::Phase { target: target(), phase, detail })
     };
     let progress = |done, what: &str| {
         let what = what.into();
-        Some(Event::Progress {
-            target: target(),
-            done,
-            of: Some(1030),
-            what,
-        })
+        Some(Event::Progress { target: target(), done, of: Some(1030), what })
     };
     let mut events = vec![
         Some(Event::RunStart {
@@ -60,23 +51,15 @@ fn events(run: &RunResult) -> Vec<Option<Event>> {
             }));
         }
         events.push(None);
-        events.push(Some(Event::CaseEnd {
-            target: target(),
-            result: Box::new(case.clone()),
-        }));
+        events.push(Some(Event::CaseEnd { target: target(), result: Box::new(case.clone()) }));
     }
-    events.push(Some(Event::TargetEnd {
-        result: Box::new(run.targets[0].clone()),
-    }));
+    events.push(Some(Event::TargetEnd { result: Box::new(run.targets[0].clone()) }));
     events
 }
 
 /// Returns everything that is printed of a run except the summary, which has tests of its own.
 fn printed(run: &RunResult, verbosity: Verbosity, live: bool) -> String {
-    let options = TermOptions {
-        verbosity,
-        ..TermOptions::new(false, false)
-    };
+    let options = TermOptions { verbosity, ..TermOptions::new(false, false) };
     let mut view = View::new(options, live, Paint { colour: false });
     let mut now = Duration::ZERO;
     let mut out = String::new();
@@ -146,10 +129,8 @@ fn a_normal_log_has_progress_suites_and_failures() {
 #[test]
 fn a_verbose_log_has_a_line_for_each_case() {
     let all = printed(&samples::mixed(), Verbosity::Verbose, false);
-    let lines: Vec<&str> = all
-        .lines()
-        .filter(|line| line.contains(" pass ") || line.contains(" skip "))
-        .collect();
+    let lines: Vec<&str> =
+        all.lines().filter(|line| line.contains(" pass ") || line.contains(" skip ")).collect();
     insta::assert_snapshot!(lines.join("\n"), @"
     [ 0:15] x86_64: pass smoke/boot (1.24 s)
     [ 0:21] x86_64: skip smoke/redirect.cuse: no CUSE on this target
@@ -287,14 +268,7 @@ fn status_lines_of_several_targets_are_aligned() {
     let mut view = View::new(options, true, Paint { colour: false });
     for (target, phase) in [("arm64", Phase::Kernel), ("x86_64", Phase::Test)] {
         let (target, detail) = (target.to_owned(), "something".into());
-        view.handle(
-            &Event::Phase {
-                target,
-                phase,
-                detail,
-            },
-            Duration::ZERO,
-        );
+        view.handle(&Event::Phase { target, phase, detail }, Duration::ZERO);
     }
     let lines = [view.status_line("arm64"), view.status_line("x86_64")];
     insta::assert_snapshot!(lines.join("\n"), @"

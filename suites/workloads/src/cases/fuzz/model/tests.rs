@@ -5,12 +5,7 @@ use super::*;
 use crate::cases::fuzz::step::parse;
 
 fn world() -> World {
-    World {
-        page: 4096,
-        big_endian: false,
-        lazy: false,
-        limit: 4,
-    }
+    World { page: 4096, big_endian: false, lazy: false, limit: 4 }
 }
 
 /// Returns the outcome of the last step of a script, and the counters after it.
@@ -24,12 +19,7 @@ fn after(world: World, script: &str) -> (Outcome, Counts) {
 #[track_caller]
 fn assert_after(script: &str, outcome: Outcome, counts: (u64, u64, u64, u64)) {
     let (pages, maps, mmaps, munmaps) = counts;
-    let counts = Counts {
-        pages: Some(pages),
-        maps,
-        mmaps,
-        munmaps,
-    };
+    let counts = Counts { pages: Some(pages), maps, mmaps, munmaps };
     assert_eq!(after(world(), script), (outcome, counts), "{script}");
 }
 
@@ -43,16 +33,8 @@ fn a_page_lives_while_it_is_mapped() {
     assert_after(&left, Word(77), (1, 1, 1, 1));
     let gone = format!("{both}; kill c0; unmap s.2; map s.3 3+1; load s.3 0");
     assert_after(&gone, Word(0), (1, 1, 1, 1));
-    assert_after(
-        &format!("{both}; free 0+6; load s.2 0"),
-        Word(0),
-        (1, 2, 1, 0),
-    );
-    assert_after(
-        &format!("{both}; zap c0.1; load s.2 0"),
-        Word(77),
-        (1, 2, 1, 0),
-    );
+    assert_after(&format!("{both}; free 0+6; load s.2 0"), Word(0), (1, 2, 1, 0));
+    assert_after(&format!("{both}; zap c0.1; load s.2 0"), Word(77), (1, 2, 1, 0));
 }
 
 #[test]
@@ -89,26 +71,10 @@ fn limits_refuse() {
     use Outcome::{Done, Refused, Word};
     let one = "start c0; map c0.1 0+3; limit 1; store c0.1 0 5";
     assert_after(one, Done, (1, 1, 1, 0));
-    assert_after(
-        &format!("{one}; load c0.1 1"),
-        Outcome::Touch(Touch::Sigbus),
-        (1, 1, 1, 0),
-    );
-    assert_after(
-        &format!("{one}; put 1+1 7"),
-        Refused(Errno::ENOSPC),
-        (1, 1, 1, 0),
-    );
-    assert_after(
-        &format!("{one}; map c0.2 0+2"),
-        Refused(Errno::ENOMEM),
-        (1, 1, 1, 0),
-    );
-    assert_after(
-        &format!("{one}; limit 2; load c0.1 1"),
-        Word(0),
-        (2, 1, 1, 0),
-    );
+    assert_after(&format!("{one}; load c0.1 1"), Outcome::Touch(Touch::Sigbus), (1, 1, 1, 0));
+    assert_after(&format!("{one}; put 1+1 7"), Refused(Errno::ENOSPC), (1, 1, 1, 0));
+    assert_after(&format!("{one}; map c0.2 0+2"), Refused(Errno::ENOMEM), (1, 1, 1, 0));
+    assert_after(&format!("{one}; limit 2; load c0.1 1"), Word(0), (2, 1, 1, 0));
     assert_after("start c0; long c0", Refused(Errno::ENOMEM), (0, 0, 0, 0));
     assert_after("private s 0+1", Refused(Errno::EINVAL), (0, 0, 0, 0));
 }
@@ -117,12 +83,7 @@ fn limits_refuse() {
 fn accesses_by_id_stop_at_the_first_missing_page() {
     let world = world();
     let words = |indices: &[u64]| {
-        Outcome::Words(
-            indices
-                .iter()
-                .map(|&index| world.put_word(7, index))
-                .collect(),
-        )
+        Outcome::Words(indices.iter().map(|&index| world.put_word(7, index)).collect())
     };
     let put = "start c0; map c0.1 1+2; put 1+3 7";
     assert_after(put, Outcome::Refused(Errno::ENXIO), (2, 1, 1, 0));
@@ -150,21 +111,12 @@ fn a_step_about_something_missing_does_nothing() {
 
 #[test]
 fn pages_that_the_server_fills_survive() {
-    let lazy = World {
-        lazy: true,
-        ..world()
-    };
+    let lazy = World { lazy: true, ..world() };
     let script = "start c0; map c0.1 0+2; store c0.1 1 9; kill c0; start c1; map c1.2 1+1; limit 1; load c1.2 0";
     let (outcome, counts) = after(lazy, script);
     assert_eq!(outcome, Outcome::Word(9));
     assert_eq!((counts.pages, counts.munmaps), (None, 1));
-    let put = |limit| {
-        after(
-            lazy,
-            &format!("start c0; map c0.1 0+2; limit {limit}; put 0+2 1"),
-        )
-        .0
-    };
+    let put = |limit| after(lazy, &format!("start c0; map c0.1 0+2; limit {limit}; put 0+2 1")).0;
     assert_eq!((put(4), put(3)), (Outcome::Done, Outcome::Nothing));
     let punched = "start c0; map c0.1 0+2; punch c0.1 0+1 2; put 0+1 1";
     assert_eq!(after(lazy, punched).0, Outcome::Done);
@@ -187,17 +139,9 @@ fn nothing_is_left_after_the_last_steps() {
 
 #[test]
 fn outcomes_are_named_for_a_person() {
-    let counts = Counts {
-        pages: Some(2),
-        maps: 3,
-        mmaps: 1,
-        munmaps: 0,
-    };
+    let counts = Counts { pages: Some(2), maps: 3, mmaps: 1, munmaps: 0 };
     insta::assert_snapshot!(counts.words(), @"2 pages, 3 mappings, 1 FUSE_MMAPs, 0 FUSE_MUNMAPs");
-    let counts = Counts {
-        pages: None,
-        ..counts
-    };
+    let counts = Counts { pages: None, ..counts };
     insta::assert_snapshot!(counts.words(), @"3 mappings, 1 FUSE_MMAPs, 0 FUSE_MUNMAPs");
     insta::assert_snapshot!(Outcome::Nothing.words(), @"nothing to do");
     insta::assert_snapshot!(Outcome::Done.found(), @"but it succeeded");
