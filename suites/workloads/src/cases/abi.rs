@@ -41,8 +41,7 @@ fn expect_usable(server: &mut Server, client: &mut Client, value: u64) -> Result
 
 /// The server's mmap of the channel fails with EPERM once the server is no longer root.
 fn no_privilege(case: &mut Case) -> Result<(), Failure> {
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     expect_usable(&mut server, &mut client, 1)?;
     let server_map = server.map_pages(server.page_id(0)?, 1)?;
     let map = client.map(0, page_size())?;
@@ -51,16 +50,13 @@ fn no_privilege(case: &mut Case) -> Result<(), Failure> {
     expect_refusal("the server's mmap", &mut server, offset, 1, Errno::EPERM)?;
     // Its existing mapping stays usable.
     client.store(map, 0, 2)?;
-    let word = server.load(server_map, 0)?;
-    expect("a store after the server lost its privileges", word, 2)?;
-    client.quit()?;
-    server.quit()
+    expect("a store after the server lost its privileges", server.load(server_map, 0)?, 2)?;
+    server.quit_after([client])
 }
 
 /// MAP_PRIVATE fails with EINVAL on both sides, because a private mapping would be a copy of the pages.
 fn private(case: &mut Case) -> Result<(), Failure> {
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     let refused = Err(Errno::EINVAL);
     let result = client.try_map_private(0, page_size())?.map(drop);
     expect("the client's private mmap", result, refused)?;
@@ -70,8 +66,7 @@ fn private(case: &mut Case) -> Result<(), Failure> {
     // A shared read-only mapping is allowed.
     client.map_readonly(0, page_size())?;
     expect_usable(&mut server, &mut client, 3)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// mmap of more pages than a limit allows fails with ENOMEM, because the mapping could never be filled.
@@ -81,16 +76,14 @@ fn too_long(case: &mut Case) -> Result<(), Failure> {
     {
         counters::set(path, limit as u64)?;
         counters::set(other, 10 * limit as u64)?;
-        let mut server = case.serve()?;
-        let mut client = case.client("client", &server)?;
+        let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
         let offset = server.page_id(0)? * page_size() as u64;
         let (over, errno) = (limit + 1, Errno::ENOMEM);
         expect_refusal("the client's mmap", &mut client, 0, over, errno)?;
         expect_refusal("the server's mmap", &mut server, offset, over, errno)?;
         client.map(0, limit * page_size())?;
         server.map_pages(server.page_id(0)?, limit)?;
-        client.quit()?;
-        server.quit()?;
+        server.quit_after([client])?;
     }
     Ok(())
 }
@@ -99,8 +92,7 @@ fn too_long(case: &mut Case) -> Result<(), Failure> {
 fn too_many(case: &mut Case) -> Result<(), Failure> {
     let limit: u64 = case.param("limit")?;
     counters::set(LIMIT_MAPS, limit)?;
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     let page = page_size();
     let server_map = server.map_pages(server.page_id(0)?, 1)?;
     let mut maps = Vec::new();
@@ -112,8 +104,7 @@ fn too_many(case: &mut Case) -> Result<(), Failure> {
     expect_refusal("the client's mmap", &mut client, 0, 1, Errno::ENOMEM)?;
     expect_refusal("the server's mmap", &mut server, offset, 1, Errno::ENOMEM)?;
     // The touch runs in a child, which inherits all mappings and so exceeds the limit.
-    let touched = client.touch(maps[0], 0, true)?;
-    expect("a touch by a child", touched, Touch::Success)?;
+    expect("a touch by a child", client.touch(maps[0], 0, true)?, Touch::Success)?;
     client.unmap(maps[0])?;
     maps[0] = client.map(0, page)?;
     server.unmap(server_map)?;
@@ -132,8 +123,7 @@ fn not_negotiated(case: &mut Case) -> Result<(), Failure> {
     expect_refusal("the server's mmap", &mut server, 0, 1, Errno::ENODEV)?;
     expect("FUSE_MMAPs", server.log()?.mmaps, 0)?;
     client.write_read(0, 100, 4)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// After the server has answered FUSE_MMAP with ENOSYS, the kernel does not send another one.
@@ -145,14 +135,12 @@ fn not_implemented(case: &mut Case) -> Result<(), Failure> {
     expect_refusal("the second mmap", &mut client, 0, 1, Errno::ENODEV)?;
     expect("FUSE_MMAPs", server.log()?.mmaps, 1)?;
     client.write_read(0, 100, 5)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// The client's mmap fails with the error that the server returns, except ENOSYS. The next mmap asks the server again.
 fn refused(case: &mut Case) -> Result<(), Failure> {
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     for errno in [Errno::EACCES, Errno::EBUSY, Errno::ENOMEM] {
         let refuse = OnMmap::Refuse { errno: errno.raw() };
         server.behave(Behaviour::with_mmap(refuse))?;
@@ -160,14 +148,12 @@ fn refused(case: &mut Case) -> Result<(), Failure> {
         server.behave(Behaviour::default())?;
         expect_usable(&mut server, &mut client, errno.raw() as u64)?;
     }
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// After the server has died, mmap of a file that is still open fails with ENOTCONN.
 fn dead_server(case: &mut Case) -> Result<(), Failure> {
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     expect_usable(&mut server, &mut client, 7)?;
     server.kill()?;
     expect_refusal("mmap of the open file", &mut client, 0, 1, Errno::ENOTCONN)?;
@@ -190,10 +176,8 @@ fn limit_total(case: &mut Case) -> Result<(), Failure> {
     expect("pages in total", counters::read(PAGES_TOTAL)?, limit as u64)?;
     expect("pages of the modest server", modest.pages()?, 1)?;
 
-    let touched = b.touch(map_b, page, true)?;
-    expect("a touch over the limit", touched, Touch::Sigbus)?;
-    let touched = b.probe(map_b, page)?;
-    expect("the kernel's touch over the limit", touched, Touch::Efault)?;
+    expect("a touch over the limit", b.touch(map_b, page, true)?, Touch::Sigbus)?;
+    expect("the kernel's touch over the limit", b.probe(map_b, page)?, Touch::Efault)?;
     expect("the word of the modest client", b.load(map_b, 0)?, 0xb)?;
     let word = a.load(map_a, (limit - 2) * page)?;
     expect("the last word of the greedy client", word, limit as u64 - 1)?;

@@ -61,13 +61,11 @@ fn exchange(case: &mut Case) -> Result<(), Failure> {
 }
 
 fn by_dmmap(case: &mut Case, job: &Job) -> Result<f64, Failure> {
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     let map = client.map(0, job.len())?;
     let server_map = server.map_pages(server.page_id(0)?, job.len() / page_size())?;
     let speed = exchange_blocks(job, (&mut client, map), (&mut server, server_map))?;
-    client.quit()?;
-    server.quit()?;
+    server.quit_after([client])?;
     Ok(speed)
 }
 
@@ -102,12 +100,10 @@ fn exchange_blocks(
 }
 
 fn by_direct_io(case: &mut Case, job: &Job) -> Result<f64, Failure> {
-    let server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (server, mut client) = case.serve_with_client(Behaviour::default())?;
     let [write, read] = client.throughput(job.size, job.rounds)?;
     let nanos = (write + read).as_nanos() as u64;
-    client.quit()?;
-    server.quit()?;
+    server.quit_after([client])?;
     Ok(job.mib_per_second(nanos, job.rounds))
 }
 
@@ -139,25 +135,21 @@ fn touches(case: &mut Case) -> Result<(), Failure> {
 }
 
 fn touch_plain(case: &mut Case, len: usize) -> Result<u64, Failure> {
-    let server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (server, mut client) = case.serve_with_client(Behaviour::default())?;
     let map = client.map(0, len)?;
     let nanos = client.time_touches(map)?;
-    client.quit()?;
-    server.quit()?;
+    server.quit_after([client])?;
     Ok(nanos)
 }
 
 /// Returns the times of the first touches and of the touches after every page was given back.
 fn touch_lazy(case: &mut Case, len: usize) -> Result<[u64; 2], Failure> {
-    let server = case.serve_as(Behaviour::lazy())?;
-    let mut client = case.client("client", &server)?;
+    let (server, mut client) = case.serve_with_client(Behaviour::lazy())?;
     let map = client.map(0, len)?;
     let first = client.time_touches(map)?;
     shrink_until(|| Ok(server.pages()? == 0))?;
     let again = client.time_touches(map)?;
-    client.quit()?;
-    server.quit()?;
+    server.quit_after([client])?;
     Ok([first, again])
 }
 
@@ -168,8 +160,7 @@ fn load_save(case: &mut Case) -> Result<(), Failure> {
     let mib: usize = case.param("mib")?;
     for size in sizes {
         let rounds = ((mib << 20) / size).max(2) as u32;
-        let mut server = case.serve()?;
-        let mut client = case.client("client", &server)?;
+        let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
         client.map(0, size.next_multiple_of(page_size()))?;
         let [load, save] = server.time_by_id(size, rounds)?;
         let [write, read] = client.throughput(size, rounds)?;
@@ -178,8 +169,7 @@ fn load_save(case: &mut Case) -> Result<(), Failure> {
             let speed = bytes / f64::from(1 << 20) / time.as_secs_f64();
             case.figure(format!("{way}_{}k_mib_s", size >> 10), speed);
         }
-        client.quit()?;
-        server.quit()?;
+        server.quit_after([client])?;
     }
     Ok(())
 }

@@ -41,8 +41,7 @@ fn load(case: &mut Case) -> Result<(), Failure> {
         other.verify(other_map, 0, 4 * page, 1000 + seed)?;
         // The server gives the offset from the first page of the mapping, then from the page in which the bytes start.
         for (first, at_in_page) in [(id, at), (id + (at / page) as u64, at % page)] {
-            let loaded = server.load_pages(first, at_in_page, len, seed)?;
-            expect("a load by page ID", loaded, Ok(()))?;
+            expect("a load by page ID", server.load_pages(first, at_in_page, len, seed)?, Ok(()))?;
             if at_in_page == at {
                 client.verify(map, at, len, seed)?;
                 other.verify(other_map, at, len, seed)?;
@@ -56,15 +55,12 @@ fn load(case: &mut Case) -> Result<(), Failure> {
     // A page that was never touched is zero where the load writes nothing.
     let last = client.map(9 * page as u64, page)?;
     let id = server.page_id(9 * page as u64)?;
-    let loaded = server.load_pages(id, 16, 32, 5)?;
-    expect("a load by page ID", loaded, Ok(()))?;
+    expect("a load by page ID", server.load_pages(id, 16, 32, 5)?, Ok(()))?;
     expect("pages", server.pages()?, 5)?;
     client.verify_zero(last, 0, 16)?;
     client.verify(last, 16, 32, 5)?;
     client.verify_zero(last, 48, page - 48)?;
-    client.quit()?;
-    other.quit()?;
-    server.quit()
+    server.quit_after([client, other])
 }
 
 /// A save returns the bytes stored last, and stops at the first page that does not exist.
@@ -87,14 +83,12 @@ fn save(case: &mut Case) -> Result<(), Failure> {
             (0, 0, 0),
         ] {
             let saved = server.save_pages(id, at, len, seed)?;
-            let what = format!("bytes saved of {len} at {at:#x}");
-            expect(&what, saved, Ok(expected_len))?;
+            expect(&format!("bytes saved of {len} at {at:#x}"), saved, Ok(expected_len))?;
         }
     }
     // A save adds no page.
     expect("pages", server.pages()?, 4)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// The server loads, a client stores, and the server saves, in turn, while another client verifies each step.
@@ -112,8 +106,7 @@ fn rounds(case: &mut Case) -> Result<(), Failure> {
         // colour of the kernel's own mapping, or none of them.
         let at = (3 * round as usize % 7 + 1) * page - len / 2;
         let (loaded, stored) = (2 * round, 2 * round + 1);
-        let result = server.load_pages(id, at, len, loaded)?;
-        expect("a load by page ID", result, Ok(()))?;
+        expect("a load by page ID", server.load_pages(id, at, len, loaded)?, Ok(()))?;
         observer.verify(observer_map, at, len, loaded)?;
         client.verify(map, at, len, loaded)?;
         client.fill(map, at, len, stored)?;
@@ -143,8 +136,7 @@ fn at_once(case: &mut Case) -> Result<(), Failure> {
             client.verify(client_map, at, len, seeds.1)?;
         }
     }
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// Memory compaction moves pages that are in no page table. It must not move direct-mapped pages, because loads and
@@ -158,8 +150,7 @@ fn compact(case: &mut Case) -> Result<(), Failure> {
     let rounds = case.param::<u64>("rounds")?;
     for round in 1..=rounds {
         for at in (0..pages).map(|index| index * page) {
-            let loaded = server.load_pages(id, at, page, round)?;
-            expect("a load by page ID", loaded, Ok(()))?;
+            expect("a load by page ID", server.load_pages(id, at, page, round)?, Ok(()))?;
         }
         // 1: compact all zones (Documentation/admin-guide/sysctl/vm.rst).
         write_file("/proc/sys/vm/compact_memory", b"1")?;
@@ -170,8 +161,7 @@ fn compact(case: &mut Case) -> Result<(), Failure> {
         expect("pages", server.pages()?, pages as u64)?;
     }
     client.verify(map, 0, pages * page, rounds)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// A load or free that cannot be done fails with the documented error. The suite `hostile` covers malformed requests.
@@ -182,8 +172,7 @@ fn refused(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     let map = client.map(0, 2 * page)?;
     let missing = Err(Errno::ENXIO);
-    let loaded = server.load_pages(id + 2, 0, 1, 1)?;
-    expect("a load into a page that is not mapped", loaded, missing)?;
+    expect("a load into a page that is not mapped", server.load_pages(id + 2, 0, 1, 1)?, missing)?;
     let loaded = server.load_pages(id, page, 2 * page, 1)?;
     expect("a load past the end of the mapping", loaded, missing)?;
     client.verify(map, page, page, 1)?;
@@ -194,14 +183,11 @@ fn refused(case: &mut Case) -> Result<(), Failure> {
     expect("a load over the limit", full, Err(Errno::ENOSPC))?;
     expect("pages", server.pages()?, 2)?;
     client.unmap(more)?;
-    client.quit()?;
-    server.quit()?;
+    server.quit_after([client])?;
 
     let mut server = case.serve_as(Behaviour { dmmap: false, ..Behaviour::default() })?;
     let refused = Err(Errno::ENODEV);
-    let loaded = server.load_pages(id, 0, 1, 1)?;
-    expect("a load without direct mmap", loaded, refused)?;
-    let freed = server.free_pages(id, 1)?;
-    expect("a free without direct mmap", freed, refused)?;
+    expect("a load without direct mmap", server.load_pages(id, 0, 1, 1)?, refused)?;
+    expect("a free without direct mmap", server.free_pages(id, 1)?, refused)?;
     server.quit()
 }

@@ -54,9 +54,7 @@ fn ping_pong(case: &mut Case) -> Result<(), Failure> {
     expect("turns", turn, turns)?;
     let word = b.load(map_b, DATA + 8 * (words - 1))?;
     expect("the last word", word, last)?;
-    a.quit()?;
-    b.quit()?;
-    server.quit()
+    server.quit_after([a, b])
 }
 
 /// One process writes records into a ring without waiting for readers. No reader sees a mixture of two records.
@@ -94,9 +92,7 @@ fn ring(case: &mut Case) -> Result<(), Failure> {
             case.figure(format!("{figure}_records_lap_{lap}"), sum as f64);
         }
     }
-    a.quit()?;
-    b.quit()?;
-    server.quit()
+    server.quit_after([a, b])
 }
 
 /// A process maps the pages twice: a store through one mapping is visible through the other. A cache with virtual tags
@@ -105,8 +101,7 @@ fn twice(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
     let len = pages * page;
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     let client_map = client.map(0, len)?;
     client.fill(client_map, 0, len, 0)?;
     let second_client_map = client.map(0, len)?;
@@ -123,8 +118,7 @@ fn twice(case: &mut Case) -> Result<(), Failure> {
         server.verify(second_server_map, 0, len, seed + 3)?;
         server.fill_and_verify((server_map, second_server_map), 0, len, seed + 4)?;
     }
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// Data that crosses a page border is intact for every process, whichever process writes it.
@@ -158,9 +152,7 @@ fn page_borders(case: &mut Case) -> Result<(), Failure> {
             }
         }
     }
-    a.quit()?;
-    b.quit()?;
-    server.quit()
+    server.quit_after([a, b])
 }
 
 /// Pages with different IDs do not share data.
@@ -168,8 +160,7 @@ fn two_ids(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
     let len = pages * page;
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     let client_near = client.map(0, len)?;
     let client_far = client.map((7 * len) as u64, len)?;
     let server_near = server.map_pages(server.page_id(0)?, pages)?;
@@ -184,8 +175,7 @@ fn two_ids(case: &mut Case) -> Result<(), Failure> {
         server.verify(server_near, 0, len, seed + 1)?;
         server.verify(server_far, 0, len, seed + 3)?;
     }
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// The page ID from the server alone decides which page a mapping shows; the file offset does not matter. Two offsets
@@ -217,40 +207,33 @@ fn unrelated_id(case: &mut Case) -> Result<(), Failure> {
     let loaded = a.load(map_a, page + 64)?;
     expect("page 1, loaded by client a", loaded, word)?;
     expect("pages", server.pages()?, 4)?;
-    a.quit()?;
-    b.quit()?;
-    server.quit()
+    server.quit_after([a, b])
 }
 
 /// `/proc/PID/maps` shows the offset that the client asked for, not the page ID or any other data of the server.
 fn own_offset(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     for offset in [0, 3 * page as u64, 64 * page as u64] {
         let map = client.map(offset, 2 * page)?;
         for when in ["before the first touch", "after the first touch"] {
             let area = client.area(map)?;
-            let what = format!("offset in /proc/PID/maps {when}");
-            expect(&what, area.offset, offset)?;
-            let len = area.end - area.start;
-            expect("length in /proc/PID/maps", len, 2 * page as u64)?;
+            expect(&format!("offset in /proc/PID/maps {when}"), area.offset, offset)?;
+            expect("length in /proc/PID/maps", area.end - area.start, 2 * page as u64)?;
             expect("mode in /proc/PID/maps", area.mode.as_str(), "rw-s")?;
             expect("file in /proc/PID/maps", &area.path, &server.path)?;
             client.store(map, page, offset + 1)?;
         }
         // After a partial unmap, the rest keeps its file offset.
         let tail = client.punch(map, 0, page)?;
-        let offset_of_tail = client.area(tail)?.offset;
-        expect("offset of the tail", offset_of_tail, offset + page as u64)?;
+        expect("offset of the tail", client.area(tail)?.offset, offset + page as u64)?;
         expect("the word in the tail", client.load(tail, 0)?, offset + 1)?;
     }
     let id = server.page_id(0)?;
     let channel = server.map_pages(id, 1)?;
     let offset = server.area(channel)?.offset;
     expect("offset of the server's mapping", offset, id * page as u64)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// A new page is zero, whichever side touches it first. After its last unmap it is new again.
@@ -258,8 +241,7 @@ fn zeros(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
     let len = pages * page;
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     for round in 0..case.param("rounds")? {
         let client_map = client.map(0, len)?;
         let server_map = server.map_pages(server.page_id(0)?, pages)?;
@@ -278,8 +260,7 @@ fn zeros(case: &mut Case) -> Result<(), Failure> {
         server.verify(server_map, 0, len, round)?;
         server.unmap(server_map)?;
     }
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// All mappings of a page have the same page frame, and different pages have different frames.
@@ -301,16 +282,13 @@ fn same_frame(case: &mut Case) -> Result<(), Failure> {
         let frame = a.frame(map_a, at)?;
         expect_that(frame != 0, || "the page frame number is 0".into())?;
         expect("page frame of client b", b.frame(map_b, at)?, frame)?;
-        let found = server.frame(server_map, at)?;
-        expect("page frame of the server", found, frame)?;
+        expect("page frame of the server", server.frame(server_map, at)?, frame)?;
         frames.push(frame);
     }
     frames.sort_unstable();
     frames.dedup();
     expect("number of different page frames", frames.len(), pages)?;
-    a.quit()?;
-    b.quit()?;
-    server.quit()
+    server.quit_after([a, b])
 }
 
 /// Two adjacent mappings that could be merged stay separate. Each sends its own FUSE_MMAP, and their page IDs need not
@@ -330,14 +308,12 @@ fn neighbours(case: &mut Case) -> Result<(), Failure> {
     for (map, page_id, value) in [(first, base, 0x1234), (second, base + step, 0x5678)] {
         let server_map = server.map_pages(page_id, 1)?;
         client.store(map, 8, value)?;
-        let word = server.load(server_map, 8)?;
-        expect("a store, loaded by the server", word, value)?;
+        expect("a store, loaded by the server", server.load(server_map, 8)?, value)?;
         server.unmap(server_map)?;
     }
     client.unmap(first)?;
     server.await_munmaps(1)?;
     client.unmap(second)?;
     server.await_munmaps(2)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }

@@ -2,6 +2,7 @@
 //! Pages are allocated on first touch, counted exactly and limited. They are freed no matter how the processes that map
 //! them end.
 
+use server::Behaviour;
 use sys::{Advice, Errno, Prot, page_size};
 
 use crate::stage::command::{MappingCommand, Touch};
@@ -71,8 +72,7 @@ fn limit(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let limit: usize = case.param("limit")?;
     counters::set(LIMIT_PER_CONNECTION, limit as u64)?;
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     let full = client.map(0, limit * page)?;
     let beyond = (limit * page) as u64;
     let over = client.map(beyond, page)?;
@@ -81,13 +81,11 @@ fn limit(case: &mut Case) -> Result<(), Failure> {
     expect_pages(&server, "at the limit", limit as u64)?;
 
     for store in [false, true] {
-        let touched = client.touch(over, 0, store)?;
-        expect("a client's touch over the limit", touched, Touch::Sigbus)?;
+        expect("a client's touch over the limit", client.touch(over, 0, store)?, Touch::Sigbus)?;
         let touched = server.touch(server_over, 0, store)?;
         expect("the server's touch over the limit", touched, Touch::Sigbus)?;
     }
-    let touched = client.probe(over, 0)?;
-    expect("the kernel's touch over the limit", touched, Touch::Efault)?;
+    expect("the kernel's touch over the limit", client.probe(over, 0)?, Touch::Efault)?;
     expect_pages(&server, "after the refused touches", limit as u64)?;
     client.verify(full, 0, limit * page, 1)?;
     client.fill(full, 0, limit * page, 2)?;
@@ -95,8 +93,7 @@ fn limit(case: &mut Case) -> Result<(), Failure> {
 
     client.punch(full, 0, page)?;
     expect_pages(&server, "after one page was freed", limit as u64 - 1)?;
-    let touched = client.touch(over, 0, true)?;
-    expect("a touch after a page was freed", touched, Touch::Success)?;
+    expect("a touch after a page was freed", client.touch(over, 0, true)?, Touch::Success)?;
     server.verify_zero(server_over, 0, page)?;
     expect_pages(&server, "at the limit again", limit as u64)?;
     client.quit()?;
@@ -108,8 +105,7 @@ fn limit(case: &mut Case) -> Result<(), Failure> {
 /// munmap frees each page that no other mapping shows. FUSE_MUNMAP is sent when the last part of a mapping is unmapped.
 fn unmap(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     let map = client.map(0, 8 * page)?;
     client.touch_all(map, 8)?;
     expect_pages(&server, "after touching 8", 8)?;
@@ -123,46 +119,38 @@ fn unmap(case: &mut Case) -> Result<(), Failure> {
     expect_pages(&server, "after unmapping the end", 4)?;
     let word = server.load(server_map, page)?;
     expect("the word in page 7, loaded by the server", word, 8)?;
-    let munmaps = server.log()?.munmaps;
-    expect("FUSE_MUNMAPs while a part is still mapped", munmaps, 0)?;
+    expect("FUSE_MUNMAPs while a part is still mapped", server.log()?.munmaps, 0)?;
     client.unmap(map)?;
     server.await_munmaps(1)?;
     expect_pages(&server, "after the client's last unmap", 2)?;
     server.unmap(server_map)?;
     expect_pages(&server, "after the server's last unmap", 0)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// mprotect splits a mapping in three. Unmapping a part frees its pages, and unmapping the last part sends FUSE_MUNMAP.
 fn pieces(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     for order in [[0, 2, 1], [1, 0, 2], [2, 1, 0]] {
-        let mut server = case.serve()?;
-        let mut client = case.client("client", &server)?;
+        let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
         let first = client.map(0, 6 * page)?;
         client.fill(first, 0, 6 * page, 1)?;
         let middle = client.cut(first, 2 * page)?;
         let last = client.cut(middle, 2 * page)?;
         client.protect(middle, Prot::Read)?;
-        let touched = client.touch(middle, 0, false)?;
-        expect("a load from the middle", touched, Touch::Success)?;
-        let touched = client.touch(middle, 0, true)?;
-        expect("a store to the middle", touched, Touch::Sigsegv)?;
-        let touched = client.touch(last, 0, true)?;
-        expect("a store behind the middle", touched, Touch::Success)?;
+        expect("a load from the middle", client.touch(middle, 0, false)?, Touch::Success)?;
+        expect("a store to the middle", client.touch(middle, 0, true)?, Touch::Sigsegv)?;
+        expect("a store behind the middle", client.touch(last, 0, true)?, Touch::Success)?;
         expect_pages(&server, "before any unmap", 6)?;
         for (index, piece) in order.into_iter().enumerate() {
-            let munmaps = server.log()?.munmaps;
-            expect("FUSE_MUNMAPs before the last unmap", munmaps, 0)?;
+            expect("FUSE_MUNMAPs before the last unmap", server.log()?.munmaps, 0)?;
             client.unmap([first, middle, last][piece])?;
             let when = format!("after the unmap of piece {piece}");
             expect_pages(&server, &when, 4 - 2 * index as u64)?;
         }
         let length = server.await_munmaps(1)?.last_munmaps[0].length;
         expect("length of the FUSE_MUNMAP", length, 6 * page as u64)?;
-        client.quit()?;
-        server.quit()?;
+        server.quit_after([client])?;
     }
     Ok(())
 }
@@ -204,8 +192,7 @@ fn kill_client(case: &mut Case) -> Result<(), Failure> {
 /// After the server is killed, its client keeps its pages and gets no new ones. The client's exit frees them.
 fn kill_server(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     let map = client.map(0, 4 * page)?;
     let server_map = server.map_pages(server.page_id(0)?, 8)?;
     server.fill(server_map, 0, 2 * page, 1)?;
@@ -213,15 +200,12 @@ fn kill_server(case: &mut Case) -> Result<(), Failure> {
     expect_pages(&server, "before the end", 3)?;
     server.kill()?;
 
-    let total = counters::read(PAGES_TOTAL)?;
-    expect("pages after the server was killed", total, 2)?;
+    expect("pages after the server was killed", counters::read(PAGES_TOTAL)?, 2)?;
     client.verify(map, 0, 2 * page, 1)?;
     client.fill(map, 0, 2 * page, 2)?;
     client.verify(map, 0, 2 * page, 2)?;
-    let touched = client.touch(map, 3 * page, true)?;
-    expect("a touch of a new page", touched, Touch::Sigbus)?;
-    let touched = client.probe(map, 3 * page)?;
-    expect("the kernel's touch of a new page", touched, Touch::Efault)?;
+    expect("a touch of a new page", client.touch(map, 3 * page, true)?, Touch::Sigbus)?;
+    expect("the kernel's touch of a new page", client.probe(map, 3 * page)?, Touch::Efault)?;
     let pages = counters::read(PAGES_TOTAL)?;
     expect("pages after the refused touches", pages, 2)?;
     client.quit()?;
@@ -233,15 +217,13 @@ fn kill_server(case: &mut Case) -> Result<(), Failure> {
 fn cycles(case: &mut Case) -> Result<(), Failure> {
     let times: u32 = case.param("times")?;
     let pages: usize = case.param("pages")?;
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     client.cycle(0, pages, times, case.param("die")?)?;
     expect_pages(&server, "after the cycles", 0)?;
     let log = server.await_munmaps(u64::from(times))?;
     expect("FUSE_MMAPs", log.mmaps, u64::from(times))?;
     expect_that(log.refused_replies == 0, || "the kernel refused replies of the server".into())?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// Touches the pages of a mapping in order, with one system call. Fails with EFAULT at the first page whose touch would
@@ -263,18 +245,15 @@ fn locked_memory(case: &mut Case) -> Result<(), Failure> {
     let mut privileged_client = case.client("client of the privileged server", &privileged)?;
 
     let over = (limit + 1) * page;
-    let result = client.try_map(0, over)?.map(drop);
-    expect("mmap over the limit", result, Err(Errno::ENOMEM))?;
+    expect("mmap over the limit", client.try_map(0, over)?.map(drop), Err(Errno::ENOMEM))?;
     let full = client.map(0, limit * page)?;
     let next = client.map((limit * page) as u64, page)?;
     let server_map = server.map_pages(server.page_id((limit * page) as u64)?, 1)?;
     client.fill(full, 0, limit * page, 1)?;
     for store in [false, true] {
-        let touched = client.touch(next, 0, store)?;
-        expect("a client's touch over the limit", touched, Touch::Sigbus)?;
+        expect("a client's touch over the limit", client.touch(next, 0, store)?, Touch::Sigbus)?;
     }
-    let touched = server.touch(server_map, 0, true)?;
-    expect("the server's touch over the limit", touched, Touch::Sigbus)?;
+    expect("the server's touch over the limit", server.touch(server_map, 0, true)?, Touch::Sigbus)?;
     let other_map = other_client.map(0, page)?;
     let touched = other_client.touch(other_map, 0, true)?;
     expect("a touch through the other server", touched, Touch::Sigbus)?;
@@ -286,14 +265,10 @@ fn locked_memory(case: &mut Case) -> Result<(), Failure> {
     client.punch(full, 0, page)?;
     // The other server takes the page that was freed.
     other_client.store(other_map, 0, 3)?;
-    let touched = client.touch(next, 0, true)?;
-    expect("a touch with the limit used up", touched, Touch::Sigbus)?;
+    expect("a touch with the limit used up", client.touch(next, 0, true)?, Touch::Sigbus)?;
     other_client.quit()?;
-    let touched = client.touch(next, 0, true)?;
-    expect("a touch after a client has ended", touched, Touch::Success)?;
-    client.quit()?;
-    privileged_client.quit()?;
-    server.quit()?;
+    expect("a touch after a client has ended", client.touch(next, 0, true)?, Touch::Success)?;
+    server.quit_after([client, privileged_client])?;
     other.quit()?;
     privileged.quit()
 }
@@ -314,15 +289,13 @@ fn group(case: &mut Case) -> Result<(), Failure> {
     let map = client.map(0, pages * page)?;
     client.fill(map, 0, pages * page, 1)?;
     let grown = group.used()?.saturating_sub(before);
-    let half = (pages * page / 2) as u64;
-    expect_that(grown > half, || {
+    expect_that(grown > (pages * page / 2) as u64, || {
         format!("the server's cgroup is charged {grown} bytes for {pages} pages")
     })?;
 
     group.limit(group.used()?)?;
     let more = client.map((pages * page) as u64, pages * page)?;
-    let result = client.try_call(more, TOUCH_ALL)?;
-    expect("touches with a full cgroup", result, Err(Errno::EFAULT))?;
+    expect("touches with a full cgroup", client.try_call(more, TOUCH_ALL)?, Err(Errno::EFAULT))?;
     let added = server.pages()? - pages as u64;
     expect_that(added < pages as u64, || {
         format!("{added} of {pages} pages were added although the cgroup was full")
@@ -345,9 +318,7 @@ fn group(case: &mut Case) -> Result<(), Failure> {
     // Pages that one mapping frees make room for those of another.
     client.unmap(map)?;
     client.store(more, (pages - 1) * page, 3)?;
-    client.quit()?;
-    bystander.quit()?;
-    server.quit()?;
+    server.quit_after([client, bystander])?;
     outside.quit()?;
     group.remove()
 }
@@ -378,8 +349,7 @@ fn greedy(case: &mut Case) -> Result<(), Failure> {
     }
     bystander.fill(bystander_map, len / 2, len / 2, 2)?;
     for (_, client, _) in &mut greedy {
-        let result = client.finish_try_call()?;
-        expect("touching all pages", result, Err(Errno::EFAULT))?;
+        expect("touching all pages", client.finish_try_call()?, Err(Errno::EFAULT))?;
     }
 
     expect("pages in total", counters::read(PAGES_TOTAL)?, limit as u64)?;
@@ -402,7 +372,5 @@ fn greedy(case: &mut Case) -> Result<(), Failure> {
     client.call(map, TOUCH_ALL)?;
     let pages = server.pages()?;
     expect("pages of the remaining server", pages, limit as u64)?;
-    client.quit()?;
-    bystander.quit()?;
-    server.quit()
+    server.quit_after([client, bystander])
 }

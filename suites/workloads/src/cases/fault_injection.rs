@@ -116,8 +116,7 @@ fn map(case: &mut Case) -> Result<(), Failure> {
             true => Behaviour::lazy(),
             false => Behaviour::default(),
         };
-        let mut server = case.serve_as(behaviour)?;
-        let mut client = case.client("client", &server)?;
+        let (mut server, mut client) = case.serve_with_client(behaviour)?;
         let mut mapped = 0;
         fail_each_allocation(case, if lazy { "lazy_map" } else { "map" }, |nth| {
             let (failed, answer) =
@@ -140,8 +139,7 @@ fn map(case: &mut Case) -> Result<(), Failure> {
         // For mappings that failed after the server's answer, the kernel has sent FUSE_MUNMAP as well.
         server.await_munmaps(log.mmaps)?;
         expect_empty(&server)?;
-        client.quit()?;
-        server.quit()?;
+        server.quit_after([client])?;
     }
     Ok(())
 }
@@ -154,8 +152,7 @@ fn touch(case: &mut Case) -> Result<(), Failure> {
     prepare()?;
     let page = page_size();
     for behaviour in [Behaviour::default(), Behaviour::lazy()] {
-        let mut server = case.serve_as(behaviour)?;
-        let mut client = case.client("client", &server)?;
+        let (mut server, mut client) = case.serve_with_client(behaviour)?;
         client.write_read(0, page, 4)?;
         for (what, command) in [("load", MappingCommand::Load { at: 0 }), ("populate", POPULATE)] {
             let kind = if behaviour.lazy.is_some() { "lazy_" } else { "" };
@@ -176,8 +173,7 @@ fn touch(case: &mut Case) -> Result<(), Failure> {
                 Ok(failed)
             })?;
         }
-        client.quit()?;
-        server.quit()?;
+        server.quit_after([client])?;
     }
     Ok(())
 }
@@ -187,8 +183,7 @@ fn change(case: &mut Case) -> Result<(), Failure> {
     prepare()?;
     let page = page_size();
     let period = case.period();
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     for what in ["protect", "move", "shrink"] {
         fail_each_allocation(case, what, |nth| {
             let map = client.map(0, 3 * page)?;
@@ -225,15 +220,13 @@ fn change(case: &mut Case) -> Result<(), Failure> {
     }
     let mmaps = server.log()?.mmaps;
     server.await_munmaps(mmaps)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// Forks a client with a mapping.
 fn fork(case: &mut Case) -> Result<(), Failure> {
     prepare()?;
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     let map = client.map(0, page_size())?;
     client.store(map, 0, 5)?;
     fail_each_allocation(case, "fork", |nth| {
@@ -252,8 +245,7 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
     client.unmap(map)?;
     server.await_munmaps(1)?;
     expect_empty(&server)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// Has a server map its channel, and load and save pages. Freeing pages makes no allocation.
@@ -308,8 +300,7 @@ fn server(case: &mut Case) -> Result<(), Failure> {
 fn fill(case: &mut Case) -> Result<(), Failure> {
     prepare()?;
     let page = page_size();
-    let mut server = case.serve_as(Behaviour::lazy())?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::lazy())?;
     client.write_read(0, page, 8)?;
     fail_each_allocation(case, "fill", |nth| {
         let before = server.log()?;
@@ -328,6 +319,5 @@ fn fill(case: &mut Case) -> Result<(), Failure> {
         expect_empty(&server)?;
         Ok(failed)
     })?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }

@@ -58,13 +58,11 @@ fn mmap_killed(case: &mut Case) -> Result<(), Failure> {
 
 /// Kills a server that has not answered FUSE_MMAP. The client's mmap must fail.
 fn mmap_server_dies(case: &mut Case) -> Result<(), Failure> {
-    let mut server = case.serve_as(holding_mmaps())?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(holding_mmaps())?;
     client.start_map(0, page_size())?;
     await_requests(&mut server, "a FUSE_MMAP", |log| log.mmaps == 1)?;
     server.kill()?;
-    let errno = client.finish_try_map()?.err();
-    expect("the mmap", errno, Some(Errno::ECONNABORTED))?;
+    expect("the mmap", client.finish_try_map()?.err(), Some(Errno::ECONNABORTED))?;
     client.quit()
 }
 
@@ -82,8 +80,7 @@ fn stop_and_continue(process: &Client, times: u32) -> Result<(), Failure> {
 /// only.
 fn mmap_signals(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let mut server = case.serve_as(holding_mmaps())?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(holding_mmaps())?;
     client.start_map(0, page)?;
     await_requests(&mut server, "a FUSE_MMAP", |log| log.mmaps == 1)?;
     stop_and_continue(&client, case.param("times")?)?;
@@ -103,8 +100,7 @@ fn mmap_signals(case: &mut Case) -> Result<(), Failure> {
 /// Stops a client that waits for the server to fill a page. The kernel must send one FUSE_DMMAP_FAULT only.
 fn fault_signals(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let mut server = case.serve_as(holding_faults())?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(holding_faults())?;
     client.write_read(0, page, 4)?;
     let map = client.map(0, page)?;
     client.start_load(map, 0)?;

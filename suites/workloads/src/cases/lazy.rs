@@ -58,8 +58,7 @@ fn filled(case: &mut Case) -> Result<(), Failure> {
 
     // A filled page is ordinary shared memory.
     a.store(map_a, 0, 7)?;
-    let word = b.load(map_b, 0)?;
-    expect("a store of client a, loaded by client b", word, 7)?;
+    expect("a store of client a, loaded by client b", b.load(map_b, 0)?, 7)?;
     let id = server.page_id(((pages - 1) * page) as u64)?;
     server.behave(lazy_behaviour(OnFault::LeaveZeros, OnReclaim::Save))?;
     b.verify_zero(map_b, (pages - 1) * page, page)?;
@@ -77,8 +76,7 @@ fn filled(case: &mut Case) -> Result<(), Failure> {
 /// Pages stay until the server has answered FUSE_MUNMAP, so the file has what clients stored.
 fn saved_at_munmap(case: &mut Case) -> Result<(), Failure> {
     let (page, pages) = (page_size(), case.param::<usize>("pages")?);
-    let mut server = case.serve_as(Behaviour::lazy())?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::lazy())?;
     for round in 1..=3 {
         let map = client.map(0, pages * page)?;
         // Leaves out the first page, so that it does not exist when the server saves the pages.
@@ -92,8 +90,7 @@ fn saved_at_munmap(case: &mut Case) -> Result<(), Failure> {
         client.unmap(map)?;
         server.await_munmaps(2 * round)?;
     }
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// If many clients touch a page at the same time, one FUSE_DMMAP_FAULT is sent, and all get the page.
@@ -118,8 +115,7 @@ fn one_request(case: &mut Case) -> Result<(), Failure> {
     for (client, map) in &mut clients {
         let word = client.finish_load()?;
         client.verify(*map, 0, page, 5)?;
-        let loaded = client.load(*map, 8)?;
-        expect("the word that the client waited for", loaded, word)?;
+        expect("the word that the client waited for", client.load(*map, 8)?, word)?;
     }
     expect("FUSE_DMMAP_FAULTs after all loads", server.log()?.faults, 1)?;
     for (client, _) in clients {
@@ -149,13 +145,11 @@ fn fault_refused(case: &mut Case) -> Result<(), Failure> {
     }
     let before = server.log()?.faults;
     expect("the kernel's touch", client.probe(map, 0)?, Touch::Efault)?;
-    let faults = server.log()?.faults - before;
-    expect("FUSE_DMMAP_FAULTs for the kernel's touch", faults, 1)?;
+    expect("FUSE_DMMAP_FAULTs for the kernel's touch", server.log()?.faults - before, 1)?;
     expect("pages", server.pages()?, 0)?;
     server.behave(Behaviour::lazy())?;
     client.verify(map, 0, page, 3)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// A client that waits for the server to fill a page can be killed, and the server's later answer does no harm.
@@ -192,8 +186,7 @@ fn fault_killed(case: &mut Case) -> Result<(), Failure> {
 /// If the server dies while a client waits for a page, the touch raises SIGBUS. Existing pages stay.
 fn fault_server_dies(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let mut server = case.serve_as(Behaviour::lazy())?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::lazy())?;
     client.write_read(0, page, 2)?;
     let map = client.map(0, 2 * page)?;
     client.verify(map, 0, page, 2)?;
@@ -203,8 +196,7 @@ fn fault_server_dies(case: &mut Case) -> Result<(), Failure> {
     server.kill()?;
     expect("the touch", client.finish_touch()?, Touch::Sigbus)?;
     client.verify(map, 0, page, 2)?;
-    let touched = client.touch(map, page, false)?;
-    expect("another touch", touched, Touch::Sigbus)?;
+    expect("another touch", client.touch(map, page, false)?, Touch::Sigbus)?;
     client.quit()?;
     expect("pages at the end", counters::read(PAGES_TOTAL)?, 0)
 }
@@ -246,37 +238,28 @@ fn only_its_own(case: &mut Case) -> Result<(), Failure> {
 /// fail with EFAULT.
 fn server_touch(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let mut server = case.serve_as(Behaviour::lazy())?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::lazy())?;
     client.write_read(0, page, 6)?;
     let map = client.map(0, 2 * page)?;
     let id = server.page_id(0)?;
     let server_map = server.map_pages(id, 2)?;
-    let touched = server.touch(server_map, 0, false)?;
-    expect("a load by the server", touched, Touch::Sigbus)?;
-    let touched = server.touch(server_map, page, true)?;
-    expect("a store by the server", touched, Touch::Sigbus)?;
-    let touched = server.probe(server_map, 0)?;
-    expect("the kernel's touch for the server", touched, Touch::Efault)?;
+    expect("a load by the server", server.touch(server_map, 0, false)?, Touch::Sigbus)?;
+    expect("a store by the server", server.touch(server_map, page, true)?, Touch::Sigbus)?;
+    expect("the kernel's touch for the server", server.probe(server_map, 0)?, Touch::Efault)?;
     expect("FUSE_DMMAP_FAULTs", server.log()?.faults, 0)?;
     client.verify(map, 0, page, 6)?;
     server.verify(server_map, 0, page, 6)?;
-    let touched = server.touch(server_map, page, false)?;
-    expect("the server's touch of page 1", touched, Touch::Sigbus)?;
-    let loaded = server.load_pages(id, page, 16, 8)?;
-    expect("a load by page ID", loaded, Ok(()))?;
+    expect("the server's touch of page 1", server.touch(server_map, page, false)?, Touch::Sigbus)?;
+    expect("a load by page ID", server.load_pages(id, page, 16, 8)?, Ok(()))?;
     server.verify(server_map, page, 16, 8)?;
-    let touched = server.touch(server_map, page, true)?;
-    expect("the server's touch of page 1", touched, Touch::Success)?;
-    client.quit()?;
-    server.quit()
+    expect("the server's touch of page 1", server.touch(server_map, page, true)?, Touch::Success)?;
+    server.quit_after([client])
 }
 
 /// After the server has freed a page, the next touch sends another FUSE_DMMAP_FAULT.
 fn freed(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let mut server = case.serve_as(Behaviour::lazy())?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::lazy())?;
     client.write_read(0, 3 * page, 1)?;
     let map = client.map(0, 3 * page)?;
     let id = server.page_id(0)?;
@@ -284,8 +267,7 @@ fn freed(case: &mut Case) -> Result<(), Failure> {
     client.fill(map, 0, 3 * page, 50)?;
     expect("a free by page ID", server.free_pages(id + 1, 1)?, Ok(()))?;
     expect("pages", server.pages()?, 2)?;
-    let touched = server.touch(server_map, page, false)?;
-    expect("a load by the server", touched, Touch::Sigbus)?;
+    expect("a load by the server", server.touch(server_map, page, false)?, Touch::Sigbus)?;
     client.verify(map, page, page, 1)?;
     client.verify(map, 0, page, 50)?;
     client.verify(map, 2 * page, page, 50)?;
@@ -295,8 +277,7 @@ fn freed(case: &mut Case) -> Result<(), Failure> {
     expect("a free of all pages", server.free_pages(0, all)?, Ok(()))?;
     expect("pages", server.pages()?, 0)?;
     client.verify(map, 0, 3 * page, 1)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// A client works on three times as many pages as the limit allows: the kernel asks for pages back to make room.
@@ -339,8 +320,7 @@ fn reclaim_limit(case: &mut Case) -> Result<(), Failure> {
 /// When the kernel shrinks its caches, it asks the server to give pages back, and stored data survives.
 fn reclaim_pressure(case: &mut Case) -> Result<(), Failure> {
     let (page, pages) = (page_size(), case.param::<usize>("pages")?);
-    let mut server = case.serve_as(Behaviour::lazy())?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::lazy())?;
     let map = client.map(0, pages * page)?;
     for round in 1..=case.param::<u64>("rounds")? {
         client.fill(map, 0, pages * page, round)?;
@@ -350,8 +330,7 @@ fn reclaim_pressure(case: &mut Case) -> Result<(), Failure> {
         expect("pages in FUSE_DMMAP_RECLAIMs", reclaimed, expected)?;
         client.verify(map, 0, pages * page, round)?;
     }
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// If the server refuses to give pages back, a touch over the limit raises SIGBUS, and no data is lost.
@@ -364,17 +343,14 @@ fn reclaim_refused(case: &mut Case) -> Result<(), Failure> {
     counters::set(LIMIT_PER_CONNECTION, limit as u64)?;
     client.fill(map, 0, limit * page, 1)?;
     for store in [false, true] {
-        let touched = client.touch(map, limit * page, store)?;
-        expect("a touch over the limit", touched, Touch::Sigbus)?;
+        expect("a touch over the limit", client.touch(map, limit * page, store)?, Touch::Sigbus)?;
     }
     let before = server.log()?.reclaims;
     expect_that(before >= 2, || {
         format!("expected at least 2 FUSE_DMMAP_RECLAIMs, found {before}")
     })?;
-    let probed = client.probe(map, limit * page)?;
-    expect("the kernel's touch over the limit", probed, Touch::Efault)?;
-    let asked = server.log()?.reclaims - before;
-    expect("FUSE_DMMAP_RECLAIMs for the kernel's touch", asked, 1)?;
+    expect("the kernel's touch over the limit", client.probe(map, limit * page)?, Touch::Efault)?;
+    expect("FUSE_DMMAP_RECLAIMs for the kernel's touch", server.log()?.reclaims - before, 1)?;
     let refused = server.counter("refused")?;
     expect("the kernel's count of refused touches", refused, before + 1)?;
     client.verify(map, 0, limit * page, 1)?;
@@ -382,8 +358,7 @@ fn reclaim_refused(case: &mut Case) -> Result<(), Failure> {
     server.behave(lazy_behaviour(OnFault::Fill, OnReclaim::Discard))?;
     client.verify_zero(map, limit * page, 2 * page)?;
     client.verify_zero(map, 0, limit * page)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// Pages that the server was asked to give back cannot be accessed until it answers. If it dies, they stay.
@@ -425,8 +400,7 @@ fn reclaim_held(case: &mut Case) -> Result<(), Failure> {
 /// A page that the kernel itself uses is not reclaimed: here, the buffer of a write that the server has not read yet.
 fn reclaim_in_use(case: &mut Case) -> Result<(), Failure> {
     let (page, elsewhere) = (page_size(), 9 * page_size() as u64);
-    let mut server = case.serve_as(Behaviour::lazy())?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::lazy())?;
     let map = client.map(0, 2 * page)?;
     client.fill(map, 0, 2 * page, 1)?;
     server.behave(Behaviour { reads_nothing: true, ..Behaviour::lazy() })?;
@@ -451,8 +425,7 @@ fn reclaim_in_use(case: &mut Case) -> Result<(), Failure> {
     client.fill(map, 0, page, 2)?;
     client.read_mapped(map, 0, page, elsewhere)?;
     client.verify(map, 0, page, 1)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// If all pages within the limit are being filled, a touch of another page waits until one of them is filled and can be
@@ -471,8 +444,7 @@ fn room_after_fill(case: &mut Case) -> Result<(), Failure> {
     b.start_load(map_b, page)?;
     expect_that(!b.is_done_within(MOMENT)?, || "a page over the limit could be loaded".into())?;
     let log = server.log()?;
-    let sent = (log.faults, log.reclaims);
-    expect("FUSE_DMMAP_FAULTs and FUSE_DMMAP_RECLAIMs", sent, (1, 0))?;
+    expect("FUSE_DMMAP_FAULTs and FUSE_DMMAP_RECLAIMs", (log.faults, log.reclaims), (1, 0))?;
     server.behave(Behaviour::lazy())?;
     a.finish_load()?;
     b.finish_load()?;

@@ -7,6 +7,7 @@ pub(crate) mod fixed;
 pub(crate) mod moves;
 pub(crate) mod processes;
 
+use server::Behaviour;
 use sys::{Errno, page_size, read_text};
 
 use crate::stage::command::Map;
@@ -28,8 +29,7 @@ impl Pair {
     /// Starts a server and a client, and maps `pages` pages in both.
     fn new(case: &mut Case, offset: u64, pages: usize) -> Result<Pair, Failure> {
         let len = pages * page_size();
-        let mut server = case.serve()?;
-        let mut client = case.client("client", &server)?;
+        let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
         let client_map = client.map(offset, len)?;
         let server_map = server.map_pages(server.page_id(offset)?, pages)?;
         Ok(Pair { server, server_map, client, client_map, len })
@@ -46,8 +46,7 @@ impl Pair {
     /// Ends both processes. Fails unless the client's exit sends the only FUSE_MUNMAPs, one for each of its `mmaps`
     /// FUSE_MMAPs.
     fn quit(mut self, mmaps: u64) -> Result<(), Failure> {
-        let munmaps = self.server.log()?.munmaps;
-        expect("FUSE_MUNMAPs before the client exits", munmaps, 0)?;
+        expect("FUSE_MUNMAPs before the client exits", self.server.log()?.munmaps, 0)?;
         self.client.quit()?;
         let log = self.server.await_munmaps(mmaps)?;
         expect("FUSE_MMAPs", log.mmaps, mmaps)?;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Basic operation of direct mmap, on which every other suite depends.
 
+use server::Behaviour;
 use sys::page_size;
 
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
@@ -33,21 +34,18 @@ fn boot(_: &mut Case) -> Result<(), Failure> {
 
 /// read(2) and write(2) of the file reach the server, and open(2) sends one FUSE_OPEN.
 fn open(case: &mut Case) -> Result<(), Failure> {
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     for seed in 1..=case.param("rounds")? {
         client.write_read(seed * 100, 3000, seed)?;
     }
     expect("FUSE_OPENs", server.log()?.opens, 1)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// Each mmap of the file sends one FUSE_MMAP, and every field of the request has the right value.
 fn redirect(case: &mut Case) -> Result<(), Failure> {
     let page = page_size() as u64;
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     let pages: u64 = case.param("pages")?;
     for (index, offset) in [0, 5 * page].into_iter().enumerate() {
         let map = client.map(offset, (pages * page) as usize)?;
@@ -70,8 +68,7 @@ fn redirect(case: &mut Case) -> Result<(), Failure> {
     expect("FUSE_MMAPs", log.mmaps, 3)?;
     let prot = log.last_mmaps[2].prot;
     expect("prot of a read-only FUSE_MMAP", prot, PROT_READ)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// INIT offers direct mmap and reports a valid cache period, which equals that of the target.
@@ -103,8 +100,7 @@ fn noise(case: &mut Case) -> Result<(), Failure> {
 fn both_sides(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let pages: usize = case.param("pages")?;
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     let client_map = client.map(0, pages * page)?;
     let server_map = server.map_pages(server.page_id(0)?, pages)?;
     for round in 0..case.param("rounds")? {
@@ -125,15 +121,13 @@ fn both_sides(case: &mut Case) -> Result<(), Failure> {
             )?;
         }
     }
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// The last unmap of a mapping sends exactly one FUSE_MUNMAP, which names that mapping.
 fn munmap(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     let offset = 3 * page as u64;
     let first = client.map(offset, 2 * page)?;
     client.store(first, page, 1)?;
@@ -152,6 +146,5 @@ fn munmap(case: &mut Case) -> Result<(), Failure> {
     client.unmap(second)?;
     let offset = server.await_munmaps(2)?.last_munmaps[1].offset;
     expect("offset of the second FUSE_MUNMAP", offset, 0)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }

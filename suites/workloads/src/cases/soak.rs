@@ -18,8 +18,7 @@ fn unanswered(case: &mut Case) -> Result<(), Failure> {
         waiting_client(case, &mut server, "client", page)?.kill()?;
     }
     let mut client = case.client("one more client", &server)?;
-    let refused = client.try_map(0, page)?.err();
-    expect("one more mmap", refused, Some(Errno::ENOMEM))?;
+    expect("one more mmap", client.try_map(0, page)?.err(), Some(Errno::ENOMEM))?;
     expect("FUSE_MMAPs", server.count_maps()?.0, limit)?;
 
     server.behave(Behaviour::default())?;

@@ -73,6 +73,16 @@ impl Case {
         self.start_server(behaviour, &Limits::default())
     }
 
+    /// Starts a server with this behaviour, and a client of it that has opened the file.
+    pub(crate) fn serve_with_client(
+        &mut self,
+        behaviour: Behaviour,
+    ) -> Result<(Server, Client), Failure> {
+        let server = self.serve_as(behaviour)?;
+        let client = self.client("client", &server)?;
+        Ok((server, client))
+    }
+
     /// Starts a server with the default behaviour and these limits.
     pub(crate) fn serve_with_limits(&mut self, limits: &Limits) -> Result<Server, Failure> {
         self.start_server(Behaviour::default(), limits)

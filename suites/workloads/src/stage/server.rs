@@ -346,6 +346,15 @@ impl Server {
         self.party.quit()
     }
 
+    /// Has the clients exit, and then does [`Server::quit`].
+    pub(crate) fn quit_after(
+        self,
+        clients: impl IntoIterator<Item = Client>,
+    ) -> Result<(), Failure> {
+        clients.into_iter().try_for_each(Client::quit)?;
+        self.quit()
+    }
+
     /// Kills the process and waits until it is gone. The mount remains until the case has ended.
     pub(crate) fn kill(mut self) -> Result<(), Failure> {
         self.party.link.kill()

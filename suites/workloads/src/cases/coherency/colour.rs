@@ -74,9 +74,7 @@ fn addresses(case: &mut Case) -> Result<(), Failure> {
             expect("distance modulo the period", distance % period, 0)?;
         }
     }
-    first.quit()?;
-    second.quit()?;
-    server.quit()
+    server.quit_after([first, second])
 }
 
 /// The server answers with a page ID whose colour differs from that of the address that the kernel has chosen. The
@@ -84,8 +82,7 @@ fn addresses(case: &mut Case) -> Result<(), Failure> {
 fn placed_again(case: &mut Case) -> Result<(), Failure> {
     let (page, period) = (page_size(), case.period());
     let rounds: u64 = case.param("rounds")?;
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     let mut round = 0;
     for page_id in case.param::<Vec<u64>>("page_ids")? {
         server.behave(Behaviour::with_mmap(OnMmap::Fixed { page_id }))?;
@@ -94,17 +91,14 @@ fn placed_again(case: &mut Case) -> Result<(), Failure> {
             round += 1;
             let client_map = client.map(0, page)?;
             let colour = client.area(client_map)?.start % period;
-            let expected = page_id * page as u64 % period;
-            expect("colour of the mapping", colour, expected)?;
+            expect("colour of the mapping", colour, page_id * page as u64 % period)?;
             client.store(client_map, 0, round)?;
-            let word = server.load(server_map, 0)?;
-            expect("a store, loaded by the server", word, round)?;
+            expect("a store, loaded by the server", server.load(server_map, 0)?, round)?;
             client.unmap(client_map)?;
             let log = server.await_munmaps(round)?;
             expect("FUSE_MMAPs", log.mmaps, round)?;
             expect("FUSE_MUNMAPs", log.munmaps, round)?;
         }
     }
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }

@@ -22,8 +22,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] =
 fn room(case: &mut Case) -> Result<(), Failure> {
     prepare()?;
     let page = page_size();
-    let mut server = case.serve_as(Behaviour::lazy())?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::lazy())?;
     fail_each_allocation(case, "room", |nth| {
         counters::set(LIMIT_PER_CONNECTION, 3)?;
         let map = client.map(0, 3 * page)?;
@@ -42,8 +41,7 @@ fn room(case: &mut Case) -> Result<(), Failure> {
         expect_empty(&server)?;
         Ok(failed)
     })?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// Has a server accept direct mmap in its answer to FUSE_INIT. If the kernel has no memory for direct mmap, the file
@@ -63,14 +61,12 @@ fn accept(case: &mut Case) -> Result<(), Failure> {
             Ok(map) => client.store(map, 0, 1)?,
             Err(errno) => {
                 expect("the mmap", errno, Errno::ENODEV)?;
-                let of_server = server.try_map(0, page)?.err();
-                expect("the server's mmap", of_server, Some(Errno::ENODEV))?;
+                expect("the server's mmap", server.try_map(0, page)?.err(), Some(Errno::ENODEV))?;
                 without += 1;
             }
         }
         client.write_read(0, page, u64::from(nth))?;
-        client.quit()?;
-        server.quit()?;
+        server.quit_after([client])?;
         Ok(failed)
     })?;
     case.figure("without_direct_mmap", f64::from(without));

@@ -93,8 +93,7 @@ impl Player<'_> {
         if expected == Outcome::Nothing {
             return Ok(());
         }
-        let found = self.execute(step, &expected)?;
-        expect("result", found, expected)?;
+        expect("result", self.execute(step, &expected)?, expected)?;
         self.compare(step, model.counts())
     }
 

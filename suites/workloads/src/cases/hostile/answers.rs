@@ -80,8 +80,7 @@ fn expect_shows(
     seed: u64,
 ) -> Result<(), Failure> {
     let page = page_size();
-    let loaded = server.load_pages(page_id, page, page, seed)?;
-    expect("a load into its second page", loaded, Ok(()))?;
+    expect("a load into its second page", server.load_pages(page_id, page, page, seed)?, Ok(()))?;
     client.verify(map, page, page, seed)?;
     client.fill(map, 0, page, seed + 1)?;
     let here = server.map_pages(page_id, 2)?;
@@ -93,8 +92,7 @@ fn expect_shows(
 /// Answers FUSE_MMAP. The kernel must send FUSE_MUNMAP for each well-formed answer, even if its values are wrong, and
 /// for no other answer.
 fn answers(case: &mut Case) -> Result<(), Failure> {
-    let mut server = case.serve_as(holding_mmaps())?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(holding_mmaps())?;
     let mut munmaps = 0;
 
     let pending = PendingMmap::new(&mut server, &mut client)?;
@@ -116,8 +114,7 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
         let unique = pending.unique;
         let (what, message) = bad_bodies(unique, BODIES).swap_remove(index);
         expect_write(&mut server, &what, message, INVALID)?;
-        let errno = client.finish_try_map()?.err();
-        expect(&format!("mmap after {what}"), errno, Some(Errno::EIO))?;
+        expect(&format!("mmap after {what}"), client.finish_try_map()?.err(), Some(Errno::EIO))?;
         let late = Message::answer(unique, &good);
         expect_write(&mut server, "a late answer", late, UNKNOWN)?;
     }
@@ -126,8 +123,7 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
         let pending = PendingMmap::new(&mut server, &mut client)?;
         let message = Message::refusal(pending.unique, -errno.raw());
         expect_write(&mut server, "an error", message, Ok(()))?;
-        let found = client.finish_try_map()?.err();
-        expect("mmap after an error", found, Some(errno))?;
+        expect("mmap after an error", client.finish_try_map()?.err(), Some(errno))?;
     }
 
     let mut bad = vec![
@@ -167,8 +163,7 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
     server.await_munmaps(munmaps)?;
     expect("mappings at the end", server.counter("maps")?, 0)?;
     expect("pages at the end", server.pages()?, 0)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// Wrong lengths of the body of an answer to FUSE_MMAP, which is 16 bytes.
@@ -179,8 +174,7 @@ const NO_BODIES: &[usize] = &[1, 16, 4096];
 
 /// Starts a server with the pattern of 1 in its file, and a client that maps two pages of the file.
 fn lazy_pair(case: &mut Case, behaviour: Behaviour) -> Result<(Server, Client, Map), Failure> {
-    let server = case.serve_as(behaviour)?;
-    let mut client = case.client("client", &server)?;
+    let (server, mut client) = case.serve_with_client(behaviour)?;
     client.write_read(0, 2 * page_size(), 1)?;
     let map = client.map(0, 2 * page_size())?;
     Ok((server, client, map))
@@ -188,8 +182,7 @@ fn lazy_pair(case: &mut Case, behaviour: Behaviour) -> Result<(Server, Client, M
 
 /// Fails unless the touch of `toucher` has failed.
 fn expect_failed(after: &str, mut toucher: Client) -> Result<(), Failure> {
-    let touched = toucher.finish_touch()?;
-    expect(&format!("the touch after {after}"), touched, Touch::Efault)?;
+    expect(&format!("the touch after {after}"), toucher.finish_touch()?, Touch::Efault)?;
     toucher.quit()
 }
 
@@ -211,11 +204,9 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
         let before = server.log()?.unique(op::DMMAP_FAULT);
         let toucher = start_failing_touch(&mut client, map, page)?;
         let unique = await_request(&mut server, op::DMMAP_FAULT, before)?;
-        let loaded = server.load_pages(id, page, page / 2, 8)?;
-        expect("half a load", loaded, Ok(()))?;
+        expect("half a load", server.load_pages(id, page, page / 2, 8)?, Ok(()))?;
         let expected = if message.body.is_empty() { Ok(()) } else { INVALID };
-        let message = Message { unique, ..message };
-        expect_write(&mut server, &what, message, expected)?;
+        expect_write(&mut server, &what, Message { unique, ..message }, expected)?;
         expect_failed(&what, toucher)?;
         let left = server.save_pages(id, page, page, 8)?;
         expect("bytes left of half a load", left, Ok(0))?;
@@ -226,8 +217,7 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
 
     let unique = touch_second(&mut server, &mut client, map)?;
     other.start_probe(there, page)?;
-    let loaded = server.load_pages(id, page, page / 2, 8)?;
-    expect("half a load", loaded, Ok(()))?;
+    expect("half a load", server.load_pages(id, page, page / 2, 8)?, Ok(()))?;
     for (what, message, expected) in invalid_answers(unique, &[]) {
         expect_write(&mut server, what, message, expected)?;
     }
@@ -285,8 +275,7 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
     }
     for errno in [1, 511] {
         let (toucher, unique) = touch_over_limit(&mut server, &mut client)?;
-        let message = Message::refusal(unique, -errno);
-        expect_write(&mut server, "an error", message, Ok(()))?;
+        expect_write(&mut server, "an error", Message::refusal(unique, -errno), Ok(()))?;
         expect_failed("an error", toucher)?;
         expect_kept("an error", &server, &mut client)?;
     }
@@ -314,14 +303,11 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
     let before = server.log()?.unique(op::DMMAP_RECLAIM);
     let toucher = start_failing_touch(&mut client, map, full - page)?;
     let unique = await_request(&mut server, op::DMMAP_RECLAIM, before)?;
-    let message = Message::refusal(unique, -Errno::ENOSYS.raw());
-    expect_write(&mut server, "ENOSYS", message, Ok(()))?;
+    expect_write(&mut server, "ENOSYS", Message::refusal(unique, -Errno::ENOSYS.raw()), Ok(()))?;
     expect_failed("ENOSYS", toucher)?;
     let reclaims = server.log()?.reclaims;
-    let toucher = start_failing_touch(&mut client, map, full - page)?;
-    expect_failed("an earlier ENOSYS", toucher)?;
-    let more = server.log()?.reclaims - reclaims;
-    expect("FUSE_DMMAP_RECLAIMs after ENOSYS", more, 0)?;
+    expect_failed("an earlier ENOSYS", start_failing_touch(&mut client, map, full - page)?)?;
+    expect("FUSE_DMMAP_RECLAIMs after ENOSYS", server.log()?.reclaims - reclaims, 0)?;
     client.verify(map, 0, full - page, 3)?;
     server.behave(Behaviour::lazy())?;
     client.quit()?;

@@ -40,8 +40,7 @@ fn dies_at(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let limit = counters::read(LIMIT_PER_CONNECTION)?;
     for (what, step) in STEPS {
-        let mut server = case.serve_as(Behaviour::lazy())?;
-        let mut client = case.client("client", &server)?;
+        let (mut server, mut client) = case.serve_with_client(Behaviour::lazy())?;
         client.write_read(0, 3 * page, 1)?;
         let map = client.map(0, 3 * page)?;
         client.verify(map, 0, page, 1)?;
@@ -61,12 +60,9 @@ fn expect_left(mut client: Client, map: Map) -> Result<(), Failure> {
     let page = page_size();
     client.verify(map, 0, page, 1)?;
     expect("pages", counters::read(PAGES_TOTAL)?, 1)?;
-    let touched = client.touch(map, 2 * page, true)?;
-    expect("a touch of a new page", touched, Touch::Sigbus)?;
-    let touched = client.probe(map, 2 * page)?;
-    expect("the kernel's touch of a new page", touched, Touch::Efault)?;
-    let mapped = client.try_map(0, page)?.map(drop);
-    expect("a new mmap", mapped, Err(Errno::ENOTCONN))?;
+    expect("a touch of a new page", client.touch(map, 2 * page, true)?, Touch::Sigbus)?;
+    expect("the kernel's touch of a new page", client.probe(map, 2 * page)?, Touch::Efault)?;
+    expect("a new mmap", client.try_map(0, page)?.map(drop), Err(Errno::ENOTCONN))?;
     client.verify(map, 0, page, 1)?;
     client.quit()?;
     expect("pages at the end", counters::read(PAGES_TOTAL)?, 0)
@@ -90,8 +86,7 @@ fn at_mmap(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failure> {
     other.start_map(0, page_size())?;
     await_requests(&mut setup.server, "a FUSE_MMAP", |log| log.mmaps == 2)?;
     setup.server.kill()?;
-    let mapped = other.finish_try_map()?.map(drop);
-    expect("mmap", mapped, Err(Errno::ECONNABORTED))?;
+    expect("mmap", other.finish_try_map()?.map(drop), Err(Errno::ECONNABORTED))?;
     other.quit()?;
     Ok((setup.client, setup.map))
 }
@@ -106,8 +101,7 @@ fn at_fault(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failure> {
     await_requests(&mut setup.server, "a FUSE_DMMAP_FAULT", |log| log.faults == 2)?;
     // The server dies when it has loaded half of the page.
     let id = setup.server.page_id(0)?;
-    let loaded = setup.server.load_pages(id, page, page / 2, 7)?;
-    expect("half a load", loaded, Ok(()))?;
+    expect("half a load", setup.server.load_pages(id, page, page / 2, 7)?, Ok(()))?;
     setup.server.kill()?;
     expect("the touch", setup.client.finish_touch()?, Touch::Sigbus)?;
     expect("the kernel's touch", other.finish_touch()?, Touch::Efault)?;
@@ -162,8 +156,7 @@ fn at_half_a_load(case: &Case, mut setup: Setup) -> Result<(Client, Map), Failur
     let there = other.map(far, 2 * page)?;
     let id = setup.server.page_id(far)?;
     let loaded = setup.server.load_pages(id, 0, 3 * page, 6)?;
-    let expected = Err(Errno::ENXIO);
-    expect("a load past the end of the mapping", loaded, expected)?;
+    expect("a load past the end of the mapping", loaded, Err(Errno::ENXIO))?;
     setup.server.kill()?;
     other.verify(there, 0, 2 * page, 6)?;
     other.quit()?;
@@ -207,8 +200,7 @@ fn passed_on(case: &mut Case) -> Result<(), Failure> {
 
     third.drop_privileges()?;
     let offset = id * page as u64;
-    let errno = third.try_map(offset, page)?.err();
-    expect("mmap without root", errno, Some(Errno::EPERM))?;
+    expect("mmap without root", third.try_map(offset, page)?.err(), Some(Errno::EPERM))?;
     // It keeps the mapping that it has inherited.
     third.verify(here, 0, page, 2)?;
     third.kill()?;
@@ -253,11 +245,9 @@ fn closed(case: &mut Case) -> Result<(), Failure> {
         }
         client.verify(map, 0, page, 1)?;
         client.fill(map, 0, page, 3)?;
-        let touched = client.touch(map, 2 * page, true)?;
-        expect("a touch of a new page", touched, Touch::Sigbus)?;
+        expect("a touch of a new page", client.touch(map, 2 * page, true)?, Touch::Sigbus)?;
         for process in [&mut client, &mut other] {
-            let mapped = process.try_map(0, page)?.map(drop);
-            expect("a new mmap", mapped, Err(Errno::ENOTCONN))?;
+            expect("a new mmap", process.try_map(0, page)?.map(drop), Err(Errno::ENOTCONN))?;
         }
         client.verify(map, 0, page, 3)?;
         client.quit()?;

@@ -232,10 +232,8 @@ fn expect_result(case: &Case, server: &mut Server, result: InitResult) -> Result
             expect("open", opened, Ok(()))?;
             let page = sys::page_size();
             let refused = Err(Errno::ENODEV);
-            let of_client = client.try_map(0, page)?.map(drop);
-            expect("the client's mmap", of_client, refused)?;
-            let of_server = server.try_map(0, page)?.map(drop);
-            expect("the server's mmap", of_server, refused)?;
+            expect("the client's mmap", client.try_map(0, page)?.map(drop), refused)?;
+            expect("the server's mmap", server.try_map(0, page)?.map(drop), refused)?;
             expect("FUSE_MMAPs", server.log()?.mmaps, 0)?;
         }
     }
@@ -250,12 +248,10 @@ fn init_nobody(case: &mut Case) -> Result<(), Failure> {
     server.behave(Behaviour::default())?;
     let page = sys::page_size();
     let mut client = case.client("client", &server)?;
-    let of_client = client.try_map(0, page)?.map(drop);
-    expect("the client's mmap", of_client, Err(Errno::ENODEV))?;
+    expect("the client's mmap", client.try_map(0, page)?.map(drop), Err(Errno::ENODEV))?;
     expect("FUSE_MMAPs", server.log()?.mmaps, 0)?;
     let load = server.load_pages(server.page_id(0)?, 0, 1, 1)?;
     expect("a load", load, Err(Errno::ENODEV))?;
     client.write_read(0, 100, 4)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }

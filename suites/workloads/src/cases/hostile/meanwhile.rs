@@ -69,8 +69,7 @@ fn refused_together(case: &mut Case) -> Result<(), Failure> {
 /// and the kernel must not send another FUSE_DMMAP_FAULT.
 fn refused_then_loaded(case: &mut Case) -> Result<(), Failure> {
     let (page, rounds) = (page_size(), case.param::<u64>("rounds")?);
-    let mut server = case.serve_as(holding_faults())?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(holding_faults())?;
     client.write_read(0, page, 1)?;
     let id = server.page_id(0)?;
     let mut successes = 0;
@@ -97,8 +96,7 @@ fn refused_then_loaded(case: &mut Case) -> Result<(), Failure> {
         server.await_munmaps(round)?;
     }
     case.figure("errors_made_good", successes as f64);
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// Answers a FUSE_DMMAP_RECLAIM after its mapping was unmapped and its page IDs were mapped again. The new pages must
@@ -106,8 +104,7 @@ fn refused_then_loaded(case: &mut Case) -> Result<(), Failure> {
 fn reclaim_late(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let holding_reclaim = lazy_behaviour(OnFault::Fill, OnReclaim::Hold);
-    let mut server = case.serve_as(holding_reclaim)?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(holding_reclaim)?;
     let id = server.page_id(0)?;
     let map = client.map(0, 2 * page)?;
     client.fill(map, 0, 2 * page, 1)?;

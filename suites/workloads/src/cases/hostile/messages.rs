@@ -49,8 +49,7 @@ impl<'p> PendingMmap<'p> {
         body: &[u8],
         errno: Option<Errno>,
     ) -> Result<Option<Map>, Failure> {
-        let message = Message::answer(self.unique, body);
-        expect_write(self.server, what, message, Ok(()))?;
+        expect_write(self.server, what, Message::answer(self.unique, body), Ok(()))?;
         let map = self.client.finish_try_map()?;
         expect(&format!("mmap after {what}"), map.err(), errno)?;
         Ok(map.ok())

@@ -143,8 +143,7 @@ fn malformed(id: u64) -> Vec<(String, Message)> {
 /// Writes each notification. Clients must keep their pages, and the server must be able to continue.
 fn notifications(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     let map = client.map(0, 2 * page)?;
     let id = server.page_id(0)?;
     client.fill(map, 0, 2 * page, 1)?;
@@ -161,9 +160,7 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
     // Only one such message: on sparc64 the server gets SIGBUS as well as EFAULT, and the Rust runtime survives only
     // one.
     let half = Message { unreadable_tail: 12, ..load(id, 0, 8, 8) };
-    let fault = Err(Errno::EFAULT);
-    let what = "a load whose end is not in memory";
-    expect_write(&mut server, what, half, fault)?;
+    expect_write(&mut server, "a load whose end is not in memory", half, Err(Errno::EFAULT))?;
     client.verify(map, 0, 2 * page, 1)?;
 
     // An offset can be larger than a page.
@@ -178,8 +175,7 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
     expect_write(&mut server, "a free of all IDs", all, OK)?;
     expect("pages", server.pages()?, 0)?;
     client.verify_zero(map, 0, 2 * page)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// Returns one valid notification of each kind.
@@ -194,8 +190,7 @@ fn early(case: &mut Case) -> Result<(), Failure> {
     let unmounted = Channel::open("/dev/fuse")?;
     for (what, message) in one_each(5) {
         let result = unmounted.write(&message).map_err(|error| error.errno);
-        let what = format!("{what} with nothing mounted");
-        expect(&what, result, Err(Errno::EPERM))?;
+        expect(&format!("{what} with nothing mounted"), result, Err(Errno::EPERM))?;
     }
     let mapping = Mapping::of(unmounted.fd(), 0, page, Prot::Read, Sharing::Shared);
     let errno = mapping.err().map(|error| error.errno);
@@ -206,11 +201,9 @@ fn early(case: &mut Case) -> Result<(), Failure> {
     for (what, message) in one_each(5) {
         let short = Message { body: message.body[1..].to_vec(), ..message.clone() };
         expect_write(&mut server, what, message, Err(Errno::ENODEV))?;
-        let what = "a notification that is too short";
-        expect_write(&mut server, what, short, INVALID)?;
+        expect_write(&mut server, "a notification that is too short", short, INVALID)?;
     }
-    let mapped = server.try_map(0, page)?.err();
-    expect("mmap of the channel", mapped, Some(Errno::ENODEV))?;
+    expect("mmap of the channel", server.try_map(0, page)?.err(), Some(Errno::ENODEV))?;
     server.behave(Behaviour::default())?;
     expect_serves(case, &mut server)?;
     server.quit()
@@ -220,8 +213,7 @@ fn early(case: &mut Case) -> Result<(), Failure> {
 /// remain.
 fn late(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
-    let mut server = case.serve()?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     let map = client.map(0, 2 * page)?;
     let id = server.page_id(0)?;
     let here = server.map_pages(id, 2)?;
@@ -238,13 +230,10 @@ fn late(case: &mut Case) -> Result<(), Failure> {
     expect("mmap of the channel", mapped.map(drop), gone)?;
     let mapped = client.try_map(0, page)?;
     expect("the client's mmap", mapped.map(drop), gone)?;
-    let touched = client.touch(map, page, true)?;
-    expect("a client's touch of a new page", touched, Touch::Sigbus)?;
-    let touched = server.touch(here, page, true)?;
-    expect("the server's touch of a new page", touched, Touch::Sigbus)?;
+    expect("a client's touch of a new page", client.touch(map, page, true)?, Touch::Sigbus)?;
+    expect("the server's touch of a new page", server.touch(here, page, true)?, Touch::Sigbus)?;
     client.verify(map, 0, page, 1)?;
-    client.quit()?;
-    server.quit()
+    server.quit_after([client])
 }
 
 /// Leaves saves unread. The kernel must refuse more than 64, and free the pages at the end, whether the saves were read
@@ -275,8 +264,7 @@ fn saves_unread(case: &mut Case) -> Result<(), Failure> {
     expect("bytes saved afterwards", saved, Ok(len))?;
 
     server.behave(not_reading)?;
-    let results = server.write_all(saves(2000, MAX_SAVES))?;
-    expect("saves", results, vec![Ok(()); MAX_SAVES as usize])?;
+    expect("saves", server.write_all(saves(2000, MAX_SAVES))?, vec![Ok(()); MAX_SAVES as usize])?;
     server.kill()?;
     client.verify(map, 0, len, 1)?;
     client.quit()?;

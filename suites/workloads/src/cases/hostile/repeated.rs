@@ -22,8 +22,7 @@ const RESEND: i32 = 7;
 fn repeated(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let how = Behaviour { mmap: OnMmap::Hold, ..lazy_behaviour(HOLD_FAULTS, OnReclaim::Hold) };
-    let mut server = case.serve_as(how)?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(how)?;
     let lazy = mmap_out(7, MMAP_LAZY, 0);
     let refusal = |unique| Message::refusal(unique, -Errno::EACCES.raw());
 
@@ -56,8 +55,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
         for message in
             [Message::answer(unique, &[]), Message::answer(unique, &lazy), refusal(unique)]
         {
-            let what = format!("an answer {what}");
-            expect_write(&mut server, &what, message, UNKNOWN)?;
+            expect_write(&mut server, &format!("an answer {what}"), message, UNKNOWN)?;
         }
         client.verify(map, page, page, 4)?;
         expect("pages", server.pages()?, 1)?;
@@ -70,10 +68,8 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     let mut other = case.client("other client", &server)?;
     expect("FUSE_NOTIFY_RESEND", server.notify(RESEND, &[])?, Ok(()))?;
     let again = await_request(&mut server, op::MMAP, Some(first))?;
-    let resent = first | RESENT;
-    expect("unique of the request sent again", again, resent)?;
-    let late = Message::answer(first, &lazy);
-    expect_write(&mut server, "an answer to the first", late, UNKNOWN)?;
+    expect("unique of the request sent again", again, first | RESENT)?;
+    expect_write(&mut server, "an answer to the first", Message::answer(first, &lazy), UNKNOWN)?;
     let answer = Message::answer(again, &lazy);
     expect_write(&mut server, "an answer to the second", answer, Ok(()))?;
     let twice = client.finish_map()?;
@@ -88,8 +84,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     let first = await_request(&mut server, op::DMMAP_FAULT, Some(fault))?;
     expect("FUSE_NOTIFY_RESEND", server.notify(RESEND, &[])?, Ok(()))?;
     let again = await_request(&mut server, op::DMMAP_FAULT, Some(first))?;
-    let late = refusal(first);
-    expect_write(&mut server, "an error for the first", late, UNKNOWN)?;
+    expect_write(&mut server, "an error for the first", refusal(first), UNKNOWN)?;
     expect("a load", server.load_pages(7, 0, page, 5)?, Ok(()))?;
     let answer = Message::answer(again, &[]);
     expect_write(&mut server, "an answer to the second", answer, Ok(()))?;
@@ -105,8 +100,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     let reclaim = await_request(&mut server, op::DMMAP_RECLAIM, None)?;
     expect_write(&mut server, "an error", refusal(reclaim), Ok(()))?;
     expect("the touch", client.finish_touch()?, Touch::Efault)?;
-    let late = Message::answer(reclaim, &[]);
-    expect_write(&mut server, "success after an error", late, UNKNOWN)?;
+    expect_write(&mut server, "success after an error", Message::answer(reclaim, &[]), UNKNOWN)?;
     client.verify(map, 0, page, 5)?;
     client.verify(map, page, page, 4)?;
     expect("FUSE_DMMAP_FAULTs", server.log()?.faults, faults)?;

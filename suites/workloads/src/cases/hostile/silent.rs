@@ -140,8 +140,7 @@ fn silent(case: &mut Case) -> Result<(), Failure> {
     // A server that does not even read requests, and a client that waits for a page. The client has closed the file,
     // and its child keeps the file open by its mapping. Otherwise the client would wait for FUSE_FLUSH when it closes
     // the file, or for FUSE_RELEASE as the last user of a device, even after SIGKILL. That is so for every FUSE server.
-    let mut server = case.serve_as(Behaviour::lazy())?;
-    let mut client = case.client("client", &server)?;
+    let (mut server, mut client) = case.serve_with_client(Behaviour::lazy())?;
     let map = client.map(0, page)?;
     client.close()?;
     let child = client.fork("child of the client")?;

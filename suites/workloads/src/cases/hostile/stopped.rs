@@ -45,8 +45,7 @@ fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
     let errno = Errno::EACCES.raw();
     server.behave(Behaviour::with_mmap(OnMmap::Refuse { errno }))?;
     client.signal(Signal::Continue)?;
-    let errno = client.finish_try_map()?.err();
-    expect("mmap of the stopped client", errno, Some(Errno::EACCES))?;
+    expect("mmap of the stopped client", client.finish_try_map()?.err(), Some(Errno::EACCES))?;
     expect("FUSE_MMAPs and FUSE_MUNMAPs", server.count_maps()?, (2, 1))?;
     client.quit()?;
 
@@ -90,15 +89,13 @@ fn mmap_kept(case: &mut Case) -> Result<(), Failure> {
         server.await_munmaps(3 + number)?;
     }
     let all = clients.len() as u64;
-    let counts = server.count_maps()?;
-    expect("FUSE_MMAPs and FUSE_MUNMAPs", counts, (all, 4))?;
+    expect("FUSE_MMAPs and FUSE_MUNMAPs", server.count_maps()?, (all, 4))?;
 
     server.behave(Behaviour::default())?;
     for (client, word) in clients.iter_mut().zip(1..) {
         expect_maps(&mut server, client, word)?;
     }
-    let counts = server.count_maps()?;
-    expect("FUSE_MMAPs and FUSE_MUNMAPs", counts, (all + 4, 4))?;
+    expect("FUSE_MMAPs and FUSE_MUNMAPs", server.count_maps()?, (all + 4, 4))?;
     for client in clients {
         client.quit()?;
     }

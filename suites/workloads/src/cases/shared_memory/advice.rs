@@ -52,16 +52,13 @@ fn protect(case: &mut Case) -> Result<(), Failure> {
     let middle = pair.client.cut(pair.client_map, page)?;
     let last = pair.client.cut(middle, page)?;
     pair.client.protect(middle, Prot::None)?;
-    let touched = pair.client.touch(middle, 0, false)?;
-    expect("a touch of the middle", touched, Touch::Sigsegv)?;
+    expect("a touch of the middle", pair.client.touch(middle, 0, false)?, Touch::Sigsegv)?;
     pair.client.verify(pair.client_map, 0, page, 33)?;
     let word = pair.client.load(last, 0)?;
-    let same = pair.server.load(pair.server_map, 2 * page)?;
-    expect("the word after the middle page", word, same)?;
+    expect("the word after the middle page", word, pair.server.load(pair.server_map, 2 * page)?)?;
     pair.client.protect(middle, Prot::ReadWrite)?;
     pair.client.store(middle, 0, 5)?;
-    let word = pair.server.load(pair.server_map, page)?;
-    expect("a store to the middle afterwards", word, 5)?;
+    expect("a store to the middle afterwards", pair.server.load(pair.server_map, page)?, 5)?;
     pair.quit(2)
 }
 
@@ -80,8 +77,7 @@ fn readonly(case: &mut Case) -> Result<(), Failure> {
     for round in 0..2 {
         let result = reader.try_call(map, MappingCommand::Protect(Prot::ReadWrite))?;
         expect("mprotect for writing", result, Err(Errno::EACCES))?;
-        let touched = reader.touch(map, page, true)?;
-        expect("a store", touched, Touch::Sigsegv)?;
+        expect("a store", reader.touch(map, page, true)?, Touch::Sigsegv)?;
         pair.client.fill(pair.client_map, 0, pair.len, 10 + round)?;
         reader.verify(map, 0, pair.len, 10 + round)?;
         reader.protect(map, Prot::None)?;
@@ -92,8 +88,7 @@ fn readonly(case: &mut Case) -> Result<(), Failure> {
 
     // A read-only mapping of a file that was opened for writing can be made writable.
     let map = pair.client.map_readonly(0, pair.len)?;
-    let touched = pair.client.touch(map, 0, true)?;
-    expect("a store to a read-only mapping", touched, Touch::Sigsegv)?;
+    expect("a store to a read-only mapping", pair.client.touch(map, 0, true)?, Touch::Sigsegv)?;
     pair.client.protect(map, Prot::ReadWrite)?;
     pair.client.fill(map, 0, pair.len, 20)?;
     pair.server.verify(pair.server_map, 0, pair.len, 20)?;
@@ -143,8 +138,7 @@ fn advice(case: &mut Case) -> Result<(), Failure> {
         step.map_err(|failure| failure.after(&advice.to_string()))?;
         let step = pair.client.verify(pair.client_map, 0, pair.len, seed + 1);
         step.map_err(|failure| failure.after(&advice.to_string()))?;
-        let after = frames(&mut pair.client, pair.client_map)?;
-        expect(&what("page frames"), after, before)?;
+        expect(&what("page frames"), frames(&mut pair.client, pair.client_map)?, before)?;
         // The same advice for a part that only the client maps. A child inherits the result.
         let word = pair.server.load(pair.server_map, 2 * page)?;
         pair.server.unmap(pair.server_map)?;
@@ -171,8 +165,7 @@ fn advice(case: &mut Case) -> Result<(), Failure> {
         pair.server.await_munmaps(round as u64 + 1)?;
         pair.client_map = pair.client.map(0, pair.len)?;
     }
-    pair.client.quit()?;
-    pair.server.quit()
+    pair.server.quit_after([pair.client])
 }
 
 /// Returns the text of the failure for a result that is not allowed.
@@ -207,8 +200,7 @@ fn populate(case: &mut Case) -> Result<(), Failure> {
     pair.client.verify(pair.client_map, page, page, 1)?;
     pair.server.verify_zero(pair.server_map, 2 * page, 2 * page)?;
     pair.client.store(tail, 0, 7)?;
-    let word = pair.server.load(pair.server_map, 2 * page)?;
-    expect("a store to a populated page", word, 7)?;
+    expect("a store to a populated page", pair.server.load(pair.server_map, 2 * page)?, 7)?;
     pair.quit(1)
 }
 
@@ -237,9 +229,7 @@ fn dont_fork(case: &mut Case) -> Result<(), Failure> {
     pair.client.unmap(pair.client_map)?;
     pair.server.await_munmaps(1)?;
     expect("pages while the child lives", pair.server.pages()?, 0)?;
-    child.quit()?;
-    pair.client.quit()?;
-    pair.server.quit()
+    pair.server.quit_after([child, pair.client])
 }
 
 /// mlock has no effect, and msync returns what fsync returns. Neither changes the pages.
@@ -262,8 +252,7 @@ fn lock_sync(case: &mut Case) -> Result<(), Failure> {
     let fsync = fsync.map_err(|error| error.errno);
     case.log(&format!("fsync: {}", fsync.words()));
     let sync = MappingCommand::Sync { wait: true };
-    let result = pair.client.try_call(pair.client_map, sync)?;
-    expect("msync, compared with fsync", result, fsync)?;
+    expect("msync, compared with fsync", pair.client.try_call(pair.client_map, sync)?, fsync)?;
     pair.client.call(pair.client_map, MappingCommand::Sync { wait: false })?;
     pair.client.verify(pair.client_map, 0, pair.len, 6)?;
     pair.expect_shared(7)?;

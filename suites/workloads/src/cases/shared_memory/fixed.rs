@@ -55,8 +55,7 @@ fn fixed(case: &mut Case) -> Result<(), Failure> {
         let map = other.try_map_at(0, pair.len, right, period)?;
         let map = expect_ok("the client's mmap at the right colour", map)?;
         mmaps += 1;
-        let found = colour(&mut other, map, period)?;
-        expect("colour of the other client's mapping", found, right)?;
+        expect("colour of the other client's mapping", colour(&mut other, map, period)?, right)?;
         let (offset, len) = place;
         let server_map = pair.server.try_map_at(offset, len, right, period)?;
         let server_map = expect_ok("the server's mmap at the right colour", server_map)?;
@@ -120,15 +119,12 @@ fn fixed_first(case: &mut Case) -> Result<(), Failure> {
         other.unmap(client_map)?;
 
         let server_map = server.map_pages(0, 2)?;
-        let found = colour(&mut server, server_map, period)?;
-        expect("colour of a new page", found, 0)?;
+        expect("colour of a new page", colour(&mut server, server_map, period)?, 0)?;
         server.verify_zero(server_map, 0, len)?;
         server.unmap(server_map)?;
         server.await_munmaps(3 * (round + 1))?;
     }
-    first.quit()?;
-    other.quit()?;
-    server.quit()
+    server.quit_after([first, other])
 }
 
 /// A mapping that is placed over all or part of another one replaces it. Each of them sends its own FUSE_MUNMAP.
@@ -148,8 +144,7 @@ fn replaced(case: &mut Case) -> Result<(), Failure> {
         let word = pair.server.load(pair.server_map, at)?;
         expect("the word of a part", pair.client.load(part, 0)?, word)?;
         pair.client.store(part, 0, 3)?;
-        let word = pair.server.load(pair.server_map, at)?;
-        expect("a store to a part", word, 3)?;
+        expect("a store to a part", pair.server.load(pair.server_map, at)?, 3)?;
     }
     pair.client.unmap(last)?;
     let client_map = pair.client.map_over(pair.client_map, 0, page)?;
@@ -163,6 +158,5 @@ fn replaced(case: &mut Case) -> Result<(), Failure> {
     let log = pair.server.await_munmaps(3)?;
     let offset = log.last_munmaps[2].offset;
     expect("offset of the last FUSE_MUNMAP", offset, page as u64)?;
-    pair.client.quit()?;
-    pair.server.quit()
+    pair.server.quit_after([pair.client])
 }

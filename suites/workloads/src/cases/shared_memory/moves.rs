@@ -38,8 +38,7 @@ fn shrink(case: &mut Case) -> Result<(), Failure> {
     let munmap = pair.server.await_munmaps(1)?.last_munmaps[0];
     expect("offset of the FUSE_MUNMAP", munmap.offset, offset)?;
     expect("length of the FUSE_MUNMAP", munmap.length, 4 * page as u64)?;
-    pair.client.quit()?;
-    pair.server.quit()
+    pair.server.quit_after([pair.client])
 }
 
 /// Has a process move the first `len` bytes of a mapping to another address of the same colour.
@@ -107,8 +106,7 @@ fn moved(case: &mut Case) -> Result<(), Failure> {
     expect("length of the FUSE_MUNMAP", munmap.length, pair.len as u64)?;
     let page_id = pair.server.page_id(offset)?;
     expect("page ID of the FUSE_MUNMAP", munmap.page_id, page_id)?;
-    pair.client.quit()?;
-    pair.server.quit()
+    pair.server.quit_after([pair.client])
 }
 
 /// Parts of a mapping that are moved apart keep their pages. To the server they are one mapping: FUSE_MUNMAP is sent
@@ -134,24 +132,21 @@ fn move_pieces(case: &mut Case) -> Result<(), Failure> {
             let loaded = pair.server.load(pair.server_map, at + 8)?;
             expect("the word of a part, loaded by the server", loaded, word)?;
             pair.server.store(pair.server_map, at + 8, seed + 1)?;
-            let word = pair.client.load(part, 8)?;
-            expect("the server's store to a part", word, seed + 1)?;
+            expect("the server's store to a part", pair.client.load(part, 8)?, seed + 1)?;
         }
         // The page that no part shows has the contents that the server stored.
         pair.server.verify(pair.server_map, 5 * page, page, 2)?;
         pair.server.unmap(pair.server_map)?;
         expect("pages of the parts", pair.server.pages()?, 5)?;
         for index in order {
-            let munmaps = pair.server.log()?.munmaps;
-            expect("FUSE_MUNMAPs before the last unmap", munmaps, 0)?;
+            expect("FUSE_MUNMAPs before the last unmap", pair.server.log()?.munmaps, 0)?;
             pair.client.unmap(parts[index].0)?;
         }
         let munmap = pair.server.await_munmaps(1)?.last_munmaps[0];
         expect("offset of the FUSE_MUNMAP", munmap.offset, offset)?;
         expect("length of the FUSE_MUNMAP", munmap.length, 6 * page as u64)?;
         expect("pages at the end", pair.server.pages()?, 0)?;
-        pair.client.quit()?;
-        pair.server.quit()?;
+        pair.server.quit_after([pair.client])?;
     }
     Ok(())
 }
@@ -178,16 +173,14 @@ fn move_colour(case: &mut Case) -> Result<(), Failure> {
         let result = try_move_to_next_colour(&mut pair, period)?;
         expect("a move to another colour", result, expected)?;
         if result.is_err() {
-            let after = pair.client.area(pair.client_map)?.start;
-            expect("address of the mapping", after, start)?;
+            expect("address of the mapping", pair.client.area(pair.client_map)?.start, start)?;
         }
         pair.client.verify(pair.client_map, 0, pair.len, 10 * round + 1)?;
         expect("pages", pair.server.pages()?, 3)?;
     }
     // Pages that only the client maps keep their colour, too.
     pair.server.unmap(pair.server_map)?;
-    let result = try_move_to_next_colour(&mut pair, period)?;
-    expect("a move of unshared pages", result, expected)?;
+    expect("a move of unshared pages", try_move_to_next_colour(&mut pair, period)?, expected)?;
     pair.client.verify(pair.client_map, 0, pair.len, 21)?;
     pair.server_map = pair.server.map_pages(pair.server.page_id(0)?, 3)?;
     pair.expect_shared(30)?;
@@ -206,8 +199,7 @@ fn no_growth(case: &mut Case) -> Result<(), Failure> {
     expect("mremap to a larger size", result, Err(Errno::EFAULT))?;
     // Because of VM_DONTEXPAND: vma_to_resize() in mm/mremap.c.
     let remap = MappingCommand::RemapDontUnmap;
-    let result = pair.client.try_call(pair.client_map, remap)?;
-    expect("MREMAP_DONTUNMAP", result, Err(Errno::EINVAL))?;
+    expect("MREMAP_DONTUNMAP", pair.client.try_call(pair.client_map, remap)?, Err(Errno::EINVAL))?;
     pair.client.verify(pair.client_map, 0, pair.len, 2)?;
     pair.expect_shared(3)?;
     // A mapping that was shrunk cannot grow back to its old size.

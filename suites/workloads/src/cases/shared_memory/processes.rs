@@ -37,10 +37,8 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
         }
         pair.server.verify(server_map, at, page, seed)?;
         let frame = pair.server.frame(server_map, at)?;
-        let found = pair.client.frame(client_map, at)?;
-        expect("page frame of the parent", found, frame)?;
-        let found = child.frame(client_map, at)?;
-        expect("page frame of the child", found, frame)?;
+        expect("page frame of the parent", pair.client.frame(client_map, at)?, frame)?;
+        expect("page frame of the child", child.frame(client_map, at)?, frame)?;
     }
     child.fill(client_map, 0, 3 * page, 4)?;
     pair.client.verify(client_map, 0, 3 * page, 4)?;
@@ -57,8 +55,7 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
     pair.client.verify(client_map, 0, 3 * page, 6)?;
     pair.client.unmap(client_map)?;
     expect("pages after the parent's unmap", pair.server.pages()?, 2)?;
-    let munmaps = pair.server.log()?.munmaps;
-    expect("FUSE_MUNMAPs while the child maps a part", munmaps, 0)?;
+    expect("FUSE_MUNMAPs while the child maps a part", pair.server.log()?.munmaps, 0)?;
     pair.server_map = pair.server.map_pages(pair.server.page_id(offset)?, 3)?;
     child.verify(client_map, 0, page, 6)?;
     pair.server.verify_zero(pair.server_map, page, page)?;
@@ -70,8 +67,7 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
     expect("length of the FUSE_MUNMAP", munmap.length, 3 * page as u64)?;
     let page_id = pair.server.page_id(offset)?;
     expect("page ID of the FUSE_MUNMAP", munmap.page_id, page_id)?;
-    pair.client.quit()?;
-    pair.server.quit()
+    pair.server.quit_after([pair.client])
 }
 
 /// A way to end a process.
@@ -132,8 +128,7 @@ fn exec_of_parent(case: &mut Case) -> Result<(), Failure> {
     child.verify(pair.client_map, 0, pair.len, 2)?;
     child.fill(pair.client_map, 0, pair.len, 3)?;
     pair.server.verify(pair.server_map, 0, pair.len, 3)?;
-    let munmaps = pair.server.log()?.munmaps;
-    expect("FUSE_MUNMAPs while the child has the mapping", munmaps, 0)?;
+    expect("FUSE_MUNMAPs while the child has the mapping", pair.server.log()?.munmaps, 0)?;
     child.quit()?;
     pair.server.await_munmaps(1)?;
     pair.client.kill()?;
@@ -197,8 +192,7 @@ fn take_and_await(
 ) -> Result<(), Failure> {
     owner.call(owner_map, MappingCommand::SetRobustList { at: ENTRY })?;
     let owned = owner.pid() | WAITERS;
-    let word = waiter.load_u32(waiter_map, FUTEX)?;
-    expect("the futex while it is owned", word, owned)?;
+    expect("the futex while it is owned", waiter.load_u32(waiter_map, FUTEX)?, owned)?;
     let sleep = MappingCommand::FutexWait { at: FUTEX, expected: owned };
     waiter.start_call(waiter_map, sleep)?;
     // Without this, the owner could end before the waiter sleeps.
@@ -225,6 +219,5 @@ fn end_owner(
 fn expect_owner_died(waiter: &mut impl Process, map: Map) -> Result<(), Failure> {
     waiter.finish_call()?;
     let word = waiter.load_u32(map, FUTEX)?;
-    let expected = OWNER_DIED | WAITERS;
-    expect("the futex after its owner has ended", word, expected)
+    expect("the futex after its owner has ended", word, OWNER_DIED | WAITERS)
 }
