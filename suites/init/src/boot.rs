@@ -69,18 +69,17 @@ pub(crate) fn log_to_kernel(line: &str) {
     let _ = sys::append_file("/dev/kmsg", format!("<14>init: {line}\n").as_bytes());
 }
 
-/// Returns the kernel log, one record per line (Documentation/ABI/testing/dev-kmsg).
-pub(crate) fn kernel_log() -> String {
-    let flags = OpenFlags::READ | OpenFlags::NONBLOCK;
-    let mut text = Vec::new();
-    if let Ok(log) = Fd::open("/dev/kmsg", flags) {
-        let mut record = [0; 8192];
-        // EAGAIN marks the end of the log.
-        while let Ok(length) = log.read(&mut record) {
-            text.extend_from_slice(&record[..length]);
-        }
+/// Returns the records of the kernel log. Each is `HEADER;TEXT`, followed by its continuation lines
+/// (Documentation/ABI/testing/dev-kmsg).
+pub(crate) fn kernel_log() -> sys::Result<Vec<String>> {
+    let log = Fd::open("/dev/kmsg", OpenFlags::READ | OpenFlags::NONBLOCK)?;
+    let mut records = Vec::new();
+    let mut record = [0; 8192];
+    // EAGAIN marks the end of the log.
+    while let Ok(length) = log.read(&mut record) {
+        records.push(String::from_utf8_lossy(&record[..length]).into_owned());
     }
-    String::from_utf8_lossy(&text).into_owned()
+    Ok(records)
 }
 
 /// Returns the value of `key=` on the kernel command line.

@@ -55,7 +55,8 @@ fn hello(plan: &Plan) -> Result<Record, String> {
 
 /// Returns the lines of the kernel log and of `/proc/cpuinfo` that mention a cache.
 fn caches() -> Vec<String> {
-    let texts = [boot::kernel_log(), sys::read_text("/proc/cpuinfo").unwrap_or_default()];
+    let mut texts = boot::kernel_log().unwrap_or_default();
+    texts.extend(sys::read_text("/proc/cpuinfo"));
     let lines = texts.iter().flat_map(|text| text.lines());
     let caches = lines.filter(|line| line.to_lowercase().contains("cache"));
     caches.map(str::to_owned).take(CACHE_LINES_MAX).collect()

@@ -5,6 +5,7 @@ use protocol::plan::Plan;
 use protocol::record::{Outcome, Record};
 use sys::{Fd, ForkResult, OpenFlags, list_dir, print_line, read_text};
 
+use crate::boot::kernel_log;
 use crate::oracle::Oracle;
 use crate::run::run_case;
 
@@ -65,7 +66,9 @@ fn execute(plan: &Plan, line: &str) -> String {
         "cat" => read_text(rest),
         "ls" => list_dir(if rest.is_empty() { "/" } else { rest }).map(|names| names.join("\n")),
         "mount" => read_text("/proc/mounts"),
-        "dmesg" => dmesg(),
+        "dmesg" => kernel_log().map(|records| {
+            records.iter().filter_map(|record| Some(record.split_once(';')?.1)).collect()
+        }),
         "write" => {
             let (file, text) = rest.split_once(' ').unwrap_or((rest, ""));
             sys::write_file(file, text.as_bytes()).map(|()| String::new())
@@ -100,19 +103,6 @@ fn describe(outcome: &Outcome) -> String {
         Outcome::Skip { reason } => format!("skipped: {reason}"),
         Outcome::Timeout => "missed its deadline".into(),
     }
-}
-
-/// Returns the text of the kernel log. Each read of `/dev/kmsg` returns one record, `HEADER;TEXT`, followed by its
-/// continuation lines.
-fn dmesg() -> sys::Result<String> {
-    let log = Fd::open("/dev/kmsg", OpenFlags::READ | OpenFlags::NONBLOCK)?;
-    let mut text = String::new();
-    let mut record = [0; 8192];
-    while let Ok(n) = log.read(&mut record) {
-        let record = String::from_utf8_lossy(&record[..n]).into_owned();
-        text += record.split_once(';').map_or("", |(_, text)| text);
-    }
-    Ok(text)
 }
 
 /// Runs a busybox shell on the terminal behind the console, so that Ctrl-C interrupts a command.

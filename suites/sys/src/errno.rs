@@ -33,12 +33,13 @@ macro_rules! errnos {
                     Errno::Other(raw) => raw,
                 }
             }
+        }
 
-            /// Returns the name, such as `EINVAL`, or `E?` for [`Errno::Other`].
-            pub(crate) fn name(self) -> &'static str {
+        impl fmt::Display for Errno {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
-                    $(Errno::$name => stringify!($name),)*
-                    Errno::Other(_) => "E?",
+                    $(Errno::$name => f.write_str(stringify!($name)),)*
+                    Errno::Other(raw) => write!(f, "errno {raw}"),
                 }
             }
         }
@@ -50,15 +51,6 @@ errnos! {
     EEXIST, EFAULT, EFBIG, EINTR, EINVAL, EIO, EISDIR, ELOOP, EMFILE, EMLINK, ENAMETOOLONG, ENFILE, ENODATA, ENODEV,
     ENOENT, ENOEXEC, ENOMEM, ENOSPC, ENOSYS, ENOTCONN, ENOTDIR, ENOTEMPTY, ENOTTY, ENXIO, EOPNOTSUPP, EOVERFLOW,
     EPERM, EPIPE, EPROTO, ERANGE, EROFS, ESPIPE, ESRCH, ESTALE, ETIMEDOUT, ETXTBSY, EXDEV,
-}
-
-impl fmt::Display for Errno {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Errno::Other(raw) => write!(f, "errno {raw}"),
-            named => f.write_str(named.name()),
-        }
-    }
 }
 
 /// A failed action and its error number.
@@ -94,7 +86,7 @@ mod tests {
     fn numbers_and_names_agree() {
         assert_eq!(Errno::from_raw(libc::EINVAL), Errno::EINVAL);
         assert_eq!(Errno::ENOTCONN.raw(), libc::ENOTCONN);
-        assert_eq!(Errno::from_raw(Errno::EAGAIN.raw()).name(), "EAGAIN");
+        assert_eq!(Errno::from_raw(Errno::EAGAIN.raw()).to_string(), "EAGAIN");
         assert_eq!(Errno::from_raw(9999).to_string(), "errno 9999");
     }
 

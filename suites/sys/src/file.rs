@@ -1,42 +1,29 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! File descriptors: files, pipes, terminals, and poll.
 
-use std::ops::BitOr;
 use std::time::Duration;
 
 use crate::backend::file as backend;
 use crate::errno::{Context, Errno, Error, Result};
 
-/// Flags for opening a file. All descriptors are closed on exec.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenFlags(pub(crate) u32);
-
-impl OpenFlags {
-    /// Open for reading.
-    pub const READ: OpenFlags = OpenFlags(1);
-    /// Open for writing.
-    pub const WRITE: OpenFlags = OpenFlags(2);
-    /// Create the file with mode 0600 if it does not exist (`O_CREAT`).
-    pub(crate) const CREATE: OpenFlags = OpenFlags(4);
-    /// Truncate the file to 0 bytes (`O_TRUNC`).
-    pub(crate) const TRUNCATE: OpenFlags = OpenFlags(8);
-    /// Append every write to the end of the file (`O_APPEND`).
-    pub(crate) const APPEND: OpenFlags = OpenFlags(16);
-    /// Return `EAGAIN` instead of blocking (`O_NONBLOCK`).
-    pub const NONBLOCK: OpenFlags = OpenFlags(32);
-    /// Do not make the terminal the controlling terminal of the process (`O_NOCTTY`).
-    pub const NO_TERMINAL: OpenFlags = OpenFlags(64);
-
-    /// Returns true if every flag of `other` is set.
-    pub(crate) fn has(self, other: OpenFlags) -> bool {
-        self.0 & other.0 == other.0
-    }
-}
-
-impl BitOr for OpenFlags {
-    type Output = OpenFlags;
-    fn bitor(self, other: OpenFlags) -> OpenFlags {
-        OpenFlags(self.0 | other.0)
+bitflags::bitflags! {
+    /// Flags for opening a file. All descriptors are closed on exec.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct OpenFlags: u32 {
+        /// Open for reading.
+        const READ = 1;
+        /// Open for writing.
+        const WRITE = 2;
+        /// Create the file with mode 0600 if it does not exist (`O_CREAT`).
+        const CREATE = 4;
+        /// Truncate the file to 0 bytes (`O_TRUNC`).
+        const TRUNCATE = 8;
+        /// Append every write to the end of the file (`O_APPEND`).
+        const APPEND = 16;
+        /// Return `EAGAIN` instead of blocking (`O_NONBLOCK`).
+        const NONBLOCK = 32;
+        /// Do not make the terminal the controlling terminal of the process (`O_NOCTTY`).
+        const NO_TERMINAL = 64;
     }
 }
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Operations on paths: whole files, directories and mounts.
 
-use std::ops::BitOr;
-
 use crate::backend::fs as backend;
 use crate::errno::{Context, Result};
 use crate::file::{Fd, OpenFlags};
@@ -80,26 +78,14 @@ pub fn remove_dir(path: &str) -> Result<()> {
     backend::remove_dir(path).context(|| format!("remove directory {path}"))
 }
 
-/// Flags of a mount.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MountFlags(pub(crate) u32);
-
-impl MountFlags {
-    /// Ignore set-user-ID bits (`MS_NOSUID`).
-    pub const NO_SUID: MountFlags = MountFlags(1);
-    /// Deny access to device nodes (`MS_NODEV`).
-    pub const NO_DEV: MountFlags = MountFlags(2);
-
-    /// Returns true if every flag of `other` is set.
-    pub(crate) fn has(self, other: MountFlags) -> bool {
-        self.0 & other.0 == other.0
-    }
-}
-
-impl BitOr for MountFlags {
-    type Output = MountFlags;
-    fn bitor(self, other: MountFlags) -> MountFlags {
-        MountFlags(self.0 | other.0)
+bitflags::bitflags! {
+    /// Flags of a mount.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct MountFlags: u32 {
+        /// Ignore set-user-ID bits (`MS_NOSUID`).
+        const NO_SUID = 1;
+        /// Deny access to device nodes (`MS_NODEV`).
+        const NO_DEV = 2;
     }
 }
 

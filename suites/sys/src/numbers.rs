@@ -6,12 +6,11 @@ use crate::backend::number;
 use crate::file::OpenFlags;
 use crate::fs::MountFlags;
 use crate::memory::{Prot, Sharing};
-use crate::process::Signal;
 
 impl OpenFlags {
     /// Returns the flags for open(2).
-    pub(crate) fn bits(self) -> i32 {
-        let access = match (self.has(OpenFlags::READ), self.has(OpenFlags::WRITE)) {
+    pub(crate) fn number(self) -> i32 {
+        let access = match (self.contains(OpenFlags::READ), self.contains(OpenFlags::WRITE)) {
             (true, true) => number!(O_RDWR),
             (false, true) => number!(O_WRONLY),
             _ => number!(O_RDONLY),
@@ -25,25 +24,25 @@ impl OpenFlags {
         ];
         others
             .iter()
-            .filter(|(flag, _)| self.has(*flag))
+            .filter(|(flag, _)| self.contains(*flag))
             .fold(access | number!(O_CLOEXEC), |bits, (_, bit)| bits | bit)
     }
 }
 
 impl MountFlags {
     /// Returns the flags for mount(2).
-    pub(crate) fn bits(self) -> u32 {
+    pub(crate) fn number(self) -> u32 {
         let bits = [
             (MountFlags::NO_SUID, number!(MS_NOSUID) as u32),
             (MountFlags::NO_DEV, number!(MS_NODEV) as u32),
         ];
-        bits.iter().filter(|(flag, _)| self.has(*flag)).fold(0, |bits, (_, bit)| bits | bit)
+        bits.iter().filter(|(flag, _)| self.contains(*flag)).fold(0, |bits, (_, bit)| bits | bit)
     }
 }
 
 impl Prot {
     /// Returns the protection for mmap(2) and mprotect(2).
-    pub(crate) fn bits(self) -> i32 {
+    pub(crate) fn number(self) -> i32 {
         match self {
             Prot::None => number!(PROT_NONE),
             Prot::Read => number!(PROT_READ),
@@ -54,7 +53,7 @@ impl Prot {
 
 impl Sharing {
     /// Returns the flag for mmap(2).
-    pub(crate) fn bits(self) -> i32 {
+    pub(crate) fn number(self) -> i32 {
         match self {
             Sharing::Shared => number!(MAP_SHARED),
             Sharing::Private => number!(MAP_PRIVATE),
@@ -62,41 +61,10 @@ impl Sharing {
     }
 }
 
-impl Signal {
-    /// Returns the number on this machine.
-    pub(crate) fn number(self) -> i32 {
-        match self {
-            Signal::Abort => number!(SIGABRT),
-            Signal::Bus => number!(SIGBUS),
-            Signal::Illegal => number!(SIGILL),
-            Signal::Continue => number!(SIGCONT),
-            Signal::Kill => number!(SIGKILL),
-            Signal::Segv => number!(SIGSEGV),
-            Signal::Stop => number!(SIGSTOP),
-            Signal::Term => number!(SIGTERM),
-            Signal::Other(number) => number,
-        }
-    }
-
-    /// Returns the signal with the given number on this machine.
-    pub(crate) fn of_number(number: i32) -> Signal {
-        let named = [
-            Signal::Abort,
-            Signal::Bus,
-            Signal::Illegal,
-            Signal::Continue,
-            Signal::Kill,
-            Signal::Segv,
-            Signal::Stop,
-            Signal::Term,
-        ];
-        named.into_iter().find(|signal| signal.number() == number).unwrap_or(Signal::Other(number))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::Signal;
 
     #[test]
     fn numbers_and_signals_agree() {
@@ -108,8 +76,8 @@ mod tests {
     #[test]
     fn flags_become_bits() {
         let flags = OpenFlags::WRITE | OpenFlags::CREATE;
-        assert_eq!(flags.bits(), libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC);
-        let bits = MountFlags::NO_DEV.bits();
+        assert_eq!(flags.number(), libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC);
+        let bits = MountFlags::NO_DEV.number();
         assert_eq!(libc::c_ulong::from(bits), libc::MS_NODEV);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::backend::process as backend;
+use crate::backend::{number, process as backend};
 use crate::errno::{Context, Errno, Result};
 use crate::file::Fd;
 
@@ -17,43 +17,61 @@ impl fmt::Display for Pid {
     }
 }
 
-/// Signal. Architectures use different numbers for the same signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Signal {
-    /// SIGABRT. A Rust panic in the guest raises it.
-    Abort,
-    /// SIGBUS. An access to a page that the kernel cannot provide raises it.
-    Bus,
-    /// SIGILL.
-    Illegal,
-    /// SIGCONT. It resumes a stopped process.
-    Continue,
-    /// SIGKILL.
-    Kill,
-    /// SIGSEGV.
-    Segv,
-    /// SIGSTOP.
-    Stop,
-    /// SIGTERM.
-    Term,
-    /// Any other signal, by its number on this machine.
-    Other(i32),
+/// Defines [`Signal`], with the number and the name of each signal.
+macro_rules! signals {
+    ($($(#[$doc:meta])* $name:ident = $number:ident),* $(,)?) => {
+        /// Signal. Architectures use different numbers for the same signal.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Signal {
+            $($(#[$doc])* $name,)*
+            /// Any other signal, by its number on this machine.
+            Other(i32),
+        }
+
+        impl Signal {
+            /// Returns the number on this machine.
+            pub(crate) fn number(self) -> i32 {
+                match self {
+                    $(Signal::$name => number!($number),)*
+                    Signal::Other(number) => number,
+                }
+            }
+
+            /// Returns the signal with the given number on this machine.
+            pub(crate) fn of_number(number: i32) -> Signal {
+                $(if number == number!($number) { return Signal::$name; })*
+                Signal::Other(number)
+            }
+        }
+
+        impl fmt::Display for Signal {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Signal::$name => f.write_str(stringify!($number)),)*
+                    Signal::Other(number) => write!(f, "signal {number}"),
+                }
+            }
+        }
+    };
 }
 
-impl fmt::Display for Signal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Signal::Abort => f.write_str("SIGABRT"),
-            Signal::Bus => f.write_str("SIGBUS"),
-            Signal::Illegal => f.write_str("SIGILL"),
-            Signal::Continue => f.write_str("SIGCONT"),
-            Signal::Kill => f.write_str("SIGKILL"),
-            Signal::Segv => f.write_str("SIGSEGV"),
-            Signal::Stop => f.write_str("SIGSTOP"),
-            Signal::Term => f.write_str("SIGTERM"),
-            Signal::Other(number) => write!(f, "signal {number}"),
-        }
-    }
+signals! {
+    /// SIGABRT. A Rust panic in the guest raises it.
+    Abort = SIGABRT,
+    /// SIGBUS. An access to a page that the kernel cannot provide raises it.
+    Bus = SIGBUS,
+    /// SIGILL.
+    Illegal = SIGILL,
+    /// SIGCONT. It resumes a stopped process.
+    Continue = SIGCONT,
+    /// SIGKILL.
+    Kill = SIGKILL,
+    /// SIGSEGV.
+    Segv = SIGSEGV,
+    /// SIGSTOP.
+    Stop = SIGSTOP,
+    /// SIGTERM.
+    Term = SIGTERM,
 }
 
 /// End of a process: an exit status or a signal.

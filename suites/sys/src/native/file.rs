@@ -8,7 +8,7 @@ use crate::file::{OpenFlags, Ready};
 pub(crate) fn open(path: &str, flags: OpenFlags) -> SysResult<i32> {
     let path = c_string(path)?;
     // SAFETY: `path` ends in a NUL and outlives the call.
-    retry_interrupted(|| unsafe { libc::open64(path.as_ptr(), flags.bits(), 0o600) as isize })
+    retry_interrupted(|| unsafe { libc::open64(path.as_ptr(), flags.number(), 0o600) as isize })
         .map(|fd| fd as i32)
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn mount(
             source.as_ptr(),
             at.as_ptr(),
             kind.as_ptr(),
-            flags.bits().into(),
+            flags.number().into(),
             data.as_ptr().cast(),
         )
     })

@@ -30,8 +30,8 @@ pub(crate) fn map(
         libc::mmap64(
             at as *mut _,
             len,
-            prot.bits(),
-            sharing.bits() | fixed | anonymous,
+            prot.number(),
+            sharing.number() | fixed | anonymous,
             fd.unwrap_or(-1),
             offset as i64,
         )
@@ -63,7 +63,7 @@ pub(crate) unsafe fn remap(at: u64, old: usize, new: usize) -> SysResult<u64> {
 /// The range must be a mapping of the caller's, without references into it.
 pub(crate) unsafe fn protect(at: u64, len: usize, prot: Prot) -> SysResult<()> {
     // SAFETY: promised by the caller.
-    check(unsafe { libc::mprotect(at as *mut _, len, prot.bits()) }).map(drop)
+    check(unsafe { libc::mprotect(at as *mut _, len, prot.number()) }).map(drop)
 }
 
 /// # Safety

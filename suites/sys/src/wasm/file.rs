@@ -8,7 +8,7 @@ use crate::file::{OpenFlags, Ready};
 pub(crate) fn open(path: &str, flags: OpenFlags) -> SysResult<i32> {
     let path = c_string(path)?;
     // SAFETY: `path` ends in a NUL and outlives the call.
-    check(unsafe { imports::open(path.as_ptr(), flags.bits(), 0o600) }).map(|fd| fd as i32)
+    check(unsafe { imports::open(path.as_ptr(), flags.number(), 0o600) }).map(|fd| fd as i32)
 }
 
 pub(crate) fn close(fd: i32) {

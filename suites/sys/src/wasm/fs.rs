@@ -49,7 +49,7 @@ pub(crate) fn mount(
         (c_string(source)?, c_string(at)?, c_string(kind)?, c_string(data)?);
     // SAFETY: all four strings end in a NUL and outlive the call.
     check(unsafe {
-        imports::mount(source.as_ptr(), at.as_ptr(), kind.as_ptr(), flags.bits(), data.as_ptr())
+        imports::mount(source.as_ptr(), at.as_ptr(), kind.as_ptr(), flags.number(), data.as_ptr())
     })
     .map(drop)
 }

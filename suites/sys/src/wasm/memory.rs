@@ -50,7 +50,7 @@ pub(crate) fn map(
     prot: Prot,
     sharing: Sharing,
 ) -> SysResult<u64> {
-    let (prot, sharing, fd) = (prot.bits(), sharing.bits(), fd.unwrap_or(-1));
+    let (prot, sharing, fd) = (prot.number(), sharing.number(), fd.unwrap_or(-1));
     // SAFETY: without an address the kernel chooses free address space; with one, the caller owns the range.
     check(unsafe { imports::map(at, len, prot, sharing, fd, offset) }).map(|at| at as u64)
 }
@@ -73,7 +73,7 @@ pub(crate) unsafe fn remap(at: u64, old: usize, new: usize) -> SysResult<u64> {
 /// The range must be a mapping of the caller's, without references into it.
 pub(crate) unsafe fn protect(at: u64, len: usize, prot: Prot) -> SysResult<()> {
     // SAFETY: promised by the caller.
-    check(unsafe { imports::protect(at, len, prot.bits()) }).map(drop)
+    check(unsafe { imports::protect(at, len, prot.number()) }).map(drop)
 }
 
 /// # Safety
