@@ -5,7 +5,8 @@
 use crate::target::Target;
 
 /// CI system that jobs are generated for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, strum::Display)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Format {
     /// GitHub Actions.
     Github,
@@ -17,14 +18,6 @@ impl Format {
     /// Every format.
     pub const ALL: [Format; 2] = [Format::Github, Format::Gitlab];
 
-    /// Name on the command line.
-    pub fn word(self) -> &'static str {
-        match self {
-            Format::Github => "github",
-            Format::Gitlab => "gitlab",
-        }
-    }
-
     /// Path of the committed file, relative to the root of the checkout.
     pub fn file(self) -> &'static str {
         match self {
@@ -35,7 +28,7 @@ impl Format {
 
     /// Command that generates the file.
     pub fn command(self) -> String {
-        format!("cargo xtask ci-matrix --format {}", self.word())
+        format!("cargo xtask ci-matrix --format {self}")
     }
 
     fn template(self) -> &'static str {
@@ -255,7 +248,7 @@ mod tests {
     fn formats_are_named_as_on_the_command_line() {
         use clap::ValueEnum;
         for format in Format::ALL {
-            assert_eq!(Format::from_str(format.word(), false), Ok(format));
+            assert_eq!(Format::from_str(&format.to_string(), false), Ok(format));
         }
     }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Events: the only output of the runner, and the only input of the reporters.
 //!
-//! A run sends `RunStart`, then for each target `TargetStart`, any number of `Phase`, `Progress`, `Note`, `CaseStart` and
-//! `CaseEnd`, and `TargetEnd`, and finally `RunEnd`. The events of several targets may interleave. A case that did not
-//! run has a `CaseEnd` without a `CaseStart`.
+//! A run sends `RunStart`, then the events of each target, and finally `RunEnd`. A target sends `Start`, then any
+//! number of `Phase`, `Progress`, `Note`, `CaseStart` and `CaseEnd`, and finally `End`. The events of several targets may
+//! interleave. A case that did not run has a `CaseEnd` without a `CaseStart`.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,18 +21,29 @@ pub(crate) enum Event {
         /// Number of planned cases on all targets.
         cases: usize,
     },
-    /// Work on a target starts.
-    TargetStart { target: String },
-    /// A target enters a phase.
-    Phase {
+    /// Something happened on a target.
+    Target {
+        /// Name of the target.
         target: String,
+        event: TargetEvent,
+    },
+    /// The run is over.
+    RunEnd { result: Box<RunResult> },
+}
+
+/// Event of one target.
+#[derive(Clone, Debug)]
+pub(crate) enum TargetEvent {
+    /// Work on the target starts.
+    Start,
+    /// The target enters a phase.
+    Phase {
         phase: Phase,
         /// Details in a few words: `flavour default`, `boot 2, because the previous one was cut short`.
         detail: String,
     },
     /// A step of the current phase is done.
     Progress {
-        target: String,
         /// Number of steps done.
         done: u64,
         /// Total number of steps, if known.
@@ -40,16 +51,10 @@ pub(crate) enum Event {
         /// Current step: `CC fs/fuse/dmmap.o`.
         what: String,
     },
-    /// A message that the user should read even if all cases pass.
-    Note {
-        /// Name of the target. `None` if the message concerns the whole run.
-        target: Option<String>,
-        /// One or more lines.
-        text: String,
-    },
+    /// A message that the user should read even if all cases pass, in one or more lines.
+    Note(String),
     /// A case started.
     CaseStart {
-        target: String,
         case: String,
         /// Position in the plan, from 1.
         index: usize,
@@ -57,11 +62,9 @@ pub(crate) enum Event {
         of: usize,
     },
     /// A case has its verdict.
-    CaseEnd { target: String, result: Box<CaseResult> },
-    /// A target is done.
-    TargetEnd { result: Box<TargetResult> },
-    /// The run is over.
-    RunEnd { result: Box<RunResult> },
+    CaseEnd(Box<CaseResult>),
+    /// The target is done.
+    End(Box<TargetResult>),
 }
 
 /// Consumer of events. Several threads call it, but never two at the same time.
@@ -87,6 +90,11 @@ impl Events {
         Self::new(Vec::new())
     }
 
+    /// Sends an event of `target`, as [`Events::send`] does.
+    pub(crate) fn send_of(&self, target: &str, event: TargetEvent) {
+        self.send(Event::Target { target: target.to_owned(), event });
+    }
+
     /// Sends an event and returns when every reporter has handled it.
     pub(crate) fn send(&self, event: Event) {
         // A panic of a reporter ends only the thread that sent the event. The other threads still need the reporters.
@@ -107,7 +115,7 @@ mod tests {
 
     impl Reporter for Recorder {
         fn event(&mut self, event: &Event) {
-            if let Event::Note { text, .. } = event {
+            if let Event::Target { event: TargetEvent::Note(text), .. } = event {
                 self.0.send(text.clone()).unwrap();
             }
         }
@@ -122,7 +130,7 @@ mod tests {
         let threads = ["one", "two"].map(|text| {
             let events = events.clone();
             std::thread::spawn(move || {
-                events.send(Event::Note { target: None, text: text.into() });
+                events.send_of("x86_64", TargetEvent::Note(text.into()));
             })
         });
         threads.into_iter().for_each(|thread| thread.join().unwrap());

@@ -151,23 +151,13 @@ fn signal(child: &Handle, signal: Signal) {
 }
 
 /// Mode of a guard.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, strum::AsRefStr, strum::EnumString)]
+#[strum(serialize_all = "lowercase")]
 enum Mode {
     /// Starts the program, waits for it, and kills all its descendants.
     Tree,
     /// Replaces itself with the program.
     Exec,
-}
-
-impl Mode {
-    const ALL: [Mode; 2] = [Mode::Tree, Mode::Exec];
-
-    fn word(self) -> &'static str {
-        match self {
-            Mode::Tree => "tree",
-            Mode::Exec => "exec",
-        }
-    }
 }
 
 /// Returns the command `xtask guard MODE PARENT PROGRAM ARGS...`.
@@ -177,7 +167,7 @@ fn guarded<A: Into<OsString>>(
     args: impl IntoIterator<Item = A>,
 ) -> Expression {
     let parent = std::process::id().to_string();
-    let words = [SUBCOMMAND.into(), mode.word().into(), parent.into(), program.into()];
+    let words = [SUBCOMMAND.into(), mode.as_ref().into(), parent.into(), program.into()];
     let words = words.into_iter().chain(args.into_iter().map(Into::into));
     duct::cmd(tool(), words.collect::<Vec<OsString>>()).unchecked()
 }
@@ -202,8 +192,7 @@ pub fn take_over(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     if args.next()? != SUBCOMMAND {
         return None;
     }
-    let word = args.next();
-    let mode = Mode::ALL.into_iter().find(|mode| word.as_deref() == Some(mode.word().as_ref()));
+    let mode = args.next().and_then(|mode| mode.to_str()?.parse().ok());
     let parent = args.next().and_then(|pid| pid.to_str()?.parse().ok());
     let (Some(mode), Some(parent), Some(program)) = (mode, parent, args.next()) else {
         eprintln!("xtask guard: for internal use only; run `cargo xtask --help` for the commands");

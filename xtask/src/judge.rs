@@ -73,10 +73,10 @@ fn clock_is_unreliable(record: &EndRecord) -> bool {
 pub(crate) fn as_expected(verdict: Verdict, expect: Expect) -> Verdict {
     match (expect, &verdict) {
         (Expect::Pass, _) | (_, Verdict::Infra { .. } | Verdict::BootFail { .. }) => verdict,
-        _ if verdict.word() == expect.word() => Verdict::Pass,
+        _ if verdict.word() == expect.as_ref() => Verdict::Pass,
         _ => {
             let detail = verdict.detail().map_or(String::new(), |text| format!(": {text}"));
-            let (expected, word) = (expect.word(), verdict.word());
+            let (expected, word) = (expect.as_ref(), verdict.word());
             Verdict::fail(format!("expected the verdict {expected}, got {word}{detail}"))
         }
     }

@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::event::{Event, Events};
+use crate::event::{Events, TargetEvent};
 use crate::judge::{as_expected, describe_end, judge, never_started};
 use crate::machine::accel::Chosen;
 use crate::oracle::{Depth, OracleDecision, listener::WindowResult, story};
 use crate::plan::Case;
 use crate::results::{
-    CaseResult, Named, OracleState, OracleSummary, Phase, Provenance, TargetResult, Verdict,
+    CaseResult, OracleState, OracleSummary, Phase, Provenance, TargetResult, Verdict,
 };
 use crate::watch::{BootEnd, BootEvent, Observation};
 
@@ -32,7 +32,7 @@ pub(crate) struct Ledger<'a> {
 impl<'a> Ledger<'a> {
     /// Starts the record of a target. Cases that the plan skips get their verdict immediately.
     pub(crate) fn open(target: &str, flavour: &str, cases: &'a [Case], events: &'a Events) -> Self {
-        events.send(Event::TargetStart { target: target.into() });
+        events.send_of(target, TargetEvent::Start);
         let mut ledger = Self {
             events,
             cases,
@@ -64,7 +64,7 @@ impl<'a> Ledger<'a> {
         self.result.provenance.accel_reason.clone_from(&chosen.reason);
         if before.all().iter().any(|before| *before != chosen.accel) {
             let reason = chosen.reason.as_deref().unwrap_or_default();
-            self.note(format!("continuing with {}: {reason}", chosen.accel.word()));
+            self.note(format!("continuing with {}: {reason}", chosen.accel));
         }
     }
 
@@ -87,11 +87,7 @@ impl<'a> Ledger<'a> {
     pub(crate) fn phase(&mut self, phase: Phase, detail: impl Into<String>) {
         self.end_phase();
         self.phase = Some((phase, Instant::now()));
-        self.events.send(Event::Phase {
-            target: self.result.target.clone(),
-            phase,
-            detail: detail.into(),
-        });
+        self.send(TargetEvent::Phase { phase, detail: detail.into() });
     }
 
     /// Ends the current phase and reports that the next one is waiting. `what` begins with "for", as in "for a lock".
@@ -102,8 +98,7 @@ impl<'a> Ledger<'a> {
 
     /// Reports progress within the current phase.
     pub(crate) fn progress(&self, done: u64, of: Option<u64>, what: String) {
-        let target = self.result.target.clone();
-        self.events.send(Event::Progress { target, done, of, what });
+        self.send(TargetEvent::Progress { done, of, what });
     }
 
     /// Returns the cases without a verdict, in the order of the plan.
@@ -134,12 +129,8 @@ impl<'a> Ledger<'a> {
             }
             BootEvent::CaseStarted(case) => {
                 if let Some(at) = self.position(&case) {
-                    self.events.send(Event::CaseStart {
-                        target: self.result.target.clone(),
-                        case,
-                        index: at + 1,
-                        of: self.cases.len(),
-                    });
+                    let (index, of) = (at + 1, self.cases.len());
+                    self.send(TargetEvent::CaseStart { case, index, of });
                 }
             }
             BootEvent::CaseEnded(observation) => {
@@ -204,14 +195,17 @@ impl<'a> Ledger<'a> {
         let results = std::mem::take(&mut self.results);
         self.result.cases = results.into_iter().flatten().collect();
         debug_assert_eq!(self.result.cases.len(), self.cases.len());
-        self.events.send(Event::TargetEnd { result: Box::new(self.result.clone()) });
+        self.send(TargetEvent::End(Box::new(self.result.clone())));
         self.result
     }
 
     /// Reports a note that belongs to no case.
     pub(crate) fn note(&self, text: String) {
-        let target = Some(self.result.target.clone());
-        self.events.send(Event::Note { target, text });
+        self.send(TargetEvent::Note(text));
+    }
+
+    fn send(&self, event: TargetEvent) {
+        self.events.send_of(&self.result.target, event);
     }
 
     fn enter(&mut self, at: usize, observation: Option<Observation>, verdict: Verdict) {
@@ -242,8 +236,7 @@ impl<'a> Ledger<'a> {
             console: if passed { Vec::new() } else { observation.console.into() },
         };
         self.results[at] = Some(result.clone());
-        self.events
-            .send(Event::CaseEnd { target: self.result.target.clone(), result: Box::new(result) });
+        self.send(TargetEvent::CaseEnd(Box::new(result)));
     }
 
     fn position(&self, id: &str) -> Option<usize> {

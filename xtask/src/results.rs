@@ -5,16 +5,21 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 /// Layout version of [`RunResult`] in `results.json`.
 pub const SCHEMA: u32 = 2;
 
 /// Outcome of a case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, IntoStaticStr, VariantNames,
+)]
 #[serde(tag = "is", rename_all = "kebab-case", deny_unknown_fields)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Verdict {
     /// A whole record reported that every check held, and the kernel printed no warning.
     Pass,
@@ -53,8 +58,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// Words of all verdicts, in the order of tables.
-    pub(crate) const WORDS: [&str; 7] =
-        ["pass", "fail", "skip", "crash", "timeout", "boot-fail", "infra"];
+    pub(crate) const WORDS: &[&str] = Self::VARIANTS;
 
     pub(crate) fn fail(reason: impl Into<String>) -> Self {
         let reason = reason.into();
@@ -68,15 +72,7 @@ impl Verdict {
 
     /// Returns the verdict as one word, for tables and counts.
     pub fn word(&self) -> &'static str {
-        match self {
-            Verdict::Pass => "pass",
-            Verdict::Fail { .. } => "fail",
-            Verdict::Skip { .. } => "skip",
-            Verdict::Crash { .. } => "crash",
-            Verdict::Timeout { .. } => "timeout",
-            Verdict::BootFail { .. } => "boot-fail",
-            Verdict::Infra { .. } => "infra",
-        }
+        self.into()
     }
 
     /// Returns the reason or other details. `None` if the case passed.
@@ -105,9 +101,21 @@ impl Verdict {
 
 /// Step of one target's run, in order.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    Display,
+    VariantArray,
 )]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Phase {
     /// Looking for programs and installing them.
     Setup,
@@ -121,19 +129,6 @@ pub enum Phase {
     Test,
     /// Shutting the machine down.
     Shutdown,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Phase::Setup => "setup",
-            Phase::Kernel => "kernel",
-            Phase::Image => "image",
-            Phase::Boot => "boot",
-            Phase::Test => "test",
-            Phase::Shutdown => "shutdown",
-        })
-    }
 }
 
 /// One case with its verdict.
@@ -201,7 +196,8 @@ pub struct FindingSummary {
 }
 
 /// Accelerator of QEMU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Accelerator {
     /// Hardware virtualization.
     Kvm,
@@ -210,7 +206,8 @@ pub enum Accelerator {
 }
 
 /// Accesses that the oracle modelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub enum OracleState {
     /// None; the oracle did not run.
     Off,
@@ -221,36 +218,10 @@ pub enum OracleState {
 }
 
 /// A property with a fixed set of values, each with a word for results.json and for people.
-pub trait Named: Copy + PartialEq + 'static {
-    /// All values.
-    const ALL: &[Self];
+pub trait Named: Copy + PartialEq + fmt::Display + FromStr + VariantNames + 'static {}
 
-    /// Returns the word of a value.
-    fn word(self) -> &'static str;
-}
-
-impl Named for Accelerator {
-    const ALL: &[Self] = &[Self::Kvm, Self::Tcg];
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Kvm => "kvm",
-            Self::Tcg => "tcg",
-        }
-    }
-}
-
-impl Named for OracleState {
-    const ALL: &[Self] = &[Self::Off, Self::User, Self::Full];
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::User => "user",
-            Self::Full => "full",
-        }
-    }
-}
+impl Named for Accelerator {}
+impl Named for OracleState {}
 
 /// Values of one property. A run has one, results that were merged may have several, and a run that ended before the
 /// property was known has none. Written as text: `tcg`, `tcg and kvm`, or an empty string.
@@ -286,7 +257,7 @@ impl<T: Named> From<T> for Values<T> {
 
 impl<T: Named> fmt::Display for Values<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: Vec<&str> = self.0.iter().map(|value| value.word()).collect();
+        let words: Vec<String> = self.0.iter().map(T::to_string).collect();
         f.write_str(&words.join(AND))
     }
 }
@@ -303,11 +274,9 @@ impl<T: Named> TryFrom<String> for Values<T> {
     fn try_from(text: String) -> Result<Self, String> {
         let words = text.split(AND).filter(|word| !word.is_empty());
         let value = |word: &str| {
-            let known = T::ALL.iter().find(|value| value.word() == word);
-            known.copied().ok_or_else(|| {
-                let words: Vec<&str> = T::ALL.iter().map(|value| value.word()).collect();
-                format!("unknown value {word:?}; choose one of: {}", words.join(", "))
-            })
+            let choices = || T::VARIANTS.join(", ");
+            word.parse()
+                .map_err(|_| format!("unknown value {word:?}; choose one of: {}", choices()))
         };
         words.map(value).collect::<Result<_, _>>().map(Self)
     }
@@ -323,8 +292,7 @@ impl<T: Named> JsonSchema for Values<T> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let words: Vec<&str> = T::ALL.iter().map(|value| value.word()).collect();
-        let word = format!("({})", words.join("|"));
+        let word = format!("({})", T::VARIANTS.join("|"));
         json_schema!({ "type": "string", "pattern": format!("^({word}({AND}{word})*)?$") })
     }
 }

@@ -81,8 +81,11 @@ pub(crate) struct CaseSpec {
 }
 
 /// Verdict that a case must get.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::AsRefStr,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum Expect {
     /// Every check held.
     #[default]
@@ -95,19 +98,6 @@ pub(crate) enum Expect {
     Crash,
     /// The deadline passed, or the guest was silent for too long.
     Timeout,
-}
-
-impl Expect {
-    /// Returns the word, as [`Verdict::word`](crate::results::Verdict::word) does.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Expect::Pass => "pass",
-            Expect::Fail => "fail",
-            Expect::Skip => "skip",
-            Expect::Crash => "crash",
-            Expect::Timeout => "timeout",
-        }
-    }
 }
 
 impl CaseSpec {
@@ -128,7 +118,7 @@ impl CaseSpec {
     pub(crate) fn id(&self, suite: &str, device: Option<Device>) -> String {
         match device {
             None => format!("{suite}/{}", self.name),
-            Some(device) => format!("{suite}/{}.{}", self.name, device.word()),
+            Some(device) => format!("{suite}/{}.{device}", self.name),
         }
     }
 }

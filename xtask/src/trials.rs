@@ -14,7 +14,7 @@ use regex::Regex;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::cli::{Machine, Selftest};
-use crate::event::{Event, Events, Reporter};
+use crate::event::{Event, Events, Reporter, TargetEvent};
 use crate::machine::accel::Accel;
 use crate::machine::qemu::Qemu;
 use crate::oracle::{Depth, OracleMode, OracleRequest, decision};
@@ -275,7 +275,7 @@ struct PhasePrinter;
 
 impl Reporter for PhasePrinter {
     fn event(&mut self, event: &Event) {
-        if let Event::Phase { target, phase, .. } = event {
+        if let Event::Target { target, event: TargetEvent::Phase { phase, .. } } = event {
             eprintln!("  {target}: {phase}");
         }
     }

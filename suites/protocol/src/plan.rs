@@ -59,20 +59,12 @@ pub struct PlannedCase {
 /// Kind of file that a server offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Device {
     /// A file in a mounted FUSE filesystem.
     Fuse,
     /// A CUSE character device.
     Cuse,
-}
-
-impl Device {
-    /// Returns the device's name in YAML and in case names.
-    pub fn word(self) -> &'static str {
-        match self {
-            Device::Fuse => "fuse",
-            Device::Cuse => "cuse",
-        }
-    }
 }

@@ -5,6 +5,7 @@ mod matrix;
 mod promises;
 
 use anyhow::Result;
+use protocol::plan::Device;
 use serde_json::{Value, json};
 
 use crate::suite::{CaseSpec, Suite};
@@ -46,7 +47,7 @@ fn as_text(tree: &Tree) -> String {
 }
 
 fn devices(case: &CaseSpec) -> String {
-    let words: Vec<_> = case.devices.iter().map(|device| device.word()).collect();
+    let words: Vec<_> = case.devices.iter().map(Device::to_string).collect();
     words.join(", ")
 }
 
@@ -56,7 +57,7 @@ fn as_value(tree: &Tree) -> Value {
             let devices = case.variants().into_iter();
             devices.map(move |device| (case, device))
         });
-        let value = |(case, device): (&CaseSpec, Option<protocol::plan::Device>)| {
+        let value = |(case, device): (&CaseSpec, Option<Device>)| {
             json!({
                 "id": case.id(&suite.suite, device),
                 "about": case.about,

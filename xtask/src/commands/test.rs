@@ -47,7 +47,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     job.oracle = oracle;
 
     let again = rerun_command(args);
-    let options = TermOptions::new(args.verbose, args.quiet).rerun_command(&again);
+    let options = TermOptions::new(args.verbose, args.quiet, &again);
     let events = term::to_terminal(options);
     let result = run::all(&job, &plans, &events);
     let origin = Origin::Run { dir: &job.run_dir, rerun: &again };

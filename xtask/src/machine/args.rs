@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::results::{Accelerator, Named};
+use crate::results::Accelerator;
 use crate::run_dir::{CONSOLE, GDB_SOCKET, ORACLE_CONFIG, RECORDS};
 use crate::target::QemuSpec;
 
@@ -36,7 +36,7 @@ pub(crate) struct Boot<'a> {
 pub(crate) fn qemu(spec: &QemuSpec, boot: &Boot) -> Vec<String> {
     let mut args = Args::default();
     args.pair("-machine", &spec.machine);
-    args.pair("-accel", boot.accel.word());
+    args.pair("-accel", boot.accel);
     args.pair("-cpu", &spec.cpu);
     args.pair("-smp", spec.cpus);
     args.pair("-m", format!("{}M", spec.memory_mib));

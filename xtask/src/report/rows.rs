@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use strum::VariantArray;
+
 use crate::oracle::decision::{NO_ALIASES, NOT_REQUESTED};
 use crate::report::findings;
 use crate::results::{
@@ -13,10 +15,6 @@ use crate::text::words::{cases, lines, one_line, printable, took_seconds};
 
 /// Reasons for `oracle: off` that the reports do not mention, because the user expects them.
 const EXPECTED_OFF: [&str; 2] = [NOT_REQUESTED, NO_ALIASES];
-
-/// All phases in the order in which a target goes through them.
-const PHASES: [Phase; 6] =
-    [Phase::Setup, Phase::Kernel, Phase::Image, Phase::Boot, Phase::Test, Phase::Shutdown];
 
 /// Parts of the command that runs one case again.
 #[derive(Clone, Copy)]
@@ -111,7 +109,7 @@ pub(crate) fn about_target(
 
 /// Returns the time that a target took, in total and by phase: `1 min 48 s: setup 0.10 s, kernel 1 min 34 s`.
 pub(crate) fn time(target: &TargetResult) -> String {
-    let phases = PHASES.iter().map(Phase::to_string);
+    let phases = Phase::VARIANTS.iter().map(Phase::to_string);
     let phases = phases.filter_map(|name| {
         let seconds = target.seconds.get(&name)?;
         Some(format!("{name} {}", took_seconds(*seconds)))

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use crate::event::{Event, Events, Reporter};
+use crate::event::{Event, Events, Reporter, TargetEvent};
 use crate::results::{Phase, RunResult};
 use crate::text::words::clock;
 use text::Paint;
@@ -42,23 +42,17 @@ pub(crate) struct TermOptions {
 }
 
 impl TermOptions {
-    /// Returns the options for the flags `--verbose` and `--quiet`.
-    pub(crate) fn new(verbose: bool, quiet: bool) -> Self {
+    /// Returns the options for the flags `--verbose` and `--quiet`. `rerun` is the command that repeats the run, without
+    /// the options for targets and cases: `cargo xtask test --flavour debug`.
+    pub(crate) fn new(verbose: bool, quiet: bool, rerun: &str) -> Self {
         Self {
             verbosity: match (verbose, quiet) {
                 (_, true) => Verbosity::Quiet,
                 (true, false) => Verbosity::Verbose,
                 (false, false) => Verbosity::Normal,
             },
-            rerun: "cargo xtask test".into(),
+            rerun: rerun.to_owned(),
         }
-    }
-
-    /// Sets the command that repeats the run, without the options for targets and cases:
-    /// `cargo xtask test --flavour debug`.
-    pub(crate) fn rerun_command(mut self, command: impl Into<String>) -> Self {
-        self.rerun = command.into();
-        self
     }
 }
 
@@ -114,17 +108,17 @@ impl Reporter for Term {
         match &mut self.screen {
             Screen::Plain => print(&text),
             Screen::Live(all, bars) => {
-                match event {
-                    Event::TargetStart { target } => {
-                        bars.insert(target.clone(), bar(all));
+                if let Event::Target { target, event } = event {
+                    match event {
+                        TargetEvent::Start => drop(bars.insert(target.clone(), bar(all))),
+                        TargetEvent::Phase { .. } => {
+                            bars.get(target).inspect(|bar| bar.reset_elapsed());
+                        }
+                        TargetEvent::End(_) => {
+                            bars.remove(target).inspect(ProgressBar::finish_and_clear);
+                        }
+                        _ => {}
                     }
-                    Event::Phase { target, .. } => {
-                        bars.get(target).inspect(|bar| bar.reset_elapsed());
-                    }
-                    Event::TargetEnd { result } => {
-                        bars.remove(&result.target).inspect(ProgressBar::finish_and_clear);
-                    }
-                    _ => {}
                 }
                 for (target, bar) in bars.iter() {
                     bar.set_message(self.view.status_line(target));
@@ -146,18 +140,11 @@ pub(crate) fn print_summary(result: &RunResult) {
 /// Starts to show the build of `target`'s kernel outside a run. Returns the function that reports progress: the number
 /// of steps that are done, the number of all steps, and the current step. The output ends when it is dropped.
 pub(crate) fn build_bar(target: &str) -> impl Fn(u64, Option<u64>, String) {
-    let events = to_terminal(TermOptions::new(false, false));
+    let events = to_terminal(TermOptions::new(false, false, "cargo xtask build"));
     let target = target.to_owned();
-    events.send(Event::TargetStart { target: target.clone() });
-    events.send(Event::Phase {
-        target: target.clone(),
-        phase: Phase::Kernel,
-        detail: String::new(),
-    });
-    move |done, of, what| {
-        let target = target.clone();
-        events.send(Event::Progress { target, done, of, what });
-    }
+    events.send_of(&target, TargetEvent::Start);
+    events.send_of(&target, TargetEvent::Phase { phase: Phase::Kernel, detail: String::new() });
+    move |done, of, what| events.send_of(&target, TargetEvent::Progress { done, of, what })
 }
 
 /// Creates a status line: the time since the start of the phase, then the text from the view.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::text::{self, Paint};
 use super::{TermOptions, Verbosity};
-use crate::event::Event;
+use crate::event::{Event, TargetEvent};
 use crate::report::rows::Rerun;
 use crate::results::{CaseResult, Counts, Phase, TargetResult, Verdict};
 use crate::text::words::{cases, clock, lines, took};
@@ -54,22 +54,28 @@ impl View {
                 self.run_dir = run_dir.clone();
                 self.run_start(targets, *cases)
             }
-            Event::TargetStart { target } => {
+            Event::Target { target, event } => self.target_event(target, event, now),
+            Event::RunEnd { result } => text::summary(result, Some(&self.run_dir), self.paint),
+        }
+    }
+
+    fn target_event(&mut self, target: &str, event: &TargetEvent, now: Duration) -> String {
+        match event {
+            TargetEvent::Start => {
                 self.target(target);
                 String::new()
             }
-            Event::Phase { target, phase, detail } => self.phase(target, *phase, detail, now),
-            Event::Progress { target, done, of, what } => {
+            TargetEvent::Phase { phase, detail } => self.phase(target, *phase, detail, now),
+            TargetEvent::Progress { done, of, what } => {
                 self.progress(target, text::progress(*done, *of, what), now)
             }
-            Event::Note { target, text } => self.note(target.as_deref(), text, now),
-            Event::CaseStart { target, case, index, of } => {
+            TargetEvent::Note(text) => self.note(target, text, now),
+            TargetEvent::CaseStart { case, index, of } => {
                 let counts = self.target(target).counts.brief();
                 self.progress(target, text::case_of(case, *index, *of, &counts), now)
             }
-            Event::CaseEnd { target, result, .. } => self.case_end(target, result, now),
-            Event::TargetEnd { result } => self.target_end(result, now),
-            Event::RunEnd { result } => text::summary(result, Some(&self.run_dir), self.paint),
+            TargetEvent::CaseEnd(result) => self.case_end(target, result, now),
+            TargetEvent::End(result) => self.target_end(result, now),
         }
     }
 
@@ -118,12 +124,8 @@ impl View {
         self.line(target, &step, now)
     }
 
-    fn note(&mut self, target: Option<&str>, text: &str, now: Duration) -> String {
-        let text = lines(text).join("\n    ");
-        match target {
-            Some(target) => self.line(target, &text, now),
-            None => format!("{text}\n"),
-        }
+    fn note(&mut self, target: &str, text: &str, now: Duration) -> String {
+        self.line(target, &lines(text).join("\n    "), now)
     }
 
     fn case_end(&mut self, target: &str, result: &CaseResult, now: Duration) -> String {
@@ -206,7 +208,7 @@ impl View {
         if let Some(failure) = &result.failure {
             // The cases that never ran may already have shown this reason.
             if printed.as_ref() != Some(failure) {
-                out += &self.note(Some(name), &format!("not tested: {failure}"), now);
+                out += &self.note(name, &format!("not tested: {failure}"), now);
             }
         }
         self.targets.remove(name);

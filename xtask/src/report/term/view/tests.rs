@@ -8,24 +8,21 @@ const TARGET: &str = "x86_64";
 
 /// Returns the events of a run. `None` stands for three seconds in which nothing happens.
 fn events(run: &RunResult) -> Vec<Option<Event>> {
-    let target = || TARGET.to_owned();
+    let on_target = |event| Some(Event::Target { target: TARGET.to_owned(), event });
     let cases = &run.targets[0].cases;
     let of = cases.len();
-    let phase = |phase, detail: &str| {
-        let detail = detail.into();
-        Some(Event::Phase { target: target(), phase, detail })
-    };
+    let phase =
+        |phase, detail: &str| on_target(TargetEvent::Phase { phase, detail: detail.into() });
     let progress = |done, what: &str| {
-        let what = what.into();
-        Some(Event::Progress { target: target(), done, of: Some(1030), what })
+        on_target(TargetEvent::Progress { done, of: Some(1030), what: what.into() })
     };
     let mut events = vec![
         Some(Event::RunStart {
             run_dir: "target/lab/latest".into(),
-            targets: vec![target()],
+            targets: vec![TARGET.to_owned()],
             cases: of,
         }),
-        Some(Event::TargetStart { target: target() }),
+        on_target(TargetEvent::Start),
         phase(Phase::Kernel, "building 6.12.117 (default)"),
         progress(1, "CC init/main.o"),
         None,
@@ -36,30 +33,25 @@ fn events(run: &RunResult) -> Vec<Option<Event>> {
         progress(400, "CC fs/fuse/dmmap.o"),
         phase(Phase::Boot, ""),
         phase(Phase::Test, "6.12.117"),
-        Some(Event::Note {
-            target: Some(target()),
-            text: "the guest read 6 cases from a plan of 7\nsecond line of the note".into(),
-        }),
+        on_target(TargetEvent::Note(
+            "the guest read 6 cases from a plan of 7\nsecond line of the note".into(),
+        )),
     ];
     for (at, case) in cases.iter().enumerate() {
         if case.boot.is_some() {
-            events.push(Some(Event::CaseStart {
-                target: target(),
-                case: case.id.clone(),
-                index: at + 1,
-                of,
-            }));
+            let (case, index) = (case.id.clone(), at + 1);
+            events.push(on_target(TargetEvent::CaseStart { case, index, of }));
         }
         events.push(None);
-        events.push(Some(Event::CaseEnd { target: target(), result: Box::new(case.clone()) }));
+        events.push(on_target(TargetEvent::CaseEnd(Box::new(case.clone()))));
     }
-    events.push(Some(Event::TargetEnd { result: Box::new(run.targets[0].clone()) }));
+    events.push(on_target(TargetEvent::End(Box::new(run.targets[0].clone()))));
     events
 }
 
 /// Returns everything that is printed of a run except the summary, which has tests of its own.
 fn printed(run: &RunResult, verbosity: Verbosity, live: bool) -> String {
-    let options = TermOptions { verbosity, ..TermOptions::new(false, false) };
+    let options = TermOptions { verbosity, ..TermOptions::new(false, false, "cargo xtask test") };
     let mut view = View::new(options, live, Paint { colour: false });
     let mut now = Duration::ZERO;
     let mut out = String::new();
@@ -239,7 +231,7 @@ fn a_run_without_cases_prints_its_start() {
 
 #[test]
 fn the_status_line_follows_the_run() {
-    let options = TermOptions::new(false, false);
+    let options = TermOptions::new(false, false, "cargo xtask test");
     let mut view = View::new(options, true, Paint { colour: false });
     let mut lines = vec![view.status_line(TARGET)];
     for event in events(&samples::mixed()).into_iter().flatten().take(18) {
@@ -264,11 +256,12 @@ fn the_status_line_follows_the_run() {
 
 #[test]
 fn status_lines_of_several_targets_are_aligned() {
-    let options = TermOptions::new(false, false);
+    let options = TermOptions::new(false, false, "cargo xtask test");
     let mut view = View::new(options, true, Paint { colour: false });
     for (target, phase) in [("arm64", Phase::Kernel), ("x86_64", Phase::Test)] {
         let (target, detail) = (target.to_owned(), "something".into());
-        view.handle(&Event::Phase { target, phase, detail }, Duration::ZERO);
+        let event = TargetEvent::Phase { phase, detail };
+        view.handle(&Event::Target { target, event }, Duration::ZERO);
     }
     let lines = [view.status_line("arm64"), view.status_line("x86_64")];
     insta::assert_snapshot!(lines.join("\n"), @"
