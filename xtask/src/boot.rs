@@ -103,8 +103,7 @@ pub(crate) fn start(parameters: &Parameters, dir: &Path, plan: &Plan) -> Result<
         oracle: parameters.oracle.map(|oracle| oracle.plugin.as_path()),
     };
     if let Some(oracle) = parameters.oracle {
-        let config = oracle.config.render();
-        files::write_atomically(&dir.join(ORACLE_CONFIG), config)?;
+        files::write_atomically(&dir.join(ORACLE_CONFIG), oracle.config.render())?;
     }
     let args = args::qemu(parameters.qemu, &boot);
     let command = args::to_paste(dir, &parameters.qemu.binary, &args);
@@ -176,8 +175,7 @@ impl Streams {
             Streams::Shared(splitter) => splitter.push(&machine.console()?),
         };
         // Read the findings last, so that they include everything that the oracle wrote before these records and lines.
-        let findings = machine.findings()?;
-        pass(split, &findings, watch, now);
+        pass(split, &machine.findings()?, watch, now);
         Ok(())
     }
 

@@ -309,8 +309,7 @@ fn end_like(status: ExitStatus) -> ExitCode {
         let _ = prctl::set_dumpable(false);
         let _ = emulate_default_handler(signal);
     }
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    ExitCode::from(code.unwrap_or(1))
+    ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
 #[cfg(test)]

@@ -104,8 +104,7 @@ impl<'a> Ledger<'a> {
     /// Returns the cases without a verdict, in the order of the plan.
     pub(crate) fn remaining(&self) -> Vec<&'a Case> {
         let open = self.cases.iter().zip(&self.results);
-        let open = open.filter(|(_, result)| result.is_none());
-        open.map(|(case, _)| case).collect()
+        open.filter(|(_, result)| result.is_none()).map(|(case, _)| case).collect()
     }
 
     /// Begins a boot and returns its number. The first is 1.
@@ -192,8 +191,7 @@ impl<'a> Ledger<'a> {
     /// Ends the record and returns the results.
     pub(crate) fn close(mut self) -> TargetResult {
         self.end_phase();
-        let results = std::mem::take(&mut self.results);
-        self.result.cases = results.into_iter().flatten().collect();
+        self.result.cases = std::mem::take(&mut self.results).into_iter().flatten().collect();
         debug_assert_eq!(self.result.cases.len(), self.cases.len());
         self.send(TargetEvent::End(Box::new(self.result.clone())));
         self.result
@@ -245,8 +243,7 @@ impl<'a> Ledger<'a> {
 
     fn open_positions(&self) -> Vec<usize> {
         let results = self.results.iter().enumerate();
-        let open = results.filter(|(_, result)| result.is_none());
-        open.map(|(at, _)| at).collect()
+        results.filter(|(_, result)| result.is_none()).map(|(at, _)| at).collect()
     }
 
     fn end_phase(&mut self) {

@@ -18,8 +18,7 @@ pub(crate) const TITLES: [&str; 11] = [
 
 /// Returns the title of promise `number`, or `None` if there is no such promise.
 pub(crate) fn title(number: u8) -> Option<&'static str> {
-    let index = usize::from(number).checked_sub(1)?;
-    TITLES.get(index).copied()
+    TITLES.get(usize::from(number).checked_sub(1)?).copied()
 }
 
 #[cfg(test)]

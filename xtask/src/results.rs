@@ -364,8 +364,7 @@ impl TargetResult {
 
     /// Returns the reason why the target could not be tested. A target without cases counts as not tested.
     pub(crate) fn untested(&self) -> Option<&str> {
-        let no_cases = self.cases.is_empty().then_some("no cases to run");
-        self.failure.as_deref().or(no_cases)
+        self.failure.as_deref().or(self.cases.is_empty().then_some("no cases to run"))
     }
 
     /// Returns the number of cases whose verdict has this word.
@@ -438,8 +437,7 @@ impl Counts {
 
     /// Returns the counts of a run.
     pub(crate) fn of_run(run: &RunResult) -> Self {
-        let targets = run.targets.iter().map(Self::of_target);
-        targets.fold(Self::default(), |sum, counts| Self {
+        run.targets.iter().map(Self::of_target).fold(Self::default(), |sum, counts| Self {
             passed: sum.passed + counts.passed,
             failed: sum.failed + counts.failed,
             skipped: sum.skipped + counts.skipped,

@@ -160,8 +160,7 @@ fn fallback(chosen: &Chosen, requested: Accel, came_up: bool, end: &BootEnd) -> 
 
 /// Writes the coverage report if the flavour counts the lines that ran.
 fn write_coverage(job: &Job, target: &Target, built: &Built, ledger: &Ledger) -> Result<()> {
-    let coverage_dir = job.flavour.coverage.as_deref();
-    let Some(dir) = coverage_dir.filter(|_| !interrupt::requested()) else {
+    let Some(dir) = job.flavour.coverage.as_deref().filter(|_| !interrupt::requested()) else {
         return Ok(());
     };
     let request = coverage::Request {
@@ -260,8 +259,7 @@ pub(crate) fn scaled(qemu: &QemuSpec, flavour: &Flavour) -> QemuSpec {
 
 /// Removes the initramfs of each boot. After a run in which all cases passed, it is not needed any more.
 pub(crate) fn remove_initramfs(run_dir: &Path) {
-    let files = WalkDir::new(run_dir).min_depth(3).max_depth(3);
-    for file in files.into_iter().flatten() {
+    for file in WalkDir::new(run_dir).min_depth(3).max_depth(3).into_iter().flatten() {
         if file.file_name() == INITRAMFS {
             let _ = std::fs::remove_file(file.path());
         }

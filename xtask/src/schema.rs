@@ -73,8 +73,7 @@ pub(crate) fn render(kind: Kind) -> String {
 }
 
 fn of<T: JsonSchema>(settings: SchemaSettings) -> Schema {
-    let settings = settings.with_transform(Plain);
-    settings.into_generator().into_root_schema_for::<T>()
+    settings.with_transform(Plain).into_generator().into_root_schema_for::<T>()
 }
 
 /// Removes details of Rust: number formats such as `uint32`, which strict validators reject, and the line breaks of doc

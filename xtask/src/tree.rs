@@ -101,8 +101,7 @@ pub(crate) fn plans(
 ) -> Result<Vec<(Target, Vec<Case>)>> {
     let plan = |target: &Target| {
         let scale = scale * oracle.time_factor(&target.cache);
-        let cases = plan::compile(&tree.suites, target, filter, scale)?;
-        Ok((target.clone(), cases))
+        Ok((target.clone(), plan::compile(&tree.suites, target, filter, scale)?))
     };
     targets.iter().map(plan).collect()
 }

@@ -53,8 +53,7 @@ pub(crate) struct Trial {
 }
 
 fn regex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Regex, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    Regex::new(&text).map_err(de::Error::custom)
+    Regex::new(&String::deserialize(deserializer)?).map_err(de::Error::custom)
 }
 
 impl Trial {

@@ -22,8 +22,7 @@ pub(crate) fn tool(checkout: &Path) -> String {
 /// Returns the first line that `program argument` prints, or an empty string if the program cannot be run.
 pub(crate) fn first_line(program: &str, argument: &str) -> String {
     let text = shell::here().and_then(|sh| shell::read(cmd!(sh, "{program} {argument}")));
-    let text = text.unwrap_or_default();
-    text.lines().next().unwrap_or_default().to_owned()
+    text.unwrap_or_default().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Returns the version line of the compiler that builds the guest program.

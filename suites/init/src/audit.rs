@@ -168,8 +168,7 @@ fn shrink_slabs() {
 
 /// Returns the maximum size of KASAN's quarantine, or 0 if the kernel has no KASAN.
 fn quarantine_kib() -> i64 {
-    let symbols = read_text("/proc/kallsyms").unwrap_or_default();
-    match symbols.contains(" kasan_quarantine_put") {
+    match read_text("/proc/kallsyms").unwrap_or_default().contains(" kasan_quarantine_put") {
         true => (meminfo("MemTotal").unwrap_or(0) / QUARANTINE_FRACTION) as i64,
         false => 0,
     }
@@ -191,8 +190,7 @@ fn names(dir: &str) -> Vec<String> {
 fn free_pages_in(zoneinfo: &str) -> u64 {
     let counts = zoneinfo.lines().filter_map(|line| {
         let line = line.trim_start();
-        let of_zone = line.strip_prefix("pages free");
-        of_zone.or_else(|| line.strip_prefix("count:"))
+        line.strip_prefix("pages free").or_else(|| line.strip_prefix("count:"))
     });
     counts.filter_map(|count| count.trim().parse::<u64>().ok()).sum()
 }

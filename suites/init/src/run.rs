@@ -27,8 +27,7 @@ pub(crate) fn run(plan: &Plan) -> Result<(), String> {
     for (index, planned) in plan.cases.iter().enumerate() {
         let (number, total) = (index + 1, plan.cases.len());
         boot::log_to_kernel(&format!("case {number}/{total} {}", planned.id));
-        let stuck = run_case(index, planned, oracle, &mut |record| port.send(&record));
-        if stuck {
+        if run_case(index, planned, oracle, &mut |record| port.send(&record)) {
             port.drain();
             return Err(format!("cannot kill a process of case {}", planned.id));
         }

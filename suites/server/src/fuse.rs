@@ -12,8 +12,7 @@ pub(crate) fn mount(channel: &Channel, at: &str) -> sys::Result<()> {
     // rootmode is octal: 40000 is S_IFDIR.
     let options =
         format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other", channel.fd().number());
-    let flags = MountFlags::NO_SUID | MountFlags::NO_DEV;
-    sys::mount("dmmap", at, "fuse", flags, &options)
+    sys::mount("dmmap", at, "fuse", MountFlags::NO_SUID | MountFlags::NO_DEV, &options)
 }
 
 /// Answers FUSE_INIT, accepting those of the offered flags that the server needs.

@@ -57,8 +57,7 @@ impl Session {
     /// # Errors
     /// Fails with the kernel's error number: `EBUSY` while the kernel waits for a reply about one of the pages.
     pub fn free(&self, page_id: u64, count: u64) -> sys::Result<()> {
-        let body = wire::bytes(&PageRange { page_id, count });
-        self.channel.notify(notify::DMMAP_FREE, &body)
+        self.channel.notify(notify::DMMAP_FREE, &wire::bytes(&PageRange { page_id, count }))
     }
 
     /// Saves each existing page of `pages` to the file.

@@ -87,8 +87,7 @@ impl Session {
     /// # Errors
     /// Fails as open(2), or if CUSE_INIT is malformed.
     pub fn create(name: &str, behaviour: Behaviour) -> Result<Session, ServerError> {
-        let channel = Channel::open("/dev/cuse")?;
-        Session::start(channel, Endpoint::Cuse, behaviour, name)
+        Session::start(Channel::open("/dev/cuse")?, Endpoint::Cuse, behaviour, name)
     }
 
     /// Name of the file in a mounted filesystem.
@@ -245,8 +244,7 @@ impl Session {
 
     fn answer(&mut self, request: &Request) -> Result<(), ServerError> {
         let opcode = request.header.opcode;
-        let unanswered = self.behaviour.unanswered;
-        if unanswered.is_some_and(|requests| requests.covers(opcode)) {
+        if self.behaviour.unanswered.is_some_and(|requests| requests.covers(opcode)) {
             self.hold(request);
             self.ready = true;
             return Ok(());
@@ -290,8 +288,7 @@ impl Session {
             self.hold(request);
             return Ok(());
         }
-        let page_size = sys::page_size() as u64;
-        let Some(page_id) = script.page_id(mmap.offset, page_size) else {
+        let Some(page_id) = script.page_id(mmap.offset, sys::page_size() as u64) else {
             let errno = match script {
                 OnMmap::Refuse { errno } => Errno::from_raw(errno),
                 _ => Errno::EIO,

@@ -122,8 +122,10 @@ impl Lab<'_> {
 /// Returns the tables of the figures that the guest measured in the suite `bench`.
 fn guest_table(lab: &Lab, tree: &Tree) -> Result<String> {
     let (result, _) = lab.test(lab.cases(tree, "bench")?)?;
-    let cases = result.targets.iter().flat_map(|target| &target.cases);
-    Ok(cases
+    Ok(result
+        .targets
+        .iter()
+        .flat_map(|target| &target.cases)
         .map(|case| match case.id.starts_with("bench/exchange") {
             true => table::exchange(&case.id, &case.figures),
             false => table::plain(&case.id, &case.figures),

@@ -175,8 +175,7 @@ fn parse(command: &str) -> Result<(Vec<String>, bool), String> {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok((words, true)),
             _ => {
                 let text = error.to_string();
-                let first = text.lines().next().unwrap_or("");
-                Err(first.trim_start_matches("error: ").to_owned())
+                Err(text.lines().next().unwrap_or("").trim_start_matches("error: ").to_owned())
             }
         },
     }

@@ -150,8 +150,7 @@ fn counts(output: &str) -> String {
 
 /// Runs `command` in the checkout and collects its output. Stops it if the lab is interrupted.
 fn command(checkout: &Path, command: &Expression) -> Result<Outcome> {
-    let command = command.dir(checkout).stderr_to_stdout().stdout_capture();
-    let output = guard::run(&command)?;
+    let output = guard::run(&command.dir(checkout).stderr_to_stdout().stdout_capture())?;
     Ok(Outcome {
         passed: output.status.success(),
         note: String::new(),
@@ -169,8 +168,7 @@ fn tracked(checkout: &Path) -> Result<Vec<String>> {
 
 /// Reads a file, and replaces bytes that are not UTF-8.
 fn read(path: &Path) -> Result<String> {
-    let bytes = files::read_bytes(path)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(String::from_utf8_lossy(&files::read_bytes(path)?).into_owned())
 }
 
 fn licences(checkout: &Path) -> Result<Outcome> {
@@ -179,8 +177,7 @@ fn licences(checkout: &Path) -> Result<Outcome> {
     for name in &files {
         let sidecar = format!("{name}{}", licences::SIDECAR);
         let holder = if files.contains(&sidecar) { &sidecar } else { name };
-        let text = read(&checkout.join(holder))?;
-        problems.extend(licences::problems(name, &text));
+        problems.extend(licences::problems(name, &read(&checkout.join(holder))?));
     }
     Ok(Outcome::of_problems(files.len(), "files", &problems))
 }
@@ -207,8 +204,7 @@ fn documents(checkout: &Path) -> Result<Outcome> {
     problems.extend(documents::target_rows(README, readme, &targets));
     let (links, dead) = links::dead(&texts, |path| checkout.join(path).exists());
     problems.extend(dead);
-    let what = format!("commands, {links} links");
-    Ok(Outcome::of_problems(count, &what, &problems))
+    Ok(Outcome::of_problems(count, &format!("commands, {links} links"), &problems))
 }
 
 /// Runs a command of a document, and returns a problem if the command fails.

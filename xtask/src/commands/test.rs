@@ -33,8 +33,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     };
     let oracle =
         OracleRequest { mode: args.oracle, depth: args.oracle_depth, ignore_flushes: false };
-    let scale = args.timeout_scale * flavour.time;
-    let plans = plans(&tree, &targets, &filter, scale, oracle)?;
+    let plans = plans(&tree, &targets, &filter, args.timeout_scale * flavour.time, oracle)?;
     if args.dry_run {
         print!("{}", dry_run(&tree, args, &plans)?);
         return Ok(0);
@@ -47,8 +46,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     job.oracle = oracle;
 
     let again = rerun_command(args);
-    let options = TermOptions::new(args.verbose, args.quiet, &again);
-    let events = term::to_terminal(options);
+    let events = term::to_terminal(TermOptions::new(args.verbose, args.quiet, &again));
     let result = run::all(&job, &plans, &events);
     let origin = Origin::Run { dir: &job.run_dir, rerun: &again };
     report::write_all(&job.run_dir, &result, origin)?;
@@ -94,8 +92,7 @@ fn rerun_command(args: &Test) -> String {
 
 /// Returns the name of an option's value on the command line.
 fn option_value(value: &impl ValueEnum) -> String {
-    let value = value.to_possible_value().expect("no value is hidden");
-    value.get_name().to_owned()
+    value.to_possible_value().expect("no value is hidden").get_name().to_owned()
 }
 
 /// Returns the plan and the QEMU command of each target, for `--dry-run`.

@@ -74,8 +74,7 @@ pub(crate) fn write(request: &Request) -> Result<String> {
     let reasons = reasons::read(request.checkout, &request.built.version)?;
     let explanation = reasons::explain(&coverage, &reasons);
     let path = request.run.join(REPORT);
-    let text = report::render(&coverage, &explanation);
-    files::write_atomically(&path, text)?;
+    files::write_atomically(&path, report::render(&coverage, &explanation))?;
     Ok(format!("{}\n{}", report::summary(&coverage, &explanation), path.display()))
 }
 

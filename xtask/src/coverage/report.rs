@@ -45,8 +45,7 @@ fn lines(source: &SourceFile) -> Share {
 }
 
 fn branches(source: &SourceFile) -> Share {
-    let of_lines = source.values().flat_map(|line| line.branches.values());
-    Share::of(of_lines.flatten().copied())
+    Share::of(source.values().flat_map(|line| line.branches.values()).flatten().copied())
 }
 
 /// Returns a summary in one line, for the terminal.

@@ -85,8 +85,7 @@ fn compilation(cross: &str, runtime: &Path, files: &[PathBuf], out: &Path) -> St
 }
 
 fn words(lines: &[&str]) -> Vec<String> {
-    let words = lines.iter().flat_map(|line| line.split(' '));
-    words.map(str::to_owned).collect()
+    lines.iter().flat_map(|line| line.split(' ')).map(str::to_owned).collect()
 }
 
 impl Step {
@@ -131,8 +130,7 @@ fn fingerprint<'p>(
         hash.update(shell::read(cmd!(sh, "{tool} --version"))?);
     }
     for file in files {
-        let bytes = files::read_bytes(file)?;
-        hash.update(Sha256::digest(bytes));
+        hash.update(Sha256::digest(files::read_bytes(file)?));
     }
     Ok(format!("{:x}", hash.finalize()))
 }

@@ -49,8 +49,7 @@ pub(super) fn publish(dir: &str, trees: &Trees, overlay: &Overlay, result: &Path
         }
         if is_changed && base.join(&path).exists() {
             let diff = diff(&base.join(&path), &tree.join(&path))?;
-            let file = into.join(name + DIFF_SUFFIX);
-            files::write(&file, diff)?;
+            files::write(&into.join(name + DIFF_SUFFIX), diff)?;
         }
     }
     for name in file_names(&obj.join(dir), &[".gcno"])? {

@@ -34,8 +34,7 @@ pub(super) fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String 
 
 /// Returns the digest of the files of a tree.
 pub(super) fn of_listing(listing: &Listing) -> String {
-    let pairs = listing.iter().flat_map(|(path, id)| [path.as_bytes(), id.as_bytes()]);
-    of_parts(pairs)
+    of_parts(listing.iter().flat_map(|(path, id)| [path.as_bytes(), id.as_bytes()]))
 }
 
 fn hex(hash: Sha256) -> String {

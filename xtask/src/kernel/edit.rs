@@ -140,8 +140,7 @@ fn replace(dir: &Path, from: &Path, patches: &[String]) -> Result<()> {
     let series = dir.join("series");
     let old = fs::read_to_string(&series).unwrap_or_default();
     for patch in patches {
-        let text = files::read_bytes(&from.join(patch))?;
-        files::write_atomically(&dir.join(patch), text)?;
+        files::write_atomically(&dir.join(patch), files::read_bytes(&from.join(patch))?)?;
     }
     files::write_atomically(&series, new_series(&old, patches))?;
     for (_, removed) in queue::names(&old).filter(|(_, name)| !patches.iter().any(|p| p == name)) {

@@ -32,8 +32,7 @@ pub(super) fn excerpt(log: &str) -> Vec<&str> {
     let before = lines[..at].iter().rev();
     let before = before.take(BEFORE).take_while(|line| is_message(line)).count();
     let after = lines[at + 1..].iter().filter(|line| is_message(line));
-    let shown = lines[at - before..=at].iter().chain(after);
-    shown.take(SHOWN).copied().collect()
+    lines[at - before..=at].iter().chain(after).take(SHOWN).copied().collect()
 }
 
 /// Returns true for an error of a program that make ran, and for an error that make itself detects, such as `*** No

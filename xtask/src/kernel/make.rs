@@ -100,10 +100,7 @@ impl Make<'_> {
         });
         let status = match waited? {
             Waited::Done(output) => output.status,
-            _ => {
-                let stopped = guard::stop_with(&child, Signal::SIGINT, GRACE);
-                stopped.context("stop make")?.status
-            }
+            _ => guard::stop_with(&child, Signal::SIGINT, GRACE).context("stop make")?.status,
         };
         // In these cases make has exited by itself, or has removed unfinished targets first. All files in the output
         // directory are complete.
@@ -121,8 +118,7 @@ impl Make<'_> {
         let log = File::options().create(true).append(true).open(&self.log);
         let log = log.with_context(|| format!("write {}", self.log.display()))?;
         let command = self.command(targets, variables).stdin_null();
-        let command = command.stderr_to_stdout().stdout_file(log);
-        command.start().context("run make")
+        command.stderr_to_stdout().stdout_file(log).start().context("run make")
     }
 
     fn command(&self, targets: &[&str], variables: &[(&str, &Path)]) -> Expression {

@@ -187,8 +187,7 @@ struct Inputs {
 /// The source is not available, a patch does not apply, Kconfig drops an option, the compiler fails or the disk is
 /// full. [`Interrupted`] if the user stops the lab.
 pub fn build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Built> {
-    let built = find_or_build(request, progress);
-    built.map_err(|error| add_hint(error, request.cache))
+    find_or_build(request, progress).map_err(|error| add_hint(error, request.cache))
 }
 
 fn find_or_build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Built> {

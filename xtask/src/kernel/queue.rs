@@ -100,8 +100,7 @@ fn touched(patch: &[u8]) -> BTreeSet<String> {
             return Some(path.to_owned());
         }
         let path = line.strip_prefix("--- ").or_else(|| line.strip_prefix("+++ "))?;
-        let path = path.split('\t').next()?.trim_end();
-        Some(path.split_once('/')?.1.to_owned())
+        Some(path.split('\t').next()?.trim_end().split_once('/')?.1.to_owned())
     };
     // A line of a hunk may look like a file header. Its path is harmless if it stays inside the tree. `/dev/null` becomes
     // `dev/null`, which does not exist in the tree.

@@ -66,8 +66,7 @@ impl<'a> Slot<'a> {
     ) -> Result<()> {
         let from_scratch = self.prepare()?;
         progress(Progress::step("patch the source".into()));
-        let scratch = self.dir.join("scratch");
-        let overlay = inputs.queue.apply(&inputs.base.root, &scratch)?;
+        let overlay = inputs.queue.apply(&inputs.base.root, &self.dir.join("scratch"))?;
         let files = tree::sync(&inputs.base, &overlay, &self.tree(), &self.record())?;
         progress(Progress::step("configure".into()));
         self.configure(inputs, &files)?;
@@ -144,8 +143,7 @@ impl<'a> Slot<'a> {
         let targets: Vec<&str> = spec.make.split_whitespace().collect();
         let steps = self.make().run(&targets, &[], &mut report)?;
         if from_scratch {
-            let dir = self.estimate.parent().expect("a file in the cache has a parent");
-            files::create_dir(dir)?;
+            files::create_dir(self.estimate.parent().expect("a file in the cache has a parent"))?;
             files::write_atomically(&self.estimate, steps.to_string())?;
         }
         Ok(())

@@ -48,8 +48,7 @@ pub(super) fn sync(base: &Base, overlay: &Overlay, tree: &Path, record: &Path) -
     }
     for path in &stale {
         let file = tree.join(path);
-        let patched = overlay.get(path).and_then(Option::as_ref);
-        match (wanted.get(path), patched) {
+        match (wanted.get(path), overlay.get(path).and_then(Option::as_ref)) {
             (None, _) => remove_with_parents(&file),
             (Some(_), Some((_, from))) => replace(from, &file),
             (Some(_), None) if new && base.is_frozen() => link(&base.root.join(path), &file),

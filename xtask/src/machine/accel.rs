@@ -145,8 +145,7 @@ pub fn run_guest(qemu: &str, accel: &str, deadline: Duration) -> Result<KvmResul
     words.extend(["-device", device, "-bios"]);
     let words = words.into_iter().map(OsStr::new).chain([image.as_os_str()]);
     let qemu = guard::exec_command(qemu, words).stdin_null();
-    let qemu = qemu.stdout_null().stderr_capture();
-    let child = qemu.start().context("start QEMU")?;
+    let child = qemu.stdout_null().stderr_capture().start().context("start QEMU")?;
     let output = match wait::until(deadline, || child.try_wait())? {
         Waited::Done(output) => output,
         cut => {

@@ -97,8 +97,7 @@ impl Machine {
     /// # Errors
     /// The state of the process cannot be read.
     pub(crate) fn ended(&mut self) -> Result<Option<End>> {
-        let ended = self.child.try_wait().context("wait for QEMU")?;
-        let status = ended.map(|output| output.status);
+        let status = self.child.try_wait().context("wait for QEMU")?.map(|output| output.status);
         Ok(status.map(|status| match (status.signal(), status.code()) {
             (Some(signal), _) => End::Signal(signal),
             (None, Some(0) | None) => End::Exit,

@@ -28,8 +28,7 @@ pub(crate) struct Window {
 impl Window {
     /// Returns the number of distinct findings, including those that were not written.
     pub(crate) fn distinct(&self) -> u64 {
-        let count = self.end.as_ref().map_or(0, |end| end.distinct);
-        count.max(self.findings.len() as u64)
+        self.end.as_ref().map_or(0, |end| end.distinct).max(self.findings.len() as u64)
     }
 
     /// Returns how often the conflict with this number was found, or 1 if the count is unknown.

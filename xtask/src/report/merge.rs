@@ -147,10 +147,8 @@ impl MergedTarget {
     }
 
     fn finish(mut self, plan: &[String]) -> TargetResult {
-        let place = |case: &CaseResult| {
-            let place = plan.iter().position(|id| *id == case.id);
-            place.unwrap_or(plan.len())
-        };
+        let place =
+            |case: &CaseResult| plan.iter().position(|id| *id == case.id).unwrap_or(plan.len());
         self.result.cases.sort_by_key(place);
         self.result
     }

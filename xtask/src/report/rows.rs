@@ -147,8 +147,7 @@ pub(crate) fn oracle_summary(target: &TargetResult) -> Option<String> {
 
 /// Returns the first line of an error text, which names the problem. Details follow in the lines after it.
 fn first_line(text: &str) -> String {
-    let first = printable(text.lines().next().unwrap_or_default());
-    first.trim_end_matches(':').to_owned()
+    printable(text.lines().next().unwrap_or_default()).trim_end_matches(':').to_owned()
 }
 
 /// Returns each reason for skipped cases with the number of cases: `2 cases: no CUSE on this target`.
@@ -162,8 +161,7 @@ pub(crate) fn skips(target: &TargetResult) -> impl Iterator<Item = String> {
             }
         }
     }
-    let rows = reasons.into_iter();
-    rows.map(|(reason, count)| format!("{}: {}", cases(count), one_line(reason)))
+    reasons.into_iter().map(|(reason, count)| format!("{}: {}", cases(count), one_line(reason)))
 }
 
 /// Returns the versions and hashes of everything that ran on a target, by name. Leaves out values of steps that the run

@@ -133,8 +133,7 @@ impl Reporter for Term {
 
 /// Prints the summary of a run whose files are not on this machine.
 pub(crate) fn print_summary(result: &RunResult) {
-    let live = is_live();
-    print(&text::summary(result, None, Paint { colour: live }));
+    print(&text::summary(result, None, Paint { colour: is_live() }));
 }
 
 /// Starts to show the build of `target`'s kernel outside a run. Returns the function that reports progress: the number

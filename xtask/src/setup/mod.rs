@@ -64,8 +64,7 @@ impl Host {
 
     /// Returns those of `needed` that this machine lacks.
     fn missing(&self, needed: &[Program]) -> Vec<Program> {
-        let absent = needed.iter().filter(|p| p.find(&self.path).is_none());
-        absent.cloned().collect()
+        needed.iter().filter(|p| p.find(&self.path).is_none()).cloned().collect()
     }
 }
 
@@ -171,8 +170,7 @@ fn rights(host: &Host) -> Result<Option<Option<PathBuf>>> {
     if !host.terminal {
         command = command.stdin_null().stderr_null();
     }
-    let status = command.run().context("run sudo")?.status;
-    Ok(status.success().then_some(Some(sudo)))
+    Ok(command.run().context("run sudo")?.status.success().then_some(Some(sudo)))
 }
 
 /// Takes the lock that lets one run at a time install packages.

@@ -74,11 +74,9 @@ pub(super) fn check_reasons(suite: &Suite, text: &str, path: &Path) -> Result<()
 
 /// Returns all skips of a suite: the case, or `None` for the suite itself; the target or group; the reason.
 fn skips(suite: &Suite) -> impl Iterator<Item = (Option<&str>, &str, &str)> {
-    let cases = suite.cases.iter();
-    let of_cases = cases.map(|case| (Some(case.name.as_str()), &case.skip));
+    let of_cases = suite.cases.iter().map(|case| (Some(case.name.as_str()), &case.skip));
     std::iter::once((None, &suite.skip)).chain(of_cases).flat_map(|(case, skips)| {
-        let skips = skips.iter();
-        skips.map(move |(name, reason)| (case, name.as_str(), reason.as_str()))
+        skips.iter().map(move |(name, reason)| (case, name.as_str(), reason.as_str()))
     })
 }
 

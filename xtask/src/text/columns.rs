@@ -5,8 +5,7 @@
 /// of its widest cell.
 pub(crate) fn columns<const N: usize>(rows: &[[impl AsRef<str>; N]]) -> String {
     let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].as_ref().chars().count());
-        cells.max().unwrap_or(0)
+        rows.iter().map(|row| row[column].as_ref().chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..N).map(width).collect();
     let mut text = String::new();

@@ -289,8 +289,7 @@ impl Watch {
     }
 
     fn distrust(&self) -> Option<String> {
-        let oracle = self.oracle.as_ref()?;
-        oracle.distrust().map(str::to_owned)
+        self.oracle.as_ref()?.distrust().map(str::to_owned)
     }
 
     /// Returns the plan index of the case that was running when the boot ended. A crash between two cases counts

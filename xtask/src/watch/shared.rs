@@ -88,11 +88,9 @@ impl Splitter {
 /// Returns the offset in `line` of a frame, complete or interrupted by a kernel line.
 fn frame_start(line: &[u8]) -> Option<usize> {
     let marker = MARKER.as_bytes();
-    let whole = line.windows(marker.len()).position(|part| part == marker);
-    whole.or_else(|| {
+    line.windows(marker.len()).position(|part| part == marker).or_else(|| {
         let before = &line[..STAMP.find(line)?.start()];
-        let lengths = (1..marker.len()).rev();
-        let mut prefixes = lengths.map(|length| &marker[..length]);
+        let mut prefixes = (1..marker.len()).rev().map(|length| &marker[..length]);
         let prefix = prefixes.find(|prefix| before.ends_with(prefix))?;
         Some(before.len() - prefix.len())
     })

@@ -28,8 +28,7 @@ fn expect_refusal(
     pages: usize,
     errno: Errno,
 ) -> Result<(), Failure> {
-    let result = process.try_map(offset, pages * page_size())?;
-    expect(what, result.map(drop), Err(errno))
+    expect(what, process.try_map(offset, pages * page_size())?.map(drop), Err(errno))
 }
 
 /// Fails unless the client can map the file and share a page with the server.
@@ -142,8 +141,7 @@ fn not_implemented(case: &mut Case) -> Result<(), Failure> {
 fn refused(case: &mut Case) -> Result<(), Failure> {
     let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
     for errno in [Errno::EACCES, Errno::EBUSY, Errno::ENOMEM] {
-        let refuse = OnMmap::Refuse { errno: errno.raw() };
-        server.behave(Behaviour::with_mmap(refuse))?;
+        server.behave(Behaviour::with_mmap(OnMmap::Refuse { errno: errno.raw() }))?;
         expect_refusal("the mmap", &mut client, 0, 1, errno)?;
         server.behave(Behaviour::default())?;
         expect_usable(&mut server, &mut client, errno.raw() as u64)?;

@@ -353,8 +353,8 @@ fn greedy(case: &mut Case) -> Result<(), Failure> {
     }
 
     expect("pages in total", counters::read(PAGES_TOTAL)?, limit as u64)?;
-    let shares = greedy.iter().map(|(server, ..)| server.pages());
-    let sum: u64 = shares.sum::<Result<u64, Failure>>()?;
+    let sum: u64 =
+        greedy.iter().map(|(server, ..)| server.pages()).sum::<Result<u64, Failure>>()?;
     expect("pages of all servers together", sum, limit as u64)?;
     for (_, client, map) in &mut greedy {
         let touched = client.touch(*map, (limit - 1) * page, true)?;

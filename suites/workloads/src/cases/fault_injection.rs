@@ -160,8 +160,7 @@ fn touch(case: &mut Case) -> Result<(), Failure> {
                 let map = client.map(0, page)?;
                 let (failed, answer) = client.failing(nth, mapping_command(map, command))?;
                 // The kernel retries a load until it succeeds.
-                let done = succeeded(&answer)?;
-                expect_that(done || what == "populate", || answer.describe())?;
+                expect_that(succeeded(&answer)? || what == "populate", || answer.describe())?;
                 client.load(map, 0)?;
                 expect("pages", server.pages()?, 1)?;
                 client.unmap(map)?;
@@ -230,8 +229,7 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
     let map = client.map(0, page_size())?;
     client.store(map, 0, 5)?;
     fail_each_allocation(case, "fork", |nth| {
-        let command = Command::Fork { name: "child".into() };
-        let (failed, answer) = client.failing(nth, command)?;
+        let (failed, answer) = client.failing(nth, Command::Fork { name: "child".into() })?;
         if let Some(mut child) = client.adopt("child", &answer)? {
             expect("the word, by the child", child.load(map, 0)?, 5)?;
             child.quit()?;

@@ -41,8 +41,7 @@ fn mmap_killed(case: &mut Case) -> Result<(), Failure> {
 
         server.behave(Behaviour::default())?;
         unmapped += 1;
-        let log = server.await_munmaps(unmapped)?;
-        let last = log.last_munmaps.last().map(|last| last.length);
+        let last = server.await_munmaps(unmapped)?.last_munmaps.last().map(|last| last.length);
         expect("length of the FUSE_MUNMAP", last, Some(2 * page as u64))?;
         expect("mappings", server.counter("maps")?, 0)?;
 

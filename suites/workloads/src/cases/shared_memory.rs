@@ -48,8 +48,7 @@ impl Pair {
     fn quit(mut self, mmaps: u64) -> Result<(), Failure> {
         expect("FUSE_MUNMAPs before the client exits", self.server.log()?.munmaps, 0)?;
         self.client.quit()?;
-        let log = self.server.await_munmaps(mmaps)?;
-        expect("FUSE_MMAPs", log.mmaps, mmaps)?;
+        expect("FUSE_MMAPs", self.server.await_munmaps(mmaps)?.mmaps, mmaps)?;
         self.server.quit()
     }
 }
@@ -86,8 +85,7 @@ fn expected_at_wrong_colour(period: u64) -> Result<(), Errno> {
 
 /// Fails unless `found` is the pattern of `seed` from byte `at` on. `what` names the bytes.
 fn expect_pattern(what: &str, found: &[u8], at: usize, seed: u64) -> Result<(), Failure> {
-    let expected = pattern::bytes(seed, at, found.len());
-    match pattern::difference(at, found, &expected) {
+    match pattern::difference(at, found, &pattern::bytes(seed, at, found.len())) {
         None => Ok(()),
         Some(difference) => Err(Failure::new(format!("{what}: {difference}"))),
     }

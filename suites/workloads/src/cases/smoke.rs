@@ -59,8 +59,7 @@ fn redirect(case: &mut Case) -> Result<(), Failure> {
         expect("prot of the FUSE_MMAP", mmap.prot, PROT_READ | PROT_WRITE)?;
         expect("flags of the FUSE_MMAP", mmap.flags, MAP_SHARED)?;
         expect("period of the FUSE_MMAP", mmap.period, log.period)?;
-        let start = client.area(map)?.start;
-        let colour = start % u64::from(mmap.period);
+        let colour = client.area(map)?.start % u64::from(mmap.period);
         expect("colour of the FUSE_MMAP", u64::from(mmap.colour), colour)?;
     }
     client.map_readonly(0, page as usize)?;
@@ -135,8 +134,7 @@ fn munmap(case: &mut Case) -> Result<(), Failure> {
     expect("FUSE_MUNMAPs before any unmap", server.log()?.munmaps, 0)?;
 
     client.unmap(first)?;
-    let log = server.await_munmaps(1)?;
-    let munmap = log.last_munmaps[0];
+    let munmap = server.await_munmaps(1)?.last_munmaps[0];
     expect("fh of the FUSE_MUNMAP", munmap.fh, 1)?;
     let page_id = server.page_id(offset)?;
     expect("page ID of the FUSE_MUNMAP", munmap.page_id, page_id)?;

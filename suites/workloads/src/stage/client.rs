@@ -25,8 +25,7 @@ impl Process for Client {
     }
 
     fn execute_batch(&mut self, commands: Vec<MemoryCommand>) -> Result<Vec<Answer>, Failure> {
-        let commands = commands.into_iter().map(Command::Memory).collect();
-        self.party.execute_batch(commands)
+        self.party.execute_batch(commands.into_iter().map(Command::Memory).collect())
     }
 
     fn link(&self) -> &Link {
@@ -78,8 +77,7 @@ impl Client {
 
     /// Writes a pattern with write(2) and reads it back with read(2).
     pub(crate) fn write_read(&mut self, offset: u64, len: usize, seed: u64) -> Result<(), Failure> {
-        let command = ClientCommand::WriteRead { offset, len, seed };
-        self.party.call_own(command)
+        self.party.call_own(ClientCommand::WriteRead { offset, len, seed })
     }
 
     /// Writes and reads `size` bytes with write(2) and read(2), `rounds` times. Returns the time of all writes and of
@@ -89,8 +87,7 @@ impl Client {
         size: usize,
         rounds: u32,
     ) -> Result<[Duration; 2], Failure> {
-        let command = ClientCommand::Throughput { size, rounds };
-        let answer = self.party.execute_own(command)?;
+        let answer = self.party.execute_own(ClientCommand::Throughput { size, rounds })?;
         self.party.link.times(answer)
     }
 
@@ -103,8 +100,7 @@ impl Client {
         times: u32,
         die: bool,
     ) -> Result<(), Failure> {
-        let command = ClientCommand::Cycle { offset, pages, times, die };
-        self.party.call_own(command)
+        self.party.call_own(ClientCommand::Cycle { offset, pages, times, die })
     }
 
     /// Writes `len` bytes from byte `at` of a mapping to byte `offset` of the file.
@@ -143,8 +139,7 @@ impl Client {
     }
 
     fn start_transfer(&mut self, transfer: Transfer) -> Result<(), Failure> {
-        let command = ClientCommand::Transfer(transfer);
-        self.party.send(&Command::Own(command))
+        self.party.send(&Command::Own(ClientCommand::Transfer(transfer)))
     }
 
     /// Loads from a page without access rights, which kills the process.

@@ -35,8 +35,7 @@ fn execute_failing<Own: Serialize>(
     nth: u32,
     command: Command<Own>,
 ) -> Result<(bool, Answer), Failure> {
-    let command = Command::Failing { nth, command: Box::new(command) };
-    match party.execute_any(&command)? {
+    match party.execute_any(&Command::Failing { nth, command: Box::new(command) })? {
         Answer::Failing { failed, answer } => Ok((failed, *answer)),
         other => Err(party.link.unexpected(&other)),
     }

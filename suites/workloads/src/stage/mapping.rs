@@ -69,8 +69,7 @@ pub(crate) fn execute(mapping: &mut Mapping, command: MappingCommand) -> Answer 
         }
         MappingCommand::Write { into, at, len, seed } => {
             Answer::of(write(mapping, into, at, len), |found| {
-                let expected = pattern::bytes(seed, at, len);
-                Answer::compared(pattern::difference(at, &found, &expected))
+                Answer::compared(pattern::difference(at, &found, &pattern::bytes(seed, at, len)))
             })
         }
         MappingCommand::SetRobustList { at } => Answer::done(mapping.own_robust_futex(at)),

@@ -44,8 +44,7 @@ impl<Own: Serialize> Party<Own> {
 
     /// Has the process fork a process of its kind.
     pub(crate) fn fork_child(&mut self, name: &str) -> Result<Party<Own>, Failure> {
-        let command = Command::Fork { name: name.to_owned() };
-        let answer = self.execute(&command)?;
+        let answer = self.execute(&Command::Fork { name: name.to_owned() })?;
         self.adopt(name, &answer)?.ok_or_else(|| self.link.unexpected(&answer))
     }
 

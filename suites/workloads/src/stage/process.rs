@@ -106,14 +106,12 @@ pub(crate) trait Process {
 
     /// Starts a [`Process::map_over`]. [`Process::finish_map`] waits for it.
     fn start_map_over(&mut self, map: Map, offset: u64, len: usize) -> Result<(), Failure> {
-        let place = Place::Over(map);
-        self.send(MemoryCommand::Map(MapRequest::shared(offset, len), place))
+        self.send(MemoryCommand::Map(MapRequest::shared(offset, len), Place::Over(map)))
     }
 
     /// Makes two mappings of `len` bytes that are adjacent in memory and in the file.
     fn map_adjacent(&mut self, offset: u64, len: usize) -> Result<(Map, Map), Failure> {
-        let command = MemoryCommand::MapAdjacent(MapRequest::shared(offset, len));
-        match self.execute(command)? {
+        match self.execute(MemoryCommand::MapAdjacent(MapRequest::shared(offset, len)))? {
             Answer::Maps(first, second) => Ok((first, second)),
             other => Err(self.link().unexpected(&other)),
         }

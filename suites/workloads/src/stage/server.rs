@@ -64,8 +64,7 @@ impl Process for Server {
     }
 
     fn execute_batch(&mut self, commands: Vec<MemoryCommand>) -> Result<Vec<Answer>, Failure> {
-        let commands = commands.into_iter().map(Command::Memory).collect();
-        self.party.execute_batch(commands)
+        self.party.execute_batch(commands.into_iter().map(Command::Memory).collect())
     }
 
     fn link(&self) -> &Link {
@@ -154,8 +153,7 @@ impl Server {
         len: usize,
         seed: u64,
     ) -> Result<Result<(), Errno>, Failure> {
-        let bytes = PageBytes { page_id, at, len, seed };
-        let command = ServerCommand::LoadPages(bytes);
+        let command = ServerCommand::LoadPages(PageBytes { page_id, at, len, seed });
         Ok(self.party.try_execute_own(command)?.map(drop))
     }
 
@@ -168,8 +166,7 @@ impl Server {
         len: usize,
         seed: u64,
     ) -> Result<Result<usize, Errno>, Failure> {
-        let bytes = PageBytes { page_id, at, len, seed };
-        let command = ServerCommand::SavePages(bytes);
+        let command = ServerCommand::SavePages(PageBytes { page_id, at, len, seed });
         match self.party.try_execute_own(command)? {
             Ok(answer) => Ok(Ok(self.party.link.number(answer)? as usize)),
             Err(errno) => Ok(Err(errno)),
@@ -198,8 +195,7 @@ impl Server {
             memory(fill),
             save(second),
         ];
-        let answers = self.party.execute_batch(commands)?;
-        for answer in answers {
+        for answer in self.party.execute_batch(commands)? {
             if let Answer::Number(saved) = answer {
                 expect("bytes saved", saved, len as u64)?;
             }
@@ -215,8 +211,7 @@ impl Server {
         at: usize,
         pages: usize,
     ) -> Result<Result<Vec<u64>, Errno>, Failure> {
-        let command = ServerCommand::SaveWords { page_id, at, pages };
-        match self.party.try_execute_own(command)? {
+        match self.party.try_execute_own(ServerCommand::SaveWords { page_id, at, pages })? {
             Ok(Answer::Words(words)) => Ok(Ok(words)),
             Ok(other) => Err(self.party.link.unexpected(&other)),
             Err(errno) => Ok(Err(errno)),
@@ -229,8 +224,7 @@ impl Server {
         page_id: u64,
         count: u64,
     ) -> Result<Result<(), Errno>, Failure> {
-        let command = ServerCommand::FreePages { page_id, count };
-        Ok(self.party.try_execute_own(command)?.map(drop))
+        Ok(self.party.try_execute_own(ServerCommand::FreePages { page_id, count })?.map(drop))
     }
 
     /// Writes a notification, or returns the error.
@@ -240,8 +234,7 @@ impl Server {
 
     /// Writes a valid or invalid message, or returns the error.
     pub(crate) fn write(&mut self, message: Message) -> Result<Result<(), Errno>, Failure> {
-        let results = self.write_all(vec![message])?;
-        Ok(results[0])
+        Ok(self.write_all(vec![message])?[0])
     }
 
     /// Writes messages, and returns the result of each write. The server reads nothing until all are written.

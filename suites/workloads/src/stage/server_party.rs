@@ -196,8 +196,9 @@ fn time_by_id(
 
 /// Returns the first 8 bytes of each page-sized chunk, as words in the byte order of this machine.
 fn words(bytes: &[u8]) -> Vec<u64> {
-    let words = bytes.chunks(page_size()).filter_map(|page| page.first_chunk());
-    words
+    bytes
+        .chunks(page_size())
+        .filter_map(|page| page.first_chunk())
         .map(|word| match sys::big_endian() {
             true => u64::from_be_bytes(*word),
             false => u64::from_le_bytes(*word),

@@ -9,8 +9,7 @@ use crate::target::Target;
 /// Returns the names of the targets that `case` runs on.
 pub(super) fn runs<'t>(targets: &'t [Target], suite: &Suite, case: &CaseSpec) -> Vec<&'t str> {
     let runs = |target: &&Target| suite.skip_on(case, target).is_none();
-    let targets = targets.iter().filter(runs);
-    targets.map(|target| target.name.as_str()).collect()
+    targets.iter().filter(runs).map(|target| target.name.as_str()).collect()
 }
 
 /// Returns the reasons why `case` is skipped, by the names of the targets.
@@ -64,8 +63,7 @@ fn reasons<'s>(targets: &'s [Target], suites: &'s [Suite]) -> Vec<(&'s str, Vec<
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for suite in suites {
         for (target, reason) in suite.cases.iter().flat_map(|c| skips(targets, suite, c)) {
-            let known = reasons.iter_mut().find(|(known, _)| *known == reason);
-            match known {
+            match reasons.iter_mut().find(|(known, _)| *known == reason) {
                 None => reasons.push((reason, vec![target])),
                 Some((_, on)) if !on.contains(&target) => on.push(target),
                 Some(_) => {}

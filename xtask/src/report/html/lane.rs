@@ -55,8 +55,7 @@ impl Palette {
     /// Collects the lanes of all `stories`, so that a lane has the same colour in all their drawings.
     pub(super) fn of<'a>(stories: impl IntoIterator<Item = &'a Story>) -> Self {
         let lanes = stories.into_iter().flat_map(|story| {
-            let accesses = story.finding.accesses();
-            accesses.into_iter().map(|access| Lane::of(access, &story.config))
+            story.finding.accesses().into_iter().map(|access| Lane::of(access, &story.config))
         });
         let mut lanes: Vec<Lane> = lanes.collect();
         lanes.sort();

@@ -63,8 +63,7 @@ pub(super) fn draw(page: &str, stories: &[&Story], palette: &Palette, id: &str) 
 /// Returns the accesses of all stories, by time and line. An access that several stories share is listed once.
 fn accesses<'a>(stories: &[&'a Story]) -> BTreeMap<(u64, Hex), (&'a Access, Lane)> {
     let accesses = stories.iter().flat_map(|story| {
-        let accesses = story.finding.accesses();
-        accesses.into_iter().map(|access| {
+        story.finding.accesses().into_iter().map(|access| {
             let lane = Lane::of(access, &story.config);
             ((access.at, story.finding.line), (access, lane))
         })

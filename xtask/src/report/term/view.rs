@@ -192,8 +192,7 @@ impl View {
             Some((verdict, count)) if count > 0 => {
                 let word = self.paint.verdict(verdict.word(), verdict.word());
                 let noun = if count == 1 { "case" } else { "cases" };
-                let text = format!("{word}: {count} more {noun}, same reason");
-                self.line(target, &text, now)
+                self.line(target, &format!("{word}: {count} more {noun}, same reason"), now)
             }
             _ => String::new(),
         }

@@ -178,17 +178,14 @@ impl Apt {
         }
         // sudo does not pass on the environment, so env(1) sets it. The locale is C because `call` searches the log for
         // messages.
-        let environment = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"];
-        words.extend(environment.map(Into::into));
+        words.extend(["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"].map(Into::into));
         words.extend([self.program.clone().into(), "--yes".into()]);
         // apt-get itself can wait only for dpkg's lock.
         let timeout = format!("-oDPkg::Lock::Timeout={}", LOCK_TIMEOUT.as_secs());
         words.extend([timeout.into(), "-oAcquire::Retries=3".into()]);
-        let options = self.options.iter();
-        words.extend(options.map(|option| format!("-o{option}").into()));
+        words.extend(self.options.iter().map(|option| format!("-o{option}").into()));
         words.extend(args.iter().map(Into::into));
-        let command = duct::cmd(words.remove(0), words);
-        guard::own_group(command.unchecked())
+        guard::own_group(duct::cmd(words.remove(0), words).unchecked())
     }
 
     /// Returns the content of the log after the first `start` bytes.

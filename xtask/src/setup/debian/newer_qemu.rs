@@ -94,8 +94,7 @@ fn install(
         return Ok(Some("you declined the installation".into()));
     }
     let Some(sudo) = rights(host)? else {
-        let why = "installing packages needs root, or sudo without a password";
-        return Ok(Some(why.into()));
+        return Ok(Some("installing packages needs root, or sudo without a password".into()));
     };
     let _lock = lock(host, say)?;
     // The previous holder of the lock may have installed it.

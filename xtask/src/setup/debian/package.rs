@@ -141,8 +141,7 @@ pub(crate) fn pipe(command: &Expression) -> Result<()> {
 }
 
 fn run(command: &Expression) -> Result<Output> {
-    let command = command.env("LC_ALL", "C").stdout_null().stderr_capture();
-    guard::run(&command)
+    guard::run(&command.env("LC_ALL", "C").stdout_null().stderr_capture())
 }
 
 /// Returns the beginning of the messages on standard error, or the exit status if there are none. The messages may be

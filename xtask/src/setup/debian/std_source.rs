@@ -97,8 +97,7 @@ pub(crate) fn ensure(
     if let Some(rustup) = find_program("rustup", &host.path) {
         say("rustup will add the component rust-src to the toolchain");
         let command = guard::command(&rustup, ["component", "add", "rust-src"]);
-        let command = command.dir(paths::checkout());
-        let output = guard::run(&command.stdout_null().stderr_capture())?;
+        let output = guard::run(&command.dir(paths::checkout()).stdout_null().stderr_capture())?;
         if output.status.success() && toolchain.std_source(&host.cache).is_some() {
             return Ok(());
         }

@@ -120,8 +120,7 @@ impl Player<'_> {
     fn execute(&mut self, step: &Step, expected: &Outcome) -> Result<Outcome, Failure> {
         match *step {
             Step::Start { client } => {
-                let name = client.to_string();
-                let process = self.case.client(&name, &self.server.process)?;
+                let process = self.case.client(&client.to_string(), &self.server.process)?;
                 self.clients.insert(client, Actor::new(process));
             }
             Step::Map { place, range } => {
@@ -136,14 +135,11 @@ impl Player<'_> {
             }
             Step::Private { owner, range } => {
                 let (offset, len) = self.bytes(owner, range)?;
-                let map = self.process(owner)?.try_map_private(offset, len)?;
-                return Ok(refused(map));
+                return Ok(refused(self.process(owner)?.try_map_private(offset, len)?));
             }
             Step::Long { owner } => {
-                let range = Range { first: 0, pages: self.limit + 1 };
-                let (offset, len) = self.bytes(owner, range)?;
-                let map = self.process(owner)?.try_map(offset, len)?;
-                return Ok(refused(map));
+                let (offset, len) = self.bytes(owner, Range { first: 0, pages: self.limit + 1 })?;
+                return Ok(refused(self.process(owner)?.try_map(offset, len)?));
             }
             Step::Unmap { place } => {
                 let (process, map) = self.place(place)?;

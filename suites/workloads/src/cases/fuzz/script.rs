@@ -175,8 +175,7 @@ impl Generator {
     /// Draws a process that can map: a client, or the server unless it fills pages.
     fn owner(&mut self) -> Option<Owner> {
         let clients = self.model.clients().into_iter().map(Owner::Client);
-        let server = (!self.world.lazy).then_some(Owner::Server);
-        let all: Vec<Owner> = clients.chain(server).collect();
+        let all: Vec<Owner> = clients.chain((!self.world.lazy).then_some(Owner::Server)).collect();
         self.choose(&all)
     }
 

@@ -110,8 +110,7 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
     munmaps += 1;
 
     for index in 0..bad_bodies(0, BODIES).len() {
-        let pending = PendingMmap::new(&mut server, &mut client)?;
-        let unique = pending.unique;
+        let unique = PendingMmap::new(&mut server, &mut client)?.unique;
         let (what, message) = bad_bodies(unique, BODIES).swap_remove(index);
         expect_write(&mut server, &what, message, INVALID)?;
         expect(&format!("mmap after {what}"), client.finish_try_map()?.err(), Some(Errno::EIO))?;
@@ -143,8 +142,7 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
         let pending = PendingMmap::new(&mut server, &mut client)?;
         pending.answer(&what, &mmap_out(page_id, flags, 0), Some(Errno::EIO))?;
         munmaps += 1;
-        let log = server.await_munmaps(munmaps)?;
-        let last = log.last_munmaps.last().map(|munmap| munmap.page_id);
+        let last = server.await_munmaps(munmaps)?.last_munmaps.last().map(|munmap| munmap.page_id);
         expect(&format!("FUSE_MUNMAP after {what}"), last, Some(page_id))?;
     }
 
@@ -259,8 +257,7 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
         Ok::<_, Failure>((toucher, unique))
     };
     let expect_kept = |after: &str, server: &Server, client: &mut Client| {
-        let what = format!("pages after {after}");
-        expect(&what, server.pages()?, limit as u64)?;
+        expect(&format!("pages after {after}"), server.pages()?, limit as u64)?;
         client.verify(map, 0, full, 2)
     };
 

@@ -46,8 +46,7 @@ fn dies_at(case: &mut Case) -> Result<(), Failure> {
         client.verify(map, 0, page, 1)?;
         expect("pages", server.pages()?, 1)?;
         server.log()?;
-        let setup = Setup { server, client, map };
-        step(case, setup)
+        step(case, Setup { server, client, map })
             .and_then(|(client, map)| expect_left(client, map))
             .map_err(|failure| failure.after(&format!("the end of the server at {what}")))?;
         counters::set(LIMIT_PER_CONNECTION, limit)?;
@@ -199,8 +198,7 @@ fn passed_on(case: &mut Case) -> Result<(), Failure> {
     client.write_read(0, page, 3)?;
 
     third.drop_privileges()?;
-    let offset = id * page as u64;
-    expect("mmap without root", third.try_map(offset, page)?.err(), Some(Errno::EPERM))?;
+    expect("mmap without root", third.try_map(id * page as u64, page)?.err(), Some(Errno::EPERM))?;
     // It keeps the mapping that it has inherited.
     third.verify(here, 0, page, 2)?;
     third.kill()?;

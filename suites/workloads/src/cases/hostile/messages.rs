@@ -83,8 +83,7 @@ pub(super) fn start_failing_touch(
 
 /// Returns a load whose header says `size` bytes, followed by `len` zero bytes.
 pub(super) fn load(page_id: u64, offset: u32, size: u32, len: usize) -> Message {
-    let head = LoadOut { page_id, offset, size };
-    let body = [wire::bytes(&head), vec![0; len]].concat();
+    let body = [wire::bytes(&LoadOut { page_id, offset, size }), vec![0; len]].concat();
     Message::notification(notify::DMMAP_LOAD, &body)
 }
 
@@ -106,8 +105,7 @@ pub(super) fn expect_write(
     message: Message,
     expected: Result<(), Errno>,
 ) -> Result<(), Failure> {
-    let what = format!("write of {what}");
-    expect(&what, server.write(message)?, expected)
+    expect(&format!("write of {what}"), server.write(message)?, expected)
 }
 
 /// Returns the first invalid page ID. Page IDs are page cache indices, which end at MAX_LFS_FILESIZE, or on 32-bit

@@ -45,8 +45,7 @@ fn save(notify_unique: u64, page_id: u64, offset: u32, size: u32) -> Message {
 }
 
 fn free(page_id: u64, count: u64) -> Message {
-    let body = wire::bytes(&PageRange { page_id, count });
-    Message::notification(notify::DMMAP_FREE, &body)
+    Message::notification(notify::DMMAP_FREE, &wire::bytes(&PageRange { page_id, count }))
 }
 
 /// Values for the fields of notifications. Only pages `id` and `id + 1` are mapped.
@@ -120,8 +119,7 @@ const UNKNOWN_CODES: [i32; 10] = [0, 8, 63, 67, 4000, i32::MAX, -1, -64, -4096, 
 /// Returns malformed notifications, for which write(2) must fail with EINVAL.
 fn malformed(id: u64) -> Vec<(String, Message)> {
     let of = |code, len| {
-        let message = Message::notification(code, &vec![0; len]);
-        (format!("notification {code} of {len} bytes"), message)
+        (format!("notification {code} of {len} bytes"), Message::notification(code, &vec![0; len]))
     };
     let mut all = Vec::new();
     for (code, size) in SIZES {
@@ -134,8 +132,7 @@ fn malformed(id: u64) -> Vec<(String, Message)> {
         all.extend([0, 16, 24].map(|len| of(code, len)));
     }
     all.extend([1, -1, i32::MIN, -16].map(|len_excess| {
-        let message = Message { len_excess, ..free(id, 1) };
-        (format!("a free with a length off by {len_excess}"), message)
+        (format!("a free with a length off by {len_excess}"), Message { len_excess, ..free(id, 1) })
     }));
     all
 }
@@ -226,10 +223,8 @@ fn late(case: &mut Case) -> Result<(), Failure> {
         expect_write(&mut server, "a save", save(1, id, 0, 8), gone)?;
         expect_write(&mut server, "a free", free(id, 1), gone)?;
     }
-    let mapped = server.try_map(id * page as u64, page)?;
-    expect("mmap of the channel", mapped.map(drop), gone)?;
-    let mapped = client.try_map(0, page)?;
-    expect("the client's mmap", mapped.map(drop), gone)?;
+    expect("mmap of the channel", server.try_map(id * page as u64, page)?.map(drop), gone)?;
+    expect("the client's mmap", client.try_map(0, page)?.map(drop), gone)?;
     expect("a client's touch of a new page", client.touch(map, page, true)?, Touch::Sigbus)?;
     expect("the server's touch of a new page", server.touch(here, page, true)?, Touch::Sigbus)?;
     client.verify(map, 0, page, 1)?;

@@ -63,8 +63,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     }
 
     // The server has the kernel send all unanswered requests again. Only the second copy can be answered.
-    let pending = PendingMmap::new(&mut server, &mut client)?;
-    let first = pending.unique;
+    let first = PendingMmap::new(&mut server, &mut client)?.unique;
     let mut other = case.client("other client", &server)?;
     expect("FUSE_NOTIFY_RESEND", server.notify(RESEND, &[])?, Ok(()))?;
     let again = await_request(&mut server, op::MMAP, Some(first))?;

@@ -58,8 +58,7 @@ fn expect_killable(
         format!("a client that waits for {what} still ran {KILL_TIMEOUT:?} after SIGKILL")
     })?;
     client.kill()?;
-    let name = format!("kill_{what}_us");
-    case.figure(name, start.elapsed().as_micros() as f64);
+    case.figure(format!("kill_{what}_us"), start.elapsed().as_micros() as f64);
     bystander.expect_usable().map_err(|failure| failure.after(what))
 }
 

@@ -74,8 +74,7 @@ fn mmap_kept(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve_as(holding_mmaps())?;
     let mut clients = Vec::new();
     for number in 0..MAX_KEPT + 2 {
-        let name = format!("client {number}");
-        clients.push(stopped_client(case, &mut server, &name)?);
+        clients.push(stopped_client(case, &mut server, &format!("client {number}"))?);
     }
     // The kernel has dropped the requests of the first two before their answers.
     server.behave(Behaviour::default())?;
@@ -84,8 +83,7 @@ fn mmap_kept(case: &mut Case) -> Result<(), Failure> {
     // For each of two more, the kernel drops a mapping that is already answered.
     server.behave(holding_mmaps())?;
     for number in 0..2 {
-        let name = format!("late client {number}");
-        clients.push(stopped_client(case, &mut server, &name)?);
+        clients.push(stopped_client(case, &mut server, &format!("late client {number}"))?);
         server.await_munmaps(3 + number)?;
     }
     let all = clients.len() as u64;

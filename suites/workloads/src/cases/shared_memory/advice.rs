@@ -70,8 +70,7 @@ fn readonly(case: &mut Case) -> Result<(), Failure> {
     let mut reader = case.client("reader", &pair.server)?;
     reader.close()?;
     reader.open_readonly()?;
-    let refused = reader.try_map(0, pair.len)?;
-    expect("mmap for writing", refused.map(drop), Err(Errno::EACCES))?;
+    expect("mmap for writing", reader.try_map(0, pair.len)?.map(drop), Err(Errno::EACCES))?;
     let map = reader.map_readonly(0, pair.len)?;
     reader.verify(map, 0, pair.len, 2)?;
     for round in 0..2 {
@@ -247,8 +246,7 @@ fn lock_sync(case: &mut Case) -> Result<(), Failure> {
     pair.client.call(pair.client_map, MappingCommand::Unlock)?;
     pair.expect_shared(5)?;
 
-    let flags = OpenFlags::READ | OpenFlags::WRITE;
-    let fsync = Fd::open(&pair.server.path, flags)?.sync();
+    let fsync = Fd::open(&pair.server.path, OpenFlags::READ | OpenFlags::WRITE)?.sync();
     let fsync = fsync.map_err(|error| error.errno);
     case.log(&format!("fsync: {}", fsync.words()));
     let sync = MappingCommand::Sync { wait: true };

@@ -148,15 +148,13 @@ fn replaced(case: &mut Case) -> Result<(), Failure> {
     }
     pair.client.unmap(last)?;
     let client_map = pair.client.map_over(pair.client_map, 0, page)?;
-    let log = pair.server.await_munmaps(1)?;
-    let length = log.last_munmaps[0].length;
+    let length = pair.server.await_munmaps(1)?.last_munmaps[0].length;
     expect("length of the first FUSE_MUNMAP", length, 3 * page as u64)?;
     pair.client.verify(client_map, 8, page - 8, 2)?;
     pair.client.unmap(client_map)?;
     pair.server.await_munmaps(2)?;
     pair.client.unmap(middle)?;
-    let log = pair.server.await_munmaps(3)?;
-    let offset = log.last_munmaps[2].offset;
+    let offset = pair.server.await_munmaps(3)?.last_munmaps[2].offset;
     expect("offset of the last FUSE_MUNMAP", offset, page as u64)?;
     pair.server.quit_after([pair.client])
 }

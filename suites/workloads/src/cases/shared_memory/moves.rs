@@ -203,10 +203,8 @@ fn no_growth(case: &mut Case) -> Result<(), Failure> {
     pair.client.verify(pair.client_map, 0, pair.len, 2)?;
     pair.expect_shared(3)?;
     // A mapping that was shrunk cannot grow back to its old size.
-    let shrink = MappingCommand::Resize { len: 2 * page };
-    pair.client.call(pair.client_map, shrink)?;
-    let grow = MappingCommand::Resize { len: 3 * page };
-    let result = pair.client.try_call(pair.client_map, grow)?;
+    pair.client.call(pair.client_map, MappingCommand::Resize { len: 2 * page })?;
+    let result = pair.client.try_call(pair.client_map, MappingCommand::Resize { len: 3 * page })?;
     expect("mremap back to the old size", result, Err(Errno::EFAULT))?;
     pair.len = 2 * page;
     pair.expect_shared(5)?;

@@ -94,8 +94,7 @@ fn last_process(case: &mut Case) -> Result<(), Failure> {
             expect("FUSE_MUNMAPs", pair.server.log()?.munmaps, 0)?;
             end(process)?;
         }
-        let log = pair.server.await_munmaps(1)?;
-        expect("FUSE_MMAPs", log.mmaps, 1)?;
+        expect("FUSE_MMAPs", pair.server.await_munmaps(1)?.mmaps, 1)?;
         pair.server.quit()?;
     }
     Ok(())
@@ -193,8 +192,7 @@ fn take_and_await(
     owner.call(owner_map, MappingCommand::SetRobustList { at: ENTRY })?;
     let owned = owner.pid() | WAITERS;
     expect("the futex while it is owned", waiter.load_u32(waiter_map, FUTEX)?, owned)?;
-    let sleep = MappingCommand::FutexWait { at: FUTEX, expected: owned };
-    waiter.start_call(waiter_map, sleep)?;
+    waiter.start_call(waiter_map, MappingCommand::FutexWait { at: FUTEX, expected: owned })?;
     // Without this, the owner could end before the waiter sleeps.
     owner.call(owner_map, MappingCommand::AwaitFutexWaiter { at: FUTEX })
 }
