@@ -76,6 +76,12 @@ pub(crate) fn with_extension(dir: &Path, extension: &str) -> Result<Vec<PathBuf>
     Ok(paths)
 }
 
+/// Returns the value of the line `KEY: VALUE kB` in a file of procfs, such as `/proc/meminfo`. The unit is KiB.
+pub(crate) fn kib_in(text: &str, key: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::files::kib_in;
 use crate::interrupt::{self, Interrupted};
 
 /// Interval at which a waiting thread checks for an interrupt.
@@ -97,9 +98,7 @@ impl Drop for Pass<'_> {
 
 /// Returns `MemAvailable` of `/proc/meminfo` in MiB.
 fn available_mib(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib / 1024)
+    Some(kib_in(meminfo, "MemAvailable")? / 1024)
 }
 
 #[cfg(test)]

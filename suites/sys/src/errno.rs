@@ -78,6 +78,18 @@ impl<T> Context<T> for std::result::Result<T, Errno> {
     }
 }
 
+/// Checks that a call transferred all of `len` bytes. If it transferred fewer, the error is `partial`.
+pub(crate) fn require_all(
+    done: std::result::Result<usize, Errno>,
+    len: usize,
+    partial: Errno,
+) -> std::result::Result<(), Errno> {
+    match done? {
+        n if n == len => Ok(()),
+        _ => Err(partial),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

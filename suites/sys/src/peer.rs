@@ -2,7 +2,7 @@
 //! Access to the memory of another process: process_vm_readv(2), process_vm_writev(2) and ptrace(2).
 
 use crate::backend::peer as backend;
-use crate::errno::{Context, Errno, Result};
+use crate::errno::{Context, Errno, Result, require_all};
 use crate::process::Pid;
 
 /// Reads memory of the process `pid` at the address `at` of that process.
@@ -11,7 +11,7 @@ use crate::process::Pid;
 /// Fails as process_vm_readv(2), and with `EFAULT` if only a part can be read.
 pub fn read_memory(pid: Pid, at: u64, into: &mut [u8]) -> Result<()> {
     let len = into.len();
-    require_all(backend::read_memory(pid.0, at, into), len)
+    require_all(backend::read_memory(pid.0, at, into), len, Errno::EFAULT)
         .context(|| format!("read {len} bytes at {at:#x} of process {pid}"))
 }
 
@@ -21,18 +21,8 @@ pub fn read_memory(pid: Pid, at: u64, into: &mut [u8]) -> Result<()> {
 /// Fails as process_vm_writev(2), and with `EFAULT` if only a part can be written.
 pub fn write_memory(pid: Pid, at: u64, bytes: &[u8]) -> Result<()> {
     let len = bytes.len();
-    require_all(backend::write_memory(pid.0, at, bytes), len)
+    require_all(backend::write_memory(pid.0, at, bytes), len, Errno::EFAULT)
         .context(|| format!("write {len} bytes at {at:#x} of process {pid}"))
-}
-
-fn require_all(
-    done: std::result::Result<usize, Errno>,
-    len: usize,
-) -> std::result::Result<(), Errno> {
-    match done? {
-        n if n == len => Ok(()),
-        _ => Err(Errno::EFAULT),
-    }
 }
 
 /// Process stopped by ptrace(2). It continues when this value is dropped.

@@ -15,6 +15,7 @@ use protocol::plan::Mode;
 use crate::boot::{self, Parameters};
 use crate::cli::{self, Bench};
 use crate::event::Events;
+use crate::files::kib_in;
 use crate::image::{Image, guest};
 use crate::machine::accel::{self, Accel};
 use crate::oracle::OracleRequest;
@@ -160,7 +161,5 @@ fn lab_table(lab: &Lab, tree: &Tree, repeat: usize) -> Result<String> {
 /// `cargo xtask test` does.
 fn peak_kib() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    number.context("no VmHWM in /proc/self/status")
+    kib_in(&status, "VmHWM").context("no VmHWM in /proc/self/status")
 }

@@ -16,6 +16,7 @@ use xshell::cmd;
 use super::others::{self, OtherTarget};
 use super::packages::{Distribution, needed};
 use super::{Host, os_release};
+use crate::files;
 use crate::machine::accel;
 use crate::program::{Program, find_program};
 use crate::shell;
@@ -151,12 +152,7 @@ fn version_of(program: &Path) -> Option<String> {
 /// Returns total and available memory in bytes, from the content of /proc/meminfo, which counts in KiB. An absent value
 /// is 0.
 fn memory(meminfo: &str) -> (u64, u64) {
-    let value = |key: &str| -> u64 {
-        let mut lines = meminfo.lines();
-        let rest = lines.find_map(|line| line.strip_prefix(key)).unwrap_or("");
-        let kib = rest.split_whitespace().nth(1).unwrap_or("0");
-        kib.parse::<u64>().unwrap_or(0) * 1024
-    };
+    let value = |key| files::kib_in(meminfo, key).unwrap_or(0) * 1024;
     (value("MemTotal"), value("MemAvailable"))
 }
 

@@ -2,7 +2,7 @@
 //! Mappings as buffers of read(2) and write(2).
 
 use super::{Mapping, backend};
-use crate::errno::{Context, Errno, Result};
+use crate::errno::{Context, Errno, Result, require_all};
 use crate::file::Fd;
 
 impl Mapping {
@@ -20,7 +20,7 @@ impl Mapping {
                 Some(to) => backend::pwrite_from(fd.number(), at, len, to),
             }
         };
-        require_all(done, len)
+        require_all(done, len, Errno::EIO)
             .context(|| format!("write {len} bytes of a mapping to {}", place(fd, to)))
     }
 
@@ -38,7 +38,7 @@ impl Mapping {
                 Some(from) => backend::pread_into(fd.number(), at, len, from),
             }
         };
-        require_all(done, len)
+        require_all(done, len, Errno::EIO)
             .context(|| format!("read {len} bytes of {} to a mapping", place(fd, from)))
     }
 }
@@ -47,16 +47,6 @@ fn place(fd: &Fd, offset: Option<u64>) -> String {
     match offset {
         None => format!("descriptor {}", fd.number()),
         Some(offset) => format!("descriptor {} at {offset:#x}", fd.number()),
-    }
-}
-
-fn require_all(
-    done: std::result::Result<usize, Errno>,
-    len: usize,
-) -> std::result::Result<(), Errno> {
-    match done? {
-        n if n == len => Ok(()),
-        _ => Err(Errno::EIO),
     }
 }
 
