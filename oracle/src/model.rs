@@ -203,17 +203,18 @@ impl Model {
 
     /// Handles an access that causes no finding and changes nothing but the record of the last store. Returns false
     /// for any other access, without an effect. Most accesses of a guest are of this kind, and this function is faster
-    /// than [`Model::access`]. Calls `access` only when necessary.
+    /// than [`Model::access`]. Calls `size`, which returns the size in bytes, and `access` only when necessary.
     pub fn is_redundant(
         &mut self,
         store: bool,
         physical: u64,
         place: Place,
-        access: impl Fn() -> Access,
+        size: impl FnOnce() -> u64,
+        access: impl FnOnce() -> Access,
     ) -> bool {
         let line = self.line.number(physical);
         let left = self.line.end(physical) - physical;
-        if left < LONGEST_ACCESS && left < access().size {
+        if left < LONGEST_ACCESS && left < size() {
             return false;
         }
         match store {

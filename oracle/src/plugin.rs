@@ -11,7 +11,7 @@ use oracle_wire::config::{CacheKind, Config, Depth};
 
 use crate::arch::{Caching, InstructionSet, Machine, Maintenance, Marker, Watched};
 use crate::config;
-use crate::model::Op;
+use crate::model::{By, Op};
 use crate::session::{Listen, Reported, Session, Target};
 use crate::symbols::Symbols;
 use crate::sys::{Block, Info, Memory, Processor};
@@ -106,7 +106,7 @@ impl Plugin {
                     true => Watched::All,
                     false => machine.watched(pc, word),
                 };
-                instruction.on_access(machine.caching(word), watched);
+                instruction.on_access(machine.by(pc), machine.caching(word), watched);
             }
         }
     }
@@ -168,10 +168,11 @@ impl Plugin {
     }
 
     /// Handles a memory access.
-    pub fn access(&mut self, pc: u64, memory: &Memory, store: bool, caching: Caching) {
+    pub fn access(&mut self, pc: u64, memory: &Memory, store: bool, by: By, caching: Caching) {
         let address = memory.address();
         let reported = Reported {
             pc,
+            by,
             address,
             store,
             page_tables: self.walker.as_ref().and_then(Walker::base),

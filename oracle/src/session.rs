@@ -44,6 +44,8 @@ pub enum Listen {
 pub struct Reported {
     /// Address of the instruction.
     pub pc: u64,
+    /// The owner of the instruction.
+    pub by: By,
     /// Virtual address of the first byte.
     pub address: u64,
     /// True for a store, false for a load.
@@ -266,7 +268,7 @@ impl<W: Write> Session<W> {
         let (Some(window), Some(_)) = (&mut self.window, self.known) else {
             return;
         };
-        let by = self.machine.by(reported.pc);
+        let by = reported.by;
         let checked = match self.config.depth {
             Depth::Full => true,
             Depth::User => self.machine.is_process_address(reported.address, by),
@@ -289,7 +291,7 @@ impl<W: Write> Session<W> {
         let space = || {
             let process = || machine.is_process_address(reported.address, by);
             let tables = reported.page_tables.filter(|_| process());
-            tables.or(machine.space(reported.address))
+            tables.or_else(|| machine.space(reported.address))
         };
         let access = || model::Access {
             at,
@@ -304,7 +306,7 @@ impl<W: Write> Session<W> {
             pc: reported.pc,
         };
         let model = &mut window.model;
-        if !bypass && model.is_redundant(reported.store, physical, place, access) {
+        if !bypass && model.is_redundant(reported.store, physical, place, &size, access) {
             return;
         }
         let mut findings = Vec::new();

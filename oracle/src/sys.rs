@@ -11,6 +11,7 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::marker::PhantomData;
 
 use crate::arch::{Caching, Marker, Watched};
+use crate::model::By;
 use crate::plugin::Plugin;
 use crate::session::API;
 pub use guest::{Processor, Ram, Registers};
@@ -239,14 +240,25 @@ extern "C" fn on_payload(_: c_uint, raw: u32, address: u64, _: *mut c_void) {
     with(|id, plugin| retranslate(id, plugin.payload(&memory)));
 }
 
-extern "C" fn on_access<const STORE: bool, const CACHING: usize>(
+/// Handles an access. The constants are known when the instruction is translated: the direction, the owner of the code,
+/// and the use of the cache as an index of [`CACHINGS`]. To determine them again for each access would take time.
+extern "C" fn on_access<const STORE: bool, const KERNEL: bool, const CACHING: usize>(
     _: c_uint,
     raw: u32,
     address: u64,
     pc: *mut c_void,
 ) {
     let memory = Memory { raw, address };
-    with(|_, plugin| plugin.access(pc as u64, &memory, STORE, CACHINGS[CACHING]));
+    let by = if KERNEL { By::Kernel } else { By::Process };
+    with(|_, plugin| plugin.access(pc as u64, &memory, STORE, by, CACHINGS[CACHING]));
+}
+
+/// Returns the callbacks for loads and for stores by the code of `by`.
+fn on_accesses<const CACHING: usize>(by: By) -> (OnMemory, OnMemory) {
+    match by {
+        By::Process => (on_access::<false, false, CACHING>, on_access::<true, false, CACHING>),
+        By::Kernel => (on_access::<false, true, CACHING>, on_access::<true, true, CACHING>),
+    }
 }
 
 /// Values of the parameter `CACHING` of [`on_access`].
@@ -329,12 +341,13 @@ impl Instruction<'_> {
         self.on_memory(on_payload, WRITES, 0);
     }
 
-    /// Makes QEMU call [`Plugin::access`] for the accesses of the instruction that are `watched`.
-    pub fn on_access(&self, caching: Caching, watched: Watched) {
-        let (on_load, on_store): (OnMemory, OnMemory) = match caching {
-            Caching::Allocate => (on_access::<false, 0>, on_access::<true, 0>),
-            Caching::NoAllocate => (on_access::<false, 1>, on_access::<true, 1>),
-            Caching::Bypass => (on_access::<false, 2>, on_access::<true, 2>),
+    /// Makes QEMU call [`Plugin::access`] for the accesses of the instruction that are `watched`. `by` is the owner of
+    /// the instruction.
+    pub fn on_access(&self, by: By, caching: Caching, watched: Watched) {
+        let (on_load, on_store) = match caching {
+            Caching::Allocate => on_accesses::<0>(by),
+            Caching::NoAllocate => on_accesses::<1>(by),
+            Caching::Bypass => on_accesses::<2>(by),
         };
         if watched == Watched::All {
             self.on_memory(on_load, READS, self.address());

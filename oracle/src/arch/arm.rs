@@ -11,8 +11,8 @@ pub const ARM: InstructionSet = InstructionSet {
     marker,
     maintenance,
     is_stack_access,
-    is_kernel_code: |pc, _| is_kernel(pc),
-    is_process_address: |address, _| !is_kernel(address),
+    is_kernel_code: |pc, _| pc >= KERNEL_START,
+    process_addresses: |_| 0..=KERNEL_START - 1,
     registers: RegisterSource::Named(&[
         "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "sp", "lr",
     ]),
@@ -37,11 +37,6 @@ fn marker(instruction: u32) -> Option<u32> {
 /// Lowest kernel address, which is TASK_SIZE in arch/arm/include/asm/memory.h with CONFIG_VMSPLIT_3G. Modules begin
 /// here, 16 MiB below the kernel's linear mapping.
 const KERNEL_START: u64 = 0xbf00_0000;
-
-/// Returns true for a kernel address.
-fn is_kernel(address: u64) -> bool {
-    address >= KERNEL_START
-}
 
 /// Decodes writes to register c7 of the system control coprocessor (part B, on caches and write buffers), the reads of
 /// c7 that ARM926 repeats until no line is dirty (its manual, DDI 0198, on register c7), the range operations of ARMv6,

@@ -13,8 +13,8 @@ pub const HPPA: InstructionSet = InstructionSet {
     functions: &FUNCTIONS,
     is_stack_access,
     may_reach_process: names_space,
-    is_kernel_code: |pc, _| is_kernel(pc),
-    is_process_address: |address, _| !is_kernel(address),
+    is_kernel_code: |pc, _| space(pc) == KERNEL_SPACE,
+    process_addresses: |_| PROCESSES_START..=u64::MAX,
     linear,
     space: |address| Some(space(address)),
     plain: offset,
@@ -92,14 +92,16 @@ fn offset(address: u64) -> u64 {
     address & 0xffff_ffff
 }
 
-/// Returns true for a kernel address: the kernel has space 0 (arch/parisc/include/asm/mmu_context.h).
-fn is_kernel(address: u64) -> bool {
-    space(address) == 0
-}
+/// Space of the kernel (arch/parisc/include/asm/mmu_context.h).
+const KERNEL_SPACE: u64 = 0;
+
+/// Lowest address in the space of a process.
+const PROCESSES_START: u64 = (KERNEL_SPACE + 1) << 32;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::By;
 
     #[test]
     fn markers_are_decoded() {
@@ -128,8 +130,11 @@ mod tests {
 
     #[test]
     fn the_kernel_has_space_0() {
-        assert!(is_kernel(0x1000_0000));
-        assert!(!is_kernel(0x0000_4a00_1000_0000));
+        assert!((HPPA.is_kernel_code)(0x1000_0000, &(0..0)));
+        assert!(!(HPPA.is_kernel_code)(0x0000_4a00_1000_0000, &(0..0)));
+        let processes = (HPPA.process_addresses)(By::Kernel);
+        assert!(!processes.contains(&0x1000_0000) && !processes.contains(&0xffff_ffff));
+        assert!(processes.contains(&0x0000_4a00_1000_0000) && processes.contains(&(1 << 32)));
         assert_eq!(offset(0x0000_4a00_1000_0000), 0x1000_0000);
     }
 }

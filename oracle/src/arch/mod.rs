@@ -7,7 +7,7 @@ mod hppa;
 mod sparc64;
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use oracle_wire::config::Arch;
 
@@ -43,9 +43,9 @@ pub struct InstructionSet {
 
     /// Returns true if the code at an address belongs to the kernel, whose image occupies the range.
     pub is_kernel_code: fn(u64, &Range<u64>) -> bool,
-    /// Returns true if an address belongs to a process. Where it could belong to either side, the code that uses it
-    /// decides.
-    pub is_process_address: fn(u64, By) -> bool,
+    /// Returns the addresses that belong to a process. Where an address could belong to either side, the code that uses
+    /// it decides.
+    pub process_addresses: fn(By) -> RangeInclusive<u64>,
     /// Converts an address in the kernel's linear mapping to a physical address.
     pub linear: fn(u64) -> Option<u64>,
     /// Returns the address space that QEMU encodes in an address.
@@ -83,7 +83,7 @@ const NONE: InstructionSet = InstructionSet {
     is_stack_access: |_| false,
     may_reach_process: |_| true,
     is_kernel_code: |_, _| false,
-    is_process_address: |_, _| true,
+    process_addresses: |_| 0..=u64::MAX,
     linear: |_| None,
     space: |_| None,
     plain: |address| address,
@@ -277,6 +277,10 @@ pub struct Machine {
     image: Range<u64>,
     /// Kernel functions that maintain the cache, by address.
     functions: HashMap<u64, Maintenance>,
+    /// Addresses that belong to a process if a process uses them.
+    used_by_process: RangeInclusive<u64>,
+    /// Addresses that belong to a process if the kernel uses them.
+    used_by_kernel: RangeInclusive<u64>,
     ignore_flushes: bool,
 }
 
@@ -292,6 +296,8 @@ impl Machine {
             set,
             image: symbols.image().unwrap_or(0..0),
             functions: functions.collect(),
+            used_by_process: (set.process_addresses)(By::Process),
+            used_by_kernel: (set.process_addresses)(By::Kernel),
             ignore_flushes: false,
         }
     }
@@ -360,8 +366,14 @@ impl Machine {
     }
 
     /// Returns true if `address` belongs to a process. Where it could belong to either side, the accessor decides.
+    ///
+    /// Runs for each access, so it compares with stored ranges, which is faster than a call through a function pointer.
     pub fn is_process_address(&self, address: u64, by: By) -> bool {
-        (self.set.is_process_address)(address, by)
+        let addresses = match by {
+            By::Process => &self.used_by_process,
+            By::Kernel => &self.used_by_kernel,
+        };
+        addresses.contains(&address)
     }
 
     /// Returns the address space of an address, if QEMU encodes one.

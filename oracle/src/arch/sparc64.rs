@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! SPARC V9. Instruction formats are from The SPARC Architecture Manual, Version 9, appendix A and E.2.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::{Caching, InstructionSet, Maintenance, NONE, RegisterSource, StateLayout};
 use crate::model::{By, Op};
@@ -17,7 +17,7 @@ pub const SPARC64: InstructionSet = InstructionSet {
     is_stack_access,
     may_reach_process: is_alternate,
     is_kernel_code,
-    is_process_address: |address, by| by == By::Process || is_mapping(address),
+    process_addresses,
     linear,
     // `CPUSPARCState` in target/sparc/cpu.h: `regwptr` points to %o0, which is register 8.
     registers: RegisterSource::State(StateLayout { known: (8, 9), indirect: true, first: 8 }),
@@ -102,9 +102,12 @@ fn is_kernel_code(pc: u64, image: &Range<u64>) -> bool {
     image.contains(&pc) || FIRMWARE.contains(&pc)
 }
 
-/// Returns true for an address in a mapping of a process. Such an address is unambiguous.
-fn is_mapping(address: u64) -> bool {
-    address >= MAPPINGS_START
+/// Returns the addresses that belong to a process. Only those in its mappings are unambiguous.
+fn process_addresses(by: By) -> RangeInclusive<u64> {
+    match by {
+        By::Process => 0..=u64::MAX,
+        By::Kernel => MAPPINGS_START..=u64::MAX,
+    }
 }
 
 #[cfg(test)]
@@ -122,8 +125,8 @@ mod tests {
 
     #[test]
     fn mappings_are_above_the_linear_mapping() {
-        assert!(is_mapping(0xffff_f801_0012_3000));
-        assert!(!is_mapping(0xffff_f800_1012_3000));
+        assert!(process_addresses(By::Kernel).contains(&0xffff_f801_0012_3000));
+        assert!(!process_addresses(By::Kernel).contains(&0xffff_f800_1012_3000));
         assert!(is_kernel_code(0x40_4000, &(0x40_4000..0xc0_0000)));
         assert!(!is_kernel_code(0x10_7110, &(0x40_4000..0xc0_0000)));
     }

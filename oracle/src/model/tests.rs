@@ -55,8 +55,9 @@ impl Bench {
             allocates: true,
             pc: 0x100 + self.at,
         };
-        let mut redundant =
-            |place| self.model.is_redundant(op == Store, physical, place, || access);
+        let mut redundant = |place| {
+            self.model.is_redundant(op == Store, physical, place, || access.size, || access)
+        };
         if matches!(op, Load | Store) && place.is_some_and(&mut redundant) {
             return None;
         }

@@ -44,7 +44,7 @@ fn access(session: &mut Test, pc: u64, address: u64, store: bool) {
 }
 
 fn access_with(session: &mut Test, pc: u64, address: u64, store: bool, caching: Caching) {
-    let reported = Reported { pc, address, store, page_tables: None };
+    let reported = Reported { pc, by: session.machine.by(pc), address, store, page_tables: None };
     let physical = 0x7000 + address % 4096;
     session.access(reported, || 4, || Some(Target { physical, caching }));
 }
