@@ -111,8 +111,7 @@ fn rounds(case: &mut Case) -> Result<(), Failure> {
         client.verify(map, at, len, loaded)?;
         client.fill(map, at, len, stored)?;
         observer.verify(observer_map, at, len, stored)?;
-        let saved = server.save_pages(id, at, len, stored)?;
-        expect("bytes saved", saved, Ok(len))?;
+        expect("bytes saved", server.save_pages(id, at, len, stored)?, Ok(len))?;
     }
     client.quit()?;
     observer.quit()?;
@@ -155,8 +154,7 @@ fn compact(case: &mut Case) -> Result<(), Failure> {
         // 1: compact all zones (Documentation/admin-guide/sysctl/vm.rst).
         write_file("/proc/sys/vm/compact_memory", b"1")?;
         for at in (0..pages).map(|index| index * page) {
-            let saved = server.save_pages(id, at, page, round)?;
-            expect("bytes saved", saved, Ok(page))?;
+            expect("bytes saved", server.save_pages(id, at, page, round)?, Ok(page))?;
         }
         expect("pages", server.pages()?, pages as u64)?;
     }

@@ -52,8 +52,7 @@ fn ping_pong(case: &mut Case) -> Result<(), Failure> {
         false => word & 0xffff_ffff,
     };
     expect("turns", turn, turns)?;
-    let word = b.load(map_b, DATA + 8 * (words - 1))?;
-    expect("the last word", word, last)?;
+    expect("the last word", b.load(map_b, DATA + 8 * (words - 1))?, last)?;
     server.quit_after([a, b])
 }
 
@@ -204,8 +203,7 @@ fn unrelated_id(case: &mut Case) -> Result<(), Failure> {
     // Page k of a mapping has the ID of its first page plus k. This also holds if page k is mapped alone.
     let last = server.map_pages(first_id + 1, 1)?;
     let word = server.load(last, 64)?;
-    let loaded = a.load(map_a, page + 64)?;
-    expect("page 1, loaded by client a", loaded, word)?;
+    expect("page 1, loaded by client a", a.load(map_a, page + 64)?, word)?;
     expect("pages", server.pages()?, 4)?;
     server.quit_after([a, b])
 }
@@ -231,8 +229,7 @@ fn own_offset(case: &mut Case) -> Result<(), Failure> {
     }
     let id = server.page_id(0)?;
     let channel = server.map_pages(id, 1)?;
-    let offset = server.area(channel)?.offset;
-    expect("offset of the server's mapping", offset, id * page as u64)?;
+    expect("offset of the server's mapping", server.area(channel)?.offset, id * page as u64)?;
     server.quit_after([client])
 }
 
@@ -303,8 +300,7 @@ fn neighbours(case: &mut Case) -> Result<(), Failure> {
     expect("start of the second mapping", start, end)?;
     let log = server.log()?;
     expect("FUSE_MMAPs", log.mmaps, 2)?;
-    let offset = log.last_mmaps[1].offset;
-    expect("offset of the second FUSE_MMAP", offset, page as u64)?;
+    expect("offset of the second FUSE_MMAP", log.last_mmaps[1].offset, page as u64)?;
     for (map, page_id, value) in [(first, base, 0x1234), (second, base + step, 0x5678)] {
         let server_map = server.map_pages(page_id, 1)?;
         client.store(map, 8, value)?;

@@ -27,10 +27,8 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
 
 /// Fails unless both the connection and all connections together have `expected` pages.
 fn expect_pages(server: &Server, when: &str, expected: u64) -> Result<(), Failure> {
-    let pages = server.pages()?;
-    expect(&format!("pages of the connection {when}"), pages, expected)?;
-    let pages = counters::read(PAGES_TOTAL)?;
-    expect(&format!("pages in total {when}"), pages, expected)
+    expect(&format!("pages of the connection {when}"), server.pages()?, expected)?;
+    expect(&format!("pages in total {when}"), counters::read(PAGES_TOTAL)?, expected)
 }
 
 /// A mapping has no pages until it is touched. Each page is counted once, whichever process touches it.
@@ -117,8 +115,7 @@ fn unmap(case: &mut Case) -> Result<(), Failure> {
     let server_map = server.map_pages(server.page_id(6 * page as u64)?, 2)?;
     client.unmap(tail)?;
     expect_pages(&server, "after unmapping the end", 4)?;
-    let word = server.load(server_map, page)?;
-    expect("the word in page 7, loaded by the server", word, 8)?;
+    expect("the word in page 7, loaded by the server", server.load(server_map, page)?, 8)?;
     expect("FUSE_MUNMAPs while a part is still mapped", server.log()?.munmaps, 0)?;
     client.unmap(map)?;
     server.await_munmaps(1)?;
@@ -170,8 +167,7 @@ fn check_end(case: &mut Case, end: fn(Client) -> Result<(), Failure>) -> Result<
         end(client)?;
         server.await_munmaps(2 * round - 1)?;
         expect_pages(&server, "after the end of one of two clients", 1)?;
-        let word = remaining.load(kept, 0)?;
-        expect("the word of the remaining client", word, 1)?;
+        expect("the word of the remaining client", remaining.load(kept, 0)?, 1)?;
         remaining.quit()?;
         server.await_munmaps(2 * round)?;
         expect_pages(&server, "after the end of both clients", 0)?;
@@ -206,8 +202,7 @@ fn kill_server(case: &mut Case) -> Result<(), Failure> {
     client.verify(map, 0, 2 * page, 2)?;
     expect("a touch of a new page", client.touch(map, 3 * page, true)?, Touch::Sigbus)?;
     expect("the kernel's touch of a new page", client.probe(map, 3 * page)?, Touch::Efault)?;
-    let pages = counters::read(PAGES_TOTAL)?;
-    expect("pages after the refused touches", pages, 2)?;
+    expect("pages after the refused touches", counters::read(PAGES_TOTAL)?, 2)?;
     client.quit()?;
     expect("pages at the end", counters::read(PAGES_TOTAL)?, 0)
 }
@@ -309,8 +304,7 @@ fn group(case: &mut Case) -> Result<(), Failure> {
         }
     }
     expect("touches while the cgroup is full", touched, Touch::Sigbus)?;
-    let killed = group.killed()?;
-    expect("processes killed because the cgroup was full", killed, 0)?;
+    expect("processes killed because the cgroup was full", group.killed()?, 0)?;
     client.verify(map, 0, pages * page, 1)?;
     let bystander_map = bystander.map(0, pages * page)?;
     bystander.fill(bystander_map, 0, pages * page, 2)?;
@@ -370,7 +364,6 @@ fn greedy(case: &mut Case) -> Result<(), Failure> {
         server.kill()?;
     }
     client.call(map, TOUCH_ALL)?;
-    let pages = server.pages()?;
-    expect("pages of the remaining server", pages, limit as u64)?;
+    expect("pages of the remaining server", server.pages()?, limit as u64)?;
     server.quit_after([client, bystander])
 }

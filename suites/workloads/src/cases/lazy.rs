@@ -51,8 +51,7 @@ fn filled(case: &mut Case) -> Result<(), Failure> {
         let log = server.log()?;
         expect("FUSE_DMMAP_FAULTs", log.faults, (pages - 1 - index) as u64)?;
         let id = server.page_id((index * page) as u64)?;
-        let last = log.last_faults.last().copied();
-        expect("page ID of the last FUSE_DMMAP_FAULT", last, Some(id))?;
+        expect("page ID of the last FUSE_DMMAP_FAULT", log.last_faults.last().copied(), Some(id))?;
     }
     expect("pages", server.pages()?, pages as u64 - 1)?;
 
@@ -351,8 +350,7 @@ fn reclaim_refused(case: &mut Case) -> Result<(), Failure> {
     })?;
     expect("the kernel's touch over the limit", client.probe(map, limit * page)?, Touch::Efault)?;
     expect("FUSE_DMMAP_RECLAIMs for the kernel's touch", server.log()?.reclaims - before, 1)?;
-    let refused = server.counter("refused")?;
-    expect("the kernel's count of refused touches", refused, before + 1)?;
+    expect("the kernel's count of refused touches", server.counter("refused")?, before + 1)?;
     client.verify(map, 0, limit * page, 1)?;
     // Now the server gives pages back, but discards what was stored.
     server.behave(lazy_behaviour(OnFault::Fill, OnReclaim::Discard))?;

@@ -65,8 +65,7 @@ fn redirect(case: &mut Case) -> Result<(), Failure> {
     client.map_readonly(0, page as usize)?;
     let log = server.log()?;
     expect("FUSE_MMAPs", log.mmaps, 3)?;
-    let prot = log.last_mmaps[2].prot;
-    expect("prot of a read-only FUSE_MMAP", prot, PROT_READ)?;
+    expect("prot of a read-only FUSE_MMAP", log.last_mmaps[2].prot, PROT_READ)?;
     server.quit_after([client])
 }
 
@@ -142,7 +141,6 @@ fn munmap(case: &mut Case) -> Result<(), Failure> {
     expect("length of the FUSE_MUNMAP", munmap.length, 2 * page as u64)?;
 
     client.unmap(second)?;
-    let offset = server.await_munmaps(2)?.last_munmaps[1].offset;
-    expect("offset of the second FUSE_MUNMAP", offset, 0)?;
+    expect("offset of the second FUSE_MUNMAP", server.await_munmaps(2)?.last_munmaps[1].offset, 0)?;
     server.quit_after([client])
 }

@@ -3,13 +3,11 @@
 
 use std::time::Duration;
 
-use sys::Errno;
-
 use crate::stage::client_party::{self, Source};
 use crate::stage::command::{
     Answer, ClientCommand, Command, Direction, Map, MemoryCommand, Transfer,
 };
-use crate::stage::failure::Failure;
+use crate::stage::failure::{Failure, Tried};
 use crate::stage::party::{Link, Party};
 use crate::stage::process::Process;
 
@@ -60,7 +58,7 @@ impl Client {
     }
 
     /// Opens the file, or returns the error.
-    pub(crate) fn try_open(&mut self) -> Result<Result<(), Errno>, Failure> {
+    pub(crate) fn try_open(&mut self) -> Tried<()> {
         self.start_open()?;
         self.finish_try_call()
     }

@@ -36,6 +36,9 @@ impl Failure {
     }
 }
 
+/// Result of a call that the kernel may refuse: the error number is not a failure of the case.
+pub(crate) type Tried<T> = Result<Result<T, Errno>, Failure>;
+
 impl From<sys::Error> for Failure {
     fn from(error: sys::Error) -> Failure {
         Failure::Fail(error.to_string())

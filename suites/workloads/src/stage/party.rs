@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use sys::{Errno, ExitStatus, Fd, ForkResult, KillTarget, OpenFlags, Pid, Signal};
 
 use crate::stage::command::{Answer, Command, Map};
-use crate::stage::failure::Failure;
+use crate::stage::failure::{Failure, Tried};
 
 /// The case's side of a process whose own commands are `Own`.
 #[derive(Debug)]
@@ -86,10 +86,7 @@ impl<Own: Serialize> Party<Own> {
     }
 
     /// Sends a command and returns the answer, or the error of the system call.
-    pub(crate) fn try_execute(
-        &mut self,
-        command: &Command<Own>,
-    ) -> Result<Result<Answer, Errno>, Failure> {
+    pub(crate) fn try_execute(&mut self, command: &Command<Own>) -> Tried<Answer> {
         self.send(command)?;
         self.link.try_receive()
     }
@@ -105,10 +102,7 @@ impl<Own: Serialize> Party<Own> {
     }
 
     /// Does [`Party::try_execute`] with one of the process's own commands.
-    pub(crate) fn try_execute_own(
-        &mut self,
-        command: Own,
-    ) -> Result<Result<Answer, Errno>, Failure> {
+    pub(crate) fn try_execute_own(&mut self, command: Own) -> Tried<Answer> {
         self.try_execute(&Command::Own(command))
     }
 
@@ -167,7 +161,7 @@ impl Link {
     }
 
     /// Returns the next answer, or the error of the system call.
-    pub(crate) fn try_receive(&mut self) -> Result<Result<Answer, Errno>, Failure> {
+    pub(crate) fn try_receive(&mut self) -> Tried<Answer> {
         match self.receive_any()? {
             Answer::Refused { errno, .. } => Ok(Err(Errno::from_raw(errno))),
             Answer::Failed(why) => Err(Failure::new(format!("{}: {why}", self.name))),

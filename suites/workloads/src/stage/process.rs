@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use sys::{Advice, Errno, Instant, KillTarget, Prot, Sharing, Signal, page_size};
+use sys::{Advice, Instant, KillTarget, Prot, Sharing, Signal, page_size};
 
 use crate::stage::command::{
     Answer, Area, Map, MapRequest, MappingCommand, MemoryCommand, Place, Touch,
 };
-use crate::stage::failure::{Failure, expect_that};
+use crate::stage::failure::{Failure, Tried, expect_that};
 use crate::stage::party::Link;
 use crate::stage::role::Role;
 
@@ -55,7 +55,7 @@ pub(crate) trait Process {
     }
 
     /// Makes the mapping of a command, or returns the error.
-    fn try_make(&mut self, command: MemoryCommand) -> Result<Result<Map, Errno>, Failure> {
+    fn try_make(&mut self, command: MemoryCommand) -> Tried<Map> {
         self.send(command)?;
         self.finish_try_map()
     }
@@ -66,7 +66,7 @@ pub(crate) trait Process {
     }
 
     /// Does [`Process::map`], or returns the error.
-    fn try_map(&mut self, offset: u64, len: usize) -> Result<Result<Map, Errno>, Failure> {
+    fn try_map(&mut self, offset: u64, len: usize) -> Tried<Map> {
         self.try_make(map_command(offset, len))
     }
 
@@ -76,24 +76,18 @@ pub(crate) trait Process {
     }
 
     /// Does [`Process::map_readonly`], or returns the error.
-    fn try_map_readonly(&mut self, offset: u64, len: usize) -> Result<Result<Map, Errno>, Failure> {
+    fn try_map_readonly(&mut self, offset: u64, len: usize) -> Tried<Map> {
         self.try_make(map_readonly_command(offset, len))
     }
 
     /// Maps privately, or returns the error.
-    fn try_map_private(&mut self, offset: u64, len: usize) -> Result<Result<Map, Errno>, Failure> {
+    fn try_map_private(&mut self, offset: u64, len: usize) -> Tried<Map> {
         let request = MapRequest { sharing: Sharing::Private, ..MapRequest::shared(offset, len) };
         self.try_make(MemoryCommand::Map(request, Place::Anywhere))
     }
 
     /// Does [`Process::try_map`] with MAP_FIXED, at an address that is `residue` modulo `period`.
-    fn try_map_at(
-        &mut self,
-        offset: u64,
-        len: usize,
-        residue: u64,
-        period: u64,
-    ) -> Result<Result<Map, Errno>, Failure> {
+    fn try_map_at(&mut self, offset: u64, len: usize, residue: u64, period: u64) -> Tried<Map> {
         let place = Place::At { residue, period };
         self.try_make(MemoryCommand::Map(MapRequest::shared(offset, len), place))
     }
@@ -129,7 +123,7 @@ pub(crate) trait Process {
     }
 
     /// Waits for the mapping that was started, and returns it or the error.
-    fn finish_try_map(&mut self) -> Result<Result<Map, Errno>, Failure> {
+    fn finish_try_map(&mut self) -> Tried<Map> {
         match self.link_mut().try_receive()? {
             Ok(answer) => self.link().map(answer).map(Ok),
             Err(errno) => Ok(Err(errno)),
@@ -275,11 +269,7 @@ pub(crate) trait Process {
     }
 
     /// Sends a command about a mapping, and returns the error if there is one.
-    fn try_call(
-        &mut self,
-        map: Map,
-        command: MappingCommand,
-    ) -> Result<Result<(), Errno>, Failure> {
+    fn try_call(&mut self, map: Map, command: MappingCommand) -> Tried<()> {
         self.start_call(map, command)?;
         self.finish_try_call()
     }
@@ -295,7 +285,7 @@ pub(crate) trait Process {
     }
 
     /// Waits for the command that was started, and returns the error if there is one.
-    fn finish_try_call(&mut self) -> Result<Result<(), Errno>, Failure> {
+    fn finish_try_call(&mut self) -> Tried<()> {
         Ok(self.link_mut().try_receive()?.map(drop))
     }
 
@@ -316,7 +306,7 @@ pub(crate) trait Process {
     }
 
     /// Does [`Process::advise`], or returns the error.
-    fn try_advise(&mut self, map: Map, advice: Advice) -> Result<Result<(), Errno>, Failure> {
+    fn try_advise(&mut self, map: Map, advice: Advice) -> Tried<()> {
         self.try_call(map, MappingCommand::Advise(advice))
     }
 

@@ -12,7 +12,7 @@ use crate::stage::command::{
     Answer, Command, Map, MappingCommand, MemoryCommand, PageBytes, ServerCommand,
 };
 use crate::stage::counters;
-use crate::stage::failure::{Failure, expect};
+use crate::stage::failure::{Failure, Tried, expect};
 use crate::stage::party::{Link, Party};
 use crate::stage::process::Process;
 use crate::stage::server_party;
@@ -152,7 +152,7 @@ impl Server {
         at: usize,
         len: usize,
         seed: u64,
-    ) -> Result<Result<(), Errno>, Failure> {
+    ) -> Tried<()> {
         let command = ServerCommand::LoadPages(PageBytes { page_id, at, len, seed });
         Ok(self.party.try_execute_own(command)?.map(drop))
     }
@@ -165,7 +165,7 @@ impl Server {
         at: usize,
         len: usize,
         seed: u64,
-    ) -> Result<Result<usize, Errno>, Failure> {
+    ) -> Tried<usize> {
         let command = ServerCommand::SavePages(PageBytes { page_id, at, len, seed });
         match self.party.try_execute_own(command)? {
             Ok(answer) => Ok(Ok(self.party.link.number(answer)? as usize)),
@@ -205,12 +205,7 @@ impl Server {
 
     /// Reads the 8-byte word at byte `at` of each of `pages` pages by ID. Returns the words that the server received,
     /// or the error.
-    pub(crate) fn save_words(
-        &mut self,
-        page_id: u64,
-        at: usize,
-        pages: usize,
-    ) -> Result<Result<Vec<u64>, Errno>, Failure> {
+    pub(crate) fn save_words(&mut self, page_id: u64, at: usize, pages: usize) -> Tried<Vec<u64>> {
         match self.party.try_execute_own(ServerCommand::SaveWords { page_id, at, pages })? {
             Ok(Answer::Words(words)) => Ok(Ok(words)),
             Ok(other) => Err(self.party.link.unexpected(&other)),
@@ -219,21 +214,17 @@ impl Server {
     }
 
     /// Frees pages, or returns the error.
-    pub(crate) fn free_pages(
-        &mut self,
-        page_id: u64,
-        count: u64,
-    ) -> Result<Result<(), Errno>, Failure> {
+    pub(crate) fn free_pages(&mut self, page_id: u64, count: u64) -> Tried<()> {
         Ok(self.party.try_execute_own(ServerCommand::FreePages { page_id, count })?.map(drop))
     }
 
     /// Writes a notification, or returns the error.
-    pub(crate) fn notify(&mut self, code: i32, body: &[u8]) -> Result<Result<(), Errno>, Failure> {
+    pub(crate) fn notify(&mut self, code: i32, body: &[u8]) -> Tried<()> {
         self.write(Message::notification(code, body))
     }
 
     /// Writes a valid or invalid message, or returns the error.
-    pub(crate) fn write(&mut self, message: Message) -> Result<Result<(), Errno>, Failure> {
+    pub(crate) fn write(&mut self, message: Message) -> Tried<()> {
         Ok(self.write_all(vec![message])?[0])
     }
 

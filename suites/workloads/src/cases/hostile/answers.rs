@@ -114,8 +114,7 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
         let (what, message) = bad_bodies(unique, BODIES).swap_remove(index);
         expect_write(&mut server, &what, message, INVALID)?;
         expect(&format!("mmap after {what}"), client.finish_try_map()?.err(), Some(Errno::EIO))?;
-        let late = Message::answer(unique, &good);
-        expect_write(&mut server, "a late answer", late, UNKNOWN)?;
+        expect_write(&mut server, "a late answer", Message::answer(unique, &good), UNKNOWN)?;
     }
 
     for errno in [Errno::Other(511), Errno::EINTR, Errno::EAGAIN, Errno::EIO] {
@@ -206,10 +205,8 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
         let expected = if message.body.is_empty() { Ok(()) } else { INVALID };
         expect_write(&mut server, &what, Message { unique, ..message }, expected)?;
         expect_failed(&what, toucher)?;
-        let left = server.save_pages(id, page, page, 8)?;
-        expect("bytes left of half a load", left, Ok(0))?;
-        let late = Message::answer(unique, &[]);
-        expect_write(&mut server, "a late answer", late, UNKNOWN)?;
+        expect("bytes left of half a load", server.save_pages(id, page, page, 8)?, Ok(0))?;
+        expect_write(&mut server, "a late answer", Message::answer(unique, &[]), UNKNOWN)?;
     }
     expect("pages", server.pages()?, 0)?;
 
@@ -222,8 +219,7 @@ fn fault_answers(case: &mut Case) -> Result<(), Failure> {
     let done = client.is_done_within(MOMENT)? || other.is_done_within(Duration::ZERO)?;
     expect_that(!done, || "a client could read a half-filled page".into())?;
     expect("a load", server.load_pages(id, page, page, 9)?, Ok(()))?;
-    let answer = Message::answer(unique, &[]);
-    expect_write(&mut server, "the valid answer", answer, Ok(()))?;
+    expect_write(&mut server, "the valid answer", Message::answer(unique, &[]), Ok(()))?;
     expect("the touch", client.finish_touch()?, Touch::Success)?;
     expect("the other touch", other.finish_touch()?, Touch::Success)?;
     client.verify(map, page, page, 9)?;
@@ -267,8 +263,7 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
         expect_write(&mut server, &what, message, INVALID)?;
         expect_failed(&what, toucher)?;
         expect_kept(&what, &server, &mut client)?;
-        let late = Message::answer(unique, &[]);
-        expect_write(&mut server, "a late answer", late, UNKNOWN)?;
+        expect_write(&mut server, "a late answer", Message::answer(unique, &[]), UNKNOWN)?;
     }
     for errno in [1, 511] {
         let (toucher, unique) = touch_over_limit(&mut server, &mut client)?;
@@ -285,10 +280,8 @@ fn reclaim_answers(case: &mut Case) -> Result<(), Failure> {
         "the touch ended before the server gave a page back".into()
     })?;
     expect("pages", server.pages()?, limit as u64)?;
-    let saved = server.save_pages(id, 0, full, 2)?;
-    expect("bytes saved", saved, Ok(full))?;
-    let answer = Message::answer(unique, &[]);
-    expect_write(&mut server, "the valid answer", answer, Ok(()))?;
+    expect("bytes saved", server.save_pages(id, 0, full, 2)?, Ok(full))?;
+    expect_write(&mut server, "the valid answer", Message::answer(unique, &[]), Ok(()))?;
     expect("the touch", toucher.finish_touch()?, Touch::Success)?;
     toucher.quit()?;
     client.verify(map, full, page, 1)?;

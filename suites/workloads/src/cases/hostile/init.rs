@@ -250,8 +250,7 @@ fn init_nobody(case: &mut Case) -> Result<(), Failure> {
     let mut client = case.client("client", &server)?;
     expect("the client's mmap", client.try_map(0, page)?.map(drop), Err(Errno::ENODEV))?;
     expect("FUSE_MMAPs", server.log()?.mmaps, 0)?;
-    let load = server.load_pages(server.page_id(0)?, 0, 1, 1)?;
-    expect("a load", load, Err(Errno::ENODEV))?;
+    expect("a load", server.load_pages(server.page_id(0)?, 0, 1, 1)?, Err(Errno::ENODEV))?;
     client.write_read(0, 100, 4)?;
     server.quit_after([client])
 }

@@ -166,10 +166,8 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
     client.verify(map, 0, page + 8, 1)?;
     client.verify_zero(map, page + 8, 16)?;
     client.verify(map, page + 24, page - 24, 1)?;
-    let saved = server.save_pages(id, 0, page + 8, 1)?;
-    expect("bytes saved", saved, Ok(page + 8))?;
-    let all = free(0, first_invalid_id());
-    expect_write(&mut server, "a free of all IDs", all, OK)?;
+    expect("bytes saved", server.save_pages(id, 0, page + 8, 1)?, Ok(page + 8))?;
+    expect_write(&mut server, "a free of all IDs", free(0, first_invalid_id()), OK)?;
     expect("pages", server.pages()?, 0)?;
     client.verify_zero(map, 0, 2 * page)?;
     server.quit_after([client])
@@ -255,8 +253,7 @@ fn saves_unread(case: &mut Case) -> Result<(), Failure> {
     server.behave(Behaviour::default())?;
     let last = Some(1000 + MAX_SAVES - 1);
     await_requests(&mut server, "the last save", |log| log.unique(op::NOTIFY_REPLY) == last)?;
-    let saved = server.save_pages(id, 0, len, 1)?;
-    expect("bytes saved afterwards", saved, Ok(len))?;
+    expect("bytes saved afterwards", server.save_pages(id, 0, len, 1)?, Ok(len))?;
 
     server.behave(not_reading)?;
     expect("saves", server.write_all(saves(2000, MAX_SAVES))?, vec![Ok(()); MAX_SAVES as usize])?;

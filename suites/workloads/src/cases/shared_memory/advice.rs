@@ -152,11 +152,9 @@ fn advice(case: &mut Case) -> Result<(), Failure> {
         expect("pages of the client alone", pair.server.pages()?, 3)?;
         let mut child = pair.client.fork("child")?;
         child.verify(pair.client_map, 0, page, seed + 1)?;
-        let loaded = child.load(tail, page)?;
-        expect(&what("a word, loaded by a child,"), loaded, word)?;
+        expect(&what("a word, loaded by a child,"), child.load(tail, page)?, word)?;
         child.quit()?;
-        let loaded = pair.client.load(tail, page)?;
-        expect(&what("a word, loaded by the client,"), loaded, word)?;
+        expect(&what("a word, loaded by the client,"), pair.client.load(tail, page)?, word)?;
         pair.server_map = pair.server.map_pages(pair.server.page_id(0)?, 3)?;
         pair.server.verify(pair.server_map, 0, pair.len, seed + 1)?;
         pair.client.unmap(tail)?;

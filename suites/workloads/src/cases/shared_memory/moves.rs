@@ -5,6 +5,7 @@ use sys::{Errno, page_size};
 
 use super::{Pair, expected_at_wrong_colour};
 use crate::stage::command::{Map, MappingCommand};
+use crate::stage::failure::Tried;
 use crate::stage::{Case, Client, Failure, Process, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -27,8 +28,7 @@ fn shrink(case: &mut Case) -> Result<(), Failure> {
     expect("FUSE_MUNMAPs", pair.server.log()?.munmaps, 0)?;
     pair.client.verify(pair.client_map, 0, 2 * page, 2)?;
     let area = pair.client.area(pair.client_map)?;
-    let length = area.end - area.start;
-    expect("length after mremap", length, 2 * page as u64)?;
+    expect("length after mremap", area.end - area.start, 2 * page as u64)?;
     expect("offset after mremap", area.offset, offset)?;
     pair.server_map = pair.server.map_pages(pair.server.page_id(offset)?, 4)?;
     pair.server.verify_zero(pair.server_map, 2 * page, 2 * page)?;
@@ -152,7 +152,7 @@ fn move_pieces(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// Has the client try to move its mapping to an address of the next colour.
-fn try_move_to_next_colour(pair: &mut Pair, period: u64) -> Result<Result<(), Errno>, Failure> {
+fn try_move_to_next_colour(pair: &mut Pair, period: u64) -> Tried<()> {
     let start = pair.client.area(pair.client_map)?.start;
     let call = MappingCommand::Move {
         len: pair.len,

@@ -50,8 +50,7 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
     // Now only parent and child map the pages.
     pair.server.unmap(server_map)?;
     let tail = child.punch(client_map, page, page)?;
-    let pages = pair.server.pages()?;
-    expect("pages after the child unmapped one", pages, 3)?;
+    expect("pages after the child unmapped one", pair.server.pages()?, 3)?;
     pair.client.verify(client_map, 0, 3 * page, 6)?;
     pair.client.unmap(client_map)?;
     expect("pages after the parent's unmap", pair.server.pages()?, 2)?;
