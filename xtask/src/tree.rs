@@ -111,10 +111,7 @@ pub(crate) fn plans(
 /// # Errors
 /// A program is missing and was not installed.
 pub(crate) fn ensure(targets: &[Target], machine: &Machine, oracle: OracleRequest) -> Result<()> {
-    let mode = match machine.no_setup {
-        true => SetupMode::Forbidden,
-        false => SetupMode::Allowed,
-    };
+    let mode = if machine.no_setup { SetupMode::Forbidden } else { SetupMode::Allowed };
     let targets: Vec<&Target> = targets.iter().collect();
     let kernel = machine.kernel_image.is_none();
     let mut say = |line: &str| eprintln!("{line}");

@@ -242,10 +242,7 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
         let machine = Machine { patch: patch.collect(), ..machine.clone() };
         let ignore_flushes = trial.patch.is_none();
         let run = |oracle| run_trial(&tree, &machine, trial, &on, oracle);
-        let plain = match ignore_flushes {
-            true => None,
-            false => Some(run(OracleRequest::OFF)?),
-        };
+        let plain = if ignore_flushes { None } else { Some(run(OracleRequest::OFF)?) };
         let watched = run(OracleRequest { depth: trial.depth, ignore_flushes, ..oracle })?;
         for (at, watched) in watched.targets.iter().enumerate() {
             let plain = plain.as_ref().map(|plain| &plain.targets[at]);

@@ -16,10 +16,7 @@ pub enum ByteOrder {
 impl ByteOrder {
     /// Returns the byte order of the running kernel.
     pub(crate) fn of_kernel() -> ByteOrder {
-        match sys::big_endian() {
-            true => ByteOrder::Big,
-            false => ByteOrder::Little,
-        }
+        if sys::big_endian() { ByteOrder::Big } else { ByteOrder::Little }
     }
 }
 

@@ -32,10 +32,7 @@ fn as_text(tree: &Tree) -> String {
         text += &format!("  {:<12} {}\n", flavour.name, flavour.about);
     }
     for suite in &tree.suites {
-        let note = match suite.default {
-            true => "",
-            false => " (not run by default)",
-        };
+        let note = if suite.default { "" } else { " (not run by default)" };
         text += &format!("\nSuite {}{note}: {}\n", suite.suite, suite.about);
         for case in &suite.cases {
             let name = format!("{}/{}", suite.suite, case.name);

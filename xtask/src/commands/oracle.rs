@@ -36,10 +36,7 @@ pub(super) fn run(args: &Oracle) -> Result<u8> {
 fn read(results: Option<&Path>) -> Result<(RunResult, PathBuf)> {
     let latest = checkout().join("target/lab/latest");
     let path = results.unwrap_or(&latest);
-    let dir = match path.is_dir() {
-        true => path,
-        false => path.parent().unwrap_or(path),
-    };
+    let dir = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
     Ok((merge::read(path)?, dir.to_owned()))
 }
 

@@ -26,10 +26,7 @@ pub(crate) fn build(checkout: &Path, cache: &Path, rust: &RustSpec) -> Result<Pa
             )
         })
     };
-    let std = match std_source::is_needed(&toolchain, rust) {
-        true => Some(source()?),
-        false => None,
-    };
+    let std = if std_source::is_needed(&toolchain, rust) { Some(source()?) } else { None };
     // A separate target directory, so that this build and the build of the lab neither wait for each other nor discard
     // each other's results.
     let target_dir = checkout.join("target/guest");

@@ -219,10 +219,7 @@ pub(crate) fn read_all(paths: &[PathBuf]) -> Result<Vec<Part>> {
 /// # Errors
 /// The file cannot be read, is not a result or has another layout.
 pub(crate) fn read(path: &Path) -> Result<RunResult> {
-    let file = match path.is_dir() {
-        true => path.join(RESULTS),
-        false => path.to_owned(),
-    };
+    let file = if path.is_dir() { path.join(RESULTS) } else { path.to_owned() };
     let text = std::fs::read_to_string(&file)
         .with_context(|| format!("read {}; `cargo xtask test` writes this file", file.display()))?;
     parse(&text).with_context(|| file.display().to_string())

@@ -189,10 +189,7 @@ pub(crate) fn provenance(
 
 /// Returns how a run ended: `finished in 2 min 11 s`.
 pub(crate) fn end(run: &RunResult) -> String {
-    let end = match run.interrupted {
-        true => "interrupted after",
-        false => "finished in",
-    };
+    let end = if run.interrupted { "interrupted after" } else { "finished in" };
     format!("{end} {}", took_seconds(run.seconds))
 }
 

@@ -27,10 +27,7 @@ impl PartialFiles {
         }
         let (_, bytes) = self.0.entry(name.to_owned()).or_insert((size, Vec::new()));
         bytes.extend(part);
-        match bytes.len() >= size {
-            true => Ok(self.0.remove(name).map(|(_, bytes)| bytes)),
-            false => Ok(None),
-        }
+        if bytes.len() >= size { Ok(self.0.remove(name).map(|(_, bytes)| bytes)) } else { Ok(None) }
     }
 
     /// Returns a text for the user that lists the incomplete files, or `None` if there are none.

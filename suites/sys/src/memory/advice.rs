@@ -96,10 +96,7 @@ impl Mapping {
     /// # Errors
     /// Fails as msync(2).
     pub fn sync(&self, wait: bool) -> Result<()> {
-        let flags = match wait {
-            true => number!(MS_SYNC),
-            false => number!(MS_ASYNC),
-        };
+        let flags = if wait { number!(MS_SYNC) } else { number!(MS_ASYNC) };
         // SAFETY: the range is this mapping's own.
         unsafe { backend::sync(self.at, self.len, flags) }
             .context(|| format!("sync {} bytes at {:#x}, wait: {wait}", self.len, self.at))

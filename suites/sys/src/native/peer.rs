@@ -41,10 +41,7 @@ pub(crate) fn attach(pid: i32) -> SysResult<()> {
     let mut status = 0;
     // SAFETY: `status` outlives the call.
     retry_interrupted(|| unsafe { libc::waitpid(pid, &mut status, 0) as isize })?;
-    match libc::WIFSTOPPED(status) {
-        true => Ok(()),
-        false => Err(Errno::ESRCH),
-    }
+    if libc::WIFSTOPPED(status) { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
 pub(crate) fn detach(pid: i32) -> SysResult<()> {

@@ -47,10 +47,7 @@ fn ping_pong(case: &mut Case) -> Result<(), Failure> {
     let last = pattern::word(turns, words as u64 - 1);
     // The turn is in the 4 bytes at the lower address. On a big-endian machine, they are the high half of the word.
     let word = a.load(map_a, TURN)?;
-    let turn = match sys::big_endian() {
-        true => word >> 32,
-        false => word & 0xffff_ffff,
-    };
+    let turn = if sys::big_endian() { word >> 32 } else { word & 0xffff_ffff };
     expect("turns", turn, turns)?;
     expect("the last word", b.load(map_b, DATA + 8 * (words - 1))?, last)?;
     server.quit_after([a, b])

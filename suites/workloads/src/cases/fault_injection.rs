@@ -112,10 +112,7 @@ fn map(case: &mut Case) -> Result<(), Failure> {
     prepare()?;
     let page = page_size();
     for lazy in [false, true] {
-        let behaviour = match lazy {
-            true => Behaviour::lazy(),
-            false => Behaviour::default(),
-        };
+        let behaviour = if lazy { Behaviour::lazy() } else { Behaviour::default() };
         let (mut server, mut client) = case.serve_with_client(behaviour)?;
         let mut mapped = 0;
         fail_each_allocation(case, if lazy { "lazy_map" } else { "map" }, |nth| {

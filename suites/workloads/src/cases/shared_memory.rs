@@ -77,10 +77,7 @@ fn vm_flags_in(smaps: &str, start: u64) -> Option<Vec<String>> {
 /// Returns the expected result of a call with an address one page off the right colour: EINVAL, or success if the cache
 /// does not alias, because every address then has the right colour.
 fn expected_at_wrong_colour(period: u64) -> Result<(), Errno> {
-    match period > page_size() as u64 {
-        true => Err(Errno::EINVAL),
-        false => Ok(()),
-    }
+    if period > page_size() as u64 { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
 /// Fails unless `found` is the pattern of `seed` from byte `at` on. `what` names the bytes.

@@ -69,10 +69,7 @@ pub(crate) fn expect_ok<T>(what: &str, result: Result<T, Errno>) -> Result<T, Fa
 
 /// Fails with the text of `why` unless `holds`.
 pub(crate) fn expect_that(holds: bool, why: impl FnOnce() -> String) -> Result<(), Failure> {
-    match holds {
-        true => Ok(()),
-        false => Err(Failure::Fail(why())),
-    }
+    if holds { Ok(()) } else { Err(Failure::Fail(why())) }
 }
 
 /// Values as a user reads them in a failure.

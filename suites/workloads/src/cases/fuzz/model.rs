@@ -33,10 +33,7 @@ impl World {
     /// Returns the word that `put` writes to page `index` of its range.
     pub fn put_word(&self, seed: u64, index: u64) -> u64 {
         let word = pattern::word(seed, (index as usize * self.page + WORD_AT) as u64 / 8);
-        match self.big_endian {
-            true => word.swap_bytes(),
-            false => word,
-        }
+        if self.big_endian { word.swap_bytes() } else { word }
     }
 }
 

@@ -28,10 +28,7 @@ pub(crate) fn run(
     steps: &[Step],
 ) -> Result<Option<ScriptFailure>, Failure> {
     counters::set(LIMIT_PER_CONNECTION, world.limit)?;
-    let behaviour = match world.lazy {
-        true => Behaviour::lazy(),
-        false => Behaviour::default(),
-    };
+    let behaviour = if world.lazy { Behaviour::lazy() } else { Behaviour::default() };
     let server = case.serve_as(behaviour)?;
     let mut player = Player {
         period: case.period(),

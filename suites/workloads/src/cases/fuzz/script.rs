@@ -118,29 +118,20 @@ impl Generator {
     /// Draws a step about pages by ID whose outcome depends on which pages exist. Returns `None` if the server fills
     /// pages, because reclaim makes that unpredictable.
     fn known(&mut self, step: fn(Range) -> Step) -> Option<Step> {
-        match self.world.lazy {
-            true => None,
-            false => Some(step(self.range())),
-        }
+        if self.world.lazy { None } else { Some(step(self.range())) }
     }
 
     /// Draws a number of pages at the start of a mapping: all of them, or some.
     fn front(&mut self) -> Option<(Place, u64)> {
         let (place, pages) = self.place()?;
-        let pages = match self.rng.bool() {
-            true => pages,
-            false => self.rng.u64(1..=pages),
-        };
+        let pages = if self.rng.bool() { pages } else { self.rng.u64(1..=pages) };
         Some((place, pages))
     }
 
     /// Draws a limit. Half of the limits are the initial one, because a low limit refuses steps that could reveal a
     /// bug.
     fn limit(&mut self) -> u64 {
-        match self.rng.bool() {
-            true => self.world.limit,
-            false => self.rng.u64(1..self.world.limit),
-        }
+        if self.rng.bool() { self.world.limit } else { self.rng.u64(1..self.world.limit) }
     }
 
     fn new_word(&mut self) -> u64 {
