@@ -103,8 +103,7 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
     expect_that(!pending.client.is_done_within(MOMENT)?, || {
         "mmap returned before the server answered".into()
     })?;
-    let map = pending.answer("the valid answer", &good, None)?;
-    let map = map.expect("no error was expected");
+    let map = pending.accept("the valid answer", &good)?;
     expect_shows(&mut server, &mut client, map, 7, 1)?;
     client.unmap(map)?;
     munmaps += 1;
@@ -139,7 +138,8 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
     bad.push(("an unknown flag with FUSE_MMAP_LAZY".into(), 5, MMAP_LAZY | 1 << 1));
     for (what, page_id, flags) in bad {
         let pending = PendingMmap::new(&mut server, &mut client)?;
-        pending.answer(&what, &mmap_out(page_id, flags, 0), Some(Errno::EIO))?;
+        let errno = pending.answer(&what, &mmap_out(page_id, flags, 0))?.err();
+        expect(&format!("mmap after {what}"), errno, Some(Errno::EIO))?;
         munmaps += 1;
         let last = server.await_munmaps(munmaps)?.last_munmaps.last().map(|munmap| munmap.page_id);
         expect(&format!("FUSE_MUNMAP after {what}"), last, Some(page_id))?;
@@ -151,8 +151,7 @@ fn answers(case: &mut Case) -> Result<(), Failure> {
         ("padding that is not 0", 9, u32::MAX),
     ] {
         let pending = PendingMmap::new(&mut server, &mut client)?;
-        let map = pending.answer(what, &mmap_out(page_id, 0, padding), None)?;
-        let map = map.expect("no error was expected");
+        let map = pending.accept(what, &mmap_out(page_id, 0, padding))?;
         expect_shows(&mut server, &mut client, map, page_id, 3)?;
         client.unmap(map)?;
         munmaps += 1;

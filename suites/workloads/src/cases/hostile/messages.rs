@@ -6,6 +6,7 @@ use server::{Message, wire};
 use sys::{Errno, page_size};
 
 use crate::stage::command::Map;
+use crate::stage::failure::{Tried, expect_ok};
 use crate::stage::waiting::await_request;
 use crate::stage::{Case, Client, Failure, Process, Server, expect};
 
@@ -41,18 +42,16 @@ impl<'p> PendingMmap<'p> {
         Ok(PendingMmap { server, client, unique })
     }
 
-    /// Answers the request. write(2) must accept the answer, and mmap must fail with `errno`, if given. Returns the
-    /// mapping otherwise.
-    pub(super) fn answer(
-        self,
-        what: &str,
-        body: &[u8],
-        errno: Option<Errno>,
-    ) -> Result<Option<Map>, Failure> {
+    /// Answers the request. write(2) must accept the answer. Returns the result of mmap.
+    pub(super) fn answer(self, what: &str, body: &[u8]) -> Tried<Map> {
         expect_write(self.server, what, Message::answer(self.unique, body), Ok(()))?;
-        let map = self.client.finish_try_map()?;
-        expect(&format!("mmap after {what}"), map.err(), errno)?;
-        Ok(map.ok())
+        self.client.finish_try_map()
+    }
+
+    /// Does [`PendingMmap::answer`]. mmap must succeed.
+    pub(super) fn accept(self, what: &str, body: &[u8]) -> Result<Map, Failure> {
+        let map = self.answer(what, body)?;
+        expect_ok(&format!("mmap after {what}"), map)
     }
 }
 

@@ -28,7 +28,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
 
     let pending = PendingMmap::new(&mut server, &mut client)?;
     let mmap = pending.unique;
-    let map = pending.answer("the answer", &lazy, None)?.expect("no error was expected");
+    let map = pending.accept("the answer", &lazy)?;
     let fault = touch_second(&mut server, &mut client, map)?;
     expect("a load", server.load_pages(7, page, page, 4)?, Ok(()))?;
     let answer = Message::answer(fault, &[]);
@@ -37,8 +37,8 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
 
     // A mapping that is unmapped, so that the server has received a FUSE_MUNMAP.
     let pending = PendingMmap::new(&mut server, &mut client)?;
-    let gone = pending.answer("the answer", &mmap_out(90, 0, 0), None)?;
-    client.unmap(gone.expect("no error was expected"))?;
+    let gone = pending.accept("the answer", &mmap_out(90, 0, 0))?;
+    client.unmap(gone)?;
     server.await_munmaps(1)?;
     let munmap = await_request(&mut server, op::MUNMAP, None)?;
 
@@ -93,8 +93,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
     let faults = server.log()?.faults;
     counters::set(LIMIT_PER_CONNECTION, 2)?;
     let long = PendingMmap::new(&mut server, &mut client)?;
-    let more = long.answer("the answer", &mmap_out(50, MMAP_LAZY, 0), None)?;
-    let more = more.expect("no error was expected");
+    let more = long.accept("the answer", &mmap_out(50, MMAP_LAZY, 0))?;
     client.start_probe(more, 0)?;
     let reclaim = await_request(&mut server, op::DMMAP_RECLAIM, None)?;
     expect_write(&mut server, "an error", refusal(reclaim), Ok(()))?;
