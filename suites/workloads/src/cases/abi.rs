@@ -105,11 +105,13 @@ fn too_many(case: &mut Case) -> Result<(), Failure> {
     // The touch runs in a child, which inherits all mappings and so exceeds the limit.
     expect("a touch by a child", client.touch(maps[0], 0, true)?, Touch::Success)?;
     client.unmap(maps[0])?;
+    server.await_munmaps(1)?;
     maps[0] = client.map(0, page)?;
     server.unmap(server_map)?;
     server.map_pages(server.page_id(0)?, 1)?;
     expect("FUSE_MMAPs", server.log()?.mmaps, limit)?;
     client.quit()?;
+    server.await_munmaps(limit)?;
     expect("mappings at the end", server.counter("maps")?, 1)?;
     server.quit()
 }

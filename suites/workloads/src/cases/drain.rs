@@ -71,11 +71,13 @@ fn limit(case: &mut Case) -> Result<(), Failure> {
     let limit: usize = case.param("limit")?;
     counters::set(LIMIT_PER_CONNECTION, limit as u64)?;
     let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
-    let full = client.map(0, limit * page)?;
+    let first = client.map(0, page)?;
+    let full = client.map(page as u64, (limit - 1) * page)?;
     let beyond = (limit * page) as u64;
     let over = client.map(beyond, page)?;
     let server_over = server.map_pages(server.page_id(beyond)?, 1)?;
-    client.fill(full, 0, limit * page, 1)?;
+    client.fill(first, 0, page, 1)?;
+    client.fill(full, 0, (limit - 1) * page, 1)?;
     expect_pages(&server, "at the limit", limit as u64)?;
 
     for store in [false, true] {
@@ -85,11 +87,12 @@ fn limit(case: &mut Case) -> Result<(), Failure> {
     }
     expect("the kernel's touch over the limit", client.probe(over, 0)?, Touch::Efault)?;
     expect_pages(&server, "after the refused touches", limit as u64)?;
-    client.verify(full, 0, limit * page, 1)?;
-    client.fill(full, 0, limit * page, 2)?;
-    client.verify(full, 0, limit * page, 2)?;
+    client.verify(first, 0, page, 1)?;
+    client.verify(full, 0, (limit - 1) * page, 1)?;
+    client.fill(full, 0, (limit - 1) * page, 2)?;
+    client.verify(full, 0, (limit - 1) * page, 2)?;
 
-    client.punch(full, 0, page)?;
+    client.unmap(first)?;
     expect_pages(&server, "after one page was freed", limit as u64 - 1)?;
     expect("a touch after a page was freed", client.touch(over, 0, true)?, Touch::Success)?;
     server.verify_zero(server_over, 0, page)?;
@@ -241,10 +244,12 @@ fn locked_memory(case: &mut Case) -> Result<(), Failure> {
 
     let over = (limit + 1) * page;
     expect("mmap over the limit", client.try_map(0, over)?.map(drop), Err(Errno::ENOMEM))?;
-    let full = client.map(0, limit * page)?;
+    let first = client.map(0, page)?;
+    let full = client.map(page as u64, (limit - 1) * page)?;
     let next = client.map((limit * page) as u64, page)?;
     let server_map = server.map_pages(server.page_id((limit * page) as u64)?, 1)?;
-    client.fill(full, 0, limit * page, 1)?;
+    client.fill(first, 0, page, 1)?;
+    client.fill(full, 0, (limit - 1) * page, 1)?;
     for store in [false, true] {
         expect("a client's touch over the limit", client.touch(next, 0, store)?, Touch::Sigbus)?;
     }
@@ -255,9 +260,10 @@ fn locked_memory(case: &mut Case) -> Result<(), Failure> {
     let privileged_map = privileged_client.map(0, over)?;
     privileged_client.fill(privileged_map, 0, over, 2)?;
     expect("pages of the server", server.pages()?, limit as u64)?;
-    client.verify(full, 0, limit * page, 1)?;
+    client.verify(first, 0, page, 1)?;
+    client.verify(full, 0, (limit - 1) * page, 1)?;
 
-    client.punch(full, 0, page)?;
+    client.unmap(first)?;
     // The other server takes the page that was freed.
     other_client.store(other_map, 0, 3)?;
     expect("a touch with the limit used up", client.touch(next, 0, true)?, Touch::Sigbus)?;

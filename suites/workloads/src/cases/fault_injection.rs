@@ -161,10 +161,8 @@ fn touch(case: &mut Case) -> Result<(), Failure> {
                 client.load(map, 0)?;
                 expect("pages", server.pages()?, 1)?;
                 client.unmap(map)?;
-                if behaviour.lazy.is_some() {
-                    let mmaps = server.log()?.mmaps;
-                    server.await_munmaps(mmaps)?;
-                }
+                let mmaps = server.log()?.mmaps;
+                server.await_munmaps(mmaps)?;
                 expect_empty(&server)?;
                 Ok(failed)
             })?;
@@ -210,12 +208,12 @@ fn change(case: &mut Case) -> Result<(), Failure> {
             for part in parts {
                 client.unmap(part)?;
             }
+            let mmaps = server.log()?.mmaps;
+            server.await_munmaps(mmaps)?;
             expect_empty(&server)?;
             Ok(failed)
         })?;
     }
-    let mmaps = server.log()?.mmaps;
-    server.await_munmaps(mmaps)?;
     server.quit_after([client])
 }
 

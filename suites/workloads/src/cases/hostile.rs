@@ -11,11 +11,15 @@ pub(crate) mod repeated;
 pub(crate) mod silent;
 pub(crate) mod stopped;
 
-use server::Behaviour;
-use sys::{Errno, Instant, Signal, page_size};
+use std::time::Duration;
 
-use crate::stage::waiting::{await_requests, holding_faults, holding_mmaps, waiting_client};
-use crate::stage::{Case, Client, Failure, Process, Workload, expect};
+use server::Behaviour;
+use sys::{Errno, Instant, Signal, page_size, sleep};
+
+use crate::stage::waiting::{
+    MOMENT, await_requests, holding_faults, holding_mmaps, waiting_client,
+};
+use crate::stage::{Case, Client, Failure, Process, Workload, expect, expect_that};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("mmap-killed", mmap_killed),
@@ -65,6 +69,9 @@ fn mmap_server_dies(case: &mut Case) -> Result<(), Failure> {
     client.quit()
 }
 
+/// Time for a process to react to a signal.
+const SIGNAL_TIME: Duration = Duration::from_millis(2);
+
 /// Stops and continues a process `times` times. The process must stop even while it waits for the server.
 fn stop_and_continue(process: &Client, times: u32) -> Result<(), Failure> {
     for _ in 0..times {
@@ -75,14 +82,20 @@ fn stop_and_continue(process: &Client, times: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Stops a client that waits in mmap. The mmap must continue after the signal, and the kernel must send one FUSE_MMAP
-/// only.
+/// Sends signals to a client that waits in mmap. It gets its mapping once the server has answered, and the kernel must
+/// send one FUSE_MMAP only.
 fn mmap_signals(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let (mut server, mut client) = case.serve_with_client(holding_mmaps())?;
     client.start_map(0, page)?;
     await_requests(&mut server, "a FUSE_MMAP", |log| log.mmaps == 1)?;
-    stop_and_continue(&client, case.param("times")?)?;
+    for _ in 0..case.param("times")? {
+        client.signal(Signal::Stop)?;
+        sleep(SIGNAL_TIME);
+        client.signal(Signal::Continue)?;
+        sleep(SIGNAL_TIME);
+    }
+    expect_that(!client.is_done_within(MOMENT)?, || "mmap returned before the answer".into())?;
     server.behave(Behaviour::default())?;
     let map = client.finish_map()?;
     let here = server.map_pages(server.page_id(0)?, 1)?;

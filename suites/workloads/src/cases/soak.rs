@@ -4,15 +4,17 @@
 use server::Behaviour;
 use sys::{Errno, page_size};
 
+use crate::stage::counters::{self, LIMIT_MAPS};
 use crate::stage::waiting::{holding_mmaps, waiting_client};
 use crate::stage::{Case, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("unanswered", unanswered)];
 
-/// Killed clients leave FUSE_MMAPs that the server has not answered. They pile up to a limit; above it, mmap fails with
-/// ENOMEM. After the server has answered them, mmap works again.
+/// Killed clients leave FUSE_MMAPs that the server has not answered. They pile up to the limit on mappings; above it,
+/// mmap fails with ENOMEM. After the server has answered them, mmap works again.
 fn unanswered(case: &mut Case) -> Result<(), Failure> {
     let (page, limit) = (page_size(), case.param::<u64>("limit")?);
+    counters::set(LIMIT_MAPS, limit)?;
     let mut server = case.serve_as(holding_mmaps())?;
     for _ in 0..limit {
         waiting_client(case, &mut server, "client", page)?.kill()?;

@@ -14,11 +14,11 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] =
 /// (fs/fuse/dmmap_place.c, MAX_KEPT).
 const MAX_KEPT: u64 = 64;
 
-/// Starts a client that waits for the answer to its FUSE_MMAP, and stops it.
+/// Starts a client that waits for the answer to its FUSE_MMAP, and sends it SIGSTOP. It stops at the latest when the
+/// server has answered.
 fn stopped_client(case: &Case, server: &mut Server, name: &str) -> Result<Client, Failure> {
     let client = waiting_client(case, server, name, 2 * page_size())?;
     client.signal(Signal::Stop)?;
-    client.await_stopped()?;
     Ok(client)
 }
 
@@ -29,12 +29,13 @@ fn expect_maps(server: &mut Server, client: &mut Client, word: u64) -> Result<()
     server.expect_store("its store, loaded by the server", client, map, word)
 }
 
-/// Answers FUSE_MMAP while the client is stopped. A client that continues must get this answer. If it is killed
+/// Answers FUSE_MMAP of a client that has got SIGSTOP. A client that continues must get this answer. If it is killed
 /// instead, the kernel must send FUSE_MUNMAP.
 fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve_as(holding_mmaps())?;
     let mut client = stopped_client(case, &mut server, "client")?;
     server.behave(Behaviour::default())?;
+    client.await_stopped()?;
     expect_maps(&mut server, &mut client, 1)?;
     expect("FUSE_MMAPs and FUSE_MUNMAPs", server.count_maps()?, (1, 0))?;
     client.quit()?;
@@ -44,6 +45,7 @@ fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
     let mut client = stopped_client(case, &mut server, "refused client")?;
     let errno = Errno::EACCES.raw();
     server.behave(Behaviour::with_mmap(OnMmap::Refuse { errno }))?;
+    client.await_stopped()?;
     client.signal(Signal::Continue)?;
     expect("mmap of the stopped client", client.finish_try_map()?.err(), Some(Errno::EACCES))?;
     expect("FUSE_MMAPs and FUSE_MUNMAPs", server.count_maps()?, (2, 1))?;
@@ -56,6 +58,7 @@ fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
         let client = stopped_client(case, &mut server, "killed client")?;
         if answered {
             server.behave(Behaviour::default())?;
+            client.await_stopped()?;
             expect("FUSE_MUNMAPs", server.count_maps()?.1, munmaps)?;
         }
         client.kill()?;
@@ -74,7 +77,9 @@ fn mmap_kept(case: &mut Case) -> Result<(), Failure> {
     let mut server = case.serve_as(holding_mmaps())?;
     let mut clients = Vec::new();
     for number in 0..MAX_KEPT + 2 {
-        clients.push(stopped_client(case, &mut server, &format!("client {number}"))?);
+        let client = stopped_client(case, &mut server, &format!("client {number}"))?;
+        client.await_stopped()?;
+        clients.push(client);
     }
     // The kernel has dropped the requests of the first two before their answers.
     server.behave(Behaviour::default())?;
@@ -83,7 +88,9 @@ fn mmap_kept(case: &mut Case) -> Result<(), Failure> {
     // For each of two more, the kernel drops a mapping that is already answered.
     server.behave(holding_mmaps())?;
     for number in 0..2 {
-        clients.push(stopped_client(case, &mut server, &format!("late client {number}"))?);
+        let client = stopped_client(case, &mut server, &format!("late client {number}"))?;
+        client.await_stopped()?;
+        clients.push(client);
         server.await_munmaps(3 + number)?;
     }
     let all = clients.len() as u64;
