@@ -106,6 +106,15 @@ u64 IMPORT(limit_locked_memory)(SYS, u64 bytes)
 	return guest_result(syscall(SYS_capset, &header, data));
 }
 
+u64 IMPORT(run_on_processor)(SYS, u32 number)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(number, &set);
+	return guest_result(sched_setaffinity(0, sizeof(set), &set));
+}
+
 void IMPORT(yield_now)(SYS)
 {
 	sched_yield();

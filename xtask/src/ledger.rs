@@ -228,6 +228,7 @@ impl<'a> Ledger<'a> {
             millis,
             boot: ran.then_some(self.result.boots),
             figures,
+            curves: observation.curves,
             oracle: watched(observation.oracle, &self.result.target, case.id()),
             distrust,
             log: observation.log.into(),

@@ -2,7 +2,7 @@
 //! Titles of the promises that direct mmap makes. The promises themselves are in `docs/interface.md`.
 
 /// Titles in the order of the promises' numbers, starting with promise 1.
-pub(crate) const TITLES: [&str; 11] = [
+pub(crate) const TITLES: [&str; 12] = [
     "Redirect",
     "Server side",
     "IDs",
@@ -14,6 +14,7 @@ pub(crate) const TITLES: [&str; 11] = [
     "Load and save",
     "Bounded",
     "Hostile or dead server",
+    "It scales",
 ];
 
 /// Returns the title of promise `number`, or `None` if there is no such promise.
@@ -40,7 +41,7 @@ mod tests {
     #[test]
     fn numbers_without_a_promise_have_no_title() {
         assert_eq!(title(0), None);
-        assert_eq!(title(11), Some("Hostile or dead server"));
-        assert_eq!(title(12), None);
+        assert_eq!(title(12), Some("It scales"));
+        assert_eq!(title(13), None);
     }
 }

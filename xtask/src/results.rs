@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use protocol::curve::Curve;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 /// Layout version of [`RunResult`] in `results.json`.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// Outcome of a case.
 #[derive(
@@ -151,6 +152,8 @@ pub struct CaseResult {
     pub boot: Option<usize>,
     /// Measured figures, by name. The names include the units.
     pub figures: BTreeMap<String, f64>,
+    /// Curves: times of operations at growing sizes.
+    pub curves: Vec<Curve>,
     /// Observations of the oracle. Absent (`null`) if it did not watch the whole case, or cannot be trusted.
     pub oracle: Option<OracleSummary>,
     /// Reason why the oracle cannot be trusted in this case. The verdict is then `infra`, unless the case crashed. Absent

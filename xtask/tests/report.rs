@@ -28,6 +28,7 @@ fn case(id: &str, verdict: Verdict) -> CaseResult {
         millis: Some(10),
         boot: Some(1),
         figures: Default::default(),
+        curves: Default::default(),
         oracle: None,
         distrust: None,
         log: Vec::new(),

@@ -2,6 +2,9 @@
 //! `/init case`: the process of one case. It reads its plan from descriptor 0, prints to descriptors 1 and 2, and
 //! writes its report, one line of JSON, to descriptor 3.
 
+use std::collections::BTreeMap;
+
+use protocol::curve::Curve;
 use protocol::plan::PlannedCase;
 use protocol::record::Outcome;
 use sys::Fd;
@@ -15,11 +18,11 @@ pub(crate) fn main() {
     let report = Fd::inherited(3);
     sys::name_process("case");
     let line = match planned() {
-        Err(reason) => as_line(&Outcome::Fail { reason }, &Default::default()),
+        Err(reason) => as_line(&Outcome::Fail { reason }, &BTreeMap::new(), &[]),
         Ok(planned) => {
             let mut case = Case::new(planned);
             let outcome = run(&mut case);
-            as_line(&outcome, &case.figures)
+            as_line(&outcome, &case.figures, &case.curves)
         }
     };
     if let Err(error) = report.write_all(line.as_bytes()) {
@@ -49,6 +52,6 @@ fn run(case: &mut Case) -> Outcome {
     }
 }
 
-fn as_line(outcome: &Outcome, figures: &std::collections::BTreeMap<String, f64>) -> String {
-    serde_json::to_string(&(outcome, figures)).expect("a report is plain data") + "\n"
+fn as_line(outcome: &Outcome, figures: &BTreeMap<String, f64>, curves: &[Curve]) -> String {
+    serde_json::to_string(&(outcome, figures, curves)).expect("a report is plain data") + "\n"
 }

@@ -77,7 +77,10 @@ pub(crate) fn run_case(
         let ended = supervise::supervise(planned, send);
         (ended, cleanup::kill_and_reap())
     });
-    let Report { outcome, mut figures } = ended.into_report(send);
+    let Report { outcome, mut figures, curves } = ended.into_report(send);
+    for curve in curves {
+        send(Record::Curve { case: case(), curve });
+    }
 
     let (outcome, taint, stuck) = match (killed, before) {
         (Killed::Stuck(processes), _) => {

@@ -85,6 +85,7 @@ fn run(plan: &Plan, id: &str) -> String {
     };
     run_case(index, planned, Oracle::OFF, &mut |record| match record {
         Record::Log { line, .. } => print(&line),
+        Record::Curve { curve, .. } => print(&curve.line()),
         Record::CaseEnd { outcome, millis, figures, .. } => {
             print(&format!("{} ({millis} ms)", describe(&outcome)));
             for (name, value) in figures {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use protocol::curve::Curve;
 use protocol::plan::PlannedCase;
 use protocol::record::{ALIVE_EVERY_MS, Outcome, Record};
 use sys::{ExitStatus, Fd, ForkResult, Instant, Pid};
@@ -36,10 +37,18 @@ enum End {
     NotStarted(sys::Error),
 }
 
-/// Outcome of a case and the figures it measured.
+/// Outcome of a case, and its measurements.
 pub(crate) struct Report {
     pub(crate) outcome: Outcome,
     pub(crate) figures: BTreeMap<String, f64>,
+    pub(crate) curves: Vec<Curve>,
+}
+
+impl Report {
+    /// Returns the report of a case without measurements.
+    fn of(outcome: Outcome) -> Report {
+        Report { outcome, figures: BTreeMap::new(), curves: Vec::new() }
+    }
 }
 
 /// Runs the process of a case until it has reported or ended, or until the deadline.
@@ -165,16 +174,15 @@ impl EndedCase {
 
 impl End {
     fn into_report(self) -> Report {
-        let fail =
-            |reason: String| Report { outcome: Outcome::Fail { reason }, figures: BTreeMap::new() };
+        let fail = |reason: String| Report::of(Outcome::Fail { reason });
         match self {
-            End::TimedOut => Report { outcome: Outcome::Timeout, figures: BTreeMap::new() },
+            End::TimedOut => Report::of(Outcome::Timeout),
             End::ProcessEnded(ended) => {
                 fail(format!("the process of the case {ended} and sent no report"))
             }
             End::NotStarted(error) => fail(format!("cannot start the case: {error}")),
             End::Reported(line) => match serde_json::from_str(&line) {
-                Ok((outcome, figures)) => Report { outcome, figures },
+                Ok((outcome, figures, curves)) => Report { outcome, figures, curves },
                 Err(error) => {
                     fail(format!("cannot parse the report of the case, {line:?}: {error}"))
                 }
@@ -197,7 +205,8 @@ mod tests {
 
     #[test]
     fn a_report_is_passed_on() {
-        let report = End::Reported("[{\"is\":\"pass\"},{\"cycles\":3.0}]\n".into()).into_report();
+        let report =
+            End::Reported("[{\"is\":\"pass\"},{\"cycles\":3.0},[]]\n".into()).into_report();
         assert_eq!(report.outcome, Outcome::Pass);
         assert_eq!(report.figures["cycles"], 3.0);
     }

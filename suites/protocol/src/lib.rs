@@ -5,6 +5,7 @@
 //! Both are text, so the target's byte order and word size do not matter.
 
 mod bytes;
+pub mod curve;
 pub mod frame;
 pub mod plan;
 pub mod record;

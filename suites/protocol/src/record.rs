@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::curve::Curve;
+
 /// Interval in milliseconds at which `init` sends [`Record::Alive`] while a case runs. It lets the host distinguish a
 /// long case from a dead guest.
 pub const ALIVE_EVERY_MS: u64 = 2_000;
@@ -45,6 +47,13 @@ pub enum Record {
         case: String,
         /// The line, without its newline.
         line: String,
+    },
+    /// A case measured a curve.
+    Curve {
+        /// ID of the case.
+        case: String,
+        /// The curve.
+        curve: Curve,
     },
     /// `init` is alive. Sent every [`ALIVE_EVERY_MS`] while a case runs.
     Alive,

@@ -241,6 +241,14 @@ pub fn disable_read_implies_exec() -> Result<()> {
     Ok(())
 }
 
+/// Makes this process, and the processes that it forks from now on, run on one processor only.
+///
+/// # Errors
+/// Fails as sched_setaffinity(2): with `EINVAL` if there is no processor `number`.
+pub fn run_on_processor(number: u32) -> Result<()> {
+    backend::run_on_processor(number).context(|| format!("run on processor {number}"))
+}
+
 /// Yields the processor to another process.
 pub fn yield_now() {
     backend::yield_now();

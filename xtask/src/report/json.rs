@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn the_document_lists_exactly_the_fields_of_a_result() {
         let mut written = BTreeSet::new();
-        for sample in [samples::mixed(), samples::watched()] {
+        for sample in [samples::mixed(), samples::watched(), samples::scaled()] {
             let sample = serde_json::to_value(sample).unwrap();
             fields(&sample, "", &mut written);
         }
@@ -104,7 +104,7 @@ mod tests {
         result.targets[0].cases.retain(|case| case.verdict.word() == "crash");
         insta::assert_snapshot!(render(&result), @r#"
         {
-          "schema": 2,
+          "schema": 3,
           "tool": "0.1.0 (850347e)",
           "started": "2025-11-22T19:33:00Z",
           "seconds": 131.07,
@@ -152,6 +152,7 @@ mod tests {
                   "millis": null,
                   "boot": 1,
                   "figures": {},
+                  "curves": [],
                   "oracle": null,
                   "distrust": null,
                   "log": [],

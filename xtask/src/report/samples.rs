@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use protocol::curve::{Curve, Point};
+
 use crate::oracle::line::tests::finding;
 use crate::oracle::listener::Window;
 use crate::oracle::story::summary;
@@ -23,6 +25,25 @@ pub fn mixed() -> RunResult {
     let mut x86_64 = target("x86_64", cases);
     x86_64.boots = 3;
     run(vec![x86_64, arm64])
+}
+
+/// A case with curves: one that grows linearly, and one that grows with the square.
+pub fn grown() -> CaseResult {
+    let points = |time: fn(f64) -> f64| {
+        let point = |n: u64| {
+            let baseline_seconds = 2e-6 * n as f64;
+            Point { n, seconds: time(n as f64), baseline_seconds }
+        };
+        [100, 1000, 10_000].map(point).into()
+    };
+    let linear = Curve::new("touch", "mappings", "touch", points(|n| 3e-6 * n));
+    let square = Curve::new("FREE", "mappings", "punching a hole", points(|n| 1e-8 * n * n));
+    CaseResult { curves: vec![linear, square], ..pass("scale/mappings.fuse") }
+}
+
+/// A run with curves.
+pub fn scaled() -> RunResult {
+    run(vec![target("x86_64", vec![pass("smoke/boot"), grown()])])
 }
 
 /// A run that was interrupted.
@@ -156,6 +177,7 @@ fn case(id: &str, verdict: Verdict) -> CaseResult {
         millis: Some(1240),
         boot: Some(1),
         figures: BTreeMap::new(),
+        curves: Vec::new(),
         oracle: None,
         distrust: None,
         log: Vec::new(),

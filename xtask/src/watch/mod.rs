@@ -16,6 +16,7 @@ pub(crate) mod shared;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use protocol::curve::Curve;
 use protocol::frame::{Decoder, FrameError, Item};
 use protocol::record::{Outcome, Record};
 
@@ -74,6 +75,8 @@ pub(crate) struct Observation {
     pub hits: Vec<Hit>,
     /// The oracle's findings, or `None` if the oracle is off.
     pub oracle: Option<WindowResult>,
+    /// Curves that the case measured.
+    pub curves: Vec<Curve>,
     /// Last lines printed by the processes of the case.
     pub log: VecDeque<String>,
     /// Last console lines.
@@ -338,6 +341,10 @@ impl Watch {
             Record::Log { case, line } => match &mut self.open {
                 Some((_, open)) if open.case == case => push_bounded(&mut open.log, line, LOG_KEPT),
                 _ => self.anomaly(format!("{case} printed while it was not running: {line}")),
+            },
+            Record::Curve { case, curve } => match &mut self.open {
+                Some((_, open)) if open.case == case => open.curves.push(curve),
+                _ => self.anomaly(format!("{case} sent a curve while it was not running")),
             },
             Record::Alive => {}
             Record::CaseEnd { case, outcome, millis, taint, figures } => match self.open.take() {

@@ -145,6 +145,16 @@ pub(crate) fn disable_read_implies_exec() -> SysResult<()> {
     check(unsafe { libc::personality(without) }).map(drop)
 }
 
+pub(crate) fn run_on_processor(number: u32) -> SysResult<()> {
+    // SAFETY: an all-zero set is valid, and the kernel only reads it.
+    check(unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(number as usize, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &set)
+    })
+    .map(drop)
+}
+
 pub(crate) fn yield_now() {
     // SAFETY: no memory is passed.
     unsafe { libc::sched_yield() };

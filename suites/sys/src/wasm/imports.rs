@@ -115,6 +115,7 @@ unsafe extern "C" {
     /// Switches to user and group `id`, and leaves all supplementary groups.
     pub(super) safe fn become_user(id: u32) -> i64;
     pub(super) safe fn limit_locked_memory(bytes: u64) -> i64;
+    pub(super) safe fn run_on_processor(number: u32) -> i64;
     pub(super) safe fn yield_now();
 
     pub(super) safe fn now() -> u64;

@@ -84,6 +84,10 @@ pub(crate) fn limit_locked_memory(bytes: u64) -> SysResult<()> {
     check(imports::limit_locked_memory(bytes)).map(drop)
 }
 
+pub(crate) fn run_on_processor(number: u32) -> SysResult<()> {
+    check(imports::run_on_processor(number)).map(drop)
+}
+
 pub(crate) fn yield_now() {
     imports::yield_now();
 }

@@ -10,6 +10,7 @@ mod fault_injection;
 mod fuzz;
 mod hostile;
 mod lazy;
+mod scale;
 mod shared_memory;
 mod smoke;
 mod soak;
@@ -44,6 +45,7 @@ const SUITES: &[(&str, &[Workloads])] = &[
         ],
     ),
     ("lazy", &[lazy::WORKLOADS]),
+    ("scale", &[scale::WORKLOADS, scale::bystander::WORKLOADS]),
     (
         "shared-memory",
         &[

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use server::RequestLog;
-use sys::{Errno, ExitStatus, Signal};
+use sys::{Errno, ExitStatus, Instant, Signal};
 
 use crate::stage::command::Map;
 use crate::stage::failure::Words;
@@ -80,6 +80,15 @@ impl Answer {
     pub(crate) fn nanos(written: Duration, read: Duration) -> Answer {
         let [written, read] = [written, read].map(|time| time.as_nanos() as u64);
         Answer::Nanos { written, read }
+    }
+
+    /// Returns the answer to a measurement of `work`: its time, or its error.
+    pub(crate) fn time_of(work: impl FnOnce() -> Result<(), Answer>) -> Answer {
+        let start = Instant::now();
+        match work() {
+            Ok(()) => Answer::Number(start.elapsed().as_nanos() as u64),
+            Err(answer) => answer,
+        }
     }
 
     /// Returns the text of an error, for a person.

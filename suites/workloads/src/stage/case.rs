@@ -2,7 +2,9 @@
 //! Parameters and processes of a case.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use protocol::curve::Curve;
 use protocol::plan::PlannedCase;
 use serde::de::DeserializeOwned;
 use server::Behaviour;
@@ -22,13 +24,15 @@ pub struct Case {
     planned: PlannedCase,
     /// Figures that the case has measured, by name. The names end in the units: `_pages`, `_us`, `_mib_s`.
     pub figures: BTreeMap<String, f64>,
+    /// Curves that the case has measured.
+    pub curves: Vec<Curve>,
     servers: u32,
 }
 
 impl Case {
-    /// Returns the planned case, without figures.
+    /// Returns the planned case, without measurements.
     pub fn new(planned: PlannedCase) -> Case {
-        Case { planned, figures: BTreeMap::new(), servers: 0 }
+        Case { planned, figures: BTreeMap::new(), curves: Vec::new(), servers: 0 }
     }
 
     /// Returns the name of the case's suite.
@@ -45,6 +49,11 @@ impl Case {
     /// not alias.
     pub(crate) fn period(&self) -> u64 {
         self.planned.period
+    }
+
+    /// Returns the time after which the case is killed.
+    pub(crate) fn deadline(&self) -> Duration {
+        Duration::from_millis(self.planned.deadline_ms)
     }
 
     /// Returns the parameter `name` of the case's `with:`.

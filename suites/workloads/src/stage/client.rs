@@ -7,6 +7,7 @@ use crate::stage::client_party::{self, Source};
 use crate::stage::command::{
     Answer, ClientCommand, Command, Direction, Map, MemoryCommand, Transfer,
 };
+use crate::stage::crowd::CrowdCommand;
 use crate::stage::failure::{Failure, Tried};
 use crate::stage::party::{Link, Party};
 use crate::stage::process::Process;
@@ -99,6 +100,48 @@ impl Client {
         die: bool,
     ) -> Result<(), Failure> {
         self.party.call_own(ClientCommand::Cycle { offset, pages, times, die })
+    }
+
+    /// Does something with many mappings and processes, and returns the time.
+    pub(crate) fn crowd(&mut self, command: CrowdCommand) -> Result<Duration, Failure> {
+        self.time(ClientCommand::Crowd(command))
+    }
+
+    /// Starts to map, touch and unmap a page again and again for `time`. [`Client::finish_rounds`] waits for the end.
+    pub(crate) fn start_rounds(&mut self, time: Duration) -> Result<(), Failure> {
+        let millis = time.as_millis() as u64;
+        self.party.send(&Command::Own(ClientCommand::Rounds { millis }))
+    }
+
+    /// Returns the number of the rounds that were started, the time of all, and the time of the longest.
+    pub(crate) fn finish_rounds(&mut self) -> Result<(u32, Duration, Duration), Failure> {
+        match self.party.link.receive()? {
+            Answer::Words(words) if words.len() == 3 => {
+                let [all, longest] = [words[1], words[2]].map(Duration::from_nanos);
+                Ok((words[0] as u32, all, longest))
+            }
+            other => Err(self.party.link.unexpected(&other)),
+        }
+    }
+
+    /// Calls fsync(2) `times` times, and returns the time. With the file of a server, each call is one request.
+    pub(crate) fn time_syncs(&mut self, times: u32) -> Result<Duration, Failure> {
+        self.time(ClientCommand::TimeSyncs { times })
+    }
+
+    /// Writes or reads `count` blocks of `size` bytes from the start of the file, and returns the time.
+    pub(crate) fn time_blocks(
+        &mut self,
+        direction: Direction,
+        size: usize,
+        count: usize,
+    ) -> Result<Duration, Failure> {
+        self.time(ClientCommand::TimeBlocks { direction, size, count })
+    }
+
+    fn time(&mut self, command: ClientCommand) -> Result<Duration, Failure> {
+        let answer = self.party.execute_own(command)?;
+        self.party.link.number(answer).map(Duration::from_nanos)
     }
 
     /// Writes `len` bytes from byte `at` of a mapping to byte `offset` of the file.

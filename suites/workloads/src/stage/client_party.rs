@@ -10,6 +10,7 @@ use sys::{
 };
 
 use crate::stage::command::{Answer, ClientCommand, Command, Direction, Transfer};
+use crate::stage::crowd::Crowd;
 use crate::stage::failing::failing;
 use crate::stage::maps::Maps;
 use crate::stage::party::{Control, execute_batch, fork_answer, fork_with_pipes};
@@ -31,7 +32,13 @@ const WAITING: &[&str] = &["/init", "case"];
 
 /// Executes commands until [`Command::Quit`] or the end of the case.
 pub(super) fn run(mut control: ClientControl, source: &Source<'_>) {
-    let mut process = ClientProcess { source, opened: None, maps: Maps::default(), pipes: None };
+    let mut process = ClientProcess {
+        source,
+        opened: None,
+        maps: Maps::default(),
+        crowd: Crowd::default(),
+        pipes: None,
+    };
     process.serve(&mut control);
 }
 
@@ -39,6 +46,7 @@ struct ClientProcess<'f> {
     source: &'f Source<'f>,
     opened: Option<Fd>,
     maps: Maps,
+    crowd: Crowd,
     /// Pipes to the process that it forked last, kept open until the case has opened them.
     pipes: Option<(Fd, Fd)>,
 }
@@ -113,6 +121,18 @@ impl ClientProcess<'_> {
             ClientCommand::Cycle { offset, pages, times, die } => {
                 self.with_file(|_, file| cycle(file, offset, pages, times, die))
             }
+            ClientCommand::Crowd(command) => {
+                self.crowd.execute(file(self.source, self.opened.as_ref()), command)
+            }
+            ClientCommand::Rounds { millis } => {
+                self.with_file(|_, file| rounds(file, Duration::from_millis(millis)))
+            }
+            ClientCommand::TimeSyncs { times } => self.with_file(|_, file| {
+                Ok(Answer::time_of(|| Ok((0..times).try_for_each(|_| file.sync())?)))
+            }),
+            ClientCommand::TimeBlocks { direction, size, count } => {
+                self.with_file(|_, file| Ok(time_blocks(file, direction, size, count)))
+            }
             ClientCommand::Transfer(transfer) => {
                 self.with_file(|maps, file| transfer_bytes(maps, file, transfer))
             }
@@ -177,6 +197,30 @@ fn read_all(file: &Fd, into: &mut [u8], offset: u64) -> sys::Result<()> {
         }
     }
     Ok(())
+}
+
+fn rounds(file: &Fd, time: Duration) -> Result<Answer, Answer> {
+    let (mut rounds, mut longest) = (0, Duration::ZERO);
+    let start = Instant::now();
+    while rounds == 0 || start.elapsed() < time {
+        let start = Instant::now();
+        map_and_touch(file, 0, 1, rounds)?.unmap()?;
+        longest = longest.max(start.elapsed());
+        rounds += 1;
+    }
+    let [all, longest] = [start.elapsed(), longest].map(|time| time.as_nanos() as u64);
+    Ok(Answer::Words(vec![rounds.into(), all, longest]))
+}
+
+fn time_blocks(file: &Fd, direction: Direction, size: usize, count: usize) -> Answer {
+    let mut block = vec![1; size];
+    let mut offsets = (0..count).map(|index| (index * size) as u64);
+    Answer::time_of(|| {
+        Ok(offsets.try_for_each(|offset| match direction {
+            Direction::ToFile => write_all(file, &block, offset),
+            Direction::FromFile => read_all(file, &mut block, offset),
+        })?)
+    })
 }
 
 fn throughput(file: &Fd, size: usize, rounds: u32) -> Result<Answer, Answer> {

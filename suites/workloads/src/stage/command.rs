@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use server::{Behaviour, Message};
 use sys::{Advice, Prot, Sharing};
 
+use crate::stage::crowd::CrowdCommand;
 use crate::stage::role::Role;
 
 pub(crate) use crate::stage::answer::{Answer, Area, Touch};
@@ -70,6 +71,23 @@ pub(crate) enum ClientCommand {
         die: bool,
     },
     Transfer(Transfer),
+    /// Does something with many mappings and processes, and reports the time.
+    Crowd(CrowdCommand),
+    /// Maps, touches and unmaps a page again and again for `millis` milliseconds. Reports the number of rounds, the time
+    /// of all and of the longest in nanoseconds.
+    Rounds {
+        millis: u64,
+    },
+    /// Calls fsync(2), which is one request to a server, `times` times. Reports the time.
+    TimeSyncs {
+        times: u32,
+    },
+    /// Writes or reads `count` blocks of `size` bytes, from the start of the file on. Reports the time.
+    TimeBlocks {
+        direction: Direction,
+        size: usize,
+        count: usize,
+    },
 }
 
 /// Write to the client's file, or read from it, with a mapping as buffer.
@@ -85,7 +103,7 @@ pub(crate) struct Transfer {
     pub offset: u64,
 }
 
-/// Direction of a transfer between a mapping and a file.
+/// Direction of a transfer: to a file or to pages, or from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Direction {
@@ -128,6 +146,19 @@ pub(crate) enum ServerCommand {
         pages: usize,
     },
     FreePages {
+        page_id: u64,
+        count: u64,
+    },
+    /// Writes `count` blocks of `size` bytes into pages by ID, or reads them, from the start of page `page_id` on. Reports
+    /// the time. `size` is a multiple of the page size.
+    TimeBlocksById {
+        direction: Direction,
+        page_id: u64,
+        size: usize,
+        count: usize,
+    },
+    /// Frees pages, and reports the time.
+    TimeFree {
         page_id: u64,
         count: u64,
     },
@@ -269,6 +300,8 @@ pub(crate) enum MappingCommand {
     Protect(Prot),
     /// madvise.
     Advise(Advice),
+    /// madvise. Reports the time in nanoseconds.
+    TimeAdvise(Advice),
     /// mlock.
     Lock,
     /// munlock.

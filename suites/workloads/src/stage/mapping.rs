@@ -61,6 +61,9 @@ pub(crate) fn execute(mapping: &mut Mapping, command: MappingCommand) -> Answer 
         MappingCommand::RemapDontUnmap => Answer::done(mapping.remap_dontunmap().map(drop)),
         MappingCommand::Protect(prot) => Answer::done(mapping.protect(prot)),
         MappingCommand::Advise(advice) => Answer::done(mapping.advise(advice)),
+        MappingCommand::TimeAdvise(advice) => {
+            Answer::time_of(|| mapping.advise(advice).map_err(Answer::from))
+        }
         MappingCommand::Lock => Answer::done(mapping.lock()),
         MappingCommand::Unlock => Answer::done(mapping.unlock()),
         MappingCommand::Sync { wait } => Answer::done(mapping.sync(wait)),

@@ -9,7 +9,7 @@ use sys::{Errno, page_size};
 
 use crate::stage::client::Client;
 use crate::stage::command::{
-    Answer, Command, Map, MappingCommand, MemoryCommand, PageBytes, ServerCommand,
+    Answer, Command, Direction, Map, MappingCommand, MemoryCommand, PageBytes, ServerCommand,
 };
 use crate::stage::counters;
 use crate::stage::failure::{Failure, Tried, expect};
@@ -216,6 +216,28 @@ impl Server {
     /// Frees pages, or returns the error.
     pub(crate) fn free_pages(&mut self, page_id: u64, count: u64) -> Tried<()> {
         Ok(self.party.try_execute_own(ServerCommand::FreePages { page_id, count })?.map(drop))
+    }
+
+    /// Loads or saves `count` blocks of `size` bytes from the start of its file, and returns the time.
+    pub(crate) fn time_blocks(
+        &mut self,
+        direction: Direction,
+        size: usize,
+        count: usize,
+    ) -> Result<Duration, Failure> {
+        let page_id = self.page_id(0)?;
+        self.time(ServerCommand::TimeBlocksById { direction, page_id, size, count })
+    }
+
+    /// Frees the first `count` pages of its file, and returns the time.
+    pub(crate) fn time_free(&mut self, count: u64) -> Result<Duration, Failure> {
+        let page_id = self.page_id(0)?;
+        self.time(ServerCommand::TimeFree { page_id, count })
+    }
+
+    fn time(&mut self, command: ServerCommand) -> Result<Duration, Failure> {
+        let answer = self.party.execute_own(command)?;
+        self.party.link.number(answer).map(Duration::from_nanos)
     }
 
     /// Writes a notification, or returns the error.

@@ -7,7 +7,7 @@ use protocol::plan::Device;
 use server::{Behaviour, Flow, ServerError, Session};
 use sys::{Fd, Instant, page_size, poll};
 
-use crate::stage::command::{Answer, Command, ServerCommand};
+use crate::stage::command::{Answer, Command, Direction, ServerCommand};
 use crate::stage::failing::failing;
 use crate::stage::maps::Maps;
 use crate::stage::party::{Control, execute_batch, fork_answer, fork_with_pipes};
@@ -144,6 +144,14 @@ fn execute_own(session: &mut Session, command: ServerCommand) -> Result<Answer, 
         ServerCommand::FreePages { page_id, count } => {
             Ok(Answer::done(session.free(page_id, count)))
         }
+        ServerCommand::TimeBlocksById { direction, page_id, size, count } => {
+            let start = Instant::now();
+            let moved = move_blocks(session, direction, page_id, size, count);
+            answer_of(moved, |()| Answer::Number(start.elapsed().as_nanos() as u64))
+        }
+        ServerCommand::TimeFree { page_id, count } => {
+            Ok(Answer::time_of(|| Ok(session.free(page_id, count)?)))
+        }
         ServerCommand::Write(messages) => {
             let mut write = |message| match session.write(message) {
                 Ok(()) => 0,
@@ -192,6 +200,26 @@ fn time_by_id(
         }
     }
     Ok(Answer::nanos(loads, saves))
+}
+
+/// Loads or saves `count` blocks of `size` bytes, from the start of page `page_id` on.
+fn move_blocks(
+    session: &mut Session,
+    direction: Direction,
+    page_id: u64,
+    size: usize,
+    count: usize,
+) -> Result<(), ServerError> {
+    let block = vec![1; size];
+    let pages = (size / page_size()) as u64;
+    for index in 0..count as u64 {
+        let page_id = page_id + index * pages;
+        match direction {
+            Direction::ToFile => session.load(page_id, 0, &block)?,
+            Direction::FromFile => drop(session.save(page_id, 0, size as u32)?),
+        }
+    }
+    Ok(())
 }
 
 /// Returns the first 8 bytes of each page-sized chunk, as words in the byte order of this machine.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `report.html`: a run for human readers. The page is a single file; it has no scripts and loads nothing.
 //!
-//! The sections are targets, failures and all cases. Every text from the guest, the kernel or another program goes through
+//! The sections are targets, failures, growth and all cases. Every text from the guest, the kernel or another program goes through
 //! [`words`](crate::text::words), which removes control characters, and through `html!`, which escapes it.
 
 mod drawing;
 mod failures;
 mod finding;
+mod growth;
 mod lane;
 mod page_map;
 mod suites;
@@ -58,6 +59,7 @@ pub(crate) fn render(run: &RunResult, context: &PageContext) -> String {
                         ul {
                             li { a href="#targets" { "Targets" } }
                             li { a href="#failures" { "Failures" } }
+                            @if growth::has_curves(run) { li { a href="#growth" { "Growth" } } }
                             li { a href="#cases" { "All cases" } }
                         }
                     }
@@ -65,6 +67,7 @@ pub(crate) fn render(run: &RunResult, context: &PageContext) -> String {
                 main {
                     (targets::section(run))
                     (failures::section(run, context))
+                    (growth::section(run))
                     (suites::section(run))
                 }
             }

@@ -75,13 +75,14 @@ fn words(html: &str) -> String {
 }
 
 /// Returns all sample results.
-fn all_samples() -> [RunResult; 5] {
+fn all_samples() -> [RunResult; 6] {
     [
         samples::mixed(),
         samples::watched(),
         samples::untested(),
         samples::interrupted(),
         samples::empty(),
+        samples::scaled(),
     ]
 }
 

@@ -65,6 +65,11 @@ pub(super) fn case_line(case: &CaseResult, paint: Paint) -> String {
     format!("{word} {}{}{}", case.id, time.unwrap_or_default(), detail.unwrap_or_default())
 }
 
+/// Returns a line for each curve of a case: `  munmap at 125 to 8000 mappings: n^1.01, at most 1.2 times a memfd`.
+pub(super) fn curves(case: &CaseResult) -> impl Iterator<Item = String> {
+    case.curves.iter().map(|curve| format!("  {}", one_line(&curve.line())))
+}
+
 /// Returns the details of a failed case. `boot` is the directory of the run and the number of the boot that it ran in.
 pub(super) fn failure(
     case: &CaseResult,

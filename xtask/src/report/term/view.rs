@@ -138,6 +138,9 @@ impl View {
         let passed = result.verdict.exit_code() == 0;
         if passed && self.options.verbosity == Verbosity::Verbose {
             out += &self.line(target, &text::case_line(result, self.paint), now);
+            for curve in text::curves(result) {
+                out += &self.line(target, &curve, now);
+            }
         }
         if !passed && !self.is_repeat(target, result) {
             out += &self.end_repeats(target, now);

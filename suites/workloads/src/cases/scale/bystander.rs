@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A client that maps, touches and unmaps a page of its own server, while another connection does something costly.
+//!
+//! On a machine with one processor, the bystander shares it with the other connection, and is slower for that reason
+//! alone. It is therefore compared with itself beside a memfd, whose page is mapped as often and with which processes do
+//! the same. The longest of its rounds shows a lock that is held for long, or a processor that is not given up.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use server::Behaviour;
+use sys::Instant;
+
+use super::{DirectPage, MemfdPage, PAGES, many, serve};
+use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
+use crate::stage::crowd::CrowdCommand;
+use crate::stage::{Case, Client, Failure, Server, Workload, expect_that};
+
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("bystander", bystander)];
+
+/// Number of times that the bystander is watched as long as it looks too slow.
+const ATTEMPTS: u32 = 4;
+
+/// Time of one watch.
+const WATCH: Duration = Duration::from_millis(500);
+
+/// Activity of the other connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Activity {
+    /// Its server frees a page with many mappings.
+    Free,
+    /// Its server gives back a page with many mappings.
+    Reclaim,
+    /// Processes with many mappings of a page exit.
+    Exit,
+    /// Its server reads none of many requests.
+    Unread,
+}
+
+/// Limits of the times beside the other connection, as multiples of those beside the memfd.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BystanderLimits {
+    /// Highest multiple of the mean time of a round.
+    mean: f64,
+    /// Highest multiple of the time of the longest round.
+    longest: f64,
+}
+
+/// Times of the bystander's rounds.
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    mean: Duration,
+    longest: Duration,
+}
+
+impl Watched {
+    const SLOWEST: Watched = Watched { mean: Duration::MAX, longest: Duration::MAX };
+
+    fn best(self, other: Watched) -> Watched {
+        Watched { mean: self.mean.min(other.mean), longest: self.longest.min(other.longest) }
+    }
+}
+
+/// The bystander is about as fast beside the other connection as beside a memfd.
+fn bystander(case: &mut Case) -> Result<(), Failure> {
+    let activity: Activity = case.param("beside")?;
+    let limits: BystanderLimits = case.param("limits")?;
+    let each: usize = case.param("each")?;
+    let processes = case.param::<usize>("mappings")? / each - 1;
+    counters::set(LIMIT_PER_CONNECTION, PAGES)?;
+    // The bystander and its server share one processor, the other connection has another one if there is any.
+    sys::run_on_processor(0)?;
+    let own_server = case.serve()?;
+    let mut bystander = case.client("bystander", &own_server)?;
+    let _ = sys::run_on_processor(1);
+    let mut memfd = MemfdPage::start(case, each, processes)?;
+    let mut direct = DirectPage::start(case, each, processes)?;
+    let mut unread = Unread::start(case, each * (processes + 1), activity == Activity::Unread)?;
+
+    let [mut idle, mut beside_memfd, mut beside] = [Watched::SLOWEST; 3];
+    let mut verdict = Ok(());
+    for _ in 0..ATTEMPTS {
+        idle = idle.best(watch(&mut bystander, || Ok(sys::sleep(WATCH)))?);
+        beside_memfd = beside_memfd.best(watch(&mut bystander, || match activity {
+            Activity::Free | Activity::Reclaim => memfd.punch().map(drop),
+            Activity::Exit => memfd.renew(processes),
+            Activity::Unread => Ok(sys::sleep(WATCH)),
+        })?);
+        beside = beside.best(watch(&mut bystander, || match activity {
+            Activity::Free => direct.free().map(drop),
+            Activity::Reclaim => direct.reclaim().map(drop),
+            Activity::Exit => direct.renew(processes),
+            Activity::Unread => Ok(sys::sleep(WATCH)),
+        })?);
+        verdict = judge(beside, beside_memfd, &limits);
+        if verdict.is_ok() {
+            break;
+        }
+    }
+    for (name, watched) in [("idle", idle), ("memfd", beside_memfd), ("beside", beside)] {
+        case.figure(format!("round_{name}_us"), micros(watched.mean));
+        case.figure(format!("longest_round_{name}_us"), micros(watched.longest));
+    }
+    verdict?;
+    unread.end()?;
+    bystander.quit()?;
+    direct.quit()?;
+    memfd.quit()?;
+    own_server.quit()
+}
+
+/// Repeats `act` while the bystander does rounds, and returns the times of the rounds.
+fn watch(
+    bystander: &mut Client,
+    mut act: impl FnMut() -> Result<(), Failure>,
+) -> Result<Watched, Failure> {
+    bystander.start_rounds(WATCH)?;
+    let start = Instant::now();
+    while start.elapsed() < WATCH {
+        act()?;
+    }
+    let (rounds, all, longest) = bystander.finish_rounds()?;
+    Ok(Watched { mean: all / rounds, longest })
+}
+
+fn judge(beside: Watched, beside_memfd: Watched, limits: &BystanderLimits) -> Result<(), Failure> {
+    let rows = [
+        ("mean time of a round", beside.mean, beside_memfd.mean, limits.mean),
+        ("longest round", beside.longest, beside_memfd.longest, limits.longest),
+    ];
+    for (what, found, memfd, limit) in rows {
+        let ratio = found.as_secs_f64() / memfd.as_secs_f64();
+        expect_that(ratio <= limit, || {
+            format!(
+                "{what} of the bystander: expected at most {limit} times the time beside a memfd, found {ratio:.1} times \
+                 ({:.2} ms and {:.2} ms)",
+                micros(found) / 1e3,
+                micros(memfd) / 1e3
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_nanos() as f64 / 1e3
+}
+
+/// Server that does not read its requests.
+struct Unread(Option<Server>);
+
+impl Unread {
+    /// If `wanted`, leaves `count` FUSE_MUNMAPs unread.
+    fn start(case: &mut Case, count: usize, wanted: bool) -> Result<Unread, Failure> {
+        if !wanted {
+            return Ok(Unread(None));
+        }
+        let mut server = serve(case, Behaviour::default())?;
+        let mut client = case.client("client of the silent server", &server)?;
+        let keeper = client.fork("keeper")?;
+        client.crowd(many(case, count))?;
+        client.close()?;
+        server.behave(Behaviour { reads_nothing: true, ..Behaviour::default() })?;
+        client.crowd(CrowdCommand::Unmap { count })?;
+        client.quit()?;
+        drop(keeper);
+        Ok(Unread(Some(server)))
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        self.0.take().map_or(Ok(()), Server::kill)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_bystander_fails() {
+        let watched = |mean, longest| {
+            let [mean, longest] = [mean, longest].map(Duration::from_micros);
+            Watched { mean, longest }
+        };
+        let limits = BystanderLimits { mean: 4.0, longest: 10.0 };
+        let reason = |beside| match judge(beside, watched(500, 2000), &limits) {
+            Err(Failure::Fail(reason)) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(judge(watched(900, 9000), watched(500, 2000), &limits), Ok(()));
+        insta::assert_snapshot!(reason(watched(900, 4_000_000)), @"longest round of the bystander: expected at most 10 times the time beside a memfd, found 2000.0 times (4000.00 ms and 2.00 ms)");
+        insta::assert_snapshot!(reason(watched(2500, 9000)), @"mean time of a round of the bystander: expected at most 4 times the time beside a memfd, found 5.0 times (2.50 ms and 0.50 ms)");
+    }
+}
