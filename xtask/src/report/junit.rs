@@ -57,6 +57,17 @@ fn case_of(target: &TargetResult, case: &CaseResult) -> TestCase {
     for (name, figure) in &case.figures {
         out.add_property(Property::new(name, figure.to_string()));
     }
+    for curve in &case.curves {
+        let operation = one_line(&curve.operation);
+        out.add_property(Property::new(
+            format!("{operation} exponent"),
+            format!("{:.2}", curve.exponent),
+        ));
+        out.add_property(Property::new(
+            format!("{operation} ratio"),
+            format!("{:.2}", curve.ratio),
+        ));
+    }
     out
 }
 
@@ -90,6 +101,18 @@ fn element(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::report::samples;
+
+    #[test]
+    fn curves_are_properties() {
+        let text = render(&samples::scaled());
+        let names = text.lines().filter(|line| line.contains("ratio") || line.contains("exponent"));
+        insta::assert_snapshot!(names.map(str::trim).collect::<Vec<_>>().join("\n"), @r#"
+        <property name="touch exponent" value="1.00"/>
+        <property name="touch ratio" value="1.50"/>
+        <property name="FREE exponent" value="2.00"/>
+        <property name="FREE ratio" value="50.00"/>
+        "#);
+    }
 
     #[test]
     fn a_run_with_every_verdict() {

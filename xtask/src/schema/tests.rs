@@ -85,7 +85,7 @@ fn wrong_results_are_rejected() {
         *result.pointer_mut(pointer).unwrap() = value;
         errors(Kind::Results, &result)
     };
-    insta::assert_snapshot!(error("/schema", json!(1)), @"- at '/schema': value must be 2");
+    insta::assert_snapshot!(error("/schema", json!(1)), @"- at '/schema': value must be 3");
     insta::assert_snapshot!(error("/targets/0/boots", json!("3")), @"- at '/targets/0/boots': want integer, but got string");
     insta::assert_snapshot!(error("/targets/0/cases/0/promises/0", json!(-1)), @"- at '/targets/0/cases/0/promises/0': must be >=0, but got -1");
     insta::assert_snapshot!(error("/targets/0/provenance/accel", json!("kvm or tcg")), @"- at '/targets/0/provenance/accel': 'kvm or tcg' does not match");
@@ -150,7 +150,7 @@ fn wrong_yaml_is_rejected() {
       - at '/cases/1/devices/1': value must be 'cuse'
     ");
     insta::assert_snapshot!(suite("deadline: 10s", "deadline: soon"), @"- at '/deadline': 'soon' does not match");
-    insta::assert_snapshot!(suite("promises: [10]", "promises: [12]"), @"- at '/cases/0/promises/0': must be <=11, but got 12");
+    insta::assert_snapshot!(suite("promises: [10]", "promises: [13]"), @"- at '/cases/0/promises/0': must be <=12, but got 13");
     insta::assert_snapshot!(suite("    run: boot", "    run: boot\n    skip: { arm: \" \" }"), @"- at '/cases/0/skip/arm': ' ' does not match");
     insta::assert_snapshot!(suite("    run: boot", "    run: boot\n    expect: passed"), @"
     - at '/cases/0/expect': oneOf failed, none matched

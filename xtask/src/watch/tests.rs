@@ -160,6 +160,32 @@ fn a_warning_is_charged_to_its_case_when_the_record_stream_is_ahead() {
 }
 
 #[test]
+fn curves_belong_to_the_case_that_runs() {
+    let curve = || Curve::new("munmap", "mappings", "munmap", Vec::new());
+    let record = |case: &str| Record::Curve { case: case.into(), curve: curve() };
+    let mut fake = Fake::up();
+    fake.start(1, "smoke/boot");
+    fake.record(record("smoke/boot"));
+    fake.record(record("smoke/redirect.fuse"));
+    fake.end("smoke/boot", Outcome::Pass);
+    fake.watch.close(BootEnd::Goodbye);
+    let mut curves = Vec::new();
+    let mut anomalies = Vec::new();
+    for event in fake.watch.take_events() {
+        match event {
+            BootEvent::CaseEnded(observation) => curves.extend(observation.curves),
+            BootEvent::Anomaly(text) => anomalies.push(text),
+            _ => {}
+        }
+    }
+    assert_eq!(curves, [curve()]);
+    assert!(
+        anomalies.contains(&"smoke/redirect.fuse sent a curve while it was not running".into()),
+        "{anomalies:?}"
+    );
+}
+
+#[test]
 fn a_case_whose_end_was_lost_or_damaged_is_not_a_pass() {
     let frame = |fake: &mut Fake| {
         fake.encoder.encode(&Record::CaseEnd {

@@ -100,6 +100,9 @@ cases:
 
         11 Hostile or dead server
              no case yet
+
+        12 It scales
+             no case yet
         ");
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 mod finding;
+mod growth;
 mod markup;
 
 use std::path::Path;
@@ -104,6 +105,8 @@ fn the_header_gives_the_outcome_of_the_run() {
     interrupted after 2 min 11 s, started 2025-11-22T19:33:00Z; version 0.1.0 (850347e); exit code 2
     Failed: 0 passed, 1 failed, 0 skipped
     finished in 2 min 11 s, started 2025-11-22T19:33:00Z; version 0.1.0 (850347e); exit code 2
+    Passed: 2 passed, 0 failed, 0 skipped
+    finished in 2 min 11 s, started 2025-11-22T19:33:00Z; version 0.1.0 (850347e); exit code 0
     ");
 }
 

@@ -209,6 +209,15 @@ fn a_line_for_each_kind_of_progress() {
 }
 
 #[test]
+fn a_line_for_each_curve() {
+    let lines: Vec<String> = curves(&samples::grown()).collect();
+    insta::assert_snapshot!(lines.join("\n"), @"
+    touch at 100 to 10000 mappings: n^1.00, at most 1.5 times a memfd
+    FREE at 100 to 10000 mappings: n^2.00, at most 50.0 times a memfd
+    ");
+}
+
+#[test]
 fn oracle_findings_are_listed_with_the_case() {
     insta::assert_snapshot!(block(&samples::stale()), @"
     FAIL x86_64 coherency/ping-pong.fuse after 1.24 s in boot 1
