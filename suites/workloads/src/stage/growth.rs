@@ -95,10 +95,7 @@ impl Growth {
     fn judge(&self, limits: &GrowthLimits) -> Result<(), Failure> {
         let reasons: Vec<String> =
             self.curves().iter().filter_map(|curve| excess(curve, limits)).collect();
-        match reasons.is_empty() {
-            true => Ok(()),
-            false => Err(Failure::new(reasons.join("; "))),
-        }
+        if reasons.is_empty() { Ok(()) } else { Err(Failure::new(reasons.join("; "))) }
     }
 }
 
