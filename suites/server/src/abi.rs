@@ -49,6 +49,8 @@ pub mod notify {
 
 /// `FUSE_MMAP_LAZY`: the server fills each page when it is first touched.
 pub const MMAP_LAZY: u32 = 1 << 0;
+/// `FUSE_MMAP_RDONLY`: the mapping can never be made writable.
+pub const MMAP_RDONLY: u32 = 1 << 1;
 /// `FUSE_BIG_WRITES`: a write request can be longer than a page.
 pub const BIG_WRITES: u64 = 1 << 5;
 /// `FUSE_MAX_PAGES`: the reply to FUSE_INIT sets the maximum length of requests.
@@ -303,9 +305,9 @@ wire_structs! {
     pub struct MmapOut {
         /// Page k of the mapping is page `page_id + k` of the connection.
         pub page_id: u64,
-        /// 0 or [`MMAP_LAZY`].
+        /// [`MMAP_LAZY`] and [`MMAP_RDONLY`].
         pub flags: u32,
-        /// Reserved.
+        /// Reserved; must be 0.
         pub padding: u32,
     }
 

@@ -2,7 +2,7 @@
 //! Errors have the numbers that the interface documents, and a failed call leaves nothing behind.
 
 use server::{Behaviour, OnMmap};
-use sys::{Errno, page_size};
+use sys::{Errno, Prot, page_size};
 
 use crate::stage::command::Touch;
 use crate::stage::counters::{self, LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
@@ -87,7 +87,7 @@ fn too_long(case: &mut Case) -> Result<(), Failure> {
     Ok(())
 }
 
-/// mmap over the limit on mappings fails with ENOMEM on both sides. fork may exceed the limit.
+/// mmap over the limit on mappings fails with ENOMEM on both sides. Neither fork nor a split adds a mapping.
 fn too_many(case: &mut Case) -> Result<(), Failure> {
     let limit: u64 = case.param("limit")?;
     counters::set(LIMIT_MAPS, limit)?;
@@ -102,11 +102,19 @@ fn too_many(case: &mut Case) -> Result<(), Failure> {
     let offset = server.page_id(0)? * page as u64;
     expect_refusal("the client's mmap", &mut client, 0, 1, Errno::ENOMEM)?;
     expect_refusal("the server's mmap", &mut server, offset, 1, Errno::ENOMEM)?;
-    // The touch runs in a child, which inherits all mappings and so exceeds the limit.
-    expect("a touch by a child", client.touch(maps[0], 0, true)?, Touch::Success)?;
+    let mut child = client.fork("child")?;
+    child.store(maps[0], 0, 1)?;
+    expect("mappings after a fork", server.counter("maps")?, limit)?;
+    child.quit()?;
     client.unmap(maps[0])?;
     server.await_munmaps(1)?;
-    maps[0] = client.map(0, page)?;
+    let three = client.map(0, 3 * page)?;
+    let middle = client.cut(three, page)?;
+    client.cut(middle, page)?;
+    client.protect(middle, Prot::Read)?;
+    expect("mappings after a split", server.counter("maps")?, limit)?;
+    client.unmap(middle)?;
+    expect("mappings after the unmap of a part", server.counter("maps")?, limit)?;
     server.unmap(server_map)?;
     server.map_pages(server.page_id(0)?, 1)?;
     expect("FUSE_MMAPs", server.log()?.mmaps, limit)?;

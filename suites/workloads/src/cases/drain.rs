@@ -103,7 +103,8 @@ fn limit(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// munmap frees each page that no other mapping shows. FUSE_MUNMAP is sent when the last part of a mapping is unmapped.
+/// The pages of a mapping live until its last part is unmapped, and longer if another mapping has them too. The last
+/// unmap sends FUSE_MUNMAP.
 fn unmap(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
@@ -111,24 +112,34 @@ fn unmap(case: &mut Case) -> Result<(), Failure> {
     client.touch_all(map, 8)?;
     expect_pages(&server, "after touching 8", 8)?;
     let tail = client.punch(map, 2 * page, 3 * page)?;
-    expect_pages(&server, "after unmapping 3 in the middle", 5)?;
+    expect_pages(&server, "after unmapping 3 in the middle", 8)?;
     expect("the word in page 1", client.load(map, page)?, 2)?;
     expect("the word in page 5", client.load(tail, 0)?, 6)?;
+    // A new mapping shows the pages that were unmapped in the middle.
+    let middle = client.map(2 * page as u64, 3 * page)?;
+    expect("the word in page 3", client.load(middle, page)?, 4)?;
+    client.unmap(middle)?;
+    server.await_munmaps(1)?;
+    expect_pages(&server, "after unmapping another mapping of the middle", 8)?;
     // The server maps two of the three pages behind the hole.
     let server_map = server.map_pages(server.page_id(6 * page as u64)?, 2)?;
     client.unmap(tail)?;
-    expect_pages(&server, "after unmapping the end", 4)?;
+    expect_pages(&server, "after unmapping the end", 8)?;
     expect("the word in page 7, loaded by the server", server.load(server_map, page)?, 8)?;
-    expect("FUSE_MUNMAPs while a part is still mapped", server.log()?.munmaps, 0)?;
+    expect("FUSE_MUNMAPs while a part is still mapped", server.log()?.munmaps, 1)?;
     client.unmap(map)?;
-    server.await_munmaps(1)?;
+    server.await_munmaps(2)?;
     expect_pages(&server, "after the client's last unmap", 2)?;
-    server.unmap(server_map)?;
+    let server_tail = server.punch(server_map, 0, page)?;
+    expect_pages(&server, "after the server unmapped a part", 2)?;
+    expect("the word in page 7", server.load(server_tail, 0)?, 8)?;
+    server.unmap(server_tail)?;
     expect_pages(&server, "after the server's last unmap", 0)?;
     server.quit_after([client])
 }
 
-/// mprotect splits a mapping in three. Unmapping a part frees its pages, and unmapping the last part sends FUSE_MUNMAP.
+/// mprotect splits a mapping in three. Unmapping the last part frees all pages and sends FUSE_MUNMAP, whichever part is
+/// the last. Until then, the connection has one mapping.
 fn pieces(case: &mut Case) -> Result<(), Failure> {
     let page = page_size();
     for order in [[0, 2, 1], [1, 0, 2], [2, 1, 0]] {
@@ -141,15 +152,17 @@ fn pieces(case: &mut Case) -> Result<(), Failure> {
         expect("a load from the middle", client.touch(middle, 0, false)?, Touch::Success)?;
         expect("a store to the middle", client.touch(middle, 0, true)?, Touch::Sigsegv)?;
         expect("a store behind the middle", client.touch(last, 0, true)?, Touch::Success)?;
-        expect_pages(&server, "before any unmap", 6)?;
-        for (index, piece) in order.into_iter().enumerate() {
+        for piece in order {
+            let when = format!("before the unmap of piece {piece}");
+            expect_pages(&server, &when, 6)?;
+            expect(&format!("mappings {when}"), server.counter("maps")?, 1)?;
             expect("FUSE_MUNMAPs before the last unmap", server.log()?.munmaps, 0)?;
             client.unmap([first, middle, last][piece])?;
-            let when = format!("after the unmap of piece {piece}");
-            expect_pages(&server, &when, 4 - 2 * index as u64)?;
         }
+        expect_pages(&server, "after the last unmap", 0)?;
         let length = server.await_munmaps(1)?.last_munmaps[0].length;
         expect("length of the FUSE_MUNMAP", length, 6 * page as u64)?;
+        expect("mappings at the end", server.counter("maps")?, 0)?;
         server.quit_after([client])?;
     }
     Ok(())

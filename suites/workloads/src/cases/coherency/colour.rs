@@ -7,7 +7,7 @@ use sys::{Errno, Fd, Mapping, Prot, Sharing, memfd, page_size};
 use crate::stage::{Case, Failure, Process, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] =
-    &[("reference", reference), ("addresses", addresses), ("placed-again", placed_again)];
+    &[("reference", reference), ("addresses", addresses), ("placed", placed)];
 
 /// Checks how the kernel places shared mappings of a tmpfs file, for comparison with direct mmap. Addresses that the
 /// kernel chooses are equal modulo the period. For addresses that the program chooses, the period is the shortest
@@ -77,9 +77,9 @@ fn addresses(case: &mut Case) -> Result<(), Failure> {
     server.quit_after([first, second])
 }
 
-/// The server answers with a page ID whose colour differs from that of the address that the kernel has chosen. The
-/// kernel places the mapping again. The client gets no error, and the server gets no second FUSE_MMAP.
-fn placed_again(case: &mut Case) -> Result<(), Failure> {
+/// The server answers with page IDs of every colour. The mapping's address has the colour of the page, and the server
+/// gets one FUSE_MMAP for each mmap.
+fn placed(case: &mut Case) -> Result<(), Failure> {
     let (page, period) = (page_size(), case.period());
     let rounds: u64 = case.param("rounds")?;
     let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
@@ -92,6 +92,7 @@ fn placed_again(case: &mut Case) -> Result<(), Failure> {
             let client_map = client.map(0, page)?;
             let colour = client.area(client_map)?.start % period;
             expect("colour of the mapping", colour, page_id * page as u64 % period)?;
+            expect("FUSE_MMAPs while the mapping exists", server.log()?.mmaps, round)?;
             client.store(client_map, 0, round)?;
             expect("a store, loaded by the server", server.load(server_map, 0)?, round)?;
             client.unmap(client_map)?;

@@ -61,7 +61,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Counts {
     /// Pages that exist. `None` if the server fills pages, because reclaim makes the number unpredictable.
     pub pages: Option<u64>,
-    /// Mappings as the kernel counts them: each part of a split mapping, and each copy that fork makes.
+    /// Mappings as the kernel counts them: one for each mmap, however many parts and copies of it exist.
     pub maps: u64,
     /// FUSE_MMAPs.
     pub mmaps: u64,
@@ -99,22 +99,24 @@ impl Words for Counts {
     }
 }
 
-/// Mapping of a process, as the kernel counts it.
+/// Mapping of a process: all or a part of what an mmap has mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Piece {
     /// IDs of its pages.
     ids: Range,
     writable: bool,
-    /// FUSE_MMAP from which it results. `None` for a mapping of the channel.
-    grant: Option<Grant>,
+    /// mmap from which it results.
+    grant: Grant,
 }
 
-/// Answered FUSE_MMAP.
+/// A successful mmap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Grant {
     number: u64,
     /// IDs of its pages, including those that have been unmapped.
     ids: Range,
+    /// True for a client's mmap, about which the server gets FUSE_MMAP and FUSE_MUNMAP.
+    of_client: bool,
 }
 
 /// Expected state of the processes, mappings and pages.
@@ -125,6 +127,8 @@ pub(crate) struct Model {
     /// Word of each page that exists. If the server fills pages, also of each page that was touched and then reclaimed.
     pages: BTreeMap<u64, u64>,
     processes: BTreeMap<Owner, BTreeMap<u32, Piece>>,
+    /// Number of successful mmaps so far.
+    grants: u64,
     mmaps: u64,
 }
 
@@ -136,19 +140,22 @@ impl Model {
             limit: world.limit,
             pages: BTreeMap::new(),
             processes: BTreeMap::from([(Owner::Server, BTreeMap::new())]),
+            grants: 0,
             mmaps: 0,
         }
     }
 
     /// Returns the expected counters.
     pub fn counts(&self) -> Counts {
-        let grants = self.pieces().filter_map(|piece| piece.grant);
-        let granted: BTreeSet<u64> = grants.map(|grant| grant.number).collect();
+        let numbers = |of: fn(&Grant) -> bool| {
+            let grants = self.pieces().map(|piece| piece.grant).filter(of);
+            grants.map(|grant| grant.number).collect::<BTreeSet<u64>>().len() as u64
+        };
         Counts {
             pages: (!self.world.lazy).then_some(self.pages.len() as u64),
-            maps: self.pieces().count() as u64,
+            maps: numbers(|_| true),
             mmaps: self.mmaps,
-            munmaps: self.mmaps - granted.len() as u64,
+            munmaps: self.mmaps - numbers(|grant| grant.of_client),
         }
     }
 
@@ -277,9 +284,10 @@ impl Model {
         if ids.pages > self.limit {
             return Some(Outcome::Refused(Errno::ENOMEM));
         }
-        let number = self.mmaps;
-        let grant = (place.owner != Owner::Server).then_some(Grant { number, ids });
-        self.mmaps += u64::from(grant.is_some());
+        let of_client = place.owner != Owner::Server;
+        let grant = Grant { number: self.grants, ids, of_client };
+        self.grants += 1;
+        self.mmaps += u64::from(of_client);
         let piece = Piece { ids, writable, grant };
         pieces.insert(place.map, piece);
         Some(Outcome::Done)
@@ -331,7 +339,7 @@ impl Model {
     fn put(&mut self, range: Range, seed: u64) -> Outcome {
         for index in 0..range.pages {
             let id = range.first + index;
-            if !self.is_mapped(id) && !self.is_kept(id) {
+            if !self.is_covered(id) {
                 return Outcome::Refused(Errno::ENXIO);
             }
             if !self.touch(id) {
@@ -379,29 +387,23 @@ impl Model {
         true
     }
 
-    fn is_mapped(&self, id: u64) -> bool {
-        self.pieces().any(|piece| piece.ids.has(id))
-    }
-
-    /// Returns true if the kernel can keep the page although no process maps it: part of its FUSE_MMAP is still mapped,
-    /// so the server has not received FUSE_MUNMAP yet.
-    fn is_kept(&self, id: u64) -> bool {
-        let mut grants = self.pieces().filter_map(|piece| piece.grant);
-        self.world.lazy && grants.any(|grant| grant.ids.has(id))
+    /// Returns true if the page can exist: an mmap has mapped it, and a part of that mapping still exists.
+    fn is_covered(&self, id: u64) -> bool {
+        self.pieces().any(|piece| piece.grant.ids.has(id))
     }
 
     fn pieces(&self) -> impl Iterator<Item = &Piece> {
         self.processes.values().flat_map(BTreeMap::values)
     }
 
-    /// Removes the pages that no process maps, unless the server keeps their contents.
+    /// Removes the pages that can no longer exist, unless the server keeps their contents.
     fn free_unused(&mut self) {
         if self.world.lazy {
             return;
         }
         let unused: Vec<u64> = self.pages.keys().copied().collect();
         for id in unused {
-            if !self.is_mapped(id) {
+            if !self.is_covered(id) {
                 self.pages.remove(&id);
             }
         }

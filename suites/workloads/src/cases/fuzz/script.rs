@@ -108,7 +108,7 @@ impl Generator {
     /// Draws a mapping to make, and its pages of the file.
     fn new_place(&mut self) -> Option<(Place, Range)> {
         let owner = self.owner()?;
-        if self.model.counts().maps >= PLACES.into() {
+        if self.model.places().len() >= PLACES as usize {
             return None;
         }
         let map = self.new_map();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Clients that are stopped while they wait in mmap. The kernel keeps the mappings until the clients continue.
+//! Clients that are stopped while they wait in mmap.
 
 use sys::{Errno, Signal, page_size};
 
@@ -7,12 +7,7 @@ use crate::stage::waiting::{holding_mmaps, waiting_client};
 use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect};
 use server::{Behaviour, OnMmap};
 
-pub(crate) const WORKLOADS: &[(&str, Workload)] =
-    &[("mmap-stopped", mmap_stopped), ("mmap-kept", mmap_kept)];
-
-/// Maximum number of mappings that the kernel keeps per connection for clients that have not continued
-/// (fs/fuse/dmmap_place.c, MAX_KEPT).
-const MAX_KEPT: u64 = 64;
+pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("mmap-stopped", mmap_stopped)];
 
 /// Starts a client that waits for the answer to its FUSE_MMAP, and sends it SIGSTOP. It stops at the latest when the
 /// server has answered.
@@ -68,43 +63,5 @@ fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
         expect("mappings", server.counter("maps")?, 0)?;
     }
     expect("FUSE_MMAPs in all", server.count_maps()?.0, 4)?;
-    server.quit()
-}
-
-/// Stops more clients than the kernel keeps mappings for. The kernel must drop the oldest mappings and send FUSE_MUNMAP
-/// for them. Their clients must send FUSE_MMAP again when they continue.
-fn mmap_kept(case: &mut Case) -> Result<(), Failure> {
-    let mut server = case.serve_as(holding_mmaps())?;
-    let mut clients = Vec::new();
-    for number in 0..MAX_KEPT + 2 {
-        let client = stopped_client(case, &mut server, &format!("client {number}"))?;
-        client.await_stopped()?;
-        clients.push(client);
-    }
-    // The kernel has dropped the requests of the first two before their answers.
-    server.behave(Behaviour::default())?;
-    server.await_munmaps(2)?;
-
-    // For each of two more, the kernel drops a mapping that is already answered.
-    server.behave(holding_mmaps())?;
-    for number in 0..2 {
-        let client = stopped_client(case, &mut server, &format!("late client {number}"))?;
-        client.await_stopped()?;
-        clients.push(client);
-        server.await_munmaps(3 + number)?;
-    }
-    let all = clients.len() as u64;
-    expect("FUSE_MMAPs and FUSE_MUNMAPs", server.count_maps()?, (all, 4))?;
-
-    server.behave(Behaviour::default())?;
-    for (client, word) in clients.iter_mut().zip(1..) {
-        expect_maps(&mut server, client, word)?;
-    }
-    expect("FUSE_MMAPs and FUSE_MUNMAPs", server.count_maps()?, (all + 4, 4))?;
-    for client in clients {
-        client.quit()?;
-    }
-    server.await_munmaps(all + 4)?;
-    expect("mappings at the end", server.counter("maps")?, 0)?;
     server.quit()
 }
