@@ -51,6 +51,8 @@ pub mod notify {
 pub const MMAP_LAZY: u32 = 1 << 0;
 /// `FUSE_MMAP_RDONLY`: the mapping can never be made writable.
 pub const MMAP_RDONLY: u32 = 1 << 1;
+/// `FUSE_ASYNC_READ`: reads ahead are sent in the background.
+pub(crate) const ASYNC_READ: u64 = 1 << 0;
 /// `FUSE_BIG_WRITES`: a write request can be longer than a page.
 pub const BIG_WRITES: u64 = 1 << 5;
 /// `FUSE_MAX_PAGES`: the reply to FUSE_INIT sets the maximum length of requests.

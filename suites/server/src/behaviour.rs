@@ -14,6 +14,10 @@ pub struct Behaviour {
     pub mmap: OnMmap,
     /// Reactions of a server that fills pages and saves them. `None` if the pages are not lazy.
     pub lazy: Option<Lazy>,
+    /// True if read(2) and write(2) of its file go through the page cache. Does not apply to devices.
+    pub cached: bool,
+    /// True if clients get mappings that can never be made writable.
+    pub readonly: bool,
     /// Requests that the server holds unanswered until its behaviour changes.
     pub unanswered: Option<Unanswered>,
     /// True if the server does not read its channel.
@@ -28,6 +32,8 @@ pub enum Unanswered {
     Init,
     /// FUSE_OPEN.
     Open,
+    /// FUSE_READ and FUSE_WRITE.
+    Io,
     /// FUSE_MUNMAP.
     Munmap,
 }
@@ -37,6 +43,7 @@ impl Unanswered {
         match self {
             Unanswered::Init => matches!(opcode, op::INIT | op::CUSE_INIT),
             Unanswered::Open => opcode == op::OPEN,
+            Unanswered::Io => matches!(opcode, op::READ | op::WRITE),
             Unanswered::Munmap => opcode == op::MUNMAP,
         }
     }
@@ -126,6 +133,8 @@ impl Default for Behaviour {
             dmmap: true,
             mmap: OnMmap::Linear { base: 0x400 },
             lazy: None,
+            cached: false,
+            readonly: false,
             unanswered: None,
             reads_nothing: false,
         }

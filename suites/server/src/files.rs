@@ -84,8 +84,8 @@ fn open(session: &mut Session) -> Vec<u8> {
         Endpoint::Fuse => FOPEN_DMMAP,
         Endpoint::Cuse => 0,
     };
-    let reply =
-        OpenOut { fh: session.log.opens, open_flags: FOPEN_DIRECT_IO | dmmap, backing_id: 0 };
+    let direct_io = if session.behaviour.cached { 0 } else { FOPEN_DIRECT_IO };
+    let reply = OpenOut { fh: session.log.opens, open_flags: direct_io | dmmap, backing_id: 0 };
     wire::bytes(&reply)
 }
 

@@ -3,7 +3,9 @@
 
 use sys::MountFlags;
 
-use crate::abi::{BIG_WRITES, DMMAP, INIT_EXT, InitIn, InitOut, MAJOR, MAX_PAGES, MINOR};
+use crate::abi::{
+    ASYNC_READ, BIG_WRITES, DMMAP, INIT_EXT, InitIn, InitOut, MAJOR, MAX_PAGES, MINOR,
+};
 use crate::channel::{Channel, IO_MAX, Request};
 use crate::session::{ServerError, Session, decode};
 
@@ -23,7 +25,8 @@ pub(crate) fn init(session: &mut Session, request: &Request) -> Result<(), Serve
     session.log.period = offer.dmmap_period;
     session.dmmap = session.log.offered && session.behaviour.dmmap;
 
-    let wanted = BIG_WRITES | MAX_PAGES | INIT_EXT | if session.dmmap { DMMAP } else { 0 };
+    let wanted =
+        ASYNC_READ | BIG_WRITES | MAX_PAGES | INIT_EXT | if session.dmmap { DMMAP } else { 0 };
     let accepted = wanted & offered;
     let mut writer = session.channel.writer();
     writer.put(&InitOut {

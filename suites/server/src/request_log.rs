@@ -35,6 +35,8 @@ pub struct RequestLog {
     pub reclaimed: u64,
     /// Page IDs of the latest FUSE_DMMAP_FAULT requests, oldest first.
     pub last_faults: Vec<u64>,
+    /// Number of requests that the server has held unanswered so far.
+    pub held: u64,
     /// Number of replies that the kernel rejected with EINVAL.
     pub refused_replies: u64,
     /// The latest requests of any operation, oldest first.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use sys::{Errno, Fd, poll};
 
-use crate::abi::{MMAP_LAZY, MmapIn, MmapOut, MunmapIn, PageRange, op};
+use crate::abi::{MMAP_LAZY, MMAP_RDONLY, MmapIn, MmapOut, MunmapIn, PageRange, op};
 use crate::behaviour::{Behaviour, OnMmap};
 use crate::channel::{Channel, Request};
 use crate::message::Message;
@@ -235,6 +235,7 @@ impl Session {
     }
 
     pub(crate) fn hold(&mut self, request: &Request) {
+        self.log.held += 1;
         self.held.push(request.clone());
     }
 
@@ -295,11 +296,9 @@ impl Session {
             };
             return Ok(self.channel.refuse(request, errno)?);
         };
-        let body = wire::bytes(&MmapOut {
-            page_id,
-            flags: if self.behaviour.lazy.is_some() { MMAP_LAZY } else { 0 },
-            padding: 0,
-        });
+        let lazy = if self.behaviour.lazy.is_some() { MMAP_LAZY } else { 0 };
+        let readonly = if self.behaviour.readonly { MMAP_RDONLY } else { 0 };
+        let body = wire::bytes(&MmapOut { page_id, flags: lazy | readonly, padding: 0 });
         Ok(self.channel.reply(request, &body)?)
     }
 }

@@ -6,8 +6,8 @@
 //! written in C (`images/wasm`).
 //!
 //! The interface contains only what both backends can provide. Interface and backend exchange only scalars, byte slices
-//! and opaque handles. Programs fork instead of using threads, no closure outlives a call, and no signature contains a
-//! type or constant of libc.
+//! and opaque handles. Programs fork instead of using threads, except for tests of one address space that several
+//! threads use. No closure outlives a call, and no signature contains a type or constant of libc.
 
 // Inline assembly for SPARC is not stable yet.
 #![cfg_attr(target_arch = "sparc64", feature(asm_experimental_arch))]
@@ -24,6 +24,7 @@ mod numbers;
 pub mod oracle;
 mod peer;
 mod process;
+mod thread;
 mod time;
 #[cfg(target_arch = "wasm32")]
 #[allow(unsafe_code)]
@@ -50,4 +51,5 @@ pub use process::{
     disable_read_implies_exec, drop_privileges, exec, exit, fork, kill, limit_locked_memory,
     name_process, new_session, own_pid, replace_stdio, run_on_processor, wait, wait_any, yield_now,
 };
+pub use thread::{has_threads, run_threads};
 pub use time::{Instant, sleep};

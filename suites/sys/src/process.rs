@@ -120,7 +120,8 @@ pub fn own_pid() -> Pid {
     Pid(backend::own_pid())
 }
 
-/// Forks this process. The guest's programs have a single thread, so the child can call any function.
+/// Forks this process. The child has only the thread that called. In a program with [several
+/// threads](crate::run_threads), it must not use a lock that another thread may hold.
 ///
 /// # Errors
 /// Fails as fork(2).

@@ -12,6 +12,7 @@ pub(crate) mod memory;
 pub(crate) mod oracle;
 pub(crate) mod peer;
 pub(crate) mod process;
+pub(crate) mod thread;
 pub(crate) mod time;
 
 use std::ffi::CString;

@@ -14,7 +14,8 @@ pub(crate) fn own_pid() -> i32 {
 }
 
 pub(crate) fn fork() -> SysResult<i32> {
-    // SAFETY: the guest's programs have a single thread, so the child cannot inherit a lock held by another thread.
+    // SAFETY: the C library leaves its own locks usable in the child. The caller does not use a lock that another thread
+    // may hold.
     check(unsafe { libc::fork() }).map(|pid| pid as i32)
 }
 

@@ -4,8 +4,10 @@
 pub(crate) mod answers;
 pub(crate) mod ends;
 pub(crate) mod init;
+pub(crate) mod locked;
 pub(crate) mod meanwhile;
 mod messages;
+pub(crate) mod munmaps;
 pub(crate) mod notifications;
 pub(crate) mod repeated;
 pub(crate) mod silent;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::stage::client_party::{self, Source};
 use crate::stage::command::{
-    Answer, ClientCommand, Command, Direction, Map, MemoryCommand, Transfer,
+    Answer, ClientCommand, Command, Direction, Map, MapRequest, MemoryCommand, Transfer,
 };
 use crate::stage::crowd::CrowdCommand;
 use crate::stage::failure::{Failure, Tried};
@@ -77,6 +77,66 @@ impl Client {
     /// Writes a pattern with write(2) and reads it back with read(2).
     pub(crate) fn write_read(&mut self, offset: u64, len: usize, seed: u64) -> Result<(), Failure> {
         self.party.call_own(ClientCommand::WriteRead { offset, len, seed })
+    }
+
+    /// Starts to read `len` bytes of the file with read(2), which must be the pattern of `seed`.
+    /// [`Process::finish_call`] waits for the read.
+    pub(crate) fn start_read_file(
+        &mut self,
+        offset: u64,
+        len: usize,
+        seed: u64,
+    ) -> Result<(), Failure> {
+        let command = ClientCommand::ReadFile { offset, len, seed };
+        self.party.send(&Command::Own(command))
+    }
+
+    /// Starts to read the file at `path`. [`Process::finish_call`] waits for it.
+    pub(crate) fn start_read_path(&mut self, path: &str) -> Result<(), Failure> {
+        let command = ClientCommand::ReadPath { path: path.to_owned() };
+        self.party.send(&Command::Own(command))
+    }
+
+    /// Starts to read `len` bytes at the address `at` of the process `pid`. [`Process::finish_call`] waits for it.
+    pub(crate) fn start_read_memory(
+        &mut self,
+        pid: u32,
+        at: u64,
+        len: usize,
+    ) -> Result<(), Failure> {
+        let command = ClientCommand::ReadMemory { pid: pid as i32, at, len };
+        self.party.send(&Command::Own(command))
+    }
+
+    /// Starts a [`Process::map`] and, before it, a thread of the process. Returns the thread, which must end before
+    /// [`Process::finish_map`].
+    pub(crate) fn start_map_beside_thread(
+        &mut self,
+        name: &str,
+        offset: u64,
+        len: usize,
+    ) -> Result<Client, Failure> {
+        let request = MapRequest::shared(offset, len);
+        let command = ClientCommand::MapBesideThread { name: name.to_owned(), request };
+        let answer = self.party.execute_own(command)?;
+        let party = self.party.adopt(name, &answer)?;
+        let party = party.ok_or_else(|| self.party.link.unexpected(&answer))?;
+        Ok(Client { party })
+    }
+
+    /// Starts to map, touch, protect and unmap memory of its own. [`Process::finish_call`] waits for it.
+    pub(crate) fn start_use_memory(&mut self) -> Result<(), Failure> {
+        self.party.send(&Command::Own(ClientCommand::UseMemory))
+    }
+
+    /// Has the process map memory of equal pages that the kernel may merge.
+    pub(crate) fn merge_memory(&mut self) -> Result<(), Failure> {
+        self.party.call_own(ClientCommand::MergeMemory)
+    }
+
+    /// Has the process or thread exit, without waiting for its end.
+    pub(crate) fn start_quit(&mut self) -> Result<(), Failure> {
+        self.party.send(&Command::Quit)
     }
 
     /// Writes and reads `size` bytes with write(2) and read(2), `rounds` times. Returns the time of all writes and of

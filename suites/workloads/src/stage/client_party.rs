@@ -2,18 +2,19 @@
 //! The client process: opens and maps the file, and executes the commands of the case.
 
 use std::convert::Infallible;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use sys::{
-    Errno, ExitStatus, Fd, ForkResult, Instant, KillTarget, Mapping, OpenFlags, Prot, Sharing,
-    Signal,
+    Advice, Errno, ExitStatus, Fd, ForkResult, Instant, KillTarget, Mapping, OpenFlags, Pid, Prot,
+    Sharing, Signal,
 };
 
-use crate::stage::command::{Answer, ClientCommand, Command, Direction, Transfer};
+use crate::stage::command::{Answer, ClientCommand, Command, Direction, MapRequest, Transfer};
 use crate::stage::crowd::Crowd;
 use crate::stage::failing::failing;
 use crate::stage::maps::Maps;
-use crate::stage::party::{Control, execute_batch, fork_answer, fork_with_pipes};
+use crate::stage::party::{Control, execute_batch, fork_answer, fork_with_pipes, thread_pipes};
 use crate::stage::pattern;
 
 type ClientControl = Control<ClientCommand>;
@@ -115,6 +116,23 @@ impl ClientProcess<'_> {
             ClientCommand::WriteRead { offset, len, seed } => {
                 self.with_file(|_, file| write_read(file, offset, len, seed))
             }
+            ClientCommand::ReadFile { offset, len, seed } => {
+                self.with_file(|_, file| compare_read(file, offset, len, seed))
+            }
+            ClientCommand::ReadPath { path } => {
+                Answer::of(sys::read_file(&path), |bytes| Answer::Number(bytes.len() as u64))
+            }
+            ClientCommand::ReadMemory { pid, at, len } => {
+                Answer::done(sys::read_memory(Pid(pid), at, &mut vec![0; len]))
+            }
+            ClientCommand::MapBesideThread { name, request } => {
+                self.map_beside_thread(control, &name, &request).unwrap_or_else(|answer| answer)
+            }
+            ClientCommand::UseMemory => Answer::done(use_memory()),
+            ClientCommand::MergeMemory => Answer::of(mergeable_memory(), |memory| {
+                self.maps.keep(memory);
+                Answer::Done
+            }),
             ClientCommand::Throughput { size, rounds } => {
                 self.with_file(|_, file| throughput(file, size, rounds))
             }
@@ -137,6 +155,34 @@ impl ClientProcess<'_> {
                 self.with_file(|maps, file| transfer_bytes(maps, file, transfer))
             }
         }
+    }
+
+    /// Maps the file in this thread, while another thread executes commands.
+    fn map_beside_thread(
+        &mut self,
+        control: &ClientControl,
+        name: &str,
+        request: &MapRequest,
+    ) -> Result<Answer, Answer> {
+        let (offset, len) = (request.offset, request.len);
+        let file = file(self.source, self.opened.as_ref());
+        let file = file.ok_or_else(|| Answer::Failed("the file is not open".into()))?;
+        let ((to, from), thread) = thread_pipes()?;
+        let pid = sys::own_pid().0;
+        control.answer(&Answer::Forked { pid, to: to.number(), from: from.number() });
+        let (thread, mapped) = (Mutex::new(Some(thread)), Mutex::new(None));
+        sys::run_threads(2, &|index| {
+            if index == 0 {
+                let mapping = Mapping::of(file, offset, len, request.prot, request.sharing);
+                *mapped.lock().expect("no thread panics") = Some(mapping);
+            } else if let Some(thread) = thread.lock().expect("no thread panics").take() {
+                sys::name_process(name);
+                run(thread.into_control(), &Source::Descriptor(file));
+            }
+        })?;
+        let mapped = mapped.into_inner().expect("no thread panics");
+        let mapping = mapped.expect("the first thread has mapped the file")?;
+        Ok(Answer::Map(self.maps.keep(mapping)))
     }
 
     /// Calls `act` with the file, which must be open.
@@ -173,6 +219,33 @@ fn write_read(file: &Fd, offset: u64, len: usize, seed: u64) -> Result<Answer, A
     write_all(file, &expected, offset)?;
     read_all(file, &mut found, offset)?;
     Ok(Answer::compared(pattern::difference(0, &found, &expected)))
+}
+
+/// Compares the bytes that read(2) returns with a pattern.
+fn compare_read(file: &Fd, offset: u64, len: usize, seed: u64) -> Result<Answer, Answer> {
+    let mut found = vec![0; len];
+    read_all(file, &mut found, offset)?;
+    Ok(Answer::compared(pattern::difference(0, &found, &pattern::bytes(seed, 0, len))))
+}
+
+/// Maps eight equal pages that the kernel may merge.
+fn mergeable_memory() -> sys::Result<Mapping> {
+    let len = 8 * sys::page_size();
+    let memory = Mapping::anonymous(len, Prot::ReadWrite)?;
+    memory.copy_in(0, &vec![7; len]);
+    memory.advise(Advice::Mergeable)?;
+    Ok(memory)
+}
+
+/// Maps, touches, protects and unmaps two pages.
+fn use_memory() -> sys::Result<()> {
+    let page = sys::page_size();
+    let memory = Mapping::anonymous(2 * page, Prot::ReadWrite)?;
+    memory.store(0, 1u64);
+    memory.protect(Prot::Read)?;
+    memory.load::<u64>(page);
+    memory.advise(Advice::DontNeed)?;
+    memory.unmap()
 }
 
 fn write_all(file: &Fd, bytes: &[u8], offset: u64) -> sys::Result<()> {

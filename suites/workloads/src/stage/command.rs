@@ -57,6 +57,32 @@ pub(crate) enum ClientCommand {
         len: usize,
         seed: u64,
     },
+    /// Reads `len` bytes of the file with read(2), and compares them with the pattern of `seed`.
+    ReadFile {
+        offset: u64,
+        len: usize,
+        seed: u64,
+    },
+    /// Reads the file at a path, and reports its length in bytes.
+    ReadPath {
+        path: String,
+    },
+    /// Reads `len` bytes at the address `at` of another process with process_vm_readv.
+    ReadMemory {
+        pid: i32,
+        at: u64,
+        len: usize,
+    },
+    /// Maps its file while a thread of the process executes commands of its own. Sends [`Answer::Forked`] for the
+    /// thread, and, when the thread has ended, the answer to the mmap.
+    MapBesideThread {
+        name: String,
+        request: MapRequest,
+    },
+    /// Maps, touches, protects and unmaps memory of its own.
+    UseMemory,
+    /// Maps memory of its own, fills its pages with equal bytes, and lets the kernel merge them.
+    MergeMemory,
     /// Writes and reads `size` bytes `rounds` times, and reports the time of all writes and of all reads.
     Throughput {
         size: usize,

@@ -45,7 +45,8 @@ impl Maps {
         self.maps.remove(&map).ok_or_else(|| missing(map))
     }
 
-    fn keep(&mut self, mapping: Mapping) -> Map {
+    /// Gives a mapping a number.
+    pub(crate) fn keep(&mut self, mapping: Mapping) -> Map {
         let map = Map(self.next);
         self.next += 1;
         self.maps.insert(map, mapping);

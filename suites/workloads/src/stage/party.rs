@@ -297,6 +297,27 @@ pub(crate) fn fork_with_pipes<Own>(
     }
 }
 
+/// Returns the ends of the pipes to a thread of this process, and the thread's own ends.
+pub(crate) fn thread_pipes<Own>() -> sys::Result<((Fd, Fd), ThreadControl<Own>)> {
+    let (commands, commands_in) = sys::pipe()?;
+    let (answers_out, answers) = sys::pipe()?;
+    Ok(((commands_in, answers_out), ThreadControl { commands, answers, own: PhantomData }))
+}
+
+/// A thread's ends of its pipes, before the thread takes them.
+pub(crate) struct ThreadControl<Own> {
+    commands: Fd,
+    answers: Fd,
+    own: PhantomData<fn() -> Own>,
+}
+
+impl<Own> ThreadControl<Own> {
+    /// Returns the ends for the thread that calls.
+    pub(crate) fn into_control(self) -> Control<Own> {
+        Control { commands: Lines::new(self.commands), answers: self.answers, own: PhantomData }
+    }
+}
+
 /// Returns the answer to a fork. Keeps the pipes in `kept`, so that they stay open until the case has opened them.
 pub(crate) fn fork_answer(
     forked: sys::Result<(Pid, Fd, Fd)>,

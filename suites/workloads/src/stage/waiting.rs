@@ -16,6 +16,10 @@ pub(crate) const HOLD_FAULTS: OnFault = OnFault::Hold { below: u64::MAX };
 /// deadline passes.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Longest time for a call that must not wait for the server, on an emulated machine. It bounds the wait of a case that
+/// fails.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Time to wait for something that must not happen.
 pub(crate) const MOMENT: Duration = Duration::from_millis(50);
 
@@ -102,6 +106,28 @@ pub(crate) fn shrink_until(
 /// Returns the behaviour of a server that holds every FUSE_MMAP.
 pub(crate) fn holding_mmaps() -> Behaviour {
     Behaviour::with_mmap(OnMmap::Hold)
+}
+
+/// Fails unless the command that a client has started is done within [`CALL_TIMEOUT`], and succeeds. `what` names the
+/// command and the condition in which it must succeed.
+pub(crate) fn expect_returns(what: &str, client: &mut Client) -> Result<(), Failure> {
+    expect_that(client.is_done_within(CALL_TIMEOUT)?, || {
+        format!("{what} did not return within {CALL_TIMEOUT:?}")
+    })?;
+    client.finish_call()
+}
+
+/// Waits until `enough` returns true for at most [`CALL_TIMEOUT`]. `what` names the failure.
+pub(crate) fn await_that(
+    what: &str,
+    mut enough: impl FnMut() -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    let start = Instant::now();
+    while !enough()? {
+        expect_that(start.elapsed() < CALL_TIMEOUT, || format!("{what} within {CALL_TIMEOUT:?}"))?;
+        sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 /// Returns the behaviour of a server that holds FUSE_INIT or CUSE_INIT.
