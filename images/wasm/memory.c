@@ -4,9 +4,12 @@
  * kernel cannot satisfy kills the process with SIGBUS or SIGSEGV, as in any program; the suites observe that from
  * another process.
  */
+#include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/io_uring.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "sys.h"
@@ -172,4 +175,32 @@ u64 IMPORT(robust_list)(SYS, u64 entry, u32 to_futex)
 	head.list.next = first;
 	head.futex_offset = to_futex;
 	return guest_result(syscall(SYS_set_robust_list, &head, sizeof(head)));
+}
+
+u64 IMPORT(splice_to)(SYS, u32 fd, u64 at, u32 len)
+{
+	struct iovec range = { address(at), len };
+
+	return retry_interrupted(vmsplice(fd, &range, 1, SPLICE_F_NONBLOCK));
+}
+
+u64 IMPORT(tee)(SYS, u32 from, u32 to, u32 len)
+{
+	return retry_interrupted(tee(from, to, len, SPLICE_F_NONBLOCK));
+}
+
+u64 IMPORT(register_buffer)(SYS, u64 at, u32 len)
+{
+	struct io_uring_params params = { 0 };
+	struct iovec range = { address(at), len };
+	s64 ring = guest_result(syscall(SYS_io_uring_setup, 1, &params));
+	s64 error;
+
+	if (ring < 0)
+		return ring;
+	error = guest_result(syscall(SYS_io_uring_register, (int)ring, IORING_REGISTER_BUFFERS, &range, 1));
+	if (!error)
+		return ring;
+	close(ring);
+	return error;
 }

@@ -43,7 +43,8 @@ pub use fs::{
 };
 pub use machine::{Uname, big_endian, page_size, restart, sync, uname};
 pub use memory::{
-    Access, Advice, Fault, FutexWait, Mapping, OWNER_DIED, Prot, Sharing, WAITERS, Word, fence,
+    Access, Advice, Fault, FutexWait, Mapping, OWNER_DIED, Prot, RegisteredBuffer, Sharing,
+    WAITERS, Word, fence, tee,
 };
 pub use peer::{Tracee, read_memory, write_memory};
 pub use process::{

@@ -11,6 +11,7 @@ mod advice;
 mod frame;
 mod futex;
 mod moves;
+mod pins;
 mod transfer;
 
 use crate::backend::memory as backend;
@@ -20,6 +21,7 @@ use crate::process::{ExitStatus, ForkResult, exit, fork, wait};
 
 pub use advice::Advice;
 pub use futex::{FutexWait, OWNER_DIED, WAITERS};
+pub use pins::{RegisteredBuffer, tee};
 
 /// Access rights of a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -46,6 +46,7 @@ advices! {
     DontNeed = MADV_DONTNEED,
     Free = MADV_FREE,
     HugePage = MADV_HUGEPAGE,
+    HwPoison = MADV_HWPOISON,
     Mergeable = MADV_MERGEABLE,
     NoHugePage = MADV_NOHUGEPAGE,
     Normal = MADV_NORMAL,

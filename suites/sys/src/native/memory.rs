@@ -263,3 +263,48 @@ pub(crate) unsafe fn robust_list(entry: u64, to_futex: usize) -> SysResult<()> {
     let result = unsafe { libc::syscall(libc::SYS_set_robust_list, list, size_of::<RobustList>()) };
     check(result as i64).map(drop)
 }
+
+/// vmsplice(2) of a single range.
+///
+/// # Safety
+/// As for [`write_from`].
+pub(crate) unsafe fn splice_to(fd: i32, at: u64, len: usize) -> SysResult<usize> {
+    let range = libc::iovec { iov_base: at as *mut _, iov_len: len };
+    // SAFETY: promised by the caller; the iovec outlives the call.
+    retry_interrupted(|| unsafe { libc::vmsplice(fd, &range, 1, libc::SPLICE_F_NONBLOCK) })
+}
+
+pub(crate) fn tee(from: i32, to: i32, len: usize) -> SysResult<usize> {
+    // SAFETY: no memory is passed.
+    retry_interrupted(|| unsafe { libc::tee(from, to, len, libc::SPLICE_F_NONBLOCK) })
+}
+
+/// Size of `struct io_uring_params` of include/uapi/linux/io_uring.h, in 8-byte words.
+const RING_PARAMS: usize = 15;
+
+/// `IORING_REGISTER_BUFFERS` of include/uapi/linux/io_uring.h.
+const REGISTER_BUFFERS: libc::c_uint = 0;
+
+/// Returns the descriptor of a new io_uring instance with one registered buffer.
+///
+/// # Safety
+/// `len` bytes from `at` must be inside a mapping of the caller's.
+pub(crate) unsafe fn register_buffer(at: u64, len: usize) -> SysResult<i32> {
+    let mut params = [0u64; RING_PARAMS];
+    // SAFETY: `params` has the size of the kernel's struct and outlives the call.
+    let ring =
+        check(unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr()) } as i64)?;
+    let ring = ring as i32;
+    let range = libc::iovec { iov_base: at as *mut _, iov_len: len };
+    // SAFETY: promised by the caller; the iovec outlives the call.
+    let registered = check(unsafe {
+        libc::syscall(libc::SYS_io_uring_register, ring, REGISTER_BUFFERS, &range, 1)
+    } as i64);
+    match registered {
+        Ok(_) => Ok(ring),
+        Err(errno) => {
+            super::file::close(ring);
+            Err(errno)
+        }
+    }
+}

@@ -80,6 +80,10 @@ unsafe extern "C" {
     pub(super) fn read_into(fd: i32, at: u64, len: usize) -> i64;
     pub(super) fn pread_into(fd: i32, at: u64, len: usize, from: u64) -> i64;
     pub(super) fn futex_requeue(at: u64, to: u64, count: u32) -> i64;
+    pub(super) fn splice_to(fd: i32, at: u64, len: usize) -> i64;
+    pub(super) safe fn tee(from: i32, to: i32, len: usize) -> i64;
+    /// Returns the descriptor of a new io_uring instance with one registered buffer.
+    pub(super) fn register_buffer(at: u64, len: usize) -> i64;
     pub(super) fn robust_list(entry: u64, to_futex: usize) -> i64;
 
     /// Instructions for the cache oracle; see `crate::oracle`.

@@ -230,3 +230,25 @@ pub(crate) unsafe fn robust_list(entry: u64, to_futex: usize) -> SysResult<()> {
     // SAFETY: promised by the caller.
     check(unsafe { imports::robust_list(entry, to_futex) }).map(drop)
 }
+
+/// vmsplice(2) of a single range.
+///
+/// # Safety
+/// As for [`write_from`].
+pub(crate) unsafe fn splice_to(fd: i32, at: u64, len: usize) -> SysResult<usize> {
+    // SAFETY: promised by the caller.
+    check(unsafe { imports::splice_to(fd, at, len) }).map(|n| n as usize)
+}
+
+pub(crate) fn tee(from: i32, to: i32, len: usize) -> SysResult<usize> {
+    check(imports::tee(from, to, len)).map(|n| n as usize)
+}
+
+/// Returns the descriptor of a new io_uring instance with one registered buffer.
+///
+/// # Safety
+/// `len` bytes from `at` must be inside a mapping of the caller's.
+pub(crate) unsafe fn register_buffer(at: u64, len: usize) -> SysResult<i32> {
+    // SAFETY: promised by the caller.
+    check(unsafe { imports::register_buffer(at, len) }).map(|fd| fd as i32)
+}

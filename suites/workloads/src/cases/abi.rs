@@ -2,10 +2,12 @@
 //! Errors have the numbers that the interface documents, and a failed call leaves nothing behind.
 
 use server::{Behaviour, OnMmap};
-use sys::{Errno, Prot, page_size};
+use sys::{Errno, Pid, Prot, Tracee, page_size};
 
-use crate::stage::command::Touch;
+use crate::stage::command::{Map, MappingCommand, Touch};
 use crate::stage::counters::{self, LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
+use crate::stage::failure::expect_ok;
+use crate::stage::waiting::holding_init;
 use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -15,6 +17,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("too-many", too_many),
     ("not-negotiated", not_negotiated),
     ("not-implemented", not_implemented),
+    ("granted-readonly", granted_readonly),
     ("refused", refused),
     ("dead-server", dead_server),
     ("limit-total", limit_total),
@@ -124,15 +127,102 @@ fn too_many(case: &mut Case) -> Result<(), Failure> {
     server.quit()
 }
 
-/// If the server does not accept direct mmap in INIT, mmap fails with ENODEV on both sides.
+/// If the server does not accept direct mmap in INIT, or may not accept it because it is not root, mmap fails with
+/// ENODEV on both sides. It never shows the page cache instead, even if read(2) and write(2) use that.
 fn not_negotiated(case: &mut Case) -> Result<(), Failure> {
-    let mut server = case.serve_as(Behaviour { dmmap: false, ..Behaviour::default() })?;
-    let mut client = case.client("client", &server)?;
-    expect_refusal("the client's mmap", &mut client, 0, 1, Errno::ENODEV)?;
-    expect_refusal("the server's mmap", &mut server, 0, 1, Errno::ENODEV)?;
-    expect("FUSE_MMAPs", server.log()?.mmaps, 0)?;
-    client.write_read(0, 100, 4)?;
-    server.quit_after([client])
+    for cached in [false, true] {
+        for declined in [true, false] {
+            let held = Behaviour { cached, ..holding_init() };
+            let mut server = case.serve_as(held)?;
+            if !declined {
+                server.drop_privileges()?;
+            }
+            server.behave(Behaviour { dmmap: !declined, cached, ..Behaviour::default() })?;
+            let mut client = case.client("client", &server)?;
+            let how = match (declined, cached) {
+                (true, false) => "of a server that declined",
+                (true, true) => "of a server that declined and uses the page cache",
+                (false, false) => "of a server that is not root",
+                (false, true) => "of a server that is not root and uses the page cache",
+            };
+            let what = format!("mmap of the file {how}");
+            expect_refusal(&what, &mut client, 0, 1, Errno::ENODEV)?;
+            let result = client.try_map_readonly(0, page_size())?.map(drop);
+            expect(&format!("read-only {what}"), result, Err(Errno::ENODEV))?;
+            // A server that is not root may not map its channel in any case.
+            if declined {
+                expect_refusal("the server's mmap", &mut server, 0, 1, Errno::ENODEV)?;
+            }
+            expect("FUSE_MMAPs", server.log()?.mmaps, 0)?;
+            client.write_read(0, 100, 4)?;
+            client.quit()?;
+            server.quit()?;
+        }
+    }
+    Ok(())
+}
+
+/// The server grants a mapping only for reading. mmap for writing fails with EACCES, and nothing makes the mapping
+/// writable later. It shows what the server stores.
+fn granted_readonly(case: &mut Case) -> Result<(), Failure> {
+    let (page, period) = (page_size(), case.period());
+    let len = 3 * page;
+    for writable in [Behaviour::default(), Behaviour::lazy()] {
+        let mut server = case.serve_as(Behaviour { readonly: true, ..writable })?;
+        let mut client = case.client("client", &server)?;
+        let id = server.page_id(0)?;
+        let refused = client.try_map(0, len)?.map(drop);
+        expect("mmap for writing", refused, Err(Errno::EACCES))?;
+        server.await_munmaps(1)?;
+        let map = expect_ok("mmap for reading", client.try_map_readonly(0, len)?)?;
+        expect("a load by page ID", server.load_pages(id, 0, len, 1)?, Ok(()))?;
+        client.verify(map, 0, len, 1)?;
+        if writable.lazy.is_none() {
+            let here = server.map_pages(id, 3)?;
+            server.fill(here, 0, len, 2)?;
+            client.verify(map, 0, len, 2)?;
+            server.unmap(here)?;
+        }
+
+        let mut child = client.fork("child")?;
+        expect_never_writable("a child's mapping", &mut child, map)?;
+        child.quit()?;
+        expect_never_writable("the mapping", &mut client, map)?;
+        client.protect(map, Prot::None)?;
+        expect_never_writable("the mapping without access", &mut client, map)?;
+        client.protect(map, Prot::Read)?;
+        let pid = Pid(client.pid() as i32);
+        let start = client.address(map)?;
+        let written = sys::write_memory(pid, start, &[0; 8]).map_err(|error| error.errno);
+        expect("a write by another process", written, Err(Errno::EFAULT))?;
+        let stopped = Tracee::attach(pid)?;
+        let poked = stopped.poke(start, &[0; 8]).map_err(|error| error.errno);
+        expect("a write by a debugger", poked, Err(Errno::EIO))?;
+        drop(stopped);
+        let residue = start % period;
+        client.call(map, MappingCommand::Move { len: 2 * page, residue, period })?;
+        expect_never_writable("the mapping after a move", &mut client, map)?;
+
+        // The server grants another client more.
+        server.behave(writable)?;
+        let mut writer = case.client("writer", &server)?;
+        let there = writer.map(0, len)?;
+        writer.fill(there, 0, len, 3)?;
+        client.verify(map, 0, 2 * page, 3)?;
+        client.quit()?;
+        writer.quit()?;
+        server.await_munmaps(3)?;
+        server.quit()?;
+    }
+    Ok(())
+}
+
+/// Fails unless mprotect cannot make the mapping writable, in whole or in part, and a store raises SIGSEGV.
+fn expect_never_writable(what: &str, client: &mut Client, map: Map) -> Result<(), Failure> {
+    let refused = client.try_call(map, MappingCommand::Protect(Prot::ReadWrite))?;
+    expect(&format!("mprotect of {what} for writing"), refused, Err(Errno::EACCES))?;
+    let touched = client.touch(map, page_size(), true)?;
+    expect(&format!("a store to {what}"), touched, Touch::Sigsegv)
 }
 
 /// After the server has answered FUSE_MMAP with ENOSYS, the kernel does not send another one.

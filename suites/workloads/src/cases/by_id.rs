@@ -2,7 +2,7 @@
 //! Pages that the server loads and saves by page ID, without mapping them.
 
 use server::Behaviour;
-use sys::{Errno, page_size, write_file};
+use sys::{Advice, Errno, page_size, write_file};
 
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
 use crate::stage::{Case, Failure, Process, Workload, expect};
@@ -14,6 +14,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("at-once", at_once),
     ("compact", compact),
     ("refused", refused),
+    ("poisoned", poisoned),
 ];
 
 /// A load by the server changes exactly the given bytes, and every client sees them.
@@ -187,5 +188,34 @@ fn refused(case: &mut Case) -> Result<(), Failure> {
     let refused = Err(Errno::ENODEV);
     expect("a load without direct mmap", server.load_pages(id, 0, 1, 1)?, refused)?;
     expect("a free without direct mmap", server.free_pages(id, 1)?, refused)?;
+    server.quit()
+}
+
+/// A page whose memory has failed cannot be loaded or saved. The pages beside it can.
+fn poisoned(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let mut server = case.serve()?;
+    let id = server.page_id(0)?;
+    let mut client = case.client("client", &server)?;
+    let first = client.map(0, page)?;
+    let second = client.map(page as u64, page)?;
+    let third = client.map(2 * page as u64, page)?;
+    for map in [first, second, third] {
+        client.fill(map, 0, page, 1)?;
+    }
+    // The kernel marks the page even if it then cannot end the processes that map it.
+    if client.try_advise(second, Advice::HwPoison)? == Err(Errno::EINVAL) {
+        return Err(Failure::Skip("the kernel has no CONFIG_MEMORY_FAILURE".into()));
+    }
+    let failed = Err(Errno::EIO);
+    expect("a load", server.load_pages(id + 1, 8, 8, 2)?, failed)?;
+    expect("a save", server.save_pages(id + 1, 0, page, 1)?.map(drop), failed)?;
+    expect("a load of three pages", server.load_pages(id, 0, 3 * page, 3)?, failed)?;
+    let saved = server.save_pages(id + 2, 0, page, 1)?;
+    expect("bytes saved of the page behind it", saved, Ok(page))?;
+    expect("a load of the page behind it", server.load_pages(id + 2, 0, page, 4)?, Ok(()))?;
+    client.verify(third, 0, page, 4)?;
+    client.quit()?;
+    server.await_munmaps(3)?;
     server.quit()
 }

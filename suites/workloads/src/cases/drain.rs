@@ -2,6 +2,8 @@
 //! Pages are allocated on first touch, counted exactly and limited. They are freed no matter how the processes that map
 //! them end.
 
+pub(crate) mod escapes;
+
 use server::Behaviour;
 use sys::{Advice, Errno, Prot, page_size};
 

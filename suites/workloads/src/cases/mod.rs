@@ -27,7 +27,7 @@ const SUITES: &[(&str, &[Workloads])] = &[
     ("bench", &[bench::WORKLOADS]),
     ("by-id", &[by_id::WORKLOADS]),
     ("coherency", &[coherency::WORKLOADS, coherency::colour::WORKLOADS]),
-    ("drain", &[drain::WORKLOADS]),
+    ("drain", &[drain::WORKLOADS, drain::escapes::WORKLOADS]),
     ("fault-injection", &[fault_injection::WORKLOADS, fault_injection::connect::WORKLOADS]),
     ("fuzz", &[fuzz::WORKLOADS]),
     (

@@ -58,6 +58,11 @@ impl Client {
         self.party.call_own(ClientCommand::OpenReadonly)
     }
 
+    /// Opens the file at `path` in place of the client's file. Mappings stay.
+    pub(crate) fn open_path(&mut self, path: &str) -> Result<(), Failure> {
+        self.party.call_own(ClientCommand::OpenPath { path: path.to_owned() })
+    }
+
     /// Opens the file, or returns the error.
     pub(crate) fn try_open(&mut self) -> Tried<()> {
         self.start_open()?;
@@ -237,6 +242,17 @@ impl Client {
     ) -> Result<(), Failure> {
         self.start_transfer(Transfer { direction: Direction::FromFile, map, at, len, offset })?;
         self.finish_call()
+    }
+
+    /// Starts a [`Client::read_mapped`]. [`Process::finish_call`] waits for it.
+    pub(crate) fn start_read_mapped(
+        &mut self,
+        map: Map,
+        at: usize,
+        len: usize,
+        offset: u64,
+    ) -> Result<(), Failure> {
+        self.start_transfer(Transfer { direction: Direction::FromFile, map, at, len, offset })
     }
 
     fn start_transfer(&mut self, transfer: Transfer) -> Result<(), Failure> {

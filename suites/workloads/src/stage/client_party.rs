@@ -103,6 +103,12 @@ impl ClientProcess<'_> {
         match command {
             ClientCommand::Open => self.open(OpenFlags::READ | OpenFlags::WRITE),
             ClientCommand::OpenReadonly => self.open(OpenFlags::READ),
+            ClientCommand::OpenPath { path } => {
+                Answer::of(Fd::open(&path, OpenFlags::READ | OpenFlags::WRITE), |file| {
+                    self.opened = Some(file);
+                    Answer::Done
+                })
+            }
             ClientCommand::Close => {
                 self.opened = None;
                 Answer::Done

@@ -8,6 +8,7 @@ use server::{Behaviour, Message};
 use sys::{Advice, Prot, Sharing};
 
 use crate::stage::crowd::CrowdCommand;
+use crate::stage::pins::PinBy;
 use crate::stage::role::Role;
 
 pub(crate) use crate::stage::answer::{Answer, Area, Touch};
@@ -62,6 +63,10 @@ pub(crate) enum ClientCommand {
         offset: u64,
         len: usize,
         seed: u64,
+    },
+    /// Opens the file at a path in place of its file. Mappings stay.
+    OpenPath {
+        path: String,
     },
     /// Reads the file at a path, and reports its length in bytes.
     ReadPath {
@@ -212,6 +217,8 @@ pub(crate) enum MemoryCommand {
     Map(MapRequest, Place),
     /// Makes two mappings of the requested length that are adjacent in memory and in the file.
     MapAdjacent(MapRequest),
+    /// Ends all [`MappingCommand::Pin`]s of the process.
+    Unpin,
     Mapping(Map, MappingCommand),
 }
 
@@ -309,6 +316,12 @@ pub(crate) enum MappingCommand {
     /// call.
     Cut {
         at: usize,
+    },
+    /// Keeps the pages of `len` bytes at byte `at` alive, until [`MemoryCommand::Unpin`].
+    Pin {
+        at: usize,
+        len: usize,
+        by: PinBy,
     },
     /// mremap to this length.
     Resize {

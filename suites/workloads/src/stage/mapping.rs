@@ -11,7 +11,7 @@ use crate::stage::{pattern, role};
 /// Longest wait for another process, as in [`crate::stage::role`].
 const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Executes a command that neither adds nor removes a mapping.
+/// Executes a command that neither adds nor removes a mapping or a pin.
 pub(crate) fn execute(mapping: &mut Mapping, command: MappingCommand) -> Answer {
     match command {
         MappingCommand::Load { at } => Answer::Number(mapping.load(at)),
@@ -78,8 +78,11 @@ pub(crate) fn execute(mapping: &mut Mapping, command: MappingCommand) -> Answer 
         MappingCommand::SetRobustList { at } => Answer::done(mapping.own_robust_futex(at)),
         MappingCommand::AwaitFutexWaiter { at } => await_futex_waiter(mapping, at),
         MappingCommand::FutexWait { at, expected } => futex_wait(mapping, at, expected),
-        MappingCommand::Unmap | MappingCommand::Punch { .. } | MappingCommand::Cut { .. } => {
-            unreachable!("{command:?} adds or removes a mapping")
+        MappingCommand::Unmap
+        | MappingCommand::Punch { .. }
+        | MappingCommand::Cut { .. }
+        | MappingCommand::Pin { .. } => {
+            unreachable!("{command:?} adds or removes a mapping or a pin")
         }
     }
 }

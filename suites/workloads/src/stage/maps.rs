@@ -7,12 +7,15 @@ use sys::{Fd, Mapping, Prot};
 
 use crate::stage::command::{Answer, Map, MapRequest, MappingCommand, MemoryCommand, Place};
 use crate::stage::mapping;
+use crate::stage::pins::Pin;
 
 /// The mappings of one process by their numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Maps {
     maps: BTreeMap<Map, Mapping>,
     next: u32,
+    /// Pages that the process keeps alive beyond their mappings.
+    pins: Vec<Pin>,
 }
 
 impl Maps {
@@ -24,6 +27,10 @@ impl Maps {
     ) -> Answer {
         let fd = || fd().ok_or_else(|| Answer::Failed("the file is not open".into()));
         let result = match command {
+            MemoryCommand::Unpin => {
+                self.pins.clear();
+                Ok(Answer::Done)
+            }
             MemoryCommand::Mapping(map, command) => self.execute_on_mapping(map, command),
             MemoryCommand::Map(request, place) => fd().and_then(|fd| self.map(fd, &request, place)),
             MemoryCommand::MapAdjacent(request) => {
@@ -78,6 +85,10 @@ impl Maps {
     fn execute_on_mapping(&mut self, map: Map, command: MappingCommand) -> Result<Answer, Answer> {
         match command {
             MappingCommand::Unmap => Ok(Answer::done(self.take(map)?.unmap())),
+            MappingCommand::Pin { at, len, by } => {
+                self.pins.push(Pin::new(self.get(map)?, at, len, by)?);
+                Ok(Answer::Done)
+            }
             MappingCommand::Cut { at } => {
                 let (head, tail) = self.take(map)?.split(at);
                 self.maps.insert(map, head);

@@ -18,6 +18,7 @@ mod mapping;
 mod maps;
 mod party;
 pub(crate) mod pattern;
+pub(crate) mod pins;
 pub(crate) mod process;
 pub(crate) mod role;
 pub(crate) mod server;

@@ -10,6 +10,7 @@ use crate::stage::command::{
 };
 use crate::stage::failure::{Failure, Tried, expect_that};
 use crate::stage::party::Link;
+use crate::stage::pins::PinBy;
 use crate::stage::role::Role;
 
 /// Longest time for a process to stop. It stops immediately, unless it waits uninterruptibly.
@@ -293,6 +294,16 @@ pub(crate) trait Process {
     fn number(&mut self, map: Map, command: MappingCommand) -> Result<u64, Failure> {
         let answer = self.mapping(map, command)?;
         self.link().number(answer)
+    }
+
+    /// Keeps the pages of `len` bytes at byte `at` alive until [`Process::unpin`], or returns the error.
+    fn try_pin(&mut self, map: Map, at: usize, len: usize, by: PinBy) -> Tried<()> {
+        self.try_call(map, MappingCommand::Pin { at, len, by })
+    }
+
+    /// Ends all [`Process::try_pin`]s.
+    fn unpin(&mut self) -> Result<(), Failure> {
+        self.execute(MemoryCommand::Unpin).map(drop)
     }
 
     /// Changes the access rights of a mapping with mprotect.

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Clients that are stopped while they wait in mmap.
 
-use sys::{Errno, Signal, page_size};
+use sys::{Errno, Signal, page_size, sleep};
 
-use crate::stage::waiting::{holding_mmaps, waiting_client};
+use crate::stage::waiting::{MOMENT, await_requests, holding_mmaps, waiting_client};
 use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect};
 use server::{Behaviour, OnMmap};
 
-pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("mmap-stopped", mmap_stopped)];
+pub(crate) const WORKLOADS: &[(&str, Workload)] =
+    &[("mmap-stopped", mmap_stopped), ("mmap-crowd", mmap_crowd)];
 
 /// Starts a client that waits for the answer to its FUSE_MMAP, and sends it SIGSTOP. It stops at the latest when the
 /// server has answered.
@@ -63,5 +64,41 @@ fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
         expect("mappings", server.counter("maps")?, 0)?;
     }
     expect("FUSE_MMAPs in all", server.count_maps()?.0, 4)?;
+    server.quit()
+}
+
+/// Stops and continues many clients that wait in mmap. The kernel must send one FUSE_MMAP for each client, and each
+/// must get its mapping.
+fn mmap_crowd(case: &mut Case) -> Result<(), Failure> {
+    let (page, count): (usize, u64) = (page_size(), case.param("clients")?);
+    let mut server = case.serve_as(holding_mmaps())?;
+    let mut clients = Vec::new();
+    for number in 0..count {
+        let mut client = case.client(&format!("client {number}"), &server)?;
+        client.start_map(0, page)?;
+        clients.push(client);
+    }
+    await_requests(&mut server, "a FUSE_MMAP of each client", |log| log.mmaps >= count)?;
+    for _ in 0..case.param("rounds")? {
+        for signal in [Signal::Stop, Signal::Continue] {
+            for client in &clients {
+                client.signal(signal)?;
+            }
+            sleep(MOMENT);
+        }
+    }
+    server.behave(Behaviour::default())?;
+    for (client, word) in clients.iter_mut().zip(1..) {
+        let map = client.finish_map()?;
+        server.expect_store("a store, loaded by the server", client, map, word)?;
+    }
+    let counts = server.count_maps()?;
+    expect("FUSE_MMAPs and FUSE_MUNMAPs", counts, (count, 0))?;
+    expect("mappings", server.counter("maps")?, count)?;
+    for client in clients {
+        client.quit()?;
+    }
+    server.await_munmaps(count)?;
+    expect("mappings at the end", server.counter("maps")?, 0)?;
     server.quit()
 }
