@@ -5,6 +5,7 @@ use server::Behaviour;
 use sys::page_size;
 
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
+use crate::stage::failure::expect_ok;
 use crate::stage::{Case, Failure, Process, Workload, expect, expect_that, pattern};
 
 pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
@@ -66,6 +67,11 @@ fn redirect(case: &mut Case) -> Result<(), Failure> {
     let log = server.log()?;
     expect("FUSE_MMAPs", log.mmaps, 3)?;
     expect("prot of a read-only FUSE_MMAP", log.last_mmaps[2].prot, PROT_READ)?;
+    let (colour, period) = (page % case.period(), case.period());
+    let fixed = client.try_map_at(9 * page, page as usize, colour, period)?;
+    expect_ok("a mmap with MAP_FIXED", fixed)?;
+    let mmap = server.log()?.last_mmaps[3];
+    expect("colour of a FUSE_MMAP with MAP_FIXED", u64::from(mmap.colour), colour)?;
     server.quit_after([client])
 }
 
