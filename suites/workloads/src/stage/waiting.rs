@@ -117,14 +117,14 @@ pub(crate) fn expect_returns(what: &str, client: &mut Client) -> Result<(), Fail
     client.finish_call()
 }
 
-/// Waits until `enough` returns true for at most [`CALL_TIMEOUT`]. `what` names the failure.
+/// Waits until `enough` returns true, for at most [`CALL_TIMEOUT`]. `what` says what was wrong until then.
 pub(crate) fn await_that(
     what: &str,
     mut enough: impl FnMut() -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
     let start = Instant::now();
     while !enough()? {
-        expect_that(start.elapsed() < CALL_TIMEOUT, || format!("{what} within {CALL_TIMEOUT:?}"))?;
+        expect_that(start.elapsed() < CALL_TIMEOUT, || format!("{what}, for {CALL_TIMEOUT:?}"))?;
         sleep(Duration::from_millis(5));
     }
     Ok(())

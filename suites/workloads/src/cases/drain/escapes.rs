@@ -304,8 +304,9 @@ fn pinned_group(case: &mut Case) -> Result<(), Failure> {
 
     client.unpin()?;
     let map = client.map(0, STEP * page)?;
-    let touched = client.try_call(map, TOUCH_ALL)?;
-    expect("a touch after the pages are free", touched, Ok(()))?;
+    await_that("a touch was refused although nobody keeps the pages alive", || {
+        Ok(client.try_call(map, TOUCH_ALL)?.is_ok())
+    })?;
     client.unmap(map)?;
     await_no_pages(&server)?;
     client.quit()?;

@@ -132,7 +132,7 @@ fn unread(case: &mut Case) -> Result<(), Failure> {
     for client in &mut waiting {
         client.start_map(0, page)?;
     }
-    await_that("the kernel did not count the FUSE_MMAPs that the server has not read", || {
+    await_that("FUSE_MMAPs that the server has not read did not count", || {
         Ok(server.counter("maps")? == limit)
     })?;
     expect_at_limit(&mut client)?;
