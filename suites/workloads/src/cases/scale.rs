@@ -69,17 +69,10 @@ fn rounds(n: u64) -> u32 {
     (2000 / n).clamp(1, 5) as u32
 }
 
-/// Server that does as little as possible for its lazy pages.
-fn quick_server(case: &mut Case) -> Result<Server, Failure> {
+/// Returns the behaviour of a server that does as little as possible for its lazy pages.
+fn quick_behaviour() -> Behaviour {
     let lazy = Lazy { fault: OnFault::LeaveZeros, reclaim: OnReclaim::Discard };
-    serve(case, Behaviour { lazy: Some(lazy), ..Behaviour::default() })
-}
-
-/// Starts a server with the name of the last one, which must have quit.
-fn serve(case: &mut Case, behaviour: Behaviour) -> Result<Server, Failure> {
-    let server = case.serve_as(behaviour)?;
-    case.reuse_server_name();
-    Ok(server)
+    Behaviour { lazy: Some(lazy), ..Behaviour::default() }
 }
 
 /// Returns the shortest of several times.
@@ -128,7 +121,7 @@ struct MappingTimes {
 /// The server answers while the client maps, and reads nothing while the client unmaps and exits: the times are those of
 /// the client alone.
 fn direct_mappings(case: &mut Case, n: usize) -> Result<MappingTimes, Failure> {
-    let mut server = serve(case, Behaviour::default())?;
+    let mut server = case.serve()?;
     let mut client = case.client("client", &server)?;
     // Another process has the file open, so that the client does not wait for FUSE_FLUSH or FUSE_RELEASE at its end.
     let keeper = client.fork("keeper")?;
@@ -147,6 +140,7 @@ fn direct_mappings(case: &mut Case, n: usize) -> Result<MappingTimes, Failure> {
     await_munmaps(&mut server, n as u64)?;
     keeper.quit()?;
     server.quit()?;
+    case.reuse_server_name();
     Ok(MappingTimes { requests, mmap, touch, munmap, exit })
 }
 
@@ -209,6 +203,7 @@ fn page(case: &mut Case) -> Result<(), Failure> {
             growth.add(RECLAIM, n, direct.reclaim()?, memfd.punch()? + direct.requests);
         }
         let times = [direct.quit()?, memfd.quit()?];
+        case.reuse_server_name();
         if processes > 0 {
             growth.add(EXIT, each * processes as u64, times[0], times[1]);
         }
@@ -232,7 +227,7 @@ impl DirectPage {
     /// Starts a client and processes that share the page, each with `each` mappings.
     fn start(case: &mut Case, each: usize, processes: usize) -> Result<DirectPage, Failure> {
         let page = page_size();
-        let server = quick_server(case)?;
+        let server = case.serve_as(quick_behaviour())?;
         let mut client = case.client("client", &server)?;
         let request = time_request(&mut client)?;
         let other = client.map(page as u64, page)?;
@@ -387,7 +382,7 @@ impl PageTimes {
 fn direct_pages(case: &mut Case, n: usize) -> Result<PageTimes, Failure> {
     let page = page_size();
     counters::set(LIMIT_PER_CONNECTION, NO_LIMIT)?;
-    let mut server = quick_server(case)?;
+    let mut server = case.serve_as(quick_behaviour())?;
     let mut client = case.client("client", &server)?;
     let request = time_request(&mut client)?;
     let keeper = client.fork("keeper")?;
@@ -419,6 +414,7 @@ fn direct_pages(case: &mut Case, n: usize) -> Result<PageTimes, Failure> {
     let exit = time_exit(client)?;
     keeper.quit()?;
     server.quit()?;
+    case.reuse_server_name();
     Ok(PageTimes { request, load, touch, save, free, reclaim, munmap, exit })
 }
 

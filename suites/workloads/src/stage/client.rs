@@ -172,10 +172,11 @@ impl Client {
         self.time(ClientCommand::Crowd(command))
     }
 
-    /// Starts to map, touch and unmap a page again and again for `time`. [`Client::finish_rounds`] waits for the end.
-    pub(crate) fn start_rounds(&mut self, time: Duration) -> Result<(), Failure> {
+    /// Starts to map, touch and unmap the page at byte `offset` again and again for `time`. [`Client::finish_rounds`] waits
+    /// for the end.
+    pub(crate) fn start_rounds(&mut self, offset: u64, time: Duration) -> Result<(), Failure> {
         let millis = time.as_millis() as u64;
-        self.party.send(&Command::Own(ClientCommand::Rounds { millis }))
+        self.party.send(&Command::Own(ClientCommand::Rounds { offset, millis }))
     }
 
     /// Returns the number of the rounds that were started, the time of all, and the time of the longest.

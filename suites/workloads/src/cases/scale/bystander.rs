@@ -9,20 +9,24 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use server::Behaviour;
-use sys::Instant;
+use sys::{Instant, page_size};
 
-use super::{DirectPage, MemfdPage, PAGES, many, serve};
+use super::{DirectPage, MemfdPage, PAGES, many, quick_behaviour};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
 use crate::stage::crowd::CrowdCommand;
 use crate::stage::{Case, Client, Failure, Server, Workload, expect_that};
 
-pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("bystander", bystander)];
+pub(crate) const WORKLOADS: &[(&str, Workload)] =
+    &[("bystander", bystander), ("neighbour", neighbour)];
 
 /// Number of times that the bystander is watched as long as it looks too slow.
 const ATTEMPTS: u32 = 4;
 
 /// Time of one watch.
 const WATCH: Duration = Duration::from_millis(500);
+
+/// Page of the file that only the bystander maps.
+const OWN_PAGE: u64 = 16;
 
 /// Activity of the other connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -66,34 +70,100 @@ impl Watched {
 /// The bystander is about as fast beside the other connection as beside a memfd.
 fn bystander(case: &mut Case) -> Result<(), Failure> {
     let activity: Activity = case.param("beside")?;
-    let limits: BystanderLimits = case.param("limits")?;
-    let each: usize = case.param("each")?;
-    let processes = case.param::<usize>("mappings")? / each - 1;
     counters::set(LIMIT_PER_CONNECTION, PAGES)?;
     // The bystander and its server share one processor, the other connection has another one if there is any.
     sys::run_on_processor(0)?;
     let own_server = case.serve()?;
     let mut bystander = case.client("bystander", &own_server)?;
     let _ = sys::run_on_processor(1);
-    let mut memfd = MemfdPage::start(case, each, processes)?;
-    let mut direct = DirectPage::start(case, each, processes)?;
-    let mut unread = Unread::start(case, each * (processes + 1), activity == Activity::Unread)?;
+    let mut crowds = Crowds::start(case)?;
+    let mut unread = match activity {
+        Activity::Unread => Some(unread_munmaps(case, crowds.mappings)?),
+        _ => None,
+    };
+    compare(case, &mut bystander, &mut crowds, activity)?;
+    unread.take().map_or(Ok(()), Server::kill)?;
+    bystander.quit()?;
+    crowds.quit()?;
+    own_server.quit()
+}
 
+/// A client of the same connection is about as fast while the server frees a page of others as beside a memfd. The
+/// server has two processes: one frees, the other answers the requests.
+fn neighbour(case: &mut Case) -> Result<(), Failure> {
+    sys::run_on_processor(0)?;
+    let mut crowds = Crowds::start(case)?;
+    let server = &mut crowds.direct.server;
+    let mut second = server.fork("second server process")?;
+    second.behave(quick_behaviour())?;
+    let mut neighbour = case.client("neighbour", server)?;
+    compare(case, &mut neighbour, &mut crowds, Activity::Free)?;
+    neighbour.quit()?;
+    second.kill()?;
+    crowds.quit()
+}
+
+/// Many mappings of a page of a server, and as many of a page of a memfd.
+struct Crowds {
+    direct: DirectPage,
+    memfd: MemfdPage,
+    /// Number of mappings of each page.
+    mappings: usize,
+    /// Number of processes that share each page, besides the first.
+    processes: usize,
+}
+
+impl Crowds {
+    fn start(case: &mut Case) -> Result<Crowds, Failure> {
+        let each: usize = case.param("each")?;
+        let mappings: usize = case.param("mappings")?;
+        let processes = (mappings / each).saturating_sub(1);
+        Ok(Crowds {
+            memfd: MemfdPage::start(case, each, processes)?,
+            direct: DirectPage::start(case, each, processes)?,
+            mappings,
+            processes,
+        })
+    }
+
+    fn act_on_memfd(&mut self, activity: Activity) -> Result<(), Failure> {
+        match activity {
+            Activity::Free | Activity::Reclaim => self.memfd.punch().map(drop),
+            Activity::Exit => self.memfd.renew(self.processes),
+            Activity::Unread => pause(),
+        }
+    }
+
+    fn act(&mut self, activity: Activity) -> Result<(), Failure> {
+        match activity {
+            Activity::Free => self.direct.free().map(drop),
+            Activity::Reclaim => self.direct.reclaim().map(drop),
+            Activity::Exit => self.direct.renew(self.processes),
+            Activity::Unread => pause(),
+        }
+    }
+
+    fn quit(self) -> Result<(), Failure> {
+        self.direct.quit()?;
+        self.memfd.quit().map(drop)
+    }
+}
+
+/// Watches a client while nothing else happens, beside the memfd, and beside direct mmap. Reports the times, and fails if
+/// the client is much slower beside direct mmap than beside the memfd.
+fn compare(
+    case: &mut Case,
+    client: &mut Client,
+    crowds: &mut Crowds,
+    activity: Activity,
+) -> Result<(), Failure> {
+    let limits: BystanderLimits = case.param("limits")?;
     let [mut idle, mut beside_memfd, mut beside] = [Watched::SLOWEST; 3];
     let mut verdict = Ok(());
     for _ in 0..ATTEMPTS {
-        idle = idle.best(watch(&mut bystander, || Ok(sys::sleep(WATCH)))?);
-        beside_memfd = beside_memfd.best(watch(&mut bystander, || match activity {
-            Activity::Free | Activity::Reclaim => memfd.punch().map(drop),
-            Activity::Exit => memfd.renew(processes),
-            Activity::Unread => Ok(sys::sleep(WATCH)),
-        })?);
-        beside = beside.best(watch(&mut bystander, || match activity {
-            Activity::Free => direct.free().map(drop),
-            Activity::Reclaim => direct.reclaim().map(drop),
-            Activity::Exit => direct.renew(processes),
-            Activity::Unread => Ok(sys::sleep(WATCH)),
-        })?);
+        idle = idle.best(watch(client, pause)?);
+        beside_memfd = beside_memfd.best(watch(client, || crowds.act_on_memfd(activity))?);
+        beside = beside.best(watch(client, || crowds.act(activity))?);
         verdict = judge(beside, beside_memfd, &limits);
         if verdict.is_ok() {
             break;
@@ -103,12 +173,13 @@ fn bystander(case: &mut Case) -> Result<(), Failure> {
         case.figure(format!("round_{name}_us"), micros(watched.mean));
         case.figure(format!("longest_round_{name}_us"), micros(watched.longest));
     }
-    verdict?;
-    unread.end()?;
-    bystander.quit()?;
-    direct.quit()?;
-    memfd.quit()?;
-    own_server.quit()
+    verdict
+}
+
+/// Does nothing for the time of a watch.
+fn pause() -> Result<(), Failure> {
+    sys::sleep(WATCH);
+    Ok(())
 }
 
 /// Repeats `act` while the bystander does rounds, and returns the times of the rounds.
@@ -116,7 +187,7 @@ fn watch(
     bystander: &mut Client,
     mut act: impl FnMut() -> Result<(), Failure>,
 ) -> Result<Watched, Failure> {
-    bystander.start_rounds(WATCH)?;
+    bystander.start_rounds(OWN_PAGE * page_size() as u64, WATCH)?;
     let start = Instant::now();
     while start.elapsed() < WATCH {
         act()?;
@@ -148,30 +219,19 @@ fn micros(time: Duration) -> f64 {
     time.as_nanos() as f64 / 1e3
 }
 
-/// Server that does not read its requests.
-struct Unread(Option<Server>);
-
-impl Unread {
-    /// If `wanted`, leaves `count` FUSE_MUNMAPs unread.
-    fn start(case: &mut Case, count: usize, wanted: bool) -> Result<Unread, Failure> {
-        if !wanted {
-            return Ok(Unread(None));
-        }
-        let mut server = serve(case, Behaviour::default())?;
-        let mut client = case.client("client of the silent server", &server)?;
-        let keeper = client.fork("keeper")?;
-        client.crowd(many(case, count))?;
-        client.close()?;
-        server.behave(Behaviour { reads_nothing: true, ..Behaviour::default() })?;
-        client.crowd(CrowdCommand::Unmap { count })?;
-        client.quit()?;
-        drop(keeper);
-        Ok(Unread(Some(server)))
-    }
-
-    fn end(&mut self) -> Result<(), Failure> {
-        self.0.take().map_or(Ok(()), Server::kill)
-    }
+/// Starts a server that does not read `count` FUSE_MUNMAPs.
+fn unread_munmaps(case: &mut Case, count: usize) -> Result<Server, Failure> {
+    let mut server = case.serve()?;
+    let mut client = case.client("client of the silent server", &server)?;
+    // Another process has the file open, so that the client does not wait for FUSE_FLUSH or FUSE_RELEASE at its end.
+    let keeper = client.fork("keeper")?;
+    client.crowd(many(case, count))?;
+    client.close()?;
+    server.behave(Behaviour { reads_nothing: true, ..Behaviour::default() })?;
+    client.crowd(CrowdCommand::Unmap { count })?;
+    client.quit()?;
+    drop(keeper);
+    Ok(server)
 }
 
 #[cfg(test)]
