@@ -84,7 +84,7 @@ pub enum OnFault {
 pub enum OnReclaim {
     /// Saves the pages to the file, and agrees.
     Save,
-    /// Agrees without saving the pages.
+    /// Agrees without saving the pages. The server does not save pages on FUSE_MUNMAP either.
     Discard,
     /// Replies with an error.
     Refuse {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sys::{Errno, Fd, poll};
 
 use crate::abi::{MMAP_LAZY, MMAP_RDONLY, MmapIn, MmapOut, MunmapIn, PageRange, op};
-use crate::behaviour::{Behaviour, OnMmap};
+use crate::behaviour::{Behaviour, OnMmap, OnReclaim};
 use crate::channel::{Channel, Request};
 use crate::message::Message;
 use crate::request_log::RequestLog;
@@ -266,7 +266,7 @@ impl Session {
 
     fn on_munmap(&mut self, request: &Request) -> Result<(), ServerError> {
         let munmap: MunmapIn = decode(request)?;
-        if self.behaviour.lazy.is_some() {
+        if self.behaviour.lazy.is_some_and(|lazy| lazy.reclaim != OnReclaim::Discard) {
             // The kernel keeps the pages until the server replies.
             self.save_to_file(&PageRange {
                 page_id: munmap.page_id,
