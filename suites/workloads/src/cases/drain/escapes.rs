@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Pages that somebody keeps alive after they have left their page ID. They count until they are free: no process can
+//! Pages that a process keeps alive after they have left their page ID. They count until they are free: no process can
 //! hold more pages than a limit allows.
 
 use server::{Behaviour, Unanswered};
@@ -73,13 +73,13 @@ enum Leave {
     ServerUnmaps,
 }
 
-/// Sets both limits of pages to their former values when it is dropped.
-struct Former([(&'static str, u64); 2]);
+/// Limits of pages before the case changes them.
+struct SavedLimits([(&'static str, u64); 2]);
 
-impl Former {
-    fn read() -> Result<Former, Failure> {
+impl SavedLimits {
+    fn read() -> Result<SavedLimits, Failure> {
         let value = |path| Ok::<_, Failure>((path, counters::read(path)?));
-        Ok(Former([value(LIMIT_PER_CONNECTION)?, value(LIMIT_TOTAL)?]))
+        Ok(SavedLimits([value(LIMIT_PER_CONNECTION)?, value(LIMIT_TOTAL)?]))
     }
 
     fn restore(&self) -> Result<(), Failure> {
@@ -91,12 +91,12 @@ impl Former {
 /// than the limit allows; when it has let go of them, it must get as many again.
 fn pinned(case: &mut Case) -> Result<(), Failure> {
     let by: PinBy = case.param("by")?;
-    let former = Former::read()?;
+    let saved = SavedLimits::read()?;
     for limit in [Connection, Total, LockedMemory] {
         for leave in [Leave::Unmap, Leave::Free, Leave::Replace, Leave::ServerUnmaps] {
             let when = format!("limit of {}, pages leave by {leave:?}", limit.name());
             pin_under(case, by, limit, leave).map_err(|failure| failure.after(&when))?;
-            former.restore()?;
+            saved.restore()?;
         }
     }
     Ok(())
@@ -193,11 +193,11 @@ fn await_no_pages(server: &Server) -> Result<(), Failure> {
 /// Has processes write from a page and read into pages by direct I/O on a file of another connection, whose server does
 /// not answer. Meanwhile the server of the page frees the page, again and again.
 fn pinned_by_io(case: &mut Case) -> Result<(), Failure> {
-    let former = Former::read()?;
+    let saved = SavedLimits::read()?;
     for limit in [Connection, Total, LockedMemory] {
         let when = format!("limit of {}", limit.name());
         io_under(case, limit).map_err(|failure| failure.after(&when))?;
-        former.restore()?;
+        saved.restore()?;
     }
     Ok(())
 }

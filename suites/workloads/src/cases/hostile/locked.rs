@@ -4,6 +4,8 @@
 use server::Behaviour;
 use sys::{page_size, write_file};
 
+use crate::stage::command::Map;
+use crate::stage::counters;
 use crate::stage::waiting::{await_requests, await_that, expect_returns, holding_mmaps};
 use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect};
 
@@ -54,11 +56,7 @@ fn observed(case: &mut Case) -> Result<(), Failure> {
 }
 
 /// Fails unless the server loads what the client stores to the second page of the file.
-fn server_sees(
-    server: &mut Server,
-    client: &mut Client,
-    map: crate::stage::command::Map,
-) -> Result<(), Failure> {
+fn server_sees(server: &mut Server, client: &mut Client, map: Map) -> Result<(), Failure> {
     let here = server.map_pages(server.page_id(page_size() as u64)?, 1)?;
     client.store(map, 0, 7)?;
     expect("a store, loaded by the server", server.load(here, 0)?, 7)?;
@@ -134,8 +132,7 @@ fn merged(case: &mut Case) -> Result<(), Failure> {
     client.start_map(page_size() as u64, page_size())?;
     await_requests(&mut server, "a FUSE_MMAP", |log| log.mmaps == 1)?;
 
-    let scans =
-        || -> Result<u64, Failure> { crate::stage::counters::read(&format!("{KSM}/full_scans")) };
+    let scans = || -> Result<u64, Failure> { counters::read(&format!("{KSM}/full_scans")) };
     let before = scans()?;
     let set =
         |setting: &str, value: &str| write_file(&format!("{KSM}/{setting}"), value.as_bytes());
