@@ -66,7 +66,7 @@ const MUNMAP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Number of samples at size `n`: more at small sizes, where a sample is short and noise weighs more.
 fn rounds(n: u64) -> u32 {
-    (2000 / n).clamp(1, 5) as u32
+    if n > 10_000 { 1 } else { (4000 / n).clamp(2, 5) as u32 }
 }
 
 /// Returns the behaviour of a server that does as little as possible for its lazy pages.
@@ -128,7 +128,7 @@ fn direct_mappings(case: &mut Case, n: usize) -> Result<MappingTimes, Failure> {
     let (mut mmap, mut requests) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..PARTS {
         let part = n / PARTS as usize;
-        mmap += client.crowd(many(case, part))?;
+        mmap += client.crowd(many(case, part, n))?;
         requests += client.time_syncs(REQUESTS)?.mul_f64(part as f64 / f64::from(REQUESTS));
     }
     client.close()?;
@@ -145,22 +145,24 @@ fn direct_mappings(case: &mut Case, n: usize) -> Result<MappingTimes, Failure> {
 }
 
 fn memfd_mappings(case: &Case, n: usize) -> Result<MappingTimes, Failure> {
-    let file = memfd("mappings", (n * page_size()) as u64)?;
+    let file = memfd("mappings", case.period().max(page_size() as u64))?;
     let mut client = case.client_of("client", &file)?;
     Ok(MappingTimes {
         requests: Duration::ZERO,
-        mmap: client.crowd(many(case, n))?,
+        mmap: client.crowd(many(case, n, n))?,
         touch: client.crowd(CrowdCommand::Touch)?,
         munmap: client.crowd(CrowdCommand::Unmap { count: n / 2 })?,
         exit: time_exit(client)?,
     })
 }
 
-/// Returns the command that makes `count` mappings of one page, or of a few pages where the address space has no room
-/// for so many mappings of one page.
-fn many(case: &Case, count: usize) -> CrowdCommand {
-    let sharers = (ROOM / case.period()) as usize;
-    CrowdCommand::Map { count, len: page_size(), sharers }
+/// Returns the command that makes `count` mappings of one page. If the address space has no room for `all` of them, they
+/// show as many pages as fit into a colour period.
+fn many(case: &Case, count: usize, all: usize) -> CrowdCommand {
+    let period = case.period();
+    let fits = all as u64 * period <= ROOM;
+    let parts = if fits { 1 } else { period as usize / page_size() / 2 };
+    CrowdCommand::Map { count, len: page_size(), parts }
 }
 
 fn time_exit(client: Client) -> Result<Duration, Failure> {
@@ -231,12 +233,12 @@ impl DirectPage {
         let mut client = case.client("client", &server)?;
         let request = time_request(&mut client)?;
         let other = client.map(page as u64, page)?;
-        client.crowd(CrowdCommand::Map { count: 1, len: page, sharers: each })?;
+        client.crowd(CrowdCommand::Map { count: 1, len: page, parts: 1 })?;
         let requests = shortest(5, || {
             client.crowd(CrowdCommand::Touch)?;
             client.time_touches(other).map(Duration::from_nanos)
         })?;
-        client.crowd(CrowdCommand::Map { count: each - 1, len: page, sharers: each })?;
+        client.crowd(CrowdCommand::Map { count: each - 1, len: page, parts: 1 })?;
         client.crowd(CrowdCommand::Fork { processes })?;
         Ok(DirectPage { server, client, other, request, requests })
     }
@@ -293,7 +295,7 @@ impl MemfdPage {
         let file = memfd("page", page as u64)?;
         let mut client = case.client_of("memfd client", &file)?;
         let view = client.map(0, page)?;
-        client.crowd(CrowdCommand::Map { count: each, len: page, sharers: each })?;
+        client.crowd(CrowdCommand::Map { count: each, len: page, parts: 1 })?;
         client.crowd(CrowdCommand::Fork { processes })?;
         Ok(MemfdPage { client, view })
     }
@@ -386,7 +388,7 @@ fn direct_pages(case: &mut Case, n: usize) -> Result<PageTimes, Failure> {
     let mut client = case.client("client", &server)?;
     let request = time_request(&mut client)?;
     let keeper = client.fork("keeper")?;
-    let map = CrowdCommand::Map { count: 1, len: n * page, sharers: 1 };
+    let map = CrowdCommand::Map { count: 1, len: n * page, parts: 1 };
     let (size, count) = blocks(n);
 
     client.crowd(map)?;
@@ -422,7 +424,7 @@ fn memfd_pages(case: &Case, n: usize) -> Result<PageTimes, Failure> {
     let page = page_size();
     let file = memfd("pages", ((n + PAGES_OVER_LIMIT) * page) as u64)?;
     let mut client = case.client_of("memfd client", &file)?;
-    let map = CrowdCommand::Map { count: 1, len: n * page, sharers: 1 };
+    let map = CrowdCommand::Map { count: 1, len: n * page, parts: 1 };
     let (size, count) = blocks(n);
     let view = client.map(0, n * page)?;
 

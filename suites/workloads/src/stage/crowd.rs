@@ -26,8 +26,8 @@ pub(crate) enum CrowdCommand {
     Map {
         count: usize,
         len: usize,
-        /// Number of mappings that show the same part of the file. The next ones show the next part.
-        sharers: usize,
+        /// Number of parts of the file that the mappings show in turns.
+        parts: usize,
     },
     /// Stores to each page of each mapping, in the client and in its processes.
     Touch,
@@ -54,9 +54,9 @@ impl Crowd {
     /// Executes a command. `file` is the file that the client maps.
     pub(crate) fn execute(&mut self, file: Option<&Fd>, command: CrowdCommand) -> Answer {
         Answer::time_of(|| match command {
-            CrowdCommand::Map { count, len, sharers } => {
+            CrowdCommand::Map { count, len, parts } => {
                 let file = file.ok_or_else(|| Answer::Failed("the file is not open".into()))?;
-                Ok(self.map(file, count, len, sharers)?)
+                Ok(self.map(file, count, len, parts)?)
             }
             CrowdCommand::Touch => self.touch(),
             CrowdCommand::Unmap { count } => Ok(self.unmap(count)?),
@@ -65,9 +65,12 @@ impl Crowd {
         })
     }
 
-    fn map(&mut self, file: &Fd, count: usize, len: usize, sharers: usize) -> sys::Result<()> {
+    /// Maps every other part, the last one first. Where the kernel chooses addresses from the top down, the mappings of
+    /// all parts then fit into one colour period, and no two of them can merge.
+    fn map(&mut self, file: &Fd, count: usize, len: usize, parts: usize) -> sys::Result<()> {
         for _ in 0..count {
-            let offset = (self.maps.len() / sharers * len) as u64;
+            let part = parts - 1 - self.maps.len() % parts;
+            let offset = (2 * part * len) as u64;
             let mapping = Mapping::of(file, offset, len, Prot::ReadWrite, Sharing::Shared)?;
             self.maps.push(mapping);
         }
@@ -180,13 +183,13 @@ mod tests {
     #[test]
     fn a_crowd_touches_all_its_mappings() {
         let page = page_size();
-        let file = sys::memfd("crowd", 2 * page as u64).unwrap();
+        let file = sys::memfd("crowd", 3 * page as u64).unwrap();
         let mut crowd = Crowd::default();
         let mut run = |command| match crowd.execute(Some(&file), command) {
             Answer::Number(_) => {}
             other => panic!("{other:?}"),
         };
-        run(CrowdCommand::Map { count: 5, len: page, sharers: 4 });
+        run(CrowdCommand::Map { count: 5, len: page, parts: 2 });
         run(CrowdCommand::Fork { processes: 3 });
         run(CrowdCommand::Touch);
         run(CrowdCommand::Touch);
@@ -194,13 +197,13 @@ mod tests {
         run(CrowdCommand::Touch);
         run(CrowdCommand::Unmap { count: 2 });
         assert_eq!(crowd.maps.len(), 3);
-        let view = Mapping::of(&file, 0, 2 * page, Prot::Read, Sharing::Shared).unwrap();
-        assert_eq!([view.load::<u32>(0), view.load::<u32>(page)], [1, 1]);
+        let view = Mapping::of(&file, 0, 3 * page, Prot::Read, Sharing::Shared).unwrap();
+        assert_eq!([0, 1, 2].map(|at| view.load::<u32>(at * page)), [1, 0, 1]);
     }
 
     #[test]
     fn mappings_need_an_open_file() {
-        let map = CrowdCommand::Map { count: 1, len: page_size(), sharers: 1 };
+        let map = CrowdCommand::Map { count: 1, len: page_size(), parts: 1 };
         let answer = Crowd::default().execute(None, map);
         insta::assert_snapshot!(answer.describe(), @"the file is not open");
     }

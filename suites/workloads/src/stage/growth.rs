@@ -15,14 +15,12 @@ use sys::Instant;
 use crate::stage::case::Case;
 use crate::stage::failure::Failure;
 
-/// Number of sizes that are always measured. Fewer sizes have no meaningful exponent.
+/// Number of sizes that are measured even if they take more time, up to half of the deadline. Fewer sizes have no
+/// meaningful exponent.
 const SIZES_MIN: usize = 3;
 
 /// Number of times that the sizes are measured as long as the growth looks too fast.
-const ATTEMPTS: u32 = 3;
-
-/// Part of the deadline that a case uses, as a divisor.
-const BUDGET: u32 = 6;
+const ATTEMPTS: u32 = 6;
 
 /// Growth beyond that of the memfd that is always tolerated: on a busy machine, a long measurement contains more of the
 /// other work than a short one, on both sides.
@@ -143,9 +141,9 @@ fn time(seconds: f64) -> String {
 /// Measures a case at each of its `sizes`, reports the curves, and judges them by the `limits` of the case. `at`
 /// measures one size.
 ///
-/// A verdict other than a pass counts only if it is still the same after the sizes have been measured again, so that
-/// other work on the machine causes no failure. Sizes that would take too much of the deadline are left out: with them,
-/// quadratic growth would end in a timeout instead of a failure with the figure.
+/// A failure counts only if it is still one after the sizes have been measured again, so that other work on the machine
+/// causes none. Sizes that would take too much of the deadline are left out: with them, quadratic growth would end in a
+/// timeout instead of a failure with the figure.
 pub(crate) fn measure(
     case: &mut Case,
     counted: &'static str,
@@ -156,16 +154,15 @@ pub(crate) fn measure(
     sys::run_on_processor(0)?;
     let sizes: Vec<u64> = case.param("sizes")?;
     let limits: GrowthLimits = case.param("limits")?;
-    let budget = case.deadline() / BUDGET;
     let start = Instant::now();
     let mut growth = Growth::of(counted);
+    let mut costs = Costs::default();
     let mut verdict = Ok(());
     for attempt in 0..ATTEMPTS {
-        let mut costs = Costs::default();
         for (index, &n) in sizes.iter().enumerate() {
-            let left = budget.saturating_sub(start.elapsed());
-            let needed = attempt == 0 && index < SIZES_MIN;
-            if !needed && costs.next(n) > left {
+            let needed = attempt > 0 || index < SIZES_MIN;
+            let limit = if needed { last_start(case) } else { budget(case) };
+            if costs.of(n) > limit.saturating_sub(start.elapsed()) {
                 case.log(&format!("stopped before {n} {counted}: too little time is left"));
                 break;
             }
@@ -174,7 +171,7 @@ pub(crate) fn measure(
             costs.add(n, start.elapsed());
         }
         verdict = growth.judge(&limits);
-        if verdict.is_ok() || start.elapsed() > budget {
+        if verdict.is_ok() || start.elapsed() > last_start(case) {
             break;
         }
     }
@@ -182,27 +179,40 @@ pub(crate) fn measure(
     verdict
 }
 
-/// Times that the last two sizes took, to estimate that of the next size.
-#[derive(Debug, Default)]
-struct Costs {
-    before: Option<(u64, Duration)>,
-    last: Option<(u64, Duration)>,
+/// Returns the time in which a case measures all sizes, if the machine is fast enough.
+fn budget(case: &Case) -> Duration {
+    case.deadline() / 6
 }
+
+/// Returns the time after which a case measures nothing any more.
+pub(crate) fn last_start(case: &Case) -> Duration {
+    case.deadline() / 2
+}
+
+/// Shortest time that the measurement of each size has taken.
+#[derive(Debug, Default)]
+struct Costs(BTreeMap<u64, Duration>);
 
 impl Costs {
     fn add(&mut self, n: u64, time: Duration) {
-        self.before = self.last.replace((n, time));
+        let best = self.0.entry(n).or_insert(time);
+        *best = time.min(*best);
     }
 
-    /// Estimates the time for size `n`: it grows as between the last two sizes, and at least linearly.
-    fn next(&self, n: u64) -> Duration {
-        let Some((last, time)) = self.last else {
+    /// Returns the time for size `n`. For a size that was not measured yet, estimates that the time grows as between the
+    /// last two sizes, and at least linearly.
+    fn of(&self, n: u64) -> Duration {
+        if let Some(time) = self.0.get(&n) {
+            return *time;
+        }
+        let mut smaller = self.0.range(..n).rev();
+        let Some((&last, &time)) = smaller.next() else {
             return Duration::ZERO;
         };
-        let grown = |(from, before): (u64, Duration)| {
+        let grown = |(&from, before): (&u64, &Duration)| {
             (time.as_secs_f64() / before.as_secs_f64()).ln() / (last as f64 / from as f64).ln()
         };
-        let exponent = self.before.map_or(1.0, grown).clamp(1.0, 3.0);
+        let exponent = smaller.next().map_or(1.0, grown).clamp(1.0, 3.0);
         time.mul_f64((n as f64 / last as f64).powf(exponent))
     }
 }
@@ -256,14 +266,16 @@ mod tests {
     }
 
     #[test]
-    fn the_cost_of_the_next_size_is_estimated() {
+    fn the_cost_of_a_new_size_is_estimated() {
         let mut costs = Costs::default();
-        assert_eq!(costs.next(100), Duration::ZERO);
+        assert_eq!(costs.of(100), Duration::ZERO);
         costs.add(100, Duration::from_secs(1));
-        assert_eq!(costs.next(400), Duration::from_secs(4));
+        assert_eq!(costs.of(400), Duration::from_secs(4));
+        costs.add(200, Duration::from_secs(5));
         costs.add(200, Duration::from_secs(4));
-        assert_eq!(costs.next(400).as_secs_f64().round(), 16.0);
+        assert_eq!(costs.of(200), Duration::from_secs(4));
+        assert_eq!(costs.of(400).as_secs_f64().round(), 16.0);
         costs.add(400, Duration::from_secs(4));
-        assert_eq!(costs.next(800), Duration::from_secs(8));
+        assert_eq!(costs.of(800), Duration::from_secs(8));
     }
 }
