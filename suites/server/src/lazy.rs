@@ -4,7 +4,7 @@
 
 use sys::{Errno, poll};
 
-use crate::abi::{LoadOut, NotifyReplyIn, PageRange, SaveOut, notify, op};
+use crate::abi::{LoadOut, NotifyReplyIn, PageRange, SaveOut, notify};
 use crate::behaviour::{OnFault, OnReclaim};
 use crate::channel::Request;
 use crate::session::{ServerError, Session, decode};
@@ -15,11 +15,14 @@ impl Session {
     ///
     /// # Errors
     /// Fails with the kernel's error number: `ENXIO` if a page is not mapped anywhere, `ENOSPC` if a limit is reached.
-    pub fn load(&self, page_id: u64, offset: u32, bytes: &[u8]) -> sys::Result<()> {
+    pub fn load(&mut self, page_id: u64, offset: u32, bytes: &[u8]) -> sys::Result<()> {
         let mut writer = self.channel.writer();
         writer.put(&LoadOut { page_id, offset, size: bytes.len() as u32 });
         writer.put_bytes(bytes);
-        self.channel.notify(notify::DMMAP_LOAD, &writer.into_bytes())
+        self.channel.notify(notify::DMMAP_LOAD, &writer.into_bytes())?;
+        let end = u64::from(offset) + bytes.len() as u64;
+        self.filled.extend(page_id..page_id + end.div_ceil(sys::page_size() as u64));
+        Ok(())
     }
 
     /// Reads up to `size` bytes from the pages of the connection, starting at byte `offset` of page `page_id`. Returns
@@ -56,33 +59,82 @@ impl Session {
     ///
     /// # Errors
     /// Fails with the kernel's error number: `EBUSY` while the kernel waits for a reply about one of the pages.
-    pub fn free(&self, page_id: u64, count: u64) -> sys::Result<()> {
-        self.channel.notify(notify::DMMAP_FREE, &wire::bytes(&PageRange { page_id, count }))
+    pub fn free(&mut self, page_id: u64, count: u64) -> sys::Result<()> {
+        let body = wire::bytes(&PageRange { page_id, count });
+        self.channel.notify(notify::DMMAP_FREE, &body)?;
+        let end = page_id.saturating_add(count);
+        self.filled.retain(|page| !(page_id..end).contains(page));
+        Ok(())
     }
 
-    /// Saves each existing page of `pages` to the file.
-    pub(crate) fn save_to_file(&mut self, pages: &PageRange) -> Result<(), ServerError> {
+    /// Handles the end of a mapping of lazy pages: saves those that have content. The kernel keeps them until the server
+    /// replies.
+    pub(crate) fn save_unmapped(&mut self, pages: &PageRange) -> Result<(), ServerError> {
+        self.save_to_file(pages, |session, page| session.filled.contains(&page))?;
+        // Only now, because the mapping keeps its pages until the reply. While the server waited for the data, it may
+        // have granted other mappings and answered for their end.
+        self.end_mapping(pages);
+        Ok(())
+    }
+
+    fn end_mapping(&mut self, pages: &PageRange) {
+        self.count_maps(pages, |maps| maps.saturating_sub(1));
+        for page in pages.page_id..pages.page_id.saturating_add(pages.count) {
+            if !self.maps.contains_key(&page) {
+                self.filled.remove(&page);
+            }
+        }
+    }
+
+    /// Notes that the server maps pages of its channel from now on, so that they outlive the mappings of clients. A
+    /// server of lazy pages that maps some of them without this call does not know which pages have content.
+    pub fn note_own_mapping(&mut self, page_id: u64, count: u64) {
+        self.count_maps(&PageRange { page_id, count }, |maps| maps + 1);
+    }
+
+    /// Notes that the server has ended the mapping of [`Session::note_own_mapping`].
+    pub fn note_own_unmapping(&mut self, page_id: u64, count: u64) {
+        self.end_mapping(&PageRange { page_id, count });
+    }
+
+    /// Changes the number of mappings of each page.
+    pub(crate) fn count_maps(&mut self, pages: &PageRange, change: impl Fn(u64) -> u64) {
+        for page in pages.page_id..pages.page_id.saturating_add(pages.count) {
+            match change(self.maps.get(&page).copied().unwrap_or_default()) {
+                0 => self.maps.remove(&page),
+                maps => self.maps.insert(page, maps),
+            };
+        }
+    }
+
+    /// Saves those of `pages` to the file that exist, and for which `has_content` returns true. A page that a client has
+    /// touched and that the server has not filled exists too, but has no content yet.
+    fn save_to_file(
+        &mut self,
+        pages: &PageRange,
+        has_content: impl Fn(&Session, u64) -> bool,
+    ) -> Result<(), ServerError> {
         let page_size = sys::page_size();
         for page_id in pages.page_id..pages.page_id + pages.count {
             let Some(offset) = self.behaviour.mmap.offset(page_id, page_size as u64) else {
                 continue;
             };
-            if self.is_being_filled(page_id) {
+            if !has_content(self, page_id) {
                 continue;
             }
+            let number = self.saves + 1;
             let bytes = self.save(page_id, 0, page_size as u32)?;
             let start = offset as usize;
             if let Some(there) = self.content.get_mut(start..start + bytes.len()) {
-                there.copy_from_slice(&bytes);
+                // While `save` waited, another request may have caused a later save of this page.
+                let newest = self.newest_save.entry(page_id).or_default();
+                if *newest < number && !bytes.is_empty() {
+                    *newest = number;
+                    there.copy_from_slice(&bytes);
+                }
             }
         }
         Ok(())
-    }
-
-    /// Returns true if a client waits for the content of the page, so that the page has no content to save yet.
-    fn is_being_filled(&self, page_id: u64) -> bool {
-        let faults = self.held.iter().filter(|held| held.header.opcode == op::DMMAP_FAULT);
-        faults.filter_map(|held| held.get::<PageRange>().ok()).any(|pages| pages.page_id == page_id)
     }
 
     pub(crate) fn on_fault(&mut self, request: &Request) -> Result<(), ServerError> {
@@ -99,7 +151,10 @@ impl Session {
         match self.behaviour.lazy.map(|lazy| lazy.fault) {
             Some(OnFault::Hold { below }) if pages.page_id < below => self.hold(request),
             Some(OnFault::Refuse { errno }) => self.refuse_with(request, errno)?,
-            Some(OnFault::LeaveZeros) | None => self.channel.reply(request, &[])?,
+            Some(OnFault::LeaveZeros) | None => {
+                self.filled.insert(pages.page_id);
+                self.channel.reply(request, &[])?;
+            }
             Some(OnFault::Fill | OnFault::Hold { .. }) => {
                 self.load_from_file(pages.page_id)?;
                 self.channel.reply(request, &[])?;
@@ -108,19 +163,26 @@ impl Session {
         Ok(())
     }
 
-    fn load_from_file(&self, page_id: u64) -> Result<(), ServerError> {
+    fn load_from_file(&mut self, page_id: u64) -> Result<(), ServerError> {
         let page_size = sys::page_size();
         let offset = self.behaviour.mmap.offset(page_id, page_size as u64);
         let Some(bytes) = offset.and_then(|start| {
             let start = start as usize;
-            self.content.get(start..start + page_size)
+            self.content.get(start..start + page_size).map(<[u8]>::to_vec)
         }) else {
             return Ok(());
         };
-        match self.load(page_id, 0, bytes) {
+        match self.load(page_id, 0, &bytes) {
             // ENXIO: the client that touched the page has unmapped it or has died.
             Err(error) if error.errno == Errno::ENXIO => Ok(()),
             other => Ok(other?),
+        }
+    }
+
+    /// Notes that the pages have no content any more.
+    fn forget(&mut self, pages: &PageRange) {
+        for page in pages.page_id..pages.page_id + pages.count {
+            self.filled.remove(&page);
         }
     }
 
@@ -138,9 +200,13 @@ impl Session {
         match self.behaviour.lazy.map(|lazy| lazy.reclaim) {
             Some(OnReclaim::Hold) => self.hold(request),
             Some(OnReclaim::Refuse { errno }) => self.refuse_with(request, errno)?,
-            Some(OnReclaim::Discard) | None => self.channel.reply(request, &[])?,
+            Some(OnReclaim::Discard) | None => {
+                self.forget(pages);
+                self.channel.reply(request, &[])?;
+            }
             Some(OnReclaim::Save) => {
-                self.save_to_file(pages)?;
+                self.save_to_file(pages, |_, _| true)?;
+                self.forget(pages);
                 self.channel.reply(request, &[])?;
             }
         }

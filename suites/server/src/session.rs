@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Running server: a mounted filesystem or a device, and the loop that answers its requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sys::{Errno, Fd, poll};
 
@@ -66,6 +66,12 @@ pub struct Session {
     pub(crate) saves: u64,
     /// Data received for those notifications and not returned yet, by `notify_unique`.
     pub(crate) saved: BTreeMap<u64, Vec<u8>>,
+    /// Lazy pages that have content, as far as the server knows: those that it has filled and not given back.
+    pub(crate) filled: BTreeSet<u64>,
+    /// Number of mappings that clients have of each page, by page ID.
+    pub(crate) maps: BTreeMap<u64, u64>,
+    /// Number of the notification whose data the file has, by page ID.
+    pub(crate) newest_save: BTreeMap<u64, u64>,
     name: String,
     /// True once FUSE_INIT or CUSE_INIT has been answered or held.
     ready: bool,
@@ -109,6 +115,9 @@ impl Session {
             held: Vec::new(),
             saves: 0,
             saved: BTreeMap::new(),
+            filled: BTreeSet::new(),
+            maps: BTreeMap::new(),
+            newest_save: BTreeMap::new(),
             name: name.to_owned(),
             ready: false,
         };
@@ -264,14 +273,16 @@ impl Session {
         Ok(())
     }
 
+    /// Returns true if pages are lazy and their content is saved to the file.
+    fn saves_pages(&self) -> bool {
+        self.behaviour.lazy.is_some_and(|lazy| lazy.reclaim != OnReclaim::Discard)
+    }
+
     fn on_munmap(&mut self, request: &Request) -> Result<(), ServerError> {
         let munmap: MunmapIn = decode(request)?;
-        if self.behaviour.lazy.is_some_and(|lazy| lazy.reclaim != OnReclaim::Discard) {
-            // The kernel keeps the pages until the server replies.
-            self.save_to_file(&PageRange {
-                page_id: munmap.page_id,
-                count: munmap.length / sys::page_size() as u64,
-            })?;
+        if self.saves_pages() {
+            let count = munmap.length / sys::page_size() as u64;
+            self.save_unmapped(&PageRange { page_id: munmap.page_id, count })?;
         }
         self.log.munmap(&munmap);
         Ok(self.channel.reply(request, &[])?)
@@ -296,6 +307,10 @@ impl Session {
             };
             return Ok(self.channel.refuse(request, errno)?);
         };
+        if self.saves_pages() {
+            let count = mmap.length / sys::page_size() as u64;
+            self.count_maps(&PageRange { page_id, count }, |maps| maps + 1);
+        }
         let lazy = if self.behaviour.lazy.is_some() { MMAP_LAZY } else { 0 };
         let readonly = if self.behaviour.readonly { MMAP_RDONLY } else { 0 };
         let body = wire::bytes(&MmapOut { page_id, flags: lazy | readonly, padding: 0 });
