@@ -102,9 +102,26 @@ impl Mapping {
     /// # Errors
     /// Fails as mmap(2). After a failure the mapping is lost.
     pub fn replace(self, fd: &Fd, offset: u64, prot: Prot, sharing: Sharing) -> Result<Mapping> {
+        let mut this = self;
+        this.replace_in_place(fd, offset, prot, sharing)?;
+        Ok(this)
+    }
+
+    /// Does [`Mapping::replace`], but leaves a mapping that was not replaced to the caller.
+    ///
+    /// # Errors
+    /// Fails as mmap(2). After a failure, the kernel may have unmapped the range. In a process with several threads,
+    /// another thread may then have mapped something there, so that dropping this mapping would unmap that.
+    pub fn replace_in_place(
+        &mut self,
+        fd: &Fd,
+        offset: u64,
+        prot: Prot,
+        sharing: Sharing,
+    ) -> Result<()> {
         let (at, len) = (self.at, self.len);
         backend::map(at, len, Some(fd.number()), offset, prot, sharing)
-            .map(|_| self)
+            .map(drop)
             .context(|| format!("map {len} bytes of descriptor {} at {at:#x}", fd.number()))
     }
 
