@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::curve::Curve;
-use protocol::plan::PlannedCase;
+use protocol::plan::{Device, PlannedCase};
 use serde::de::DeserializeOwned;
 use server::Behaviour;
 use sys::Fd;
@@ -69,6 +69,22 @@ impl Case {
             .map_err(|error| Failure::new(format!("parameter {name:?} of the case: {error}")))
     }
 
+    /// Returns the kind of file that servers offer.
+    ///
+    /// # Errors
+    /// Fails if the case has no `devices:`.
+    pub(crate) fn device(&self) -> Result<Device, Failure> {
+        self.planned
+            .device
+            .ok_or_else(|| Failure::new("the case needs a server: give it `devices: [fuse, cuse]`"))
+    }
+
+    /// Returns the time until the deadline at which the lab stops the case, as planned. It includes the parameter
+    /// `seconds`, and grows with the slowness of the machine.
+    pub(crate) fn deadline(&self) -> Duration {
+        Duration::from_millis(self.planned.deadline_ms)
+    }
+
     /// Starts a server with the default behaviour.
     pub(crate) fn serve(&mut self) -> Result<Server, Failure> {
         self.serve_as(Behaviour::default())
@@ -98,9 +114,7 @@ impl Case {
     }
 
     fn start_server(&mut self, behaviour: Behaviour, limits: &Limits) -> Result<Server, Failure> {
-        let device = self.planned.device.ok_or_else(|| {
-            Failure::new("the case needs a server: give it `devices: [fuse, cuse]`")
-        })?;
+        let device = self.device()?;
         let name = format!("dmmap{}", self.servers);
         self.servers += 1;
         Server::start(device, &name, behaviour, limits)

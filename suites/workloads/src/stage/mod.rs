@@ -19,6 +19,7 @@ mod maps;
 mod party;
 pub(crate) mod pattern;
 pub(crate) mod pins;
+pub(crate) mod place;
 pub(crate) mod process;
 pub(crate) mod role;
 pub(crate) mod server;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use protocol::plan::Device;
-use server::{Behaviour, Message, RequestLog, Session};
+use server::{Behaviour, Message, RequestLog};
 use sys::{Errno, page_size};
 
 use crate::stage::client::Client;
@@ -14,6 +14,7 @@ use crate::stage::command::{
 use crate::stage::counters;
 use crate::stage::failure::{Failure, Tried, expect};
 use crate::stage::party::{Link, Party};
+use crate::stage::place::Place;
 use crate::stage::process::Process;
 use crate::stage::server_party;
 
@@ -53,9 +54,7 @@ pub(crate) struct Server {
     pub(crate) path: String,
     /// Directory of its connection's counters.
     counters: String,
-    /// Mount point of the filesystem, or name of the device.
-    place: String,
-    device: Device,
+    place: Place,
 }
 
 impl Process for Server {
@@ -84,22 +83,12 @@ impl Server {
         behaviour: Behaviour,
         limits: &Limits,
     ) -> Result<Server, Failure> {
-        let place = match device {
-            Device::Fuse => format!("/run/dmmap/{name}"),
-            Device::Cuse => name.to_owned(),
-        };
-        if device == Device::Fuse && !sys::exists(&place) {
-            sys::make_dir(&place)?;
-        }
+        let place = Place::make(device, name)?;
         let mut party = Party::fork("server", |control| {
-            server_party::run(control, device, &place, behaviour, limits);
+            server_party::run(control, &place, behaviour, limits);
         })?;
         party.link.receive()?;
-        let (path, counters) = match device {
-            Device::Fuse => (format!("{place}/{}", Session::FILE), counters::dir_of_mount(&place)?),
-            Device::Cuse => (format!("/dev/{place}"), format!("/sys/class/cuse/{place}")),
-        };
-        Ok(Server { party, behaviour, path, counters, place, device })
+        Ok(Server { party, behaviour, path: place.file(), counters: place.counters()?, place })
     }
 
     /// Maps `pages` pages of the channel, starting at page ID `page_id`.
@@ -279,7 +268,6 @@ impl Server {
             path: self.path.clone(),
             counters: self.counters.clone(),
             place: self.place.clone(),
-            device: self.device,
         })
     }
 
@@ -294,7 +282,7 @@ impl Server {
     }
 
     pub(crate) fn device(&self) -> Device {
-        self.device
+        self.place.device
     }
 
     /// Gives up root.
@@ -346,9 +334,7 @@ impl Server {
 
     /// Unmounts the filesystem, and has the server exit.
     pub(crate) fn quit(mut self) -> Result<(), Failure> {
-        if self.device == Device::Fuse {
-            sys::unmount(&self.place)?;
-        }
+        self.place.unmount()?;
         self.party.quit()
     }
 

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use protocol::plan::Device;
 use server::{Behaviour, Flow, ServerError, Session};
 use sys::{Fd, Instant, page_size, poll};
 
@@ -12,6 +11,7 @@ use crate::stage::failing::failing;
 use crate::stage::maps::Maps;
 use crate::stage::party::{Control, execute_batch, fork_answer, fork_with_pipes};
 use crate::stage::pattern;
+use crate::stage::place::Place;
 use crate::stage::server::Limits;
 
 type ServerControl = Control<ServerCommand>;
@@ -19,19 +19,14 @@ type ServerControl = Control<ServerCommand>;
 /// Applies the limits, creates the filesystem or device, answers [`Answer::Done`], and serves until [`Command::Quit`].
 pub(super) fn run(
     mut control: ServerControl,
-    device: Device,
-    place: &str,
+    place: &Place,
     behaviour: Behaviour,
     limits: &Limits,
 ) {
     if let Err(error) = limits.apply() {
         return control.answer(&error.into());
     }
-    let session = match device {
-        Device::Fuse => Session::mount(place, behaviour),
-        Device::Cuse => Session::create(place, behaviour),
-    };
-    let mut session = match session {
+    let mut session = match place.serve(behaviour) {
         Ok(session) => session,
         Err(error) => return control.answer(&Answer::Failed(error.to_string())),
     };
