@@ -10,6 +10,7 @@ mod fault_injection;
 mod fuzz;
 mod hostile;
 mod lazy;
+mod race;
 mod scale;
 mod shared_memory;
 mod smoke;
@@ -47,6 +48,7 @@ const SUITES: &[(&str, &[Workloads])] = &[
         ],
     ),
     ("lazy", &[lazy::WORKLOADS]),
+    ("race", &[race::WORKLOADS]),
     ("scale", &[scale::WORKLOADS, scale::bystander::WORKLOADS]),
     (
         "shared-memory",
