@@ -107,9 +107,12 @@ pub(crate) struct Machine {
     /// arm.
     #[arg(long, value_name = "TARGET", value_delimiter = ',', default_value = "x86_64")]
     pub arch: Vec<String>,
-    /// Configuration of the kernel: debug, default, gcov.
+    /// Configuration of the kernel: debug, default, gcov, kcsan, preempt.
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub flavour: String,
+    /// Number of processors of the machine, 1 to 8 [default: that of the flavour, else that of the target].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub cpus: Option<u32>,
     /// Kernel source to use instead of Debian's: a directory or a tarball. The lab never writes to it.
     #[arg(long, value_name = "DIR|TARBALL")]
     pub kernel_src: Option<PathBuf>,

@@ -238,6 +238,7 @@ impl Job {
             target,
             flavour: &self.flavour.name,
             coverage: self.flavour.coverage.as_deref(),
+            kcsan: self.flavour.kcsan.as_deref(),
             source,
             queue: self.queue,
             patches: &self.patches,
@@ -248,9 +249,10 @@ impl Job {
     }
 }
 
-/// Returns the machine with the memory and the kernel command line that the flavour needs.
+/// Returns the machine with the processors, the memory and the kernel command line that the flavour needs.
 pub(crate) fn scaled(qemu: &QemuSpec, flavour: &Flavour) -> QemuSpec {
     QemuSpec {
+        cpus: flavour.cpus.filter(|_| qemu.one_cpu.is_none()).unwrap_or(qemu.cpus),
         memory_mib: qemu.memory_mib * flavour.memory,
         append: [qemu.append.as_slice(), &flavour.append].concat(),
         ..qemu.clone()
@@ -269,6 +271,36 @@ pub(crate) fn remove_initramfs(run_dir: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flavour;
+    use crate::machine::args::{self, Boot, Console};
+
+    #[test]
+    fn a_flavour_changes_processors_and_memory() {
+        let boot = Boot {
+            accel: Accelerator::Tcg,
+            kernel: Path::new("bzImage"),
+            dtb: None,
+            initrd: Path::new("initramfs.cpio"),
+            console: Console::Log,
+            gdb: false,
+            oracle: None,
+        };
+        let flavour = Flavour { cpus: Some(4), memory: 2, ..flavour::tests::plain() };
+        let target = crate::target::tests::x86_64();
+        let args = |spec: &QemuSpec| args::qemu(spec, &boot);
+        let pairs = args(&target.qemu).into_iter().zip(args(&scaled(&target.qemu, &flavour)));
+        let differences: Vec<_> = pairs.filter(|(plain, scaled)| plain != scaled).collect();
+        let expected = [("2", "4"), ("1024M", "2048M")];
+        assert_eq!(differences, expected.map(|(plain, scaled)| (plain.into(), scaled.into())));
+    }
+
+    #[test]
+    fn a_target_with_one_processor_keeps_it() {
+        let flavour = Flavour { cpus: Some(4), ..flavour::tests::plain() };
+        let qemu = crate::target::tests::x86_64().qemu;
+        let single = QemuSpec { cpus: 1, one_cpu: Some("it is old".into()), ..qemu };
+        assert_eq!(scaled(&single, &flavour).cpus, 1);
+    }
 
     #[test]
     fn the_lab_falls_back_to_tcg_only_if_it_chose_kvm_and_no_record_arrived() {

@@ -92,8 +92,11 @@ pub struct QemuSpec {
     pub machine: String,
     /// Value of `-cpu`.
     pub cpu: String,
-    /// Number of CPUs, for `-smp`.
+    /// Number of CPUs, for `-smp`. A flavour and `--cpus` can change it, unless [`QemuSpec::one_cpu`] is set.
     pub cpus: u32,
+    /// Reason why the machine always has one CPU. Mandatory if [`QemuSpec::cpus`] is 1.
+    #[serde(default)]
+    pub one_cpu: Option<String>,
     /// Memory in MiB, for `-m`.
     pub memory_mib: u32,
     /// Additional QEMU arguments. They precede those that the lab adds.
@@ -183,6 +186,12 @@ fn load(path: &Path) -> Result<Target> {
     if target.cache.model.is_some_and(|model| model.arch == Arch::None) {
         bail!(
             "{}: there is no cache model for the instruction set `none`: remove `model` from `cache`",
+            path.display()
+        );
+    }
+    if (target.qemu.cpus == 1) != target.qemu.one_cpu.is_some() {
+        bail!(
+            "{}: `qemu` must have `one_cpu`, the reason for a single CPU, if and only if `cpus` is 1",
             path.display()
         );
     }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::cli::Machine;
 use crate::flavour::{self, Flavour};
@@ -44,15 +44,30 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Returns the targets and the flavour that the user selected.
+    /// Returns the targets and the flavour that the user selected. The flavour has the number of processors that the
+    /// user asked for.
     ///
     /// # Errors
-    /// A target or the flavour does not exist.
+    /// A target or the flavour does not exist, or a target cannot have so many processors.
     pub(crate) fn select(&self, machine: &Machine) -> Result<(Vec<Target>, Flavour)> {
         let targets = target::select(&self.targets, &machine.arch)?;
         let flavour = flavour::find(&self.flavours, &machine.flavour)?;
-        Ok((targets.into_iter().cloned().collect(), flavour.clone()))
+        if let Some(cpus) = machine.cpus {
+            check_cpus(&targets, cpus)?;
+        }
+        let flavour = Flavour { cpus: machine.cpus.or(flavour.cpus), ..flavour.clone() };
+        Ok((targets.into_iter().cloned().collect(), flavour))
     }
+}
+
+/// Checks that all `targets` can have `cpus` processors.
+fn check_cpus(targets: &[&Target], cpus: u32) -> Result<()> {
+    for target in targets {
+        if let Some(reason) = target.qemu.one_cpu.as_ref().filter(|_| cpus > 1) {
+            bail!("--cpus {cpus}: {} has one processor: {reason}", target.name);
+        }
+    }
+    Ok(())
 }
 
 /// Returns the job for the options `machine`. Its run directory is `run_dir`, and it does not use the oracle.

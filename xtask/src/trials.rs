@@ -212,6 +212,7 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
     let machine = Machine {
         arch: args.arch.clone(),
         flavour: "default".into(),
+        cpus: None,
         kernel_src: None,
         no_queue: false,
         patch: Vec::new(),

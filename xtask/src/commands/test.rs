@@ -66,6 +66,7 @@ fn rerun_command(args: &Test) -> String {
     if machine.flavour != "default" {
         words.push(format!("--flavour {}", machine.flavour));
     }
+    words.extend(machine.cpus.map(|cpus| format!("--cpus {cpus}")));
     let named = |option: &'static str, path: &PathBuf| {
         format!("{option} {}", args::quote(&path.display().to_string()))
     };

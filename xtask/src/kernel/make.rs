@@ -72,6 +72,8 @@ pub(super) struct Make<'a> {
     pub spec: &'a KernelSpec,
     /// Source directory that is compiled for coverage, if any.
     pub coverage: Option<&'a str>,
+    /// Source directory that is compiled for KCSAN, if any.
+    pub kcsan: Option<&'a str>,
     /// Value of `-j`.
     pub jobs: usize,
 }
@@ -129,9 +131,9 @@ impl Make<'_> {
             format!("CROSS_COMPILE={}", self.spec.cross),
             format!("-j{}", self.jobs),
         ];
-        words.extend(
-            settings.into_iter().chain(self.coverage.map(coverage_setting)).map(Into::into),
-        );
+        let sanitizers = self.coverage.map(coverage_setting).into_iter();
+        let sanitizers = sanitizers.chain(self.kcsan.map(kcsan_setting));
+        words.extend(settings.into_iter().chain(sanitizers).map(Into::into));
         words.extend(targets.iter().map(Into::into));
         let mut command = guard::command("make", words).env("LC_ALL", "C");
         // These variables come first: if a variable is set twice, duct uses the first value.
@@ -174,6 +176,16 @@ impl Make<'_> {
 /// that no makefile of the tree has to change.
 fn coverage_setting(dir: &str) -> String {
     format!("GCOV_PROFILE=$(if $(filter {dir},$(obj)),y)")
+}
+
+/// Returns the setting that makes kbuild compile the objects of one directory for KCSAN, and no others
+/// (scripts/Makefile.lib; it overrides the assignments in the makefiles of the tree).
+///
+/// KCSAN then reports races between two accesses in `dir`, and races in which an access in `dir` sees a value change
+/// that it did not expect. It does not report races of the kernel with itself elsewhere, of which 6.12 has some. It also
+/// watches one of `CONFIG_KCSAN_SKIP_WATCH` accesses in `dir`, not one of that many in the whole kernel.
+fn kcsan_setting(dir: &str) -> String {
+    format!("KCSAN_SANITIZE=$(if $(filter {dir},$(obj)),y,n)")
 }
 
 /// Name of a file that exists in the output directory while make runs. If it exists before make starts, an earlier make

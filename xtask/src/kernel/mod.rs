@@ -68,6 +68,8 @@ pub struct Request<'a> {
     pub flavour: &'a str,
     /// Source directory that is compiled for coverage, if any.
     pub coverage: Option<&'a str>,
+    /// Source directory that is compiled for KCSAN, if any.
+    pub kcsan: Option<&'a str>,
     /// Origin of the source.
     pub source: Source,
     /// Applies the patch queue if true.
@@ -252,6 +254,7 @@ impl Inputs {
         let words = [&spec.arch, &spec.cross, &spec.make, &spec.image];
         parts.extend(words.into_iter().chain(&spec.dtb).map(|word| word.as_bytes()));
         parts.extend(request.coverage.map(str::as_bytes));
+        parts.extend(request.kcsan.map(str::as_bytes));
         parts.extend(self.queue.patches.iter().map(|patch| patch.text.as_slice()));
         digest::of_parts(parts)
     }

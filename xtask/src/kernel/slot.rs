@@ -189,6 +189,7 @@ impl<'a> Slot<'a> {
             log: self.log(),
             spec: &self.request.target.kernel,
             coverage: self.request.coverage,
+            kcsan: self.request.kcsan,
             jobs: self.request.jobs,
         }
     }

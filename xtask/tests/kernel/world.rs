@@ -227,6 +227,7 @@ pub fn act() {
         target: &target,
         flavour: &job.flavour,
         coverage: None,
+        kcsan: None,
         source: job.source.map_or(Source::Debian, Source::Path),
         queue: job.queue,
         patches: &[],
