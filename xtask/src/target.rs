@@ -92,9 +92,9 @@ pub struct QemuSpec {
     pub machine: String,
     /// Value of `-cpu`.
     pub cpu: String,
-    /// Number of CPUs, for `-smp`. A flavour and `--cpus` can change it, unless [`QemuSpec::one_cpu`] is set.
+    /// Number of CPUs, for `-smp`. A flavour and `--cpus` can change it, unless `one_cpu` is set.
     pub cpus: u32,
-    /// Reason why the machine always has one CPU. Mandatory if [`QemuSpec::cpus`] is 1.
+    /// Reason why the machine always has one CPU. Mandatory if `cpus` is 1, and forbidden otherwise.
     #[serde(default)]
     pub one_cpu: Option<String>,
     /// Memory in MiB, for `-m`.

@@ -51,7 +51,8 @@ impl Case {
         self.planned.period
     }
 
-    /// Returns the time after which the case is killed.
+    /// Returns the time after which the case is killed. It includes the parameter `seconds`, and grows with the slowness of
+    /// the machine.
     pub(crate) fn deadline(&self) -> Duration {
         Duration::from_millis(self.planned.deadline_ms)
     }
@@ -77,12 +78,6 @@ impl Case {
         self.planned
             .device
             .ok_or_else(|| Failure::new("the case needs a server: give it `devices: [fuse, cuse]`"))
-    }
-
-    /// Returns the time until the deadline at which the lab stops the case, as planned. It includes the parameter
-    /// `seconds`, and grows with the slowness of the machine.
-    pub(crate) fn deadline(&self) -> Duration {
-        Duration::from_millis(self.planned.deadline_ms)
     }
 
     /// Starts a server with the default behaviour.

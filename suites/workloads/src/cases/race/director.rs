@@ -240,7 +240,7 @@ impl Director {
                     ExitStatus::Code(CONNECTION_ENDED) => " (it lost the connection to the server)",
                     _ => "",
                 };
-                return Err(Failure::new(format!("{name}: {role:?} {status}{lost}: {why}")));
+                return Err(Failure::new(format!("{name}: {role} {status}{lost}: {why}")));
             }
             if runs && matches!(role, Role::Client(_)) {
                 self.start_client(number, role)?;
@@ -444,7 +444,7 @@ impl Director {
                 read_text(&path).unwrap_or_default()
             });
             let waits: Vec<String> = waits.collect();
-            format!("world {world}, {role:?}, process {pid}: waits in {}", waits.join(", "))
+            format!("world {world}, {role}, process {pid}: waits in {}", waits.join(", "))
         };
         let all: Vec<String> = self.processes.iter().map(describe).collect();
         all.join("; ")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A world: a server, its keeper, and its clients.
 
+use std::fmt;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -39,6 +40,16 @@ pub(super) enum Role {
     Keeper,
     /// Client with this number, from 0.
     Client(usize),
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Role::Server => f.write_str("the server"),
+            Role::Keeper => f.write_str("the keeper"),
+            Role::Client(number) => write!(f, "client {number}"),
+        }
+    }
 }
 
 /// Pipe for the texts of failures, which all processes inherit.
@@ -139,10 +150,10 @@ impl World {
         match worker.checked_sub(self.layout.workers) {
             None => {
                 let (client, thread) = (worker / self.sizes.threads, worker % self.sizes.threads);
-                format!("client {client}, thread {thread}")
+                format!("{}, thread {thread}", Role::Client(client))
             }
-            Some(0) => "the keeper".into(),
-            Some(1) => "the server".into(),
+            Some(0) => Role::Keeper.to_string(),
+            Some(1) => Role::Server.to_string(),
             Some(_) => "the server's assistant".into(),
         }
     }
