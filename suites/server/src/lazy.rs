@@ -86,6 +86,13 @@ impl Session {
         }
     }
 
+    /// Returns true if the server has filled the page and has not given it back. A touch through the channel then finds
+    /// this page. While no client maps the page, a touch of a missing page would create a page of zeros, and the next
+    /// client would find that page instead of one that the server fills.
+    pub fn is_filled(&self, page_id: u64) -> bool {
+        self.filled.contains(&page_id)
+    }
+
     /// Notes that the server maps pages of its channel from now on, so that they outlive the mappings of clients. A
     /// server of lazy pages that maps some of them without this call does not know which pages have content.
     pub fn note_own_mapping(&mut self, page_id: u64, count: u64) {

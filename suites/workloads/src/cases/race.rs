@@ -38,7 +38,7 @@ fn everything(case: &mut Case) -> Result<(), Failure> {
     case.log(&format!("seed {seed}"));
     let seconds = Duration::from_secs(case.param("seconds")?);
     let budget = case.deadline().saturating_sub(seconds);
-    let times = Times { run: seconds, patience: budget / 4 };
+    let times = Times { run: seconds, patience: budget / 6 };
     let threads = if sys::has_threads() { case.param("threads")? } else { 1 };
     let sizes = Sizes { clients: case.param("clients")?, threads, pages: case.param("pages")? };
     let steps: u32 = case.param("steps")?;

@@ -133,7 +133,7 @@ impl Server<'_> {
     }
 
     fn assist(&self, session: &mut Session, server: &str, seed: u64) -> Result<(), Stop> {
-        let mut hands = Hands::new(self, ASSISTANT_STEPS, seed)?;
+        let mut hands = Hands { is_assistant: true, ..Hands::new(self, ASSISTANT_STEPS, seed)? };
         // The server kills it, unless the server itself was killed before `die_with_parent`.
         while hands.rng.u32(0..16) > 0 || sys::exists(server) {
             hands.step(session)?;
@@ -163,7 +163,7 @@ type Action = fn(&mut Hands, &mut Session) -> Result<(), Stop>;
 pub(super) const SERVER_STEPS: &[Step<Action>] = &[
     (2, "server-map", |hands, session| hands.map(session)),
     (1, "server-unmap", |hands, _| hands.unmap()),
-    (3, "server-look", |hands, _| hands.look()),
+    (3, "server-look", |hands, session| hands.look(session)),
     (2, "server-save", |hands, session| hands.save(session)),
     (1, "server-free", |hands, session| hands.free(session)),
     (1, "server-idle", |_, _| Ok(())),
@@ -174,7 +174,7 @@ pub(super) const SERVER_STEPS: &[Step<Action>] = &[
 pub(super) const ASSISTANT_STEPS: &[Step<Action>] = &[
     (1, "assistant-map", |hands, session| hands.map(session)),
     (1, "assistant-unmap", |hands, _| hands.unmap()),
-    (1, "assistant-look", |hands, _| hands.look()),
+    (1, "assistant-look", |hands, session| hands.look(session)),
     (1, "assistant-free", |hands, session| hands.free(session)),
     (4, "assistant-load", |hands, session| hands.load(session)),
 ];
@@ -183,6 +183,7 @@ pub(super) const ASSISTANT_STEPS: &[Step<Action>] = &[
 pub(super) struct Hands<'a> {
     steps: Steps<Action>,
     way: LazyWay,
+    is_assistant: bool,
     /// Mapping of all pages that exists as long as the server.
     whole: Option<Mapping>,
     layout: Layout,
@@ -207,6 +208,7 @@ impl<'a> Hands<'a> {
         Ok(Hands {
             steps,
             way,
+            is_assistant: false,
             whole: None,
             layout,
             board,
@@ -274,13 +276,17 @@ impl<'a> Hands<'a> {
     }
 
     /// Checks a page through a mapping of the channel.
-    fn look(&mut self) -> Result<(), Stop> {
+    fn look(&mut self, session: &Session) -> Result<(), Stop> {
         if self.views.is_empty() {
             return Ok(());
         }
         let view = &self.views[self.rng.usize(0..self.views.len())];
         let page = view.first + self.rng.usize(0..view.pages());
         let spot = draw_spot(&mut self.rng, page);
+        // The assistant, which does not answer requests, does not know this.
+        if self.layout.lazy && (self.is_assistant || !session.is_filled(page_id(session, page))) {
+            return Ok(());
+        }
         self.checker.check(view, spot, Way::BySystemCall(&self.scratch))
     }
 
