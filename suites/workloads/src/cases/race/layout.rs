@@ -97,7 +97,7 @@ impl Layout {
     }
 
     fn tag(&self, page: usize, slot: usize) -> u32 {
-        ((self.world % 8) << 9 | (page % MAX_PAGES) << 3 | slot % SLOTS) as u32
+        ((self.world % 8) << 9 | (page % MAX_PAGES) << 3 | (slot % SLOTS)) as u32
     }
 }
 
