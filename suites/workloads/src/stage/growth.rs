@@ -176,7 +176,15 @@ pub(crate) fn measure(
         }
     }
     case.curves = growth.curves();
-    verdict
+    verdict?;
+    let measured = costs.0.len();
+    if measured < SIZES_MIN.min(sizes.len()) {
+        return Err(Failure::Skip(format!(
+            "{measured} of {} sizes could be measured in time, which is too few: the machine is too slow or too busy",
+            sizes.len()
+        )));
+    }
+    Ok(())
 }
 
 /// Returns the time in which a case measures all sizes, if the machine is fast enough.
