@@ -2,7 +2,7 @@
 //! Ways to keep pages of a mapping alive beyond the mapping: in pipes, and as buffers of io_uring.
 
 use super::{Mapping, backend};
-use crate::errno::{Context, Errno, Result};
+use crate::errno::{Context, Errno, Result, require_all};
 use crate::file::Fd;
 
 /// io_uring instance with a registered buffer. The pages of the buffer live until this value is dropped.
@@ -19,7 +19,7 @@ impl Mapping {
         self.check(offset, len);
         // SAFETY: bounds are checked. The pipe can show later stores, as any mapping of shared memory does.
         let done = unsafe { backend::splice_to(pipe.number(), self.at + offset as u64, len) };
-        require_all(done, len)
+        require_all(done, len, Errno::EIO)
             .context(|| format!("splice {len} bytes of a mapping to descriptor {}", pipe.number()))
     }
 
@@ -42,18 +42,8 @@ impl Mapping {
 /// # Errors
 /// Fails as tee(2), and with `EIO` if fewer bytes are available or there is too little room.
 pub fn tee(from: &Fd, to: &Fd, len: usize) -> Result<()> {
-    require_all(backend::tee(from.number(), to.number(), len), len)
+    require_all(backend::tee(from.number(), to.number(), len), len, Errno::EIO)
         .context(|| format!("tee {len} bytes of a pipe"))
-}
-
-fn require_all(
-    done: std::result::Result<usize, Errno>,
-    len: usize,
-) -> std::result::Result<(), Errno> {
-    match done? {
-        n if n == len => Ok(()),
-        _ => Err(Errno::EIO),
-    }
 }
 
 #[cfg(test)]

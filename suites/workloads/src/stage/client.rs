@@ -241,7 +241,7 @@ impl Client {
         len: usize,
         offset: u64,
     ) -> Result<(), Failure> {
-        self.start_transfer(Transfer { direction: Direction::FromFile, map, at, len, offset })?;
+        self.start_read_mapped(map, at, len, offset)?;
         self.finish_call()
     }
 

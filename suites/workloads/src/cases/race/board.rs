@@ -12,7 +12,7 @@ pub(super) const MAX_WORKERS: usize = 32;
 /// 4-byte words of a world before its stamps: the phase, then the steps.
 const HEAD: usize = 1 + MAX_WORKERS;
 
-/// How far the end of a world has come.
+/// Stage of a world, from its start to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     /// All processes work.

@@ -40,7 +40,7 @@ pub(super) struct Times {
 
 type Action = fn(&mut Director, Duration) -> Result<(), Failure>;
 
-/// What the director does to the worlds.
+/// Actions of the director on the worlds.
 #[rustfmt::skip]
 const STEPS: &[Step<Action>] = &[
     (6, "kill-client", |director, _| director.kill_client()),

@@ -15,7 +15,7 @@ const COUNT_MASK: u32 = (1 << COUNT_BITS) - 1;
 /// Largest number of pages whose stamps differ: 6 bits of the tag.
 pub(super) const MAX_PAGES: usize = 64;
 
-/// What can happen to a page.
+/// Uses of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
     /// A worker owns the page. It never disappears.

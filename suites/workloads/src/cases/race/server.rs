@@ -179,7 +179,7 @@ pub(super) const ASSISTANT_STEPS: &[Step<Action>] = &[
     (4, "assistant-load", |hands, session| hands.load(session)),
 ];
 
-/// What the server and its assistant do besides answering requests.
+/// Work of the server or of its assistant besides answering requests.
 pub(super) struct Hands<'a> {
     steps: Steps<Action>,
     way: LazyWay,
