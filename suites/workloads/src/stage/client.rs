@@ -169,7 +169,7 @@ impl Client {
 
     /// Does something with many mappings and processes, and returns the time.
     pub(crate) fn crowd(&mut self, command: CrowdCommand) -> Result<Duration, Failure> {
-        self.time(ClientCommand::Crowd(command))
+        self.party.time_own(ClientCommand::Crowd(command))
     }
 
     /// Starts to map, touch and unmap the page at byte `offset` again and again for `time`. [`Client::finish_rounds`] waits
@@ -192,7 +192,7 @@ impl Client {
 
     /// Calls fsync(2) `times` times, and returns the time. With the file of a server, each call is one request.
     pub(crate) fn time_syncs(&mut self, times: u32) -> Result<Duration, Failure> {
-        self.time(ClientCommand::TimeSyncs { times })
+        self.party.time_own(ClientCommand::TimeSyncs { times })
     }
 
     /// Writes or reads `count` blocks of `size` bytes from the start of the file, and returns the time.
@@ -202,12 +202,7 @@ impl Client {
         size: usize,
         count: usize,
     ) -> Result<Duration, Failure> {
-        self.time(ClientCommand::TimeBlocks { direction, size, count })
-    }
-
-    fn time(&mut self, command: ClientCommand) -> Result<Duration, Failure> {
-        let answer = self.party.execute_own(command)?;
-        self.party.link.number(answer).map(Duration::from_nanos)
+        self.party.time_own(ClientCommand::TimeBlocks { direction, size, count })
     }
 
     /// Writes `len` bytes from byte `at` of a mapping to byte `offset` of the file.

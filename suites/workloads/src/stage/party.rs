@@ -96,6 +96,12 @@ impl<Own: Serialize> Party<Own> {
         self.execute(&Command::Own(command))
     }
 
+    /// Does [`Party::execute_own`] with a command whose answer is a time.
+    pub(crate) fn time_own(&mut self, command: Own) -> Result<Duration, Failure> {
+        let answer = self.execute_own(command)?;
+        self.link.number(answer).map(Duration::from_nanos)
+    }
+
     /// Does [`Party::execute_own`] with a command whose answer has no value.
     pub(crate) fn call_own(&mut self, command: Own) -> Result<(), Failure> {
         self.execute_own(command).map(drop)

@@ -215,18 +215,13 @@ impl Server {
         count: usize,
     ) -> Result<Duration, Failure> {
         let page_id = self.page_id(0)?;
-        self.time(ServerCommand::TimeBlocksById { direction, page_id, size, count })
+        self.party.time_own(ServerCommand::TimeBlocksById { direction, page_id, size, count })
     }
 
     /// Frees the first `count` pages of its file, and returns the time.
     pub(crate) fn time_free(&mut self, count: u64) -> Result<Duration, Failure> {
         let page_id = self.page_id(0)?;
-        self.time(ServerCommand::TimeFree { page_id, count })
-    }
-
-    fn time(&mut self, command: ServerCommand) -> Result<Duration, Failure> {
-        let answer = self.party.execute_own(command)?;
-        self.party.link.number(answer).map(Duration::from_nanos)
+        self.party.time_own(ServerCommand::TimeFree { page_id, count })
     }
 
     /// Writes a notification, or returns the error.
