@@ -35,14 +35,20 @@ impl Session {
         let notify_unique = self.saves;
         let body = wire::bytes(&SaveOut { notify_unique, page_id, offset, size });
         self.channel.notify(notify::DMMAP_SAVE, &body)?;
-        // Answering another request can call `save` recursively, and the inner call can receive this reply.
+        self.saving = true;
+        let saved = self.receive_saved();
+        self.saving = false;
+        saved
+    }
+
+    fn receive_saved(&mut self) -> Result<Vec<u8>, ServerError> {
         loop {
-            if let Some(bytes) = self.saved.remove(&notify_unique) {
-                return Ok(bytes);
-            }
             poll(&[self.channel.fd()], None)?;
             if let Some(request) = self.channel.receive()? {
                 self.handle(&request)?;
+            }
+            if let Some(bytes) = self.saved.take() {
+                return Ok(bytes);
             }
         }
     }
@@ -51,7 +57,10 @@ impl Session {
         let head: NotifyReplyIn = decode(request)?;
         let bytes = request.body.get(NotifyReplyIn::SIZE..).unwrap_or_default();
         let bytes = &bytes[..bytes.len().min(head.size as usize)];
-        self.saved.insert(request.header.unique, bytes.to_vec());
+        // Others reply to notifications that a case has written itself.
+        if self.saving && request.header.unique == self.saves {
+            self.saved = Some(bytes.to_vec());
+        }
         Ok(())
     }
 
@@ -71,8 +80,7 @@ impl Session {
     /// replies.
     pub(crate) fn save_unmapped(&mut self, pages: &PageRange) -> Result<(), ServerError> {
         self.save_to_file(pages, |session, page| session.filled.contains(&page))?;
-        // Only now, because the mapping keeps its pages until the reply. While the server waited for the data, it may
-        // have granted other mappings and answered for their end.
+        // Only now, because the mapping keeps its pages until the reply.
         self.end_mapping(pages);
         Ok(())
     }
@@ -129,16 +137,10 @@ impl Session {
             if !has_content(self, page_id) {
                 continue;
             }
-            let number = self.saves + 1;
             let bytes = self.save(page_id, 0, page_size as u32)?;
             let start = offset as usize;
             if let Some(there) = self.content.get_mut(start..start + bytes.len()) {
-                // While `save` waited, another request may have caused a later save of this page.
-                let newest = self.newest_save.entry(page_id).or_default();
-                if *newest < number && !bytes.is_empty() {
-                    *newest = number;
-                    there.copy_from_slice(&bytes);
-                }
+                there.copy_from_slice(&bytes);
             }
         }
         Ok(())

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Running server: a mounted filesystem or a device, and the loop that answers its requests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use sys::{Errno, Fd, poll};
 
@@ -64,14 +65,16 @@ pub struct Session {
     pub(crate) held: Vec<Request>,
     /// Number of FUSE_NOTIFY_DMMAP_SAVE notifications sent. The n-th has `notify_unique` n.
     pub(crate) saves: u64,
-    /// Data received for those notifications and not returned yet, by `notify_unique`.
-    pub(crate) saved: BTreeMap<u64, Vec<u8>>,
+    /// True while the server waits for the data of the last of them.
+    pub(crate) saving: bool,
+    /// That data, once it has been received.
+    pub(crate) saved: Option<Vec<u8>>,
+    /// Requests received meanwhile whose answer needs data too.
+    pub(crate) backlog: VecDeque<Request>,
     /// Lazy pages that have content, as far as the server knows: those that it has filled and not given back.
     pub(crate) filled: BTreeSet<u64>,
     /// Number of mappings that clients have of each page, by page ID.
     pub(crate) maps: BTreeMap<u64, u64>,
-    /// Number of the notification whose data the file has, by page ID.
-    pub(crate) newest_save: BTreeMap<u64, u64>,
     name: String,
     /// True once FUSE_INIT or CUSE_INIT has been answered or held.
     ready: bool,
@@ -114,10 +117,11 @@ impl Session {
             dmmap: false,
             held: Vec::new(),
             saves: 0,
-            saved: BTreeMap::new(),
+            saving: false,
+            saved: None,
+            backlog: VecDeque::new(),
             filled: BTreeSet::new(),
             maps: BTreeMap::new(),
-            newest_save: BTreeMap::new(),
             name: name.to_owned(),
             ready: false,
         };
@@ -194,12 +198,14 @@ impl Session {
     ) -> Result<(), E> {
         let mut connected = true;
         loop {
-            let ready = match connected && self.listens() {
-                true => poll(&[control, self.channel.fd()], None),
+            let listens = connected && self.listens();
+            let waiting = listens && !self.backlog.is_empty();
+            let ready = match listens {
+                true => poll(&[control, self.channel.fd()], waiting.then_some(Duration::ZERO)),
                 false => poll(&[control], None),
             }
             .map_err(ServerError::from)?;
-            if ready.get(1).is_some_and(|channel| channel.any()) {
+            if waiting || ready.get(1).is_some_and(|channel| channel.any()) {
                 connected = self.serve_one()?;
             } else if ready[0].any() && on_control(self)? == Flow::Stop {
                 return Ok(());
@@ -207,11 +213,22 @@ impl Session {
         }
     }
 
+    /// Waits for a request or the end of the connection. Returns false after `timeout`.
+    ///
+    /// # Errors
+    /// Fails as poll(2).
+    pub fn wait(&self, timeout: Duration) -> sys::Result<bool> {
+        Ok(!self.backlog.is_empty() || poll(&[self.channel()], Some(timeout))?[0].any())
+    }
+
     /// Answers one request if one is pending. Returns false if the connection has ended.
     ///
     /// # Errors
     /// Fails if reading or replying fails, or if the request is malformed.
     pub fn serve_one(&mut self) -> Result<bool, ServerError> {
+        if let Some(request) = self.backlog.pop_front() {
+            return self.answer_tolerantly(&request).map(|()| true);
+        }
         let request = match self.channel.receive() {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(true),
@@ -221,9 +238,18 @@ impl Session {
         self.handle(&request).map(|()| true)
     }
 
-    /// Logs and answers a request.
+    /// Logs and answers a request. If its answer needs data of pages while the server waits for other data, it is
+    /// answered later: the answers to such requests would wait for each other without end if clients are fast.
     pub(crate) fn handle(&mut self, request: &Request) -> Result<(), ServerError> {
         self.log.request(&request.header);
+        if self.saving && self.saves_pages() && needs_data(request) {
+            self.backlog.push_back(request.clone());
+            return Ok(());
+        }
+        self.answer_tolerantly(request)
+    }
+
+    fn answer_tolerantly(&mut self, request: &Request) -> Result<(), ServerError> {
         let answered = self.answer(request);
         self.tolerate(answered)
     }
@@ -316,6 +342,11 @@ impl Session {
         let body = wire::bytes(&MmapOut { page_id, flags: lazy | readonly, padding: 0 });
         Ok(self.channel.reply(request, &body)?)
     }
+}
+
+/// Returns true if the server saves pages before it answers.
+fn needs_data(request: &Request) -> bool {
+    matches!(request.header.opcode, op::MUNMAP | op::DMMAP_RECLAIM)
 }
 
 /// Returns true if the error number means that the connection has ended. A read returns ENODEV, or ECONNABORTED if the

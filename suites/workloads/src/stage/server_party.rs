@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use server::{Behaviour, Flow, ServerError, Session};
-use sys::{Fd, Instant, page_size, poll};
+use sys::{Fd, Instant, page_size};
 
 use crate::stage::command::{Answer, Command, Direction, ServerCommand};
 use crate::stage::failing::failing;
@@ -239,7 +239,7 @@ fn await_munmaps(session: &mut Session, count: u64, millis: u64) -> Result<Answe
                 "FUSE_MUNMAPs: expected {count}, found {found} after {millis} ms"
             )));
         };
-        if poll(&[session.channel()], Some(left))?[0].any() && !session.serve_one()? {
+        if session.wait(left)? && !session.serve_one()? {
             return Ok(Answer::Failed("the connection has ended".into()));
         }
     }

@@ -2,7 +2,7 @@
 //! Accesses to a page, and what every order of events allows them to find.
 
 use fastrand::Rng;
-use sys::{Errno, Fd, Mapping, page_size};
+use sys::{Errno, Fd, Mapping, OpenFlags, page_size};
 
 use super::board::{Board, Spot};
 use super::layout::{Class, Layout, SLOTS, Stamp};
@@ -26,8 +26,16 @@ impl From<sys::Error> for Stop {
 }
 
 /// Returns true if the error number means that the server has died.
-pub(super) fn has_ended(errno: Errno) -> bool {
+fn has_ended(errno: Errno) -> bool {
     matches!(errno, Errno::ENODEV | Errno::ECONNABORTED | Errno::ENOTCONN)
+}
+
+/// Opens the file of a server. A device is gone once its server has died.
+pub(super) fn open(path: &str, flags: OpenFlags) -> Result<Fd, Stop> {
+    match Fd::open(path, flags) {
+        Err(error) if error.errno == Errno::ENOENT => Err(Stop::ConnectionEnded),
+        opened => Ok(opened?),
+    }
 }
 
 /// Accepts these errors of a system call, which limits or other processes can cause.

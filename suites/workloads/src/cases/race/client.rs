@@ -11,7 +11,7 @@ use sys::{
     Signal, page_size, read_memory, read_text, yield_now,
 };
 
-use super::access::{Checker, Scratch, Stop, View, Way, draw_spot, has_ended, tolerate};
+use super::access::{Checker, Scratch, Stop, View, Way, draw_spot, open, tolerate};
 use super::board::{Board, Phase, Spot};
 use super::layout::{Class, Layout};
 use super::steps::{Step, Steps, Without};
@@ -62,7 +62,7 @@ pub(super) struct Client<'a> {
 impl Client<'_> {
     /// Runs all workers until the world ends.
     pub(super) fn run(&self) -> Result<(), Stop> {
-        let file = Fd::open(&self.path, OpenFlags::READ | OpenFlags::WRITE)?;
+        let file = open(&self.path, OpenFlags::READ | OpenFlags::WRITE)?;
         let public = Public::default();
         sys::run_threads(self.threads, &|thread| {
             let worker = Worker::new(self, &file, &public, self.first_worker + thread);
@@ -435,13 +435,7 @@ impl<'a> Worker<'a> {
 
     /// Opens and closes the file.
     fn open(&mut self) -> Result<(), Stop> {
-        let opened = Fd::open(&self.client.path, OpenFlags::READ);
-        match opened {
-            Err(error) if has_ended(error.errno) || error.errno == Errno::ENOENT => {
-                Err(Stop::ConnectionEnded)
-            }
-            opened => tolerate(opened, LIMITED).map(drop),
-        }
+        open(&self.client.path, OpenFlags::READ).map(drop)
     }
 
     fn read_maps(&mut self) -> Result<(), Stop> {

@@ -258,6 +258,8 @@ impl Director {
                 } else if since.elapsed() > patience {
                     let (name, worker) = (world.name(), world.worker_name(worker));
                     let processes = self.describe_processes();
+                    // Has the kernel print what each CPU does (Documentation/admin-guide/sysrq.rst).
+                    write_file("/proc/sysrq-trigger", b"l")?;
                     return Err(Failure::new(format!(
                         "{name}: {worker} has hung for {patience:?}; {processes}"
                     )));
@@ -444,9 +446,23 @@ impl Director {
                 read_text(&path).unwrap_or_default()
             });
             let waits: Vec<String> = waits.collect();
-            format!("world {world}, {role}, process {pid}: waits in {}", waits.join(", "))
+            let (state, user, kernel) = read_state(*pid).unwrap_or_default();
+            format!(
+                "world {world}, {role}, process {pid}: {state}, {user} ticks in user mode, {kernel} in the kernel; waits \
+                 in {}",
+                waits.join(", ")
+            )
         };
         let all: Vec<String> = self.processes.iter().map(describe).collect();
         all.join("; ")
     }
+}
+
+/// Returns the state of a process, and the clock ticks that it has spent in user mode and in the kernel (proc_pid_stat(5),
+/// fields 3, 14 and 15).
+fn read_state(pid: Pid) -> Option<(String, u64, u64)> {
+    let stat = read_text(&format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+    let ticks = |field: usize| fields.get(field)?.parse().ok();
+    Some((fields.first()?.to_string(), ticks(11)?, ticks(12)?))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use sys::{Errno, Fd, Instant, Mapping, OpenFlags, Prot, Sharing, page_size, sleep};
 
-use super::access::{Checker, Scratch, Stop, View, Way, draw_spot, tolerate};
+use super::access::{Checker, Scratch, Stop, View, Way, draw_spot, open, tolerate};
 use super::board::{Board, Phase, Spot};
 use super::layout::{Class, Layout, SLOTS};
 
@@ -32,7 +32,7 @@ impl Keeper<'_> {
     pub(super) fn run(&self) -> Result<(), Stop> {
         let (board, layout) = (self.board, self.layout);
         let checker = Checker { board, layout, by_server: false };
-        let file = Fd::open(&self.path, OpenFlags::READ | OpenFlags::WRITE)?;
+        let file = open(&self.path, OpenFlags::READ | OpenFlags::WRITE)?;
         let scratch = Scratch::new()?;
         let mut view = map(&file, 0, layout.pages)?;
         let is_kept = |page: &usize| layout.class(*page) == Class::Kept;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use server::{Behaviour, ServerError, Session};
 use sys::{
-    Errno, Fd, ForkResult, KillTarget, Mapping, Pid, Prot, Sharing, Signal, page_size, poll, sleep,
+    Errno, Fd, ForkResult, KillTarget, Mapping, Pid, Prot, Sharing, Signal, page_size, sleep,
 };
 
 use super::access::{Checker, Scratch, Stop, View, Way, draw_spot, tolerate, word};
@@ -89,7 +89,7 @@ impl Server<'_> {
             } else if hands.rng.u32(0..400) == 0 {
                 dismiss(&mut assistant)?;
             }
-            while poll(&[session.channel()], Some(Duration::from_millis(2)))?[0].any() {
+            while session.wait(Duration::from_millis(2))? {
                 if !session.serve_one()? {
                     // The director unmounts the filesystem before the server ends.
                     return if phase >= Phase::ServerRests {
