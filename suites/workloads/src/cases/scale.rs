@@ -26,6 +26,12 @@ const EXIT: Operation = Operation { name: "exit", baseline: "exit" };
 const LOAD: Operation = Operation { name: "LOAD", baseline: "pwrite" };
 /// The kernel answers with a request, FUSE_NOTIFY_REPLY.
 const SAVE: Operation = Operation { name: "SAVE", baseline: "pread and one request for each" };
+/// Where caches alias, LOAD and SAVE take the page out of all page tables, so that no store meets them in another colour.
+/// A write to a memfd does not: it loses such a store.
+const LOAD_UNMAPPED: Operation =
+    Operation { name: "LOAD", baseline: "punching a hole, and pwrite" };
+const SAVE_UNMAPPED: Operation =
+    Operation { name: "SAVE", baseline: "punching a hole, pread and one request for each" };
 const FREE: Operation = Operation { name: "FREE", baseline: "punching a hole" };
 const RECLAIM: Operation =
     Operation { name: "RECLAIM", baseline: "punching a hole, and the requests of RECLAIM" };
@@ -193,14 +199,17 @@ fn await_munmaps(server: &mut Server, count: u64) -> Result<(), Failure> {
 fn page(case: &mut Case) -> Result<(), Failure> {
     let each: u64 = case.param("each")?;
     let counted = if each == 1 { "clients" } else { "mappings of the page" };
+    let aliases = case.period() > page_size() as u64;
+    let (load, save) = if aliases { (LOAD_UNMAPPED, SAVE_UNMAPPED) } else { (LOAD, SAVE) };
     counters::set(LIMIT_PER_CONNECTION, PAGES)?;
     measure(case, counted, |case, growth, n| {
         let processes = (n / each).saturating_sub(1) as usize;
         let mut memfd = MemfdPage::start(case, each as usize, processes)?;
         let mut direct = DirectPage::start(case, each as usize, processes)?;
         for _ in 0..3 {
-            growth.add(LOAD, n, direct.load()?, memfd.write()?);
-            growth.add(SAVE, n, direct.save()?, memfd.read()? + direct.request);
+            let unmapping = if aliases { memfd.punch()? } else { Duration::ZERO };
+            growth.add(load, n, direct.load()?, unmapping + memfd.write()?);
+            growth.add(save, n, direct.save()?, unmapping + memfd.read()? + direct.request);
             growth.add(FREE, n, direct.free()?, memfd.punch()?);
             growth.add(RECLAIM, n, direct.reclaim()?, memfd.punch()? + direct.requests);
         }
