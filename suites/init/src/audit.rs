@@ -6,6 +6,8 @@ use std::time::Duration;
 use sys::{Instant, list_dir, read_text, sleep, write_file};
 use workloads::{LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
 
+use crate::boot::DEBUG;
+
 /// Time within which all resources must be released after the processes are gone. Connections take some time, because
 /// kernel threads end them.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -46,8 +48,8 @@ pub(crate) struct Changes {
 /// Amount or loss of memory, in KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Memory {
-    /// Free memory plus kernel objects, so that growth of the kernel objects is counted only once. A loss is positive
-    /// if less is free.
+    /// Free memory plus kernel objects, so that growth of the kernel objects is counted only once, plus the memory of
+    /// stack traces. A loss is positive if less is free.
     pub(crate) free_kib: i64,
     /// Memory of kernel objects (slab). A loss is positive if the objects have grown.
     pub(crate) objects_kib: i64,
@@ -124,7 +126,8 @@ impl Memory {
         let zones = read_text("/proc/zoneinfo").map_err(|error| error.to_string())?;
         let free = free_pages_in(&zones) * (sys::page_size() as u64 / 1024);
         let slab = meminfo("Slab")?;
-        Ok(Memory { free_kib: (free + slab) as i64, objects_kib: slab as i64 })
+        let free = free + slab + stack_depot_kib();
+        Ok(Memory { free_kib: free as i64, objects_kib: slab as i64 })
     }
 
     /// Returns the loss from `self` (before) to `after`.
@@ -172,6 +175,15 @@ fn quarantine_kib() -> i64 {
         true => (meminfo("MemTotal").unwrap_or(0) / QUARANTINE_FRACTION) as i64,
         false => 0,
     }
+}
+
+/// Returns the memory in which KASAN and kmemleak store stack traces. It grows with every new place of an allocation, and
+/// never shrinks (lib/stackdepot.c).
+fn stack_depot_kib() -> u64 {
+    // DEPOT_POOL_ORDER of include/linux/stackdepot.h.
+    const POOL_PAGES: u64 = 1 << 2;
+    let stats = read_text(&format!("{DEBUG}/stackdepot/stats")).unwrap_or_default();
+    meminfo_in(&stats, "pools").unwrap_or(0) * POOL_PAGES * (sys::page_size() as u64 / 1024)
 }
 
 pub(crate) fn taint() -> Result<u64, String> {

@@ -14,6 +14,9 @@ const MOUNTS: [(&str, &str, &str); 6] = [
     ("fusectl", "/sys/fs/fuse/connections", "fusectl"),
 ];
 
+/// Mount point of debugfs, if the kernel has it (Documentation/filesystems/debugfs.rst).
+pub(crate) const DEBUG: &str = "/sys/kernel/debug";
+
 /// Mounts all filesystems, and connects the standard descriptors of this process to the console.
 pub(crate) fn mount_all() -> Result<(), String> {
     for (source, place, kind) in MOUNTS {
@@ -29,6 +32,10 @@ pub(crate) fn mount_all() -> Result<(), String> {
         }
     }
     mount_groups()?;
+    if sys::exists(DEBUG) {
+        sys::mount("debugfs", DEBUG, "debugfs", MountFlags::default(), "")
+            .map_err(|error| error.to_string())?;
+    }
     let flags = OpenFlags::READ | OpenFlags::WRITE | OpenFlags::NO_TERMINAL;
     let console = Fd::open("/dev/console", flags).map_err(|error| error.to_string())?;
     sys::replace_stdio(&[&console, &console, &console]).map_err(|error| error.to_string())

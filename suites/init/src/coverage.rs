@@ -2,19 +2,13 @@
 //! Sends the coverage counts of a kernel with CONFIG_GCOV_KERNEL to the host (Documentation/dev-tools/gcov.rst).
 
 use protocol::record::{FILE_PART, Record};
-use sys::{MountFlags, exists, list_dir};
+use sys::list_dir;
 
-/// Mount point of debugfs (Documentation/filesystems/debugfs.rst).
-const DEBUG: &str = "/sys/kernel/debug";
+use crate::boot::DEBUG;
 
 /// Sends every coverage file. A kernel without gcov has none.
 pub(crate) fn send(send: &mut dyn FnMut(Record)) {
-    let mounted =
-        exists(DEBUG) && sys::mount("debugfs", DEBUG, "debugfs", MountFlags::default(), "").is_ok();
-    if mounted {
-        send_below(&format!("{DEBUG}/gcov"), send);
-        let _ = sys::unmount(DEBUG);
-    }
+    send_below(&format!("{DEBUG}/gcov"), send);
 }
 
 /// Sends the coverage files in `dir` and its subdirectories, which are named like those of the kernel's build.

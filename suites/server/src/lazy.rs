@@ -19,10 +19,15 @@ impl Session {
         let mut writer = self.channel.writer();
         writer.put(&LoadOut { page_id, offset, size: bytes.len() as u32 });
         writer.put_bytes(bytes);
-        self.channel.notify(notify::DMMAP_LOAD, &writer.into_bytes())?;
+        let loaded = self.channel.notify(notify::DMMAP_LOAD, &writer.into_bytes());
         let end = u64::from(offset) + bytes.len() as u64;
-        self.filled.extend(page_id..page_id + end.div_ceil(sys::page_size() as u64));
-        Ok(())
+        let pages = page_id..page_id + end.div_ceil(sys::page_size() as u64);
+        match loaded {
+            Ok(()) => self.filled.extend(pages),
+            // The kernel has written the pages before the first that it refused.
+            Err(_) => self.filled.extend(pages.take_while(|page| self.maps.contains_key(page))),
+        }
+        loaded
     }
 
     /// Reads up to `size` bytes from the pages of the connection, starting at byte `offset` of page `page_id`. Returns

@@ -9,10 +9,13 @@ use server::{Behaviour, OnFault, OnMmap, OnReclaim, Unanswered};
 use sys::{Instant, Signal, page_size};
 
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
-use crate::stage::waiting::{HOLD_FAULTS, MOMENT, await_request, lazy_behaviour};
+use crate::stage::waiting::{
+    HOLD_FAULTS, MOMENT, await_request, await_requests, holding_faults, lazy_behaviour,
+};
 use crate::stage::{Case, Client, Failure, Process, Server, Workload, expect, expect_that};
 
-pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("silent", silent)];
+pub(crate) const WORKLOADS: &[(&str, Workload)] =
+    &[("silent", silent), ("faults-bounded", faults_bounded)];
 
 /// Longest time from SIGKILL to the end of the process, on an emulated machine. A figure reports the measured time.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -151,4 +154,34 @@ fn silent(case: &mut Case) -> Result<(), Failure> {
     bystander.expect_usable()?;
     bystander.client.quit()?;
     bystander.server.quit()
+}
+
+/// A FUSE_DMMAP_FAULT counts until the server answers, even if its page is gone. Over the limit, a client that touches
+/// another page waits and causes no further request.
+fn faults_bounded(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let limit: u64 = case.param("limit")?;
+    counters::set(LIMIT_PER_CONNECTION, limit)?;
+    let mut server = case.serve_as(holding_faults())?;
+    for number in 0..limit {
+        let mut client = case.client(&format!("client {number}"), &server)?;
+        let map = client.map(number * page as u64, page)?;
+        client.start_load(map, 0)?;
+        await_requests(&mut server, "a FUSE_DMMAP_FAULT", |log| log.faults > number)?;
+        client.kill()?;
+    }
+    server.await_munmaps(limit)?;
+    expect("pages while only requests are left", server.pages()?, 0)?;
+
+    let mut client = case.client("client", &server)?;
+    let map = client.map(limit * page as u64, page)?;
+    client.start_load(map, 0)?;
+    expect_that(!client.is_done_within(MOMENT)?, || {
+        format!("a client did not wait, although {limit} FUSE_DMMAP_FAULTs are unanswered")
+    })?;
+    expect("FUSE_DMMAP_FAULTs at the limit", server.log()?.faults, limit)?;
+    server.behave(Behaviour::lazy())?;
+    client.finish_load()?;
+    expect("FUSE_DMMAP_FAULTs after the answers", server.log()?.faults, limit + 1)?;
+    server.quit_after([client])
 }
