@@ -6,14 +6,11 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use sys::{Errno, Fd, Instant, Mapping, OpenFlags, Prot, Sharing, page_size, sleep};
+use sys::{Errno, Fd, Mapping, OpenFlags, Prot, Sharing, page_size, sleep};
 
 use super::access::{Checker, Scratch, Stop, View, Way, draw_spot, open, tolerate};
 use super::board::{Board, Phase, Spot};
 use super::layout::{Class, Layout, SLOTS};
-
-/// Time to get a page at the end, when limits no longer change.
-const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Parameters of a keeper.
 pub(super) struct Keeper<'a> {
@@ -77,36 +74,23 @@ impl Keeper<'_> {
     }
 }
 
-/// Maps pages of the file. Waits as long as a limit refuses that.
+/// Maps pages of the file. Waits as long as a limit refuses that; the director notices a wait without end.
 fn map(file: &Fd, first: usize, pages: usize) -> Result<View, Stop> {
     let page = page_size();
     let (prot, sharing) = (Prot::ReadWrite, Sharing::Shared);
     let map = || Mapping::of(file, (first * page) as u64, pages * page, prot, sharing);
-    let start = Instant::now();
     loop {
-        if let Some(map) = tolerate(map(), &[Errno::ENOMEM, Errno::EAGAIN])? {
-            return Ok(View::new(map, first, true));
+        match tolerate(map(), &[Errno::ENOMEM, Errno::EAGAIN])? {
+            Some(map) => return Ok(View::new(map, first, true)),
+            None => sleep(Duration::from_millis(2)),
         }
-        if start.elapsed() > PAGE_TIMEOUT {
-            return Err(Stop::Failed(format!(
-                "limits refused to map {pages} pages for {PAGE_TIMEOUT:?}"
-            )));
-        }
-        sleep(Duration::from_millis(2));
     }
 }
 
 impl View {
     /// Waits until the kernel provides the page, which a limit can prevent for a while.
     fn require(&self, spot: Spot, scratch: &Scratch) -> Result<(), Stop> {
-        let start = Instant::now();
         while !self.is_there(spot, scratch)? {
-            if start.elapsed() > PAGE_TIMEOUT {
-                return Err(Stop::Failed(format!(
-                    "page {} could not be touched for {PAGE_TIMEOUT:?}, although no limit is reached",
-                    spot.page
-                )));
-            }
             sleep(Duration::from_millis(2));
         }
         Ok(())
