@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! CI: generates the jobs of a CI system from the targets. The generated files are committed under `ci/`, and
+//! CI: generates the jobs of a CI system from the targets and the kernel versions. The generated files are committed under `ci/`, and
 //! `cargo xtask check` fails if they are out of date.
 
+use crate::kernel_version::KernelVersion;
 use crate::target::Target;
 
 /// CI system that jobs are generated for.
@@ -39,15 +40,19 @@ impl Format {
     }
 }
 
-/// Generates the jobs for `targets`.
-pub(crate) fn render(format: Format, targets: &[Target]) -> String {
+/// Generates the jobs for `targets` with each of `kernels` whose queue is complete.
+pub(crate) fn render(format: Format, targets: &[Target], kernels: &[KernelVersion]) -> String {
     let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+    let kernels = kernels.iter().filter(|kernel| kernel.incomplete.is_none());
+    // Without quotes, YAML would read a version as a number.
+    let kernels: Vec<String> = kernels.map(|kernel| format!("\"{}\"", kernel.version)).collect();
     format
         .template()
         .replace("@SETUP@", GITHUB_SETUP.trim_start())
         .replace("@COMMAND@", &format.command())
         .replace("@INSTALL@", INSTALL)
         .replace("@TARGETS@", &names.join(", "))
+        .replace("@KERNELS@", &kernels.join(", "))
 }
 
 /// Installs Debian's cargo. The lab installs everything else that a target needs.
@@ -93,7 +98,8 @@ jobs:
       fail-fast: false
       matrix:
         target: [@TARGETS@]
-    name: test ${{ matrix.target }}
+        kernel: [@KERNELS@]
+    name: test ${{ matrix.target }} ${{ matrix.kernel }}
     runs-on: ubuntu-latest
     container: debian:13
     timeout-minutes: 180
@@ -107,14 +113,14 @@ jobs:
       - uses: actions/cache@v4
         with:
           path: /var/cache/dmmap-lab
-          key: lab-${{ matrix.target }}-${{ hashFiles('kernel-patches/**', 'kernel-configs/common.config', 'kernel-configs/queue.config', format('kernel-configs/{0}.*', matrix.target)) }}
-          restore-keys: lab-${{ matrix.target }}-
-      - run: cargo xtask test --arch ${{ matrix.target }} --report-dir reports/${{ matrix.target }}
+          key: lab-${{ matrix.target }}-${{ matrix.kernel }}-${{ hashFiles('kernel-patches/**', 'kernel-configs/common.config', 'kernel-configs/queue.config', format('kernel-configs/{0}.*', matrix.target)) }}
+          restore-keys: lab-${{ matrix.target }}-${{ matrix.kernel }}-
+      - run: cargo xtask test --arch ${{ matrix.target }} --kernel ${{ matrix.kernel }} --report-dir reports
       - uses: actions/upload-artifact@v4
         if: always()
         with:
-          name: reports-${{ matrix.target }}
-          path: reports/${{ matrix.target }}
+          name: reports-${{ matrix.target }}-${{ matrix.kernel }}
+          path: reports
       # Removes everything from the cache that no run has used for a week.
       - run: cargo xtask clean --older-than 7days
         if: always()
@@ -170,16 +176,17 @@ test:
   parallel:
     matrix:
       - TARGET: [@TARGETS@]
+        KERNEL: [@KERNELS@]
   script:
-    - cargo xtask test --arch "$TARGET" --report-dir "reports/$TARGET"
+    - cargo xtask test --arch "$TARGET" --kernel "$KERNEL" --report-dir "reports/$TARGET-$KERNEL"
   after_script:
     # Removes everything from the cache that no run has used for a week.
     - cargo xtask clean --older-than 7days
   cache:
-    # The key is only the target, because `key:files` takes at most two files and a kernel has many more inputs. It
-    # need not be exact: the lab finds a kernel by the hash of all its inputs, so an outdated cache never gives a wrong
+    # The key is only target and version, because `key:files` takes at most two files and a kernel has many more inputs.
+    # It need not be exact: the lab finds a kernel by the hash of all its inputs, so an outdated cache never gives a wrong
     # kernel. The lab rebuilds what has changed.
-    key: lab-$TARGET
+    key: lab-$TARGET-$KERNEL
     paths: [.cache/dmmap-lab]
     when: always
   artifacts:
@@ -203,12 +210,15 @@ report:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel_version::tests::kernel;
 
     fn jobs(format: Format) -> String {
         let x86_64 = crate::target::tests::x86_64();
         let mut parisc = x86_64.clone();
         parisc.name = "parisc".into();
-        render(format, &[parisc, x86_64])
+        let [old, new] = [("6.12", true), ("7.3", false)].map(|(v, default)| kernel(v, default));
+        let incomplete = KernelVersion { incomplete: Some("x".into()), ..kernel("8.0", false) };
+        render(format, &[parisc, x86_64], &[old, new, incomplete])
     }
 
     #[test]
@@ -232,7 +242,8 @@ mod tests {
             let commands = text.lines().filter_map(|line| line.split_once("cargo xtask "));
             let commands: Vec<String> = commands
                 .map(|(_, words)| {
-                    words.replace("${{ matrix.target }}", "x").replace(['"', '`'], "")
+                    let words = words.replace("${{ matrix.target }}", "x");
+                    words.replace("${{ matrix.kernel }}", "7.3").replace(['"', '`'], "")
                 })
                 .map(|words| words.split([';', '>']).next().unwrap_or_default().to_owned())
                 .collect();

@@ -39,7 +39,7 @@ pub(crate) enum Command {
     Boot(Interactive),
     /// Boot a target that waits for gdb, and print the command that attaches gdb to it.
     Gdb(Interactive),
-    /// List targets, flavours, suites and cases, and the targets that each case runs on.
+    /// List targets, kernel versions, flavours, suites and cases, and the targets that each case runs on.
     List {
         /// List the promises of docs/interface.md instead, each with the cases that prove it.
         #[arg(long)]
@@ -95,6 +95,7 @@ Examples:
   cargo xtask test --case drain/cycles.cuse          one case
   cargo xtask test --arch aliasing                   every target whose data caches alias
   cargo xtask test --flavour debug                   a kernel with KASAN and lockdep
+  cargo xtask test --kernel all                      every kernel version with a patch queue
   cargo xtask test --kernel-src ~/linux              your own tree, with the patch queue on top
   cargo xtask test --kernel-src ~/linux --no-queue   your own tree without the patch queue
 
@@ -113,6 +114,10 @@ pub(crate) struct Machine {
     /// Number of processors of the machine, 1 to 8 [default: that of the flavour, else that of the target].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
     pub cpus: Option<u32>,
+    /// Versions of Linux, separated by commas, or `all`; `cargo xtask list` shows the versions and marks the default.
+    #[arg(long, value_name = "VERSION", value_delimiter = ',')]
+    #[arg(conflicts_with_all = ["kernel_src", "kernel_image"])]
+    pub kernel: Vec<String>,
     /// Kernel source to use instead of Debian's: a directory or a tarball. The lab never writes to it.
     #[arg(long, value_name = "DIR|TARBALL")]
     pub kernel_src: Option<PathBuf>,
@@ -257,6 +262,9 @@ pub(crate) struct Selftest {
     /// Targets or groups of targets whose data caches alias.
     #[arg(long, value_name = "TARGET", value_delimiter = ',', default_value = "aliasing")]
     pub arch: Vec<String>,
+    /// Versions of Linux, separated by commas, or `all`; `cargo xtask list` shows the versions and marks the default.
+    #[arg(long, value_name = "VERSION", value_delimiter = ',')]
+    pub kernel: Vec<String>,
     /// Number of parallel jobs of `make` [default: the number of CPUs].
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<usize>,
@@ -271,6 +279,9 @@ pub(crate) enum Queue {
     Checkout {
         /// Directory to create.
         dir: PathBuf,
+        /// Version of Linux; `cargo xtask list` shows the versions and marks the default.
+        #[arg(long, value_name = "VERSION", conflicts_with = "kernel_src")]
+        kernel: Option<String>,
         /// Kernel source to use instead of Debian's: a directory or a tarball.
         #[arg(long, value_name = "DIR|TARBALL")]
         kernel_src: Option<PathBuf>,
@@ -362,6 +373,6 @@ mod tests {
             Cli::try_parse_from(command.split(' ')).unwrap();
             examples += 1;
         }
-        assert_eq!(examples, 7);
+        assert_eq!(examples, 8);
     }
 }

@@ -16,14 +16,14 @@ pub(crate) enum Event {
     /// The run starts.
     RunStart {
         run_dir: PathBuf,
-        /// Names of the targets.
+        /// Names of the targets, with the versions of their kernels.
         targets: Vec<String>,
         /// Number of planned cases on all targets.
         cases: usize,
     },
     /// Something happened on a target.
     Target {
-        /// Name of the target.
+        /// Name of the target, with the version of its kernel.
         target: String,
         event: TargetEvent,
     },
@@ -31,11 +31,14 @@ pub(crate) enum Event {
     RunEnd { result: Box<RunResult> },
 }
 
-/// Event of one target.
+/// Event of one target with one kernel.
 #[derive(Clone, Debug)]
 pub(crate) enum TargetEvent {
     /// Work on the target starts.
-    Start,
+    Start {
+        /// Options that select the target and its kernel: `--arch x86_64`.
+        options: String,
+    },
     /// The target enters a phase.
     Phase {
         phase: Phase,

@@ -30,18 +30,15 @@ pub(crate) struct Ledger<'a> {
 }
 
 impl<'a> Ledger<'a> {
-    /// Starts the record of a target. Cases that the plan skips get their verdict immediately.
-    pub(crate) fn open(target: &str, flavour: &str, cases: &'a [Case], events: &'a Events) -> Self {
-        events.send_of(target, TargetEvent::Start);
+    /// Starts the record of a target. `result` has its names, and nothing else yet. Cases that the plan skips get their
+    /// verdict immediately.
+    pub(crate) fn open(result: TargetResult, cases: &'a [Case], events: &'a Events) -> Self {
+        events.send_of(&result.name, TargetEvent::Start { options: result.options() });
         let mut ledger = Self {
             events,
             cases,
             results: vec![None; cases.len()],
-            result: TargetResult {
-                target: target.into(),
-                flavour: flavour.into(),
-                ..TargetResult::default()
-            },
+            result,
             phase: None,
             up: false,
         };
@@ -134,10 +131,8 @@ impl<'a> Ledger<'a> {
             }
             BootEvent::CaseEnded(observation) => {
                 if let Some(at) = self.position(&observation.case) {
-                    let verdict = as_expected(
-                        judge(&observation, &self.result.target),
-                        self.cases[at].expect,
-                    );
+                    let verdict =
+                        as_expected(judge(&observation, &self.result.name), self.cases[at].expect);
                     self.enter(at, Some(*observation), verdict);
                 }
             }
@@ -203,7 +198,7 @@ impl<'a> Ledger<'a> {
     }
 
     fn send(&self, event: TargetEvent) {
-        self.events.send_of(&self.result.target, event);
+        self.events.send_of(&self.result.name, event);
     }
 
     fn enter(&mut self, at: usize, observation: Option<Observation>, verdict: Verdict) {
@@ -229,7 +224,7 @@ impl<'a> Ledger<'a> {
             boot: ran.then_some(self.result.boots),
             figures,
             curves: observation.curves,
-            oracle: watched(observation.oracle, &self.result.target, case.id()),
+            oracle: watched(observation.oracle, &self.result.name, case.id()),
             distrust,
             log: observation.log.into(),
             console: if passed { Vec::new() } else { observation.console.into() },

@@ -24,6 +24,7 @@ pub(crate) mod run_dir;
 
 // Plan: which cases run on which target.
 pub(crate) mod flavour;
+pub mod kernel_version;
 pub(crate) mod plan;
 pub(crate) mod promise;
 pub(crate) mod suite;

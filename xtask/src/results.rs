@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 /// Layout version of [`RunResult`] in `results.json`.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 /// Outcome of a case.
 #[derive(
@@ -182,7 +182,7 @@ pub struct OracleSummary {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FindingSummary {
-    /// Name, unique in a run: `target/suite/name.device/number`.
+    /// Name, unique in a run: `target/suite/name.device/number`, where `target` is the name of the result.
     pub id: String,
     /// Kind of conflict: `dirty-elsewhere`, `lost-write` or `stale-copy`.
     pub kind: String,
@@ -332,12 +332,17 @@ pub struct Provenance {
     pub oracle_reason: Option<String>,
 }
 
-/// Results of one target.
+/// Results of one target with one kernel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TargetResult {
+    /// Name in reports and of the directory: the target, and the kernel's version if that is not the default. Unique in a
+    /// run.
+    pub name: String,
     /// Name of the target, as in `--arch`.
     pub target: String,
+    /// Version of the kernel, as in `--kernel`. Absent (`null`) if the source or the image is the user's.
+    pub kernel: Option<String>,
     /// Name of the flavour, as in `--flavour`.
     pub flavour: String,
     /// Versions and hashes of everything that ran.
@@ -353,6 +358,26 @@ pub struct TargetResult {
 }
 
 impl TargetResult {
+    /// Returns the options that select the target and its kernel: `--arch x86_64`.
+    pub(crate) fn options(&self) -> String {
+        match &self.kernel {
+            // The name is that of the target if the kernel is the default.
+            Some(kernel) if self.name != self.target => {
+                format!("--arch {} --kernel {kernel}", self.target)
+            }
+            _ => format!("--arch {}", self.target),
+        }
+    }
+
+    /// Returns the version of the kernel: that of its source or, if the run did not get that far, the selected one. The
+    /// text is empty if neither is known.
+    pub(crate) fn kernel_version(&self) -> &str {
+        match (self.provenance.kernel_version.as_str(), &self.kernel) {
+            ("", Some(selected)) => selected,
+            (version, _) => version,
+        }
+    }
+
     /// Returns the suites in the order in which they first appear, each with its cases.
     pub(crate) fn suites(&self) -> Vec<(&str, Vec<&CaseResult>)> {
         let mut suites: Vec<(&str, Vec<&CaseResult>)> = Vec::new();
@@ -397,7 +422,7 @@ pub struct RunResult {
     pub seconds: f64,
     /// True if the run was interrupted. Cases that did not run then have the verdict `infra`.
     pub interrupted: bool,
-    /// Targets, in the order of the command line.
+    /// Targets, each with each kernel, in the order of the command line.
     pub targets: Vec<TargetResult>,
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Run: the whole pipeline. `run_pipeline` takes one target through it, and [`all`] takes every target.
+//! Run: the whole pipeline. `run_pipeline` takes one unit through it, a target with its kernel, and [`all`] takes every
+//! unit.
 
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
@@ -13,6 +14,7 @@ use crate::flavour::Flavour;
 use crate::gate::Gate;
 use crate::image::{Image, guest};
 use crate::kernel::{self, Built, Progress, Source};
+use crate::kernel_version::KernelVersion;
 use crate::ledger::Ledger;
 use crate::machine::accel::{self, Accel, Chosen};
 use crate::machine::qemu::Qemu;
@@ -34,7 +36,6 @@ pub(crate) struct Job {
     pub cache: PathBuf,
     pub run_dir: PathBuf,
     pub flavour: Flavour,
-    pub source: KernelFrom,
     /// True if the patch queue is applied.
     pub queue: bool,
     /// Patches on top of the queue.
@@ -53,29 +54,71 @@ pub(crate) struct Job {
 /// Origin of a kernel.
 #[derive(Clone, Debug)]
 pub(crate) enum KernelFrom {
-    /// The lab builds it from this source.
-    Source(Source),
+    /// The lab builds it from Debian's source of this version.
+    Version(KernelVersion),
+    /// The lab builds it from this source of the user, a directory or a tarball.
+    Source(PathBuf),
     /// The user built it. Holds the path of the image.
     Image(PathBuf),
 }
 
-/// Tests all targets, as many in parallel as the machine allows, and returns the results.
-pub(crate) fn all(job: &Job, plans: &[(Target, Vec<Case>)], events: &Events) -> RunResult {
+impl KernelFrom {
+    /// Returns the name of `target` with this kernel: `x86_64`, or `x86_64-VERSION` for a version that is not the
+    /// default.
+    pub(crate) fn name_on(&self, target: &Target) -> String {
+        match self {
+            Self::Version(kernel) if !kernel.default => {
+                format!("{}-{}", target.name, kernel.version)
+            }
+            _ => target.name.clone(),
+        }
+    }
+}
+
+/// A target, the kernel that runs on it, and the cases to run there.
+#[derive(Clone, Debug)]
+pub(crate) struct Unit {
+    pub target: Target,
+    pub kernel: KernelFrom,
+    pub cases: Vec<Case>,
+}
+
+impl Unit {
+    /// Returns the name in reports and of the directory, unique in a run.
+    pub(crate) fn name(&self) -> String {
+        self.kernel.name_on(&self.target)
+    }
+
+    /// Returns the result of a run that has not started yet.
+    fn result(&self, flavour: &Flavour) -> TargetResult {
+        TargetResult {
+            name: self.name(),
+            target: self.target.name.clone(),
+            kernel: match &self.kernel {
+                KernelFrom::Version(kernel) => Some(kernel.version.to_string()),
+                KernelFrom::Source(_) | KernelFrom::Image(_) => None,
+            },
+            flavour: flavour.name.clone(),
+            ..TargetResult::default()
+        }
+    }
+}
+
+/// Tests all units, as many in parallel as the machine allows, and returns the results.
+pub(crate) fn all(job: &Job, units: &[Unit], events: &Events) -> RunResult {
     let (started, clock) = (SystemTime::now(), Instant::now());
     events.send(Event::RunStart {
         run_dir: job.run_dir.clone(),
-        targets: plans.iter().map(|(target, _)| target.name.clone()).collect(),
-        cases: plans.iter().map(|(_, cases)| cases.len()).sum(),
+        targets: units.iter().map(Unit::name).collect(),
+        cases: units.iter().map(|unit| unit.cases.len()).sum(),
     });
     let gate = Gate::of_this_machine();
     let targets = std::thread::scope(|scope| {
         let gate = &gate;
-        let spawn =
-            |(target, cases)| scope.spawn(move || test_target(job, target, cases, gate, events));
-        let pairs = plans.iter().map(|(target, cases)| (target, cases.as_slice()));
-        let threads: Vec<_> = pairs.map(spawn).collect();
+        let spawn = |unit| scope.spawn(move || test_unit(job, unit, gate, events));
+        let threads: Vec<_> = units.iter().map(spawn).collect();
         let joined = threads.into_iter().map(|thread| thread.join());
-        joined.map(|result| result.expect("no target panics")).collect()
+        joined.map(|result| result.expect("no unit panics")).collect()
     });
     let result = RunResult {
         schema: SCHEMA,
@@ -89,30 +132,25 @@ pub(crate) fn all(job: &Job, plans: &[(Target, Vec<Case>)], events: &Events) -> 
     result
 }
 
-/// Tests one target. An error becomes the target's failure in the result.
-fn test_target(
-    job: &Job,
-    target: &Target,
-    cases: &[Case],
-    gate: &Gate,
-    events: &Events,
-) -> TargetResult {
-    let mut ledger = Ledger::open(&target.name, &job.flavour.name, cases, events);
-    if let Err(error) = run_pipeline(job, target, gate, &mut ledger) {
+/// Tests one unit. An error becomes the failure in its result.
+fn test_unit(job: &Job, unit: &Unit, gate: &Gate, events: &Events) -> TargetResult {
+    let mut ledger = Ledger::open(unit.result(&job.flavour), &unit.cases, events);
+    if let Err(error) = run_pipeline(job, unit, gate, &mut ledger) {
         ledger.fail(format!("{error:#}"));
     }
     ledger.close()
 }
 
-/// Takes one target through the pipeline.
-fn run_pipeline(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) -> Result<()> {
+/// Takes one unit through the pipeline.
+fn run_pipeline(job: &Job, unit: &Unit, gate: &Gate, ledger: &mut Ledger) -> Result<()> {
     if ledger.remaining().is_empty() {
         return Ok(());
     }
+    let target = &unit.target;
     let qemu = scaled(&target.qemu, &job.flavour);
     let decision = oracle::decide(job.oracle, target, job.accel, &Qemu::ask(&qemu.binary)?)?;
     ledger.set_oracle(&decision);
-    let built = kernel(job, target, ledger)?;
+    let built = kernel(job, unit, ledger)?;
     let image = image(job, target, ledger)?;
     let oracle = oracle(job, target, &decision, &built, ledger)?;
     let accel = match oracle {
@@ -134,14 +172,14 @@ fn run_pipeline(job: &Job, target: &Target, gate: &Gate, ledger: &mut Ledger) ->
             oracle: oracle.as_ref(),
             limits: Limits::scaled(job.scale * job.oracle.time_factor(&target.cache)),
         };
-        let boot_dir = boot_dir(&job.run_dir, &target.name, ledger.boot());
+        let boot_dir = boot_dir(&job.run_dir, &unit.name(), ledger.boot());
         let booted = boot::run(&parameters, &boot_dir, cases, ledger)?;
         match fallback(&chosen, accel, ledger.came_up(), &booted.end) {
             Some(tcg) => chosen = accel::disable_kvm(&qemu.binary, &job.cache, tcg),
             None => ledger.boot_ended(&booted.end, cases.len(), booted.last_lines),
         }
     }
-    write_coverage(job, target, &built, ledger)
+    write_coverage(job, unit, &built, ledger)
 }
 
 /// Returns TCG as the accelerator for the next boot if the lab chose KVM and the guest did not send its first record in
@@ -159,7 +197,7 @@ fn fallback(chosen: &Chosen, requested: Accel, came_up: bool, end: &BootEnd) -> 
 }
 
 /// Writes the coverage report if the flavour counts the lines that ran.
-fn write_coverage(job: &Job, target: &Target, built: &Built, ledger: &Ledger) -> Result<()> {
+fn write_coverage(job: &Job, unit: &Unit, built: &Built, ledger: &Ledger) -> Result<()> {
     let Some(dir) = job.flavour.coverage.as_deref().filter(|_| !interrupt::requested()) else {
         return Ok(());
     };
@@ -167,19 +205,20 @@ fn write_coverage(job: &Job, target: &Target, built: &Built, ledger: &Ledger) ->
         checkout: &job.checkout,
         built,
         dir,
-        cross: &target.kernel.cross,
-        run: &job.run_dir.join(&target.name),
+        cross: &unit.target.kernel.cross,
+        run: &job.run_dir.join(unit.name()),
     };
     ledger.note(coverage::write(&request)?);
     Ok(())
 }
 
 /// Builds the kernel, or takes it from the cache.
-fn kernel(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<Built> {
+fn kernel(job: &Job, unit: &Unit, ledger: &mut Ledger) -> Result<Built> {
     ledger.phase(Phase::Kernel, format!("flavour {}", job.flavour.name));
-    let built = job.kernel(target, &mut |step| {
+    let built = job.kernel(&unit.target, &unit.kernel, &mut |step| {
         ledger.progress(step.done, step.of, step.what);
     })?;
+    built.notes().for_each(|note| ledger.note(note));
     let provenance = ledger.provenance();
     provenance.kernel_version = built.version.clone();
     provenance.kernel_hash = built.hash.clone();
@@ -219,18 +258,22 @@ fn oracle(
 }
 
 impl Job {
-    /// Returns the kernel of `target`: built now, from the cache, or built by the user.
+    /// Returns the kernel of `target` from `origin`: built now, from the cache, or built by the user.
     ///
     /// # Errors
     /// The build failed or was interrupted, or the user's image does not exist.
     pub(crate) fn kernel(
         &self,
         target: &Target,
+        origin: &KernelFrom,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Built> {
-        let source = match &self.source {
+        let source = match origin {
             KernelFrom::Image(image) => return Built::from_image(image, &target.kernel),
-            KernelFrom::Source(source) => source.clone(),
+            KernelFrom::Source(path) => Source::Path(path.clone()),
+            KernelFrom::Version(KernelVersion { package, suites, .. }) => {
+                Source::Debian { package: package.clone(), suites: suites.clone() }
+            }
         };
         let request = kernel::Request {
             checkout: &self.checkout,
@@ -245,7 +288,7 @@ impl Job {
             jobs: self.jobs,
         };
         kernel::build(&request, progress)
-            .with_context(|| format!("build the kernel of {}", target.name))
+            .with_context(|| format!("build the kernel of {}", origin.name_on(target)))
     }
 }
 

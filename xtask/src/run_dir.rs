@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Layout of a run directory: every file name in it.
 //!
-//! `target/lab/RUN` holds the reports; `target/lab/RUN/TARGET/boot-N` holds the files of one boot. QEMU runs in the
-//! directory of its boot, so its command line has these names without a path.
+//! `target/lab/RUN` holds the reports; `target/lab/RUN/TARGET/boot-N` holds the files of one boot. With a kernel that is
+//! not the default version, `TARGET-VERSION` takes the place of `TARGET`. QEMU runs in the directory of its boot, so its
+//! command line has these names without a path.
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,7 @@ pub(crate) const ORACLE_CONFIG: &str = "oracle.json";
 /// Findings and window reports that the oracle writes.
 pub(crate) const ORACLE_FINDINGS: &str = "oracle.jsonl";
 
-/// Directory of boot number `boot` (from 1) of `target`.
-pub(crate) fn boot_dir(run_dir: &Path, target: &str, boot: usize) -> PathBuf {
-    run_dir.join(target).join(format!("boot-{boot}"))
+/// Directory of boot number `boot` (from 1) of the target `name`, which includes the version of the kernel.
+pub(crate) fn boot_dir(run_dir: &Path, name: &str, boot: usize) -> PathBuf {
+    run_dir.join(name).join(format!("boot-{boot}"))
 }

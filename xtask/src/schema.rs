@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::files;
 use crate::flavour::Flavour;
+use crate::kernel_version::{KernelVersion, PatchRanges};
 use crate::results::RunResult;
 use crate::suite::Suite;
 use crate::target::Target;
@@ -25,12 +26,17 @@ pub enum Kind {
     Suite,
     /// A flavour, `kernel-configs/flavours/NAME.yaml`.
     Flavour,
+    /// A kernel version, `kernel-patches/VERSION/kernel.yaml`.
+    Kernel,
+    /// Kernel versions that patches are for, `versions.yaml` in a directory of patches.
+    Versions,
     /// The results of a run, `results.json`.
     Results,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 4] = [Kind::Target, Kind::Suite, Kind::Flavour, Kind::Results];
+    pub(crate) const ALL: [Kind; 6] =
+        [Kind::Target, Kind::Suite, Kind::Flavour, Kind::Kernel, Kind::Versions, Kind::Results];
 
     /// Path of the schema, relative to the root of the checkout.
     pub(crate) fn file(self) -> &'static str {
@@ -38,6 +44,8 @@ impl Kind {
             Kind::Target => "schemas/target.schema.json",
             Kind::Suite => "schemas/suite.schema.json",
             Kind::Flavour => "schemas/flavour.schema.json",
+            Kind::Kernel => "schemas/kernel.schema.json",
+            Kind::Versions => "schemas/versions.schema.json",
             Kind::Results => "schemas/results.schema.json",
         }
     }
@@ -47,6 +55,8 @@ impl Kind {
             Kind::Target => "Target of dmmap-lab",
             Kind::Suite => "Suite of dmmap-lab",
             Kind::Flavour => "Flavour of dmmap-lab",
+            Kind::Kernel => "Kernel version of dmmap-lab",
+            Kind::Versions => "Kernel versions of patches of dmmap-lab",
             Kind::Results => "Results of dmmap-lab",
         }
     }
@@ -63,6 +73,8 @@ pub(crate) fn render(kind: Kind) -> String {
         Kind::Target => of::<Target>(settings),
         Kind::Suite => of::<Suite>(settings),
         Kind::Flavour => of::<Flavour>(settings),
+        Kind::Kernel => of::<KernelVersion>(settings),
+        Kind::Versions => of::<PatchRanges>(settings),
         // The lab writes every field, so a file that lacks a field is not valid.
         Kind::Results => of::<RunResult>(settings.for_serialize()),
     };

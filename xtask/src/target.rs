@@ -51,8 +51,8 @@ pub struct KernelSpec {
     /// generates one or the machine needs none.
     #[serde(default)]
     pub dtb: Option<String>,
-    /// Patches that this machine needs and that do not belong to the feature: names in
-    /// `kernel-patches/<VERSION>/fixes`. They are applied before the queue, and also with `--no-queue`.
+    /// Patches that this machine needs and that do not belong to the feature: names in `kernel-patches/fixes`, or in
+    /// `kernel-patches/VERSION/fixes` for one version. They are applied before the queue, and also with `--no-queue`.
     #[serde(default)]
     pub fixes: Vec<String>,
 }

@@ -7,12 +7,12 @@ use anyhow::{Result, bail};
 
 use crate::cli::Machine;
 use crate::flavour::{self, Flavour};
-use crate::kernel::Source;
+use crate::kernel_version::{self, KernelVersion};
 use crate::machine::accel::Accel;
 use crate::oracle::OracleRequest;
 use crate::paths;
-use crate::plan::{self, Case, Filter};
-use crate::run::{Job, KernelFrom};
+use crate::plan::{self, Filter};
+use crate::run::{Job, KernelFrom, Unit};
 use crate::setup::{self, SetupMode};
 use crate::suite::{self, Suite};
 use crate::target::{self, Target};
@@ -22,6 +22,7 @@ pub(crate) struct Tree {
     /// Root of the checkout.
     pub checkout: PathBuf,
     pub targets: Vec<Target>,
+    pub kernels: Vec<KernelVersion>,
     pub flavours: Vec<Flavour>,
     pub suites: Vec<Suite>,
 }
@@ -36,6 +37,7 @@ impl Tree {
         let (configs, cases) = (checkout.join("kernel-configs"), checkout.join("suites"));
         let tree = Self {
             targets: target::load_all(&configs)?,
+            kernels: kernel_version::load_all(&checkout.join("kernel-patches"))?,
             flavours: flavour::load_all(&configs.join("flavours"))?,
             suites: suite::load_all(&cases)?,
             checkout,
@@ -57,6 +59,21 @@ impl Tree {
         }
         let flavour = Flavour { cpus: machine.cpus.or(flavour.cpus), ..flavour.clone() };
         Ok((targets.into_iter().cloned().collect(), flavour))
+    }
+
+    /// Returns the kernels that the user selected: versions, or one source or image of the user.
+    ///
+    /// # Errors
+    /// A version does not exist.
+    pub(crate) fn kernels(&self, machine: &Machine) -> Result<Vec<KernelFrom>> {
+        Ok(match (&machine.kernel_image, &machine.kernel_src) {
+            (Some(image), _) => vec![KernelFrom::Image(image.clone())],
+            (None, Some(path)) => vec![KernelFrom::Source(path.clone())],
+            (None, None) => {
+                let versions = kernel_version::select(&self.kernels, &machine.kernel)?;
+                versions.into_iter().cloned().map(KernelFrom::Version).collect()
+            }
+        })
     }
 }
 
@@ -87,11 +104,6 @@ pub(crate) fn job(
         checkout: tree.checkout.clone(),
         cache: paths::cache()?,
         run_dir,
-        source: match (&machine.kernel_image, &machine.kernel_src) {
-            (Some(image), _) => KernelFrom::Image(image.clone()),
-            (None, Some(path)) => KernelFrom::Source(Source::Path(path.clone())),
-            (None, None) => KernelFrom::Source(Source::Debian),
-        },
         queue: !machine.no_queue,
         patches: machine.patch.clone(),
         accel,
@@ -103,22 +115,31 @@ pub(crate) fn job(
     })
 }
 
-/// Returns the selected cases of each target. Deadlines are multiplied by `scale`, and by the factor for the `oracle`.
+/// Returns each target with each kernel and the selected cases. Deadlines are multiplied by `scale`, and by the factor
+/// for the `oracle`.
 ///
 /// # Errors
 /// As [`plan::compile`].
-pub(crate) fn plans(
+pub(crate) fn units(
     tree: &Tree,
     targets: &[Target],
+    kernels: &[KernelFrom],
     filter: &Filter,
     scale: f64,
     oracle: OracleRequest,
-) -> Result<Vec<(Target, Vec<Case>)>> {
-    let plan = |target: &Target| {
+) -> Result<Vec<Unit>> {
+    let mut units = Vec::new();
+    for target in targets {
         let scale = scale * oracle.time_factor(&target.cache);
-        Ok((target.clone(), plan::compile(&tree.suites, target, filter, scale)?))
-    };
-    targets.iter().map(plan).collect()
+        let cases = plan::compile(&tree.suites, target, filter, scale)?;
+        let unit = |kernel: &KernelFrom| Unit {
+            target: target.clone(),
+            kernel: kernel.clone(),
+            cases: cases.clone(),
+        };
+        units.extend(kernels.iter().map(unit));
+    }
+    Ok(units)
 }
 
 /// Installs missing programs, including a QEMU that can load the `oracle`. With `--no-setup`, only reports them.

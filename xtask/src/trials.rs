@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use regex::Regex;
@@ -15,16 +15,19 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::cli::{Machine, Selftest};
 use crate::event::{Event, Events, Reporter, TargetEvent};
+use crate::kernel::queue::range;
+use crate::kernel_version::VersionRange;
 use crate::machine::accel::Accel;
 use crate::machine::qemu::Qemu;
 use crate::oracle::{Depth, OracleMode, OracleRequest, decision};
 use crate::plan::Filter;
 use crate::report::{self, Origin};
 use crate::results::{RunResult, TargetResult, Verdict};
+use crate::run::{self, KernelFrom};
 use crate::target::{CacheKind, Target};
 use crate::text::words;
-use crate::tree::{Tree, ensure, job, plans};
-use crate::{interrupt, paths, run, yaml};
+use crate::tree::{Tree, ensure, job, units};
+use crate::{interrupt, paths, yaml};
 
 /// File of the trials in `mutants/`.
 pub(crate) const TRIALS: &str = "oracle.yaml";
@@ -99,6 +102,7 @@ pub(crate) fn select(trials: Vec<Trial>, names: &[String]) -> Result<Vec<Trial>>
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TrialOutcome {
     pub trial: String,
+    /// Name of the target, with the version of its kernel.
     pub target: String,
     /// True if the oracle noticed the error and nothing else did. `None` if the trial skipped the target.
     pub noticed: Option<bool>,
@@ -107,14 +111,24 @@ pub(crate) struct TrialOutcome {
 }
 
 impl TrialOutcome {
-    /// Returns the outcome on a target that the trial skips.
-    pub(crate) fn skipped(trial: &Trial, target: &Target, reason: &str) -> TrialOutcome {
+    /// Returns the outcome on the target `name` that the trial skips.
+    pub(crate) fn skipped(trial: &Trial, name: &str, reason: &str) -> TrialOutcome {
         TrialOutcome {
             trial: trial.name.clone(),
-            target: target.name.clone(),
+            target: name.to_owned(),
             noticed: None,
             text: format!("skipped: {reason}"),
         }
+    }
+}
+
+/// Returns the reason to skip a kernel whose version is outside the range of a trial's patch.
+fn wrong_version(kernel: &KernelFrom, range: VersionRange) -> Option<String> {
+    match kernel {
+        KernelFrom::Version(kernel) if !range.contains(kernel.version) => {
+            Some(format!("the patch is for {range}"))
+        }
+        _ => None,
     }
 }
 
@@ -128,7 +142,7 @@ pub(crate) fn judge(
     let evidence = evidence(plain, watched);
     TrialOutcome {
         trial: trial.name.clone(),
-        target: watched.target.clone(),
+        target: watched.name.clone(),
         noticed: Some(evidence.is_ok()),
         text: evidence.unwrap_or_else(|reason| reason),
     }
@@ -213,6 +227,7 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
         arch: args.arch.clone(),
         flavour: "default".into(),
         cpus: None,
+        kernel: args.kernel.clone(),
         kernel_src: None,
         no_queue: false,
         patch: Vec::new(),
@@ -221,6 +236,7 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
         no_setup: args.no_setup,
     };
     let (targets, _) = tree.select(&machine)?;
+    let kernels = tree.kernels(&machine)?;
     let mutants = tree.checkout.join("mutants");
     let trials = select(load(&mutants)?, &args.trials)?;
     let oracle = OracleRequest { mode: OracleMode::On, ..OracleRequest::OFF };
@@ -228,29 +244,36 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
     decision::check(oracle, &targets, Accel::Tcg, |program| Qemu::ask(program))?;
 
     let mut outcomes = Vec::new();
-    for trial in &trials {
-        let mut on = Vec::new();
-        for target in &targets {
-            match trial.skip_reason(target) {
-                None => on.push(target.clone()),
-                Some(reason) => outcomes.push(TrialOutcome::skipped(trial, target, reason)),
-            }
-        }
-        if on.is_empty() {
-            continue;
-        }
-        let patch = trial.patch.iter().map(|name| mutants.join(name));
-        let machine = Machine { patch: patch.collect(), ..machine.clone() };
+    'trials: for trial in &trials {
+        let patch: Vec<PathBuf> = trial.patch.iter().map(|name| mutants.join(name)).collect();
+        let machine = Machine { patch: patch.clone(), ..machine.clone() };
         let ignore_flushes = trial.patch.is_none();
-        let run = |oracle| run_trial(&tree, &machine, trial, &on, oracle);
-        let plain = if ignore_flushes { None } else { Some(run(OracleRequest::OFF)?) };
-        let watched = run(OracleRequest { depth: trial.depth, ignore_flushes, ..oracle })?;
-        for (at, watched) in watched.targets.iter().enumerate() {
-            let plain = plain.as_ref().map(|plain| &plain.targets[at]);
-            outcomes.push(judge(trial, plain, watched));
-        }
-        if interrupt::requested() {
-            break;
+        for kernel in &kernels {
+            let range = patch.first().map_or(Ok(VersionRange::default()), |patch| range(patch))?;
+            let mut on = Vec::new();
+            for target in &targets {
+                let skip = trial.skip_reason(target).map(str::to_owned);
+                match skip.or_else(|| wrong_version(kernel, range)) {
+                    None => on.push(target.clone()),
+                    Some(reason) => {
+                        let name = kernel.name_on(target);
+                        outcomes.push(TrialOutcome::skipped(trial, &name, &reason));
+                    }
+                }
+            }
+            if on.is_empty() {
+                continue;
+            }
+            let run = |oracle| run_trial(&tree, &machine, trial, &on, kernel, oracle);
+            let plain = if ignore_flushes { None } else { Some(run(OracleRequest::OFF)?) };
+            let watched = run(OracleRequest { depth: trial.depth, ignore_flushes, ..oracle })?;
+            for (at, watched) in watched.targets.iter().enumerate() {
+                let plain = plain.as_ref().map(|plain| &plain.targets[at]);
+                outcomes.push(judge(trial, plain, watched));
+            }
+            if interrupt::requested() {
+                break 'trials;
+            }
         }
     }
     print!("{}", table(&outcomes));
@@ -278,17 +301,19 @@ impl Reporter for PhasePrinter {
     }
 }
 
-/// Runs the cases of a trial on `targets`, with or without the oracle.
+/// Runs the cases of a trial on `targets` with `kernel`, with or without the oracle.
 fn run_trial(
     tree: &Tree,
     machine: &Machine,
     trial: &Trial,
     targets: &[Target],
+    kernel: &KernelFrom,
     oracle: OracleRequest,
 ) -> Result<RunResult> {
     let (_, flavour) = tree.select(machine)?;
     let filter = Filter { pattern: Some(trial.cases.clone()), ..Filter::default() };
-    let plans = plans(tree, targets, &filter, flavour.time, oracle)?;
+    let kernels = std::slice::from_ref(kernel);
+    let units = units(tree, targets, kernels, &filter, flavour.time, oracle)?;
     let run_dir = paths::new_run(&tree.checkout, false)?;
     let mut job = job(tree, machine, flavour, Accel::Tcg, 1.0, run_dir)?;
     job.oracle = oracle;
@@ -297,7 +322,7 @@ fn run_trial(
         _ => "under the oracle",
     };
     eprintln!("{}, {mode}: {}", trial.name, trial.breaks);
-    let result = run::all(&job, &plans, &Events::new(vec![Box::new(PhasePrinter)]));
+    let result = run::all(&job, &units, &Events::new(vec![Box::new(PhasePrinter)]));
     let origin = Origin::Run { dir: &job.run_dir, rerun: "cargo xtask test" };
     report::write_all(&job.run_dir, &result, origin)?;
     run::remove_initramfs(&job.run_dir);
@@ -334,7 +359,7 @@ mod tests {
             judged(Some(vec![good()]), vec![good()]),
             judged(Some(vec![good(), samples::failed()]), vec![samples::stale()]),
             judged(Some(vec![good()]), vec![samples::stale(), samples::timed_out()]),
-            TrialOutcome::skipped(&trial(), &crate::target::tests::x86_64(), "nothing aliases"),
+            TrialOutcome::skipped(&trial(), "x86_64", "nothing aliases"),
         ];
         insta::assert_snapshot!(table(&outcomes), @"
         | trial | target | noticed | outcome |

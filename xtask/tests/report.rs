@@ -39,7 +39,9 @@ fn case(id: &str, verdict: Verdict) -> CaseResult {
 /// Writes the reports of a run with one case on x86_64 into `dir`.
 fn write(dir: &Path, case: CaseResult) {
     let target = TargetResult {
+        name: "x86_64".into(),
         target: "x86_64".into(),
+        kernel: None,
         flavour: "default".into(),
         provenance: Provenance { kernel_version: "6.12.117".into(), ..Provenance::default() },
         failure: None,

@@ -21,7 +21,7 @@ use crate::machine::accel::{self, Accel};
 use crate::oracle::OracleRequest;
 use crate::plan::{self, Case, Filter};
 use crate::results::{RunResult, Verdict};
-use crate::run::{self, Job};
+use crate::run::{self, Job, KernelFrom, Unit};
 use crate::target::Target;
 use crate::tree::{Tree, ensure, job};
 use crate::wait::{self, Waited};
@@ -40,30 +40,39 @@ pub(crate) fn run(args: &Bench) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
     let (targets, _) = tree.select(&args.machine)?;
+    let kernels = tree.kernels(&args.machine)?;
     ensure(&targets, &args.machine, OracleRequest::OFF)?;
     for target in &targets {
-        let lab = lab(&tree, &args.machine, target)?;
-        println!("## {}\n", target.name);
-        println!("{}", guest_table(&lab, &tree)?);
-        println!("{}", lab_table(&lab, &tree, args.repeat.max(1))?);
-        if args.cold {
-            println!("{}", build::table(&lab.job, target)?);
+        for kernel in &kernels {
+            let lab = lab(&tree, &args.machine, target, kernel)?;
+            println!("## {}\n", kernel.name_on(target));
+            println!("{}", guest_table(&lab, &tree)?);
+            println!("{}", lab_table(&lab, &tree, args.repeat.max(1))?);
+            if args.cold {
+                println!("{}", build::table(&lab)?);
+            }
         }
     }
     Ok(0)
 }
 
-/// One target, and the parameters that all its runs share.
+/// One target and its kernel, and the parameters that all their runs share.
 struct Lab<'a> {
     target: &'a Target,
+    kernel: KernelFrom,
     job: Job,
     checkout: PathBuf,
 }
 
-fn lab<'a>(tree: &Tree, machine: &cli::Machine, target: &'a Target) -> Result<Lab<'a>> {
+fn lab<'a>(
+    tree: &Tree,
+    machine: &cli::Machine,
+    target: &'a Target,
+    kernel: &KernelFrom,
+) -> Result<Lab<'a>> {
     let (_, flavour) = tree.select(machine)?;
     let job = job(tree, machine, flavour, Accel::Auto, 1.0, PathBuf::new())?;
-    Ok(Lab { target, job, checkout: tree.checkout.clone() })
+    Ok(Lab { target, kernel: kernel.clone(), job, checkout: tree.checkout.clone() })
 }
 
 impl Lab<'_> {
@@ -72,7 +81,8 @@ impl Lab<'_> {
         let mut job = self.job.clone();
         job.run_dir = paths::new_run(&self.checkout, false)?;
         let clock = Instant::now();
-        let result = run::all(&job, &[(self.target.clone(), cases)], &Events::silent());
+        let unit = Unit { target: self.target.clone(), kernel: self.kernel.clone(), cases };
+        let result = run::all(&job, &[unit], &Events::silent());
         let took = clock.elapsed();
         for case in result.targets.iter().flat_map(|target| &target.cases) {
             if case.verdict != Verdict::Pass {
@@ -95,7 +105,7 @@ impl Lab<'_> {
 
     /// Returns the time from the start of QEMU to its exit, for a guest that powers off immediately.
     fn raw_boot(&self) -> Result<Duration> {
-        let built = self.job.kernel(self.target, &mut |_| {})?;
+        let built = self.job.kernel(self.target, &self.kernel, &mut |_| {})?;
         let image = Image::new(&guest::build(&self.checkout, &self.job.cache, &self.target.rust)?)?;
         let qemu = run::scaled(&self.target.qemu, &self.job.flavour);
         let arch = &self.target.kernel.arch;

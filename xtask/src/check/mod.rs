@@ -17,7 +17,7 @@ use regex::Regex;
 use xshell::cmd;
 
 use crate::ci::Format;
-use crate::{cargo, ci as jobs, files, guard, interrupt, schema, shell, target};
+use crate::{cargo, ci as jobs, files, guard, interrupt, kernel_version, schema, shell, target};
 
 /// Name and function of a check.
 type Check = (&'static str, fn(&Path) -> Result<Outcome>);
@@ -221,12 +221,13 @@ fn failure(checkout: &Path, run: &documents::ToRun) -> Result<Option<String>> {
     Ok((!outcome.passed).then(problem))
 }
 
-/// Checks that the committed CI jobs are up to date with the targets.
+/// Checks that the committed CI jobs are up to date with the targets and the kernel versions.
 fn ci(checkout: &Path) -> Result<Outcome> {
     let targets = target::load_all(&checkout.join("kernel-configs"))?;
+    let kernels = kernel_version::load_all(&checkout.join("kernel-patches"))?;
     let files = Format::ALL.map(|format| {
         let command = format!("{} > {}", format.command(), format.file());
-        (format.file(), jobs::render(format, &targets), command)
+        (format.file(), jobs::render(format, &targets, &kernels), command)
     });
     Ok(generated(checkout, &files))
 }
@@ -313,8 +314,11 @@ mod tests {
         let target = include_str!("../../../kernel-configs/x86_64.yaml");
         write("kernel-configs/x86_64.yaml", target);
         let targets = target::load_all(&checkout.path().join("kernel-configs")).unwrap();
+        let kernel = include_str!("../../../kernel-patches/6.12/kernel.yaml");
+        write("kernel-patches/6.12/kernel.yaml", kernel);
+        let kernels = kernel_version::load_all(&checkout.path().join("kernel-patches")).unwrap();
         for format in Format::ALL {
-            write(format.file(), &jobs::render(format, &targets));
+            write(format.file(), &jobs::render(format, &targets, &kernels));
         }
         assert!(ci(checkout.path()).unwrap().passed);
         let another = target.replace("name: x86_64", "name: vax");

@@ -38,6 +38,14 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
             targets.len()
         );
     };
+    let kernels = tree.kernels(&args.machine)?;
+    let [kernel_from] = kernels.as_slice() else {
+        bail!(
+            "--kernel selects {} versions; select only one, because the terminal can show only one machine",
+            kernels.len()
+        );
+    };
+    let name = kernel_from.name_on(target);
     let qemu = run::scaled(&target.qemu, &flavour);
     let gdb = kind == Kind::Gdb;
     let command = |dir: &Path, accel: Accelerator, image: &Path, dtb: Option<&Path>| {
@@ -54,7 +62,7 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
         (args::to_paste(dir, &qemu.binary, &args), args)
     };
     if args.dry_run {
-        let dir = tree.checkout.join("target/lab/latest").join(&target.name);
+        let dir = tree.checkout.join("target/lab/latest").join(&name);
         let (image, dtb) = kernel::planned_paths(&paths::cache()?, &target.kernel);
         let (paste, _) = command(&dir, args.accel.planned(), &image, dtb.as_deref());
         print!("{paste}");
@@ -63,10 +71,10 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
 
     ensure(&targets, &args.machine, OracleRequest::OFF)?;
     let run_dir = paths::new_run(&tree.checkout, false)?;
-    let dir = run_dir.join(&target.name);
+    let dir = run_dir.join(&name);
     files::create_dir(&dir)?;
     let job = job(&tree, &args.machine, flavour, args.accel, 1.0, run_dir)?;
-    let built = build_with_bar(&job, target)?;
+    let built = build_with_bar(&job, target, kernel_from)?;
     let image = Image::new(&guest::build(&job.checkout, &job.cache, &target.rust)?)?;
     // The plan has all cases, so that the user can run any of them in the shell by name.
     let everything = Filter {

@@ -8,6 +8,7 @@ use anyhow::Result;
 use protocol::plan::Device;
 use serde_json::{Value, json};
 
+use crate::kernel_version::KernelVersion;
 use crate::suite::{CaseSpec, Suite};
 use crate::tree::Tree;
 
@@ -27,6 +28,10 @@ fn as_text(tree: &Tree) -> String {
     for target in &tree.targets {
         text += &format!("  {:<12} {}\n", target.name, target.about);
     }
+    text += "\nKernels (--kernel):\n";
+    for kernel in &tree.kernels {
+        text += &kernel_line(kernel);
+    }
     text += "\nFlavours (--flavour):\n";
     for flavour in &tree.flavours {
         text += &format!("  {:<12} {}\n", flavour.name, flavour.about);
@@ -41,6 +46,16 @@ fn as_text(tree: &Tree) -> String {
     }
     text += &format!("\n{}", matrix::as_text(&tree.targets, &tree.suites));
     text
+}
+
+fn kernel_line(kernel: &KernelVersion) -> String {
+    let note = match &kernel.incomplete {
+        _ if kernel.default => " (default)".to_owned(),
+        Some(reason) => format!(" (not in `all`: {reason})"),
+        None => String::new(),
+    };
+    // `Version` ignores the width of a placeholder.
+    format!("  {:<12} {}{note}\n", kernel.version.to_string(), kernel.about)
 }
 
 fn devices(case: &CaseSpec) -> String {
@@ -68,6 +83,7 @@ fn as_value(tree: &Tree) -> Value {
     };
     json!({
         "targets": tree.targets,
+        "kernels": tree.kernels,
         "flavours": tree.flavours.iter()
             .map(|f| json!({ "name": f.name, "about": f.about }))
             .collect::<Vec<_>>(),

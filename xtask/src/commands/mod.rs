@@ -18,8 +18,8 @@ use crate::kernel::Built;
 use crate::machine::accel::Accel;
 use crate::oracle::OracleRequest;
 use crate::report::term;
-use crate::run::Job;
-use crate::target::{self, Target};
+use crate::run::{Job, KernelFrom};
+use crate::target::Target;
 use crate::tree::{Tree, ensure, job};
 use crate::{bench, check, ci, interrupt, kernel, paths, schema, setup};
 
@@ -50,30 +50,36 @@ fn build(machine: &Machine) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
     let (targets, flavour) = tree.select(machine)?;
+    let kernels = tree.kernels(machine)?;
     ensure(&targets, machine, OracleRequest::OFF)?;
     let job = job(&tree, machine, flavour, Accel::Auto, 1.0, PathBuf::new())?;
     for target in &targets {
-        let built = build_with_bar(&job, target)?;
-        println!("{}: Linux {} ({})", target.name, built.version, job.flavour.name);
-        println!("  image    {}", built.image.display());
-        println!("  vmlinux  {}", built.vmlinux.display());
-        println!("  config   {}", built.config.display());
+        for kernel in &kernels {
+            let built = build_with_bar(&job, target, kernel)?;
+            let name = kernel.name_on(target);
+            println!("{name}: Linux {} ({})", built.version, job.flavour.name);
+            println!("  image    {}", built.image.display());
+            println!("  vmlinux  {}", built.vmlinux.display());
+            println!("  config   {}", built.config.display());
+            built.notes().for_each(|note| println!("  note     {note}"));
+        }
     }
     Ok(0)
 }
 
-/// Builds the kernel of `target` and shows a progress bar.
+/// Builds the kernel of `target` from `origin` and shows a progress bar.
 ///
 /// # Errors
 /// The build failed.
-pub(crate) fn build_with_bar(job: &Job, target: &Target) -> Result<Built> {
-    let bar = term::build_bar(&target.name);
-    job.kernel(target, &mut |step| bar(step.done, step.of, step.what))
+pub(crate) fn build_with_bar(job: &Job, target: &Target, origin: &KernelFrom) -> Result<Built> {
+    let name = origin.name_on(target);
+    let bar = term::build_bar(&name);
+    job.kernel(target, origin, &mut |step| bar(step.done, step.of, step.what))
 }
 
 fn ci_matrix(format: ci::Format) -> Result<u8> {
-    let targets = target::load_all(&paths::checkout().join("kernel-configs"))?;
-    print!("{}", ci::render(format, &targets));
+    let tree = Tree::load()?;
+    print!("{}", ci::render(format, &tree.targets, &tree.kernels));
     Ok(0)
 }
 

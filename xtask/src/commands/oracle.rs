@@ -61,9 +61,9 @@ fn list(result: &RunResult) -> String {
             ([] | [OracleState::Off], reason) => {
                 let reason =
                     reason.as_deref().unwrap_or("the run ended before the oracle was set up");
-                format!("{}: ran without the oracle: {reason}\n", target.target)
+                format!("{}: ran without the oracle: {reason}\n", target.name)
             }
-            _ => format!("{}: no findings, depth {}\n", target.target, ran.oracle),
+            _ => format!("{}: no findings, depth {}\n", target.name, ran.oracle),
         }
     });
     lines.collect()

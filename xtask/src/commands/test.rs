@@ -11,13 +11,13 @@ use crate::interrupt;
 use crate::machine::args::{self, Boot, Console};
 use crate::machine::qemu::Qemu;
 use crate::oracle::{Depth, OracleMode, OracleRequest, decision, plugin};
-use crate::plan::{Case, Filter, Setting};
+use crate::plan::{Filter, Setting};
 use crate::report::{self, Origin, TermOptions, term};
+use crate::run::{self, Unit};
 use crate::run_dir::INITRAMFS;
-use crate::target::Target;
 use crate::text::words;
-use crate::tree::{Tree, ensure, job, plans};
-use crate::{kernel, paths, run};
+use crate::tree::{Tree, ensure, job, units};
+use crate::{kernel, paths};
 
 /// Compiles the plan, runs it and writes the reports.
 pub(super) fn run(args: &Test) -> Result<u8> {
@@ -33,9 +33,11 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     };
     let oracle =
         OracleRequest { mode: args.oracle, depth: args.oracle_depth, ignore_flushes: false };
-    let plans = plans(&tree, &targets, &filter, args.timeout_scale * flavour.time, oracle)?;
+    let kernels = tree.kernels(&args.machine)?;
+    let scale = args.timeout_scale * flavour.time;
+    let units = units(&tree, &targets, &kernels, &filter, scale, oracle)?;
     if args.dry_run {
-        print!("{}", dry_run(&tree, args, &plans)?);
+        print!("{}", dry_run(&tree, args, &units)?);
         return Ok(0);
     }
     ensure(&targets, &args.machine, oracle)?;
@@ -47,7 +49,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
 
     let again = rerun_command(args);
     let events = term::to_terminal(TermOptions::new(args.verbose, args.quiet, &again));
-    let result = run::all(&job, &plans, &events);
+    let result = run::all(&job, &units, &events);
     let origin = Origin::Run { dir: &job.run_dir, rerun: &again };
     report::write_all(&job.run_dir, &result, origin)?;
     if let Some(dir) = &args.report_dir {
@@ -59,7 +61,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     Ok(result.exit_code())
 }
 
-/// Returns the command that repeats this run, without the options that select targets and cases.
+/// Returns the command that repeats this run, without the options that select targets, kernel versions and cases.
 fn rerun_command(args: &Test) -> String {
     let machine = &args.machine;
     let mut words = vec!["cargo xtask test".to_owned()];
@@ -96,12 +98,14 @@ fn option_value(value: &impl ValueEnum) -> String {
     value.to_possible_value().expect("no value is hidden").get_name().to_owned()
 }
 
-/// Returns the plan and the QEMU command of each target, for `--dry-run`.
-fn dry_run(tree: &Tree, args: &Test, plans: &[(Target, Vec<Case>)]) -> Result<String> {
+/// Returns the plan and the QEMU command of each unit, for `--dry-run`.
+fn dry_run(tree: &Tree, args: &Test, units: &[Unit]) -> Result<String> {
     let (_, flavour) = tree.select(&args.machine)?;
     let mut text = String::new();
-    for (target, cases) in plans {
-        text += &format!("{} ({}), {}:\n", target.name, flavour.name, words::cases(cases.len()));
+    for unit in units {
+        let Unit { target, cases, .. } = unit;
+        let name = unit.name();
+        text += &format!("{name} ({}), {}:\n", flavour.name, words::cases(cases.len()));
         for case in cases {
             text += &match &case.skip {
                 None => format!("  {}\n", case.id()),
@@ -122,7 +126,7 @@ fn dry_run(tree: &Tree, args: &Test, plans: &[(Target, Vec<Case>)]) -> Result<St
             // With `--oracle auto`, the oracle may be on in the real run: that depends on QEMU, which does not run here.
             oracle: watched.then_some(plugin.as_path()),
         };
-        let dir = tree.checkout.join("target/lab/latest").join(&target.name).join("boot-1");
+        let dir = tree.checkout.join("target/lab/latest").join(name).join("boot-1");
         text += &args::to_paste(&dir, &qemu.binary, &args::qemu(&qemu, &boot));
     }
     Ok(text)

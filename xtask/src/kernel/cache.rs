@@ -7,7 +7,7 @@
 //! slots/<source>/<target>-<flavour>/ build directory, reused for each build of this source, target and flavour
 //! slots/<source>/<target>-<flavour>.lock
 //! kernels/<hash>/                    finished kernel; never modified
-//! estimates/<target>-<flavour>       number of steps that a build from scratch prints
+//! estimates/<version>-<target>-<flavour>  number of steps that a build from scratch prints
 //! ```
 //!
 //! A directory with its final name is complete: it is created under another name and then renamed.
@@ -52,7 +52,7 @@ impl Cache<'_> {
         self.0.join("kernels")
     }
 
-    /// Directory of the estimates: for each target and flavour, the number of steps of a build from scratch.
+    /// Directory of the estimates: for each version, target and flavour, the number of steps of a build from scratch.
     pub(crate) fn estimates(self) -> PathBuf {
         self.0.join("estimates")
     }

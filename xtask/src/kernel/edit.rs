@@ -32,7 +32,7 @@ pub fn checkout(
         bail!("{} already exists: give the path of a new directory", place.display());
     }
     let base = source::open(source, Cache(cache), progress)?;
-    let queue = queue::read(lab, &base.series)?;
+    let queue = queue::read(lab, base.version)?;
     progress(Progress::step(format!("copy {}", base.name)));
     for path in base.listing()?.keys() {
         let (from, to) = (base.root.join(path), place.join(path));
@@ -120,7 +120,7 @@ pub fn export(place: &Path, lab: &Path) -> Result<Exported> {
             changed.trim_end()
         );
     }
-    let dir = lab.join("kernel-patches").join(source::series(place)?);
+    let dir = lab.join(queue::DIR).join(source::version(place)?.to_string());
     let scratch = tempfile::tempdir().context("create a temporary directory")?;
     let out =
         scratch.path().to_str().context("the path of the temporary directory is not UTF-8")?;

@@ -101,6 +101,8 @@ pub struct Built {
     pub config_hash: String,
     /// First line of `gcc --version`; empty if unknown.
     pub compiler: String,
+    /// Names of the fixes that were passed over, because the source already contains them.
+    pub present_fixes: Vec<String>,
     /// True if the kernel was not built by this run.
     pub from_cache: bool,
     /// Keeps [`clean`] from removing the kernel; `None` if it is not in the cache.
@@ -137,9 +139,16 @@ impl Built {
             hash: digest::of(&bytes),
             config_hash: String::new(),
             compiler: String::new(),
+            present_fixes: Vec::new(),
             from_cache: true,
             _lease: None,
         })
+    }
+
+    /// Returns a line for each fix that was passed over.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
+        let fixes = self.present_fixes.iter();
+        fixes.map(|fix| format!("{fix} was passed over: the source already contains this fix"))
     }
 }
 
@@ -231,11 +240,11 @@ fn inputs(request: &Request, cache: Cache, progress: &mut dyn FnMut(Progress)) -
     let toolchain = Toolchain::find(&request.target.kernel.cross)?;
     let base = source::open(&request.source, cache, progress)?;
     let fixes = &request.target.kernel.fixes;
-    let mut queue = queue::fixes(request.checkout, &base.series, fixes)?;
+    let mut queue = queue::fixes(request.checkout, base.version, fixes)?;
     if request.queue {
-        queue.patches.extend(queue::read(request.checkout, &base.series)?.patches);
+        queue.patches.extend(queue::read(request.checkout, base.version)?.patches);
     }
-    queue.add(request.patches)?;
+    queue.add(request.patches, base.version)?;
     Ok(Inputs { base, queue, options, toolchain })
 }
 
@@ -272,6 +281,8 @@ struct BuildInfo {
     flavour: String,
     source: String,
     patches: Vec<String>,
+    #[serde(default)]
+    present_fixes: Vec<String>,
     image: String,
     #[serde(default)]
     dtb: Option<String>,
@@ -298,6 +309,7 @@ fn find(dir: &Path, from_cache: bool) -> Result<Option<Built>> {
         hash: info.hash,
         config_hash: info.config_hash,
         compiler: info.compiler,
+        present_fixes: info.present_fixes,
         from_cache,
         _lease: Some(lease),
     }))

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The patch queue: `kernel-patches/<VERSION.PATCHLEVEL>/series` and the patches that it lists.
+//! The patch queue: `kernel-patches/VERSION/series` and the patches that it lists. Fixes for machines are in
+//! `kernel-patches/fixes`, or in `kernel-patches/VERSION/fixes` if a version needs a fix of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,10 +10,14 @@ use anyhow::{Context, Result, bail};
 
 use super::cache;
 use super::user_tree;
+use crate::kernel_version::{PatchRanges, Version, VersionRange};
 use crate::{files, shell};
 
 /// Directory of the patches in the checkout.
-const DIR: &str = "kernel-patches";
+pub(crate) const DIR: &str = "kernel-patches";
+
+/// Name of the directories of fixes.
+const FIXES: &str = "fixes";
 
 /// Patches in the order in which they apply.
 #[derive(Clone, Debug, Default)]
@@ -46,16 +51,25 @@ impl Patch {
 /// queue removes the file.
 pub(crate) type Overlay = BTreeMap<String, Option<(String, PathBuf)>>;
 
-/// Reads the queue for kernels of the version `series` (`6.12`).
+/// Result of [`Queue::apply`].
+#[derive(Debug)]
+pub(crate) struct Applied {
+    /// The files that the patches touch.
+    pub overlay: Overlay,
+    /// Names of the fixes that were passed over, because the source already contains them.
+    pub present: Vec<String>,
+}
+
+/// Reads the queue for kernels of `version`.
 ///
 /// # Errors
 /// The version has no queue, or a patch that the queue lists is missing.
-pub(crate) fn read(checkout: &Path, series: &str) -> Result<Queue> {
-    let dir = Path::new(DIR).join(series);
+pub(crate) fn read(checkout: &Path, version: Version) -> Result<Queue> {
+    let dir = Path::new(DIR).join(version.to_string());
     let path = dir.join("series");
     let Some(text) = files::read_if_exists(&checkout.join(&path))? else {
         bail!(
-            "there is no patch queue for Linux {series} ({}): use a source of a version that has a queue, \
+            "there is no patch queue for Linux {version} ({}): use a source of a version that has a queue, \
              or build the unpatched source with --no-queue",
             path.display()
         );
@@ -70,19 +84,37 @@ pub(crate) fn read(checkout: &Path, series: &str) -> Result<Queue> {
     Ok(queue)
 }
 
-/// Reads the machine-specific fixes `names` for kernels of the version `series`.
+/// Reads the machine-specific fixes `names` for kernels of `version`: from the directory of that version, or else from
+/// the directory that all versions share. Leaves out shared fixes that are for other versions.
 ///
 /// # Errors
 /// A patch is missing.
-pub(crate) fn fixes(checkout: &Path, series: &str, names: &[String]) -> Result<Queue> {
+pub(crate) fn fixes(checkout: &Path, version: Version, names: &[String]) -> Result<Queue> {
+    let shared = Path::new(DIR).join(FIXES);
+    let own = Path::new(DIR).join(version.to_string()).join(FIXES);
+    let ranges = PatchRanges::load(&checkout.join(&shared))?;
     let mut queue = Queue::default();
-    for name in names {
-        let name = Path::new(DIR).join(series).join("fixes").join(name);
-        queue
-            .patches
-            .push(Patch { skip_if_present: true, ..Patch::read(&name, checkout.join(&name))? });
+    for file in names {
+        let own = own.join(file);
+        let is_own = checkout.join(&own).is_file();
+        if !is_own && !ranges.of(file).contains(version) {
+            continue;
+        }
+        let name = if is_own { own } else { shared.join(file) };
+        let patch = Patch::read(&name, checkout.join(&name))?;
+        queue.patches.push(Patch { skip_if_present: true, ..patch });
     }
     Ok(queue)
+}
+
+/// Returns the range of the versions that the patch `file` is for, by the file `versions.yaml` in its directory.
+///
+/// # Errors
+/// `versions.yaml` does not parse.
+pub(crate) fn range(file: &Path) -> Result<VersionRange> {
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = file.file_name().unwrap_or_default();
+    Ok(PatchRanges::load(dir)?.of(&name.to_string_lossy()))
 }
 
 /// Returns the names in a series file with their line numbers. Parses the file like quilt.
@@ -111,12 +143,16 @@ fn touched(patch: &[u8]) -> BTreeSet<String> {
 }
 
 impl Queue {
-    /// Appends patches that are not part of the checkout's queue.
+    /// Appends patches that are not part of the checkout's queue to the queue of `version`.
     ///
     /// # Errors
-    /// A patch cannot be read.
-    pub(crate) fn add(&mut self, files: &[PathBuf]) -> Result<()> {
+    /// A patch cannot be read, or is for other versions.
+    pub(crate) fn add(&mut self, files: &[PathBuf], version: Version) -> Result<()> {
         for file in files {
+            let range = range(file)?;
+            if !range.contains(version) {
+                bail!("{} is for {range}, and this source is Linux {version}", file.display());
+            }
             let path = fs::canonicalize(file)
                 .with_context(|| format!("open the patch {}", file.display()))?;
             self.patches.push(Patch::read(file, path)?);
@@ -125,15 +161,16 @@ impl Queue {
     }
 
     /// Applies the patches to copies of the files in `root` that they touch. The copies are in `scratch`, whose old
-    /// content is removed.
+    /// content is removed. Passes over fixes that the source already contains.
     ///
     /// # Errors
     /// A patch does not apply, or the source already contains the queue. The error names the patch, the file and the
     /// line.
-    pub(crate) fn apply(&self, root: &Path, scratch: &Path) -> Result<Overlay> {
+    pub(crate) fn apply(&self, root: &Path, scratch: &Path) -> Result<Applied> {
         let touched: BTreeSet<String> =
             self.patches.iter().flat_map(|patch| touched(&patch.text)).collect();
         copy_out(root, scratch, &touched)?;
+        let mut present = Vec::new();
         for patch in &self.patches {
             let Err(message) = git_apply(scratch, &[], &patch.path)? else {
                 continue;
@@ -141,6 +178,7 @@ impl Queue {
             if patch.skip_if_present
                 && git_apply(scratch, &["--reverse", "--check"], &patch.path)?.is_ok()
             {
+                present.push(patch.name.clone());
                 continue;
             }
             if self.is_applied(root, scratch, &touched)? {
@@ -163,7 +201,7 @@ impl Queue {
             };
             overlay.insert(path, content);
         }
-        Ok(overlay)
+        Ok(Applied { overlay, present })
     }
 
     /// Returns true if the source contains the whole queue: all patches can be reverted.

@@ -22,7 +22,7 @@ use super::config;
 use super::coverage_files;
 use super::digest::{self, Listing};
 use super::make::{self, Make};
-use super::queue::Overlay;
+use super::queue::Applied;
 use super::source::Base;
 use super::{BUILD_INFO, BuildInfo, Inputs, Progress, Request, file_name, tree};
 use crate::files;
@@ -52,7 +52,7 @@ impl<'a> Slot<'a> {
             "is building in the same directory",
             progress,
         )?;
-        let estimate = cache.estimates().join(name);
+        let estimate = cache.estimates().join(format!("{}-{name}", base.version));
         Ok(Slot { request, dir, estimate, _lock: lock })
     }
 
@@ -66,13 +66,13 @@ impl<'a> Slot<'a> {
     ) -> Result<()> {
         let from_scratch = self.prepare()?;
         progress(Progress::step("patch the source".into()));
-        let overlay = inputs.queue.apply(&inputs.base.root, &self.dir.join("scratch"))?;
-        let files = tree::sync(&inputs.base, &overlay, &self.tree(), &self.record())?;
+        let applied = inputs.queue.apply(&inputs.base.root, &self.dir.join("scratch"))?;
+        let files = tree::sync(&inputs.base, &applied.overlay, &self.tree(), &self.record())?;
         progress(Progress::step("configure".into()));
         self.configure(inputs, &files)?;
         self.compile(from_scratch, progress)?;
         progress(Progress::step("store the kernel in the cache".into()));
-        self.publish(inputs, &overlay, hash, kernel)
+        self.publish(inputs, &applied, hash, kernel)
     }
 
     /// Removes results of earlier builds that may be wrong. Returns true if make has to build everything.
@@ -149,7 +149,7 @@ impl<'a> Slot<'a> {
         Ok(())
     }
 
-    fn publish(&self, inputs: &Inputs, overlay: &Overlay, hash: &str, kernel: &Path) -> Result<()> {
+    fn publish(&self, inputs: &Inputs, applied: &Applied, hash: &str, kernel: &Path) -> Result<()> {
         let (obj, result) = (self.obj(), self.dir.join("result"));
         files::create_dir(&result)?;
         let spec = &self.request.target.kernel;
@@ -162,7 +162,7 @@ impl<'a> Slot<'a> {
         if let Some(dir) = self.request.coverage {
             let trees =
                 coverage_files::Trees { base: &inputs.base.root, tree: &self.tree(), obj: &obj };
-            coverage_files::publish(dir, &trees, overlay, &result)?;
+            coverage_files::publish(dir, &trees, &applied.overlay, &result)?;
         }
         let info = BuildInfo {
             version: files::read(&obj.join("include/config/kernel.release"))?.trim().to_owned(),
@@ -174,6 +174,7 @@ impl<'a> Slot<'a> {
             flavour: self.request.flavour.to_owned(),
             source: inputs.base.name.clone(),
             patches: inputs.queue.patches.iter().map(|patch| patch.name.clone()).collect(),
+            present_fixes: applied.present.clone(),
             image: file_name(&spec.image).to_owned(),
             dtb: spec.dtb.as_deref().map(|dtb| file_name(dtb).to_owned()),
         };

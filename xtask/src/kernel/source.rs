@@ -10,14 +10,20 @@ use super::cache::{self, Cache};
 use super::digest::{self, Listing};
 use super::{Progress, user_tree};
 use crate::files;
+use crate::kernel_version::Version;
 use crate::lock::{Hold, Lock};
 use crate::setup::debian::kernel_source;
 
 /// Origin of a kernel source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Debian's source package of the default kernel version.
-    Debian,
+    /// A source package of Debian.
+    Debian {
+        /// Name of the package.
+        package: String,
+        /// Suites of the archive to download it from if the machine's own package sources do not have it.
+        suites: Vec<String>,
+    },
     /// A directory or tarball of the user. The lab never modifies it.
     Path(PathBuf),
 }
@@ -36,8 +42,8 @@ pub(crate) struct Base {
     pub name: String,
     /// Root directory.
     pub root: PathBuf,
-    /// Version in the form `VERSION.PATCHLEVEL`.
-    pub series: String,
+    /// Version of Linux.
+    pub version: Version,
     /// Files of a user's tree; `None` for a source in the cache, which never changes.
     listing: Option<Listing>,
     /// Protects a source in the cache from `cargo xtask clean`.
@@ -72,13 +78,12 @@ pub(crate) fn open(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Base> {
     match source {
-        Source::Debian => open_unpacked(
-            &cache.sources().join(kernel_source::PACKAGE),
-            progress,
-            &mut |into, progress| {
-                kernel_source::fetch(into, &mut |step| progress(Progress::step(step)))
-            },
-        ),
+        Source::Debian { package, suites } => {
+            open_unpacked(&cache.sources().join(package), progress, &mut |into, progress| {
+                let mut say = |step| progress(Progress::step(step));
+                kernel_source::fetch(package, suites, into, &mut say)
+            })
+        }
         Source::Path(path) => {
             let path = fs::canonicalize(path)
                 .with_context(|| format!("open --kernel-src {}", path.display()))?;
@@ -123,7 +128,7 @@ fn open_unpacked(dir: &Path, progress: &mut dyn FnMut(Progress), unpack: Unpack)
     Ok(Base {
         id: sanitize(&name),
         content: name.clone(),
-        series: series(&root)?,
+        version: version(&root)?,
         name,
         root,
         listing: None,
@@ -145,7 +150,7 @@ fn open_tarball(path: &Path, cache: Cache, progress: &mut dyn FnMut(Progress)) -
 }
 
 fn open_tree(path: &Path, cache: Cache, progress: &mut dyn FnMut(Progress)) -> Result<Base> {
-    let series = series(path)?;
+    let version = version(path)?;
     let shown = path.to_string_lossy();
     let id = format!("own-{}", &digest::of(shown.as_bytes())[..16]);
     let dir = cache.sources().join(&id);
@@ -164,23 +169,23 @@ fn open_tree(path: &Path, cache: Cache, progress: &mut dyn FnMut(Progress)) -> R
         id,
         name: shown.into_owned(),
         root: path.to_owned(),
-        series,
+        version,
         listing: Some(listing),
         _lock: None,
     })
 }
 
-/// Reads `VERSION.PATCHLEVEL` from the Makefile in the root of a source.
+/// Reads the version from the Makefile in the root of a source.
 ///
 /// # Errors
 /// `root` is not the root of a kernel source.
-pub(crate) fn series(root: &Path) -> Result<String> {
+pub(crate) fn version(root: &Path) -> Result<Version> {
     let makefile = root.join("Makefile");
     let text = fs::read_to_string(&makefile).with_context(|| {
         format!("read {}: is {} the root of a kernel source?", makefile.display(), root.display())
     })?;
-    match series_in(&text) {
-        Some(series) => Ok(series),
+    match version_in(&text) {
+        Some(version) => Ok(version),
         None => bail!(
             "{} does not define VERSION and PATCHLEVEL: expected the root of a kernel source",
             makefile.display()
@@ -188,7 +193,7 @@ pub(crate) fn series(root: &Path) -> Result<String> {
     }
 }
 
-fn series_in(makefile: &str) -> Option<String> {
+fn version_in(makefile: &str) -> Option<Version> {
     let value = |name: &str| {
         makefile
             .lines()
@@ -196,7 +201,7 @@ fn series_in(makefile: &str) -> Option<String> {
             .map(str::trim)
             .filter(|value| !value.is_empty())
     };
-    Some(format!("{}.{}", value("VERSION")?, value("PATCHLEVEL")?))
+    format!("{}.{}", value("VERSION")?, value("PATCHLEVEL")?).parse().ok()
 }
 
 /// Replaces the characters of `name` that kbuild rejects in a path, such as spaces and colons.
@@ -210,11 +215,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_series_is_read_from_the_makefile() {
+    fn the_version_is_read_from_the_makefile() {
         let makefile = "# SPDX\nVERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 117\nNAME = Baby\n";
-        assert_eq!(series_in(makefile).as_deref(), Some("6.12"));
-        assert_eq!(series_in("all:\n\tcc\n"), None);
-        assert_eq!(series_in("VERSION =\nPATCHLEVEL =\n"), None);
+        assert_eq!(version_in(makefile), "6.12".parse().ok());
+        assert_eq!(version_in("all:\n\tcc\n"), None);
+        assert_eq!(version_in("VERSION =\nPATCHLEVEL =\n"), None);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) fn findings(
     result.targets.iter().flat_map(|target| {
         target.cases.iter().flat_map(move |case| {
             let summaries = case.oracle.iter().flat_map(|oracle| &oracle.findings);
-            summaries.map(move |summary| (target.target.as_str(), case, summary))
+            summaries.map(move |summary| (target.name.as_str(), case, summary))
         })
     })
 }

@@ -104,14 +104,16 @@ mod tests {
         result.targets[0].cases.retain(|case| case.verdict.word() == "crash");
         insta::assert_snapshot!(render(&result), @r#"
         {
-          "schema": 3,
+          "schema": 4,
           "tool": "0.1.0 (850347e)",
           "started": "2025-11-22T19:33:00Z",
           "seconds": 131.07,
           "interrupted": false,
           "targets": [
             {
+              "name": "x86_64",
               "target": "x86_64",
+              "kernel": "6.12",
               "flavour": "default",
               "provenance": {
                 "kernel_version": "6.12.117",

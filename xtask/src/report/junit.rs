@@ -32,7 +32,7 @@ pub(crate) fn render(result: &RunResult) -> String {
 }
 
 fn suite_of(run: &RunResult, target: &TargetResult, name: &str, cases: Vec<TestCase>) -> TestSuite {
-    let mut suite = TestSuite::new(format!("{}.{name}", target.target));
+    let mut suite = TestSuite::new(format!("{}.{name}", target.name));
     suite.set_time(cases.iter().filter_map(|case| case.time).sum());
     suite.extra.insert("timestamp".into(), (&run.started).into());
     let known = rows::provenance(run, target);
@@ -44,7 +44,7 @@ fn suite_of(run: &RunResult, target: &TargetResult, name: &str, cases: Vec<TestC
 fn case_of(target: &TargetResult, case: &CaseResult) -> TestCase {
     let name = case.id.split_once('/').map_or(case.id.as_str(), |(_, name)| name);
     let mut out = TestCase::new(name, status_of(case));
-    out.set_classname(format!("{}.{}", target.target, case.suite));
+    out.set_classname(format!("{}.{}", target.name, case.suite));
     if let Some(millis) = case.millis {
         out.set_time(Duration::from_millis(millis));
     }
@@ -282,6 +282,7 @@ mod tests {
                 <properties>
                     <property name="tool" value="0.1.0 (850347e)"/>
                     <property name="flavour" value="default"/>
+                    <property name="kernel" value="6.12"/>
                 </properties>
                 <testcase name="boot" classname="x86_64.smoke">
                     <error message="0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit" type="infra">smoke/boot keeps its promise.
@@ -293,6 +294,7 @@ mod tests {
                 <properties>
                     <property name="tool" value="0.1.0 (850347e)"/>
                     <property name="flavour" value="default"/>
+                    <property name="kernel" value="6.12"/>
                 </properties>
                 <testcase name="limit.fuse" classname="x86_64.drain">
                     <error message="0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit" type="infra">drain/limit.fuse keeps its promise.
@@ -304,6 +306,7 @@ mod tests {
                 <properties>
                     <property name="tool" value="0.1.0 (850347e)"/>
                     <property name="flavour" value="default"/>
+                    <property name="kernel" value="6.12"/>
                 </properties>
                 <testcase name="target">
                     <error message="0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit" type="infra">0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112

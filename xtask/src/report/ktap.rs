@@ -40,10 +40,11 @@ fn block(tests: Vec<Test>) -> Vec<String> {
 }
 
 /// Renders the subtests of the test `name` as an indented block. The result line, which has the name, comes last. For
-/// human readers, a comment at the start gives the name too, as in KUnit.
-fn nested(name: &str, tests: Vec<Test>) -> Vec<String> {
+/// human readers, a comment at the start gives the name too, as in KUnit. `comment` follows it.
+fn nested(name: &str, comment: Option<String>, tests: Vec<Test>) -> Vec<String> {
     let mut lines = block(tests);
-    lines.insert(1, format!("# Subtest: {}", printable(name)));
+    let subtest = format!("# Subtest: {}", printable(name));
+    lines.splice(1..1, std::iter::once(subtest).chain(comment));
     lines.iter().map(|line| format!("  {line}")).collect()
 }
 
@@ -52,10 +53,15 @@ fn target(target: &TargetResult) -> Test {
     let failure = target.untested();
     let ok = failure.is_none() && tests.iter().all(|test| test.ok);
     let after = failure.map(|failure| format!("ERROR {}", one_line(failure)));
+    let kernel = Some(target.kernel_version()).filter(|version| !version.is_empty());
+    let kernel = kernel.map(|version| format!("# kernel: {}", one_line(version)));
     Test {
-        before: if tests.is_empty() { Vec::new() } else { nested(&target.target, tests) },
+        before: match tests.is_empty() {
+            true => Vec::new(),
+            false => nested(&target.name, kernel, tests),
+        },
         ok,
-        name: target.target.clone(),
+        name: target.name.clone(),
         after: after.unwrap_or_default(),
     }
 }
@@ -63,7 +69,7 @@ fn target(target: &TargetResult) -> Test {
 fn suite((name, cases): (&str, Vec<&CaseResult>)) -> Test {
     let tests: Vec<Test> = cases.into_iter().map(case).collect();
     let ok = tests.iter().all(|test| test.ok);
-    Test { before: nested(name, tests), ok, name: name.into(), after: String::new() }
+    Test { before: nested(name, None, tests), ok, name: name.into(), after: String::new() }
 }
 
 fn case(case: &CaseResult) -> Test {
@@ -110,6 +116,7 @@ mod tests {
         1..2
           KTAP version 1
           # Subtest: x86_64
+          # kernel: 6.12.117
           1..3
             KTAP version 1
             # Subtest: smoke
@@ -146,6 +153,7 @@ mod tests {
         not ok 1 x86_64
           KTAP version 1
           # Subtest: arm64
+          # kernel: 6.12.117
           1..1
             KTAP version 1
             # Subtest: smoke
@@ -164,6 +172,7 @@ mod tests {
         1..1
           KTAP version 1
           # Subtest: x86_64
+          # kernel: 6.12.117
           1..2
             KTAP version 1
             # Subtest: smoke
@@ -188,6 +197,7 @@ mod tests {
         1..1
           KTAP version 1
           # Subtest: x86_64
+          # kernel: 6.12
           1..2
             KTAP version 1
             # Subtest: smoke
@@ -212,6 +222,7 @@ mod tests {
         1..1
           KTAP version 1
           # Subtest: armv6
+          # kernel: 6.12.117
           1..2
             KTAP version 1
             # Subtest: smoke

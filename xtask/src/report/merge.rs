@@ -33,7 +33,7 @@ pub(crate) fn merge(parts: Vec<Part>, plan: &[String]) -> Result<RunResult> {
     let mut targets: Vec<MergedTarget> = Vec::new();
     for part in parts {
         for target in part.result.targets {
-            match targets.iter_mut().find(|known| known.result.target == target.target) {
+            match targets.iter_mut().find(|known| known.result.name == target.name) {
                 Some(known) => known.add(target, &part.file)?,
                 None => targets.push(MergedTarget::new(target, &part.file)),
             }
@@ -97,7 +97,7 @@ impl MergedTarget {
             if let Some(before) = self.files.insert(case.id.clone(), file.to_owned()) {
                 bail!(
                     "{} {} is in both {} and {}; merge only one of them",
-                    ours.target,
+                    ours.name,
                     case.id,
                     before.display(),
                     file.display()
@@ -137,7 +137,7 @@ impl MergedTarget {
         if !differ.is_empty() {
             bail!(
                 "{}: {} and {} differ in {}; only results of the same kernel can be merged",
-                self.result.target,
+                self.result.name,
                 self.first.display(),
                 file.display(),
                 differ.join(", ")

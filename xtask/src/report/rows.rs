@@ -19,9 +19,12 @@ const EXPECTED_OFF: [&str; 2] = [NOT_REQUESTED, NO_ALIASES];
 /// Parts of the command that runs one case again.
 #[derive(Clone, Copy)]
 pub(crate) struct Rerun<'a> {
-    /// Command without the options for target and case.
+    /// Command without the options for target, kernel version and case.
     pub command: &'a str,
-    pub target: &'a str,
+    /// Name of the target, with the version of its kernel.
+    pub name: &'a str,
+    /// Options that select the target and its kernel.
+    pub options: &'a str,
 }
 
 /// Returns the details of a failed case: names, each with its lines. A name may have no lines.
@@ -34,8 +37,8 @@ pub(crate) fn failure(
     boot: Option<(&Path, usize)>,
     shown: usize,
 ) -> Vec<(&'static str, Vec<String>)> {
-    let Rerun { command, target } = rerun;
-    let files = boot.map(|(run_dir, boot)| boot_dir(run_dir, target, boot).display().to_string());
+    let Rerun { command, name, options } = rerun;
+    let files = boot.map(|(run_dir, boot)| boot_dir(run_dir, name, boot).display().to_string());
     vec![
         ("checks", vec![printable(&case.about)]),
         ("reason", lines(&case.verdict.detail().unwrap_or_default())),
@@ -43,7 +46,7 @@ pub(crate) fn failure(
         ("log", last_lines(&case.log, shown)),
         ("console", last_lines(&case.console, shown)),
         ("files", files.into_iter().collect()),
-        ("rerun", vec![format!("{command} --arch {target} --case {}", case.id)]),
+        ("rerun", vec![format!("{command} {options} --case {}", case.id)]),
     ]
 }
 
@@ -102,7 +105,7 @@ pub(crate) fn about_target(
     }
     rows.extend(skips(target).map(|skipped| ("skipped", skipped)));
     if let Some(run_dir) = run_dir {
-        rows.push(("files", run_dir.join(&target.target).display().to_string()));
+        rows.push(("files", run_dir.join(&target.name).display().to_string()));
     }
     rows
 }
@@ -174,7 +177,7 @@ pub(crate) fn provenance(
     let known = [
         ("tool", run.tool.clone()),
         ("flavour", target.flavour.clone()),
-        ("kernel", ran.kernel_version),
+        ("kernel", target.kernel_version().to_owned()),
         ("kernel-hash", ran.kernel_hash),
         ("config-hash", ran.config_hash),
         ("image-hash", ran.image_hash),

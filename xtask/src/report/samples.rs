@@ -195,7 +195,9 @@ fn target(name: &str, cases: Vec<CaseResult>) -> TargetResult {
         ("shutdown", 0.3),
     ];
     TargetResult {
+        name: name.into(),
         target: name.into(),
+        kernel: Some("6.12".into()),
         flavour: "default".into(),
         provenance: Provenance {
             kernel_version: "6.12.117".into(),

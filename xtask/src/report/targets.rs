@@ -14,26 +14,32 @@ pub(crate) const END: &str = "<!-- targets: end -->";
 /// Number of failed cases that a note names; the others are only counted.
 const NAMED: usize = 3;
 
-/// Renders a Markdown table with a row for each target. Targets without a result in `run` are marked `not run`.
+/// Renders a Markdown table with a row for each target and each kernel that it ran with. Targets without a result in
+/// `run` are marked `not run`.
 pub(crate) fn table(targets: &[Target], run: &RunResult) -> String {
     let head =
         ["target", "machine", "cache", "period", "kernel", "passed", "failed", "skipped", "note"];
     let mut text = row(&head.map(String::from));
     text += "|---|---|---|---|---|--:|--:|--:|---|\n";
     for target in targets {
-        let result = run.targets.iter().find(|result| result.target == target.name);
-        let [kernel, passed, failed, skipped, note] = outcome(result);
-        text += &row(&[
-            target.name.clone(),
-            machine(target),
-            kind(&target.cache),
-            period(&target.cache),
-            kernel,
-            passed,
-            failed,
-            skipped,
-            note,
-        ]);
+        let results = run.targets.iter().filter(|result| result.target == target.name);
+        let mut outcomes: Vec<[String; 5]> = results.map(|result| outcome(Some(result))).collect();
+        if outcomes.is_empty() {
+            outcomes.push(outcome(None));
+        }
+        for [kernel, passed, failed, skipped, note] in outcomes {
+            text += &row(&[
+                target.name.clone(),
+                machine(target),
+                kind(&target.cache),
+                period(&target.cache),
+                kernel,
+                passed,
+                failed,
+                skipped,
+                note,
+            ]);
+        }
     }
     text
 }
@@ -49,7 +55,7 @@ fn outcome(result: Option<&TargetResult>) -> [String; 5] {
     let Some(result) = result else {
         return [none(), none(), none(), none(), "not run".into()];
     };
-    let version = result.provenance.kernel_version.clone();
+    let version = result.kernel_version().to_owned();
     let kernel = match (version.as_str(), result.flavour.as_str()) {
         ("", _) => none(),
         (_, "default") => version,
@@ -115,7 +121,7 @@ pub(crate) fn replace_table(document: &str, table: &str) -> Result<String, Strin
     Ok(format!("{before}\n{table}{after}"))
 }
 
-/// Returns the names of the targets that have a row in the document's table.
+/// Returns the name of the target of each row in the document's table.
 ///
 /// # Errors
 /// The document lacks the line [`BEGIN`] or [`END`].
@@ -178,7 +184,7 @@ mod tests {
         insta::assert_snapshot!(table(&targets()[3..], &run), @"
         | target | machine | cache | period | kernel | passed | failed | skipped | note |
         |---|---|---|---|---|--:|--:|--:|---|
-        | x86_64 | q35, Nehalem | physical | 4 KiB | - | 0 | 2 | 0 | not tested: 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit |
+        | x86_64 | q35, Nehalem | physical | 4 KiB | 6.12, debug | 0 | 2 | 0 | not tested: 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112; take it out of kernel-patches/6.12/series or make it fit |
         ");
     }
 

@@ -43,7 +43,7 @@ pub(crate) struct TermOptions {
 
 impl TermOptions {
     /// Returns the options for the flags `--verbose` and `--quiet`. `rerun` is the command that repeats the run, without
-    /// the options for targets and cases: `cargo xtask test --flavour debug`.
+    /// the options for targets, kernel versions and cases: `cargo xtask test --flavour debug`.
     pub(crate) fn new(verbose: bool, quiet: bool, rerun: &str) -> Self {
         Self {
             verbosity: match (verbose, quiet) {
@@ -110,7 +110,7 @@ impl Reporter for Term {
             Screen::Live(all, bars) => {
                 if let Event::Target { target, event } = event {
                     match event {
-                        TargetEvent::Start => drop(bars.insert(target.clone(), bar(all))),
+                        TargetEvent::Start { .. } => drop(bars.insert(target.clone(), bar(all))),
                         TargetEvent::Phase { .. } => {
                             bars.get(target).inspect(|bar| bar.reset_elapsed());
                         }
@@ -141,7 +141,7 @@ pub(crate) fn print_summary(result: &RunResult) {
 pub(crate) fn build_bar(target: &str) -> impl Fn(u64, Option<u64>, String) {
     let events = to_terminal(TermOptions::new(false, false, "cargo xtask build"));
     let target = target.to_owned();
-    events.send_of(&target, TargetEvent::Start);
+    events.send_of(&target, TargetEvent::Start { options: String::new() });
     events.send_of(&target, TargetEvent::Phase { phase: Phase::Kernel, detail: String::new() });
     move |done, of, what| events.send_of(&target, TargetEvent::Progress { done, of, what })
 }

@@ -32,13 +32,22 @@ fn yaml(text: &str) -> Value {
     crate::yaml::parse(text, Path::new("test.yaml")).unwrap()
 }
 
-/// Returns the directory of the YAML files of `kind`.
-fn dir(kind: Kind) -> Option<&'static str> {
+/// Returns the directories of the YAML files of `kind`, relative to the checkout, and the pattern of their names.
+fn places(kind: Kind) -> (Vec<String>, &'static str) {
+    let below = |dir: &str| -> Vec<String> {
+        let entries = fs::read_dir(checkout().join(dir)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.map(|name| format!("{dir}/{name}")).collect()
+    };
     match kind {
-        Kind::Target => Some("kernel-configs"),
-        Kind::Suite => Some("suites"),
-        Kind::Flavour => Some("kernel-configs/flavours"),
-        Kind::Results => None,
+        Kind::Target => (vec!["kernel-configs".into()], r"\.yaml$"),
+        Kind::Suite => (vec!["suites".into()], r"\.yaml$"),
+        Kind::Flavour => (vec!["kernel-configs/flavours".into()], r"\.yaml$"),
+        Kind::Kernel => (below("kernel-patches"), r"^kernel\.yaml$"),
+        Kind::Versions => {
+            (vec!["kernel-patches/fixes".into(), "mutants".into()], r"^versions\.yaml$")
+        }
+        Kind::Results => (Vec::new(), ""),
     }
 }
 
@@ -46,14 +55,19 @@ fn dir(kind: Kind) -> Option<&'static str> {
 fn every_yaml_file_is_valid_and_names_its_schema() {
     let mut count = 0;
     for kind in Kind::ALL {
-        let Some(dir) = dir(kind) else { continue };
-        let up = "../".repeat(dir.split('/').count());
-        let hint = format!("# yaml-language-server: $schema={up}{}", kind.file());
-        for entry in fs::read_dir(checkout().join(dir)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_none_or(|extension| extension != "yaml") {
+        let (dirs, pattern) = places(kind);
+        let pattern = regex::Regex::new(pattern).unwrap();
+        let entries = dirs.iter().flat_map(|dir| {
+            let entries = fs::read_dir(checkout().join(dir)).into_iter().flatten();
+            entries.map(move |entry| (dir, entry.unwrap()))
+        });
+        for (dir, entry) in entries {
+            if !pattern.is_match(&entry.file_name().to_string_lossy()) {
                 continue;
             }
+            let up = "../".repeat(dir.split('/').count());
+            let hint = format!("# yaml-language-server: $schema={up}{}", kind.file());
+            let path = entry.path();
             let text = fs::read_to_string(&path).unwrap();
             let path = path.display();
             assert_eq!(errors(kind, &yaml(&text)), "", "{path}");
@@ -85,7 +99,7 @@ fn wrong_results_are_rejected() {
         *result.pointer_mut(pointer).unwrap() = value;
         errors(Kind::Results, &result)
     };
-    insta::assert_snapshot!(error("/schema", json!(1)), @"- at '/schema': value must be 3");
+    insta::assert_snapshot!(error("/schema", json!(1)), @"- at '/schema': value must be 4");
     insta::assert_snapshot!(error("/targets/0/boots", json!("3")), @"- at '/targets/0/boots': want integer, but got string");
     insta::assert_snapshot!(error("/targets/0/cases/0/promises/0", json!(-1)), @"- at '/targets/0/cases/0/promises/0': must be >=0, but got -1");
     insta::assert_snapshot!(error("/targets/0/provenance/accel", json!("kvm or tcg")), @"- at '/targets/0/provenance/accel': 'kvm or tcg' does not match");
@@ -160,6 +174,17 @@ fn wrong_yaml_is_rejected() {
       - at '/cases/0/expect': value must be 'crash'
       - at '/cases/0/expect': value must be 'timeout'
     ");
+    let kernel = include_str!("../../../kernel-patches/6.12/kernel.yaml");
+    let kernel = |from: &str, to: &str| error(Kind::Kernel, kernel, from, to);
+    insta::assert_snapshot!(kernel("\"6.12\"", "6.12"), @"- at '/version': want string, but got number");
+    insta::assert_snapshot!(kernel("\"6.12\"", "\"6.12.1\""), @"- at '/version': '6.12.1' does not match");
+    insta::assert_snapshot!(kernel("default: true", "default: yes, it is"), @"- at '/default': want boolean, but got string");
+    insta::assert_snapshot!(kernel("default: true", "incomplete: \"\""), @"- at '/incomplete': '' does not match");
+    let versions = "a.patch: { from: \"6.12\", before: \"7.3\" }";
+    let versions = |from: &str, to: &str| error(Kind::Versions, versions, from, to);
+    assert_eq!(versions("before", "before"), "");
+    insta::assert_snapshot!(versions("before", "until"), @"- at '/a.patch': additionalProperties 'until' not allowed");
+    insta::assert_snapshot!(versions("\"7.3\"", "7.3"), @"- at '/a.patch/before': want null or string, but got number");
     let flavour = |from: &str, to: &str| error(Kind::Flavour, flavour, from, to);
     insta::assert_snapshot!(flavour("time: 5", "time: [5]"), @"- at '/time': want number, but got array");
     insta::assert_snapshot!(flavour("memory: 2", "memory: 1.5"), @"- at '/memory': want integer, but got number");

@@ -6,6 +6,7 @@ mod editing;
 mod refusals;
 mod sources;
 mod trouble;
+mod versions;
 mod world;
 
 /// Not a test: the process that runs a build for another test.

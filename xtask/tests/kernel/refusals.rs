@@ -14,7 +14,7 @@ fn without_a_network_debians_source_is_not_available() {
     let world = World::new();
     let job = Job { source: None, ..world.job() };
     assert_snapshot!(error(world.run(&job), &world), @"
-    cannot download Debian's kernel source. Check the network, and that the Debian release has the package (bookworm-security, trixie); or use another source with --kernel-src DIR|TARBALL
+    cannot download Debian's linux-source-6.12. Check the network, or use another source with --kernel-src DIR|TARBALL
 
     Caused by:
         apt-get cannot download linux-source-6.12:

@@ -122,6 +122,41 @@ fn debians_source_is_downloaded_once() {
 }
 
 #[test]
+fn a_source_that_only_another_suite_has_is_downloaded_from_there() {
+    let world = World::new();
+    package(&world);
+    world.write("package.suite", " http://mirror.example/debian trixie-backports main");
+    let none = Job { source: None, ..world.job() };
+    let error = world.run(&none).error.unwrap();
+    assert!(error.contains("Unable to locate package linux-source-6.12"), "{error}");
+    let suites = ["trixie", "trixie-backports"].map(String::from).into();
+    let job = Job { suites, ..none };
+    assert_eq!(world.run(&job).good().image, "a\nb, patched\nc\nnew\n");
+    // apt-get update reads the list of the lab and no other.
+    let calls = world.read("made");
+    let update = calls.lines().rfind(|line| line.ends_with(" update")).unwrap();
+    assert!(
+        update.contains("/trixie-backports/sources.list -oDir::Etc::SourceParts=- "),
+        "{update}"
+    );
+}
+
+#[test]
+fn the_suites_that_lack_a_source_are_named() {
+    let world = World::new();
+    let job = Job { source: None, suites: vec!["trixie-backports".into()], ..world.job() };
+    insta::assert_snapshot!(world.redact(&world.run(&job).error.unwrap()), @"
+    cannot download Debian's linux-source-6.12. Check the network, or use another source with --kernel-src DIR|TARBALL
+
+    Caused by:
+        this machine's package sources: apt-get cannot download linux-source-6.12:
+        E: Failed to fetch http://mirror.example/  Temporary failure resolving 'mirror.example'
+        trixie-backports: apt-get cannot download linux-source-6.12:
+        E: Failed to fetch http://mirror.example/  Temporary failure resolving 'mirror.example'
+    ");
+}
+
+#[test]
 fn the_source_is_not_touched() {
     let world = World::new();
     let before = listing(&world.path("src"));

@@ -37,8 +37,14 @@ pub struct Job {
     pub dir: PathBuf,
     /// `None` for Debian's source.
     pub source: Option<PathBuf>,
+    /// Suites of Debian's archive that have the source.
+    pub suites: Vec<String>,
     pub queue: bool,
     pub flavour: String,
+    /// Names of the fixes that the target needs.
+    pub fixes: Vec<String>,
+    /// Patches on top of the queue.
+    pub patches: Vec<PathBuf>,
 }
 
 /// Result of a build.
@@ -48,6 +54,7 @@ pub struct Outcome {
     pub steps: Vec<String>,
     pub image: String,
     pub from_cache: bool,
+    pub present_fixes: Vec<String>,
     pub error: Option<String>,
 }
 
@@ -89,11 +96,16 @@ impl World {
         world
     }
 
-    /// Writes a patch that changes the single line of `file` from the file's name to `to`.
+    /// Writes the patch `name` of the queue. It changes the single line of `file` from the file's name to `to`.
     pub fn patch(&self, name: &str, file: &str, to: &str) {
+        self.patch_in("6.12", name, file, to);
+    }
+
+    /// Writes a patch like [`World::patch`] in the directory `dir` of `kernel-patches`.
+    pub fn patch_in(&self, dir: &str, name: &str, file: &str, to: &str) {
         let from = file.trim_end_matches(".c");
         let text = format!("Why.\n\n--- a/{file}\n+++ b/{file}\n@@ -1 +1 @@\n-{from}\n+{to}\n");
-        self.write(&format!("checkout/kernel-patches/6.12/{name}"), &text);
+        self.write(&format!("checkout/kernel-patches/{dir}/{name}"), &text);
     }
 
     pub fn path(&self, path: &str) -> PathBuf {
@@ -115,8 +127,11 @@ impl World {
         Job {
             dir: self.dir.path().to_owned(),
             source: Some(self.path("src")),
+            suites: Vec::new(),
             queue: true,
             flavour: "default".to_owned(),
+            fixes: Vec::new(),
+            patches: Vec::new(),
         }
     }
 
@@ -220,7 +235,8 @@ pub fn act() {
     };
     xtask::interrupt::install().unwrap();
     let job: Job = serde_json::from_str(&job).unwrap();
-    let target: Target = xtask::yaml::parse(TARGET, Path::new("toy.yaml")).unwrap();
+    let mut target: Target = xtask::yaml::parse(TARGET, Path::new("toy.yaml")).unwrap();
+    target.kernel.fixes = job.fixes;
     let request = Request {
         checkout: &job.dir.join("checkout"),
         cache: &job.dir.join("cache"),
@@ -228,9 +244,12 @@ pub fn act() {
         flavour: &job.flavour,
         coverage: None,
         kcsan: None,
-        source: job.source.map_or(Source::Debian, Source::Path),
+        source: match job.source {
+            Some(path) => Source::Path(path),
+            None => Source::Debian { package: "linux-source-6.12".into(), suites: job.suites },
+        },
         queue: job.queue,
-        patches: &[],
+        patches: &job.patches,
         jobs: 1,
     };
     let mut outcome = Outcome::default();
@@ -249,6 +268,7 @@ pub fn act() {
         Ok(built) => {
             outcome.image = fs::read_to_string(built.image).unwrap();
             outcome.from_cache = built.from_cache;
+            outcome.present_fixes = built.present_fixes;
         }
         Err(error) => outcome.error = Some(format!("{error:?}")),
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Tests of the tool as a user runs it. A shell script stands in for QEMU and writes what a guest would write.
 
+mod kernels;
 mod oracle;
 mod world;
 

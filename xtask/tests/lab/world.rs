@@ -117,6 +117,7 @@ impl Lab {
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs");
         symlink(configs.canonicalize().unwrap(), lab.path("checkout/kernel-configs")).unwrap();
         fs::write(lab.path("checkout/suites/smoke.yaml"), SUITE).unwrap();
+        lab.kernel("6.12", "default: true");
         fs::write(lab.path("bzImage"), "a kernel").unwrap();
         fs::write(lab.path("init"), "a program").unwrap();
         for program in xtask::setup::packages::common().unwrap() {
@@ -126,6 +127,16 @@ impl Lab {
         lab.qemu_version("7.2.0");
         lab.cargo("");
         lab
+    }
+
+    /// Adds a kernel version with an empty queue. `more` is a further line of its `kernel.yaml`.
+    pub fn kernel(&self, version: &str, more: &str) {
+        let dir = self.path("checkout/kernel-patches").join(version);
+        fs::create_dir_all(&dir).unwrap();
+        let text =
+            format!("version: \"{version}\"\nabout: x\npackage: linux-source-{version}\n{more}\n");
+        fs::write(dir.join("kernel.yaml"), text).unwrap();
+        fs::write(dir.join("series"), "").unwrap();
     }
 
     /// Installs a fake cargo. It runs `script`, and then reports a build of the guest's program and of the plugin.

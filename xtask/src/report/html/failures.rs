@@ -22,7 +22,7 @@ pub(super) fn section(run: &RunResult, context: &PageContext) -> Markup {
             @for (at, target) in run.targets.iter().enumerate() {
                 @if let Some(why) = target.untested() {
                     article {
-                        h3 { span class="badge bad" { "not tested" } " " (one_line(&target.target)) }
+                        h3 { span class="badge bad" { "not tested" } " " (one_line(&target.name)) }
                         pre { (lines(why).join("\n")) }
                     }
                 }
@@ -42,7 +42,7 @@ fn failure(
     let anchor = anchor(at, target, case);
     let when = rows::when(case);
     let command = command(target, context.origin);
-    let rerun = Rerun { command: &command, target: &target.target };
+    let rerun = Rerun { command: &command, name: &target.name, options: &target.options() };
     let boot = match context.origin {
         Origin::Run { dir, .. } => case.boot.map(|boot| (dir, boot)),
         Origin::Elsewhere => None,
@@ -50,7 +50,7 @@ fn failure(
     html! {
         article id=(anchor) {
             h3 {
-                (badge(&case.verdict)) " " (one_line(&target.target)) " " (one_line(&rows::group_name(group)))
+                (badge(&case.verdict)) " " (one_line(&target.name)) " " (one_line(&rows::group_name(group)))
                 @if !when.is_empty() { " " small { (when) } }
             }
             @if group.len() > 1 { (more_cases(at, target, group)) }
@@ -112,11 +112,11 @@ fn link(
     name: &str,
 ) -> Option<String> {
     let boot = case.boot.filter(|_| context.in_run_dir && name == "files")?;
-    let dir = boot_dir(Path::new(""), &target.target, boot);
+    let dir = boot_dir(Path::new(""), &target.name, boot);
     Some(format!("{}/", one_line(&dir.display().to_string())))
 }
 
-/// Returns the command that repeats the run, without the options for target and case.
+/// Returns the command that repeats the run, without the options for target, kernel version and case.
 fn command(target: &TargetResult, origin: Origin) -> String {
     match origin {
         Origin::Run { rerun, .. } => rerun.to_owned(),

@@ -31,7 +31,7 @@ pub(super) fn section(run: &RunResult) -> Markup {
                 }
                 @for (at, target) in run.targets.iter().enumerate() {
                     @for case in target.cases.iter().filter(|case| !case.curves.is_empty()) {
-                        h3 { (one_line(&target.target)) " " (one_line(&case.id)) }
+                        h3 { (one_line(&target.name)) " " (one_line(&case.id)) }
                         div class="curves" {
                             @for (number, curve) in case.curves.iter().enumerate() {
                                 figure {

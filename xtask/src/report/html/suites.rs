@@ -17,7 +17,7 @@ pub(super) fn section(run: &RunResult) -> Markup {
         section id="cases" {
             h2 { "All cases" }
             @for (at, target) in run.targets.iter().enumerate() {
-                h3 { (one_line(&target.target)) }
+                h3 { (one_line(&target.name)) }
                 @if target.cases.is_empty() { p { "There were no cases to run." } }
                 @for (name, cases) in target.suites() { (suite(at, target, name, &cases)) }
             }
@@ -28,7 +28,7 @@ pub(super) fn section(run: &RunResult) -> Markup {
 fn suite(at: usize, target: &TargetResult, name: &str, cases: &[&CaseResult]) -> Markup {
     let mut counts = Counts::default();
     cases.iter().for_each(|case| counts.add(&case.verdict));
-    let label = format!("{} on {}", one_line(name), one_line(&target.target));
+    let label = format!("{} on {}", one_line(name), one_line(&target.name));
     html! {
         details {
             summary { (one_line(name)) ": " (counts.brief()) }

@@ -34,9 +34,9 @@ fn row(target: &TargetResult) -> Markup {
     let ran = &target.provenance;
     html! {
         tr {
-            th scope="row" { (one_line(&target.target)) }
+            th scope="row" { (one_line(&target.name)) }
             @for word in Verdict::WORDS { (cell(target.count(word), word)) }
-            td { (or_dash(&one_line(&ran.kernel_version))) }
+            td { (or_dash(&one_line(target.kernel_version()))) }
             td { (or_dash(&one_line(&ran.qemu))) }
             td { (with_reason(&ran.accel.to_string(), ran.accel_reason.as_deref())) }
             td {
@@ -72,7 +72,7 @@ fn about(run: &RunResult, target: &TargetResult) -> Markup {
     let more = [("boots", target.boots.to_string()), ("time", rows::time(target))];
     html! {
         details {
-            summary { "Details of " (one_line(&target.target)) }
+            summary { "Details of " (one_line(&target.name)) }
             dl {
                 @for (name, value) in rows::provenance(run, target).chain(more) {
                     dt { (name) }

@@ -79,7 +79,7 @@ pub(super) fn failure(
 ) -> String {
     let word = case.verdict.word();
     let word = paint.verdict(word, &word.to_uppercase());
-    let mut out = format!("{word} {} {}", rerun.target, case.id);
+    let mut out = format!("{word} {} {}", rerun.name, case.id);
     let when = rows::when(case);
     if !when.is_empty() {
         out += &paint.faint(&format!(" {when}"));
@@ -124,24 +124,23 @@ pub(super) fn summary(run: &RunResult, run_dir: Option<&Path>, paint: Paint) -> 
 
 /// Returns the table of targets: the number of cases by verdict, kernel and accelerator.
 fn table(run: &RunResult, paint: Paint) -> String {
-    let names = run.targets.iter().map(|target| target.target.len());
+    let names = run.targets.iter().map(|target| target.name.len());
     let width = names.max().unwrap_or(0).max("target".len());
     let mut out = format!("{:width$}", "target");
     for word in Verdict::WORDS {
         out += &format!("  {word}");
     }
-    let kernels = run.targets.iter();
-    let kernels = kernels.map(|target| target.provenance.kernel_version.len());
+    let kernels = run.targets.iter().map(|target| target.kernel_version().len());
     let kernel_width = kernels.max().unwrap_or(0).max("kernel".len());
     let _ = writeln!(out, "  {:kernel_width$}  accel", "kernel");
     for target in &run.targets {
-        let name = &target.target;
+        let name = &target.name;
         let _ = write!(out, "{name:width$}");
         for word in Verdict::WORDS {
             out += &cell(target.count(word), word, paint);
         }
         let ran = &target.provenance;
-        let kernel = or_dash(&ran.kernel_version);
+        let kernel = or_dash(target.kernel_version());
         let _ = writeln!(out, "  {kernel:kernel_width$}  {}", or_dash(&ran.accel.to_string()));
     }
     out
@@ -158,7 +157,7 @@ fn cell(count: usize, word: &str, paint: Paint) -> String {
 
 /// Returns the details of a target that the table has no room for.
 fn about_target(target: &TargetResult, run_dir: Option<&Path>, paint: Paint) -> String {
-    let mut out = format!("{}\n", target.target);
+    let mut out = format!("{}\n", target.name);
     for (name, text) in rows::about_target(target, run_dir) {
         let _ = writeln!(out, "  {} {text}", paint.faint(&format!("{name:10}")));
     }
@@ -180,7 +179,7 @@ fn failures(run: &RunResult, paint: Paint) -> String {
                 Some(failure) if *failure == detail => "not tested".into(),
                 _ => one_line(&detail),
             };
-            let _ = writeln!(out, "  {word} {} {name}: {detail}", target.target);
+            let _ = writeln!(out, "  {word} {} {name}: {detail}", target.name);
         }
     }
     out

@@ -28,6 +28,8 @@ pub(super) struct View {
 /// State of a target.
 #[derive(Default)]
 struct TargetState {
+    /// Options that select the target and its kernel.
+    options: String,
     phase: Option<Phase>,
     /// Description of the phase.
     detail: String,
@@ -61,8 +63,8 @@ impl View {
 
     fn target_event(&mut self, target: &str, event: &TargetEvent, now: Duration) -> String {
         match event {
-            TargetEvent::Start => {
-                self.target(target);
+            TargetEvent::Start { options } => {
+                self.target(target).options.clone_from(options);
                 String::new()
             }
             TargetEvent::Phase { phase, detail } => self.phase(target, *phase, detail, now),
@@ -144,8 +146,9 @@ impl View {
         }
         if !passed && !self.is_repeat(target, result) {
             out += &self.end_repeats(target, now);
+            let options = self.target(target).options.clone();
             let boot = result.boot.map(|boot| (self.run_dir.as_path(), boot));
-            let rerun = Rerun { command: &self.options.rerun, target };
+            let rerun = Rerun { command: &self.options.rerun, name: target, options: &options };
             out += &text::failure(result, rerun, boot, self.paint);
             let never_ran = boot.is_none();
             let state = self.target(target);
@@ -202,7 +205,7 @@ impl View {
     }
 
     fn target_end(&mut self, result: &TargetResult, now: Duration) -> String {
-        let name = &result.target;
+        let name = &result.name;
         let mut out = self.suite_end(name, now);
         let printed = self.target(name).repeated.as_ref();
         let printed = printed.and_then(|(verdict, _)| verdict.detail());

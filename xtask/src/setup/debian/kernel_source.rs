@@ -11,22 +11,26 @@ use duct::Expression;
 use super::package;
 use crate::{files, guard};
 
-/// Name of the package. The version depends on the host's Debian release.
-pub(crate) const PACKAGE: &str = "linux-source-6.12";
-
-/// Downloads the package, and unpacks its kernel source into the empty directory `into`. Returns the name and the
-/// version of the package.
+/// Downloads `package`, and unpacks its kernel source into the empty directory `into`. Returns the name and the version
+/// of the package, which depends on the host's Debian release. If the machine's own package sources do not have it, it
+/// comes from one of the archive's `suites`.
 ///
 /// # Errors
 /// apt, the package or the network is not available, a signature is invalid, or the disk is full.
-pub(crate) fn fetch(into: &Path, say: &mut dyn FnMut(String)) -> Result<String> {
+pub(crate) fn fetch(
+    package: &str,
+    suites: &[String],
+    into: &Path,
+    say: &mut dyn FnMut(String),
+) -> Result<String> {
     let scratch = into.with_file_name("download");
     files::create_dir(&scratch)?;
-    say(format!("download Debian's {PACKAGE}"));
-    let package = package::download(PACKAGE, &scratch).context(
-        "cannot download Debian's kernel source. Check the network, and that the Debian release has the package \
-         (bookworm-security, trixie); or use another source with --kernel-src DIR|TARBALL",
-    )?;
+    say(format!("download Debian's {package}"));
+    let package = package::download(package, suites, &scratch).with_context(|| {
+        format!(
+            "cannot download Debian's {package}. Check the network, or use another source with --kernel-src DIR|TARBALL"
+        )
+    })?;
     let name =
         package::name_in(&package).context("apt-get downloaded a file with an unknown name")?;
     say(format!("unpack {name}"));

@@ -21,30 +21,71 @@ pub(crate) const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// # Errors
 /// The configuration has no Debian mirror, or there are no package lists yet.
 pub(crate) fn mirror(apt_get: &Path) -> Result<String> {
+    mirror_in(apt_get, &[])
+}
+
+/// Returns the URI of the Debian mirror that apt-get finds with the given options.
+fn mirror_in(apt_get: &Path, options: &[String]) -> Result<String> {
     let sh = shell::here()?;
     let format = "$(CREATED_BY) $(LABEL) $(REPO_URI)";
-    let text = shell::read(cmd!(sh, "{apt_get} indextargets --format {format}"))?;
+    let text = shell::read(cmd!(sh, "{apt_get} {options...} indextargets --format {format}"))?;
     let found = text.lines().find_map(|line| line.strip_prefix("Packages Debian "));
     found.map(str::to_owned).context(
         "apt has no Debian mirror in its sources, or no package lists yet; run `apt-get update`",
     )
 }
 
-/// Downloads `package` (`NAME` or `NAME=VERSION`) through apt into the empty directory `dir`. If the machine's package
-/// lists are missing or too old, fetches separate lists for this download.
+/// Downloads `package` through apt into the empty directory `dir`. If the machine's package lists are missing or too old,
+/// fetches separate lists for this download. If the machine's package sources do not have the package, downloads it from
+/// the first of the archive's `suites` that has it. The machine's package sources and lists do not change.
 ///
 /// # Errors
 /// There is no apt, no such package or no network, a signature is invalid, or the disk is full.
-pub(crate) fn download(package: &str, dir: &Path) -> Result<PathBuf> {
-    let first = apt_get(dir, &["download", package])?;
-    if first.status.success() {
+pub(crate) fn download(package: &str, suites: &[String], dir: &Path) -> Result<PathBuf> {
+    if apt_get(dir, &["download", package])?.status.success() {
         return downloaded(package, dir);
     }
-    Lists::new(dir, None)?.download(package, dir)
+    let own = Lists::new(dir, None)?;
+    let error = match own.download(package, dir) {
+        Ok(package) => return Ok(package),
+        Err(error) if suites.is_empty() => return Err(error),
+        Err(error) => error,
+    };
+    let mut errors = vec![format!("this machine's package sources: {error:#}")];
+    // The lists that were just fetched name the mirror even on a machine without lists.
+    match mirror_in(Path::new("apt-get"), &own.options) {
+        Err(error) => errors.push(format!("{error:#}")),
+        Ok(mirror) => {
+            for suite in suites {
+                match download_from(package, suite, &mirror, dir) {
+                    Ok(package) => return Ok(package),
+                    Err(error) => errors.push(format!("{suite}: {error:#}")),
+                }
+            }
+        }
+    }
+    bail!("{}", errors.join("\n"))
+}
+
+/// Downloads `package` (`NAME` or `NAME=VERSION`) from `suite` of Debian's archive, which need not be in the machine's apt
+/// configuration. apt verifies it with the keys in Debian's keyring. The files are in a new directory in `scratch`.
+///
+/// # Errors
+/// As [`download`].
+pub(crate) fn download_from(
+    package: &str,
+    suite: &str,
+    mirror: &str,
+    scratch: &Path,
+) -> Result<PathBuf> {
+    let dir = scratch.join(suite);
+    files::create_dir(&dir)?;
+    let sources = format!("deb [signed-by={KEYS}] {mirror} {suite} main\n");
+    Lists::new(&dir, Some(&sources))?.download(package, &dir)
 }
 
 /// Package lists of apt that are separate from the machine's.
-pub(crate) struct Lists {
+struct Lists {
     /// Options that make apt-get use these lists.
     options: Vec<String>,
     /// Messages of apt-get, if it failed to fetch the lists.
@@ -57,7 +98,7 @@ impl Lists {
     ///
     /// # Errors
     /// There is no apt, or `dir` cannot be written to.
-    pub(crate) fn new(dir: &Path, sources: Option<&str>) -> Result<Self> {
+    fn new(dir: &Path, sources: Option<&str>) -> Result<Self> {
         let (lists, cache) = (dir.join("lists"), dir.join("cache"));
         for dir in [&lists, &cache] {
             files::create_dir(dir)?;
@@ -82,7 +123,7 @@ impl Lists {
     ///
     /// # Errors
     /// As [`download`].
-    pub(crate) fn download(&self, package: &str, dir: &Path) -> Result<PathBuf> {
+    fn download(&self, package: &str, dir: &Path) -> Result<PathBuf> {
         let output = self.apt_get(dir, &["download", package])?;
         if output.status.success() {
             return downloaded(package, dir);

@@ -116,9 +116,11 @@ fn from_debian(toolchain: &Toolchain, cache: &Path) -> Result<()> {
     files::create_dir(all_versions)?;
     let scratch =
         tempfile::tempdir_in(all_versions).context("create a directory for the download")?;
+    let mirror = package::mirror(Path::new("apt-get"))?;
+    let name = format!("rust-src={}*", toolchain.version);
     let mut errors = Vec::new();
     for suite in SUITES {
-        match download(&format!("rust-src={}*", toolchain.version), suite, scratch.path()) {
+        match package::download_from(&name, suite, &mirror, scratch.path()) {
             Ok(package) => {
                 let unpacked = scratch.path().join("unpacked");
                 unpack(&package, &toolchain.version, &unpacked)?;
@@ -129,16 +131,6 @@ fn from_debian(toolchain: &Toolchain, cache: &Path) -> Result<()> {
         }
     }
     bail!("no archive of Debian has rust-src {}:\n{}", toolchain.version, errors.join("\n"))
-}
-
-/// Downloads a package from Debian's archive `suite`, which need not be in the machine's apt configuration. The mirror
-/// comes from that configuration, and the keys come from Debian's keyring.
-fn download(package: &str, suite: &str, scratch: &Path) -> Result<PathBuf> {
-    let mirror = package::mirror(Path::new("apt-get"))?;
-    let dir = scratch.join(suite);
-    files::create_dir(&dir)?;
-    let sources = format!("deb [signed-by={}] {mirror} {suite} main\n", package::KEYS);
-    package::Lists::new(&dir, Some(&sources))?.download(package, &dir)
 }
 
 /// Unpacks the library in `package`, which has version `version`, into the new directory `into`.

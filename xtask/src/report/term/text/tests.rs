@@ -7,7 +7,8 @@ use crate::report::samples;
 
 const PLAIN: Paint = Paint { colour: false };
 
-const RERUN: Rerun = Rerun { command: "cargo xtask test --flavour debug", target: "x86_64" };
+const RERUN: Rerun =
+    Rerun { command: "cargo xtask test --flavour debug", name: "x86_64", options: "--arch x86_64" };
 
 fn block(case: &CaseResult) -> String {
     let run_dir = PathBuf::from("target/lab/latest");
@@ -139,8 +140,9 @@ fn a_summary_of_an_interrupted_run() {
 #[test]
 fn a_summary_of_a_target_that_could_not_be_tested() {
     insta::assert_snapshot!(end(&samples::untested()), @"
+
     target  pass  fail  skip  crash  timeout  boot-fail  infra  kernel  accel
-    x86_64     -     -     -      -        -          -      2  -       -
+    x86_64     -     -     -      -        -          -      2  6.12    -
 
     x86_64
       not tested 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112

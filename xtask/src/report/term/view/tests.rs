@@ -22,7 +22,7 @@ fn events(run: &RunResult) -> Vec<Option<Event>> {
             targets: vec![TARGET.to_owned()],
             cases: of,
         }),
-        on_target(TargetEvent::Start),
+        on_target(TargetEvent::Start { options: "--arch x86_64".into() }),
         phase(Phase::Kernel, "building 6.12.117 (default)"),
         progress(1, "CC init/main.o"),
         None,

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Runs with several versions of Linux. The sources are packages of two files, and a shell script stands in for make.
+
+use std::fs;
+
+use crate::world::{ALL, Guest, Lab, assert_code, text};
+
+/// Fake apt-get: a package is a copy of a file that the test has made.
+const APT_GET: &str = r#"#!/bin/sh
+for package; do :; done
+cp "$GUESTS/$package.deb" "${package}_1.0_all.deb"
+"#;
+
+/// Fake make: the image contains the version of the source.
+const MAKE: &str = r#"#!/bin/sh
+set -e
+while [ $# -gt 0 ]; do
+	case $1 in
+	-C) tree=$2; shift ;;
+	O=*) obj=${1#O=} ;;
+	allnoconfig) cp "$KCONFIG_ALLCONFIG" "$KCONFIG_CONFIG" ;;
+	bzImage)
+		mkdir -p "$obj/arch/x86/boot" "$obj/include/config"
+		cp "$tree/release" "$obj/arch/x86/boot/bzImage"
+		cp "$tree/release" "$obj/include/config/kernel.release"
+		touch "$obj/vmlinux" "$obj/System.map" ;;
+	esac
+	shift
+done
+"#;
+
+/// Returns a lab that can build the default version, 6.12, and 7.3.
+fn lab() -> Lab {
+    let lab = Lab::new();
+    lab.kernel("7.3", "");
+    lab.program("apt-get", APT_GET);
+    lab.program("make", MAKE);
+    lab.program("dpkg-deb", "#!/bin/sh\ncat \"$2\"\n");
+    lab.program("xz", "#!/bin/sh\ncat\n");
+    // The lab has a fake for each program that the real lab needs, but this one must work.
+    let tar = duct::cmd("sh", ["-c", "command -v tar"]).read().unwrap();
+    lab.program("tar", &format!("#!/bin/sh\nexec {tar} \"$@\"\n"));
+    for compiler in ["gcc", "ld"] {
+        lab.program(compiler, "#!/bin/sh\necho fake-tool 1.0\n");
+    }
+    for (version, release) in [("6.12", "6.12.117"), ("7.3", "7.3.4")] {
+        let (major, minor) = version.split_once('.').unwrap();
+        let source = lab.path("source");
+        fs::create_dir_all(&source).unwrap();
+        let makefile = format!("VERSION = {major}\nPATCHLEVEL = {minor}\n");
+        fs::write(source.join("Makefile"), makefile).unwrap();
+        fs::write(source.join("release"), release).unwrap();
+        let tarball = format!("linux-source-{version}.tar.xz");
+        let tar = |words: &[&str]| {
+            let tar = duct::cmd("tar", words).dir(lab.path("."));
+            tar.run().unwrap();
+        };
+        tar(&["-cf", &tarball, "source"]);
+        let package = format!("guests/linux-source-{version}.deb");
+        tar(&["-cf", &package, "--transform", "s,^,./usr/src/,", &tarball]);
+    }
+    lab
+}
+
+#[test]
+fn every_version_is_tested_and_reported() {
+    let lab = lab();
+    lab.guest("last", Guest::up(3).pass(&ALL).goodbye(), "exit 0");
+    let mut command = lab.command(&["test", "--no-setup", "--accel", "tcg", "--kernel", "all"]);
+    let output = command.output().unwrap();
+    assert_code(&output, 0);
+    let results = lab.results();
+    let rows = results.targets.iter().map(|target| {
+        let release = &target.provenance.kernel_version;
+        format!("{} {} {:?} {release}", target.name, target.target, target.kernel)
+    });
+    insta::assert_snapshot!(rows.collect::<Vec<_>>().join("\n"), @r#"
+    x86_64 x86_64 Some("6.12") 6.12.117
+    x86_64-7.3 x86_64 Some("7.3") 7.3.4
+    "#);
+    let printed = text(&output);
+    let table = printed.lines().skip_while(|line| !line.starts_with("target ")).take(3);
+    insta::assert_snapshot!(table.collect::<Vec<_>>().join("\n"), @"
+    target      pass  fail  skip  crash  timeout  boot-fail  infra  kernel    accel
+    x86_64         3     -     -      -        -          -      -  6.12.117  tcg
+    x86_64-7.3     3     -     -      -        -          -      -  7.3.4     tcg
+    ");
+    let run = lab.path("checkout/target/lab/latest");
+    for name in ["x86_64", "x86_64-7.3"] {
+        assert!(run.join(name).join("boot-1/qemu.sh").exists(), "{name}");
+        for report in ["ktap.txt", "junit.xml", "report.html"] {
+            let text = fs::read_to_string(run.join(report)).unwrap();
+            assert!(text.contains(name), "{report}: {name}");
+        }
+    }
+    lab.assert_no_machine_left();
+}
+
+#[test]
+fn a_failed_case_of_another_version_names_the_version() {
+    let lab = lab();
+    let mut guest = Guest::up(3);
+    guest.pass(&["one"]).start("two");
+    guest.print("[    2.0] Kernel panic - not syncing: sysrq triggered crash");
+    lab.guest("1", &guest, "exit 0");
+    lab.guest("last", Guest::up(1).pass(&["three"]).goodbye(), "exit 0");
+    let mut command = lab.command(&["test", "--no-setup", "--accel", "tcg", "--kernel", "7.3"]);
+    let output = command.output().unwrap();
+    assert_code(&output, 1);
+    let printed = text(&output);
+    assert!(printed.contains("CRASH x86_64-7.3 smoke/two"), "{printed}");
+    let rerun = "cargo xtask test --arch x86_64 --kernel 7.3 --case smoke/two\n";
+    assert!(printed.contains(rerun), "{printed}");
+    let report = lab.path("checkout/target/lab/latest/report.html");
+    let report = fs::read_to_string(report).unwrap();
+    assert!(report.contains(rerun.trim_end()), "{report}");
+}
+
+#[test]
+fn versions_that_cannot_be_tested_together_are_refused() {
+    let lab = lab();
+    lab.kernel("8.0", "incomplete: not ported");
+    let error = |words: &[&str]| {
+        let output = lab.command(words).output().unwrap();
+        assert_code(&output, 2);
+        text(&output).lines().next().unwrap_or_default().to_owned()
+    };
+    insta::assert_snapshot!(error(&["test", "--kernel", "6.1", "--dry-run"]), @"error: --kernel 6.1: no such version; choose one of: 6.12, 7.3, 8.0, all");
+    insta::assert_snapshot!(error(&["test", "--kernel", "7.3", "--kernel-src", "x", "--dry-run"]), @"error: the argument '--kernel <VERSION>' cannot be used with '--kernel-src <DIR|TARBALL>'");
+    insta::assert_snapshot!(error(&["boot", "--kernel", "all", "--dry-run"]), @"error: --kernel selects 2 versions; select only one, because the terminal can show only one machine");
+    insta::assert_snapshot!(error(&["queue", "checkout", "--kernel", "all", "x"]), @"error: --kernel selects 2 versions; a tree is for one version");
+}
+
+#[test]
+fn all_leaves_out_an_incomplete_version_that_can_still_be_selected() {
+    let lab = lab();
+    lab.kernel("8.0", "incomplete: not ported");
+    let names = |kernel: &str| -> Vec<String> {
+        let mut command = lab.command(&["test", "--dry-run", "--kernel", kernel]);
+        let printed = text(&command.output().unwrap());
+        let heads = printed.lines().filter(|line| line.ends_with("3 cases:"));
+        heads.map(str::to_owned).collect()
+    };
+    assert_eq!(names("all"), ["x86_64 (default), 3 cases:", "x86_64-7.3 (default), 3 cases:"]);
+    assert_eq!(names("8.0"), ["x86_64-8.0 (default), 3 cases:"]);
+    let listed = text(&lab.command(&["list"]).output().unwrap());
+    let kernels = listed.lines().skip_while(|line| !line.starts_with("Kernels")).take(4);
+    insta::assert_snapshot!(kernels.collect::<Vec<_>>().join("\n"), @"
+    Kernels (--kernel):
+      6.12         x (default)
+      7.3          x
+      8.0          x (not in `all`: not ported)
+    ");
+}
