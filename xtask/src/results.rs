@@ -502,6 +502,13 @@ mod tests {
     }
 
     #[test]
+    fn the_options_of_a_target_name_a_kernel_that_is_not_the_default() {
+        let run = crate::report::samples::two_kernels();
+        let options: Vec<String> = run.targets.iter().map(TargetResult::options).collect();
+        assert_eq!(options, ["--arch x86_64", "--arch x86_64 --kernel 7.3"]);
+    }
+
+    #[test]
     fn values_are_text_in_json() {
         let json = |values: &Values<Accelerator>| serde_json::to_string(values).unwrap();
         let mut values = Values::from(Accelerator::Tcg);

@@ -374,6 +374,19 @@ mod tests {
     }
 
     #[test]
+    fn a_patch_of_other_versions_is_skipped() {
+        let range: VersionRange =
+            crate::yaml::parse("{ before: \"7.3\" }", Path::new("x")).unwrap();
+        let reason = |version: &str| {
+            let kernel = crate::kernel_version::tests::kernel(version, false);
+            wrong_version(&KernelFrom::Version(kernel), range)
+        };
+        assert_eq!(reason("6.12"), None);
+        assert_eq!(reason("7.3").as_deref(), Some("the patch is for Linux before 7.3"));
+        assert_eq!(wrong_version(&KernelFrom::Image("x".into()), range), None);
+    }
+
+    #[test]
     fn an_oracle_that_ignores_flushes_and_is_not_trusted_counts_as_noticed() {
         let infra = |reason: &str, distrust: bool| {
             let (reason, why) = (reason.into(), reason.to_owned());

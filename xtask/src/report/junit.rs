@@ -103,6 +103,23 @@ mod tests {
     use crate::report::samples;
 
     #[test]
+    fn suites_have_the_name_and_the_version_of_their_kernel() {
+        let text = render(&samples::two_kernels());
+        let lines = text.lines().filter(|line| {
+            ["<testsuite ", "\"kernel\"", "<testcase "].iter().any(|part| line.contains(part))
+        });
+        let lines: Vec<&str> = lines.map(str::trim).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        <testsuite name="x86_64.smoke" tests="1" disabled="0" errors="0" failures="0" time="1.240" timestamp="2025-11-22T19:33:00Z">
+        <property name="kernel" value="6.12.117"/>
+        <testcase name="boot" classname="x86_64.smoke" time="1.240">
+        <testsuite name="x86_64-7.3.smoke" tests="1" disabled="0" errors="0" failures="1" time="1.240" timestamp="2025-11-22T19:33:00Z">
+        <property name="kernel" value="7.3.4"/>
+        <testcase name="redirect.fuse" classname="x86_64-7.3.smoke" time="1.240">
+        "#);
+    }
+
+    #[test]
     fn curves_are_properties() {
         let text = render(&samples::scaled());
         let names = text.lines().filter(|line| line.contains("ratio") || line.contains("exponent"));

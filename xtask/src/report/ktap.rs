@@ -216,6 +216,38 @@ mod tests {
     }
 
     #[test]
+    fn a_run_with_two_kernels() {
+        insta::assert_snapshot!(render(&samples::two_kernels()), @"
+        KTAP version 1
+        1..2
+          KTAP version 1
+          # Subtest: x86_64
+          # kernel: 6.12.117
+          1..1
+            KTAP version 1
+            # Subtest: smoke
+            1..1
+            ok 1 smoke/boot
+          ok 1 smoke
+        ok 1 x86_64
+          KTAP version 1
+          # Subtest: x86_64-7.3
+          # kernel: 7.3.4
+          1..1
+            KTAP version 1
+            # Subtest: smoke
+            1..1
+            # checks: smoke/redirect.fuse keeps its promise.
+            # log: server: page 7 is mapped
+            # log: client 1: stored 0x5a
+            # console: [    1.214001] init: case 2/7 smoke/redirect.fuse
+            not ok 1 smoke/redirect.fuse # client 1 stored 0x5a at offset 4096; the server read 0x00
+          not ok 1 smoke
+        not ok 2 x86_64-7.3
+        ");
+    }
+
+    #[test]
     fn a_run_under_the_oracle() {
         insta::assert_snapshot!(render(&samples::watched()), @"
         KTAP version 1

@@ -27,6 +27,17 @@ pub fn mixed() -> RunResult {
     run(vec![x86_64, arm64])
 }
 
+/// One target with two kernels, of which the second is not the default version.
+pub fn two_kernels() -> RunResult {
+    let old = target("x86_64", vec![pass("smoke/boot")]);
+    let mut new = target("x86_64", vec![failed()]);
+    new.name = "x86_64-7.3".into();
+    new.kernel = Some("7.3".into());
+    new.provenance.kernel_version = "7.3.4".into();
+    new.provenance.kernel_hash = "5e2d".into();
+    run(vec![old, new])
+}
+
 /// A case with curves: one that grows linearly, and one that grows with the square.
 pub fn grown() -> CaseResult {
     let points = |time: fn(f64) -> f64| {

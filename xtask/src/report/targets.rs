@@ -178,6 +178,19 @@ mod tests {
     }
 
     #[test]
+    fn a_target_has_a_row_for_each_kernel() {
+        let table = table(&targets()[3..], &samples::two_kernels());
+        insta::assert_snapshot!(table, @"
+        | target | machine | cache | period | kernel | passed | failed | skipped | note |
+        |---|---|---|---|---|--:|--:|--:|---|
+        | x86_64 | q35, Nehalem | physical | 4 KiB | 6.12.117 | 1 | 0 | 0 |  |
+        | x86_64 | q35, Nehalem | physical | 4 KiB | 7.3.4 | 0 | 1 | 0 | smoke/redirect.fuse (fail) |
+        ");
+        let document = format!("{BEGIN}\n{table}{END}\n");
+        assert_eq!(listed_targets(&document).unwrap(), ["x86_64", "x86_64"]);
+    }
+
+    #[test]
     fn the_note_gives_the_reason_why_a_target_was_not_tested() {
         let mut run = samples::untested();
         run.targets[0].flavour = "debug".into();

@@ -86,6 +86,7 @@ fn results_are_valid() {
         samples::interrupted(),
         samples::untested(),
         samples::empty(),
+        samples::two_kernels(),
     ] {
         let value = serde_json::to_value(sample).unwrap();
         assert_eq!(errors(Kind::Results, &value), "");

@@ -47,6 +47,15 @@ fn targets_of_several_runs_are_kept_apart() {
 }
 
 #[test]
+fn results_of_several_kernels_are_kept_apart() {
+    let both = samples::two_kernels();
+    let (mut one, mut two) = (both.clone(), both.clone());
+    one.targets.truncate(1);
+    two.targets.remove(0);
+    assert_eq!(merged(vec![part("a", one), part("b", two)]).unwrap(), both);
+}
+
+#[test]
 fn shards_of_a_target_are_merged_in_the_order_of_the_plan() {
     let unplanned = samples::pass("trouble/fine");
     let one = shard(vec![unplanned, samples::pass("smoke/redirect.cuse"), samples::timed_out()]);

@@ -140,7 +140,6 @@ fn a_summary_of_an_interrupted_run() {
 #[test]
 fn a_summary_of_a_target_that_could_not_be_tested() {
     insta::assert_snapshot!(end(&samples::untested()), @"
-
     target  pass  fail  skip  crash  timeout  boot-fail  infra  kernel  accel
     x86_64     -     -     -      -        -          -      2  6.12    -
 
