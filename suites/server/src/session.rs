@@ -243,7 +243,11 @@ impl Session {
     pub(crate) fn handle(&mut self, request: &Request) -> Result<(), ServerError> {
         self.log.request(&request.header);
         if self.saving && self.saves_pages() && needs_data(request) {
-            self.backlog.push_back(request.clone());
+            match request.header.opcode {
+                // Clients wait for it, and nothing waits for a FUSE_MUNMAP.
+                op::DMMAP_RECLAIM => self.backlog.push_front(request.clone()),
+                _ => self.backlog.push_back(request.clone()),
+            }
             return Ok(());
         }
         self.answer_tolerantly(request)
