@@ -286,9 +286,28 @@ pub(crate) enum Queue {
         #[arg(long, value_name = "DIR|TARBALL")]
         kernel_src: Option<PathBuf>,
     },
-    /// Write the commits of a tree from `queue checkout` back to the queue.
+    /// Create a git tree of another version of Linux, with each patch of a queue merged into it. Conflicts are committed
+    /// with their markers.
+    Port {
+        /// Directory to create.
+        dir: PathBuf,
+        /// Version of Linux that has the queue.
+        #[arg(long, value_name = "VERSION")]
+        from: String,
+        /// Version of Linux to merge the queue into.
+        #[arg(long, value_name = "VERSION")]
+        to: String,
+    },
+    /// Show the differences between the queues of two versions of Linux, as git range-diff does.
+    Diff {
+        /// First version.
+        from: String,
+        /// Second version.
+        to: String,
+    },
+    /// Write the commits of a tree from `queue checkout` or `queue port` back to the queue.
     Export {
-        /// The git tree, as created by `queue checkout`.
+        /// The git tree, as created by `queue checkout` or `queue port`.
         dir: PathBuf,
     },
 }

@@ -6,14 +6,14 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::cli::Queue;
-use crate::kernel::{Source, edit};
+use crate::kernel::{Progress, Source, edit, port};
 use crate::kernel_version::{self, KernelVersion};
 use crate::paths;
 
 /// Runs the command and returns its exit code.
 ///
 /// # Errors
-/// As [`edit::checkout`] and [`edit::export`].
+/// As [`edit::checkout`], [`port::port`], [`port::diff`] and [`edit::export`].
 pub(super) fn run(args: &Queue) -> Result<u8> {
     match args {
         Queue::Checkout { dir, kernel, kernel_src } => {
@@ -23,6 +23,8 @@ pub(super) fn run(args: &Queue) -> Result<u8> {
             };
             checkout(dir, &source)
         }
+        Queue::Port { dir, from, to } => port(dir, from, to),
+        Queue::Diff { from, to } => diff(from, to),
         Queue::Export { dir } => export(dir),
     }
 }
@@ -39,10 +41,31 @@ fn source_of(kernel: Option<&str>) -> Result<Source> {
 }
 
 fn checkout(dir: &Path, source: &Source) -> Result<u8> {
-    let progress = &mut |step: crate::kernel::Progress| eprintln!("{}", step.what);
-    edit::checkout(dir, &paths::checkout(), &paths::cache()?, source, progress)?;
+    edit::checkout(dir, &paths::checkout(), &paths::cache()?, source, &mut print_step)?;
     println!("{}: one commit per patch, on top of the tag queue-base", dir.display());
     Ok(0)
+}
+
+fn port(dir: &Path, from: &str, to: &str) -> Result<u8> {
+    let sources = (source_of(Some(from))?, source_of(Some(to))?);
+    let (lab, cache) = (paths::checkout(), paths::cache()?);
+    let ported = port::port(dir, &lab, &cache, &sources.0, &sources.1, &mut print_step)?;
+    print!("{}", port::describe(&ported, to));
+    println!("{}: one commit per patch, on top of the tag queue-base", dir.display());
+    Ok(0)
+}
+
+fn diff(from: &str, to: &str) -> Result<u8> {
+    let sources = [source_of(Some(from))?, source_of(Some(to))?];
+    let (lab, cache) = (paths::checkout(), paths::cache()?);
+    let text = port::diff(&lab, &cache, sources.each_ref(), &mut print_step)?;
+    print!("{text}");
+    Ok(0)
+}
+
+/// Prints a step of an operation to standard error.
+fn print_step(step: Progress) {
+    eprintln!("{}", step.what);
 }
 
 fn export(dir: &Path) -> Result<u8> {

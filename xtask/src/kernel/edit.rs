@@ -8,12 +8,12 @@ use anyhow::{Context, Result, bail};
 
 use super::cache::Cache;
 use super::queue::{self, Queue};
-use super::source::{self, Source};
+use super::source::{self, Base, Source};
 use super::{Progress, tree, user_tree};
 use crate::{files, shell};
 
 /// Tag of the commit with the unpatched source.
-const BASE: &str = "queue-base";
+pub(super) const BASE: &str = "queue-base";
 
 /// Creates the directory `place` with a git tree of the source and one commit per patch of its queue. `lab` is the root
 /// of the checkout.
@@ -28,26 +28,42 @@ pub fn checkout(
     source: &Source,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<()> {
-    if place.exists() {
-        bail!("{} already exists: give the path of a new directory", place.display());
-    }
+    check_new(place)?;
     let base = source::open(source, Cache(cache), progress)?;
     let queue = queue::read(lab, base.version)?;
     progress(Progress::step(format!("copy {}", base.name)));
-    for path in base.listing()?.keys() {
+    create(place, &base, base.listing()?.keys())?;
+    progress(Progress::step(format!("apply {} patches", queue.patches.len())));
+    apply(place, &queue)
+}
+
+/// Rejects a path that exists.
+pub(super) fn check_new(place: &Path) -> Result<()> {
+    if place.exists() {
+        bail!("{} already exists: give the path of a new directory", place.display());
+    }
+    Ok(())
+}
+
+/// Creates a git tree in `place` with the files `paths` of the source `base`, in one commit with the tag [`BASE`].
+pub(super) fn create<'p>(
+    place: &Path,
+    base: &Base,
+    paths: impl Iterator<Item = &'p String>,
+) -> Result<()> {
+    for path in paths {
         let (from, to) = (base.root.join(path), place.join(path));
         tree::replace(&from, &to)
             .with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
     }
-    progress(Progress::step("create the git repository".into()));
+    files::create_dir(place)?;
     let git = |words: &[&str]| git(place, words);
     git(&["init", "--quiet", "--initial-branch=queue"])?;
     move_ignores(place)?;
     git(&["add", "--all", "--force"])?;
-    git(&["commit", "--quiet", "--message", &base.name])?;
+    git(&["commit", "--quiet", "--allow-empty", "--message", &base.name])?;
     git(&["tag", BASE])?;
-    progress(Progress::step(format!("apply {} patches", queue.patches.len())));
-    apply(place, &queue)
+    Ok(())
 }
 
 /// Removes Debian's `.gitignore`. It ignores the whole source, which would hide new files from git. Its other lines
@@ -65,7 +81,8 @@ fn move_ignores(place: &Path) -> Result<()> {
     Ok(())
 }
 
-fn apply(place: &Path, queue: &Queue) -> Result<()> {
+/// Applies each patch of the queue as a commit.
+pub(super) fn apply(place: &Path, queue: &Queue) -> Result<()> {
     for (at, patch) in queue.patches.iter().enumerate() {
         let path = patch.path.display().to_string();
         let words = ["am", "--quiet", "--committer-date-is-author-date", &path];
@@ -103,7 +120,7 @@ pub struct Exported {
 /// checkout.
 ///
 /// # Errors
-/// [`checkout`] did not create `place`, or the tree has uncommitted changes.
+/// [`checkout`] did not create `place`, the tree has uncommitted changes, or a commit has conflict markers.
 pub fn export(place: &Path, lab: &Path) -> Result<Exported> {
     let base = format!("refs/tags/{BASE}");
     git(place, &["rev-parse", "--verify", "--quiet", &base]).with_context(|| {
@@ -130,8 +147,31 @@ pub fn export(place: &Path, lab: &Path) -> Result<Exported> {
     git(place, &words)?;
     let mut patches = user_tree::walk(scratch.path())?;
     patches.sort();
+    check_markers(scratch.path(), &patches)?;
     replace(&dir, scratch.path(), &patches)?;
     Ok(Exported { dir, patches })
+}
+
+/// Rejects patches that add conflict markers, which [`port`](super::port::port) leaves in commits.
+fn check_markers(dir: &Path, patches: &[String]) -> Result<()> {
+    let mut marked = String::new();
+    for patch in patches {
+        let text = files::read_bytes(&dir.join(patch))?;
+        if has_markers(&String::from_utf8_lossy(&text)) {
+            marked += &format!("\n  {patch}");
+        }
+    }
+    if !marked.is_empty() {
+        bail!(
+            "these commits have conflict markers; resolve the conflicts in each of them:{marked}"
+        );
+    }
+    Ok(())
+}
+
+/// Returns true if the patch adds the first or the last line of a conflict.
+fn has_markers(patch: &str) -> bool {
+    patch.lines().any(|line| line.starts_with("+<<<<<<< ") || line.starts_with("+>>>>>>> "))
 }
 
 /// Replaces the patches that the series in `dir` lists with the patches in `from`.
@@ -158,7 +198,7 @@ fn new_series(old: &str, patches: &[String]) -> String {
 
 /// Runs git in `place` and returns its output. Ignores the user's settings, so that the patches are the same
 /// everywhere.
-fn git(place: &Path, words: &[&str]) -> Result<String> {
+pub(super) fn git(place: &Path, words: &[&str]) -> Result<String> {
     let sh = shell::in_dir(place)?;
     let git = shell::git(&sh).args(words).envs([
         // The same as -c gc.auto=0 -c core.autocrlf=false.

@@ -13,6 +13,7 @@
 //! | `coverage_files` | keeps the files that a coverage report needs |
 //! | `slot` | builds one kernel in a build directory, with all of the above |
 //! | [`edit`] | converts the queue to a git tree and back |
+//! | [`port`] | carries the queue to another version, and compares the queues of two versions |
 //! | `digest` | computes SHA-256 digests |
 //! | [`cache`] | locates, locks and cleans the directories of the cache |
 
@@ -23,6 +24,7 @@ mod digest;
 pub mod edit;
 mod log;
 mod make;
+pub mod port;
 pub(crate) mod queue;
 mod slot;
 pub(crate) mod source;

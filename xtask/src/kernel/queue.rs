@@ -143,6 +143,11 @@ fn touched(patch: &[u8]) -> BTreeSet<String> {
 }
 
 impl Queue {
+    /// Returns the paths that the patches read or write.
+    pub(crate) fn touched(&self) -> BTreeSet<String> {
+        self.patches.iter().flat_map(|patch| touched(&patch.text)).collect()
+    }
+
     /// Appends patches that are not part of the checkout's queue to the queue of `version`.
     ///
     /// # Errors
@@ -167,8 +172,7 @@ impl Queue {
     /// A patch does not apply, or the source already contains the queue. The error names the patch, the file and the
     /// line.
     pub(crate) fn apply(&self, root: &Path, scratch: &Path) -> Result<Applied> {
-        let touched: BTreeSet<String> =
-            self.patches.iter().flat_map(|patch| touched(&patch.text)).collect();
+        let touched = self.touched();
         copy_out(root, scratch, &touched)?;
         let mut present = Vec::new();
         for patch in &self.patches {

@@ -9,7 +9,7 @@ use xtask::kernel::{Source, edit};
 use crate::world::World;
 
 /// Returns a world with a queue of two patches in git's format.
-fn world() -> World {
+pub fn world() -> World {
     let world = World::new();
     for (at, file) in [(1, "a"), (2, "b")] {
         let patch = format!(
@@ -33,7 +33,7 @@ fn checkout(world: &World) -> anyhow::Result<()> {
     edit::checkout(&world.path("edit"), &lab, &cache, &source, &mut |_| {})
 }
 
-fn git(dir: &Path, words: &[&str]) -> String {
+pub fn git(dir: &Path, words: &[&str]) -> String {
     let user = ["-c", "user.name=x", "-c", "user.email=x@example.org"];
     let git = duct::cmd("git", user.iter().chain(words)).dir(dir);
     let output = git.stdout_capture().run().unwrap();

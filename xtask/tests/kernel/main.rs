@@ -3,6 +3,7 @@
 
 mod builds;
 mod editing;
+mod porting;
 mod refusals;
 mod sources;
 mod trouble;
