@@ -152,9 +152,14 @@ impl Checker<'_> {
     /// Loads the stamp at `spot`, which any process can own, and checks it.
     pub(super) fn check(&self, view: &View, spot: Spot, way: Way) -> Result<(), Stop> {
         let low = self.board.stored(&self.layout, spot);
-        match view.load(spot, way)? {
+        let check = || match view.load(spot, way)? {
             Some(found) => self.check_found(spot, low, found),
             None => Ok(()),
+        };
+        match (check(), way) {
+            // The owner may have stored while the kernel copied the word byte by byte. A store that is lost stays lost.
+            (Err(Stop::Failed(_)), Way::BySystemCall(_)) => check(),
+            (checked, _) => checked,
         }
     }
 
@@ -164,13 +169,15 @@ impl Checker<'_> {
         let high = self.board.announced(layout, spot);
         let place = (spot.page, spot.slot);
         let between = || layout.between(place, low, found, high);
+        let torn = || layout.is_torn(spot.page, spot.slot, found);
         let holds = match (layout.class(spot.page), layout.lazy) {
             (Class::Kept, false) => between(),
-            (Class::Kept, true) => between() || (self.by_server && found == 0),
-            // A page that was freed has zeros, and a page that the server fills has what it last saved.
-            (Class::Loose, false) => found == 0 || between(),
+            (Class::Kept, true) => between() || (self.by_server && torn()),
+            // A page that was freed has zeros, and a page that the server fills has what it last saved. Either can happen
+            // in the middle of an access by system call.
+            (Class::Loose, false) => between() || torn(),
             (Class::Loose, true) | (Class::Server, _) => {
-                layout.belongs(spot.page, spot.slot, found)
+                layout.belongs(spot.page, spot.slot, found) || torn()
             }
         };
         match holds {

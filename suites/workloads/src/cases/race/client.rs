@@ -294,6 +294,7 @@ impl<'a> Worker<'a> {
         let (unmaps, dies) = (self.rng.bool(), self.rng.bool());
         let inherited = self.views[view].inherited;
         let spot = draw_spot(&mut self.rng, 0);
+        let parent = format!("/proc/{}", sys::own_pid());
         let Some(forked) = tolerate(sys::fork(), LIMITED)? else {
             return Ok(());
         };
@@ -302,7 +303,8 @@ impl<'a> Worker<'a> {
             let view = self.views.swap_remove(view);
             // After MADV_DONTFORK, this process does not have it.
             let checked = if inherited { self.look_at_all(&view, spot.slot) } else { Ok(()) };
-            if checked.is_err() {
+            // If the parent was killed before `die_with_parent`, the board may be that of a new world.
+            if checked.is_err() && sys::exists(&parent) {
                 self.client.reports.end_process(checked);
             }
             if unmaps {

@@ -81,6 +81,15 @@ impl Layout {
         found == 0 || found >> COUNT_BITS == self.tag(page, slot)
     }
 
+    /// Returns true if `found` can be a mix of a stamp of this place and of zeros. The kernel copies a word byte by byte
+    /// (arch/x86/lib/copy_user_64.S), and the page can be replaced by another in between.
+    pub(super) fn is_torn(&self, page: usize, slot: usize, found: Stamp) -> bool {
+        let tag = self.tag(page, slot) << COUNT_BITS;
+        let bytes = |mask: Stamp, fixed: Stamp| found & mask == 0 || found & fixed == tag & fixed;
+        let has_zeros = found.to_ne_bytes().contains(&0);
+        has_zeros && bytes(0xff00_0000, 0xff00_0000) && bytes(0x00ff_0000, 0x00f0_0000)
+    }
+
     /// Returns true if `found` was stored at this place not before `low` and not after `high`.
     pub(super) fn between(
         &self,
@@ -123,6 +132,21 @@ mod tests {
         assert!(!LAYOUT.belongs(5, 4, stamp));
         assert!(!LAYOUT.belongs(4, 3, stamp));
         assert!(!Layout { world: 1, ..LAYOUT }.belongs(5, 3, stamp));
+    }
+
+    #[test]
+    fn a_torn_stamp_has_bytes_of_this_place_or_zeros() {
+        let stamp = LAYOUT.successor(5, 3, 0x2_0304);
+        for kept in [0, 0xff, 0xff_ffff, 0xff00_ffff, 0xffff_0000] {
+            assert!(LAYOUT.is_torn(5, 3, stamp & kept), "{:#x}", stamp & kept);
+        }
+        let others = [
+            stamp,
+            LAYOUT.successor(5, 4, 0),
+            LAYOUT.successor(4, 3, 0),
+            (stamp ^ 0x0100_0000) & 0xff00_00ff,
+        ];
+        assert!(!others.iter().any(|other| LAYOUT.is_torn(5, 3, *other)));
     }
 
     #[test]
