@@ -101,7 +101,9 @@ pub(crate) fn fixes(checkout: &Path, version: Version, names: &[String]) -> Resu
             continue;
         }
         let name = if is_own { own } else { shared.join(file) };
-        let patch = Patch::read(&name, checkout.join(&name))?;
+        let patch = Patch::read(&name, checkout.join(&name)).with_context(|| {
+            format!("{file} is in `kernel.fixes` of the target, but is not in {}", shared.display())
+        })?;
         queue.patches.push(Patch { skip_if_present: true, ..patch });
     }
     Ok(queue)

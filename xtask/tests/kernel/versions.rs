@@ -54,10 +54,11 @@ fn a_fix_that_the_source_contains_is_passed_over() {
 fn a_fix_that_does_not_exist_is_named() {
     let world = World::new();
     assert_snapshot!(world.redact(&world.run(&job(&world)).error.unwrap()), @"
-    read [DIR]/checkout/kernel-patches/fixes/0001-c.patch
+    0001-c.patch is in `kernel.fixes` of the target, but is not in kernel-patches/fixes
 
     Caused by:
-        No such file or directory (os error 2)
+        0: read [DIR]/checkout/kernel-patches/fixes/0001-c.patch
+        1: No such file or directory (os error 2)
     ");
 }
 

@@ -37,19 +37,22 @@ fn lab() -> Lab {
     lab.program("make", MAKE);
     lab.program("dpkg-deb", "#!/bin/sh\ncat \"$2\"\n");
     lab.program("xz", "#!/bin/sh\ncat\n");
-    // The lab has a fake for each program that the real lab needs, but this one must work.
-    let tar = duct::cmd("sh", ["-c", "command -v tar"]).read().unwrap();
-    lab.program("tar", &format!("#!/bin/sh\nexec {tar} \"$@\"\n"));
+    // The lab has a fake for each program that the real lab needs, but these must work.
+    for program in ["tar", "git"] {
+        let real = duct::cmd("sh", ["-c", &format!("command -v {program}")]).read().unwrap();
+        lab.program(program, &format!("#!/bin/sh\nexec {real} \"$@\"\n"));
+    }
     for compiler in ["gcc", "ld"] {
         lab.program(compiler, "#!/bin/sh\necho fake-tool 1.0\n");
     }
-    for (version, release) in [("6.12", "6.12.117"), ("7.3", "7.3.4")] {
+    for (version, release, fixed) in [("6.12", "6.12.117", "no\n"), ("7.3", "7.3.4", "yes\n")] {
         let (major, minor) = version.split_once('.').unwrap();
         let source = lab.path("source");
         fs::create_dir_all(&source).unwrap();
         let makefile = format!("VERSION = {major}\nPATCHLEVEL = {minor}\n");
         fs::write(source.join("Makefile"), makefile).unwrap();
         fs::write(source.join("release"), release).unwrap();
+        fs::write(source.join("fixed"), fixed).unwrap();
         let tarball = format!("linux-source-{version}.tar.xz");
         let tar = |words: &[&str]| {
             let tar = duct::cmd("tar", words).dir(lab.path("."));
@@ -94,6 +97,35 @@ fn every_version_is_tested_and_reported() {
         }
     }
     lab.assert_no_machine_left();
+}
+
+#[test]
+fn a_fix_that_one_source_contains_is_noted_there() {
+    let lab = lab();
+    lab.guest("last", Guest::up(3).pass(&ALL).goodbye(), "exit 0");
+    // The configuration of the lab is that of the checkout. This test needs a target with a fix of its own.
+    let configs = lab.path("checkout/kernel-configs");
+    let real = fs::canonicalize(&configs).unwrap();
+    fs::remove_file(&configs).unwrap();
+    duct::cmd("cp", ["-r".as_ref(), real.as_os_str(), configs.as_os_str()]).run().unwrap();
+    let target = fs::read_to_string(configs.join("x86_64.yaml")).unwrap();
+    let target = target.replacen("\nkernel:\n", "\nkernel:\n  fixes: [0001-fix.patch]\n", 1);
+    fs::write(configs.join("x86_64.yaml"), target).unwrap();
+    let fixes = lab.path("checkout/kernel-patches/fixes");
+    fs::create_dir(&fixes).unwrap();
+    let fix = "Why.\n\n--- a/fixed\n+++ b/fixed\n@@ -1 +1 @@\n-no\n+yes\n";
+    fs::write(fixes.join("0001-fix.patch"), fix).unwrap();
+    for run in ["built", "from the cache"] {
+        let mut command = lab.command(&["test", "--no-setup", "--accel", "tcg", "--kernel", "all"]);
+        let output = command.output().unwrap();
+        assert_code(&output, 0);
+        let printed = text(&output);
+        let notes = printed.lines().filter(|line| line.contains("0001-fix.patch"));
+        let notes: Vec<&str> = notes.map(|line| line.split_once("] ").unwrap().1).collect();
+        let expected = "x86_64-7.3: kernel-patches/fixes/0001-fix.patch was passed over: \
+                        the source already contains this fix";
+        assert_eq!(notes, [expected], "{run}");
+    }
 }
 
 #[test]
