@@ -124,6 +124,9 @@ pub(crate) struct Machine {
     /// Build the kernel source without the patch queue.
     #[arg(long)]
     pub no_queue: bool,
+    /// Apply only this stack of the patch queue, and the stacks that it needs.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["no_queue", "kernel_image"])]
+    pub stack: Option<String>,
     /// Patch to apply after the queue. May be repeated.
     #[arg(long, value_name = "FILE")]
     pub patch: Vec<PathBuf>,
@@ -265,6 +268,9 @@ pub(crate) struct Selftest {
     /// Versions of Linux, separated by commas, or `all`; `cargo xtask list` shows the versions and marks the default.
     #[arg(long, value_name = "VERSION", value_delimiter = ',')]
     pub kernel: Vec<String>,
+    /// Apply only this stack of the patch queue, and the stacks that it needs.
+    #[arg(long, value_name = "NAME")]
+    pub stack: Option<String>,
     /// Number of parallel jobs of `make` [default: the number of CPUs].
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<usize>,
@@ -285,6 +291,9 @@ pub(crate) enum Queue {
         /// Kernel source to use instead of Debian's: a directory or a tarball.
         #[arg(long, value_name = "DIR|TARBALL")]
         kernel_src: Option<PathBuf>,
+        /// Apply only this stack of the patch queue, and the stacks that it needs.
+        #[arg(long, value_name = "NAME")]
+        stack: Option<String>,
     },
     /// Create a git tree of another version of Linux, with each patch of a queue merged into it. Conflicts are committed
     /// with their markers.

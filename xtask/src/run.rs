@@ -13,7 +13,7 @@ use crate::event::{Event, Events};
 use crate::flavour::Flavour;
 use crate::gate::Gate;
 use crate::image::{Image, guest};
-use crate::kernel::{self, Built, Progress, Source};
+use crate::kernel::{self, Built, Progress, Selection, Source};
 use crate::kernel_version::KernelVersion;
 use crate::ledger::Ledger;
 use crate::machine::accel::{self, Accel, Chosen};
@@ -36,8 +36,8 @@ pub(crate) struct Job {
     pub cache: PathBuf,
     pub run_dir: PathBuf,
     pub flavour: Flavour,
-    /// True if the patch queue is applied.
-    pub queue: bool,
+    /// Part of the patch queue to apply.
+    pub queue: Selection,
     /// Patches on top of the queue.
     pub patches: Vec<PathBuf>,
     /// Requested accelerator.
@@ -283,7 +283,7 @@ impl Job {
             coverage: self.flavour.coverage.as_deref(),
             kcsan: self.flavour.kcsan.as_deref(),
             source,
-            queue: self.queue,
+            queue: &self.queue,
             patches: &self.patches,
             jobs: self.jobs,
         };

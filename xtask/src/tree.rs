@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::cli::Machine;
 use crate::flavour::{self, Flavour};
+use crate::kernel::{Selection, queue};
 use crate::kernel_version::{self, KernelVersion};
 use crate::machine::accel::Accel;
 use crate::oracle::OracleRequest;
@@ -64,13 +65,18 @@ impl Tree {
     /// Returns the kernels that the user selected: versions, or one source or image of the user.
     ///
     /// # Errors
-    /// A version does not exist.
+    /// A version does not exist, or the queue of a version does not have the selected stack.
     pub(crate) fn kernels(&self, machine: &Machine) -> Result<Vec<KernelFrom>> {
         Ok(match (&machine.kernel_image, &machine.kernel_src) {
             (Some(image), _) => vec![KernelFrom::Image(image.clone())],
             (None, Some(path)) => vec![KernelFrom::Source(path.clone())],
             (None, None) => {
                 let versions = kernel_version::select(&self.kernels, &machine.kernel)?;
+                if let selection @ Selection::Stack(_) = selection(machine) {
+                    for kernel in &versions {
+                        queue::read_selected(&self.checkout, kernel.version, &selection)?;
+                    }
+                }
                 versions.into_iter().cloned().map(KernelFrom::Version).collect()
             }
         })
@@ -85,6 +91,15 @@ fn check_cpus(targets: &[&Target], cpus: u32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns the part of the patch queue that the user selected.
+fn selection(machine: &Machine) -> Selection {
+    match &machine.stack {
+        _ if machine.no_queue => Selection::Nothing,
+        Some(name) => Selection::Stack(name.clone()),
+        None => Selection::All,
+    }
 }
 
 /// Returns the job for the options `machine`. Its run directory is `run_dir`, and it does not use the oracle.
@@ -104,7 +119,7 @@ pub(crate) fn job(
         checkout: tree.checkout.clone(),
         cache: paths::cache()?,
         run_dir,
-        queue: !machine.no_queue,
+        queue: selection(machine),
         patches: machine.patch.clone(),
         accel,
         oracle: OracleRequest::OFF,

@@ -230,6 +230,7 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
         kernel: args.kernel.clone(),
         kernel_src: None,
         no_queue: false,
+        stack: args.stack.clone(),
         patch: Vec::new(),
         kernel_image: None,
         jobs: args.jobs,

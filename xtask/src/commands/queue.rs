@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::cli::Queue;
-use crate::kernel::{Progress, Source, edit, port};
+use crate::kernel::{Progress, Selection, Source, edit, port};
 use crate::kernel_version::{self, KernelVersion};
 use crate::paths;
 
@@ -16,12 +16,13 @@ use crate::paths;
 /// As [`edit::checkout`], [`port::port`], [`port::diff`] and [`edit::export`].
 pub(super) fn run(args: &Queue) -> Result<u8> {
     match args {
-        Queue::Checkout { dir, kernel, kernel_src } => {
+        Queue::Checkout { dir, kernel, kernel_src, stack } => {
             let source = match kernel_src {
                 Some(path) => Source::Path(path.clone()),
                 None => source_of(kernel.as_deref())?,
             };
-            checkout(dir, &source)
+            let selection = stack.clone().map_or(Selection::All, Selection::Stack);
+            checkout(dir, &source, &selection)
         }
         Queue::Port { dir, from, to } => port(dir, from, to),
         Queue::Diff { from, to } => diff(from, to),
@@ -40,8 +41,8 @@ fn source_of(kernel: Option<&str>) -> Result<Source> {
     Ok(Source::Debian { package: package.clone(), suites: suites.clone() })
 }
 
-fn checkout(dir: &Path, source: &Source) -> Result<u8> {
-    edit::checkout(dir, &paths::checkout(), &paths::cache()?, source, &mut print_step)?;
+fn checkout(dir: &Path, source: &Source, selection: &Selection) -> Result<u8> {
+    edit::checkout(dir, &paths::checkout(), &paths::cache()?, source, selection, &mut print_step)?;
     println!("{}: one commit per patch, on top of the tag queue-base", dir.display());
     Ok(0)
 }

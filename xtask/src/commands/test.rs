@@ -79,6 +79,7 @@ fn rerun_command(args: &Test) -> String {
     if machine.no_queue {
         words.push("--no-queue".into());
     }
+    words.extend(machine.stack.iter().map(|name| format!("--stack {name}")));
     if args.oracle != OracleMode::Auto {
         words.push(format!("--oracle {}", option_value(&args.oracle)));
     }

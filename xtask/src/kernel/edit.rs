@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::cache::Cache;
-use super::queue::{self, Queue};
+use super::queue::{self, Queue, Selection};
 use super::source::{self, Base, Source};
-use super::{Progress, tree, user_tree};
+use super::stacks::{self, Stack};
+use super::{Progress, branches, tree, user_tree};
 use crate::{files, shell};
 
 /// Tag of the commit with the unpatched source.
 pub(super) const BASE: &str = "queue-base";
 
-/// Creates the directory `place` with a git tree of the source and one commit per patch of its queue. `lab` is the root
-/// of the checkout.
+/// Creates the directory `place` with a git tree of the source and one commit per patch of the `selection` of its
+/// queue. `lab` is the root of the checkout.
 ///
 /// # Errors
 /// `place` already exists, the source is not available, or a patch does not apply. In the last case, the tree is left
@@ -26,14 +27,18 @@ pub fn checkout(
     lab: &Path,
     cache: &Path,
     source: &Source,
+    selection: &Selection,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<()> {
     check_new(place)?;
     let base = source::open(source, Cache(cache), progress)?;
-    let queue = queue::read(lab, base.version)?;
+    let queue = queue::read_selected(lab, base.version, selection)?;
     progress(Progress::step(format!("copy {}", base.name)));
     create(place, &base, base.listing()?.keys())?;
     progress(Progress::step(format!("apply {} patches", queue.patches.len())));
+    if let Selection::Stack(name) = selection {
+        branches::set_partial(place, name)?;
+    }
     apply(place, &queue)
 }
 
@@ -63,6 +68,8 @@ pub(super) fn create<'p>(
     git(&["add", "--all", "--force"])?;
     git(&["commit", "--quiet", "--allow-empty", "--message", &base.name])?;
     git(&["tag", BASE])?;
+    // A rebase of the branch queue moves the branches of the stacks too.
+    git(&["config", "rebase.updateRefs", "true"])?;
     Ok(())
 }
 
@@ -81,12 +88,14 @@ fn move_ignores(place: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Applies each patch of the queue as a commit.
+/// Applies each patch of the queue as a commit, and creates the branches of the stacks.
 pub(super) fn apply(place: &Path, queue: &Queue) -> Result<()> {
     for (at, patch) in queue.patches.iter().enumerate() {
         let path = patch.path.display().to_string();
         let words = ["am", "--quiet", "--committer-date-is-author-date", &path];
         let Err(error) = git(place, &words) else {
+            let stack = queue.stacks.iter().find(|stack| stack.end == at + 1);
+            stack.map_or(Ok(()), |stack| branches::create(place, stack))?;
             continue;
         };
         let mut remaining: String = queue.patches[at + 1..]
@@ -99,12 +108,27 @@ pub(super) fn apply(place: &Path, queue: &Queue) -> Result<()> {
         bail!(
             "{} does not apply: {error:#}\nTo continue in {}, make the change by hand (`patch -p1 \
              <.git/rebase-apply/patch` writes .rej files), run `git add` and `git am --continue`, \
-             and then `git am` with each remaining patch:{remaining}",
+             and then `git am` with each remaining patch:{remaining}{}",
             patch.name,
             place.display(),
+            remaining_branches(&queue.stacks, at),
         );
     }
     Ok(())
+}
+
+/// Returns a line about the branches that do not exist if the patch at the position `at` does not apply.
+fn remaining_branches(stacks: &[Stack], at: usize) -> String {
+    let remaining = stacks.iter().filter(|stack| stack.end > at);
+    let names: Vec<String> = remaining.map(|stack| branches::branch(&stack.name)).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        names => format!(
+            "\nAlso create a branch at the last commit of each remaining stack, with the cover letter as its \
+             description: {}",
+            names.join(", ")
+        ),
+    }
 }
 
 /// Result of [`export`].
@@ -120,7 +144,8 @@ pub struct Exported {
 /// checkout.
 ///
 /// # Errors
-/// [`checkout`] did not create `place`, the tree has uncommitted changes, or a commit has conflict markers.
+/// [`checkout`] did not create `place` or created it for a part of the queue, the tree has uncommitted changes, a commit
+/// has conflict markers, or the branches do not divide the commits into stacks.
 pub fn export(place: &Path, lab: &Path) -> Result<Exported> {
     let base = format!("refs/tags/{BASE}");
     git(place, &["rev-parse", "--verify", "--quiet", &base]).with_context(|| {
@@ -137,6 +162,9 @@ pub fn export(place: &Path, lab: &Path) -> Result<Exported> {
             changed.trim_end()
         );
     }
+    branches::check_not_partial(place)?;
+    let commits = git(place, &["rev-list", "--reverse", "--no-merges", &format!("{BASE}..HEAD")])?;
+    let stacks = branches::read(place, &commits.lines().collect::<Vec<_>>())?;
     let dir = lab.join(queue::DIR).join(source::version(place)?.to_string());
     let scratch = tempfile::tempdir().context("create a temporary directory")?;
     let out =
@@ -148,7 +176,7 @@ pub fn export(place: &Path, lab: &Path) -> Result<Exported> {
     let mut patches = user_tree::walk(scratch.path())?;
     patches.sort();
     check_markers(scratch.path(), &patches)?;
-    replace(&dir, scratch.path(), &patches)?;
+    replace(&dir, scratch.path(), &patches, &stacks)?;
     Ok(Exported { dir, patches })
 }
 
@@ -174,26 +202,46 @@ fn has_markers(patch: &str) -> bool {
     patch.lines().any(|line| line.starts_with("+<<<<<<< ") || line.starts_with("+>>>>>>> "))
 }
 
-/// Replaces the patches that the series in `dir` lists with the patches in `from`.
-fn replace(dir: &Path, from: &Path, patches: &[String]) -> Result<()> {
-    files::create_dir(dir)?;
+/// Replaces the patches and cover letters that the series in `dir` lists with the patches in `from` and the letters of
+/// `stacks`.
+fn replace(dir: &Path, from: &Path, patches: &[String], stacks: &[Stack]) -> Result<()> {
     let series = dir.join("series");
+    let shown = series.display().to_string();
     let old = fs::read_to_string(&series).unwrap_or_default();
+    let new = new_series(&old, patches, stacks);
+    stacks::parse(&new, &shown).context("the branches of the stacks make a wrong series")?;
+    let listed = stacks::parse(&old, &shown)?;
+    files::create_dir(dir)?;
+    let comment = top_comment(&old);
+    for stack in stacks {
+        let file = dir.join(stacks::cover_file(&stack.name));
+        let text = files::read_if_exists(&file)?.unwrap_or_else(|| comment.clone() + "\n");
+        let (comment, _) = stacks::split_letter(&text);
+        files::write_atomically(&file, format!("{comment}{}\n", stack.letter))?;
+    }
     for patch in patches {
         files::write_atomically(&dir.join(patch), files::read_bytes(&from.join(patch))?)?;
     }
-    files::write_atomically(&series, new_series(&old, patches))?;
-    for (_, removed) in queue::names(&old).filter(|(_, name)| !patches.iter().any(|p| p == name)) {
+    files::write_atomically(&series, new)?;
+    for (_, removed) in listed.patches.iter().filter(|(_, name)| !patches.contains(name)) {
         files::remove(&dir.join(removed))?;
+    }
+    for removed in &listed.stacks {
+        if !stacks.iter().any(|stack| stack.name == removed.name) {
+            files::remove(&dir.join(stacks::cover_file(&removed.name)))?;
+        }
     }
     Ok(())
 }
 
-/// Returns the text of a series file: the comment at the top of `old`, and the names of the patches.
-fn new_series(old: &str, patches: &[String]) -> String {
-    let comment: Vec<&str> = old.lines().take_while(|line| line.starts_with('#')).collect();
-    let lines = comment.into_iter().chain(patches.iter().map(String::as_str));
-    lines.map(|line| format!("{line}\n")).collect()
+/// Returns the comment at the top of the text of a series file.
+fn top_comment(series: &str) -> String {
+    series.split_inclusive('\n').take_while(|line| line.starts_with('#')).collect()
+}
+
+/// Returns the text of a series file: the comment at the top of `old`, the names of the patches and the headings.
+fn new_series(old: &str, patches: &[String], stacks: &[Stack]) -> String {
+    top_comment(old) + &stacks::render(stacks, patches)
 }
 
 /// Runs git in `place` and returns its output. Ignores the user's settings, so that the patches are the same
@@ -224,7 +272,7 @@ mod tests {
     fn a_new_series_keeps_the_comment_at_the_top() {
         let old =
             "# SPDX-License-Identifier: GPL-2.0-only\n0001-a.patch\n# not this one\n0002-b.patch\n";
-        let new = new_series(old, &["0001-c.patch".to_owned()]);
+        let new = new_series(old, &["0001-c.patch".to_owned()], &[]);
         assert_eq!(new, "# SPDX-License-Identifier: GPL-2.0-only\n0001-c.patch\n");
     }
 }

@@ -7,16 +7,19 @@
 //! | `toolchain` | reads the versions of compiler and linker |
 //! | [`source`], `user_tree` | obtains an unpatched source and lists its files |
 //! | [`queue`] | reads and applies the patches, and explains why a patch does not apply |
+//! | `stacks` | parses the headings that divide the queue into stacks |
 //! | `tree` | updates a patched source tree without touching files whose content stays the same |
 //! | [`config`] | merges config fragments and checks the resulting `.config` |
 //! | `make`, `log` | runs make and extracts steps and errors from its output |
 //! | `coverage_files` | keeps the files that a coverage report needs |
 //! | `slot` | builds one kernel in a build directory, with all of the above |
 //! | [`edit`] | converts the queue to a git tree and back |
+//! | `branches` | marks the stacks in that tree with branches |
 //! | [`port`] | carries the queue to another version, and compares the queues of two versions |
 //! | `digest` | computes SHA-256 digests |
 //! | [`cache`] | locates, locks and cleans the directories of the cache |
 
+mod branches;
 pub(crate) mod cache;
 pub(crate) mod config;
 pub(crate) mod coverage_files;
@@ -28,6 +31,7 @@ pub mod port;
 pub(crate) mod queue;
 mod slot;
 pub(crate) mod source;
+mod stacks;
 mod toolchain;
 mod tree;
 mod user_tree;
@@ -48,6 +52,7 @@ use toolchain::Toolchain;
 
 pub(crate) use crate::interrupt::Interrupted;
 pub use cache::clean;
+pub use queue::Selection;
 pub use source::Source;
 
 /// Version of the build procedure. Increase it when a change to this module makes the same inputs produce a different
@@ -74,8 +79,8 @@ pub struct Request<'a> {
     pub kcsan: Option<&'a str>,
     /// Origin of the source.
     pub source: Source,
-    /// Applies the patch queue if true.
-    pub queue: bool,
+    /// Part of the patch queue to apply.
+    pub queue: &'a Selection,
     /// Additional patches, applied in this order after the queue.
     pub patches: &'a [PathBuf],
     /// Number of parallel jobs of make.
@@ -105,6 +110,8 @@ pub struct Built {
     pub compiler: String,
     /// Names of the fixes that were passed over, because the source already contains them.
     pub present_fixes: Vec<String>,
+    /// Names of the applied stacks; empty unless `--stack` selected them.
+    pub stacks: Vec<String>,
     /// True if the kernel was not built by this run.
     pub from_cache: bool,
     /// Keeps [`clean`] from removing the kernel; `None` if it is not in the cache.
@@ -142,15 +149,21 @@ impl Built {
             config_hash: String::new(),
             compiler: String::new(),
             present_fixes: Vec::new(),
+            stacks: Vec::new(),
             from_cache: true,
             _lease: None,
         })
     }
 
-    /// Returns a line for each fix that was passed over.
+    /// Returns a line for each fix that was passed over, and a line that names the applied stacks.
     pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
         let fixes = self.present_fixes.iter();
-        fixes.map(|fix| format!("{fix} was passed over: the source already contains this fix"))
+        let fixes =
+            fixes.map(|fix| format!("{fix} was passed over: the source already contains this fix"));
+        let stacks = (!self.stacks.is_empty()).then(|| {
+            format!("stacks of the patch queue in this kernel: {}", self.stacks.join(", "))
+        });
+        fixes.chain(stacks)
     }
 }
 
@@ -189,6 +202,7 @@ impl Progress {
 /// Inputs that determine the content of a kernel.
 struct Inputs {
     base: Base,
+    /// Fixes for the machine, the selected part of the patch queue, and additional patches.
     queue: Queue,
     options: Vec<config::ConfigOption>,
     toolchain: Toolchain,
@@ -207,6 +221,18 @@ fn find_or_build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Resul
     check_cache_path(request.cache)?;
     let cache = Cache(request.cache);
     let inputs = inputs(request, cache, progress)?;
+    let built = find_or_build_inputs(request, &inputs, progress)?;
+    // The same kernel may be in the cache for another selection of stacks, so their names are not stored there.
+    let stacks = inputs.queue.stacks.into_iter().map(|stack| stack.name).collect();
+    Ok(Built { stacks, ..built })
+}
+
+fn find_or_build_inputs(
+    request: &Request,
+    inputs: &Inputs,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Built> {
+    let cache = Cache(request.cache);
     let hash = inputs.hash(request);
     let dir = cache.kernels().join(&hash);
     if let Some(built) = find(&dir, true)? {
@@ -224,7 +250,7 @@ fn find_or_build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Resul
             BUILDING.lock().unwrap_or_else(PoisonError::into_inner)
         }
     };
-    slot.build(&inputs, &hash, &dir, progress)?;
+    slot.build(inputs, &hash, &dir, progress)?;
     drop(turn);
     match find(&dir, false)? {
         Some(built) => Ok(built),
@@ -238,13 +264,16 @@ fn find_or_build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Resul
 fn inputs(request: &Request, cache: Cache, progress: &mut dyn FnMut(Progress)) -> Result<Inputs> {
     // Quick checks come first, so that a typo is reported before a download.
     let target = &request.target.name;
-    let options = config::read(request.checkout, target, request.flavour, request.queue)?;
+    let whole_queue = *request.queue == Selection::All;
+    let options = config::read(request.checkout, target, request.flavour, whole_queue)?;
     let toolchain = Toolchain::find(&request.target.kernel.cross)?;
     let base = source::open(&request.source, cache, progress)?;
     let fixes = &request.target.kernel.fixes;
     let mut queue = queue::fixes(request.checkout, base.version, fixes)?;
-    if request.queue {
-        queue.patches.extend(queue::read(request.checkout, base.version)?.patches);
+    let selected = queue::read_selected(request.checkout, base.version, request.queue)?;
+    queue.patches.extend(selected.patches);
+    if let Selection::Stack(_) = request.queue {
+        queue.stacks = selected.stacks;
     }
     queue.add(request.patches, base.version)?;
     Ok(Inputs { base, queue, options, toolchain })
@@ -312,6 +341,7 @@ fn find(dir: &Path, from_cache: bool) -> Result<Option<Built>> {
         config_hash: info.config_hash,
         compiler: info.compiler,
         present_fixes: info.present_fixes,
+        stacks: Vec::new(),
         from_cache,
         _lease: Some(lease),
     }))

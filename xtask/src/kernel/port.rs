@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::Progress;
+use super::branches;
 use super::cache::Cache;
 use super::edit::{self, BASE, git};
 use super::queue::{self, Queue};
@@ -75,10 +76,13 @@ pub fn port(
     let range = format!("{OLD_BASE}..{OLD}");
     let commits = git(place, &["rev-list", "--reverse", &range])?;
     let mut ported = Vec::new();
-    for (patch, commit) in queue.patches.iter().zip(commits.lines()) {
+    for (at, (patch, commit)) in queue.patches.iter().zip(commits.lines()).enumerate() {
         progress(Progress::step(format!("merge {}", patch.name)));
         let outcome = merge(place, commit).with_context(|| format!("merge {}", patch.name))?;
         ported.push(PortedPatch { name: patch.name.clone(), outcome });
+        if let Some(stack) = queue.stacks.iter().find(|stack| stack.end == at + 1) {
+            branches::create(place, stack)?;
+        }
     }
     Ok(ported)
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The patch queue: `kernel-patches/VERSION/series` and the patches that it lists. Fixes for machines are in
 //! `kernel-patches/fixes`, or in `kernel-patches/VERSION/fixes` if a version needs a fix of its own.
+//! [`stacks`] describes the format of `series`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::cache;
+use super::stacks::{self, Stack};
 use super::user_tree;
 use crate::kernel_version::{PatchRanges, Version, VersionRange};
 use crate::{files, shell};
@@ -23,6 +25,19 @@ const FIXES: &str = "fixes";
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
     pub patches: Vec<Patch>,
+    /// Stacks of the queue, in the order of their patches. Empty if the series has no headings.
+    pub stacks: Vec<Stack>,
+}
+
+/// Part of the queue to apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// No patch.
+    Nothing,
+    /// All patches.
+    All,
+    /// The stack of this name, and the stacks that it needs.
+    Stack(String),
 }
 
 #[derive(Clone, Debug)]
@@ -63,7 +78,7 @@ pub(crate) struct Applied {
 /// Reads the queue for kernels of `version`.
 ///
 /// # Errors
-/// The version has no queue, or a patch that the queue lists is missing.
+/// The version has no queue, its series has a mistake, or a patch or a cover letter is missing.
 pub(crate) fn read(checkout: &Path, version: Version) -> Result<Queue> {
     let dir = Path::new(DIR).join(version.to_string());
     let path = dir.join("series");
@@ -74,14 +89,47 @@ pub(crate) fn read(checkout: &Path, version: Version) -> Result<Queue> {
             path.display()
         );
     };
-    let mut queue = Queue::default();
-    for (line, file) in names(&text) {
+    let series = stacks::parse(&text, &path.display().to_string())?;
+    let mut queue = Queue { stacks: series.stacks, ..Queue::default() };
+    for stack in &mut queue.stacks {
+        stack.letter = read_letter(checkout, &dir, &stack.name)?;
+    }
+    for (line, file) in series.patches {
         let name = dir.join(file);
         let patch = Patch::read(&name, checkout.join(&name))
             .with_context(|| format!("{}:{line}", path.display()))?;
         queue.patches.push(patch);
     }
     Ok(queue)
+}
+
+/// Reads the cover letter of the stack `name`.
+fn read_letter(checkout: &Path, dir: &Path, name: &str) -> Result<String> {
+    let path = dir.join(stacks::cover_file(name));
+    let text = files::read_if_exists(&checkout.join(&path))?.unwrap_or_default();
+    match stacks::split_letter(&text).1 {
+        "" => bail!(
+            "the stack {name} has no cover letter: write a subject, an empty line and the text to {}",
+            path.display()
+        ),
+        letter => Ok(letter.to_owned()),
+    }
+}
+
+/// Reads the part `selection` of the queue for kernels of `version`.
+///
+/// # Errors
+/// As [`read`], or there is no such stack.
+pub(crate) fn read_selected(
+    checkout: &Path,
+    version: Version,
+    selection: &Selection,
+) -> Result<Queue> {
+    match selection {
+        Selection::Nothing => Ok(Queue::default()),
+        Selection::All => read(checkout, version),
+        Selection::Stack(name) => read(checkout, version)?.up_to(name, version),
+    }
 }
 
 /// Reads the machine-specific fixes `names` for kernels of `version`: from the directory of that version, or else from
@@ -119,12 +167,6 @@ pub(crate) fn range(file: &Path) -> Result<VersionRange> {
     Ok(PatchRanges::load(dir)?.of(&name.to_string_lossy()))
 }
 
-/// Returns the names in a series file with their line numbers. Parses the file like quilt.
-pub(crate) fn names(series: &str) -> impl Iterator<Item = (usize, &str)> {
-    let names = series.lines().map(|line| line.split('#').next().unwrap_or(line).trim());
-    names.enumerate().filter(|(_, name)| !name.is_empty()).map(|(at, name)| (at + 1, name))
-}
-
 /// Returns the paths that a patch reads or writes, without the first component (`-p1`).
 fn touched(patch: &[u8]) -> BTreeSet<String> {
     let text = String::from_utf8_lossy(patch);
@@ -148,6 +190,28 @@ impl Queue {
     /// Returns the paths that the patches read or write.
     pub(crate) fn touched(&self) -> BTreeSet<String> {
         self.patches.iter().flat_map(|patch| touched(&patch.text)).collect()
+    }
+
+    /// Returns the stack `name` of the queue of `version`, and the stacks that it needs.
+    fn up_to(&self, name: &str, version: Version) -> Result<Queue> {
+        let Some(needed) = stacks::needed(&self.stacks, name) else {
+            let names: Vec<&str> = self.stacks.iter().map(|stack| stack.name.as_str()).collect();
+            if names.is_empty() {
+                bail!("--stack {name}: the queue of Linux {version} has no stacks; omit --stack");
+            }
+            bail!(
+                "--stack {name}: the queue of Linux {version} has no such stack; choose one of: {}",
+                names.join(", ")
+            );
+        };
+        let mut queue = Queue::default();
+        for at in needed {
+            let start = at.checked_sub(1).map_or(0, |above| self.stacks[above].end);
+            let stack = &self.stacks[at];
+            queue.patches.extend_from_slice(&self.patches[start..stack.end]);
+            queue.stacks.push(Stack { end: queue.patches.len(), ..stack.clone() });
+        }
+        Ok(queue)
     }
 
     /// Appends patches that are not part of the checkout's queue to the queue of `version`.

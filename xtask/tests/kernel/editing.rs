@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use xtask::kernel::{Source, edit};
+use xtask::kernel::{Selection, Source, edit};
 
 use crate::world::World;
 
@@ -28,9 +28,13 @@ pub fn world() -> World {
 }
 
 fn checkout(world: &World) -> anyhow::Result<()> {
+    checkout_selected(world, &Selection::All)
+}
+
+pub fn checkout_selected(world: &World, selection: &Selection) -> anyhow::Result<()> {
     let (lab, cache) = (world.path("checkout"), world.path("cache"));
     let source = Source::Path(world.path("src"));
-    edit::checkout(&world.path("edit"), &lab, &cache, &source, &mut |_| {})
+    edit::checkout(&world.path("edit"), &lab, &cache, &source, selection, &mut |_| {})
 }
 
 pub fn git(dir: &Path, words: &[&str]) -> String {

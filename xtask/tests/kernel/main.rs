@@ -6,6 +6,7 @@ mod editing;
 mod porting;
 mod refusals;
 mod sources;
+mod stacks;
 mod trouble;
 mod versions;
 mod world;

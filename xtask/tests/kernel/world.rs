@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use duct::Handle;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
-use xtask::kernel::{self, Request, Source};
+use xtask::kernel::{self, Request, Selection, Source};
 use xtask::target::Target;
 
 /// Environment variable with the [`Job`] of the process that runs [`act`].
@@ -40,6 +40,8 @@ pub struct Job {
     /// Suites of Debian's archive that have the source.
     pub suites: Vec<String>,
     pub queue: bool,
+    /// Stack to apply with those that it needs; `None` for all.
+    pub stack: Option<String>,
     pub flavour: String,
     /// Names of the fixes that the target needs.
     pub fixes: Vec<String>,
@@ -55,6 +57,7 @@ pub struct Outcome {
     pub image: String,
     pub from_cache: bool,
     pub present_fixes: Vec<String>,
+    pub stacks: Vec<String>,
     pub error: Option<String>,
 }
 
@@ -129,6 +132,7 @@ impl World {
             source: Some(self.path("src")),
             suites: Vec::new(),
             queue: true,
+            stack: None,
             flavour: "default".to_owned(),
             fixes: Vec::new(),
             patches: Vec::new(),
@@ -248,7 +252,11 @@ pub fn act() {
             Some(path) => Source::Path(path),
             None => Source::Debian { package: "linux-source-6.12".into(), suites: job.suites },
         },
-        queue: job.queue,
+        queue: &match job.stack {
+            _ if !job.queue => Selection::Nothing,
+            Some(name) => Selection::Stack(name),
+            None => Selection::All,
+        },
         patches: &job.patches,
         jobs: 1,
     };
@@ -269,6 +277,7 @@ pub fn act() {
             outcome.image = fs::read_to_string(built.image).unwrap();
             outcome.from_cache = built.from_cache;
             outcome.present_fixes = built.present_fixes;
+            outcome.stacks = built.stacks;
         }
         Err(error) => outcome.error = Some(format!("{error:?}")),
     }
