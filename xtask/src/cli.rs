@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use regex::Regex;
 
 use crate::ci;
+use crate::kernel::Identity;
 use crate::machine::accel::Accel;
 use crate::oracle::{Depth, OracleMode};
 use crate::plan::{Setting, Shard};
@@ -318,6 +319,35 @@ pub(crate) enum Queue {
     Export {
         /// The git tree, as created by `queue checkout` or `queue port`.
         dir: PathBuf,
+        /// Your name and address. The queue stores a placeholder in their place [default: user.name and user.email of
+        /// git].
+        #[arg(long, value_name = "NAME <ADDRESS>")]
+        signoff: Option<Identity>,
+        /// Write the patches to this new directory, with your name and address in place of the placeholder, and leave
+        /// the queue as it is.
+        #[arg(long, value_name = "DIR")]
+        output_dir: Option<PathBuf>,
+    },
+    /// Write a stack as mails for `git send-email`: a cover letter and the patches, with recipients. Sends nothing.
+    Mail {
+        /// Directory to create.
+        #[arg(long, value_name = "DIR")]
+        output_dir: PathBuf,
+        /// Stack to write; each stack is a series of its own [default: the only one].
+        #[arg(long, value_name = "NAME")]
+        stack: Option<String>,
+        /// Version of Linux; `cargo xtask list` shows the versions and marks the default.
+        #[arg(long, value_name = "VERSION", conflicts_with = "kernel_src")]
+        kernel: Option<String>,
+        /// Kernel source to use instead of Debian's: a directory or a tarball.
+        #[arg(long, value_name = "DIR|TARBALL")]
+        kernel_src: Option<PathBuf>,
+        /// Your name and address, for From and Signed-off-by [default: user.name and user.email of git].
+        #[arg(long, value_name = "NAME <ADDRESS>")]
+        signoff: Option<Identity>,
+        /// Upstream commit for the `base-commit:` line [default: a commit that only the lab knows].
+        #[arg(long, value_name = "HASH")]
+        base_commit: Option<String>,
     },
 }
 

@@ -6,28 +6,51 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::cli::Queue;
-use crate::kernel::{Progress, Selection, Source, edit, port};
+use crate::kernel::edit::Destination;
+use crate::kernel::mail::{MAX_ADDED, MAX_PATCHES, MAX_TOTAL};
+use crate::kernel::{Identity, Progress, Selection, Source, edit, mail, port};
 use crate::kernel_version::{self, KernelVersion};
 use crate::paths;
+use crate::text::columns::columns;
 
 /// Runs the command and returns its exit code.
 ///
 /// # Errors
-/// As [`edit::checkout`], [`port::port`], [`port::diff`] and [`edit::export`].
+/// As [`edit::checkout`], [`port::port`], [`port::diff`], [`edit::export`] and [`mail::write`].
 pub(super) fn run(args: &Queue) -> Result<u8> {
     match args {
         Queue::Checkout { dir, kernel, kernel_src, stack } => {
-            let source = match kernel_src {
-                Some(path) => Source::Path(path.clone()),
-                None => source_of(kernel.as_deref())?,
-            };
+            let source = source(kernel.as_deref(), kernel_src.as_deref())?;
             let selection = stack.clone().map_or(Selection::All, Selection::Stack);
             checkout(dir, &source, &selection)
         }
         Queue::Port { dir, from, to } => port(dir, from, to),
         Queue::Diff { from, to } => diff(from, to),
-        Queue::Export { dir } => export(dir),
+        Queue::Export { dir, signoff, output_dir } => {
+            export(dir, signoff.as_ref(), output_dir.as_deref())
+        }
+        Queue::Mail { output_dir, stack, kernel, kernel_src, signoff, base_commit } => {
+            mail(&mail::Request {
+                lab: &paths::checkout(),
+                cache: &paths::cache()?,
+                source: &source(kernel.as_deref(), kernel_src.as_deref())?,
+                stack: stack.as_deref(),
+                sender: &sender(signoff.as_ref())?,
+                base: base_commit.as_deref(),
+                dir: output_dir,
+            })
+        }
     }
+}
+
+/// Returns the source that the user selected: a path, or else Debian's source of the version `kernel`.
+fn source(kernel: Option<&str>, path: Option<&Path>) -> Result<Source> {
+    path.map_or_else(|| source_of(kernel), |path| Ok(Source::Path(path.to_owned())))
+}
+
+/// Returns the identity of the user: that of `--signoff`, or else that of the user's git configuration.
+fn sender(signoff: Option<&Identity>) -> Result<Identity> {
+    signoff.map_or_else(Identity::of_user, |identity| Ok(identity.clone()))
 }
 
 /// Returns Debian's source of the version `kernel`, or of the default version.
@@ -69,10 +92,69 @@ fn print_step(step: Progress) {
     eprintln!("{}", step.what);
 }
 
-fn export(dir: &Path) -> Result<u8> {
-    let exported = edit::export(dir, &paths::checkout())?;
+fn export(dir: &Path, signoff: Option<&Identity>, output_dir: Option<&Path>) -> Result<u8> {
+    let user = sender(signoff);
+    let exported = match output_dir {
+        Some(into) => edit::export(dir, Destination::Directory { dir: into, sender: &user? })?,
+        None => {
+            let (lab, user) = (&paths::checkout(), user.ok());
+            edit::export(dir, Destination::Queue { lab, user: user.as_ref() })?
+        }
+    };
     for patch in &exported.patches {
         println!("{}", exported.dir.join(patch).display());
     }
     Ok(0)
+}
+
+fn mail(request: &mail::Request) -> Result<u8> {
+    let mailed = mail::write(request, &mut print_step)?;
+    print!("{}", sizes(&mailed.patches));
+    if mailed.unfinished_letter {
+        println!("The queue has no stacks: write the subject and the text of the cover letter.");
+    }
+    if request.base.is_none() {
+        println!(
+            "The base-commit is known only to the lab: give the upstream commit with --base-commit."
+        );
+    }
+    let dir = request.dir.display();
+    println!("{} files in {dir}; nothing was sent. To send them:", mailed.files.len());
+    println!("git send-email {dir}/*.patch");
+    Ok(0)
+}
+
+/// Returns a table of the lines that each patch adds. Marks what is over a limit.
+fn sizes(patches: &[(String, u64)]) -> String {
+    let mark = |number: u64, limit: u64| match number > limit {
+        true => format!("over the limit of {limit}"),
+        false => String::new(),
+    };
+    let row = |(subject, added): &(String, u64)| {
+        [format!("+{added}"), subject.clone(), mark(*added, MAX_ADDED)]
+    };
+    let total: u64 = patches.iter().map(|(_, added)| added).sum();
+    let (count, most) = (patches.len(), MAX_PATCHES as u64);
+    let mut rows: Vec<[String; 3]> = patches.iter().map(row).collect();
+    rows.push([format!("+{total}"), "in total".into(), mark(total, MAX_TOTAL)]);
+    rows.push([count.to_string(), "patches".into(), mark(count as u64, most)]);
+    columns(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_over_a_limit_are_marked() {
+        let patches = [("small".to_owned(), 400), ("large".to_owned(), 1201)];
+        insta::assert_snapshot!(sizes(&patches), @r"
+          +400   small
+          +1201  large     over the limit of 400
+          +1601  in total  over the limit of 1600
+          2      patches
+        ");
+        let many = sizes(&vec![(String::new(), 1); 9]);
+        assert!(many.ends_with("9   patches   over the limit of 8\n"), "{many}");
+    }
 }

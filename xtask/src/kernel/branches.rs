@@ -95,8 +95,8 @@ pub(super) fn read(place: &Path, commits: &[&str]) -> Result<Vec<Stack>> {
 
 /// Checks that each stack has commits, and that each of the `commits` is in a stack.
 fn check_ends(stacks: &[Stack], commits: usize) -> Result<()> {
-    let pairs = stacks.iter().zip(stacks.iter().skip(1));
-    if let Some((one, two)) = pairs.into_iter().find(|(one, two)| one.end == two.end) {
+    let mut pairs = stacks.iter().zip(stacks.iter().skip(1));
+    if let Some((one, two)) = pairs.find(|(one, two)| one.end == two.end) {
         bail!(
             "the branches {} and {} are at the same commit: move one of them to the last commit of its stack \
              (`git branch --force BRANCH COMMIT`), or delete it",

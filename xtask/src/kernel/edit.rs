@@ -5,9 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use xshell::{Cmd, Shell};
 
 use super::cache::Cache;
 use super::queue::{self, Queue, Selection};
+use super::sender::{self, Identity};
 use super::source::{self, Base, Source};
 use super::stacks::{self, Stack};
 use super::{Progress, branches, tree, user_tree};
@@ -140,13 +142,32 @@ pub struct Exported {
     pub patches: Vec<String>,
 }
 
-/// Replaces the queue of the tree's kernel version with the commits of the git tree `place`. `lab` is the root of the
-/// checkout.
+/// Destination of [`export`].
+#[derive(Clone, Copy, Debug)]
+pub enum Destination<'a> {
+    /// The queue in the checkout. The stored patches have a placeholder in place of the sender.
+    Queue {
+        /// Root of the checkout.
+        lab: &'a Path,
+        /// Sender, if known.
+        user: Option<&'a Identity>,
+    },
+    /// A new directory, for patches with the name of the sender.
+    Directory {
+        /// Path of the directory.
+        dir: &'a Path,
+        /// Name and address for `From` and `Signed-off-by`.
+        sender: &'a Identity,
+    },
+}
+
+/// Writes the commits of the git tree `place` as patches: to the queue of the tree's kernel version, which they replace,
+/// or to a directory.
 ///
 /// # Errors
 /// [`checkout`] did not create `place` or created it for a part of the queue, the tree has uncommitted changes, a commit
 /// has conflict markers, or the branches do not divide the commits into stacks.
-pub fn export(place: &Path, lab: &Path) -> Result<Exported> {
+pub fn export(place: &Path, destination: Destination) -> Result<Exported> {
     let base = format!("refs/tags/{BASE}");
     git(place, &["rev-parse", "--verify", "--quiet", &base]).with_context(|| {
         format!(
@@ -162,22 +183,56 @@ pub fn export(place: &Path, lab: &Path) -> Result<Exported> {
             changed.trim_end()
         );
     }
-    branches::check_not_partial(place)?;
     let commits = git(place, &["rev-list", "--reverse", "--no-merges", &format!("{BASE}..HEAD")])?;
-    let stacks = branches::read(place, &commits.lines().collect::<Vec<_>>())?;
-    let dir = lab.join(queue::DIR).join(source::version(place)?.to_string());
+    let commits: Vec<&str> = commits.lines().collect();
     let scratch = tempfile::tempdir().context("create a temporary directory")?;
-    let out =
-        scratch.path().to_str().context("the path of the temporary directory is not UTF-8")?;
-    let range = format!("{BASE}..HEAD");
+    match destination {
+        Destination::Queue { lab, user } => {
+            branches::check_not_partial(place)?;
+            let stacks = branches::read(place, &commits)?;
+            let from: Vec<Identity> = user.into_iter().cloned().collect();
+            let patches =
+                format_patches(place, &commits, &from, &Identity::placeholder(), scratch.path())?;
+            let dir = lab.join(queue::DIR).join(source::version(place)?.to_string());
+            replace(&dir, scratch.path(), &patches, &stacks)?;
+            Ok(Exported { dir, patches })
+        }
+        Destination::Directory { dir, sender } => {
+            check_new(dir)?;
+            let from = [Identity::placeholder()];
+            let patches = format_patches(place, &commits, &from, sender, scratch.path())?;
+            files::create_dir(dir)?;
+            for patch in &patches {
+                let text = files::read_bytes(&scratch.path().join(patch))?;
+                files::write_atomically(&dir.join(patch), text)?;
+            }
+            Ok(Exported { dir: dir.to_owned(), patches })
+        }
+    }
+}
+
+/// Writes `commits` as patches to the directory `out`, with `to` in place of the identities `from`. Returns the names of
+/// the patches.
+fn format_patches(
+    place: &Path,
+    commits: &[&str],
+    from: &[Identity],
+    to: &Identity,
+    out: &Path,
+) -> Result<Vec<String>> {
+    // The placeholder in a sign-off makes the author the placeholder too.
+    let from: Vec<Identity> = from.iter().cloned().chain([Identity::placeholder()]).collect();
+    let copies = sender::rewrite(place, commits, &from, to)?;
+    let last = copies.last().map_or(BASE, String::as_str);
+    let dir = out.to_str().context("the path of the temporary directory is not UTF-8")?;
+    let range = format!("{BASE}..{last}");
     let words =
-        ["format-patch", "--quiet", "--no-signature", "--zero-commit", "-N", "-o", out, &range];
+        ["format-patch", "--quiet", "--no-signature", "--zero-commit", "-N", "-o", dir, &range];
     git(place, &words)?;
-    let mut patches = user_tree::walk(scratch.path())?;
+    let mut patches = user_tree::walk(out)?;
     patches.sort();
-    check_markers(scratch.path(), &patches)?;
-    replace(&dir, scratch.path(), &patches, &stacks)?;
-    Ok(Exported { dir, patches })
+    check_markers(out, &patches)?;
+    Ok(patches)
 }
 
 /// Rejects patches that add conflict markers, which [`port`](super::port::port) leaves in commits.
@@ -248,7 +303,12 @@ fn new_series(old: &str, patches: &[String], stacks: &[Stack]) -> String {
 /// everywhere.
 pub(super) fn git(place: &Path, words: &[&str]) -> Result<String> {
     let sh = shell::in_dir(place)?;
-    let git = shell::git(&sh).args(words).envs([
+    shell::read(git_command(&sh, words))
+}
+
+/// Returns the command that [`git`] runs, in the directory of `sh`.
+pub(super) fn git_command<'s>(sh: &'s Shell, words: &[&str]) -> Cmd<'s> {
+    shell::git(sh).args(words).envs([
         // The same as -c gc.auto=0 -c core.autocrlf=false.
         ("GIT_CONFIG_COUNT", "2"),
         ("GIT_CONFIG_KEY_0", "gc.auto"),
@@ -260,8 +320,7 @@ pub(super) fn git(place: &Path, words: &[&str]) -> Result<String> {
         ("GIT_COMMITTER_EMAIL", "queue@localhost"),
         ("GIT_AUTHOR_NAME", "queue"),
         ("GIT_AUTHOR_EMAIL", "queue@localhost"),
-    ]);
-    shell::read(git)
+    ])
 }
 
 #[cfg(test)]

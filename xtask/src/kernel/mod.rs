@@ -15,6 +15,8 @@
 //! | `slot` | builds one kernel in a build directory, with all of the above |
 //! | [`edit`] | converts the queue to a git tree and back |
 //! | `branches` | marks the stacks in that tree with branches |
+//! | `sender` | puts the user's name into patches to send |
+//! | [`mail`] | writes a stack as mails |
 //! | [`port`] | carries the queue to another version, and compares the queues of two versions |
 //! | `digest` | computes SHA-256 digests |
 //! | [`cache`] | locates, locks and cleans the directories of the cache |
@@ -26,9 +28,11 @@ pub(crate) mod coverage_files;
 mod digest;
 pub mod edit;
 mod log;
+pub mod mail;
 mod make;
 pub mod port;
 pub(crate) mod queue;
+mod sender;
 mod slot;
 pub(crate) mod source;
 mod stacks;
@@ -53,6 +57,7 @@ use toolchain::Toolchain;
 pub(crate) use crate::interrupt::Interrupted;
 pub use cache::clean;
 pub use queue::Selection;
+pub use sender::Identity;
 pub use source::Source;
 
 /// Version of the build procedure. Increase it when a change to this module makes the same inputs produce a different

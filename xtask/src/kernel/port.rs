@@ -88,7 +88,7 @@ pub fn port(
 }
 
 /// Creates a git tree with the files of `base` that the queue touches, and one commit per patch.
-fn create_small(place: &Path, base: &Base, queue: &Queue) -> Result<()> {
+pub(super) fn create_small(place: &Path, base: &Base, queue: &Queue) -> Result<()> {
     let touched = queue.touched();
     edit::create(place, base, touched.iter().filter(|path| base.root.join(path).is_file()))?;
     edit::apply(place, queue)

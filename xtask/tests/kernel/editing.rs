@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use xtask::kernel::edit::{Destination, Exported};
 use xtask::kernel::{Selection, Source, edit};
 
 use crate::world::World;
@@ -37,6 +38,11 @@ pub fn checkout_selected(world: &World, selection: &Selection) -> anyhow::Result
     edit::checkout(&world.path("edit"), &lab, &cache, &source, selection, &mut |_| {})
 }
 
+pub fn export_to_queue(world: &World) -> anyhow::Result<Exported> {
+    let lab = &world.path("checkout");
+    edit::export(&world.path("edit"), Destination::Queue { lab, user: None })
+}
+
 pub fn git(dir: &Path, words: &[&str]) -> String {
     let user = ["-c", "user.name=x", "-c", "user.email=x@example.org"];
     let git = duct::cmd("git", user.iter().chain(words)).dir(dir);
@@ -51,10 +57,10 @@ fn checkout_and_export_keep_the_queue() {
     assert_eq!(world.read("edit/a.c"), "a, patched\n");
     let log = git(&world.path("edit"), &["log", "--format=%s %an", "queue-base.."]);
     assert_eq!(log, "change b A Developer\nchange a A Developer\n");
-    let first = edit::export(&world.path("edit"), &world.path("checkout")).unwrap();
+    let first = export_to_queue(&world).unwrap();
     assert_eq!(first.patches, ["0001-change-a.patch", "0002-change-b.patch"]);
     let text = world.read("checkout/kernel-patches/6.12/0001-change-a.patch");
-    edit::export(&world.path("edit"), &world.path("checkout")).unwrap();
+    export_to_queue(&world).unwrap();
     assert_eq!(world.read("checkout/kernel-patches/6.12/0001-change-a.patch"), text);
 }
 
@@ -68,7 +74,7 @@ fn removed_and_added_commits_change_the_queue() {
     world.write("edit/new.o", "an object\n");
     git(&edit, &["add", "."]);
     git(&edit, &["commit", "-q", "-m", "add new"]);
-    edit::export(&edit, &world.path("checkout")).unwrap();
+    export_to_queue(&world).unwrap();
     let series = world.read("checkout/kernel-patches/6.12/series");
     assert_eq!(series, "# Why.\n0001-change-a.patch\n0002-add-new.patch\n");
     assert!(!world.path("checkout/kernel-patches/6.12/0002-change-b.patch").exists());
@@ -80,7 +86,7 @@ fn export_refuses_uncommitted_changes() {
     let world = world();
     checkout(&world).unwrap();
     world.write("edit/c.c", "c, edited\n");
-    let error = edit::export(&world.path("edit"), &world.path("checkout")).unwrap_err();
+    let error = export_to_queue(&world).unwrap_err();
     assert!(
         error.to_string().contains("has uncommitted changes; commit or discard them:\n M c.c"),
         "{error}"

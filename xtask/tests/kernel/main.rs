@@ -3,6 +3,7 @@
 
 mod builds;
 mod editing;
+mod mailing;
 mod porting;
 mod refusals;
 mod sources;

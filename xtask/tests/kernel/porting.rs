@@ -4,10 +4,11 @@
 use std::fs;
 
 use insta::assert_snapshot;
+use xtask::kernel::edit::Destination;
 use xtask::kernel::port::{self, PortedPatch};
 use xtask::kernel::{Source, edit};
 
-use crate::editing::{self, git};
+use crate::editing::{self, export_to_queue, git};
 use crate::world::World;
 
 /// Content of `b.c`. The queue changes the fourth line.
@@ -65,7 +66,7 @@ fn a_queue_that_merges_becomes_the_queue_of_the_other_version() {
     let log =
         git(&world.path("edit"), &["log", "--format=%s %an %ad", "--date=short", "queue-base.."]);
     assert_eq!(log, "change b A Developer 2026-01-01\nchange a A Developer 2026-01-01\n");
-    edit::export(&world.path("edit"), &world.path("checkout")).unwrap();
+    export_to_queue(&world).unwrap();
     let series = world.read("checkout/kernel-patches/7.3/series");
     assert_eq!(series, "0001-change-a.patch\n0002-change-b.patch\n");
     assert!(world.read("checkout/kernel-patches/6.12/series").starts_with("# Why."));
@@ -90,7 +91,10 @@ fn conflicts_are_committed_with_markers_and_listed() {
     let tree = world.path("edit");
     assert_eq!(git(&tree, &["status", "--porcelain"]), "");
     assert_eq!(git(&tree, &["log", "--format=%s %an", "queue-base.."]), "change a A Developer\n");
-    let error = edit::export(&tree, &world.path("checkout")).unwrap_err().to_string();
+    let error =
+        edit::export(&tree, Destination::Queue { lab: &world.path("checkout"), user: None })
+            .unwrap_err()
+            .to_string();
     assert_snapshot!(error, @"
     these commits have conflict markers; resolve the conflicts in each of them:
       0001-change-a.patch
@@ -99,7 +103,9 @@ fn conflicts_are_committed_with_markers_and_listed() {
     // Resolved in the commit, the queue can be exported.
     world.write("edit/a.c", "A, patched\n");
     git(&tree, &["commit", "--quiet", "--all", "--amend", "--no-edit"]);
-    let exported = edit::export(&tree, &world.path("checkout")).unwrap();
+    let exported =
+        edit::export(&tree, Destination::Queue { lab: &world.path("checkout"), user: None })
+            .unwrap();
     assert_eq!(exported.patches, ["0001-change-a.patch"]);
 }
 
@@ -136,7 +142,7 @@ fn the_queues_of_two_versions_are_compared_patch_by_patch() {
     let tree = world.path("edit");
     world.write("edit/b.c", &lines(&[("three", "THREE"), ("four", "four, patched")]));
     git(&tree, &["commit", "--quiet", "--all", "--amend", "--no-edit"]);
-    edit::export(&tree, &lab).unwrap();
+    edit::export(&tree, Destination::Queue { lab: &lab, user: None }).unwrap();
     assert_snapshot!(redact(&diff().unwrap()), @"
     1:  [HASH] = 1:  [HASH] change a
     2:  [HASH] ! 2:  [HASH] change b

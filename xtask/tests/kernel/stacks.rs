@@ -4,7 +4,7 @@
 use insta::assert_snapshot;
 use xtask::kernel::{Selection, edit};
 
-use crate::editing::{self, checkout_selected, git};
+use crate::editing::{self, checkout_selected, export_to_queue, git};
 use crate::world::{Job, World};
 
 const SERIES: &str =
@@ -35,12 +35,12 @@ fn queue(world: &World) -> Vec<(String, String)> {
         .into()
 }
 
-fn checkout(world: &World) {
+pub fn checkout(world: &World) {
     checkout_selected(world, &Selection::All).unwrap();
 }
 
 fn export(world: &World) -> anyhow::Result<edit::Exported> {
-    edit::export(&world.path("edit"), &world.path("checkout"))
+    export_to_queue(world)
 }
 
 #[test]

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Writes a stack as mails for `git send-email`. Nothing is sent.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::Progress;
+use super::cache::Cache;
+use super::edit::{self, BASE, git, git_command};
+use super::port::create_small;
+use super::queue::{self, Queue, Selection};
+use super::sender::{self, Identity};
+use super::source::{self, Source};
+use crate::{files, shell};
+
+/// Largest number of patches in a series that reviewers read.
+pub const MAX_PATCHES: usize = 8;
+
+/// Largest number of lines that one patch should add.
+pub const MAX_ADDED: u64 = 400;
+
+/// Largest number of lines that a series should add.
+pub const MAX_TOTAL: u64 = 1600;
+
+/// Branch with the commits to send, in the temporary tree.
+const BRANCH: &str = "mail";
+
+/// Options of [`write`].
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// Root of the checkout.
+    pub lab: &'a Path,
+    /// The lab's directory in the user's cache.
+    pub cache: &'a Path,
+    /// Kernel source that the queue applies to.
+    pub source: &'a Source,
+    /// Name of the stack; `None` if the queue has only one, or no headings.
+    pub stack: Option<&'a str>,
+    /// Sender.
+    pub sender: &'a Identity,
+    /// Upstream commit that the series is based on, if known.
+    pub base: Option<&'a str>,
+    /// New directory for the mails.
+    pub dir: &'a Path,
+}
+
+/// Result of [`write`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mailed {
+    /// Names of the files, the cover letter first.
+    pub files: Vec<String>,
+    /// Subject of each patch and the number of lines that it adds.
+    pub patches: Vec<(String, u64)>,
+    /// True if the cover letter still has git's placeholders.
+    pub unfinished_letter: bool,
+}
+
+/// Writes a cover letter and the patches of a stack to a new directory, addressed to the people and lists that
+/// get_maintainer.pl of the kernel source names.
+///
+/// # Errors
+/// The directory exists, the source is not available, the queue does not apply or has several stacks and none is
+/// selected, or get_maintainer.pl fails.
+pub fn write(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Mailed> {
+    edit::check_new(request.dir)?;
+    let base = source::open(request.source, Cache(request.cache), progress)?;
+    let selection = request.stack.map_or(Selection::All, |name| Selection::Stack(name.to_owned()));
+    let queue = queue::read_selected(request.lab, base.version, &selection)?;
+    let (first, letter) = stack_to_send(&queue, request.stack)?;
+    let scratch = tempfile::tempdir().context("create a temporary directory")?;
+    let tree = scratch.path().join("tree");
+    progress(Progress::step(format!("apply the queue to {}", base.name)));
+    create_small(&tree, &base, &queue)?;
+    let start = create_branch(&tree, first, &letter, request.sender)?;
+    let range = format!("{start}..{BRANCH}");
+
+    progress(Progress::step("run get_maintainer.pl".into()));
+    let plain = scratch.path().join("plain");
+    let plain = plain.to_str().context("the path of the temporary directory is not UTF-8")?;
+    git(&tree, &["format-patch", "--quiet", "-o", plain, &range])?;
+    let (to, cc) = recipients(&base.root, Path::new(plain))?;
+
+    let dir = std::path::absolute(request.dir).context("resolve the directory for the mails")?;
+    let dir = dir.to_str().context("the path of the directory for the mails is not UTF-8")?;
+    let mut words: Vec<String> = [
+        "format-patch",
+        "--quiet",
+        "--cover-letter",
+        "--cover-from-description=subject",
+        "--thread=shallow",
+        "--numbered",
+    ]
+    .map(str::to_owned)
+    .into();
+    words.push(format!("--base={BASE}"));
+    words.extend(to.iter().map(|address| format!("--to={address}")));
+    words.extend(cc.iter().map(|address| format!("--cc={address}")));
+    words.extend(["-o", dir, &range].map(str::to_owned));
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let sh = shell::in_dir(&tree)?;
+    shell::read(git_command(&sh, &words).envs(sender::environment(request.sender)))?;
+
+    let paths = files::in_dir(request.dir)?;
+    if let (Some(upstream), Some(cover)) = (request.base, paths.first()) {
+        let ours = format!("base-commit: {}", git(&tree, &["rev-parse", BASE])?.trim());
+        let text = files::read(cover)?.replace(&ours, &format!("base-commit: {upstream}"));
+        files::write_atomically(cover, text)?;
+    }
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Mailed {
+        files: paths.iter().map(name).collect(),
+        patches: added_lines(&tree, &range)?,
+        unfinished_letter: letter.is_empty(),
+    })
+}
+
+/// Returns the number of patches below the stack to send, and its cover letter.
+fn stack_to_send(queue: &Queue, selected: Option<&str>) -> Result<(usize, String)> {
+    let (above, last) = match queue.stacks.as_slice() {
+        [] if queue.patches.is_empty() => bail!("the queue has no patches to send"),
+        [] => return Ok((0, String::new())),
+        [only] => (None, only),
+        [.., above, last] if selected.is_some() => (Some(above), last),
+        stacks => {
+            let names: Vec<&str> = stacks.iter().map(|stack| stack.name.as_str()).collect();
+            bail!(
+                "each stack is a series of its own; choose one with --stack: {}",
+                names.join(", ")
+            );
+        }
+    };
+    Ok((above.map_or(0, |stack| stack.end), last.letter.clone()))
+}
+
+/// Creates the branch [`BRANCH`] with the sender's name in the commits of the queue and `letter` as the description.
+/// Returns the commit that the patches to send start from, after the `first` ones.
+fn create_branch(tree: &Path, first: usize, letter: &str, sender: &Identity) -> Result<String> {
+    let commits = git(tree, &["rev-list", "--reverse", &format!("{BASE}..HEAD")])?;
+    let commits: Vec<&str> = commits.lines().collect();
+    let commits = sender::rewrite(tree, &commits, &[Identity::placeholder()], sender)?;
+    let last = commits.last().context("the queue has no patches")?;
+    git(tree, &["branch", BRANCH, last])?;
+    if !letter.is_empty() {
+        git(tree, &["config", &format!("branch.{BRANCH}.description"), letter])?;
+    }
+    Ok(first.checked_sub(1).map_or(BASE.to_owned(), |below| commits[below].clone()))
+}
+
+/// Returns the maintainers, and the lists and reviewers, of the files that the patches in `dir` change.
+fn recipients(source: &Path, dir: &Path) -> Result<(Vec<String>, Vec<String>)> {
+    let patches = files::in_dir(dir)?;
+    let sh = shell::in_dir(source)?;
+    let ask = |selected: &[&str]| -> Result<BTreeSet<String>> {
+        let script = sh.cmd("perl").arg("scripts/get_maintainer.pl");
+        let script = script.args(["--no-git", "--no-git-fallback", "--no-rolestats"]);
+        let output = shell::read(script.args(selected).args(&patches))
+            .context("ask the source's get_maintainer.pl for the recipients")?;
+        Ok(output.lines().map(|line| line.trim().to_owned()).filter(|l| !l.is_empty()).collect())
+    };
+    let to = ask(&["--no-l", "--no-r"])?;
+    let cc = ask(&["--no-m"])?.difference(&to).cloned().collect();
+    Ok((to.into_iter().collect(), cc))
+}
+
+/// Returns the subject of each commit in `range`, oldest first, and the number of lines that it adds.
+fn added_lines(tree: &Path, range: &str) -> Result<Vec<(String, u64)>> {
+    let log = git(tree, &["log", "--reverse", "--numstat", "--format=%x00%s", range])?;
+    let commits = log.split('\0').skip(1).map(|commit| {
+        let (subject, files) = commit.split_once('\n').unwrap_or((commit, ""));
+        let added = files.lines().filter_map(|line| line.split('\t').next()?.parse::<u64>().ok());
+        (subject.to_owned(), added.sum())
+    });
+    Ok(commits.collect())
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Patches with the name of the sender, and mails.
+
+use std::path::Path;
+
+use insta::assert_snapshot;
+use xtask::kernel::edit::{self, Destination};
+use xtask::kernel::mail::{self, Mailed};
+use xtask::kernel::{Identity, Source};
+
+use crate::editing::export_to_queue;
+use crate::stacks;
+use crate::world::World;
+
+/// Prints a maintainer, and with `--no-m` a list. Fails without a patch.
+const GET_MAINTAINER: &str = "\
+    die \"no patch\" unless grep { /\\.patch$/ && -e $_ } @ARGV;\n\
+    print \"M One <m\\@x.org>\\n\";\n\
+    print \"list\\@x.org\\n\" if grep { $_ eq '--no-m' } @ARGV;\n";
+
+const PLACEHOLDER: &str = "dmmap-lab developers <dmmap-lab@example.org>";
+
+fn sender() -> Identity {
+    "Jürgen U <u@x.org>".parse().unwrap()
+}
+
+/// Returns a world with two stacks. The placeholder signs off the patch of `core`, and A Developer the other one.
+fn world() -> World {
+    let world = stacks::world();
+    world.write("src/scripts/get_maintainer.pl", GET_MAINTAINER);
+    let signers =
+        [("0001-change-a", "A Developer <a@example.org>"), ("0002-change-b", PLACEHOLDER)];
+    for (name, signer) in signers {
+        let path = format!("checkout/kernel-patches/6.12/{name}.patch");
+        let text = world.read(&path);
+        world.write(&path, &text.replace("Why.\n", &format!("Why.\n\nSigned-off-by: {signer}\n")));
+    }
+    world
+}
+
+fn mail(world: &World, stack: Option<&str>, base: Option<&str>) -> anyhow::Result<Mailed> {
+    let request = mail::Request {
+        lab: &world.path("checkout"),
+        cache: &world.path("cache"),
+        source: &Source::Path(world.path("src")),
+        stack,
+        sender: &sender(),
+        base,
+        dir: &world.path("mails"),
+    };
+    mail::write(&request, &mut |_| {})
+}
+
+/// Returns the lines of a patch that name a person.
+fn people(text: &str) -> Vec<&str> {
+    let starts = ["From: ", "Signed-off-by: "];
+    text.lines().filter(|line| starts.iter().any(|start| line.starts_with(start))).collect()
+}
+
+#[test]
+fn the_queue_has_a_placeholder_and_exported_patches_the_sender() {
+    let world = world();
+    stacks::checkout(&world);
+    let tree = world.path("edit");
+    let out = world.path("out");
+    let to_send = Destination::Directory { dir: &out, sender: &sender() };
+    let exported = edit::export(&tree, to_send).unwrap();
+    assert_eq!(exported.patches, ["0001-change-a.patch", "0002-change-b.patch"]);
+    assert_eq!(
+        people(&world.read("out/0002-change-b.patch")),
+        ["From: =?UTF-8?q?J=C3=BCrgen=20U?= <u@x.org>", "Signed-off-by: Jürgen U <u@x.org>"]
+    );
+    let other = ["From: A Developer <a@example.org>", "Signed-off-by: A Developer <a@example.org>"];
+    assert_eq!(people(&world.read("out/0001-change-a.patch")), other);
+
+    let stored = "checkout/kernel-patches/6.12/0002-change-b.patch";
+    export_to_queue(&world).unwrap();
+    let placeholder = [format!("From: {PLACEHOLDER}"), format!("Signed-off-by: {PLACEHOLDER}")];
+    assert_eq!(people(&world.read(stored)), placeholder);
+    // A commit of the user gets the placeholder too.
+    let user = sender().to_string();
+    let amend = ["commit", "-q", "--amend", "--author", &user, "-m"];
+    let message = format!("change b\n\nSigned-off-by: {user}");
+    crate::editing::git(&tree, &[amend.as_slice(), &[message.as_str()]].concat());
+    crate::editing::git(&tree, &["branch", "-q", "--force", "stack/core"]);
+    let lab = &world.path("checkout");
+    edit::export(&tree, Destination::Queue { lab, user: Some(&sender()) }).unwrap();
+    assert_eq!(people(&world.read(stored)), placeholder);
+}
+
+#[test]
+fn a_stack_becomes_a_thread_of_mails() {
+    let world = world();
+    let mailed = mail(&world, Some("core"), Some("0123456789abcdef")).unwrap();
+    assert_eq!(mailed.files, ["0000-cover-letter.patch", "0001-change-b.patch"]);
+    assert_eq!(mailed.patches, [("change b".to_owned(), 1)]);
+    let cover = world.read("mails/0000-cover-letter.patch");
+    let header = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+        line.unwrap_or_default().to_owned()
+    };
+    let headers = |text: &str| ["Subject", "From", "To", "Cc"].map(|name| header(text, name));
+    assert_snapshot!(headers(&cover).join("\n"), @r"
+    [PATCH 0/1] share pages
+    =?UTF-8?q?J=C3=BCrgen=20U?= <u@x.org>
+    M One <m@x.org>
+    list@x.org
+    ");
+    assert!(cover.contains("\n\nA long\ntext.\n\n"), "{cover}");
+    assert!(cover.contains("\n 1 file changed, 1 insertion(+), 1 deletion(-)\n"), "{cover}");
+    assert!(cover.contains("\nbase-commit: 0123456789abcdef\n"), "{cover}");
+    let patch = world.read("mails/0001-change-b.patch");
+    assert_eq!(headers(&patch)[2..], headers(&cover)[2..]);
+    assert_eq!(header(&patch, "In-Reply-To"), header(&cover, "Message-ID"));
+    assert!(patch.contains("\nSigned-off-by: Jürgen U <u@x.org>\n"), "{patch}");
+    assert!(!patch.contains("example.org"), "{patch}");
+}
+
+#[test]
+fn a_stack_on_another_names_the_patches_that_it_needs() {
+    let world = world();
+    let series = world.read("checkout/kernel-patches/6.12/series").replace(" on nothing", "");
+    world.write("checkout/kernel-patches/6.12/series", &series);
+    let mailed = mail(&world, Some("core"), None).unwrap();
+    assert_eq!(mailed.patches, [("change b".to_owned(), 1)]);
+    let cover = world.read("mails/0000-cover-letter.patch");
+    assert!(cover.contains("\nbase-commit: "), "{cover}");
+    assert_eq!(cover.matches("\nprerequisite-patch-id: ").count(), 1, "{cover}");
+}
+
+#[test]
+fn mails_that_cannot_be_written_are_explained() {
+    let world = world();
+    assert_snapshot!(mail(&world, None, None).unwrap_err(), @"each stack is a series of its own; choose one with --stack: fixes, core");
+    std::fs::remove_file(world.path("src/scripts/get_maintainer.pl")).unwrap();
+    let error = mail(&world, Some("core"), None).unwrap_err().to_string();
+    assert_snapshot!(error, @"ask the source's get_maintainer.pl for the recipients");
+    assert!(!Path::exists(&world.path("mails")));
+}
