@@ -27,7 +27,7 @@ pub const MAX_TOTAL: u64 = 1600;
 /// Branch with the commits to send, in the temporary tree.
 const BRANCH: &str = "mail";
 
-/// Options of [`write`].
+/// Options of [`write()`].
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// Root of the checkout.
@@ -46,7 +46,7 @@ pub struct Request<'a> {
     pub dir: &'a Path,
 }
 
-/// Result of [`write`].
+/// Result of [`write()`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailed {
     /// Names of the files, the cover letter first.
