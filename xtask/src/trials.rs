@@ -247,10 +247,10 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
     let mut outcomes = Vec::new();
     'trials: for trial in &trials {
         let patch: Vec<PathBuf> = trial.patch.iter().map(|name| mutants.join(name)).collect();
-        let machine = Machine { patch: patch.clone(), ..machine.clone() };
+        let range = patch.first().map_or(Ok(VersionRange::default()), |patch| range(patch))?;
+        let machine = Machine { patch, ..machine.clone() };
         let ignore_flushes = trial.patch.is_none();
         for kernel in &kernels {
-            let range = patch.first().map_or(Ok(VersionRange::default()), |patch| range(patch))?;
             let mut on = Vec::new();
             for target in &targets {
                 let skip = trial.skip_reason(target).map(str::to_owned);

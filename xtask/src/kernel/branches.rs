@@ -29,8 +29,11 @@ fn description_variable(name: &str) -> String {
     format!("branch.{}.description", branch(name))
 }
 
-/// Creates the branch of `stack` at HEAD.
-pub(super) fn create(place: &Path, stack: &Stack) -> Result<()> {
+/// Creates the branch of the stack that ends after the first `patches` patches, if there is one, at HEAD.
+pub(super) fn create(place: &Path, stacks: &[Stack], patches: usize) -> Result<()> {
+    let Some(stack) = stacks.iter().find(|stack| stack.end == patches) else {
+        return Ok(());
+    };
     git(place, &["branch", "--force", &branch(&stack.name)])?;
     git(place, &["config", &description_variable(&stack.name), &stack.letter])?;
     if let Some(on) = &stack.on {

@@ -96,8 +96,7 @@ pub(super) fn apply(place: &Path, queue: &Queue) -> Result<()> {
         let path = patch.path.display().to_string();
         let words = ["am", "--quiet", "--committer-date-is-author-date", &path];
         let Err(error) = git(place, &words) else {
-            let stack = queue.stacks.iter().find(|stack| stack.end == at + 1);
-            stack.map_or(Ok(()), |stack| branches::create(place, stack))?;
+            branches::create(place, &queue.stacks, at + 1)?;
             continue;
         };
         let mut remaining: String = queue.patches[at + 1..]

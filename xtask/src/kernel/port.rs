@@ -80,9 +80,7 @@ pub fn port(
         progress(Progress::step(format!("merge {}", patch.name)));
         let outcome = merge(place, commit).with_context(|| format!("merge {}", patch.name))?;
         ported.push(PortedPatch { name: patch.name.clone(), outcome });
-        if let Some(stack) = queue.stacks.iter().find(|stack| stack.end == at + 1) {
-            branches::create(place, stack)?;
-        }
+        branches::create(place, &queue.stacks, at + 1)?;
     }
     Ok(ported)
 }
