@@ -26,10 +26,11 @@ const EXIT: Operation = Operation { name: "exit", baseline: "exit" };
 const LOAD: Operation = Operation { name: "LOAD", baseline: "pwrite" };
 /// The kernel answers with a request, FUSE_NOTIFY_REPLY.
 const SAVE: Operation = Operation { name: "SAVE", baseline: "pread and one request for each" };
-/// Where caches alias, LOAD and SAVE take the page out of all page tables, so that no store meets them in another colour.
-/// A write to a memfd does not: it loses such a store.
+/// LOAD where caches alias. There, LOAD and SAVE take the page out of all page tables, so that no store meets them in
+/// another colour. A write to a memfd does not, and loses such a store.
 const LOAD_UNMAPPED: Operation =
     Operation { name: "LOAD", baseline: "punching a hole, and pwrite" };
+/// SAVE where caches alias.
 const SAVE_UNMAPPED: Operation =
     Operation { name: "SAVE", baseline: "punching a hole, pread and one request for each" };
 const FREE: Operation = Operation { name: "FREE", baseline: "punching a hole" };

@@ -12,10 +12,10 @@ use sys::{
 };
 
 use super::access::{Checker, Scratch, Stop, View, Way, draw_spot, open, tolerate};
-use super::board::{Board, Phase, Spot};
+use super::board::{Phase, Spot};
 use super::layout::{Class, Layout};
-use super::steps::{Step, Steps, Without};
-use super::world::Reports;
+use super::steps::{Step, Steps};
+use super::world::Shared;
 
 /// Largest number of pages of a mapping.
 const LONGEST: usize = 6;
@@ -45,10 +45,7 @@ const ADVICE: &[Advice] = &[
 /// Parameters of a client.
 pub(super) struct Client<'a> {
     pub(super) layout: Layout,
-    pub(super) board: &'a Board,
-    pub(super) reports: &'a Reports,
-    /// Steps to leave out.
-    pub(super) without: &'a Without,
+    pub(super) shared: &'a Shared,
     /// File to open.
     pub(super) path: String,
     /// Number of the client's first worker.
@@ -68,7 +65,7 @@ impl Client<'_> {
             let worker = Worker::new(self, &file, &public, self.first_worker + thread);
             if let Err(stop) = worker.and_then(|mut worker| worker.walk()) {
                 // Ends the other threads too.
-                self.reports.end_process(Err(stop));
+                self.shared.reports.end_process(Err(stop));
             }
         })?;
         Ok(())
@@ -141,8 +138,8 @@ impl<'a> Worker<'a> {
     }
 
     fn walk(&mut self) -> Result<(), Stop> {
-        let (board, world) = (self.client.board, self.client.layout.world);
-        let steps = Steps::of(STEPS, self.client.without);
+        let (board, world) = (&self.client.shared.board, self.client.layout.world);
+        let steps = Steps::of(STEPS, &self.client.shared.without);
         while board.phase(world) == Phase::Run {
             if let Some(step) = steps.draw(&mut self.rng) {
                 step(self)?;
@@ -157,7 +154,7 @@ impl<'a> Worker<'a> {
     }
 
     fn checker(&self) -> Checker<'a> {
-        Checker { board: self.client.board, layout: self.client.layout, by_server: false }
+        Checker { board: &self.client.shared.board, layout: self.client.layout, by_server: false }
     }
 
     /// Maps `pages` pages. Returns false if a limit refuses that.
@@ -267,7 +264,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Checks pages of a view, whoever owns them.
+    /// Checks pages of a view, of any owner.
     fn look(&mut self) -> Result<(), Stop> {
         let Some(view) = self.draw_view() else {
             return Ok(());
@@ -305,7 +302,7 @@ impl<'a> Worker<'a> {
             let checked = if inherited { self.look_at_all(&view, spot.slot) } else { Ok(()) };
             // If the parent was killed before `die_with_parent`, the board may be that of a new world.
             if checked.is_err() && sys::exists(&parent) {
-                self.client.reports.end_process(checked);
+                self.client.shared.reports.end_process(checked);
             }
             if unmaps {
                 drop(view);

@@ -14,7 +14,7 @@ use sys::{
 use super::board::{Board, MAX_WORKERS, Phase};
 use super::layout::MAX_PAGES;
 use super::steps::{Step, Steps, Without, names};
-use super::world::{CONNECTION_ENDED, Reports, Role, Sizes, World};
+use super::world::{CONNECTION_ENDED, Reports, Role, Shared, Sizes, World};
 use super::{client, server};
 use crate::stage::counters::{self, LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
 use crate::stage::failure::expect_that;
@@ -66,10 +66,7 @@ pub(super) struct Director {
     sizes: Sizes,
     period: u64,
     rng: Rng,
-    board: Board,
-    reports: Reports,
-    /// Steps that nobody takes.
-    without: Without,
+    shared: Shared,
     steps: Steps<Action>,
     worlds: Vec<World>,
     /// Number of servers of the mortal world so far.
@@ -111,10 +108,12 @@ impl Director {
             sizes,
             period,
             rng: Rng::with_seed(seed),
-            board: Board::new(WORLDS, sizes.pages)?,
-            reports: Reports::open()?,
             steps: Steps::of(STEPS, &without),
-            without,
+            shared: Shared {
+                board: Board::new(WORLDS, sizes.pages)?,
+                reports: Reports::open()?,
+                without,
+            },
             worlds: Vec::new(),
             generations: 0,
             processes: BTreeMap::new(),
@@ -162,32 +161,31 @@ impl Director {
         let generation = if number == MORTAL { self.generations } else { 0 };
         let of = (self.seed, self.period);
         let world = World::new(self.device, (number, generation), self.sizes, lazy, of)?;
-        self.board.forget_stamps(&world.layout);
-        self.board.set_phase(number, Phase::Run);
+        self.shared.board.forget_stamps(&world.layout);
+        self.shared.board.set_phase(number, Phase::Run);
         self.worlds.truncate(number);
         self.progress.truncate(number);
         self.worlds.push(world);
         let world = &mut self.worlds[number];
-        let server = world.start_server(&self.board, &self.reports, &self.without, patience)?;
+        let server = world.start_server(&self.shared, patience)?;
         self.processes.insert(server, (number, Role::Server));
         let worker = self.worlds[number].keeper_worker();
-        let before = self.board.steps(number, worker);
+        let before = self.shared.board.steps(number, worker);
         self.start_client(number, Role::Keeper)?;
         self.wait(patience, "the keeper did not touch its pages", |director| {
-            Ok(director.board.steps(number, worker) != before)
+            Ok(director.shared.board.steps(number, worker) != before)
         })?;
         for client in 0..self.sizes.clients {
             self.start_client(number, Role::Client(client))?;
         }
         let workers = self.worlds[number].workers();
-        let steps = |worker| (self.board.steps(number, worker), Instant::now());
+        let steps = |worker| (self.shared.board.steps(number, worker), Instant::now());
         self.progress.push((0..workers).map(steps).collect());
         Ok(())
     }
 
     fn start_client(&mut self, world: usize, role: Role) -> Result<(), Failure> {
-        let (board, reports) = (&self.board, &self.reports);
-        let pid = self.worlds[world].start_client(board, reports, &self.without, role)?;
+        let pid = self.worlds[world].start_client(&self.shared, role)?;
         self.processes.insert(pid, (world, role));
         Ok(())
     }
@@ -226,7 +224,7 @@ impl Director {
             };
             let killed = self.killed.remove(&pid);
             let world = &self.worlds[number];
-            let runs = !world.dead && self.board.phase(number) == Phase::Run;
+            let runs = !world.dead && self.shared.board.phase(number) == Phase::Run;
             let expected = match status {
                 ExitStatus::Signal(Signal::Kill) => killed,
                 // A limit refused a page that the server has to fill.
@@ -239,7 +237,7 @@ impl Director {
                 _ => false,
             };
             if !expected {
-                let (name, why) = (world.name(), self.reports.take()?);
+                let (name, why) = (world.name(), self.shared.reports.take()?);
                 let lost = match status {
                     ExitStatus::Code(CONNECTION_ENDED) => " (it lost the connection to the server)",
                     _ => "",
@@ -256,7 +254,7 @@ impl Director {
     fn check_progress(&mut self, patience: Duration) -> Result<(), Failure> {
         for (number, world) in self.worlds.iter().enumerate() {
             for (worker, (steps, since)) in self.progress[number].iter_mut().enumerate() {
-                let now = self.board.steps(number, worker);
+                let now = self.shared.board.steps(number, worker);
                 if now != *steps {
                     (*steps, *since) = (now, Instant::now());
                 } else if since.elapsed() > patience {
@@ -277,7 +275,7 @@ impl Director {
     fn laggard(&self, steps: u32) -> Option<String> {
         self.worlds.iter().find_map(|world| {
             let number = world.layout.world;
-            let taken = |worker| self.board.steps(number, worker);
+            let taken = |worker| self.shared.board.steps(number, worker);
             let worker = (0..world.layout.workers).find(|&worker| taken(worker) < steps)?;
             Some(format!(
                 "{}: {} has taken only {} of {steps} steps",
@@ -381,7 +379,9 @@ impl Director {
         self.restore_limits()?;
         let steps = |world: &World| -> u64 {
             let workers = 0..world.layout.workers;
-            workers.map(|worker| u64::from(self.board.steps(world.layout.world, worker))).sum()
+            workers
+                .map(|worker| u64::from(self.shared.board.steps(world.layout.world, worker)))
+                .sum()
         };
         let steps: u64 = self.worlds.iter().map(steps).sum();
         self.end_role(Phase::ClientsEnd, patience, |role| matches!(role, Role::Client(_)))?;
@@ -400,7 +400,7 @@ impl Director {
                 self.wait(patience.max(RELEASE_TIMEOUT), &what, zero)?;
             }
             self.worlds[number].place.unmount()?;
-            self.board.set_phase(number, Phase::ServerEnds);
+            self.shared.board.set_phase(number, Phase::ServerEnds);
         }
         self.end_role(Phase::ServerEnds, patience, |role| role == Role::Server)?;
         expect("direct-mapped pages at the end", counters::read(PAGES_TOTAL)?, 0)?;
@@ -415,12 +415,12 @@ impl Director {
     /// Has all servers unmap their own mappings, and waits until they have done so.
     fn rest_servers(&mut self, patience: Duration) -> Result<(), Failure> {
         for number in 0..WORLDS {
-            self.board.set_phase(number, Phase::ServerRests);
+            self.shared.board.set_phase(number, Phase::ServerRests);
             let worker = self.worlds[number].server_worker();
-            let before = self.board.steps(number, worker);
+            let before = self.shared.board.steps(number, worker);
             // The first step may have begun before.
             self.wait(patience, "the server did not rest", |director| {
-                Ok(director.board.steps(number, worker).wrapping_sub(before) >= 2)
+                Ok(director.shared.board.steps(number, worker).wrapping_sub(before) >= 2)
             })?;
         }
         Ok(())
@@ -434,7 +434,7 @@ impl Director {
         ends: impl Fn(Role) -> bool,
     ) -> Result<(), Failure> {
         for world in 0..WORLDS {
-            self.board.set_phase(world, phase);
+            self.shared.board.set_phase(world, phase);
         }
         self.wait(patience, "processes did not exit", |director| {
             Ok(!director.processes.values().any(|(_, role)| ends(*role)))

@@ -14,8 +14,8 @@ use sys::{
 use super::access::{Checker, Scratch, Stop, View, Way, draw_spot, tolerate, word};
 use super::board::{Board, Phase};
 use super::layout::{Class, Layout};
-use super::steps::{Step, Steps, Without};
-use super::world::Reports;
+use super::steps::{Step, Steps};
+use super::world::Shared;
 use crate::stage::place::Place;
 
 /// Errors of notifications about pages that do not exist, that a limit refuses, or for which the kernel awaits an answer.
@@ -52,10 +52,7 @@ pub(super) enum LazyWay {
 /// Parameters of a server.
 pub(super) struct Server<'a> {
     pub(super) layout: Layout,
-    pub(super) board: &'a Board,
-    pub(super) reports: &'a Reports,
-    /// Steps to leave out.
-    pub(super) without: &'a Without,
+    pub(super) shared: &'a Shared,
     pub(super) place: &'a Place,
     pub(super) way: LazyWay,
     /// Number under which the steps of the server are counted. Those of the assistant have the next one.
@@ -66,7 +63,7 @@ pub(super) struct Server<'a> {
 impl Server<'_> {
     /// Serves until the world ends. Writes a byte to `ready` once the file can be opened.
     pub(super) fn run(&self, ready: Fd) -> Result<(), Stop> {
-        let (board, world) = (self.board, self.layout.world);
+        let (board, world) = (&self.shared.board, self.layout.world);
         let behaviour = if self.layout.lazy { Behaviour::lazy() } else { Behaviour::default() };
         let mut session = self.place.serve(behaviour)?;
         ready.write_all(b".")?;
@@ -127,7 +124,7 @@ impl Server<'_> {
             ForkResult::Child => {
                 let _ = sys::die_with_parent();
                 sys::name_process("assistant");
-                self.reports.end_process(self.assist(session, &server, seed))
+                self.shared.reports.end_process(self.assist(session, &server, seed))
             }
         }
     }
@@ -137,7 +134,7 @@ impl Server<'_> {
         // The server kills it, unless the server itself was killed before `die_with_parent`.
         while hands.rng.u32(0..16) > 0 || sys::exists(server) {
             hands.step(session)?;
-            self.board.count_step(self.layout.world, self.worker + 1);
+            self.shared.board.count_step(self.layout.world, self.worker + 1);
             sleep(Duration::from_micros(hands.rng.u64(0..2000)));
         }
         Ok(())
@@ -200,8 +197,8 @@ impl<'a> Hands<'a> {
         steps: &'static [Step<Action>],
         seed: u64,
     ) -> Result<Hands<'a>, Stop> {
-        let steps = Steps::of(steps, server.without);
-        let (layout, board) = (server.layout, server.board);
+        let steps = Steps::of(steps, &server.shared.without);
+        let (layout, board) = (server.layout, &server.shared.board);
         let rng = Rng::with_seed(seed);
         let checker = Checker { board, layout, by_server: true };
         let way = server.way;

@@ -87,6 +87,15 @@ impl Reports {
     }
 }
 
+/// Objects that all processes of the case use.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) board: Board,
+    pub(super) reports: Reports,
+    /// Steps to leave out.
+    pub(super) without: Without,
+}
+
 /// A world. The director starts its processes and reaps them.
 #[derive(Debug)]
 pub(super) struct World {
@@ -161,9 +170,7 @@ impl World {
     /// Starts the server, and waits until the file can be opened.
     pub(super) fn start_server(
         &mut self,
-        board: &Board,
-        reports: &Reports,
-        without: &Without,
+        shared: &Shared,
         patience: Duration,
     ) -> Result<Pid, Failure> {
         let (ready_out, ready_in) = sys::pipe()?;
@@ -180,8 +187,8 @@ impl World {
                     (true, false) => LazyWay::MapsNothing,
                     (true, true) => LazyWay::MapsAll,
                 };
-                let server = Server { layout, board, reports, without, place, way, worker, seed };
-                reports.end_process(server.run(ready_in))
+                let server = Server { layout, shared, place, way, worker, seed };
+                shared.reports.end_process(server.run(ready_in))
             }
         };
         drop(ready_in);
@@ -189,20 +196,14 @@ impl World {
         match ready.readable && ready_out.read(&mut [0])? == 1 {
             true => Ok(pid),
             false => {
-                let why = reports.take()?;
+                let why = shared.reports.take()?;
                 Err(Failure::new(format!("{}: the server does not serve: {why}", self.name())))
             }
         }
     }
 
     /// Starts a client or the keeper.
-    pub(super) fn start_client(
-        &mut self,
-        board: &Board,
-        reports: &Reports,
-        without: &Without,
-        role: Role,
-    ) -> Result<Pid, Failure> {
+    pub(super) fn start_client(&mut self, shared: &Shared, role: Role) -> Result<Pid, Failure> {
         let seed = self.next_seed();
         if let ForkResult::Parent(pid) = sys::fork()? {
             return Ok(pid);
@@ -213,26 +214,16 @@ impl World {
                 become_process("client");
                 let Sizes { threads, .. } = self.sizes;
                 let (first_worker, period) = (number * threads, self.period);
-                let client = Client {
-                    layout,
-                    board,
-                    reports,
-                    without,
-                    path,
-                    first_worker,
-                    threads,
-                    seed,
-                    period,
-                };
+                let client = Client { layout, shared, path, first_worker, threads, seed, period };
                 client.run()
             }
             _ => {
                 become_process("keeper");
                 let worker = self.keeper_worker();
-                Keeper { layout, board, path, worker, seed }.run()
+                Keeper { layout, board: &shared.board, path, worker, seed }.run()
             }
         };
-        reports.end_process(result)
+        shared.reports.end_process(result)
     }
 
     fn next_seed(&mut self) -> u64 {
