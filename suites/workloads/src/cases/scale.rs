@@ -8,7 +8,7 @@ pub(crate) mod bystander;
 use std::time::Duration;
 
 use server::{Behaviour, Lazy, OnFault, OnReclaim};
-use sys::{Advice, Instant, memfd, page_size};
+use sys::{Advice, Fd, Instant, memfd, page_size};
 
 use crate::stage::command::{Direction, Map, MappingCommand};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, LIMIT_TOTAL};
@@ -294,6 +294,7 @@ impl DirectPage {
 
 /// Page of a memfd that as many mappings show.
 struct MemfdPage {
+    file: Fd,
     client: Client,
     /// Mapping of the page that belongs to no crowd.
     view: Map,
@@ -302,12 +303,17 @@ struct MemfdPage {
 impl MemfdPage {
     fn start(case: &Case, each: usize, processes: usize) -> Result<MemfdPage, Failure> {
         let page = page_size();
-        let file = memfd("page", page as u64)?;
+        let file = memfd("page", (bystander::OWN_PAGE + 1) * page as u64)?;
         let mut client = case.client_of("memfd client", &file)?;
         let view = client.map(0, page)?;
         client.crowd(CrowdCommand::Map { count: each, len: page, parts: 1 })?;
         client.crowd(CrowdCommand::Fork { processes })?;
-        Ok(MemfdPage { client, view })
+        Ok(MemfdPage { file, client, view })
+    }
+
+    /// Starts a client of the memfd that maps other pages.
+    fn neighbour(&self, case: &Case) -> Result<Client, Failure> {
+        case.client_of("neighbour", &self.file)
     }
 
     fn touch(&mut self) -> Result<(), Failure> {

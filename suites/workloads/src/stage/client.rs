@@ -172,11 +172,16 @@ impl Client {
         self.party.time_own(ClientCommand::Crowd(command))
     }
 
-    /// Starts to map, touch and unmap the page at byte `offset` again and again for `time`. [`Client::finish_rounds`] waits
-    /// for the end.
-    pub(crate) fn start_rounds(&mut self, offset: u64, time: Duration) -> Result<(), Failure> {
-        let millis = time.as_millis() as u64;
-        self.party.send(&Command::Own(ClientCommand::Rounds { offset, millis }))
+    /// Starts to map, touch and unmap the page at byte `offset` again and again for `time`. Each round also keeps the
+    /// processor busy for the time `work`. [`Client::finish_rounds`] waits for the end.
+    pub(crate) fn start_rounds(
+        &mut self,
+        offset: u64,
+        time: Duration,
+        work: Duration,
+    ) -> Result<(), Failure> {
+        let (millis, work) = (time.as_millis() as u64, work.as_nanos() as u64);
+        self.party.send(&Command::Own(ClientCommand::Rounds { offset, millis, work }))
     }
 
     /// Returns the number of the rounds that were started, the time of all, and the time of the longest.

@@ -148,9 +148,9 @@ impl ClientProcess<'_> {
             ClientCommand::Crowd(command) => {
                 self.crowd.execute(file(self.source, self.opened.as_ref()), command)
             }
-            ClientCommand::Rounds { offset, millis } => {
-                self.with_file(|_, file| rounds(file, offset, Duration::from_millis(millis)))
-            }
+            ClientCommand::Rounds { offset, millis, work } => self.with_file(|_, file| {
+                rounds(file, offset, Duration::from_millis(millis), Duration::from_nanos(work))
+            }),
             ClientCommand::TimeSyncs { times } => self.with_file(|_, file| {
                 Ok(Answer::time_of(|| Ok((0..times).try_for_each(|_| file.sync())?)))
             }),
@@ -278,7 +278,7 @@ fn read_all(file: &Fd, into: &mut [u8], offset: u64) -> sys::Result<()> {
     Ok(())
 }
 
-fn rounds(file: &Fd, offset: u64, time: Duration) -> Result<Answer, Answer> {
+fn rounds(file: &Fd, offset: u64, time: Duration, work: Duration) -> Result<Answer, Answer> {
     let (mut rounds, mut longest) = (0u64, Duration::ZERO);
     let start = Instant::now();
     while rounds == 0 || start.elapsed() < time {
@@ -286,6 +286,10 @@ fn rounds(file: &Fd, offset: u64, time: Duration) -> Result<Answer, Answer> {
         let map = Mapping::of(file, offset, sys::page_size(), Prot::ReadWrite, Sharing::Shared)?;
         map.store::<u32>(0, 1);
         map.unmap()?;
+        let end = start.elapsed() + work;
+        while start.elapsed() < end {
+            std::hint::spin_loop();
+        }
         longest = longest.max(start.elapsed());
         rounds += 1;
     }

@@ -104,11 +104,13 @@ pub(crate) enum ClientCommand {
     Transfer(Transfer),
     /// Does something with many mappings and processes, and reports the time.
     Crowd(CrowdCommand),
-    /// Maps, touches and unmaps the page at byte `offset` again and again for `millis` milliseconds. Reports the number
-    /// of rounds, the time of all and of the longest in nanoseconds.
+    /// Maps, touches and unmaps the page at byte `offset` again and again for `millis` milliseconds, and keeps the
+    /// processor busy for `work` nanoseconds in each round. Reports the number of rounds, the time of all and of the
+    /// longest in nanoseconds.
     Rounds {
         offset: u64,
         millis: u64,
+        work: u64,
     },
     /// Calls fsync(2), which is one request to a server, `times` times. Reports the time.
     TimeSyncs {

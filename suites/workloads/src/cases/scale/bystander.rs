@@ -11,7 +11,7 @@ use serde::Deserialize;
 use server::Behaviour;
 use sys::{Instant, page_size};
 
-use super::{DirectPage, MemfdPage, PAGES, many, quick_behaviour};
+use super::{DirectPage, MemfdPage, PAGES, many, quick_behaviour, time_request};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
 use crate::stage::crowd::CrowdCommand;
 use crate::stage::growth::last_start;
@@ -27,7 +27,10 @@ const ATTEMPTS: u32 = 8;
 const WATCH: Duration = Duration::from_millis(500);
 
 /// Page of the file that only the bystander maps.
-const OWN_PAGE: u64 = 16;
+pub(super) const OWN_PAGE: u64 = 16;
+
+/// Number of requests of a round: FUSE_MMAP, FUSE_DMMAP_FAULT and FUSE_MUNMAP.
+const REQUESTS_PER_ROUND: u32 = 3;
 
 /// Activity of the other connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -82,15 +85,16 @@ fn bystander(case: &mut Case) -> Result<(), Failure> {
         Activity::Unread => Some(unread_munmaps(case, crowds.mappings)?),
         _ => None,
     };
-    compare(case, &mut bystander, &mut crowds, activity)?;
+    compare(case, &mut bystander, None, &mut crowds, activity)?;
     unread.take().map_or(Ok(()), Server::kill)?;
     bystander.quit()?;
     crowds.quit()?;
     own_server.quit()
 }
 
-/// A client of the same connection is about as fast while the server frees a page of others as beside a memfd. The
-/// server has two processes: one frees, the other answers the requests.
+/// A client of the same connection is about as slow while the server frees a page of others as a client that maps
+/// another page of the memfd. The server has two processes: one frees, the other answers the requests. The client of the
+/// memfd keeps the processor as busy as the requests do.
 fn neighbour(case: &mut Case) -> Result<(), Failure> {
     sys::run_on_processor(0)?;
     let mut crowds = Crowds::start(case)?;
@@ -98,8 +102,11 @@ fn neighbour(case: &mut Case) -> Result<(), Failure> {
     let mut second = server.fork("second server process")?;
     second.behave(quick_behaviour())?;
     let mut neighbour = case.client("neighbour", server)?;
-    compare(case, &mut neighbour, &mut crowds, Activity::Free)?;
+    let work = REQUESTS_PER_ROUND * time_request(&mut neighbour)?;
+    let mut of_memfd = crowds.memfd.neighbour(case)?;
+    compare(case, &mut neighbour, Some((&mut of_memfd, work)), &mut crowds, Activity::Free)?;
     neighbour.quit()?;
+    of_memfd.quit()?;
     second.kill()?;
     crowds.quit()
 }
@@ -151,10 +158,12 @@ impl Crowds {
 }
 
 /// Watches a client while nothing else happens, beside the memfd, and beside direct mmap. Reports the times, and fails if
-/// the client is much slower beside direct mmap than beside the memfd.
+/// the client is much slower beside direct mmap than beside the memfd. With `of_memfd`, another client is watched beside
+/// the memfd, which it maps itself, with the given work in each round.
 fn compare(
     case: &mut Case,
     client: &mut Client,
+    mut of_memfd: Option<(&mut Client, Duration)>,
     crowds: &mut Crowds,
     activity: Activity,
 ) -> Result<(), Failure> {
@@ -163,9 +172,13 @@ fn compare(
     let [mut idle, mut beside_memfd, mut beside] = [Watched::SLOWEST; 3];
     let mut verdict = Ok(());
     for _ in 0..ATTEMPTS {
-        idle = idle.best(watch(client, pause)?);
-        beside_memfd = beside_memfd.best(watch(client, || crowds.act_on_memfd(activity))?);
-        beside = beside.best(watch(client, || crowds.act(activity))?);
+        idle = idle.best(watch(client, Duration::ZERO, pause)?);
+        let act_on_memfd = || crowds.act_on_memfd(activity);
+        beside_memfd = beside_memfd.best(match &mut of_memfd {
+            Some((other, work)) => watch(other, *work, act_on_memfd)?,
+            None => watch(client, Duration::ZERO, act_on_memfd)?,
+        });
+        beside = beside.best(watch(client, Duration::ZERO, || crowds.act(activity))?);
         verdict = judge(beside, beside_memfd, &limits);
         if verdict.is_ok() || start.elapsed() > last_start(case) {
             break;
@@ -184,12 +197,13 @@ fn pause() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Repeats `act` while the bystander does rounds, and returns the times of the rounds.
+/// Repeats `act` while the bystander does rounds with the given work, and returns the times of the rounds.
 fn watch(
     bystander: &mut Client,
+    work: Duration,
     mut act: impl FnMut() -> Result<(), Failure>,
 ) -> Result<Watched, Failure> {
-    bystander.start_rounds(OWN_PAGE * page_size() as u64, WATCH)?;
+    bystander.start_rounds(OWN_PAGE * page_size() as u64, WATCH, work)?;
     let start = Instant::now();
     while start.elapsed() < WATCH {
         act()?;
