@@ -87,6 +87,7 @@ pub(crate) fn compile(
                         device,
                         with: spec.with.clone(),
                         period: target.cache.period,
+                        aliases: target.cache.aliases(),
                         deadline_ms: deadline.as_millis() as u64,
                     },
                 });

@@ -50,8 +50,10 @@ pub struct PlannedCase {
     #[serde(default)]
     pub with: BTreeMap<String, serde_json::Value>,
     /// Distance in bytes after which the colours of the machine's data cache repeat; one page if the cache does not
-    /// alias.
+    /// alias, or is virtually tagged and has no colours.
     pub period: u64,
+    /// True if the machine's data cache can contain the same memory more than once.
+    pub aliases: bool,
     /// Time in milliseconds after which the guest kills the case, already scaled for the accelerator and the flavour.
     pub deadline_ms: u64,
 }

@@ -200,7 +200,7 @@ fn await_munmaps(server: &mut Server, count: u64) -> Result<(), Failure> {
 fn page(case: &mut Case) -> Result<(), Failure> {
     let each: u64 = case.param("each")?;
     let counted = if each == 1 { "clients" } else { "mappings of the page" };
-    let aliases = case.period() > page_size() as u64;
+    let aliases = case.aliases();
     let (load, save) = if aliases { (LOAD_UNMAPPED, SAVE_UNMAPPED) } else { (LOAD, SAVE) };
     counters::set(LIMIT_PER_CONNECTION, PAGES)?;
     measure(case, counted, |case, growth, n| {

@@ -51,6 +51,11 @@ impl Case {
         self.planned.period
     }
 
+    /// Returns true if the data cache can contain the same memory more than once.
+    pub(crate) fn aliases(&self) -> bool {
+        self.planned.aliases
+    }
+
     /// Returns the time after which the case is killed. It includes the parameter `seconds`, and grows with the slowness of
     /// the machine.
     pub(crate) fn deadline(&self) -> Duration {
@@ -165,6 +170,7 @@ mod tests {
             device: None,
             with: BTreeMap::from([("rounds".into(), "three".into())]),
             period: 4096,
+            aliases: false,
             deadline_ms: 1000,
         })
     }
