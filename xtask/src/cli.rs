@@ -41,14 +41,7 @@ pub(crate) enum Command {
     /// Boot a target that waits for gdb, and print the command that attaches gdb to it.
     Gdb(Interactive),
     /// List targets, kernel versions, flavours, suites and cases, and the targets that each case runs on.
-    List {
-        /// List the promises of docs/interface.md instead, each with the cases that prove it.
-        #[arg(long)]
-        by_promise: bool,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    List(List),
     /// Show what this machine has, what is missing, and whether a guest runs under KVM.
     Doctor {
         /// Print JSON.
@@ -125,7 +118,7 @@ pub(crate) struct Machine {
     /// Build the kernel source without the patch queue.
     #[arg(long)]
     pub no_queue: bool,
-    /// Apply only this stack of the patch queue, and the stacks that it needs.
+    /// Apply only this stack of the patch queue, and the stacks that it needs. Cases that need other stacks are skipped.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["no_queue", "kernel_image"])]
     pub stack: Option<String>,
     /// Patch to apply after the queue. May be repeated.
@@ -189,6 +182,22 @@ pub(crate) struct Test {
     /// Print only failures and the summary.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct List {
+    /// List the promises of docs/interface.md instead, each with the cases that prove it.
+    #[arg(long)]
+    pub by_promise: bool,
+    /// Show which cases are skipped if a kernel has only this stack of the patch queue, and the stacks that it needs.
+    #[arg(long, value_name = "NAME", conflicts_with = "by_promise")]
+    pub stack: Option<String>,
+    /// Version of Linux that has the stack [default: the one that the list marks].
+    #[arg(long, value_name = "VERSION", requires = "stack")]
+    pub kernel: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `cargo xtask boot` and `cargo xtask gdb`.

@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::{files, yaml};
+use crate::{files, promise, yaml};
 
 /// Name of the file that describes a version, in the directory of its patch queue.
 pub(crate) const FILE: &str = "kernel.yaml";
@@ -101,12 +101,58 @@ pub struct KernelVersion {
     /// package sources do not have it.
     #[serde(default)]
     pub suites: Vec<String>,
+    /// Stacks of the patch queue, by name: one for each heading of `series`.
+    #[serde(default)]
+    pub stacks: BTreeMap<String, StackSpec>,
+}
+
+/// A stack of the patch queue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StackSpec {
+    /// Numbers of the promises in `docs/interface.md` that the stack keeps, together with the stacks that it needs.
+    #[schemars(inner(range(min = 1, max = promise::TITLES.len())))]
+    pub promises: Vec<u8>,
+}
+
+/// Stacks that a kernel contains, of all stacks of its version.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AppliedStacks {
+    /// Version of the kernel.
+    pub kernel: KernelVersion,
+    /// Names of the stacks that the kernel contains.
+    pub names: Vec<String>,
+}
+
+impl AppliedStacks {
+    /// Returns the reason why the kernel does not keep all of `promises`, if there is one.
+    pub(crate) fn unkept(&self, promises: &[u8]) -> Option<String> {
+        let unkept = promises.iter().filter_map(|promise| {
+            let keeps = |stack: &&(&String, &StackSpec)| stack.1.promises.contains(promise);
+            let stacks: Vec<_> = self.kernel.stacks.iter().collect();
+            let stacks: Vec<&String> = stacks.iter().filter(keeps).map(|(name, _)| *name).collect();
+            match stacks.as_slice() {
+                stacks if stacks.iter().any(|name| self.names.contains(name)) => None,
+                [] => Some(format!(
+                    "no stack of Linux {} keeps promise {promise}",
+                    self.kernel.version
+                )),
+                _ => {
+                    let stacks: Vec<&str> = stacks.iter().map(|name| name.as_str()).collect();
+                    Some(format!("promise {promise} needs the stack {}", stacks.join(" or ")))
+                }
+            }
+        });
+        let unkept: Vec<String> = unkept.collect();
+        (!unkept.is_empty()).then(|| unkept.join("; "))
+    }
 }
 
 /// Reads the description of every version in `dir`, in ascending order.
 ///
 /// # Errors
-/// A file does not parse, its version differs from the name of its directory, or there is not exactly one default.
+/// A file does not parse, its version differs from the name of its directory, a stack keeps an unknown promise, or there
+/// is not exactly one default.
 pub(crate) fn load_all(dir: &Path) -> Result<Vec<KernelVersion>> {
     let mut versions = Vec::new();
     for queue in files::in_dir(dir)? {
@@ -122,6 +168,7 @@ pub(crate) fn load_all(dir: &Path) -> Result<Vec<KernelVersion>> {
                 path.display()
             );
         }
+        check_promises(&kernel, &path)?;
         versions.push(kernel);
     }
     versions.sort_by_key(|kernel| kernel.version);
@@ -137,6 +184,20 @@ pub(crate) fn load_all(dir: &Path) -> Result<Vec<KernelVersion>> {
             defaults.len()
         ),
     }
+}
+
+/// Checks that the promises of each stack exist. `path` is the file that describes the version.
+fn check_promises(kernel: &KernelVersion, path: &Path) -> Result<()> {
+    for (name, stack) in &kernel.stacks {
+        if let Some(promise) = stack.promises.iter().find(|p| promise::title(**p).is_none()) {
+            bail!(
+                "{}: stacks: {name}: promise {promise}: no such promise; choose one of: 1 to {}",
+                path.display(),
+                promise::TITLES.len()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Returns the versions that `names` select: versions, or `all` for those whose queue is complete. Without names,
@@ -246,7 +307,16 @@ pub(crate) mod tests {
             incomplete: None,
             package: format!("linux-source-{version}"),
             suites: Vec::new(),
+            stacks: BTreeMap::new(),
         }
+    }
+
+    /// Returns the stacks `applied` of a version whose stacks are `core`, `load-save` and `lazy`.
+    pub(crate) fn applied_stacks(applied: &[&str]) -> AppliedStacks {
+        let stacks = [("core", vec![1, 2, 10]), ("load-save", vec![9]), ("lazy", vec![8, 9])];
+        let stacks = stacks.map(|(name, promises)| (name.to_owned(), StackSpec { promises }));
+        let kernel = KernelVersion { stacks: stacks.into(), ..kernel("6.12", true) };
+        AppliedStacks { kernel, names: names(applied) }
     }
 
     fn names(words: &[&str]) -> Vec<String> {
@@ -325,6 +395,30 @@ pub(crate) mod tests {
         DIR/6.12.1/kernel.yaml:1:1: "6.12.1": expected two numbers with a dot between them
             { version: "6.12.1", about: x, package: x, default: true }
         "#);
+    }
+
+    #[test]
+    fn a_promise_without_an_applied_stack_is_a_reason_to_skip() {
+        let core = applied_stacks(&["core"]);
+        assert_eq!(core.unkept(&[]), None);
+        assert_eq!(core.unkept(&[1, 10]), None);
+        let reason = |stacks: &AppliedStacks, promises: &[u8]| stacks.unkept(promises).unwrap();
+        insta::assert_snapshot!(reason(&core, &[1, 8, 9]), @"promise 8 needs the stack lazy; promise 9 needs the stack lazy or load-save");
+        insta::assert_snapshot!(reason(&core, &[2, 12]), @"no stack of Linux 6.12 keeps promise 12");
+        let both = applied_stacks(&["core", "load-save"]);
+        assert_eq!(both.unkept(&[1, 9]), None);
+        insta::assert_snapshot!(reason(&both, &[8, 9]), @"promise 8 needs the stack lazy");
+    }
+
+    #[test]
+    fn a_stack_keeps_promises_that_exist() {
+        let one = "{ version: \"6.12\", about: x, package: x, default: true, stacks: STACKS }";
+        let with = |stacks: &str| load(&[("6.12", &one.replace("STACKS", stacks))]);
+        let loaded = with("{ fixes: { promises: [] }, core: { promises: [1, 2] } }").unwrap();
+        assert_eq!(loaded[0].stacks["core"].promises, [1, 2]);
+        let error = with("{ core: { promises: [1, 99] } }").unwrap_err();
+        let error = error.trim_end_matches(|c: char| c.is_ascii_digit());
+        insta::assert_snapshot!(error, @"DIR/6.12/kernel.yaml: stacks: core: promise 99: no such promise; choose one of: 1 to");
     }
 
     #[test]

@@ -13,7 +13,8 @@ use regex::Regex;
 pub(crate) use setting::Setting;
 pub(crate) use shard::Shard;
 
-use crate::suite::{Expect, Suite};
+use crate::kernel_version::AppliedStacks;
+use crate::suite::{CaseSpec, Expect, Suite};
 use crate::target::Target;
 use crate::text::words;
 
@@ -54,7 +55,8 @@ impl Case {
 }
 
 /// Returns the cases of `target` in the order in which they run, with all deadlines multiplied by `scale`. The
-/// parameter `seconds` of a case, its running time, is added to its deadline.
+/// parameter `seconds` of a case, its running time, is added to its deadline. With `stacks`, cases whose promises those
+/// stacks do not keep are skipped.
 ///
 /// # Errors
 /// A suite, case or parameter does not exist, the filters select no case, or there are more shards than cases. The error
@@ -62,6 +64,7 @@ impl Case {
 pub(crate) fn compile(
     suites: &[Suite],
     target: &Target,
+    stacks: Option<&AppliedStacks>,
     filter: &Filter,
     scale: f64,
 ) -> Result<Vec<Case>> {
@@ -80,7 +83,7 @@ pub(crate) fn compile(
                     about: spec.about.clone(),
                     promises: spec.promises.clone(),
                     expect: spec.expect,
-                    skip: suite.skip_on(spec, target).map(str::to_owned),
+                    skip: skip_reason(suite, spec, target, stacks),
                     planned: PlannedCase {
                         id,
                         run: spec.run.clone(),
@@ -112,6 +115,18 @@ pub(crate) fn compile(
             target.name
         ),
     }
+}
+
+/// Returns the reason why `case` of `suite` is skipped on `target` if the kernel has only `stacks`, or all stacks if that
+/// is `None`. A reason of the target takes precedence.
+pub(crate) fn skip_reason(
+    suite: &Suite,
+    case: &CaseSpec,
+    target: &Target,
+    stacks: Option<&AppliedStacks>,
+) -> Option<String> {
+    let of_target = suite.skip_on(case, target).map(str::to_owned);
+    of_target.or_else(|| stacks?.unkept(&case.promises))
 }
 
 /// Returns the running time that the parameter `seconds` of a case requests; zero without that parameter.
@@ -190,7 +205,7 @@ cases:
     }
 
     fn ids(filter: Filter) -> Result<Vec<String>> {
-        let cases = compile(&suites(), &crate::target::tests::x86_64(), &filter, 1.0)?;
+        let cases = compile(&suites(), &crate::target::tests::x86_64(), None, &filter, 1.0)?;
         Ok(cases.into_iter().map(|case| case.planned.id).collect())
     }
 
@@ -233,11 +248,46 @@ cases:
     #[test]
     fn deadlines_scale_and_skips_are_kept() {
         let all = Filter { suites: words(&["smoke", "trouble"]), ..Filter::default() };
-        let cases = compile(&suites(), &crate::target::tests::x86_64(), &all, 3.0).unwrap();
+        let cases = compile(&suites(), &crate::target::tests::x86_64(), None, &all, 3.0).unwrap();
         let deadlines: Vec<u64> = cases.iter().map(|case| case.planned.deadline_ms).collect();
         assert_eq!(deadlines, [30_000, 30_000, 30_000, 12_000]);
         assert_eq!(cases[1].skip.as_deref(), Some("not here"));
         assert_eq!(cases[0].skip, None);
+    }
+
+    #[test]
+    fn cases_whose_promises_are_not_kept_are_skipped() {
+        let suite = "\
+suite: smoke
+about: Quick.
+deadline: 10s
+cases:
+  - { name: boot, about: Boots., run: boot }
+  - { name: redirect, about: Redirects., run: redirect, promises: [1, 2] }
+  - { name: load, about: Loads., run: load, promises: [1, 9] }
+  - { name: fill, about: Fills., run: fill, promises: [8], skip: { x86_64: not here } }
+";
+        let suites = [crate::suite::parse(suite, Path::new("smoke.yaml")).unwrap()];
+        let target = crate::target::tests::x86_64();
+        let skips = |stacks: &[&str]| {
+            let stacks = crate::kernel_version::tests::applied_stacks(stacks);
+            let cases = compile(&suites, &target, Some(&stacks), &Filter::default(), 1.0).unwrap();
+            let line =
+                |case: &Case| format!("{}: {}", case.id(), case.skip.as_deref().unwrap_or("-"));
+            cases.iter().map(line).collect::<Vec<_>>().join("\n")
+        };
+        insta::assert_snapshot!(skips(&["core"]), @r"
+        smoke/boot: -
+        smoke/redirect: -
+        smoke/load: promise 9 needs the stack lazy or load-save
+        smoke/fill: not here
+        ");
+        insta::assert_snapshot!(skips(&["core", "lazy"]), @r"
+        smoke/boot: -
+        smoke/redirect: -
+        smoke/load: -
+        smoke/fill: not here
+        ");
     }
 
     fn with(settings: &[&str]) -> Result<Vec<Case>> {
@@ -254,7 +304,7 @@ cases:
             with: settings.iter().map(|text| text.parse().unwrap()).collect(),
             ..Filter::default()
         };
-        compile(&suites, &crate::target::tests::x86_64(), &filter, 2.0)
+        compile(&suites, &crate::target::tests::x86_64(), None, &filter, 2.0)
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 /// Layout version of [`RunResult`] in `results.json`.
-pub const SCHEMA: u32 = 4;
+pub const SCHEMA: u32 = 5;
 
 /// Outcome of a case.
 #[derive(
@@ -30,7 +30,7 @@ pub enum Verdict {
         /// Expected and observed behaviour.
         reason: String,
     },
-    /// The case cannot hold on this target.
+    /// The case cannot hold on this target, or with the applied stacks of the patch queue.
     Skip {
         /// Reason, from the suite or from the case itself.
         reason: String,
@@ -345,6 +345,9 @@ pub struct TargetResult {
     pub kernel: Option<String>,
     /// Name of the flavour, as in `--flavour`.
     pub flavour: String,
+    /// Stacks of the patch queue in the kernel: the one that `--stack` names, and those that it needs. Empty without that
+    /// option.
+    pub stacks: Vec<String>,
     /// Versions and hashes of everything that ran.
     pub provenance: Provenance,
     /// Reason why the target could not be tested. Absent (`null`) if it was tested.

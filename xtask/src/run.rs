@@ -80,6 +80,8 @@ impl KernelFrom {
 pub(crate) struct Unit {
     pub target: Target,
     pub kernel: KernelFrom,
+    /// Stacks of the patch queue that `--stack` selects; empty without that option.
+    pub stacks: Vec<String>,
     pub cases: Vec<Case>,
 }
 
@@ -99,6 +101,7 @@ impl Unit {
                 KernelFrom::Source(_) | KernelFrom::Image(_) => None,
             },
             flavour: flavour.name.clone(),
+            stacks: self.stacks.clone(),
             ..TargetResult::default()
         }
     }

@@ -3,12 +3,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::cli::Machine;
 use crate::flavour::{self, Flavour};
-use crate::kernel::{Selection, queue};
-use crate::kernel_version::{self, KernelVersion};
+use crate::kernel::{self, Selection, queue};
+use crate::kernel_version::{self, AppliedStacks, KernelVersion, Version};
 use crate::machine::accel::Accel;
 use crate::oracle::OracleRequest;
 use crate::paths;
@@ -32,7 +32,8 @@ impl Tree {
     /// Reads all files.
     ///
     /// # Errors
-    /// A file does not parse, or a suite skips an unknown target. The error contains file, line and the expected content.
+    /// A file does not parse, a suite skips an unknown target, or the stacks of a kernel version are not those of its
+    /// patch queue. The error contains the file and the expected content.
     pub(crate) fn load() -> Result<Self> {
         let checkout = paths::checkout();
         let (configs, cases) = (checkout.join("kernel-configs"), checkout.join("suites"));
@@ -44,6 +45,7 @@ impl Tree {
             checkout,
         };
         suite::check_skips(&cases, &tree.suites, &tree.targets)?;
+        queue::check_stacks(&tree.checkout, &tree.kernels)?;
         Ok(tree)
     }
 
@@ -72,14 +74,48 @@ impl Tree {
             (None, Some(path)) => vec![KernelFrom::Source(path.clone())],
             (None, None) => {
                 let versions = kernel_version::select(&self.kernels, &machine.kernel)?;
-                if let selection @ Selection::Stack(_) = selection(machine) {
+                if let Some(name) = &machine.stack {
                     for kernel in &versions {
-                        queue::read_selected(&self.checkout, kernel.version, &selection)?;
+                        self.stacks(name, kernel.version)?;
                     }
                 }
                 versions.into_iter().cloned().map(KernelFrom::Version).collect()
             }
         })
+    }
+}
+
+impl Tree {
+    /// Returns the stacks of `version` that `--stack NAME` selects.
+    ///
+    /// # Errors
+    /// The queue of the version does not have the stack, or the version is not described.
+    pub(crate) fn stacks(&self, name: &str, version: Version) -> Result<AppliedStacks> {
+        let selection = Selection::Stack(name.to_owned());
+        let queue = queue::read_selected(&self.checkout, version, &selection)?;
+        let kernel = self.kernels.iter().find(|kernel| kernel.version == version);
+        let kernel = kernel.with_context(|| {
+            format!(
+                "--stack {name}: {}/{version} has no {}, which lists the promises of each stack",
+                queue::DIR,
+                kernel_version::FILE
+            )
+        })?;
+        let names = queue.stacks.into_iter().map(|stack| stack.name).collect();
+        Ok(AppliedStacks { kernel: kernel.clone(), names })
+    }
+
+    /// Returns the stacks that `--stack` selects for the kernel `from`, or `None` without that option.
+    fn stacks_of(&self, machine: &Machine, from: &KernelFrom) -> Result<Option<AppliedStacks>> {
+        let Some(name) = &machine.stack else {
+            return Ok(None);
+        };
+        let version = match from {
+            KernelFrom::Version(kernel) => kernel.version,
+            KernelFrom::Source(path) => kernel::source_version(path, &paths::cache()?)?,
+            KernelFrom::Image(_) => return Ok(None),
+        };
+        self.stacks(name, version).map(Some)
     }
 }
 
@@ -134,9 +170,10 @@ pub(crate) fn job(
 /// for the `oracle`.
 ///
 /// # Errors
-/// As [`plan::compile`].
+/// As [`plan::compile`], or the source of a kernel does not have the selected stack.
 pub(crate) fn units(
     tree: &Tree,
+    machine: &Machine,
     targets: &[Target],
     kernels: &[KernelFrom],
     filter: &Filter,
@@ -146,13 +183,16 @@ pub(crate) fn units(
     let mut units = Vec::new();
     for target in targets {
         let scale = scale * oracle.time_factor(&target.cache);
-        let cases = plan::compile(&tree.suites, target, filter, scale)?;
-        let unit = |kernel: &KernelFrom| Unit {
-            target: target.clone(),
-            kernel: kernel.clone(),
-            cases: cases.clone(),
-        };
-        units.extend(kernels.iter().map(unit));
+        for kernel in kernels {
+            let stacks = tree.stacks_of(machine, kernel)?;
+            let cases = plan::compile(&tree.suites, target, stacks.as_ref(), filter, scale)?;
+            units.push(Unit {
+                target: target.clone(),
+                kernel: kernel.clone(),
+                stacks: stacks.map(|stacks| stacks.names).unwrap_or_default(),
+                cases,
+            });
+        }
     }
     Ok(units)
 }

@@ -314,7 +314,7 @@ fn run_trial(
     let (_, flavour) = tree.select(machine)?;
     let filter = Filter { pattern: Some(trial.cases.clone()), ..Filter::default() };
     let kernels = std::slice::from_ref(kernel);
-    let units = units(tree, targets, kernels, &filter, flavour.time, oracle)?;
+    let units = units(tree, machine, targets, kernels, &filter, flavour.time, oracle)?;
     let run_dir = paths::new_run(&tree.checkout, false)?;
     let mut job = job(tree, machine, flavour, Accel::Tcg, 1.0, run_dir)?;
     job.oracle = oracle;

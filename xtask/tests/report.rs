@@ -43,6 +43,7 @@ fn write(dir: &Path, case: CaseResult) {
         target: "x86_64".into(),
         kernel: None,
         flavour: "default".into(),
+        stacks: Vec::new(),
         provenance: Provenance { kernel_version: "6.12.117".into(), ..Provenance::default() },
         failure: None,
         boots: 1,

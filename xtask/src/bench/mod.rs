@@ -81,7 +81,12 @@ impl Lab<'_> {
         let mut job = self.job.clone();
         job.run_dir = paths::new_run(&self.checkout, false)?;
         let clock = Instant::now();
-        let unit = Unit { target: self.target.clone(), kernel: self.kernel.clone(), cases };
+        let unit = Unit {
+            target: self.target.clone(),
+            kernel: self.kernel.clone(),
+            stacks: Vec::new(),
+            cases,
+        };
         let result = run::all(&job, &[unit], &Events::silent());
         let took = clock.elapsed();
         for case in result.targets.iter().flat_map(|target| &target.cases) {
@@ -100,7 +105,7 @@ impl Lab<'_> {
 
     fn cases(&self, tree: &Tree, suite: &str) -> Result<Vec<Case>> {
         let filter = Filter { suites: vec![suite.into()], ..Filter::default() };
-        plan::compile(&tree.suites, self.target, &filter, self.job.scale)
+        plan::compile(&tree.suites, self.target, None, &filter, self.job.scale)
     }
 
     /// Returns the time from the start of QEMU to its exit, for a guest that powers off immediately.

@@ -81,7 +81,7 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
         suites: tree.suites.iter().map(|suite| suite.suite.clone()).collect(),
         ..Filter::default()
     };
-    let cases = plan::compile(&tree.suites, target, &everything, job.scale)?;
+    let cases = plan::compile(&tree.suites, target, None, &everything, job.scale)?;
     let plan = plan_of(Mode::Shell, &cases.iter().collect::<Vec<_>>());
     image.write(&plan, &dir.join(INITRAMFS))?;
     let chosen = accel::probe(&qemu.binary, &target.kernel.arch, args.accel, &job.cache)?;

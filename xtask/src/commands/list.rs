@@ -4,26 +4,45 @@
 mod matrix;
 mod promises;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use protocol::plan::Device;
 use serde_json::{Value, json};
 
-use crate::kernel_version::KernelVersion;
+use crate::cli::List;
+use crate::kernel_version::{self, AppliedStacks, KernelVersion};
 use crate::suite::{CaseSpec, Suite};
 use crate::tree::Tree;
+use matrix::Matrix;
 
 /// Prints the targets, flavours and suites, or the cases that prove each promise.
-pub(super) fn run(tree: &Tree, by_promise: bool, as_json: bool) -> Result<u8> {
-    match (by_promise, as_json) {
-        (false, true) => println!("{:#}", as_value(tree)),
-        (false, false) => print!("{}", as_text(tree)),
+///
+/// # Errors
+/// The version does not exist, or its queue does not have the selected stack.
+pub(super) fn run(tree: &Tree, args: &List) -> Result<u8> {
+    let stacks = args.stack.as_deref().map(|name| stacks(tree, name, args.kernel.as_deref()));
+    let stacks = stacks.transpose()?;
+    let matrix = Matrix { targets: &tree.targets, stacks: stacks.as_ref() };
+    match (args.by_promise, args.json) {
+        (false, true) => println!("{:#}", as_value(tree, &matrix)),
+        (false, false) => print!("{}", as_text(tree, &matrix)),
         (true, true) => println!("{:#}", promises::as_value(&tree.suites)),
         (true, false) => print!("{}", promises::as_text(&tree.suites)),
     }
     Ok(0)
 }
 
-fn as_text(tree: &Tree) -> String {
+/// Returns the stacks that the stack `name` selects in the version `kernel`, or in the default version.
+fn stacks(tree: &Tree, name: &str, kernel: Option<&str>) -> Result<AppliedStacks> {
+    let versions: Vec<String> = kernel.into_iter().map(str::to_owned).collect();
+    match kernel_version::select(&tree.kernels, &versions)?.as_slice() {
+        [kernel] => tree.stacks(name, kernel.version),
+        kernels => {
+            bail!("--kernel selects {} versions; the list is for one version", kernels.len())
+        }
+    }
+}
+
+fn as_text(tree: &Tree, matrix: &Matrix) -> String {
     let mut text = String::from("Targets (--arch):\n");
     for target in &tree.targets {
         text += &format!("  {:<12} {}\n", target.name, target.about);
@@ -44,7 +63,7 @@ fn as_text(tree: &Tree) -> String {
             text += &format!("  {name:<36} {:<12} {}\n", devices(case), case.about);
         }
     }
-    text += &format!("\n{}", matrix::as_text(&tree.targets, &tree.suites));
+    text += &format!("\n{}", matrix.as_text(&tree.suites));
     text
 }
 
@@ -63,7 +82,7 @@ fn devices(case: &CaseSpec) -> String {
     words.join(", ")
 }
 
-fn as_value(tree: &Tree) -> Value {
+fn as_value(tree: &Tree, matrix: &Matrix) -> Value {
     let cases = |suite: &Suite| -> Vec<Value> {
         let variants = suite.cases.iter().flat_map(|case| {
             let devices = case.variants().into_iter();
@@ -75,8 +94,8 @@ fn as_value(tree: &Tree) -> Value {
                 "about": case.about,
                 "promises": case.promises,
                 "device": device,
-                "runs": matrix::runs(&tree.targets, suite, case),
-                "skip": matrix::skips(&tree.targets, suite, case),
+                "runs": matrix.runs(suite, case),
+                "skip": matrix.skips(suite, case),
             })
         };
         variants.map(value).collect()

@@ -34,7 +34,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Build(machine) => build(&machine),
         Command::Boot(args) => interactive::run(&args, interactive::Kind::Shell),
         Command::Gdb(args) => interactive::run(&args, interactive::Kind::Gdb),
-        Command::List { json, by_promise } => list::run(&Tree::load()?, by_promise, json),
+        Command::List(args) => list::run(&Tree::load()?, &args),
         Command::Doctor { json } => setup::doctor::run(&Tree::load()?.targets, json),
         Command::Bench(args) => bench::run(&args),
         Command::Report(args) => report::run(&args),
@@ -61,6 +61,9 @@ fn build(machine: &Machine) -> Result<u8> {
             println!("  image    {}", built.image.display());
             println!("  vmlinux  {}", built.vmlinux.display());
             println!("  config   {}", built.config.display());
+            if !built.stacks.is_empty() {
+                println!("  stacks   {}", built.stacks.join(", "));
+            }
             built.notes().for_each(|note| println!("  note     {note}"));
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
         OracleRequest { mode: args.oracle, depth: args.oracle_depth, ignore_flushes: false };
     let kernels = tree.kernels(&args.machine)?;
     let scale = args.timeout_scale * flavour.time;
-    let units = units(&tree, &targets, &kernels, &filter, scale, oracle)?;
+    let units = units(&tree, &args.machine, &targets, &kernels, &filter, scale, oracle)?;
     if args.dry_run {
         print!("{}", dry_run(&tree, args, &units)?);
         return Ok(0);
@@ -104,9 +104,13 @@ fn dry_run(tree: &Tree, args: &Test, units: &[Unit]) -> Result<String> {
     let (_, flavour) = tree.select(&args.machine)?;
     let mut text = String::new();
     for unit in units {
-        let Unit { target, cases, .. } = unit;
+        let Unit { target, cases, stacks, .. } = unit;
         let name = unit.name();
-        text += &format!("{name} ({}), {}:\n", flavour.name, words::cases(cases.len()));
+        let stacks = match stacks.as_slice() {
+            [] => String::new(),
+            stacks => format!("; stacks: {}", stacks.join(", ")),
+        };
+        text += &format!("{name} ({}{stacks}), {}:\n", flavour.name, words::cases(cases.len()));
         for case in cases {
             text += &match &case.skip {
                 None => format!("  {}\n", case.id()),

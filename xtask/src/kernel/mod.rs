@@ -47,6 +47,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::files;
+use crate::kernel_version::Version;
 use crate::lock::Lock;
 use crate::target::{KernelSpec, Target};
 use cache::Cache;
@@ -160,16 +161,19 @@ impl Built {
         })
     }
 
-    /// Returns a line for each fix that was passed over, and a line that names the applied stacks.
+    /// Returns a line for each fix that was passed over.
     pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
         let fixes = self.present_fixes.iter();
-        let fixes =
-            fixes.map(|fix| format!("{fix} was passed over: the source already contains this fix"));
-        let stacks = (!self.stacks.is_empty()).then(|| {
-            format!("stacks of the patch queue in this kernel: {}", self.stacks.join(", "))
-        });
-        fixes.chain(stacks)
+        fixes.map(|fix| format!("{fix} was passed over: the source already contains this fix"))
     }
+}
+
+/// Returns the version of the user's source `path`, a directory or a tarball.
+///
+/// # Errors
+/// `path` is not a kernel source.
+pub(crate) fn source_version(path: &Path, cache: &Path) -> Result<Version> {
+    source::version_of(path, Cache(cache), &mut |step| eprintln!("{}", step.what))
 }
 
 /// Returns the paths that a kernel image and its device tree will have, for display. `HASH` stands for the hash, which

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use super::cache;
 use super::stacks::{self, Stack};
 use super::user_tree;
-use crate::kernel_version::{PatchRanges, Version, VersionRange};
+use crate::kernel_version::{self, KernelVersion, PatchRanges, Version, VersionRange};
 use crate::{files, shell};
 
 /// Directory of the patches in the checkout.
@@ -101,6 +101,37 @@ pub(crate) fn read(checkout: &Path, version: Version) -> Result<Queue> {
         queue.patches.push(patch);
     }
     Ok(queue)
+}
+
+/// Checks that the stacks in the `kernel.yaml` of each version are the headings of its `series`.
+///
+/// # Errors
+/// A series has a mistake, a heading has no entry, or an entry has no heading. The error states what to do.
+pub(crate) fn check_stacks(checkout: &Path, kernels: &[KernelVersion]) -> Result<()> {
+    for kernel in kernels {
+        let dir = Path::new(DIR).join(kernel.version.to_string());
+        let path = dir.join("series");
+        let text = files::read_if_exists(&checkout.join(&path))?.unwrap_or_default();
+        let (series, described) =
+            (path.display().to_string(), dir.join(kernel_version::FILE).display().to_string());
+        let headings = stacks::parse(&text, &series)?.stacks;
+        if let Some(Stack { name, .. }) =
+            headings.iter().find(|stack| !kernel.stacks.contains_key(&stack.name))
+        {
+            bail!(
+                "{described}: the stack {name} of {series} has no entry: add `{name}: {{ promises: [...] }}` under \
+                 `stacks`, with the numbers of the promises that the stack keeps"
+            );
+        }
+        let has_heading = |name: &String| headings.iter().any(|stack| stack.name == *name);
+        if let Some(name) = kernel.stacks.keys().find(|name| !has_heading(name)) {
+            bail!(
+                "{described}: the stack {name} has no heading in {series}: add the heading `[{name}]`, or remove \
+                 {name} from `stacks`"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Reads the cover letter of the stack `name`.

@@ -96,6 +96,21 @@ pub(crate) fn open(
     }
 }
 
+/// Returns the version of the user's source `path`, a directory or a tarball. Unpacks a tarball into the cache.
+///
+/// # Errors
+/// `path` is not a kernel source.
+pub(crate) fn version_of(
+    path: &Path,
+    cache: Cache,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Version> {
+    match path.is_dir() {
+        true => version(path),
+        false => Ok(open(&Source::Path(path.to_owned()), cache, progress)?.version),
+    }
+}
+
 /// Unpacks a source into an empty directory and returns the source's name.
 type Unpack<'a> = &'a mut dyn FnMut(&Path, &mut dyn FnMut(Progress)) -> Result<String>;
 

@@ -104,7 +104,7 @@ mod tests {
         result.targets[0].cases.retain(|case| case.verdict.word() == "crash");
         insta::assert_snapshot!(render(&result), @r#"
         {
-          "schema": 4,
+          "schema": 5,
           "tool": "0.1.0 (850347e)",
           "started": "2025-11-22T19:33:00Z",
           "seconds": 131.07,
@@ -115,6 +115,7 @@ mod tests {
               "target": "x86_64",
               "kernel": "6.12",
               "flavour": "default",
+              "stacks": [],
               "provenance": {
                 "kernel_version": "6.12.117",
                 "kernel_hash": "4f1c",

@@ -40,11 +40,11 @@ fn block(tests: Vec<Test>) -> Vec<String> {
 }
 
 /// Renders the subtests of the test `name` as an indented block. The result line, which has the name, comes last. For
-/// human readers, a comment at the start gives the name too, as in KUnit. `comment` follows it.
-fn nested(name: &str, comment: Option<String>, tests: Vec<Test>) -> Vec<String> {
+/// human readers, a comment at the start gives the name too, as in KUnit. `comments` follow it.
+fn nested(name: &str, comments: Vec<String>, tests: Vec<Test>) -> Vec<String> {
     let mut lines = block(tests);
     let subtest = format!("# Subtest: {}", printable(name));
-    lines.splice(1..1, std::iter::once(subtest).chain(comment));
+    lines.splice(1..1, std::iter::once(subtest).chain(comments));
     lines.iter().map(|line| format!("  {line}")).collect()
 }
 
@@ -53,12 +53,14 @@ fn target(target: &TargetResult) -> Test {
     let failure = target.untested();
     let ok = failure.is_none() && tests.iter().all(|test| test.ok);
     let after = failure.map(|failure| format!("ERROR {}", one_line(failure)));
-    let kernel = Some(target.kernel_version()).filter(|version| !version.is_empty());
-    let kernel = kernel.map(|version| format!("# kernel: {}", one_line(version)));
+    let known =
+        [("kernel", target.kernel_version().to_owned()), ("stacks", target.stacks.join(", "))];
+    let known = known.iter().filter(|(_, value)| !value.is_empty());
+    let comments = known.map(|(name, value)| format!("# {name}: {}", one_line(value))).collect();
     Test {
         before: match tests.is_empty() {
             true => Vec::new(),
-            false => nested(&target.name, kernel, tests),
+            false => nested(&target.name, comments, tests),
         },
         ok,
         name: target.name.clone(),
@@ -69,7 +71,7 @@ fn target(target: &TargetResult) -> Test {
 fn suite((name, cases): (&str, Vec<&CaseResult>)) -> Test {
     let tests: Vec<Test> = cases.into_iter().map(case).collect();
     let ok = tests.iter().all(|test| test.ok);
-    Test { before: nested(name, None, tests), ok, name: name.into(), after: String::new() }
+    Test { before: nested(name, Vec::new(), tests), ok, name: name.into(), after: String::new() }
 }
 
 fn case(case: &CaseResult) -> Test {
@@ -245,6 +247,12 @@ mod tests {
           not ok 1 smoke
         not ok 2 x86_64-7.3
         ");
+    }
+
+    #[test]
+    fn stacks_follow_the_kernel() {
+        let text = render(&samples::one_stack());
+        assert!(text.contains("  # kernel: 6.12.117\n  # stacks: fixes, core\n"), "{text}");
     }
 
     #[test]

@@ -111,6 +111,9 @@ impl MergedTarget {
         for (phase, seconds) in other.seconds {
             *ours.seconds.entry(phase).or_default() += seconds;
         }
+        if ours.stacks.is_empty() {
+            ours.stacks = other.stacks;
+        }
         merge_provenance(&mut ours.provenance, &other.provenance);
         ours.failure = match (ours.failure.take(), other.failure) {
             (Some(one), Some(two)) if one != two => Some(format!("{one}\n{two}")),
@@ -123,16 +126,19 @@ impl MergedTarget {
     /// get far enough, is not compared.
     fn check_same_kernel(&self, other: &TargetResult, file: &Path) -> Result<()> {
         let (ran, with) = (&self.result.provenance, &other.provenance);
+        let (our_stacks, other_stacks) = (self.result.stacks.join(" "), other.stacks.join(" "));
+        // Number of characters that the error shows at most. The first 12 are enough to distinguish hashes.
+        const WHOLE: usize = u16::MAX as usize;
         let both = [
-            ("flavour", &self.result.flavour, &other.flavour),
-            ("kernel_hash", &ran.kernel_hash, &with.kernel_hash),
-            ("config_hash", &ran.config_hash, &with.config_hash),
+            ("flavour", &self.result.flavour, &other.flavour, WHOLE),
+            ("stacks", &our_stacks, &other_stacks, WHOLE),
+            ("kernel_hash", &ran.kernel_hash, &with.kernel_hash, 12),
+            ("config_hash", &ran.config_hash, &with.config_hash, 12),
         ];
         let differ = both
             .iter()
-            .filter(|(_, one, two)| one != two && !one.is_empty() && !two.is_empty())
-            // The first digits are enough to distinguish hashes.
-            .map(|(name, one, two)| format!("{name} ({one:.12} and {two:.12})"));
+            .filter(|(_, one, two, _)| one != two && !one.is_empty() && !two.is_empty())
+            .map(|(name, one, two, shown)| format!("{name} ({one:.shown$} and {two:.shown$})"));
         let differ: Vec<String> = differ.collect();
         if !differ.is_empty() {
             bail!(

@@ -95,6 +95,9 @@ pub(crate) fn about_target(
     if target.flavour != "default" {
         rows.push(("flavour", target.flavour.clone()));
     }
+    if !target.stacks.is_empty() {
+        rows.push(("stacks", one_line(&target.stacks.join(", "))));
+    }
     if let Some(reason) = &target.provenance.accel_reason {
         rows.push(("KVM off", one_line(reason)));
     }
@@ -177,6 +180,7 @@ pub(crate) fn provenance(
     let known = [
         ("tool", run.tool.clone()),
         ("flavour", target.flavour.clone()),
+        ("stacks", target.stacks.join(", ")),
         ("kernel", target.kernel_version().to_owned()),
         ("kernel-hash", ran.kernel_hash),
         ("config-hash", ran.config_hash),

@@ -38,6 +38,13 @@ pub fn two_kernels() -> RunResult {
     run(vec![old, new])
 }
 
+/// A run with `--stack core`.
+pub fn one_stack() -> RunResult {
+    let mut x86_64 = target("x86_64", vec![pass("smoke/boot")]);
+    x86_64.stacks = ["fixes", "core"].map(String::from).into();
+    run(vec![x86_64])
+}
+
 /// A case with curves: one that grows linearly, and one that grows with the square.
 pub fn grown() -> CaseResult {
     let points = |time: fn(f64) -> f64| {
@@ -210,6 +217,7 @@ fn target(name: &str, cases: Vec<CaseResult>) -> TargetResult {
         target: name.into(),
         kernel: Some("6.12".into()),
         flavour: "default".into(),
+        stacks: Vec::new(),
         provenance: Provenance {
             kernel_version: "6.12.117".into(),
             kernel_hash: "4f1c".into(),

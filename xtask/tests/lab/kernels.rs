@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::world::{ALL, Guest, Lab, assert_code, text};
+use crate::world::{ALL, Guest, Lab, SUITE, assert_code, text};
 
 /// Fake apt-get: a package is a copy of a file that the test has made.
 const APT_GET: &str = r#"#!/bin/sh
@@ -126,6 +126,107 @@ fn a_fix_that_one_source_contains_is_noted_there() {
                         the source already contains this fix";
         assert_eq!(notes, [expected], "{run}");
     }
+}
+
+/// Gives the default version a queue of two stacks, of which `core` keeps promises 1 and 2, and `lazy` promise 8. The
+/// patches change the file `fixed`. The last two cases of the suite need them.
+fn with_stacks(lab: &Lab) {
+    let queue = |name: &str, text: &str| {
+        fs::write(lab.path("checkout/kernel-patches/6.12").join(name), text).unwrap();
+    };
+    queue("series", "[core]\ncore.patch\n\n[lazy]\nlazy.patch\n");
+    for (name, from, to) in [("core", "no", "core"), ("lazy", "core", "lazy")] {
+        let patch = format!("Why.\n\n--- a/fixed\n+++ b/fixed\n@@ -1 +1 @@\n-{from}\n+{to}\n");
+        queue(&format!("{name}.patch"), &patch);
+        queue(&format!("{name}.cover.txt"), "subject\n\ntext\n");
+    }
+    let stacks = "stacks: { core: { promises: [1, 2] }, lazy: { promises: [8] } }";
+    lab.describe("6.12", &format!("default: true\n{stacks}"));
+    let suite = SUITE.replace("run: two", "run: two, promises: [1]");
+    let suite = suite.replace("run: three", "run: three, promises: [2, 8]");
+    fs::write(lab.path("checkout/suites/smoke.yaml"), suite).unwrap();
+}
+
+#[test]
+fn a_stack_skips_the_cases_that_need_others() {
+    let lab = lab();
+    with_stacks(&lab);
+    lab.guest("last", Guest::up(2).pass(&["one", "two"]).goodbye(), "exit 0");
+    let test = ["test", "--no-setup", "--accel", "tcg", "--stack", "core"];
+    let output = lab.command(&test).output().unwrap();
+    assert_code(&output, 0);
+    let results = lab.results();
+    assert_eq!(results.targets[0].stacks, ["core"]);
+    let verdicts = ["smoke/one pass", "smoke/two pass", "smoke/three skip"];
+    assert_eq!(lab.verdicts(), verdicts);
+    let printed = text(&output);
+    let rows = printed.lines().filter(|line| line.contains("stack"));
+    insta::assert_snapshot!(rows.collect::<Vec<_>>().join("\n"), @"
+      stacks     core
+      skipped    1 case: promise 8 needs the stack lazy
+    ");
+    for report in ["ktap.txt", "junit.xml", "report.html"] {
+        let report = lab.path("checkout/target/lab/latest").join(report);
+        let text = fs::read_to_string(report).unwrap();
+        assert!(text.contains("stacks") && text.contains("needs the stack lazy"), "{text}");
+    }
+    lab.guest("last", Guest::up(3).pass(&ALL).goodbye(), "exit 0");
+    for stack in [&["--stack", "lazy"][..], &[]] {
+        let test = [&["test", "--no-setup", "--accel", "tcg"][..], stack].concat();
+        assert_code(&lab.command(&test).output().unwrap(), 0);
+    }
+    assert!(lab.results().targets[0].stacks.is_empty());
+}
+
+#[test]
+fn the_plan_and_the_list_show_what_a_stack_skips() {
+    let lab = lab();
+    with_stacks(&lab);
+    let printed = |words: &[&str]| text(&lab.command(words).output().unwrap());
+    let plan = printed(&["test", "--dry-run", "--stack", "core"]);
+    let plan: Vec<&str> = plan.lines().take(4).collect();
+    insta::assert_snapshot!(plan.join("\n"), @"
+    x86_64 (default; stacks: core), 3 cases:
+      smoke/one
+      smoke/two
+      smoke/three  skipped: promise 8 needs the stack lazy
+    ");
+    // The version of a user's source is that in its Makefile.
+    let source = lab.path("source");
+    fs::write(source.join("Makefile"), "VERSION = 6\nPATCHLEVEL = 12\n").unwrap();
+    let source = source.to_str().unwrap();
+    let own = printed(&["test", "--dry-run", "--stack", "core", "--kernel-src", source]);
+    assert!(own.contains("smoke/three  skipped: promise 8 needs"), "{own}");
+    let whole = printed(&["test", "--dry-run"]);
+    assert!(whole.starts_with("x86_64 (default), 3 cases:\n") && !whole.contains("skipped"));
+    let listed = |words: &[&str]| {
+        let words = [&["list", "--json"][..], words].concat();
+        let value: serde_json::Value = serde_json::from_str(&printed(&words)).unwrap();
+        value["suites"][0]["cases"][2]["skip"]["x86_64"].clone()
+    };
+    assert_eq!(listed(&["--stack", "core"]), "promise 8 needs the stack lazy");
+    assert!(listed(&["--stack", "lazy"]).is_null() && listed(&[]).is_null());
+    let error = |words: &[&str]| {
+        let output = lab.command(words).output().unwrap();
+        assert_code(&output, 2);
+        text(&output).lines().next().unwrap_or_default().to_owned()
+    };
+    insta::assert_snapshot!(error(&["list", "--stack", "none"]), @"error: --stack none: the queue of Linux 6.12 has no such stack; choose one of: core, lazy");
+    insta::assert_snapshot!(error(&["list", "--stack", "core", "--kernel", "7.3"]), @"error: --stack core: the queue of Linux 7.3 has no stacks; omit --stack");
+}
+
+#[test]
+fn the_stacks_of_a_version_are_those_of_its_series() {
+    let lab = lab();
+    with_stacks(&lab);
+    let error = |stacks: &str| {
+        lab.describe("6.12", &format!("default: true\n{stacks}"));
+        let output = lab.command(&["list"]).output().unwrap();
+        assert_code(&output, 2);
+        text(&output).lines().next().unwrap_or_default().to_owned()
+    };
+    insta::assert_snapshot!(error(""), @"error: kernel-patches/6.12/kernel.yaml: the stack core of kernel-patches/6.12/series has no entry: add `core: { promises: [...] }` under `stacks`, with the numbers of the promises that the stack keeps");
+    insta::assert_snapshot!(error("stacks: { core: { promises: [1] }, lazy: { promises: [] }, old: { promises: [] } }"), @"error: kernel-patches/6.12/kernel.yaml: the stack old has no heading in kernel-patches/6.12/series: add the heading `[old]`, or remove old from `stacks`");
 }
 
 #[test]

@@ -131,12 +131,17 @@ impl Lab {
 
     /// Adds a kernel version with an empty queue. `more` is a further line of its `kernel.yaml`.
     pub fn kernel(&self, version: &str, more: &str) {
+        self.describe(version, more);
+        fs::write(self.path("checkout/kernel-patches").join(version).join("series"), "").unwrap();
+    }
+
+    /// Writes the `kernel.yaml` of a version, with the further lines `more`.
+    pub fn describe(&self, version: &str, more: &str) {
         let dir = self.path("checkout/kernel-patches").join(version);
         fs::create_dir_all(&dir).unwrap();
         let text =
             format!("version: \"{version}\"\nabout: x\npackage: linux-source-{version}\n{more}\n");
         fs::write(dir.join("kernel.yaml"), text).unwrap();
-        fs::write(dir.join("series"), "").unwrap();
     }
 
     /// Installs a fake cargo. It runs `script`, and then reports a build of the guest's program and of the plugin.

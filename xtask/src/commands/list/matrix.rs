@@ -3,74 +3,83 @@
 
 use std::collections::BTreeMap;
 
+use crate::kernel_version::AppliedStacks;
+use crate::plan::skip_reason;
 use crate::suite::{CaseSpec, Suite};
 use crate::target::Target;
 
-/// Returns the names of the targets that `case` runs on.
-pub(super) fn runs<'t>(targets: &'t [Target], suite: &Suite, case: &CaseSpec) -> Vec<&'t str> {
-    let runs = |target: &&Target| suite.skip_on(case, target).is_none();
-    targets.iter().filter(runs).map(|target| target.name.as_str()).collect()
+/// Targets, and the stacks of the patch queue that their kernels have; all stacks if that is `None`.
+pub(super) struct Matrix<'a> {
+    pub targets: &'a [Target],
+    pub stacks: Option<&'a AppliedStacks>,
 }
 
-/// Returns the reasons why `case` is skipped, by the names of the targets.
-pub(super) fn skips<'s>(
-    targets: &'s [Target],
-    suite: &'s Suite,
-    case: &'s CaseSpec,
-) -> BTreeMap<&'s str, &'s str> {
-    let skip = |target: &'s Target| Some((target.name.as_str(), suite.skip_on(case, target)?));
-    targets.iter().filter_map(skip).collect()
-}
-
-/// Formats the matrix: a row per case, a column per target, and a numbered list of the reasons below.
-///
-/// The names of the targets form a staircase above the columns, which keeps the columns narrow.
-pub(super) fn as_text(targets: &[Target], suites: &[Suite]) -> String {
-    let reasons = reasons(targets, suites);
-    let width = reasons.len().max(1).to_string().len();
-    let mut text = String::from(
-        "Cases and targets (+: the case runs; number: it is skipped, for the reason below):\n\n",
-    );
-    for (column, target) in targets.iter().enumerate() {
-        let bars = format!("{:>width$} ", "|").repeat(column);
-        text += &format!("  {bars}{:>width$}{}\n", &target.name[..1], &target.name[1..]);
+impl Matrix<'_> {
+    /// Returns the names of the targets that `case` runs on.
+    pub(super) fn runs(&self, suite: &Suite, case: &CaseSpec) -> Vec<&str> {
+        let runs = |target: &&Target| skip_reason(suite, case, target, self.stacks).is_none();
+        self.targets.iter().filter(runs).map(|target| target.name.as_str()).collect()
     }
-    for suite in suites {
-        text += format!("  {}", format!("{:>width$} ", "|").repeat(targets.len())).trim_end();
-        text.push('\n');
-        for case in &suite.cases {
-            let marks = targets.iter().map(|target| {
-                let reason = suite.skip_on(case, target);
-                let place = |reason| reasons.iter().position(|(known, _)| *known == reason);
-                match reason.and_then(place) {
-                    None => format!("{:>width$} ", "+"),
-                    Some(place) => format!("{:>width$} ", place + 1),
-                }
-            });
-            let marks: String = marks.collect();
-            text += &format!("  {marks} {}/{}\n", suite.suite, case.name);
+
+    /// Returns the reasons why `case` is skipped, by the names of the targets.
+    pub(super) fn skips(&self, suite: &Suite, case: &CaseSpec) -> BTreeMap<&str, String> {
+        let skip = |target| skip_reason(suite, case, target, self.stacks);
+        let skips = self.targets.iter().map(|target| (target.name.as_str(), skip(target)));
+        skips.filter_map(|(name, reason)| Some((name, reason?))).collect()
+    }
+
+    /// Formats the matrix: a row per case, a column per target, and a numbered list of the reasons below.
+    ///
+    /// The names of the targets form a staircase above the columns, which keeps the columns narrow.
+    pub(super) fn as_text(&self, suites: &[Suite]) -> String {
+        let reasons = self.reasons(suites);
+        let width = reasons.len().max(1).to_string().len();
+        let mut text = String::from(
+            "Cases and targets (+: the case runs; number: it is skipped, for the reason below):\n\n",
+        );
+        for (column, target) in self.targets.iter().enumerate() {
+            let bars = format!("{:>width$} ", "|").repeat(column);
+            text += &format!("  {bars}{:>width$}{}\n", &target.name[..1], &target.name[1..]);
         }
+        for suite in suites {
+            let bars = format!("{:>width$} ", "|").repeat(self.targets.len());
+            text += format!("  {bars}").trim_end();
+            text.push('\n');
+            for case in &suite.cases {
+                let skips = self.skips(suite, case);
+                let marks = self.targets.iter().map(|target| {
+                    let reason = skips.get(target.name.as_str());
+                    let place = |reason| reasons.iter().position(|(known, _)| known == reason);
+                    match reason.and_then(place) {
+                        None => format!("{:>width$} ", "+"),
+                        Some(place) => format!("{:>width$} ", place + 1),
+                    }
+                });
+                let marks: String = marks.collect();
+                text += &format!("  {marks} {}/{}\n", suite.suite, case.name);
+            }
+        }
+        for (number, (reason, targets)) in (1..).zip(&reasons) {
+            let before = if number == 1 { "\n" } else { "" };
+            text += &format!("{before}  {number:>width$} {}: {reason}\n", targets.join(", "));
+        }
+        text
     }
-    for (number, (reason, targets)) in (1..).zip(&reasons) {
-        let before = if number == 1 { "\n" } else { "" };
-        text += &format!("{before}  {number:>width$} {}: {reason}\n", targets.join(", "));
-    }
-    text
-}
 
-/// Returns all reasons, in the order of the rows, each with its targets.
-fn reasons<'s>(targets: &'s [Target], suites: &'s [Suite]) -> Vec<(&'s str, Vec<&'s str>)> {
-    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
-    for suite in suites {
-        for (target, reason) in suite.cases.iter().flat_map(|c| skips(targets, suite, c)) {
+    /// Returns all reasons, in the order of the rows, each with its targets.
+    fn reasons(&self, suites: &[Suite]) -> Vec<(String, Vec<&str>)> {
+        let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
+        let cases =
+            suites.iter().flat_map(|suite| suite.cases.iter().map(move |case| (suite, case)));
+        for (target, reason) in cases.flat_map(|(suite, case)| self.skips(suite, case)) {
             match reasons.iter_mut().find(|(known, _)| *known == reason) {
                 None => reasons.push((reason, vec![target])),
                 Some((_, on)) if !on.contains(&target) => on.push(target),
                 Some(_) => {}
             }
         }
+        reasons
     }
-    reasons
 }
 
 #[cfg(test)]
@@ -115,7 +124,8 @@ cases:
     fn nine_targets_fit_on_a_page() {
         let names =
             ["arm64", "armv5", "armv6", "armv7", "mips", "parisc", "sh4", "sparc64", "x86_64"];
-        let text = as_text(&targets(&names), &suites());
+        let targets = targets(&names);
+        let text = Matrix { targets: &targets, stacks: None }.as_text(&suites());
         assert!(text.lines().all(|line| line.len() <= 100));
         insta::assert_snapshot!(text, @"
         Cases and targets (+: the case runs; number: it is skipped, for the reason below):
@@ -144,7 +154,11 @@ cases:
 
     #[test]
     fn a_matrix_without_skips_has_no_reasons() {
-        insta::assert_snapshot!(as_text(&targets(&["arm64", "x86_64"]), &suites()[..1]), @"
+        let text = |names: &[&str], suites: &[Suite]| {
+            let targets = targets(names);
+            Matrix { targets: &targets, stacks: None }.as_text(suites)
+        };
+        insta::assert_snapshot!(text(&["arm64", "x86_64"], &suites()[..1]), @"
         Cases and targets (+: the case runs; number: it is skipped, for the reason below):
 
           arm64
@@ -156,7 +170,7 @@ cases:
 
           1 arm64, x86_64: one colour
         ");
-        insta::assert_snapshot!(as_text(&targets(&["arm64"]), &suites()[1..]), @"
+        insta::assert_snapshot!(text(&["arm64"], &suites()[1..]), @"
         Cases and targets (+: the case runs; number: it is skipped, for the reason below):
 
           arm64
@@ -166,10 +180,40 @@ cases:
     }
 
     #[test]
+    fn cases_that_need_other_stacks_are_skipped_everywhere() {
+        let text = "\
+suite: smoke
+about: Quick.
+deadline: 10s
+cases:
+  - { name: boot, about: Boots., run: boot }
+  - { name: load, about: Loads., run: load, promises: [9], skip: { arm64: too small } }
+";
+        let suite = crate::suite::parse(text, Path::new("smoke.yaml")).unwrap();
+        let stacks = crate::kernel_version::tests::applied_stacks(&["core"]);
+        let targets = targets(&["arm64", "mips", "x86_64"]);
+        let text = Matrix { targets: &targets, stacks: Some(&stacks) }.as_text(&[suite]);
+        insta::assert_snapshot!(text, @"
+        Cases and targets (+: the case runs; number: it is skipped, for the reason below):
+
+          arm64
+          | mips
+          | | x86_64
+          | | |
+          + + +  smoke/boot
+          1 2 2  smoke/load
+
+          1 arm64: too small
+          2 mips, x86_64: promise 9 needs the stack lazy or load-save
+        ");
+    }
+
+    #[test]
     fn the_json_output_has_the_same_content() {
         let (targets, [smoke, _]) = (targets(&["arm64", "armv5", "mips"]), suites());
         let value = smoke.cases.iter().map(|case| {
-            let (runs, skips) = (runs(&targets, &smoke, case), skips(&targets, &smoke, case));
+            let matrix = Matrix { targets: &targets, stacks: None };
+            let (runs, skips) = (matrix.runs(&smoke, case), matrix.skips(&smoke, case));
             serde_json::json!({ "runs": runs, "skip": skips }).to_string()
         });
         let lines: Vec<String> = value.collect();

@@ -126,6 +126,18 @@ fn a_failed_shard_does_not_affect_the_others() {
 }
 
 #[test]
+fn results_of_different_stacks_are_not_merged() {
+    let one = samples::one_stack();
+    let mut two = shard(vec![samples::failed()]);
+    two.targets[0].stacks = vec!["lazy".into()];
+    let error = merged(vec![part("a", one.clone()), part("b", two.clone())]).unwrap_err();
+    insta::assert_snapshot!(error, @"x86_64: a and b differ in stacks (fixes core and lazy); only results of the same kernel can be merged");
+    two.targets[0].stacks.clone_from(&one.targets[0].stacks);
+    let result = merged(vec![part("a", one), part("b", two)]).unwrap();
+    assert_eq!(result.targets[0].stacks, ["fixes", "core"]);
+}
+
+#[test]
 fn two_failures_are_both_kept() {
     let failed = |id: &str, why: &str| {
         let reason = why.to_owned();
@@ -174,8 +186,8 @@ fn a_file_that_is_not_a_result_is_rejected() {
     let error = |text: &str| format!("{:#}", parse(text).unwrap_err());
     insta::assert_snapshot!(error("<testsuites/>"), @"not the result of a run; expected a results.json written by `cargo xtask test` (docs/results.md): expected value at line 1 column 1");
     insta::assert_snapshot!(error("[]"), @"not the result of a run; expected a results.json written by `cargo xtask test` (docs/results.md): the number `schema` is missing");
-    insta::assert_snapshot!(error(r#"{ "schema": 2 }"#), @"the result has layout 2; this lab reads layout 4");
-    insta::assert_snapshot!(error(r#"{ "schema": 4, "tool": "" }"#), @"not the result of a run; expected a results.json written by `cargo xtask test` (docs/results.md): missing field `started`");
+    insta::assert_snapshot!(error(r#"{ "schema": 2 }"#), @"the result has layout 2; this lab reads layout 5");
+    insta::assert_snapshot!(error(r#"{ "schema": 5, "tool": "" }"#), @"not the result of a run; expected a results.json written by `cargo xtask test` (docs/results.md): missing field `started`");
 }
 
 #[test]
