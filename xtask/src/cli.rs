@@ -354,7 +354,8 @@ pub(crate) enum Queue {
         /// Your name and address, for From and Signed-off-by [default: user.name and user.email of git].
         #[arg(long, value_name = "NAME <ADDRESS>")]
         signoff: Option<Identity>,
-        /// Upstream commit for the `base-commit:` line [default: a commit that only the lab knows].
+        /// Upstream commit for the `base-commit:` line [default: `base_commit` in kernel.yaml, else a commit that only
+        /// the lab knows].
         #[arg(long, value_name = "HASH")]
         base_commit: Option<String>,
     },

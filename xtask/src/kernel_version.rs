@@ -104,6 +104,20 @@ pub struct KernelVersion {
     /// Stacks of the patch queue, by name: one for each heading of `series`.
     #[serde(default)]
     pub stacks: BTreeMap<String, StackSpec>,
+    /// Upstream commit of the release that Debian's source is built from, for `cargo xtask queue mail`.
+    #[serde(default)]
+    pub base_commit: Option<BaseCommit>,
+}
+
+/// Upstream commit of a release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BaseCommit {
+    /// The release, as in the Makefile of the source: `6.12.117`.
+    pub release: String,
+    /// Hash of the commit: 40 hexadecimal digits.
+    #[schemars(regex(pattern = "^[0-9a-f]{40}$"))]
+    pub hash: String,
 }
 
 /// A stack of the patch queue.
@@ -151,8 +165,8 @@ impl AppliedStacks {
 /// Reads the description of every version in `dir`, in ascending order.
 ///
 /// # Errors
-/// A file does not parse, its version differs from the name of its directory, a stack keeps an unknown promise, or there
-/// is not exactly one default.
+/// A file does not parse, its version differs from the name of its directory, a stack keeps an unknown promise, the hash
+/// of the base commit is not a hash, or there is not exactly one default.
 pub(crate) fn load_all(dir: &Path) -> Result<Vec<KernelVersion>> {
     let mut versions = Vec::new();
     for queue in files::in_dir(dir)? {
@@ -169,6 +183,7 @@ pub(crate) fn load_all(dir: &Path) -> Result<Vec<KernelVersion>> {
             );
         }
         check_promises(&kernel, &path)?;
+        check_base_commit(&kernel, &path)?;
         versions.push(kernel);
     }
     versions.sort_by_key(|kernel| kernel.version);
@@ -198,6 +213,18 @@ fn check_promises(kernel: &KernelVersion, path: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Checks that the hash of the base commit is complete. `path` is the file that describes the version.
+fn check_base_commit(kernel: &KernelVersion, path: &Path) -> Result<()> {
+    let is_digit = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+    match &kernel.base_commit {
+        Some(BaseCommit { hash, .. }) if hash.len() != 40 || !hash.chars().all(is_digit) => bail!(
+            "{}: base_commit: hash: {hash:?}: expected the 40 hexadecimal digits of a commit",
+            path.display()
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Returns the versions that `names` select: versions, or `all` for those whose queue is complete. Without names,
@@ -308,6 +335,7 @@ pub(crate) mod tests {
             package: format!("linux-source-{version}"),
             suites: Vec::new(),
             stacks: BTreeMap::new(),
+            base_commit: None,
         }
     }
 
@@ -419,6 +447,18 @@ pub(crate) mod tests {
         let error = with("{ core: { promises: [1, 99] } }").unwrap_err();
         let error = error.trim_end_matches(|c: char| c.is_ascii_digit());
         insta::assert_snapshot!(error, @"DIR/6.12/kernel.yaml: stacks: core: promise 99: no such promise; choose one of: 1 to");
+    }
+
+    #[test]
+    fn the_hash_of_a_base_commit_is_complete() {
+        let one = "{ version: \"6.12\", about: x, package: x, default: true, \
+                   base_commit: { release: 6.12.117, hash: \"HASH\" } }";
+        let with = |hash: &str| load(&[("6.12", &one.replace("HASH", hash))]);
+        let hash = "0123456789abcdef0123456789abcdef01234567";
+        let loaded = with(hash).unwrap();
+        let base = BaseCommit { release: "6.12.117".into(), hash: hash.into() };
+        assert_eq!(loaded[0].base_commit, Some(base));
+        insta::assert_snapshot!(with("0123456").unwrap_err(), @r#"DIR/6.12/kernel.yaml: base_commit: hash: "0123456": expected the 40 hexadecimal digits of a commit"#);
     }
 
     #[test]

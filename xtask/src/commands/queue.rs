@@ -30,6 +30,11 @@ pub(super) fn run(args: &Queue) -> Result<u8> {
             export(dir, signoff.as_ref(), output_dir.as_deref())
         }
         Queue::Mail { output_dir, stack, kernel, kernel_src, signoff, base_commit } => {
+            // The user's own source may be built from any commit.
+            let release = match kernel_src {
+                Some(_) => None,
+                None => version(kernel.as_deref())?.base_commit,
+            };
             mail(&mail::Request {
                 lab: &paths::checkout(),
                 cache: &paths::cache()?,
@@ -37,6 +42,7 @@ pub(super) fn run(args: &Queue) -> Result<u8> {
                 stack: stack.as_deref(),
                 sender: &sender(signoff.as_ref())?,
                 base: base_commit.as_deref(),
+                release: release.as_ref(),
                 dir: output_dir,
             })
         }
@@ -55,13 +61,19 @@ fn sender(signoff: Option<&Identity>) -> Result<Identity> {
 
 /// Returns Debian's source of the version `kernel`, or of the default version.
 fn source_of(kernel: Option<&str>) -> Result<Source> {
+    let KernelVersion { package, suites, .. } = version(kernel)?;
+    Ok(Source::Debian { package, suites })
+}
+
+/// Returns the version `kernel`, or the default version.
+fn version(kernel: Option<&str>) -> Result<KernelVersion> {
     let versions = kernel_version::load_all(&paths::checkout().join("kernel-patches"))?;
     let names: Vec<String> = kernel.into_iter().map(str::to_owned).collect();
     let selected = kernel_version::select(&versions, &names)?;
-    let [KernelVersion { package, suites, .. }] = selected.as_slice() else {
+    let [version] = selected.as_slice() else {
         bail!("--kernel selects {} versions; a tree is for one version", selected.len());
     };
-    Ok(Source::Debian { package: package.clone(), suites: suites.clone() })
+    Ok((*version).clone())
 }
 
 fn checkout(dir: &Path, source: &Source, selection: &Selection) -> Result<u8> {
@@ -113,9 +125,10 @@ fn mail(request: &mail::Request) -> Result<u8> {
     if mailed.unfinished_letter {
         println!("The queue has no stacks: write the subject and the text of the cover letter.");
     }
-    if request.base.is_none() {
+    if !mailed.upstream_base {
         println!(
-            "The base-commit is known only to the lab: give the upstream commit with --base-commit."
+            "The base-commit is known only to the lab: give the upstream commit with --base-commit, or as \
+             `base_commit` in kernel.yaml."
         );
     }
     let dir = request.dir.display();

@@ -11,8 +11,9 @@ use super::cache::Cache;
 use super::edit::{self, BASE, git, git_command};
 use super::port::create_small;
 use super::queue::{self, Queue, Selection};
-use super::sender::{self, Identity};
-use super::source::{self, Source};
+use super::sender::{self, Identity, SIGNED_OFF};
+use super::source::{self, Base, Source};
+use crate::kernel_version::BaseCommit;
 use crate::{files, shell};
 
 /// Largest number of patches in a series that reviewers read.
@@ -40,8 +41,10 @@ pub struct Request<'a> {
     pub stack: Option<&'a str>,
     /// Sender.
     pub sender: &'a Identity,
-    /// Upstream commit that the series is based on, if known.
+    /// Upstream commit that the series is based on, if the user named it.
     pub base: Option<&'a str>,
+    /// Upstream commit of a release of Debian's source, if known.
+    pub release: Option<&'a BaseCommit>,
     /// New directory for the mails.
     pub dir: &'a Path,
 }
@@ -55,6 +58,8 @@ pub struct Mailed {
     pub patches: Vec<(String, u64)>,
     /// True if the cover letter still has git's placeholders.
     pub unfinished_letter: bool,
+    /// True if the base commit in the cover letter is an upstream commit.
+    pub upstream_base: bool,
 }
 
 /// Writes a cover letter and the patches of a stack to a new directory, addressed to the people and lists that
@@ -62,10 +67,11 @@ pub struct Mailed {
 ///
 /// # Errors
 /// The directory exists, the source is not available, the queue does not apply or has several stacks and none is
-/// selected, or get_maintainer.pl fails.
+/// selected, a patch lacks a sign-off, the known release differs from that of the source, or get_maintainer.pl fails.
 pub fn write(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Mailed> {
     edit::check_new(request.dir)?;
     let base = source::open(request.source, Cache(request.cache), progress)?;
+    let upstream = upstream_base(request, &base)?;
     let selection = request.stack.map_or(Selection::All, |name| Selection::Stack(name.to_owned()));
     let queue = queue::read_selected(request.lab, base.version, &selection)?;
     let (first, letter) = stack_to_send(&queue, request.stack)?;
@@ -75,6 +81,7 @@ pub fn write(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Ma
     create_small(&tree, &base, &queue)?;
     let start = create_branch(&tree, first, &letter, request.sender)?;
     let range = format!("{start}..{BRANCH}");
+    check_signed_off(&tree, &range)?;
 
     progress(Progress::step("run get_maintainer.pl".into()));
     let plain = scratch.path().join("plain");
@@ -103,7 +110,7 @@ pub fn write(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Ma
     shell::read(git_command(&sh, &words).envs(sender::environment(request.sender)))?;
 
     let paths = files::in_dir(request.dir)?;
-    if let (Some(upstream), Some(cover)) = (request.base, paths.first()) {
+    if let (Some(upstream), Some(cover)) = (upstream, paths.first()) {
         let ours = format!("base-commit: {}", git(&tree, &["rev-parse", BASE])?.trim());
         let text = files::read(cover)?.replace(&ours, &format!("base-commit: {upstream}"));
         files::write_atomically(cover, text)?;
@@ -113,7 +120,42 @@ pub fn write(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Ma
         files: paths.iter().map(name).collect(),
         patches: added_lines(&tree, &range)?,
         unfinished_letter: letter.is_empty(),
+        upstream_base: upstream.is_some(),
     })
+}
+
+/// Returns the upstream commit that the source `base` is built from, if it is known.
+fn upstream_base<'a>(request: &Request<'a>, base: &Base) -> Result<Option<&'a str>> {
+    let (None, Some(known)) = (request.base, request.release) else {
+        return Ok(request.base);
+    };
+    let release = source::release(&base.root, base.version)?;
+    if known.release != release {
+        bail!(
+            "`base_commit` in {}/{}/kernel.yaml is of Linux {}, but {} is Linux {release}: update it, or give the \
+             upstream commit with --base-commit",
+            queue::DIR,
+            base.version,
+            known.release,
+            base.name
+        );
+    }
+    Ok(Some(&known.hash))
+}
+
+/// Checks that somebody has signed off each commit in `range`.
+fn check_signed_off(tree: &Path, range: &str) -> Result<()> {
+    let log = git(tree, &["log", "--reverse", "--format=%x00%B", range])?;
+    let lacks = |message: &&str| !message.lines().any(|line| line.starts_with(SIGNED_OFF));
+    let subject = |message: &str| format!("\n  {}", message.lines().next().unwrap_or_default());
+    let lacking: String = log.split('\0').skip(1).filter(lacks).map(subject).collect();
+    if !lacking.is_empty() {
+        bail!(
+            "these patches have no Signed-off-by line:{lacking}\nTo add yours, run `git rebase --signoff {BASE}` in a \
+             tree of `cargo xtask queue checkout`, and then `cargo xtask queue export`"
+        );
+    }
+    Ok(())
 }
 
 /// Returns the number of patches below the stack to send, and its cover letter.

@@ -78,7 +78,8 @@ struct Text {
     message: String,
 }
 
-const SIGNED_OFF: &str = "Signed-off-by: ";
+/// Start of the line in a commit message that states who passed the patch on.
+pub(super) const SIGNED_OFF: &str = "Signed-off-by: ";
 
 /// Returns the commit's text with `to` in place of the identities `from`. The author changes if the first sign-off is in
 /// `from`, or if there is no sign-off and the author is in `from`: by the kernel's rules, the author signs off first.

@@ -209,14 +209,23 @@ pub(crate) fn version(root: &Path) -> Result<Version> {
 }
 
 fn version_in(makefile: &str) -> Option<Version> {
-    let value = |name: &str| {
-        makefile
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='))
-            .map(str::trim)
-            .filter(|value| !value.is_empty())
-    };
+    let value = |name| variable(makefile, name);
     format!("{}.{}", value("VERSION")?, value("PATCHLEVEL")?).parse().ok()
+}
+
+/// Returns the release from the Makefile in the root of a source of `version`: `6.12.117`, or `6.12` without a sublevel.
+pub(crate) fn release(root: &Path, version: Version) -> Result<String> {
+    let makefile = files::read(&root.join("Makefile"))?;
+    Ok(match variable(&makefile, "SUBLEVEL").filter(|sublevel| *sublevel != "0") {
+        Some(sublevel) => format!("{version}.{sublevel}"),
+        None => version.to_string(),
+    })
+}
+
+/// Returns the value of a variable in a Makefile, unless it is empty.
+fn variable<'m>(makefile: &'m str, name: &str) -> Option<&'m str> {
+    let value = |line: &'m str| line.strip_prefix(name)?.trim_start().strip_prefix('=');
+    makefile.lines().find_map(value).map(str::trim).filter(|value| !value.is_empty())
 }
 
 /// Replaces the characters of `name` that kbuild rejects in a path, such as spaces and colons.

@@ -7,6 +7,7 @@ use insta::assert_snapshot;
 use xtask::kernel::edit::{self, Destination};
 use xtask::kernel::mail::{self, Mailed};
 use xtask::kernel::{Identity, Source};
+use xtask::kernel_version::BaseCommit;
 
 use crate::editing::export_to_queue;
 use crate::stacks;
@@ -39,6 +40,15 @@ fn world() -> World {
 }
 
 fn mail(world: &World, stack: Option<&str>, base: Option<&str>) -> anyhow::Result<Mailed> {
+    mail_release(world, stack, base, None)
+}
+
+fn mail_release(
+    world: &World,
+    stack: Option<&str>,
+    base: Option<&str>,
+    release: Option<&BaseCommit>,
+) -> anyhow::Result<Mailed> {
     let request = mail::Request {
         lab: &world.path("checkout"),
         cache: &world.path("cache"),
@@ -46,6 +56,7 @@ fn mail(world: &World, stack: Option<&str>, base: Option<&str>) -> anyhow::Resul
         stack,
         sender: &sender(),
         base,
+        release,
         dir: &world.path("mails"),
     };
     mail::write(&request, &mut |_| {})
@@ -126,6 +137,51 @@ fn a_stack_on_another_names_the_patches_that_it_needs() {
     let cover = world.read("mails/0000-cover-letter.patch");
     assert!(cover.contains("\nbase-commit: "), "{cover}");
     assert_eq!(cover.matches("\nprerequisite-patch-id: ").count(), 1, "{cover}");
+}
+
+#[test]
+fn the_base_commit_is_that_of_the_release() {
+    let world = world();
+    let release = |release: &str| BaseCommit { release: release.into(), hash: "abc123".into() };
+    let mail = |base, known: &BaseCommit| mail_release(&world, Some("core"), base, Some(known));
+    let error = world.redact(&mail(None, &release("6.12.116")).unwrap_err().to_string());
+    assert_snapshot!(error, @"`base_commit` in kernel-patches/6.12/kernel.yaml is of Linux 6.12.116, but [DIR]/src is Linux 6.12.117: update it, or give the upstream commit with --base-commit");
+    for (base, known, expected) in
+        [(None, "6.12.117", "abc123"), (Some("def456"), "6.12.116", "def456")]
+    {
+        assert!(mail(base, &release(known)).unwrap().upstream_base);
+        let cover = world.read("mails/0000-cover-letter.patch");
+        assert!(cover.contains(&format!("\nbase-commit: {expected}\n")), "{cover}");
+        std::fs::remove_dir_all(world.path("mails")).unwrap();
+    }
+}
+
+#[test]
+fn a_patch_without_a_sign_off_is_not_mailed() {
+    let world = world();
+    let patch = "checkout/kernel-patches/6.12/0002-change-b.patch";
+    let text = world.read(patch);
+    world.write(patch, &text.replace(&format!("Signed-off-by: {PLACEHOLDER}\n"), ""));
+    assert_snapshot!(mail(&world, Some("core"), None).unwrap_err(), @"
+    these patches have no Signed-off-by line:
+      change b
+    To add yours, run `git rebase --signoff queue-base` in a tree of `cargo xtask queue checkout`, and then `cargo xtask queue export`
+    ");
+    assert!(!Path::exists(&world.path("mails")));
+    mail(&world, Some("fixes"), None).unwrap();
+    std::fs::remove_dir_all(world.path("mails")).unwrap();
+    // The commands in the message add the line.
+    stacks::checkout(&world);
+    let tree = world.path("edit");
+    let user = sender().to_string();
+    let (name, address) = user.trim_end_matches('>').split_once(" <").unwrap();
+    let config = [format!("user.name={name}"), format!("user.email={address}")];
+    let rebase = ["-c", &config[0], "-c", &config[1], "rebase", "-q", "--signoff", "queue-base"];
+    crate::editing::git(&tree, &rebase);
+    let lab = &world.path("checkout");
+    edit::export(&tree, Destination::Queue { lab, user: Some(&sender()) }).unwrap();
+    assert!(world.read(patch).contains(&format!("\nSigned-off-by: {PLACEHOLDER}\n")));
+    mail(&world, Some("core"), None).unwrap();
 }
 
 #[test]

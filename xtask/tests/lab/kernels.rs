@@ -230,6 +230,35 @@ fn the_stacks_of_a_version_are_those_of_its_series() {
 }
 
 #[test]
+fn mails_and_patches_to_send_need_a_name_and_an_address() {
+    let lab = lab();
+    let out = lab.path("out");
+    let out = out.to_str().unwrap();
+    let no_identity = |words: &[&str]| {
+        let mut command = lab.command(words);
+        // Outside of the lab's repository, whose own settings may have a name.
+        command.current_dir(lab.path("."));
+        for file in ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"] {
+            command.env(file, "/dev/null");
+        }
+        let output = command.output().unwrap();
+        assert_code(&output, 2);
+        text(&output).lines().next().unwrap_or_default().to_owned()
+    };
+    for words in [
+        &["queue", "mail", "--output-dir", out][..],
+        &["queue", "export", "x", "--output-dir", out],
+    ] {
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(no_identity(words), @r#"error: your name and address are unknown: give them with --signoff "NAME <ADDRESS>", or set user.name and user.email with `git config --global`"#);
+        }
+    }
+    assert!(!fs::exists(out).unwrap());
+    let given = ["queue", "export", "x", "--output-dir", out, "--signoff", "A B <a@x.org>"];
+    assert!(!no_identity(&given).contains("name and address"));
+}
+
+#[test]
 fn a_failed_case_of_another_version_names_the_version() {
     let lab = lab();
     let mut guest = Guest::up(3);
