@@ -262,7 +262,7 @@ pub(crate) fn select<'v>(
 /// Range of versions that a patch is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct VersionRange {
+pub struct VersionRange {
     /// First version, in quotes. Absent if the patch is for all earlier versions too.
     #[serde(default)]
     pub from: Option<Version>,

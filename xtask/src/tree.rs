@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::cli::Machine;
 use crate::flavour::{self, Flavour};
-use crate::kernel::{self, Selection, queue};
+use crate::kernel::{self, Selection, queue, stacks};
 use crate::kernel_version::{self, AppliedStacks, KernelVersion, Version};
 use crate::machine::accel::Accel;
 use crate::oracle::OracleRequest;
@@ -45,7 +45,7 @@ impl Tree {
             checkout,
         };
         suite::check_skips(&cases, &tree.suites, &tree.targets)?;
-        queue::check_stacks(&tree.checkout, &tree.kernels)?;
+        stacks::check_described(&tree.checkout, &tree.kernels)?;
         Ok(tree)
     }
 

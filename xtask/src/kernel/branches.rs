@@ -29,11 +29,17 @@ fn description_variable(name: &str) -> String {
     format!("branch.{}.description", branch(name))
 }
 
-/// Creates the branch of the stack that ends after the first `patches` patches, if there is one, at HEAD.
-pub(super) fn create(place: &Path, stacks: &[Stack], patches: usize) -> Result<()> {
-    let Some(stack) = stacks.iter().find(|stack| stack.end == patches) else {
+/// Creates the branch of the stack that ends after the patches so far, if there is one, at HEAD. `applied` has an entry
+/// for each patch so far: true if the tree has a commit of it. A stack without commits gets no branch.
+pub(super) fn create(place: &Path, stacks: &[Stack], applied: &[bool]) -> Result<()> {
+    let Some(at) = stacks.iter().position(|stack| stack.end == applied.len()) else {
         return Ok(());
     };
+    let start = at.checked_sub(1).map_or(0, |above| stacks[above].end);
+    if !applied[start..].contains(&true) {
+        return Ok(());
+    }
+    let stack = &stacks[at];
     git(place, &["branch", "--force", &branch(&stack.name)])?;
     git(place, &["config", &description_variable(&stack.name), &stack.letter])?;
     if let Some(on) = &stack.on {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use xshell::{Cmd, Shell};
 
 use super::cache::Cache;
+use super::fixes;
 use super::queue::{self, Queue, Selection};
 use super::sender::{self, Identity};
 use super::source::{self, Base, Source};
@@ -41,7 +42,8 @@ pub fn checkout(
     if let Selection::Stack(name) = selection {
         branches::set_partial(place, name)?;
     }
-    apply(place, &queue)
+    apply(place, &queue, progress)?;
+    Ok(())
 }
 
 /// Rejects a path that exists.
@@ -90,32 +92,53 @@ fn move_ignores(place: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Applies each patch of the queue as a commit, and creates the branches of the stacks.
-pub(super) fn apply(place: &Path, queue: &Queue) -> Result<()> {
+/// Applies each patch of the queue as a commit, and creates the branches of the stacks. Passes over fixes that the source
+/// already contains, and reports them. Returns for each patch true if there is a commit of it.
+pub(super) fn apply(
+    place: &Path,
+    queue: &Queue,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<bool>> {
+    queue.left_out.iter().for_each(|entry| progress(Progress::step(entry.note.clone())));
+    let mut applied = Vec::new();
     for (at, patch) in queue.patches.iter().enumerate() {
-        let path = patch.path.display().to_string();
-        let words = ["am", "--quiet", "--committer-date-is-author-date", &path];
-        let Err(error) = git(place, &words) else {
-            branches::create(place, &queue.stacks, at + 1)?;
-            continue;
-        };
-        let mut remaining: String = queue.patches[at + 1..]
-            .iter()
-            .map(|patch| format!("\n  {}", patch.path.display()))
-            .collect();
-        if remaining.is_empty() {
-            remaining = "\n  (none)".into();
+        let is_present = patch.fix.is_some() && queue::is_present(place, patch)?;
+        match is_present {
+            true => progress(Progress::step(format!(
+                "{} was passed over: the source already contains this fix",
+                patch.name
+            ))),
+            false => apply_patch(place, queue, at)?,
         }
-        bail!(
-            "{} does not apply: {error:#}\nTo continue in {}, make the change by hand (`patch -p1 \
-             <.git/rebase-apply/patch` writes .rej files), run `git add` and `git am --continue`, \
-             and then `git am` with each remaining patch:{remaining}{}",
-            patch.name,
-            place.display(),
-            remaining_branches(&queue.stacks, at),
-        );
+        applied.push(!is_present);
+        branches::create(place, &queue.stacks, &applied)?;
     }
-    Ok(())
+    Ok(applied)
+}
+
+/// Applies the patch at the position `at` of the queue as a commit.
+fn apply_patch(place: &Path, queue: &Queue, at: usize) -> Result<()> {
+    let patch = &queue.patches[at];
+    let path = patch.path.display().to_string();
+    let words = ["am", "--quiet", "--committer-date-is-author-date", &path];
+    let Err(error) = git(place, &words) else {
+        return Ok(());
+    };
+    let mut remaining: String = queue.patches[at + 1..]
+        .iter()
+        .map(|patch| format!("\n  {}", patch.path.display()))
+        .collect();
+    if remaining.is_empty() {
+        remaining = "\n  (none)".into();
+    }
+    bail!(
+        "{} does not apply: {error:#}\nTo continue in {}, make the change by hand (`patch -p1 \
+         <.git/rebase-apply/patch` writes .rej files), run `git add` and `git am --continue`, \
+         and then `git am` with each remaining patch:{remaining}{}",
+        patch.name,
+        place.display(),
+        remaining_branches(&queue.stacks, at),
+    );
 }
 
 /// Returns a line about the branches that do not exist if the patch at the position `at` does not apply.
@@ -137,8 +160,35 @@ fn remaining_branches(stacks: &[Stack], at: usize) -> String {
 pub struct Exported {
     /// Directory of the queue.
     pub dir: PathBuf,
-    /// Names of the patches.
+    /// Names of the patches, relative to the directory.
     pub patches: Vec<String>,
+}
+
+/// A patch to write to the queue.
+struct Entry {
+    /// Name in the directory that git has written to.
+    from: String,
+    /// Name in `series`.
+    name: String,
+}
+
+/// Returns the entries of `series` for `patches`, the names that git has chosen. A patch with the name of a fix becomes an
+/// entry for that fix; git makes the name of the subject. All others are numbered. `dir` is the directory of the queue.
+fn entries(dir: &Path, patches: &[String]) -> Result<Vec<Entry>> {
+    let fixes = fixes::by_subject(dir)?;
+    let mut number = 0;
+    let entry = |from: &String| {
+        let subject = fixes::subject(from);
+        let name = match fixes.get(subject) {
+            Some(fix) => format!("{}{fix}", fixes::PREFIX),
+            None => {
+                number += 1;
+                format!("{number:04}-{subject}")
+            }
+        };
+        Entry { from: from.clone(), name }
+    };
+    Ok(patches.iter().map(entry).collect())
 }
 
 /// Destination of [`export`].
@@ -192,9 +242,13 @@ pub fn export(place: &Path, destination: Destination) -> Result<Exported> {
             let from: Vec<Identity> = user.into_iter().cloned().collect();
             let patches =
                 format_patches(place, &commits, &from, &Identity::placeholder(), scratch.path())?;
+            if patches.len() != commits.len() {
+                bail!("a commit in {} changes no file: remove it", place.display());
+            }
             let dir = lab.join(queue::DIR).join(source::version(place)?.to_string());
-            replace(&dir, scratch.path(), &patches, &stacks)?;
-            Ok(Exported { dir, patches })
+            let entries = entries(&dir, &patches)?;
+            replace(&dir, scratch.path(), &entries, &stacks)?;
+            Ok(Exported { dir, patches: entries.into_iter().map(|entry| entry.name).collect() })
         }
         Destination::Directory { dir, sender } => {
             check_new(dir)?;
@@ -257,12 +311,13 @@ fn has_markers(patch: &str) -> bool {
 }
 
 /// Replaces the patches and cover letters that the series in `dir` lists with the patches in `from` and the letters of
-/// `stacks`.
-fn replace(dir: &Path, from: &Path, patches: &[String], stacks: &[Stack]) -> Result<()> {
+/// `stacks`. Never removes a fix, because other versions or targets may need it.
+fn replace(dir: &Path, from: &Path, entries: &[Entry], stacks: &[Stack]) -> Result<()> {
+    let names: Vec<String> = entries.iter().map(|entry| entry.name.clone()).collect();
     let series = dir.join("series");
     let shown = series.display().to_string();
     let old = fs::read_to_string(&series).unwrap_or_default();
-    let new = new_series(&old, patches, stacks);
+    let new = new_series(&old, &names, stacks);
     stacks::parse(&new, &shown).context("the branches of the stacks make a wrong series")?;
     let listed = stacks::parse(&old, &shown)?;
     files::create_dir(dir)?;
@@ -273,11 +328,19 @@ fn replace(dir: &Path, from: &Path, patches: &[String], stacks: &[Stack]) -> Res
         let (comment, _) = stacks::split_letter(&text);
         files::write_atomically(&file, format!("{comment}{}\n", stack.letter))?;
     }
-    for patch in patches {
-        files::write_atomically(&dir.join(patch), files::read_bytes(&from.join(patch))?)?;
+    for entry in entries {
+        let text = files::read_bytes(&from.join(&entry.from))?;
+        match entry.name.strip_prefix(fixes::PREFIX) {
+            None => files::write_atomically(&dir.join(&entry.name), text)?,
+            Some(fix) => {
+                let is_listed = listed.patches.iter().any(|(_, name)| *name == entry.name);
+                fixes::write(dir, fix, &text, is_listed)?;
+            }
+        }
     }
     files::write_atomically(&series, new)?;
-    for (_, removed) in listed.patches.iter().filter(|(_, name)| !patches.contains(name)) {
+    let is_gone = |name: &String| !names.contains(name) && !name.starts_with(fixes::PREFIX);
+    for (_, removed) in listed.patches.iter().filter(|(_, name)| is_gone(name)) {
         files::remove(&dir.join(removed))?;
     }
     for removed in &listed.stacks {

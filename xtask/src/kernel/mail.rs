@@ -74,11 +74,15 @@ pub fn write(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Ma
     let upstream = upstream_base(request, &base)?;
     let selection = request.stack.map_or(Selection::All, |name| Selection::Stack(name.to_owned()));
     let queue = queue::read_selected(request.lab, base.version, &selection)?;
-    let (first, letter) = stack_to_send(&queue, request.stack)?;
+    let (below, letter) = stack_to_send(&queue, request.stack)?;
     let scratch = tempfile::tempdir().context("create a temporary directory")?;
     let tree = scratch.path().join("tree");
     progress(Progress::step(format!("apply the queue to {}", base.name)));
-    create_small(&tree, &base, &queue)?;
+    let applied = create_small(&tree, &base, &queue, progress)?;
+    if !applied[below..].contains(&true) {
+        bail!("the stack has no patches for {}: the source already contains its fixes", base.name);
+    }
+    let first = applied[..below].iter().filter(|has_commit| **has_commit).count();
     let start = create_branch(&tree, first, &letter, request.sender)?;
     let range = format!("{start}..{BRANCH}");
     check_signed_off(&tree, &range)?;

@@ -7,6 +7,7 @@
 //! | `toolchain` | reads the versions of compiler and linker |
 //! | [`source`], `user_tree` | obtains an unpatched source and lists its files |
 //! | [`queue`] | reads and applies the patches, and explains why a patch does not apply |
+//! | `fixes` | finds fixes, which targets and queues share |
 //! | `stacks` | parses the headings that divide the queue into stacks |
 //! | `tree` | updates a patched source tree without touching files whose content stays the same |
 //! | [`config`] | merges config fragments and checks the resulting `.config` |
@@ -27,6 +28,7 @@ pub(crate) mod config;
 pub(crate) mod coverage_files;
 mod digest;
 pub mod edit;
+mod fixes;
 mod log;
 pub mod mail;
 mod make;
@@ -35,7 +37,7 @@ pub(crate) mod queue;
 mod sender;
 mod slot;
 pub(crate) mod source;
-mod stacks;
+pub(crate) mod stacks;
 mod toolchain;
 mod tree;
 mod user_tree;
@@ -116,6 +118,8 @@ pub struct Built {
     pub compiler: String,
     /// Names of the fixes that were passed over, because the source already contains them.
     pub present_fixes: Vec<String>,
+    /// Lines about fixes in the series that were passed over, because they are for other versions.
+    pub left_out: Vec<String>,
     /// Names of the applied stacks; empty unless `--stack` selected them.
     pub stacks: Vec<String>,
     /// True if the kernel was not built by this run.
@@ -155,6 +159,7 @@ impl Built {
             config_hash: String::new(),
             compiler: String::new(),
             present_fixes: Vec::new(),
+            left_out: Vec::new(),
             stacks: Vec::new(),
             from_cache: true,
             _lease: None,
@@ -163,8 +168,10 @@ impl Built {
 
     /// Returns a line for each fix that was passed over.
     pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
-        let fixes = self.present_fixes.iter();
-        fixes.map(|fix| format!("{fix} was passed over: the source already contains this fix"))
+        let present = self.present_fixes.iter();
+        let present = present
+            .map(|fix| format!("{fix} was passed over: the source already contains this fix"));
+        present.chain(self.left_out.iter().cloned())
     }
 }
 
@@ -231,9 +238,13 @@ fn find_or_build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Resul
     let cache = Cache(request.cache);
     let inputs = inputs(request, cache, progress)?;
     let built = find_or_build_inputs(request, &inputs, progress)?;
-    // The same kernel may be in the cache for another selection of stacks, so their names are not stored there.
-    let stacks = inputs.queue.stacks.into_iter().map(|stack| stack.name).collect();
-    Ok(Built { stacks, ..built })
+    // The same kernel may be in the cache for another selection of stacks, so these texts are not stored there.
+    let stacks = match request.queue {
+        Selection::Stack(_) => inputs.queue.stacks.into_iter().map(|stack| stack.name).collect(),
+        Selection::All | Selection::Nothing => Vec::new(),
+    };
+    let left_out = inputs.queue.left_out.into_iter().map(|entry| entry.note).collect();
+    Ok(Built { stacks, left_out, ..built })
 }
 
 fn find_or_build_inputs(
@@ -277,13 +288,8 @@ fn inputs(request: &Request, cache: Cache, progress: &mut dyn FnMut(Progress)) -
     let options = config::read(request.checkout, target, request.flavour, whole_queue)?;
     let toolchain = Toolchain::find(&request.target.kernel.cross)?;
     let base = source::open(&request.source, cache, progress)?;
-    let fixes = &request.target.kernel.fixes;
-    let mut queue = queue::fixes(request.checkout, base.version, fixes)?;
-    let selected = queue::read_selected(request.checkout, base.version, request.queue)?;
-    queue.patches.extend(selected.patches);
-    if let Selection::Stack(_) = request.queue {
-        queue.stacks = selected.stacks;
-    }
+    let mut queue = fixes::of_target(request.checkout, base.version, &request.target.kernel.fixes)?;
+    queue.append(queue::read_selected(request.checkout, base.version, request.queue)?);
     queue.add(request.patches, base.version)?;
     Ok(Inputs { base, queue, options, toolchain })
 }
@@ -350,6 +356,7 @@ fn find(dir: &Path, from_cache: bool) -> Result<Option<Built>> {
         config_hash: info.config_hash,
         compiler: info.compiler,
         present_fixes: info.present_fixes,
+        left_out: Vec::new(),
         stacks: Vec::new(),
         from_cache,
         _lease: Some(lease),

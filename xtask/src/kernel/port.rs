@@ -9,8 +9,9 @@ use super::Progress;
 use super::branches;
 use super::cache::Cache;
 use super::edit::{self, BASE, git};
-use super::queue::{self, Queue};
+use super::queue::{self, Patch, Queue};
 use super::source::{self, Base, Source};
+use crate::kernel_version::{Version, VersionRange};
 
 /// Tag of the last commit of the old queue.
 const OLD: &str = "queue-from";
@@ -45,6 +46,10 @@ pub enum PortOutcome {
     },
     /// The new source already contains the patch, so there is no commit.
     Present,
+    /// The old source already contains the fix, so there is nothing to merge.
+    PresentBefore,
+    /// The fix is for other versions.
+    OtherVersions(VersionRange),
 }
 
 /// Creates the directory `place` with a git tree of the source `to`, and one commit per patch of the queue for the
@@ -69,27 +74,50 @@ pub fn port(
     let queue = queue::read(lab, old.version)?;
     let scratch = tempfile::tempdir().context("create a temporary directory")?;
     let old_tree = scratch.path().join("old");
-    create_small(&old_tree, &old, &queue)?;
+    let in_old = create_small(&old_tree, &old, &queue, progress)?;
     progress(Progress::step(format!("copy {}", new.name)));
     edit::create(place, &new, new.listing()?.keys())?;
     fetch(place, &old_tree, OLD_BASE, OLD)?;
     let range = format!("{OLD_BASE}..{OLD}");
     let commits = git(place, &["rev-list", "--reverse", &range])?;
+    let mut commits = commits.lines();
     let mut ported = Vec::new();
-    for (at, (patch, commit)) in queue.patches.iter().zip(commits.lines()).enumerate() {
+    let mut applied = Vec::new();
+    for (patch, has_commit) in queue.patches.iter().zip(in_old) {
         progress(Progress::step(format!("merge {}", patch.name)));
-        let outcome = merge(place, commit).with_context(|| format!("merge {}", patch.name))?;
+        let commit = if has_commit { commits.next() } else { None };
+        let range = other_versions(patch, new.version)?;
+        let outcome = match (commit, range) {
+            (_, Some(range)) => PortOutcome::OtherVersions(range),
+            (None, None) => PortOutcome::PresentBefore,
+            (Some(commit), None) => {
+                merge(place, commit).with_context(|| format!("merge {}", patch.name))?
+            }
+        };
+        applied.push(matches!(outcome, PortOutcome::Clean | PortOutcome::Conflicts { .. }));
         ported.push(PortedPatch { name: patch.name.clone(), outcome });
-        branches::create(place, &queue.stacks, at + 1)?;
+        branches::create(place, &queue.stacks, &applied)?;
     }
     Ok(ported)
 }
 
-/// Creates a git tree with the files of `base` that the queue touches, and one commit per patch.
-pub(super) fn create_small(place: &Path, base: &Base, queue: &Queue) -> Result<()> {
+/// Returns the range of a fix that is not for `version`, or `None` for any other patch.
+fn other_versions(patch: &Patch, version: Version) -> Result<Option<VersionRange>> {
+    let range = patch.fix.as_ref().map(|_| queue::range(&patch.path)).transpose()?;
+    Ok(range.filter(|range| !range.contains(version)))
+}
+
+/// Creates a git tree with the files of `base` that the queue touches, and one commit per patch. Returns for each patch
+/// true if there is a commit of it.
+pub(super) fn create_small(
+    place: &Path,
+    base: &Base,
+    queue: &Queue,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<bool>> {
     let touched = queue.touched();
     edit::create(place, base, touched.iter().filter(|path| base.root.join(path).is_file()))?;
-    edit::apply(place, queue)
+    edit::apply(place, queue, progress)
 }
 
 /// Copies the commits of the tree `from` to the repository in `place`, with the tag `base` for the first and `last` for
@@ -152,7 +180,7 @@ pub fn diff(
         }
         let tree = scratch.path().join(trees.len().to_string());
         progress(Progress::step(format!("apply the queue to {}", base.name)));
-        create_small(&tree, &base, &queue)?;
+        create_small(&tree, &base, &queue, progress)?;
         trees.push(tree);
     }
     fetch(&trees[1], &trees[0], OLD_BASE, OLD)?;
@@ -172,6 +200,8 @@ pub fn describe(ported: &[PortedPatch], version: &str) -> String {
                 parts.collect::<Vec<_>>().join("; ")
             }
             PortOutcome::Present => format!("Linux {version} already contains this patch"),
+            PortOutcome::PresentBefore => "the old source already contains this fix".into(),
+            PortOutcome::OtherVersions(range) => format!("this fix is for {range}"),
         };
         format!("{}: {outcome}\n", patch.name)
     };

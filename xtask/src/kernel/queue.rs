@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The patch queue: `kernel-patches/VERSION/series` and the patches that it lists. Fixes for machines are in
-//! `kernel-patches/fixes`, or in `kernel-patches/VERSION/fixes` if a version needs a fix of its own.
-//! [`stacks`] describes the format of `series`.
+//! The patch queue: `kernel-patches/VERSION/series` and the patches that it lists. [`stacks`] describes the format of
+//! `series`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,16 +9,14 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::cache;
+use super::fixes::{self, Fixes};
 use super::stacks::{self, Stack};
 use super::user_tree;
-use crate::kernel_version::{self, KernelVersion, PatchRanges, Version, VersionRange};
+use crate::kernel_version::{PatchRanges, Version, VersionRange};
 use crate::{files, shell};
 
 /// Directory of the patches in the checkout.
 pub(crate) const DIR: &str = "kernel-patches";
-
-/// Name of the directories of fixes.
-const FIXES: &str = "fixes";
 
 /// Patches in the order in which they apply.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +24,17 @@ pub(crate) struct Queue {
     pub patches: Vec<Patch>,
     /// Stacks of the queue, in the order of their patches. Empty if the series has no headings.
     pub stacks: Vec<Stack>,
+    /// Entries of the series that are for other versions.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Entry of a series that names a fix for other versions.
+#[derive(Clone, Debug)]
+pub(crate) struct LeftOut {
+    /// Stack of the entry; `None` if the series has no headings.
+    stack: Option<String>,
+    /// Line for the user.
+    pub note: String,
 }
 
 /// Part of the queue to apply.
@@ -46,18 +54,19 @@ pub(crate) struct Patch {
     pub name: String,
     pub path: PathBuf,
     pub text: Vec<u8>,
-    /// Skips the patch if the source already contains it. True for fixes, because later sources will contain them.
-    pub skip_if_present: bool,
+    /// File name of a fix; `None` for a patch of the queue's own. A fix is passed over if the source already contains it,
+    /// because later sources will contain it.
+    pub fix: Option<String>,
 }
 
 impl Patch {
     /// Reads the patch `path`, which messages call `name`.
-    fn read(name: &Path, path: PathBuf) -> Result<Self> {
+    pub(super) fn read(name: &Path, path: PathBuf) -> Result<Self> {
         Ok(Self {
             name: name.display().to_string(),
             text: files::read_bytes(&path)?,
             path,
-            skip_if_present: false,
+            fix: None,
         })
     }
 }
@@ -90,48 +99,36 @@ pub(crate) fn read(checkout: &Path, version: Version) -> Result<Queue> {
         );
     };
     let series = stacks::parse(&text, &path.display().to_string())?;
-    let mut queue = Queue { stacks: series.stacks, ..Queue::default() };
-    for stack in &mut queue.stacks {
-        stack.letter = read_letter(checkout, &dir, &stack.name)?;
+    let fixes = Fixes::load(checkout, version)?;
+    let mut queue = Queue::default();
+    // Number of patches that the first entries of the series stand for, by the number of entries.
+    let mut counts = vec![0];
+    for (at, (line, file)) in series.patches.into_iter().enumerate() {
+        let place = || format!("{}:{line}", path.display());
+        match file.strip_prefix(fixes::PREFIX) {
+            None => {
+                let name = dir.join(file);
+                let patch = Patch::read(&name, checkout.join(&name)).with_context(place)?;
+                queue.patches.push(patch);
+            }
+            Some(fix) => match fixes.read(fix).with_context(place)? {
+                Ok(patch) => queue.patches.push(patch),
+                Err(range) => {
+                    let stack = series.stacks.iter().find(|stack| at < stack.end);
+                    let stack = stack.map(|stack| stack.name.clone());
+                    let note =
+                        format!("{} was passed over: it is for {range}", fixes::shared_name(fix));
+                    queue.left_out.push(LeftOut { stack, note });
+                }
+            },
+        }
+        counts.push(queue.patches.len());
     }
-    for (line, file) in series.patches {
-        let name = dir.join(file);
-        let patch = Patch::read(&name, checkout.join(&name))
-            .with_context(|| format!("{}:{line}", path.display()))?;
-        queue.patches.push(patch);
+    for stack in series.stacks {
+        let letter = read_letter(checkout, &dir, &stack.name)?;
+        queue.stacks.push(Stack { letter, end: counts[stack.end], ..stack });
     }
     Ok(queue)
-}
-
-/// Checks that the stacks in the `kernel.yaml` of each version are the headings of its `series`.
-///
-/// # Errors
-/// A series has a mistake, a heading has no entry, or an entry has no heading. The error states what to do.
-pub(crate) fn check_stacks(checkout: &Path, kernels: &[KernelVersion]) -> Result<()> {
-    for kernel in kernels {
-        let dir = Path::new(DIR).join(kernel.version.to_string());
-        let path = dir.join("series");
-        let text = files::read_if_exists(&checkout.join(&path))?.unwrap_or_default();
-        let (series, described) =
-            (path.display().to_string(), dir.join(kernel_version::FILE).display().to_string());
-        let headings = stacks::parse(&text, &series)?.stacks;
-        if let Some(Stack { name, .. }) =
-            headings.iter().find(|stack| !kernel.stacks.contains_key(&stack.name))
-        {
-            bail!(
-                "{described}: the stack {name} of {series} has no entry: add `{name}: {{ promises: [...] }}` under \
-                 `stacks`, with the numbers of the promises that the stack keeps"
-            );
-        }
-        let has_heading = |name: &String| headings.iter().any(|stack| stack.name == *name);
-        if let Some(name) = kernel.stacks.keys().find(|name| !has_heading(name)) {
-            bail!(
-                "{described}: the stack {name} has no heading in {series}: add the heading `[{name}]`, or remove \
-                 {name} from `stacks`"
-            );
-        }
-    }
-    Ok(())
 }
 
 /// Reads the cover letter of the stack `name`.
@@ -161,31 +158,6 @@ pub(crate) fn read_selected(
         Selection::All => read(checkout, version),
         Selection::Stack(name) => read(checkout, version)?.up_to(name, version),
     }
-}
-
-/// Reads the machine-specific fixes `names` for kernels of `version`: from the directory of that version, or else from
-/// the directory that all versions share. Leaves out shared fixes that are for other versions.
-///
-/// # Errors
-/// A patch is missing.
-pub(crate) fn fixes(checkout: &Path, version: Version, names: &[String]) -> Result<Queue> {
-    let shared = Path::new(DIR).join(FIXES);
-    let own = Path::new(DIR).join(version.to_string()).join(FIXES);
-    let ranges = PatchRanges::load(&checkout.join(&shared))?;
-    let mut queue = Queue::default();
-    for file in names {
-        let own = own.join(file);
-        let is_own = checkout.join(&own).is_file();
-        if !is_own && !ranges.of(file).contains(version) {
-            continue;
-        }
-        let name = if is_own { own } else { shared.join(file) };
-        let patch = Patch::read(&name, checkout.join(&name)).with_context(|| {
-            format!("{file} is in `kernel.fixes` of the target, but is not in {}", shared.display())
-        })?;
-        queue.patches.push(Patch { skip_if_present: true, ..patch });
-    }
-    Ok(queue)
 }
 
 /// Returns the range of the versions that the patch `file` is for, by the file `versions.yaml` in its directory.
@@ -241,8 +213,20 @@ impl Queue {
             let stack = &self.stacks[at];
             queue.patches.extend_from_slice(&self.patches[start..stack.end]);
             queue.stacks.push(Stack { end: queue.patches.len(), ..stack.clone() });
+            let of_stack = |entry: &&LeftOut| entry.stack.as_ref() == Some(&stack.name);
+            queue.left_out.extend(self.left_out.iter().filter(of_stack).cloned());
         }
         Ok(queue)
+    }
+
+    /// Appends the queue `other`. A fix that both have is applied only in the place that `other` has for it.
+    pub(crate) fn append(&mut self, other: Queue) {
+        self.patches.retain(|patch| other.patches.iter().all(|theirs| theirs.path != patch.path));
+        let before = self.patches.len();
+        self.patches.extend(other.patches);
+        let stacks = other.stacks.into_iter();
+        self.stacks.extend(stacks.map(|stack| Stack { end: stack.end + before, ..stack }));
+        self.left_out.extend(other.left_out);
     }
 
     /// Appends patches that are not part of the checkout's queue to the queue of `version`.
@@ -276,7 +260,7 @@ impl Queue {
             let Err(message) = git_apply(scratch, &[], &patch.path)? else {
                 continue;
             };
-            if patch.skip_if_present
+            if patch.fix.is_some()
                 && git_apply(scratch, &["--reverse", "--check"], &patch.path)?.is_ok()
             {
                 present.push(patch.name.clone());
@@ -315,6 +299,12 @@ impl Queue {
         }
         Ok(true)
     }
+}
+
+/// Returns true if the tree in `dir` already contains the change of `patch`.
+pub(super) fn is_present(dir: &Path, patch: &Patch) -> Result<bool> {
+    let applies = |options: &[&str]| git_apply(dir, options, &patch.path).map(|done| done.is_ok());
+    Ok(!applies(&["--check"])? && applies(&["--reverse", "--check"])?)
 }
 
 fn copy_out(root: &Path, scratch: &Path, paths: &BTreeSet<String>) -> Result<()> {

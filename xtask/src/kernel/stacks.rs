@@ -3,10 +3,15 @@
 //! stack: `[NAME]`, or `[NAME] on OTHER ...`. The cover letter of a stack is the file `NAME.cover.txt`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use anyhow::{Result, bail};
 use regex::Regex;
+
+use super::queue::DIR;
+use crate::files;
+use crate::kernel_version::{self, KernelVersion};
 
 /// Word in a heading for a stack that needs no other stack.
 const NOTHING: &str = "nothing";
@@ -74,6 +79,37 @@ pub(crate) fn parse(series: &str, path: &str) -> Result<Series> {
     }
     check_not_empty(&parsed, path)?;
     Ok(parsed)
+}
+
+/// Checks that the stacks in the `kernel.yaml` of each version are the headings of its `series`.
+///
+/// # Errors
+/// A series has a mistake, a heading has no entry, or an entry has no heading. The error states what to do.
+pub(crate) fn check_described(checkout: &Path, kernels: &[KernelVersion]) -> Result<()> {
+    for kernel in kernels {
+        let dir = Path::new(DIR).join(kernel.version.to_string());
+        let path = dir.join("series");
+        let text = files::read_if_exists(&checkout.join(&path))?.unwrap_or_default();
+        let (series, described) =
+            (path.display().to_string(), dir.join(kernel_version::FILE).display().to_string());
+        let headings = parse(&text, &series)?.stacks;
+        if let Some(Stack { name, .. }) =
+            headings.iter().find(|stack| !kernel.stacks.contains_key(&stack.name))
+        {
+            bail!(
+                "{described}: the stack {name} of {series} has no entry: add `{name}: {{ promises: [...] }}` under \
+                 `stacks`, with the numbers of the promises that the stack keeps"
+            );
+        }
+        let has_heading = |name: &String| headings.iter().any(|stack| stack.name == *name);
+        if let Some(name) = kernel.stacks.keys().find(|name| !has_heading(name)) {
+            bail!(
+                "{described}: the stack {name} has no heading in {series}: add the heading `[{name}]`, or remove \
+                 {name} from `stacks`"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Checks that the last stack has a patch.

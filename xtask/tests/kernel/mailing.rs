@@ -14,7 +14,7 @@ use crate::stacks;
 use crate::world::World;
 
 /// Prints a maintainer, and with `--no-m` a list. Fails without a patch.
-const GET_MAINTAINER: &str = "\
+pub const GET_MAINTAINER: &str = "\
     die \"no patch\" unless grep { /\\.patch$/ && -e $_ } @ARGV;\n\
     print \"M One <m\\@x.org>\\n\";\n\
     print \"list\\@x.org\\n\" if grep { $_ eq '--no-m' } @ARGV;\n";
@@ -39,7 +39,7 @@ fn world() -> World {
     world
 }
 
-fn mail(world: &World, stack: Option<&str>, base: Option<&str>) -> anyhow::Result<Mailed> {
+pub fn mail(world: &World, stack: Option<&str>, base: Option<&str>) -> anyhow::Result<Mailed> {
     mail_release(world, stack, base, None)
 }
 

@@ -3,6 +3,7 @@
 
 mod builds;
 mod editing;
+mod fixes;
 mod mailing;
 mod porting;
 mod refusals;

@@ -43,7 +43,7 @@ fn redact(text: &str) -> String {
     hash.replace_all(text, "[HASH]").into_owned()
 }
 
-fn port(world: &World) -> anyhow::Result<Vec<PortedPatch>> {
+pub fn port(world: &World) -> anyhow::Result<Vec<PortedPatch>> {
     let (lab, cache) = (world.path("checkout"), world.path("cache"));
     let source = |dir: &str| Source::Path(world.path(dir));
     port::port(&world.path("edit"), &lab, &cache, &source("src"), &source("new"), &mut |_| {})

@@ -57,6 +57,7 @@ pub struct Outcome {
     pub image: String,
     pub from_cache: bool,
     pub present_fixes: Vec<String>,
+    pub left_out: Vec<String>,
     pub stacks: Vec<String>,
     pub error: Option<String>,
 }
@@ -277,6 +278,7 @@ pub fn act() {
             outcome.image = fs::read_to_string(built.image).unwrap();
             outcome.from_cache = built.from_cache;
             outcome.present_fixes = built.present_fixes;
+            outcome.left_out = built.left_out;
             outcome.stacks = built.stacks;
         }
         Err(error) => outcome.error = Some(format!("{error:?}")),
