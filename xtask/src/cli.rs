@@ -351,6 +351,10 @@ pub(crate) enum Queue {
         /// Kernel source to use instead of Debian's: a directory or a tarball.
         #[arg(long, value_name = "DIR|TARBALL")]
         kernel_src: Option<PathBuf>,
+        /// Write each patch as a mail of its own, with its own recipients and without a cover letter: for fixes that do
+        /// not need each other.
+        #[arg(long)]
+        each: bool,
         /// Your name and address, for From and Signed-off-by [default: user.name and user.email of git].
         #[arg(long, value_name = "NAME <ADDRESS>")]
         signoff: Option<Identity>,

@@ -29,7 +29,7 @@ pub(super) fn run(args: &Queue) -> Result<u8> {
         Queue::Export { dir, signoff, output_dir } => {
             export(dir, signoff.as_ref(), output_dir.as_deref())
         }
-        Queue::Mail { output_dir, stack, kernel, kernel_src, signoff, base_commit } => {
+        Queue::Mail { output_dir, stack, kernel, kernel_src, each, signoff, base_commit } => {
             // The user's own source may be built from any commit.
             let release = match kernel_src {
                 Some(_) => None,
@@ -40,6 +40,7 @@ pub(super) fn run(args: &Queue) -> Result<u8> {
                 cache: &paths::cache()?,
                 source: &source(kernel.as_deref(), kernel_src.as_deref())?,
                 stack: stack.as_deref(),
+                each: *each,
                 sender: &sender(signoff.as_ref())?,
                 base: base_commit.as_deref(),
                 release: release.as_ref(),
@@ -133,7 +134,9 @@ fn mail(request: &mail::Request) -> Result<u8> {
     }
     let dir = request.dir.display();
     println!("{} files in {dir}; nothing was sent. To send them:", mailed.files.len());
-    println!("git send-email {dir}/*.patch");
+    // Without the option, git would send all mails as replies to the first.
+    let no_thread = if request.each { "--no-thread " } else { "" };
+    println!("git send-email {no_thread}{dir}/*.patch");
     Ok(0)
 }
 

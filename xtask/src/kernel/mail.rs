@@ -39,6 +39,8 @@ pub struct Request<'a> {
     pub source: &'a Source,
     /// Name of the stack; `None` if the queue has only one, or no headings.
     pub stack: Option<&'a str>,
+    /// True to write each patch as a mail of its own, instead of a cover letter and replies to it.
+    pub each: bool,
     /// Sender.
     pub sender: &'a Identity,
     /// Upstream commit that the series is based on, if the user named it.
@@ -62,12 +64,13 @@ pub struct Mailed {
     pub upstream_base: bool,
 }
 
-/// Writes a cover letter and the patches of a stack to a new directory, addressed to the people and lists that
-/// get_maintainer.pl of the kernel source names.
+/// Writes a cover letter and the patches of a stack, or each patch by itself, to a new directory, addressed to the people
+/// and lists that get_maintainer.pl of the kernel source names.
 ///
 /// # Errors
 /// The directory exists, the source is not available, the queue does not apply or has several stacks and none is
-/// selected, a patch lacks a sign-off, the known release differs from that of the source, or get_maintainer.pl fails.
+/// selected, a patch lacks a sign-off or needs others although it is to be written by itself, the known release differs from
+/// that of the source, or get_maintainer.pl fails.
 pub fn write(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Mailed> {
     edit::check_new(request.dir)?;
     let base = source::open(request.source, Cache(request.cache), progress)?;
@@ -88,44 +91,96 @@ pub fn write(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Ma
     check_signed_off(&tree, &range)?;
 
     progress(Progress::step("run get_maintainer.pl".into()));
-    let plain = scratch.path().join("plain");
-    let plain = plain.to_str().context("the path of the temporary directory is not UTF-8")?;
-    git(&tree, &["format-patch", "--quiet", "-o", plain, &range])?;
-    let (to, cc) = recipients(&base.root, Path::new(plain))?;
-
-    let dir = std::path::absolute(request.dir).context("resolve the directory for the mails")?;
-    let dir = dir.to_str().context("the path of the directory for the mails is not UTF-8")?;
-    let mut words: Vec<String> = [
-        "format-patch",
-        "--quiet",
-        "--cover-letter",
-        "--cover-from-description=subject",
-        "--thread=shallow",
-        "--numbered",
-    ]
-    .map(str::to_owned)
-    .into();
-    words.push(format!("--base={BASE}"));
-    words.extend(to.iter().map(|address| format!("--to={address}")));
-    words.extend(cc.iter().map(|address| format!("--cc={address}")));
-    words.extend(["-o", dir, &range].map(str::to_owned));
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let sh = shell::in_dir(&tree)?;
-    shell::read(git_command(&sh, &words).envs(sender::environment(request.sender)))?;
-
+    let patches = added_lines(&tree, &range)?;
+    let mails = Mails { request, tree: &tree, source: &base.root };
+    match request.each {
+        true => mails.write_each(&range)?,
+        false => mails.write_thread(&range)?,
+    }
     let paths = files::in_dir(request.dir)?;
-    if let (Some(upstream), Some(cover)) = (upstream, paths.first()) {
+    if let Some(upstream) = upstream {
         let ours = format!("base-commit: {}", git(&tree, &["rev-parse", BASE])?.trim());
-        let text = files::read(cover)?.replace(&ours, &format!("base-commit: {upstream}"));
-        files::write_atomically(cover, text)?;
+        for path in &paths {
+            let text = files::read(path)?.replace(&ours, &format!("base-commit: {upstream}"));
+            files::write_atomically(path, text)?;
+        }
     }
     let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Mailed {
         files: paths.iter().map(name).collect(),
-        patches: added_lines(&tree, &range)?,
-        unfinished_letter: letter.is_empty(),
+        patches,
+        unfinished_letter: letter.is_empty() && !request.each,
         upstream_base: upstream.is_some(),
     })
+}
+
+/// Writes mails from the commits of a temporary tree.
+struct Mails<'a> {
+    request: &'a Request<'a>,
+    tree: &'a Path,
+    /// Kernel source with get_maintainer.pl.
+    source: &'a Path,
+}
+
+impl Mails<'_> {
+    /// Writes a cover letter, and the commits in `range` as replies to it.
+    fn write_thread(&self, range: &str) -> Result<()> {
+        let options = [
+            "--cover-letter",
+            "--cover-from-description=subject",
+            "--thread=shallow",
+            "--numbered",
+        ];
+        self.format(&options, range)
+    }
+
+    /// Writes each commit in `range` as a mail of its own, based on the unpatched source.
+    ///
+    /// # Errors
+    /// A commit does not apply without those before it.
+    fn write_each(&self, range: &str) -> Result<()> {
+        let commits = git(self.tree, &["log", "--reverse", "--format=%H %s", range])?;
+        let mut copies = Vec::new();
+        for commit in commits.lines() {
+            let (commit, subject) = commit.split_once(' ').context("git log printed no subject")?;
+            git(self.tree, &["checkout", "--quiet", "--detach", BASE])?;
+            git(self.tree, &["cherry-pick", commit]).with_context(|| {
+                format!(
+                    "\"{subject}\" does not apply without the patches before it: write the stack without --each"
+                )
+            })?;
+            copies.push(git(self.tree, &["rev-parse", "HEAD"])?);
+        }
+        for (number, copy) in (1..).zip(copies) {
+            let start = format!("--start-number={number}");
+            self.format(&["--no-numbered", &start], &format!("{BASE}..{}", copy.trim()))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the commits in `range`, addressed to the people and lists for the files that they change.
+    fn format(&self, options: &[&str], range: &str) -> Result<()> {
+        let plain = tempfile::tempdir().context("create a temporary directory")?;
+        let path =
+            plain.path().to_str().context("the path of the temporary directory is not UTF-8")?;
+        git(self.tree, &["format-patch", "--quiet", "-o", path, range])?;
+        let (to, cc) = recipients(self.source, plain.path())?;
+        let dir =
+            std::path::absolute(self.request.dir).context("resolve the directory for the mails")?;
+        let dir = dir.to_str().context("the path of the directory for the mails is not UTF-8")?;
+        let base = format!("--base={BASE}");
+        let mut words = vec!["format-patch", "--quiet", &base, "-o", dir];
+        words.extend(options);
+        let to = to.iter().map(|address| format!("--to={address}"));
+        let people: Vec<String> =
+            to.chain(cc.iter().map(|address| format!("--cc={address}"))).collect();
+        words.extend(people.iter().map(String::as_str));
+        words.push(range);
+        let sh = shell::in_dir(self.tree)?;
+        let sender = sender::environment(self.request.sender);
+        shell::read(git_command(&sh, &words).envs(sender))?;
+        Ok(())
+    }
 }
 
 /// Returns the upstream commit that the source `base` is built from, if it is known.

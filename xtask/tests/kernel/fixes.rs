@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use xtask::kernel::{Selection, Source, edit, port};
 
 use crate::editing::{self, export_to_queue, git};
-use crate::mailing::{GET_MAINTAINER, mail};
+use crate::mailing::{GET_MAINTAINER, mail_stack};
 use crate::porting::port;
 use crate::world::{Job, Outcome, World};
 
@@ -157,7 +157,7 @@ fn a_stack_on_fixes_is_mailed_also_if_the_source_contains_them() {
     let on_fixes = series(&world).replace(" on nothing", "");
     world.write("checkout/kernel-patches/6.12/series", &on_fixes);
     let mailed = |stack: &str| {
-        let mailed = mail(&world, Some(stack), None);
+        let mailed = mail_stack(&world, stack);
         let _ = fs::remove_dir_all(world.path("mails"));
         mailed.map(|mailed| mailed.patches).map_err(|error| world.redact(&error.to_string()))
     };

@@ -39,27 +39,34 @@ fn world() -> World {
     world
 }
 
-pub fn mail(world: &World, stack: Option<&str>, base: Option<&str>) -> anyhow::Result<Mailed> {
-    mail_release(world, stack, base, None)
+/// Options of `queue mail`.
+#[derive(Default)]
+pub struct Options<'a> {
+    pub stack: Option<&'a str>,
+    pub base: Option<&'a str>,
+    pub release: Option<&'a BaseCommit>,
+    pub each: bool,
 }
 
-fn mail_release(
-    world: &World,
-    stack: Option<&str>,
-    base: Option<&str>,
-    release: Option<&BaseCommit>,
-) -> anyhow::Result<Mailed> {
+pub fn mail(world: &World, options: Options) -> anyhow::Result<Mailed> {
+    let Options { stack, base, release, each } = options;
     let request = mail::Request {
         lab: &world.path("checkout"),
         cache: &world.path("cache"),
         source: &Source::Path(world.path("src")),
         stack,
+        each,
         sender: &sender(),
         base,
         release,
         dir: &world.path("mails"),
     };
     mail::write(&request, &mut |_| {})
+}
+
+/// Writes the mails of a stack.
+pub fn mail_stack(world: &World, stack: &str) -> anyhow::Result<Mailed> {
+    mail(world, Options { stack: Some(stack), ..Options::default() })
 }
 
 /// Returns the lines of a patch that name a person.
@@ -102,7 +109,9 @@ fn the_queue_has_a_placeholder_and_exported_patches_the_sender() {
 #[test]
 fn a_stack_becomes_a_thread_of_mails() {
     let world = world();
-    let mailed = mail(&world, Some("core"), Some("0123456789abcdef")).unwrap();
+    let options =
+        Options { stack: Some("core"), base: Some("0123456789abcdef"), ..Options::default() };
+    let mailed = mail(&world, options).unwrap();
     assert_eq!(mailed.files, ["0000-cover-letter.patch", "0001-change-b.patch"]);
     assert_eq!(mailed.patches, [("change b".to_owned(), 1)]);
     let cover = world.read("mails/0000-cover-letter.patch");
@@ -132,7 +141,7 @@ fn a_stack_on_another_names_the_patches_that_it_needs() {
     let world = world();
     let series = world.read("checkout/kernel-patches/6.12/series").replace(" on nothing", "");
     world.write("checkout/kernel-patches/6.12/series", &series);
-    let mailed = mail(&world, Some("core"), None).unwrap();
+    let mailed = mail_stack(&world, "core").unwrap();
     assert_eq!(mailed.patches, [("change b".to_owned(), 1)]);
     let cover = world.read("mails/0000-cover-letter.patch");
     assert!(cover.contains("\nbase-commit: "), "{cover}");
@@ -143,7 +152,11 @@ fn a_stack_on_another_names_the_patches_that_it_needs() {
 fn the_base_commit_is_that_of_the_release() {
     let world = world();
     let release = |release: &str| BaseCommit { release: release.into(), hash: "abc123".into() };
-    let mail = |base, known: &BaseCommit| mail_release(&world, Some("core"), base, Some(known));
+    let mail = |base, known: &BaseCommit| {
+        let options =
+            Options { stack: Some("core"), base, release: Some(known), ..Options::default() };
+        mail(&world, options)
+    };
     let error = world.redact(&mail(None, &release("6.12.116")).unwrap_err().to_string());
     assert_snapshot!(error, @"`base_commit` in kernel-patches/6.12/kernel.yaml is of Linux 6.12.116, but [DIR]/src is Linux 6.12.117: update it, or give the upstream commit with --base-commit");
     for (base, known, expected) in
@@ -157,18 +170,53 @@ fn the_base_commit_is_that_of_the_release() {
 }
 
 #[test]
+fn each_patch_is_mailed_by_itself() {
+    let world = world();
+    // Each patch has a list of its own.
+    let lists = r#"print "$1\@x.org\n" if grep { $_ eq '--no-m' } @ARGV and join('', @ARGV) =~ /change-(\w)/;"#;
+    world.write(
+        "src/scripts/get_maintainer.pl",
+        &format!("print \"M One <m\\@x.org>\\n\";\n{lists}\n"),
+    );
+    let series = "[core]\n0001-change-a.patch\n0002-change-b.patch\n";
+    world.write("checkout/kernel-patches/6.12/series", series);
+    let options = || Options { base: Some("abc123"), each: true, ..Options::default() };
+    let mailed = mail(&world, options()).unwrap();
+    assert_eq!(mailed.files, ["0001-change-a.patch", "0002-change-b.patch"]);
+    for (number, name) in [(1, "a"), (2, "b")] {
+        let text = world.read(&format!("mails/000{number}-change-{name}.patch"));
+        for line in [
+            &*format!("Subject: [PATCH] change {name}"),
+            &*format!("Cc: {name}@x.org"),
+            "To: M One <m@x.org>",
+            "base-commit: abc123",
+        ] {
+            assert!(text.contains(&format!("\n{line}\n")), "{line}: {text}");
+        }
+        assert!(!text.contains("prerequisite-patch-id") && !text.contains("In-Reply-To"), "{text}");
+    }
+    std::fs::remove_dir_all(world.path("mails")).unwrap();
+    let second = "checkout/kernel-patches/6.12/0002-change-b.patch";
+    let needs = world.read(second).replace("b.c", "a.c").replace("-b\n+b,", "-a, patched\n+a,");
+    world.write(second, &needs.replace("+a, patched", "+a, patched twice"));
+    let error = mail(&world, options()).unwrap_err().to_string();
+    assert_snapshot!(error, @r#""change b" does not apply without the patches before it: write the stack without --each"#);
+    assert!(!Path::exists(&world.path("mails")));
+}
+
+#[test]
 fn a_patch_without_a_sign_off_is_not_mailed() {
     let world = world();
     let patch = "checkout/kernel-patches/6.12/0002-change-b.patch";
     let text = world.read(patch);
     world.write(patch, &text.replace(&format!("Signed-off-by: {PLACEHOLDER}\n"), ""));
-    assert_snapshot!(mail(&world, Some("core"), None).unwrap_err(), @"
+    assert_snapshot!(mail_stack(&world, "core").unwrap_err(), @"
     these patches have no Signed-off-by line:
       change b
     To add yours, run `git rebase --signoff queue-base` in a tree of `cargo xtask queue checkout`, and then `cargo xtask queue export`
     ");
     assert!(!Path::exists(&world.path("mails")));
-    mail(&world, Some("fixes"), None).unwrap();
+    mail_stack(&world, "fixes").unwrap();
     std::fs::remove_dir_all(world.path("mails")).unwrap();
     // The commands in the message add the line.
     stacks::checkout(&world);
@@ -181,15 +229,15 @@ fn a_patch_without_a_sign_off_is_not_mailed() {
     let lab = &world.path("checkout");
     edit::export(&tree, Destination::Queue { lab, user: Some(&sender()) }).unwrap();
     assert!(world.read(patch).contains(&format!("\nSigned-off-by: {PLACEHOLDER}\n")));
-    mail(&world, Some("core"), None).unwrap();
+    mail_stack(&world, "core").unwrap();
 }
 
 #[test]
 fn mails_that_cannot_be_written_are_explained() {
     let world = world();
-    assert_snapshot!(mail(&world, None, None).unwrap_err(), @"each stack is a series of its own; choose one with --stack: fixes, core");
+    assert_snapshot!(mail(&world, Options::default()).unwrap_err(), @"each stack is a series of its own; choose one with --stack: fixes, core");
     std::fs::remove_file(world.path("src/scripts/get_maintainer.pl")).unwrap();
-    let error = mail(&world, Some("core"), None).unwrap_err().to_string();
+    let error = mail_stack(&world, "core").unwrap_err().to_string();
     assert_snapshot!(error, @"ask the source's get_maintainer.pl for the recipients");
     assert!(!Path::exists(&world.path("mails")));
 }
