@@ -51,6 +51,7 @@ pub(crate) fn render(format: Format, targets: &[Target], kernels: &[KernelVersio
         .replace("@SETUP@", GITHUB_SETUP.trim_start())
         .replace("@COMMAND@", &format.command())
         .replace("@INSTALL@", INSTALL)
+        .replace("@ANALYSERS@", ANALYSERS)
         .replace("@TARGETS@", &names.join(", "))
         .replace("@KERNELS@", &kernels.join(", "))
 }
@@ -58,6 +59,10 @@ pub(crate) fn render(format: Format, targets: &[Target], kernels: &[KernelVersio
 /// Installs Debian's cargo. The lab installs everything else that a target needs.
 const INSTALL: &str =
     "apt-get install --yes --no-install-recommends ca-certificates cargo gcc git libc6-dev";
+
+/// Installs the optional programs of `queue check`. The lab does not install them.
+const ANALYSERS: &str = "apt-get install --yes --no-install-recommends clang coccinelle lld llvm ocaml \
+    python3-sphinx sparse";
 
 /// First steps of every GitHub job. GitLab runs the same steps as its `before_script`.
 const GITHUB_SETUP: &str = r#"
@@ -92,6 +97,23 @@ jobs:
       @SETUP@
       - run: apt-get install --yes --no-install-recommends rust-clippy rustfmt
       - run: cargo xtask check
+
+  # Checks the patches that a pull request adds or changes.
+  queue:
+    if: github.event_name == 'pull_request'
+    runs-on: ubuntu-latest
+    container: debian:13
+    timeout-minutes: 360
+    steps:
+      @SETUP@
+      - run: git fetch --depth=1 origin ${{ github.event.pull_request.base.sha }}
+      - run: @ANALYSERS@
+      - run: cargo xtask queue check --kernel all --since ${{ github.event.pull_request.base.sha }} --report-dir reports
+      - uses: actions/upload-artifact@v4
+        if: always()
+        with:
+          name: queue-check
+          path: reports
 
   test:
     strategy:
@@ -169,6 +191,21 @@ check:
     - apt-get install --yes --no-install-recommends rust-clippy rustfmt
     - cargo xtask check
 
+# Checks the patches that a merge request adds or changes.
+queue:
+  stage: test
+  needs: []
+  timeout: 6 hours
+  rules:
+    - if: $CI_PIPELINE_SOURCE == "merge_request_event"
+  script:
+    - git fetch --depth=1 origin "$CI_MERGE_REQUEST_DIFF_BASE_SHA"
+    - @ANALYSERS@
+    - cargo xtask queue check --kernel all --since "$CI_MERGE_REQUEST_DIFF_BASE_SHA" --report-dir reports
+  artifacts:
+    when: always
+    paths: [reports]
+
 test:
   stage: test
   needs: []
@@ -243,6 +280,7 @@ mod tests {
             let commands: Vec<String> = commands
                 .map(|(_, words)| {
                     let words = words.replace("${{ matrix.target }}", "x");
+                    let words = words.replace("${{ github.event.pull_request.base.sha }}", "x");
                     words.replace("${{ matrix.kernel }}", "7.3").replace(['"', '`'], "")
                 })
                 .map(|words| words.split([';', '>']).next().unwrap_or_default().to_owned())

@@ -305,6 +305,9 @@ pub(crate) enum Queue {
         #[arg(long, value_name = "NAME")]
         stack: Option<String>,
     },
+    /// Check each patch as the kernel's maintainers and robots do: checkpatch, kernel-doc, builds without new warnings.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(QueueCheck),
     /// Create a git tree of another version of Linux, with each patch of a queue merged into it. Conflicts are committed
     /// with their markers.
     Port {
@@ -364,6 +367,47 @@ pub(crate) enum Queue {
         base_commit: Option<String>,
     },
 }
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct QueueCheck {
+    /// Versions of Linux, separated by commas, or `all`; `cargo xtask list` shows the versions and marks the default.
+    #[arg(long, value_name = "VERSION", value_delimiter = ',')]
+    pub kernel: Vec<String>,
+    /// Check only the patches of this stack. The stacks that it needs are below it.
+    #[arg(long, value_name = "NAME")]
+    pub stack: Option<String>,
+    /// Check only this patch, and leave out the checks after the last patch of its stack.
+    #[arg(long, value_name = "NAME|NUMBER")]
+    pub patch: Option<String>,
+    /// Check only patches that changed since this revision of the checkout.
+    #[arg(long, value_name = "REV")]
+    pub since: Option<String>,
+    /// Make only these checks, separated by commas; --dry-run lists them.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub check: Vec<String>,
+    /// Write the results to the file queue-check.json in this directory.
+    #[arg(long, value_name = "DIR")]
+    pub report_dir: Option<PathBuf>,
+    /// Number of parallel jobs of `make` [default: the number of CPUs].
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Install nothing; report what is missing instead.
+    #[arg(long)]
+    pub no_setup: bool,
+    /// List the patches and the checks without running anything.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  cargo xtask queue check                                  every check, on every patch
+  cargo xtask queue check --patch 3 --check checkpatch     one check of one patch, in a second
+  cargo xtask queue check --stack core --check build       one stack: does each patch compile?
+  cargo xtask queue check --since origin/main              patches that differ from that branch
+  cargo xtask queue check --dry-run                        list the checks
+
+Exit codes: 0 no check failed; 1 a check failed; 2 the command could not do what was asked.";
 
 fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -436,7 +480,7 @@ mod tests {
     #[test]
     fn examples_parse() {
         let mut examples = 0;
-        for line in TEST_EXAMPLES.lines() {
+        for line in TEST_EXAMPLES.lines().chain(CHECK_EXAMPLES.lines()) {
             let Some(line) = line.strip_prefix("  cargo ") else {
                 continue;
             };
@@ -445,6 +489,6 @@ mod tests {
             Cli::try_parse_from(command.split(' ')).unwrap();
             examples += 1;
         }
-        assert_eq!(examples, 8);
+        assert_eq!(examples, 13);
     }
 }

@@ -29,6 +29,7 @@ pub(crate) mod plan;
 pub(crate) mod promise;
 pub(crate) mod suite;
 pub mod target;
+pub mod variant;
 
 // Set-up: programs that the host must have.
 pub mod setup;

@@ -16,6 +16,7 @@ use crate::kernel_version::{KernelVersion, PatchRanges};
 use crate::results::RunResult;
 use crate::suite::Suite;
 use crate::target::Target;
+use crate::variant::BuildVariant;
 
 /// Kind of file that has a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -26,6 +27,8 @@ pub enum Kind {
     Suite,
     /// A flavour, `kernel-configs/flavours/NAME.yaml`.
     Flavour,
+    /// A build variant, `kernel-configs/variants/NAME.yaml`.
+    Variant,
     /// A kernel version, `kernel-patches/VERSION/kernel.yaml`.
     Kernel,
     /// Kernel versions that patches are for, `versions.yaml` in a directory of patches.
@@ -35,8 +38,15 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 6] =
-        [Kind::Target, Kind::Suite, Kind::Flavour, Kind::Kernel, Kind::Versions, Kind::Results];
+    pub(crate) const ALL: [Kind; 7] = [
+        Kind::Target,
+        Kind::Suite,
+        Kind::Flavour,
+        Kind::Variant,
+        Kind::Kernel,
+        Kind::Versions,
+        Kind::Results,
+    ];
 
     /// Path of the schema, relative to the root of the checkout.
     pub(crate) fn file(self) -> &'static str {
@@ -44,6 +54,7 @@ impl Kind {
             Kind::Target => "schemas/target.schema.json",
             Kind::Suite => "schemas/suite.schema.json",
             Kind::Flavour => "schemas/flavour.schema.json",
+            Kind::Variant => "schemas/variant.schema.json",
             Kind::Kernel => "schemas/kernel.schema.json",
             Kind::Versions => "schemas/versions.schema.json",
             Kind::Results => "schemas/results.schema.json",
@@ -55,6 +66,7 @@ impl Kind {
             Kind::Target => "Target of dmmap-lab",
             Kind::Suite => "Suite of dmmap-lab",
             Kind::Flavour => "Flavour of dmmap-lab",
+            Kind::Variant => "Build variant of dmmap-lab",
             Kind::Kernel => "Kernel version of dmmap-lab",
             Kind::Versions => "Kernel versions of patches of dmmap-lab",
             Kind::Results => "Results of dmmap-lab",
@@ -73,6 +85,7 @@ pub(crate) fn render(kind: Kind) -> String {
         Kind::Target => of::<Target>(settings),
         Kind::Suite => of::<Suite>(settings),
         Kind::Flavour => of::<Flavour>(settings),
+        Kind::Variant => of::<BuildVariant>(settings),
         Kind::Kernel => of::<KernelVersion>(settings),
         Kind::Versions => of::<PatchRanges>(settings),
         // The lab writes every field, so a file that lacks a field is not valid.

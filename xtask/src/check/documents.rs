@@ -10,7 +10,7 @@
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Queue};
 use crate::report::targets;
 use crate::target::Target;
 
@@ -186,6 +186,7 @@ fn only_prints(command: &Command) -> bool {
         Command::List { .. } | Command::CiMatrix { .. } => true,
         Command::Schema { write, .. } => !write,
         Command::Test(test) => test.dry_run,
+        Command::Queue(Queue::Check(check)) => check.dry_run,
         Command::Boot(args) | Command::Gdb(args) => args.dry_run,
         _ => false,
     }

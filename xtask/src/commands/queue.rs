@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask queue`.
 
+mod check;
+
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -24,6 +26,7 @@ pub(super) fn run(args: &Queue) -> Result<u8> {
             let selection = stack.clone().map_or(Selection::All, Selection::Stack);
             checkout(dir, &source, &selection)
         }
+        Queue::Check(args) => check::run(args),
         Queue::Port { dir, from, to } => port(dir, from, to),
         Queue::Diff { from, to } => diff(from, to),
         Queue::Export { dir, signoff, output_dir } => {

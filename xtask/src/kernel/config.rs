@@ -62,7 +62,11 @@ pub(crate) fn read(
     Ok(merge(options))
 }
 
-fn parse(file: &Path, text: &str) -> Result<Vec<ConfigOption>> {
+/// Parses the text of the fragment `file`.
+///
+/// # Errors
+/// A line is neither an option nor a comment. The error names the file and the line.
+pub(crate) fn parse(file: &Path, text: &str) -> Result<Vec<ConfigOption>> {
     let mut options = Vec::new();
     for (at, line) in text.lines().enumerate() {
         if let Some((symbol, value)) = parse_line(line) {
@@ -98,7 +102,7 @@ fn parse_line(line: &str) -> Option<(&str, &str)> {
 }
 
 /// Keeps the last value of each option and sorts by name, so that the order of lines does not change the kernel's hash.
-fn merge(options: Vec<ConfigOption>) -> Vec<ConfigOption> {
+pub(crate) fn merge(options: Vec<ConfigOption>) -> Vec<ConfigOption> {
     let options = options.into_iter();
     let last: BTreeMap<_, _> = options.map(|option| (option.symbol.clone(), option)).collect();
     last.into_values().collect()
@@ -186,6 +190,23 @@ pub(crate) fn definitions<'a>(
         }
     }
     found
+}
+
+/// Returns true if one of the Kconfig files `kconfigs` of `tree` defines the option `symbol`.
+pub(crate) fn defines<'a>(
+    tree: &Path,
+    kconfigs: impl Iterator<Item = &'a String>,
+    symbol: &str,
+) -> bool {
+    let option = ConfigOption {
+        symbol: symbol.to_owned(),
+        value: String::new(),
+        file: PathBuf::new(),
+        line: 0,
+        may_be_unknown: false,
+    };
+    let dropped = [Dropped { option: &option, found: String::new() }];
+    !definitions(tree, kconfigs, &dropped).is_empty()
 }
 
 #[cfg(test)]

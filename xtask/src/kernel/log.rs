@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Parses the output of make during a kernel build: the steps, and the cause of a failure.
 
+use std::collections::BTreeSet;
+
 /// Maximum number of log lines in an error.
 const SHOWN: usize = 24;
 
@@ -33,6 +35,15 @@ pub(super) fn excerpt(log: &str) -> Vec<&str> {
     let before = before.take(BEFORE).take_while(|line| is_message(line)).count();
     let after = lines[at + 1..].iter().filter(|line| is_message(line));
     lines[at - before..=at].iter().chain(after).take(SHOWN).copied().collect()
+}
+
+/// Returns the targets that make failed to build: `fs/fuse/dev.o` in `make[4]: *** [Makefile:9: fs/fuse/dev.o] Error 1`.
+pub(super) fn failed_targets(log: &str) -> BTreeSet<&str> {
+    let target = |line| {
+        let (place, _) = make_message(line)?.strip_prefix("*** [")?.split_once(']')?;
+        place.rsplit(' ').next()
+    };
+    log.lines().filter_map(target).collect()
 }
 
 /// Returns true for an error of a program that make ran, and for an error that make itself detects, such as `*** No
@@ -173,6 +184,13 @@ make: *** [Makefile:224: __sub-make] Error 2
         let shown = excerpt(&log);
         assert_eq!((shown.len(), shown[SHOWN - 1]), (SHOWN, "  CC      30.o"));
         assert_eq!(excerpt(""), [""; 0]);
+    }
+
+    #[test]
+    fn failed_targets_are_found() {
+        let log = "  CC      a.o\nmake[4]: *** [/tree/scripts/Makefile.build:229: fs/fuse/dev.o] Error 1\n\
+            make[3]: *** [/tree/scripts/Makefile.build:478: fs/fuse] Error 2\nmake: *** [Makefile:22: b.h] Error 1\n";
+        assert_eq!(Vec::from_iter(failed_targets(log)), ["b.h", "fs/fuse", "fs/fuse/dev.o"]);
     }
 
     #[test]

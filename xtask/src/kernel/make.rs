@@ -70,12 +70,21 @@ pub(super) struct Make<'a> {
     pub log: PathBuf,
     /// Architecture and tools.
     pub spec: &'a KernelSpec,
-    /// Source directory that is compiled for coverage, if any.
-    pub coverage: Option<&'a str>,
-    /// Source directory that is compiled for KCSAN, if any.
-    pub kcsan: Option<&'a str>,
+    /// Further settings on the command line, such as `W=1`.
+    pub settings: Vec<String>,
     /// Value of `-j`.
     pub jobs: usize,
+}
+
+/// Result of a run of make.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// Exit status of make.
+    pub status: ExitStatus,
+    /// Number of steps that make printed.
+    pub steps: u64,
+    /// Output of make.
+    pub output: String,
 }
 
 impl Make<'_> {
@@ -91,6 +100,30 @@ impl Make<'_> {
         variables: &[(&str, &Path)],
         progress: &mut dyn FnMut(u64, &str),
     ) -> Result<u64> {
+        let made = self.attempt(targets, variables, progress)?;
+        if !made.status.success() {
+            let excerpt = log::excerpt(&made.output).into_iter();
+            let excerpt: String = excerpt.map(|line| format!("\n    {line}")).collect();
+            bail!(
+                "make {} failed ({}):{excerpt}\n  full log: {}",
+                targets.join(" "),
+                made.status,
+                self.log.display()
+            );
+        }
+        Ok(made.steps)
+    }
+
+    /// Runs make as [`Make::run`] does, but also returns if make fails.
+    ///
+    /// # Errors
+    /// make cannot be run. [`Interrupted`] if the user stops the lab; make has exited by then.
+    pub(super) fn attempt(
+        &self,
+        targets: &[&str],
+        variables: &[(&str, &Path)],
+        progress: &mut dyn FnMut(u64, &str),
+    ) -> Result<Made> {
         let marker = self.obj.join(MARKER);
         files::write(&marker, "")?;
         let child = self.start(targets, variables)?;
@@ -112,8 +145,14 @@ impl Make<'_> {
         if interrupt::requested() {
             bail!(Interrupted);
         }
-        self.check(targets, status)?;
-        Ok(lines.steps)
+        if status.code() == Some(guard::CANNOT_RUN) {
+            bail!(
+                "cannot run make: `cargo xtask doctor` shows what is missing and which package provides it"
+            );
+        }
+        let text = fs::read(&self.log).unwrap_or_default();
+        let output = String::from_utf8_lossy(&text).into_owned();
+        Ok(Made { status, steps: lines.steps, output })
     }
 
     fn start(&self, targets: &[&str], variables: &[(&str, &Path)]) -> Result<Handle> {
@@ -131,9 +170,7 @@ impl Make<'_> {
             format!("CROSS_COMPILE={}", self.spec.cross),
             format!("-j{}", self.jobs),
         ];
-        let sanitizers = self.coverage.map(coverage_setting).into_iter();
-        let sanitizers = sanitizers.chain(self.kcsan.map(kcsan_setting));
-        words.extend(settings.into_iter().chain(sanitizers).map(Into::into));
+        words.extend(settings.iter().chain(&self.settings).map(Into::into));
         words.extend(targets.iter().map(Into::into));
         let mut command = guard::command("make", words).env("LC_ALL", "C");
         // These variables come first: if a variable is set twice, duct uses the first value.
@@ -148,33 +185,12 @@ impl Make<'_> {
         }
         command
     }
-
-    /// Returns an error with an excerpt of the log if make failed.
-    fn check(&self, targets: &[&str], status: ExitStatus) -> Result<()> {
-        if status.success() {
-            return Ok(());
-        }
-        if status.code() == Some(guard::CANNOT_RUN) {
-            bail!(
-                "cannot run make: `cargo xtask doctor` shows what is missing and which package provides it"
-            );
-        }
-        let text = fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let excerpt = log::excerpt(&text).into_iter();
-        let excerpt: String = excerpt.map(|line| format!("\n    {line}")).collect();
-        bail!(
-            "make {} failed ({status}):{excerpt}\n  full log: {}",
-            targets.join(" "),
-            self.log.display()
-        );
-    }
 }
 
 /// Returns the setting that makes kbuild compile the objects of one directory for coverage
 /// (Documentation/dev-tools/gcov.rst). kbuild evaluates it in each directory, with the directory's path in `$(obj)`, so
 /// that no makefile of the tree has to change.
-fn coverage_setting(dir: &str) -> String {
+pub(super) fn coverage_setting(dir: &str) -> String {
     format!("GCOV_PROFILE=$(if $(filter {dir},$(obj)),y)")
 }
 
@@ -184,7 +200,7 @@ fn coverage_setting(dir: &str) -> String {
 /// KCSAN then reports races between two accesses in `dir`, and races in which an access in `dir` sees a value change
 /// that it did not expect. It does not report races of the kernel with itself elsewhere, of which 6.12 has some. It also
 /// watches one of `CONFIG_KCSAN_SKIP_WATCH` accesses in `dir`, not one of that many in the whole kernel.
-fn kcsan_setting(dir: &str) -> String {
+pub(super) fn kcsan_setting(dir: &str) -> String {
     format!("KCSAN_SANITIZE=$(if $(filter {dir},$(obj)),y,n)")
 }
 

@@ -13,17 +13,21 @@
 //! | [`config`] | merges config fragments and checks the resulting `.config` |
 //! | `make`, `log` | runs make and extracts steps and errors from its output |
 //! | `coverage_files` | keeps the files that a coverage report needs |
+//! | `build_dir` | a directory for builds, with a patched source and a `.config` |
 //! | `slot` | builds one kernel in a build directory, with all of the above |
 //! | [`edit`] | converts the queue to a git tree and back |
 //! | `branches` | marks the stacks in that tree with branches |
 //! | `sender` | puts the user's name into patches to send |
 //! | [`mail`] | writes a stack as mails |
 //! | [`port`] | carries the queue to another version, and compares the queues of two versions |
+//! | [`check`] | checks each patch: style, documentation, builds |
 //! | `digest` | computes SHA-256 digests |
 //! | [`cache`] | locates, locks and cleans the directories of the cache |
 
 mod branches;
+mod build_dir;
 pub(crate) mod cache;
+pub mod check;
 pub(crate) mod config;
 pub(crate) mod coverage_files;
 mod digest;

@@ -171,7 +171,7 @@ pub(crate) fn range(file: &Path) -> Result<VersionRange> {
 }
 
 /// Returns the paths that a patch reads or writes, without the first component (`-p1`).
-fn touched(patch: &[u8]) -> BTreeSet<String> {
+pub(super) fn touched(patch: &[u8]) -> BTreeSet<String> {
     let text = String::from_utf8_lossy(patch);
     let path_in = |line: &str| -> Option<String> {
         let mut moves = ["rename from ", "rename to ", "copy from ", "copy to "].iter();
@@ -193,6 +193,11 @@ impl Queue {
     /// Returns the paths that the patches read or write.
     pub(crate) fn touched(&self) -> BTreeSet<String> {
         self.patches.iter().flat_map(|patch| touched(&patch.text)).collect()
+    }
+
+    /// Returns a queue of the first `patches` patches, without stacks.
+    pub(super) fn first(&self, patches: usize) -> Queue {
+        Queue { patches: self.patches[..patches].to_vec(), ..Queue::default() }
     }
 
     /// Returns the stack `name` of the queue of `version`, and the stacks that it needs.

@@ -1,39 +1,28 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A slot: the build directory for one source, target and flavour, which is reused for every build.
-//!
-//! ```text
-//! tree/       patched source; unchanged files keep their modification times
-//! tree.files  identifier of the content of each file in tree/
-//! obj/        output directory of make
-//! scratch/    copies of the files that patches are applied to
-//! fragment    merged config fragments
-//! configured  digest of everything that obj/.config depends on
-//! result/     finished kernel, before it is moved to its final directory
-//! build.log   output of make in the last build
-//! ```
+//! A slot: the build directory for one source, target and flavour, which is reused for every build. In addition to the
+//! files of every [`BuildDir`], it has the directory `result/` with a finished kernel, before it is moved to its final
+//! directory.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use super::build_dir::{BuildDir, Configuration};
 use super::cache::{self, Cache};
-use super::config;
 use super::coverage_files;
-use super::digest::{self, Listing};
+use super::digest;
 use super::make::{self, Make};
 use super::queue::Applied;
 use super::source::Base;
-use super::{BUILD_INFO, BuildInfo, Inputs, Progress, Request, file_name, tree};
+use super::{BUILD_INFO, BuildInfo, Inputs, Progress, Request, file_name};
 use crate::files;
-use crate::lock::{Hold, Lock};
 
 /// A slot that is locked by this process.
 pub(super) struct Slot<'a> {
     request: &'a Request<'a>,
-    dir: PathBuf,
+    dir: BuildDir,
     estimate: PathBuf,
-    _lock: Lock,
 }
 
 impl<'a> Slot<'a> {
@@ -41,19 +30,13 @@ impl<'a> Slot<'a> {
     pub(super) fn lock(
         cache: Cache,
         base: &Base,
-        request: &'a Request,
+        request: &'a Request<'a>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
         let name = format!("{}-{}", request.target.name, request.flavour);
-        let dir = cache.slots().join(&base.id).join(&name);
-        let lock = cache::lock(
-            &cache::lock_path(&dir),
-            Hold::Exclusive,
-            "is building in the same directory",
-            progress,
-        )?;
+        let dir = BuildDir::lock(cache, base, &name, progress)?;
         let estimate = cache.estimates().join(format!("{}-{name}", base.version));
-        Ok(Slot { request, dir, estimate, _lock: lock })
+        Ok(Slot { request, dir, estimate })
     }
 
     /// Builds the kernel and moves it to the directory `kernel`.
@@ -64,73 +47,21 @@ impl<'a> Slot<'a> {
         kernel: &Path,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<()> {
-        let from_scratch = self.prepare()?;
+        let result = self.result();
+        cache::remove_dir(&result).with_context(|| format!("remove {}", result.display()))?;
+        let from_scratch = self.dir.prepare()?;
         progress(Progress::step("patch the source".into()));
-        let applied = inputs.queue.apply(&inputs.base.root, &self.dir.join("scratch"))?;
-        let files = tree::sync(&inputs.base, &applied.overlay, &self.tree(), &self.record())?;
+        let (applied, files) = self.dir.patch(&inputs.base, &inputs.queue)?;
         progress(Progress::step("configure".into()));
-        self.configure(inputs, &files)?;
+        let configuration = Configuration {
+            start: "allnoconfig",
+            options: &inputs.options,
+            toolchain: &inputs.toolchain,
+        };
+        self.dir.configure(&self.make(), &configuration, &files)?;
         self.compile(from_scratch, progress)?;
         progress(Progress::step("store the kernel in the cache".into()));
         self.publish(inputs, &applied, hash, kernel)
-    }
-
-    /// Removes results of earlier builds that may be wrong. Returns true if make has to build everything.
-    fn prepare(&self) -> Result<bool> {
-        let obj = self.obj();
-        let prepare = || -> Result<bool> {
-            fs::create_dir_all(&self.dir)?;
-            cache::remove_dir(&self.dir.join("result"))?;
-            // Without a record, the tree is created anew. Existing objects could then be newer than source files that
-            // they were not built from.
-            let from_scratch =
-                !obj.join(".config").exists() || make::was_killed(&obj) || !self.record().exists();
-            if from_scratch {
-                cache::remove_dir(&obj)?;
-                files::remove(&self.dir.join("configured"))?;
-            }
-            fs::create_dir_all(&obj)?;
-            File::create(self.log())?;
-            Ok(from_scratch)
-        };
-        prepare().with_context(|| format!("prepare {}", self.dir.display()))
-    }
-
-    /// Generates `obj/.config` and checks it. Does nothing if the inputs are the same as last time.
-    fn configure(&self, inputs: &Inputs, files: &Listing) -> Result<()> {
-        let fragment = config::text(&inputs.options);
-        let kconfigs = || files.iter().filter(|(path, _)| is_kconfig(path));
-        let from = digest::of_parts(
-            [&fragment, &inputs.toolchain.compiler, &inputs.toolchain.linker]
-                .into_iter()
-                .chain(kconfigs().flat_map(|(path, id)| [path, id]))
-                .map(|part| part.as_bytes()),
-        );
-        let done = self.dir.join("configured");
-        if fs::read_to_string(&done).is_ok_and(|digest| digest == from) {
-            return Ok(());
-        }
-        let fragment_file = self.dir.join("fragment");
-        files::write_atomically(&fragment_file, fragment)?;
-        // Written to a new file: if the modification time of .config changes, make checks every object.
-        let new = self.obj().join(".config.new");
-        let variables =
-            [("KCONFIG_ALLCONFIG", fragment_file.as_path()), ("KCONFIG_CONFIG", new.as_path())];
-        self.make().run(&["allnoconfig", "olddefconfig"], &variables, &mut |_, _| {})?;
-        let text = files::read(&new)?;
-        let dropped = config::dropped(&inputs.options, &text);
-        let definitions =
-            config::definitions(&self.tree(), kconfigs().map(|(path, _)| path), &dropped);
-        if let Some(error) = config::describe_dropped(&dropped, &definitions) {
-            bail!("{error}");
-        }
-        let config = self.obj().join(".config");
-        if fs::read_to_string(&config).is_ok_and(|old| old == text) {
-            files::remove(&new)?;
-        } else {
-            fs::rename(&new, &config).with_context(|| format!("write {}", config.display()))?;
-        }
-        files::write_atomically(&done, from)
     }
 
     fn compile(&self, from_scratch: bool, progress: &mut dyn FnMut(Progress)) -> Result<()> {
@@ -150,7 +81,7 @@ impl<'a> Slot<'a> {
     }
 
     fn publish(&self, inputs: &Inputs, applied: &Applied, hash: &str, kernel: &Path) -> Result<()> {
-        let (obj, result) = (self.obj(), self.dir.join("result"));
+        let (obj, result) = (self.dir.obj(), self.result());
         files::create_dir(&result)?;
         let spec = &self.request.target.kernel;
         let boot_files = std::iter::once(&spec.image).chain(&spec.dtb);
@@ -160,8 +91,11 @@ impl<'a> Slot<'a> {
             cache::copy_synced(&obj.join(from), &result.join(to))?;
         }
         if let Some(dir) = self.request.coverage {
-            let trees =
-                coverage_files::Trees { base: &inputs.base.root, tree: &self.tree(), obj: &obj };
+            let trees = coverage_files::Trees {
+                base: &inputs.base.root,
+                tree: &self.dir.tree(),
+                obj: &obj,
+            };
             coverage_files::publish(dir, &trees, &applied.overlay, &result)?;
         }
         let info = BuildInfo {
@@ -184,36 +118,19 @@ impl<'a> Slot<'a> {
     }
 
     fn make(&self) -> Make<'_> {
+        let coverage = self.request.coverage.map(make::coverage_setting).into_iter();
+        let kcsan = self.request.kcsan.map(make::kcsan_setting);
         Make {
-            tree: self.tree(),
-            obj: self.obj(),
-            log: self.log(),
+            tree: self.dir.tree(),
+            obj: self.dir.obj(),
+            log: self.dir.log(),
             spec: &self.request.target.kernel,
-            coverage: self.request.coverage,
-            kcsan: self.request.kcsan,
+            settings: coverage.chain(kcsan).collect(),
             jobs: self.request.jobs,
         }
     }
 
-    fn tree(&self) -> PathBuf {
-        self.dir.join("tree")
+    fn result(&self) -> PathBuf {
+        self.dir.path.join("result")
     }
-
-    fn record(&self) -> PathBuf {
-        self.dir.join("tree.files")
-    }
-
-    fn obj(&self) -> PathBuf {
-        self.dir.join("obj")
-    }
-
-    fn log(&self) -> PathBuf {
-        self.dir.join("build.log")
-    }
-}
-
-/// Returns true for the files that the `.config` may depend on: Kconfig files, and the tools that read them.
-fn is_kconfig(path: &str) -> bool {
-    file_name(path).starts_with("Kconfig")
-        || (path.starts_with("scripts/") && !path.contains("/dtc/"))
 }

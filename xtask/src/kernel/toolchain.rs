@@ -26,9 +26,21 @@ impl Toolchain {
             linker: version(&format!("{cross}ld"))?,
         })
     }
+
+    /// Reads the versions of clang and its linker.
+    ///
+    /// # Errors
+    /// A tool is missing.
+    pub(super) fn llvm() -> Result<Self> {
+        Ok(Toolchain { compiler: version("clang")?, linker: version("ld.lld")? })
+    }
 }
 
-fn version(program: &str) -> Result<String> {
+/// Returns the first line that `program --version` prints.
+///
+/// # Errors
+/// The program is missing.
+pub(super) fn version(program: &str) -> Result<String> {
     let sh = shell::here()?;
     let text = shell::read(cmd!(sh, "{program} --version"))
         .with_context(|| format!("get the version of {program}, which builds the kernel"))?;

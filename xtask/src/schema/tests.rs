@@ -43,6 +43,7 @@ fn places(kind: Kind) -> (Vec<String>, &'static str) {
         Kind::Target => (vec!["kernel-configs".into()], r"\.yaml$"),
         Kind::Suite => (vec!["suites".into()], r"\.yaml$"),
         Kind::Flavour => (vec!["kernel-configs/flavours".into()], r"\.yaml$"),
+        Kind::Variant => (vec!["kernel-configs/variants".into()], r"\.yaml$"),
         Kind::Kernel => (below("kernel-patches"), r"^kernel\.yaml$"),
         Kind::Versions => {
             (vec!["kernel-patches/fixes".into(), "mutants".into()], r"^versions\.yaml$")
@@ -186,6 +187,14 @@ fn wrong_yaml_is_rejected() {
     assert_eq!(versions("before", "before"), "");
     insta::assert_snapshot!(versions("before", "until"), @"- at '/a.patch': additionalProperties 'until' not allowed");
     insta::assert_snapshot!(versions("\"7.3\"", "7.3"), @"- at '/a.patch/before': want null or string, but got number");
+    let variant = include_str!("../../../kernel-configs/variants/rt.yaml");
+    let variant = |from: &str, to: &str| error(Kind::Variant, variant, from, to);
+    insta::assert_snapshot!(variant("make:", "start: defconfig\nmake:"), @r"
+    - at '/start': oneOf failed, none matched
+      - at '/start': value must be 'target'
+      - at '/start': value must be 'allnoconfig'
+      - at '/start': value must be 'allmodconfig'
+    ");
     let flavour = |from: &str, to: &str| error(Kind::Flavour, flavour, from, to);
     insta::assert_snapshot!(flavour("time: 5", "time: [5]"), @"- at '/time': want number, but got array");
     insta::assert_snapshot!(flavour("memory: 2", "memory: 1.5"), @"- at '/memory': want integer, but got number");

@@ -3,14 +3,16 @@
 
 /// Formats `rows` as a table. Each row is indented by two spaces, and every column but the last is padded to the width
 /// of its widest cell.
-pub(crate) fn columns<const N: usize>(rows: &[[impl AsRef<str>; N]]) -> String {
+pub(crate) fn columns<S: AsRef<str>>(rows: &[impl AsRef<[S]>]) -> String {
     let width = |column: usize| {
-        rows.iter().map(|row| row[column].as_ref().chars().count()).max().unwrap_or(0)
+        let cells = rows.iter().filter_map(|row| row.as_ref().get(column));
+        cells.map(|cell| cell.as_ref().chars().count()).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..N).map(width).collect();
+    let count = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..count).map(width).collect();
     let mut text = String::new();
     for row in rows {
-        let cells = row.iter().zip(&widths);
+        let cells = row.as_ref().iter().zip(&widths);
         let line: String =
             cells.map(|(cell, &width)| format!("  {:width$}", cell.as_ref())).collect();
         text.push_str(line.trim_end());

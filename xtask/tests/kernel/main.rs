@@ -2,6 +2,7 @@
 //! Kernel builds with a source of three files and a shell script in place of make.
 
 mod builds;
+mod checking;
 mod editing;
 mod fixes;
 mod mailing;
@@ -18,4 +19,11 @@ mod world;
 #[ignore = "started by the other tests"]
 fn act() {
     world::act();
+}
+
+/// Not a test: the process that runs `queue check` for another test.
+#[test]
+#[ignore = "started by the other tests"]
+fn act_check() {
+    checking::act();
 }

@@ -15,7 +15,7 @@ use xtask::target::Target;
 /// Environment variable with the [`Job`] of the process that runs [`act`].
 const JOB: &str = "KERNEL_TEST_JOB";
 
-const TARGET: &str = "
+pub const TARGET: &str = "
 name: toy
 about: A machine that does not exist
 kernel: { arch: toy, cross: fake-, make: image, image: image }
