@@ -56,7 +56,7 @@ pub(crate) enum Command {
     /// Show what the oracle, a model of the cache, found in a run, or test the oracle itself.
     #[command(subcommand)]
     Oracle(Oracle),
-    /// Print a CI job definition generated from the targets, as in ci/github.yml and ci/gitlab.yml.
+    /// Print a CI job definition generated from the targets and kernel versions, as in ci/.
     CiMatrix {
         /// CI system to generate for.
         #[arg(long, value_enum)]

@@ -104,6 +104,10 @@ pub struct KernelVersion {
     /// Stacks of the patch queue, by name: one for each heading of `series`.
     #[serde(default)]
     pub stacks: BTreeMap<String, StackSpec>,
+    /// Names of the targets on which CI tests the version after each push. A nightly job tests the others. Absent if each
+    /// push tests all targets.
+    #[serde(default)]
+    pub push: Option<Vec<String>>,
     /// Upstream commit of the release that Debian's source is built from, for `cargo xtask queue mail`.
     #[serde(default)]
     pub base_commit: Option<BaseCommit>,
@@ -199,6 +203,24 @@ pub(crate) fn load_all(dir: &Path) -> Result<Vec<KernelVersion>> {
             defaults.len()
         ),
     }
+}
+
+/// Checks that the targets in `push` of each version exist. `targets` are the names of all targets.
+///
+/// # Errors
+/// A target does not exist. The error lists the existing ones.
+pub(crate) fn check_push(kernels: &[KernelVersion], targets: &[&str]) -> Result<()> {
+    for kernel in kernels {
+        let mut push = kernel.push.iter().flatten();
+        if let Some(unknown) = push.find(|name| !targets.contains(&name.as_str())) {
+            bail!(
+                "{FILE} of Linux {}: push: {unknown}: no such target; choose one of: {}",
+                kernel.version,
+                targets.join(", ")
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Checks that the promises of each stack exist. `path` is the file that describes the version.
@@ -335,6 +357,7 @@ pub(crate) mod tests {
             package: format!("linux-source-{version}"),
             suites: Vec::new(),
             stacks: BTreeMap::new(),
+            push: None,
             base_commit: None,
         }
     }
@@ -447,6 +470,17 @@ pub(crate) mod tests {
         let error = with("{ core: { promises: [1, 99] } }").unwrap_err();
         let error = error.trim_end_matches(|c: char| c.is_ascii_digit());
         insta::assert_snapshot!(error, @"DIR/6.12/kernel.yaml: stacks: core: promise 99: no such promise; choose one of: 1 to");
+    }
+
+    #[test]
+    fn targets_in_push_exist() {
+        let push = |targets: &[&str]| {
+            let limited = KernelVersion { push: Some(names(targets)), ..kernel("7.3", false) };
+            check_push(&[kernel("6.12", true), limited], &["mips", "x86_64"])
+        };
+        push(&["x86_64"]).unwrap();
+        push(&[]).unwrap();
+        insta::assert_snapshot!(push(&["x86_64", "vax"]).unwrap_err(), @"kernel.yaml of Linux 7.3: push: vax: no such target; choose one of: mips, x86_64");
     }
 
     #[test]

@@ -32,8 +32,8 @@ impl Tree {
     /// Reads all files.
     ///
     /// # Errors
-    /// A file does not parse, a suite skips an unknown target, or the stacks of a kernel version are not those of its
-    /// patch queue. The error contains the file and the expected content.
+    /// A file does not parse, a suite or a kernel version names an unknown target, or the stacks of a kernel version are
+    /// not those of its patch queue. The error contains the file and the expected content.
     pub(crate) fn load() -> Result<Self> {
         let checkout = paths::checkout();
         let (configs, cases) = (checkout.join("kernel-configs"), checkout.join("suites"));
@@ -45,6 +45,8 @@ impl Tree {
             checkout,
         };
         suite::check_skips(&cases, &tree.suites, &tree.targets)?;
+        let names: Vec<&str> = tree.targets.iter().map(|target| target.name.as_str()).collect();
+        kernel_version::check_push(&tree.kernels, &names)?;
         stacks::check_described(&tree.checkout, &tree.kernels)?;
         Ok(tree)
     }
