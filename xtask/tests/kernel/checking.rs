@@ -428,7 +428,8 @@ fn a_patch_that_does_not_apply_fails() {
     let mut world = CheckWorld::new();
     let wrong = ["not there".to_owned()];
     world.patch("wrong", "mm/util.c", &wrong, &["x".to_owned()]);
-    let lines = world.check(&world.job(&["build"]));
+    let lines = world.check(&world.job(&["build", "kernel-doc"]));
+    assert_eq!(lines.matches("FAILED").count(), 2, "{lines}");
     assert!(
         lines.contains(
             "0001-wrong build: FAILED: kernel-patches/6.12/0001-wrong.patch does not apply"

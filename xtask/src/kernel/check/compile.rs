@@ -63,6 +63,12 @@ struct Analysis {
     messages: Vec<Message>,
 }
 
+/// Error of a state that cannot be compiled at all: a patch does not apply, or the configuration tool fails or drops an
+/// option. The cause follows.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("prepare the source")]
+pub(super) struct Unprepared;
+
 /// Result of a compilation.
 #[derive(Debug)]
 pub(super) enum Compiled {
@@ -134,18 +140,23 @@ impl<'a> Compilation<'a> {
     /// Updates source and `.config` to the state with the patches of `queue`.
     ///
     /// # Errors
-    /// A patch does not apply, or the configuration tool fails or drops an option.
+    /// [`Unprepared`], with the cause; [`Interrupted`](crate::kernel::Interrupted) if the lab was interrupted.
     pub(super) fn set_state(
         &mut self,
         queue: &Queue,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<()> {
         let state = digest::of_parts(queue.patches.iter().map(|patch| patch.text.as_slice()));
-        if self.state == state {
-            return Ok(());
+        if self.state != state {
+            self.state.clear();
+            self.prepare(queue, progress).context(Unprepared)?;
+            self.state = state;
         }
+        Ok(())
+    }
+
+    fn prepare(&self, queue: &Queue, progress: &mut dyn FnMut(Progress)) -> Result<()> {
         progress(Progress::step("patch the source".into()));
-        self.state.clear();
         let mut all = self.fixes.clone();
         all.append(queue.clone());
         let (_, files) = self.dir.patch(self.base, &all)?;
@@ -158,9 +169,7 @@ impl<'a> Compilation<'a> {
             options: &self.options,
             toolchain: &self.toolchain,
         };
-        self.dir.configure(&self.make(&[]), &configuration, &files)?;
-        self.state = state;
-        Ok(())
+        self.dir.configure(&self.make(&[]), &configuration, &files)
     }
 
     /// Compiles `targets` in the current state.

@@ -9,15 +9,20 @@
 //! | `messages` | parses warnings, and compares those before and after a patch |
 //! | `scripts` | runs checkpatch.pl and kernel-doc |
 //! | `compile` | compiles the states of a queue, and runs analysers |
+//! | `steps` | makes the checks that compile |
+//! | `programs` | finds the programs that a check needs |
 //! | `run` | runs the checks |
 
 mod compile;
 mod messages;
 mod objects;
 pub mod plan;
+mod programs;
 mod run;
 mod scripts;
+mod steps;
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use serde::Serialize;
@@ -26,7 +31,8 @@ use super::{Progress, Source};
 use crate::target::Target;
 
 pub use plan::{Check, Series};
-pub use run::{missing_program, run};
+pub use programs::missing_program;
+pub use run::run;
 
 /// Parameters of [`run()`].
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +46,7 @@ pub struct Request<'a> {
     /// Targets that build variants refer to.
     pub targets: &'a [Target],
     /// Content of `PATH`.
-    pub path: &'a std::ffi::OsStr,
+    pub path: &'a OsStr,
     /// Number of parallel jobs of make.
     pub jobs: usize,
 }

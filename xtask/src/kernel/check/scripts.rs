@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Scripts of the kernel source that need no build: checkpatch.pl and kernel-doc.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::Verdict;
+use super::compile::Unprepared;
 use super::messages::{self, Message, Style};
 use super::plan::Series;
+use super::{Verdict, programs};
 use crate::files;
 use crate::kernel::queue::{self, Queue};
 use crate::kernel::source::Base;
@@ -61,7 +63,7 @@ pub(super) fn kernel_doc(
     series: &Series,
     at: usize,
     scratch: &Path,
-    path: &std::ffi::OsStr,
+    path: &OsStr,
 ) -> Result<Verdict> {
     let touched = queue::touched(&series.queue.patches[at].text);
     let is_c = |file: &&String| file.ends_with(".c") || file.ends_with(".h");
@@ -74,7 +76,7 @@ pub(super) fn kernel_doc(
     let first_line = String::from_utf8_lossy(text.split(|b| *b == b'\n').next().unwrap_or(&[]));
     let interpreter = if first_line.contains("python3") { "python3" } else { "perl" };
     if program::find_program(interpreter, path).is_none() {
-        return Ok(super::run::missing(interpreter, interpreter));
+        return Ok(programs::missing(interpreter, interpreter));
     }
     let mut states = Vec::new();
     for (name, patches) in [("before", at), ("after", at + 1)] {
@@ -98,7 +100,7 @@ pub(super) fn kernel_doc(
 
 /// Copies `files` of the source with `queue` applied to the directory `dir`. Returns the names of those that exist.
 fn copy_state(base: &Base, queue: &Queue, files: &[&String], dir: &Path) -> Result<Vec<String>> {
-    let applied = queue.apply(&base.root, dir)?;
+    let applied = queue.apply(&base.root, dir).context(Unprepared)?;
     let mut present = Vec::new();
     for file in files {
         let (from, to) = (base.root.join(file), dir.join(file));
@@ -138,7 +140,12 @@ struct Output {
 
 /// Runs a script in the directory `dir`.
 fn run(program: &str, words: Vec<String>, dir: &Path) -> Result<Output> {
-    let command = guard::command(program, words).dir(dir).env("LC_ALL", "C");
+    // Python must not write to the source, which is shared.
+    let environment = [("LC_ALL", "C"), ("PYTHONDONTWRITEBYTECODE", "1")];
+    let mut command = guard::command(program, words).dir(dir);
+    for (name, value) in environment {
+        command = command.env(name, value);
+    }
     let output = guard::run(&command.stderr_to_stdout().stdout_capture())?;
     if output.status.code() == Some(guard::CANNOT_RUN) {
         bail!("cannot run {program}: {}", String::from_utf8_lossy(&output.stdout).trim());

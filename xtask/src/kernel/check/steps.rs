@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Checks that need a build directory: what each does in the state before a patch and in the state after it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::compile::{Compilation, Compiled};
+use super::messages::{self, Message, Style};
+use super::plan::Series;
+use super::{Verdict, objects, scripts};
+use crate::kernel::{Progress, queue};
+
+/// Reason for a patch without code for a compiler.
+const NOTHING_TO_COMPILE: &str = "the patch changes no file that this configuration compiles";
+
+/// Reason for a patch whose files do not compile before it. Either the configuration leaves them out, or the check of an
+/// earlier patch reports that.
+const BROKEN_BEFORE: &str = "the files of the patch do not compile in this configuration before it";
+
+/// A program that reads sources and prints messages.
+pub(super) struct Analyser {
+    /// Settings of make that run the program.
+    pub settings: Vec<String>,
+    /// Make targets of the sources.
+    pub targets: BTreeSet<String>,
+    /// Style of its messages.
+    pub style: Style,
+}
+
+/// Returns the targets that compile the patch at the position `at`.
+pub(super) fn patch_targets(
+    compilation: &Compilation,
+    series: &Series,
+    at: usize,
+) -> BTreeSet<String> {
+    let patches = &series.queue.patches;
+    let around = series.own.clone().flat_map(|at| queue::touched(&patches[at].text)).collect();
+    let own = queue::touched(&patches[at].text);
+    objects::targets(own.iter(), &around, compilation.arch())
+}
+
+/// Returns those of `targets` whose source is in `tree`.
+fn existing(targets: &BTreeSet<String>, tree: &Path) -> BTreeSet<String> {
+    targets.iter().filter(|target| objects::exists(tree, target)).cloned().collect()
+}
+
+/// Returns the messages about `files`.
+fn of_files<'m>(
+    messages: impl Iterator<Item = &'m Message>,
+    files: &BTreeSet<String>,
+) -> Vec<&'m Message> {
+    // objtool names the object.
+    let is_about = |file: &str| files.contains(file) || files.contains(&format!("{file}.c"));
+    messages.filter(|message| is_about(&message.file)).collect()
+}
+
+/// Make targets of a patch.
+struct Targets {
+    /// Those that compile before the patch, or do not exist there.
+    sound: BTreeSet<String>,
+    /// Those that do not compile before the patch.
+    broken: BTreeSet<String>,
+}
+
+/// Moves to the state before the patch at the position `at`, and compiles `targets` there.
+fn compile_before(
+    compilation: &mut Compilation,
+    series: &Series,
+    at: usize,
+    targets: BTreeSet<String>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Targets> {
+    compilation.set_state(&series.queue.first(at), progress)?;
+    let before = existing(&targets, &compilation.tree());
+    let (_, broken) = compilation.compile_possible(&before, progress)?;
+    Ok(Targets { sound: targets.difference(&broken).cloned().collect(), broken })
+}
+
+/// Compiles the sources before and after the patch at the position `at`.
+pub(super) fn build_patch(
+    compilation: &mut Compilation,
+    series: &Series,
+    at: usize,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Verdict> {
+    let targets = patch_targets(compilation, series, at);
+    if targets.is_empty() {
+        return Ok(Verdict::Skipped(NOTHING_TO_COMPILE.into()));
+    }
+    let Targets { sound, broken } = compile_before(compilation, series, at, targets, progress)?;
+    compilation.set_state(&series.queue.first(at + 1), progress)?;
+    let tree = compilation.tree();
+    let mut new = match compilation.compile(&existing(&sound, &tree), progress)? {
+        Compiled::Failed(lines) => return Ok(Verdict::Failed(lines)),
+        Compiled::New(new) => new,
+    };
+    let (more, still_broken) = compilation.compile_possible(&existing(&broken, &tree), progress)?;
+    if sound.is_empty() && still_broken == broken {
+        return Ok(Verdict::Skipped(BROKEN_BEFORE.into()));
+    }
+    new.extend(more);
+    Ok(scripts::verdict(&of_files(new.iter(), &series.queue.touched())))
+}
+
+/// Runs an analyser on the sources before and after the patch at the position `at`.
+pub(super) fn analyse(
+    compilation: &mut Compilation,
+    series: &Series,
+    at: usize,
+    analyser: Analyser,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Verdict> {
+    let Analyser { settings, targets, style } = analyser;
+    if targets.is_empty() {
+        return Ok(Verdict::Skipped(NOTHING_TO_COMPILE.into()));
+    }
+    let targets = compile_before(compilation, series, at, targets, progress)?.sound;
+    if targets.is_empty() {
+        return Ok(Verdict::Skipped(BROKEN_BEFORE.into()));
+    }
+    let mut states = Vec::new();
+    for patches in [at, at + 1] {
+        compilation.set_state(&series.queue.first(patches), progress)?;
+        let targets = existing(&targets, &compilation.tree());
+        states.push(compilation.analyse(&settings, &targets, style, progress)?);
+    }
+    let before = states.remove(0).unwrap_or_default();
+    Ok(match states.remove(0) {
+        Err(lines) => Verdict::Failed(lines),
+        Ok(after) => {
+            let new = messages::new(&before, &after).into_iter();
+            scripts::verdict(&of_files(new, &series.queue.touched()))
+        }
+    })
+}
+
+/// Builds a variant with all patches of `series`.
+pub(super) fn build_variant(
+    compilation: &mut Compilation,
+    series: &Series,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Verdict> {
+    compilation.set_state(&series.queue, progress)?;
+    let touched = series.queue.touched();
+    let targets = objects::targets(touched.iter(), &BTreeSet::new(), compilation.arch());
+    let targets = existing(&targets, &compilation.tree());
+    let built = match compilation.build(&targets, progress)? {
+        Compiled::Failed(lines) => return Ok(Verdict::Failed(lines)),
+        Compiled::New(built) => built,
+    };
+    let after: Vec<Message> = of_files(built.iter(), &touched).into_iter().cloned().collect();
+    if after.is_empty() {
+        return Ok(Verdict::Ok);
+    }
+    // The source may have had these warnings before.
+    compilation.set_state(&series.queue.first(series.own.start), progress)?;
+    let targets = existing(&targets, &compilation.tree());
+    compilation.compile_possible(&targets, progress)?;
+    Ok(scripts::verdict(&messages::new(&compilation.known_messages(), &after)))
+}
+
+/// Builds the documents that the patches of `series` change.
+pub(super) fn htmldocs(
+    compilation: &mut Compilation,
+    series: &Series,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Verdict> {
+    compilation.set_state(&series.queue, progress)?;
+    let own = series.own.clone();
+    let touched: BTreeSet<String> =
+        own.flat_map(|at| queue::touched(&series.queue.patches[at].text)).collect();
+    let dirs = document_dirs(&touched, &compilation.tree());
+    if dirs.is_empty() {
+        return Ok(Verdict::Skipped("no patch changes a document".into()));
+    }
+    let dirs: Vec<&str> = dirs.iter().map(String::as_str).collect();
+    Ok(match compilation.htmldocs(&dirs.join(" "), progress)? {
+        Err(lines) => Verdict::Failed(lines),
+        Ok(messages) => scripts::verdict(&of_files(messages.iter(), &touched)),
+    })
+}
+
+/// Returns the directories below `Documentation` that have an index and contain the documents among `files`.
+fn document_dirs(files: &BTreeSet<String>, tree: &Path) -> BTreeSet<String> {
+    let documents = files.iter().filter(|file| file.ends_with(".rst"));
+    let documents = documents.filter_map(|file| file.strip_prefix("Documentation/"));
+    let has_index = |dir: &&Path| tree.join("Documentation").join(dir).join("index.rst").exists();
+    let dir = |file: &str| {
+        let mut above = Path::new(file).ancestors().skip(1).filter(|dir| *dir != Path::new(""));
+        above.find(has_index).map(|dir| dir.display().to_string())
+    };
+    documents.filter_map(dir).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_built_with_the_nearest_index() {
+        let tree = tempfile::tempdir().unwrap();
+        for dir in ["filesystems", "filesystems/fuse"] {
+            let dir = tree.path().join("Documentation").join(dir);
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join("index.rst"), "").unwrap();
+        }
+        let dirs = |files: &[&str]| {
+            let files = files.iter().map(|file| format!("Documentation/{file}")).collect();
+            Vec::from_iter(document_dirs(&files, tree.path())).join(" ")
+        };
+        assert_eq!(dirs(&["filesystems/fuse/dmmap.rst"]), "filesystems/fuse");
+        assert_eq!(dirs(&["filesystems/vfs.rst", "filesystems/api.txt"]), "filesystems");
+        assert_eq!(dirs(&["mm/page.rst", "index.rst"]), "");
+    }
+}
