@@ -103,7 +103,7 @@ impl<'a> Compilation<'a> {
         let file = PathBuf::from(format!("kernel-configs/variants/{}.yaml", variant.name));
         options.extend(config::parse(&file, &variant.options)?);
         let mut settings = vec!["-Otarget".to_owned()];
-        // Everything else that the kernel compiles has such warnings.
+        // Variants are built as a whole, and the kernel has many warnings of this level.
         settings.extend(variant.each_patch.then(|| "W=1".to_owned()));
         settings.extend((compiler == Compiler::Clang).then(|| "LLVM=1".to_owned()));
         let fixes = fixes::of_target(request.checkout, base.version, &spec.fixes)?;
@@ -322,7 +322,7 @@ impl<'a> Compilation<'a> {
     }
 
     /// Removes the objects of targets that this process has not compiled yet. The compiler prints messages only when it
-    /// compiles, and nobody knows what it printed for these objects.
+    /// compiles, so the messages about existing objects are unknown.
     fn forget_objects(&mut self, targets: &BTreeSet<String>) -> Result<()> {
         for target in targets.difference(&self.known) {
             let path = self.dir.obj().join(target);
