@@ -93,6 +93,8 @@ impl CheckWorld {
             ("mm/nommu.c", "broken\n"),
             ("fs/fuse/dev.c", "dev\ngcc: known\n"),
             ("Documentation/filesystems/index.rst", "index\n"),
+            ("tools/testing/selftests/fuse/Makefile", ""),
+            ("tools/testing/selftests/fuse/test.c", "test\n"),
             ("Documentation/filesystems/fuse.rst", "fuse\n"),
             ("scripts/checkpatch.pl", CHECKPATCH),
             ("scripts/kernel-doc", KERNEL_DOC),
@@ -267,6 +269,8 @@ fn broken_queue() -> CheckWorld {
     let lines = |text: &[&str]| -> Vec<String> { text.iter().map(|l| l.to_string()).collect() };
     let (fuse, long) = (lines(&["fuse"]), lines(&["fuse", "sphinx: title too short"]));
     world.patch("document", "Documentation/filesystems/fuse.rst", &fuse, &long);
+    let (test, unused) = (lines(&["test"]), lines(&["test", "gcc: unused function"]));
+    world.patch("selftest", "tools/testing/selftests/fuse/test.c", &test, &unused);
     world.add("variant", "broken if CONFIG_B=0");
     world
 }
@@ -292,10 +296,15 @@ fn each_check_finds_the_patch_that_breaks_it() {
     - 0010-document clang: skipped: the patch changes no file that this configuration compiles
     - 0010-document sparse: skipped: the patch changes no file that this configuration compiles
     - 0010-document coccicheck: skipped: the patch changes no file that this configuration compiles
+    - 0011-selftest build: skipped: the patch changes no file that this configuration compiles
+    - 0011-selftest clang: skipped: the patch changes no file that this configuration compiles
+    - 0011-selftest sparse: skipped: the patch changes no file that this configuration compiles
+    - 0011-selftest coccicheck: skipped: the patch changes no file that this configuration compiles
     - - htmldocs: FAILED: Documentation/filesystems/fuse.rst:2:1: WARNING: title too short
+    - - kselftest: FAILED: test.c:2:1: warning: unused function
     - - no-b: FAILED: mm/util.c:1:1: error: broken if CONFIG_B=0
     - - needs-c: skipped: Linux 6.12 has no option CONFIG_C
-    49 ok
+    51 ok
     ");
 }
 

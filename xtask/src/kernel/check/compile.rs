@@ -11,7 +11,7 @@ use xshell::cmd;
 use super::messages::{self, Message, Style};
 use super::{Request, objects};
 use crate::kernel::build_dir::{BuildDir, Configuration};
-use crate::kernel::cache::Cache;
+use crate::kernel::cache::{self, Cache};
 use crate::kernel::config::{self, ConfigOption};
 use crate::kernel::digest;
 use crate::kernel::fixes;
@@ -302,18 +302,22 @@ impl<'a> Compilation<'a> {
         Ok(Ok(messages))
     }
 
-    /// Builds the documents in `dirs`, directories below `Documentation` separated by spaces, and returns the messages.
+    /// Makes `target` from scratch, and returns the messages. `output` is the directory below the output directory of make
+    /// that has the results.
     ///
     /// # Errors
     /// As [`Compilation::compile`].
-    pub(super) fn htmldocs(
+    pub(super) fn make_anew(
         &mut self,
-        dirs: &str,
+        target: &str,
+        output: &str,
+        settings: &[String],
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Result<Vec<Message>, Vec<String>>> {
-        // Sphinx prints the warnings of a document only when it reads the document.
-        crate::kernel::cache::remove_dir(&self.dir.obj().join("Documentation"))?;
-        let made = self.run(&[format!("SPHINXDIRS={dirs}")], &["htmldocs"], progress)?;
+        // Messages are printed only about what is made.
+        let output = self.dir.obj().join(output);
+        cache::remove_dir(&output).with_context(|| format!("remove {}", output.display()))?;
+        let made = self.run(settings, &[target], progress)?;
         let tree = self.tree();
         Ok(match made.status.success() {
             true => Ok(messages::parse(made.output.lines(), &tree, Style::Levels)),

@@ -165,13 +165,14 @@ pub(super) enum Work {
     Coccicheck(BuildVariant),
     Clang(BuildVariant),
     Htmldocs(BuildVariant),
+    Kselftest(BuildVariant),
     Variant(BuildVariant),
 }
 
 impl Check {
     /// Returns true if the check is made on each patch, and false if it is made after the last patch of a stack.
     pub fn is_of_patch(&self) -> bool {
-        !matches!(self.work, Work::Htmldocs(_) | Work::Variant(_))
+        !matches!(self.work, Work::Htmldocs(_) | Work::Kselftest(_) | Work::Variant(_))
     }
 }
 
@@ -194,6 +195,11 @@ pub fn checks(variants: &[BuildVariant]) -> Vec<Check> {
             check("sparse", "no new warnings of sparse", Work::Sparse(each())),
             check("coccicheck", "no new reports of Coccinelle", Work::Coccicheck(each())),
             check("htmldocs", "no warnings about changed documents", Work::Htmldocs(each())),
+            check(
+                "kselftest",
+                "changed selftests compile without warnings",
+                Work::Kselftest(each()),
+            ),
         ]);
     }
     let at_end = variants.iter().filter(|variant| !variant.each_patch);

@@ -39,9 +39,9 @@ pub fn missing_program(request: &Request, check: &Check) -> Result<Option<Verdic
             need("ocamlopt", "ocaml");
         }
         Work::Htmldocs(_) => need("sphinx-build", "python3-sphinx"),
-        Work::Build(_) | Work::Variant(_) => {}
+        Work::Build(_) | Work::Kselftest(_) | Work::Variant(_) => {}
     }
-    if let Work::Build(variant) | Work::Variant(variant) = &check.work {
+    if let Work::Build(variant) | Work::Kselftest(variant) | Work::Variant(variant) = &check.work {
         let target = compile::target(request.targets, variant)?;
         let gcc = format!("{}gcc", target.kernel.cross);
         let known = target.programs.iter().find(|program| program.program == gcc);

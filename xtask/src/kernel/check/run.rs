@@ -167,6 +167,10 @@ impl<'a> Runner<'a> {
                 let compilation = self.compilation(variant, Compiler::Gcc, progress)?;
                 steps::htmldocs(compilation, series, progress)
             }
+            (Work::Kselftest(variant), _) => {
+                let compilation = self.compilation(variant, Compiler::Gcc, progress)?;
+                steps::kselftest(compilation, series, progress)
+            }
             (Work::Variant(variant), _) => self.variant(variant, series, progress),
             (_, None) => unreachable!("checks of a patch have a patch"),
         }

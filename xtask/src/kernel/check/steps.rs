@@ -168,18 +168,61 @@ pub(super) fn htmldocs(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Verdict> {
     compilation.set_state(&series.queue, progress)?;
-    let own = series.own.clone();
-    let touched: BTreeSet<String> =
-        own.flat_map(|at| queue::touched(&series.queue.patches[at].text)).collect();
+    let touched = touched_by_stack(series);
     let dirs = document_dirs(&touched, &compilation.tree());
     if dirs.is_empty() {
         return Ok(Verdict::Skipped("no patch changes a document".into()));
     }
-    let dirs: Vec<&str> = dirs.iter().map(String::as_str).collect();
-    Ok(match compilation.htmldocs(&dirs.join(" "), progress)? {
+    let settings = [format!("SPHINXDIRS={}", Vec::from_iter(dirs).join(" "))];
+    Ok(match compilation.make_anew("htmldocs", "Documentation", &settings, progress)? {
         Err(lines) => Verdict::Failed(lines),
         Ok(messages) => scripts::verdict(&of_files(messages.iter(), &touched)),
     })
+}
+
+/// Builds the selftests that the patches of `series` change.
+pub(super) fn kselftest(
+    compilation: &mut Compilation,
+    series: &Series,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Verdict> {
+    compilation.set_state(&series.queue, progress)?;
+    let touched = touched_by_stack(series);
+    let dirs = selftest_dirs(&touched, &compilation.tree());
+    if dirs.is_empty() {
+        return Ok(Verdict::Skipped("no patch changes a selftest".into()));
+    }
+    let targets = format!("TARGETS={}", Vec::from_iter(dirs).join(" "));
+    // Otherwise make succeeds if one of the targets can be built.
+    let settings = [targets, "FORCE_TARGETS=1".to_owned()];
+    Ok(match compilation.make_anew("kselftest-all", "kselftest", &settings, progress)? {
+        Err(lines) => Verdict::Failed(lines),
+        Ok(messages) => {
+            // make runs in the directory of the selftest, so the compiler prints names without that directory.
+            let is_about = |message: &&Message| {
+                touched.iter().any(|path| Path::new(path).ends_with(&message.file))
+            };
+            scripts::verdict(&Vec::from_iter(messages.iter().filter(is_about)))
+        }
+    })
+}
+
+/// Returns the files that the patches of the stack itself change.
+fn touched_by_stack(series: &Series) -> BTreeSet<String> {
+    let own = series.own.clone();
+    own.flat_map(|at| queue::touched(&series.queue.patches[at].text)).collect()
+}
+
+/// Returns the directories of the selftests among `files`, for the variable `TARGETS`.
+fn selftest_dirs(files: &BTreeSet<String>, tree: &Path) -> BTreeSet<String> {
+    let root = Path::new("tools/testing/selftests");
+    let has_makefile = |dir: &&Path| tree.join(root).join(dir).join("Makefile").exists();
+    let dir = |file: &String| {
+        let below = Path::new(file).strip_prefix(root).ok()?;
+        let mut above = below.ancestors().skip(1).filter(|dir| *dir != Path::new(""));
+        above.find(has_makefile).map(|dir| dir.display().to_string())
+    };
+    files.iter().filter_map(dir).collect()
 }
 
 /// Returns the directories below `Documentation` that have an index and contain the documents among `files`.
