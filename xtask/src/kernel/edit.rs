@@ -172,23 +172,25 @@ struct Entry {
     name: String,
 }
 
-/// Returns the entries of `series` for `patches`, the names that git has chosen. A patch with the name of a fix becomes an
-/// entry for that fix; git makes the name of the subject. All others are numbered. `dir` is the directory of the queue.
-fn entries(dir: &Path, patches: &[String]) -> Result<Vec<Entry>> {
+/// Returns the entries of `series` for `patches`, which git has written to the directory `from`. A patch with the subject
+/// of a fix becomes an entry for that fix. All others are numbered. `dir` is the directory of the queue.
+fn entries(dir: &Path, from: &Path, patches: &[String]) -> Result<Vec<Entry>> {
     let fixes = fixes::by_subject(dir)?;
+    let mut entries = Vec::new();
     let mut number = 0;
-    let entry = |from: &String| {
-        let subject = fixes::subject(from);
-        let name = match fixes.get(subject) {
+    for patch in patches {
+        let subject = fixes::subject(&files::read_bytes(&from.join(patch))?);
+        let name = match subject.and_then(|subject| fixes.get(&subject)) {
             Some(fix) => format!("{}{fix}", fixes::PREFIX),
             None => {
                 number += 1;
-                format!("{number:04}-{subject}")
+                let (_, words) = patch.split_once('-').unwrap_or_default();
+                format!("{number:04}-{words}")
             }
         };
-        Entry { from: from.clone(), name }
-    };
-    Ok(patches.iter().map(entry).collect())
+        entries.push(Entry { from: patch.clone(), name });
+    }
+    Ok(entries)
 }
 
 /// Destination of [`export`].
@@ -246,7 +248,7 @@ pub fn export(place: &Path, destination: Destination) -> Result<Exported> {
                 bail!("a commit in {} changes no file: remove it", place.display());
             }
             let dir = lab.join(queue::DIR).join(source::version(place)?.to_string());
-            let entries = entries(&dir, &patches)?;
+            let entries = entries(&dir, scratch.path(), &patches)?;
             replace(&dir, scratch.path(), &entries, &stacks)?;
             Ok(Exported { dir, patches: entries.into_iter().map(|entry| entry.name).collect() })
         }

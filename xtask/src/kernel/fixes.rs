@@ -72,21 +72,28 @@ pub(crate) fn of_target(checkout: &Path, version: Version, names: &[String]) -> 
     Ok(queue)
 }
 
-/// Returns the file names of all fixes by their subjects: the names without the number. `dir` is the directory of a queue.
+/// Returns the file names of all fixes by their subjects. `dir` is the directory of a queue.
 pub(super) fn by_subject(dir: &Path) -> Result<BTreeMap<String, String>> {
     let mut fixes = BTreeMap::new();
     for dir in [dir.with_file_name(FIXES), dir.join(FIXES)].iter().filter(|dir| dir.is_dir()) {
         for path in files::with_extension(dir, "patch")? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            fixes.insert(subject(&name).to_owned(), name);
+            if let Some(subject) = subject(&files::read_bytes(&path)?) {
+                fixes.insert(subject, name);
+            }
         }
     }
     Ok(fixes)
 }
 
-/// Returns the name of a patch without its number. Git makes that part of the name from the subject of the patch.
-pub(super) fn subject(name: &str) -> &str {
-    name.split_once('-').map_or(name, |(_, subject)| subject)
+/// Returns the subject of a patch in the format of mails, in one line and without `[PATCH]`.
+pub(super) fn subject(patch: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(patch);
+    let mut header = text.lines().take_while(|line| !line.is_empty());
+    let first = header.find_map(|line| line.strip_prefix("Subject: "))?;
+    let more = header.take_while(|line| line.starts_with(' '));
+    let subject = more.fold(first.to_owned(), |subject, line| subject + line);
+    Some(subject.strip_prefix("[PATCH] ").unwrap_or(&subject).to_owned())
 }
 
 /// Writes the text of a fix that has changed. The fix in the directory of the version takes precedence over the one that
@@ -104,10 +111,14 @@ pub(super) fn write(dir: &Path, fix: &str, text: &[u8], is_listed: bool) -> Resu
     files::write_atomically(&file, text)
 }
 
-/// Returns true if two patches differ only in what depends on the version of the source: line numbers and hashes.
+/// Returns true if two patches differ only in what depends on the source or on git: line numbers, hashes, and the version
+/// of git at the end.
 fn same_change(one: &[u8], two: &[u8]) -> bool {
     let parts = |patch: &[u8]| -> Vec<String> {
         let text = String::from_utf8_lossy(patch);
+        let text = text.trim_end_matches('\n');
+        let signature = text.rsplit_once("\n-- \n").filter(|(_, end)| !end.contains('\n'));
+        let text = signature.map_or(text, |(before, _)| before);
         let lines = text.lines().filter(|line| !line.starts_with("index "));
         lines.map(|line| if line.starts_with("@@ ") { "@@" } else { line }.to_owned()).collect()
     };
@@ -119,10 +130,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn line_numbers_and_hashes_are_no_change() {
+    fn a_subject_may_have_two_lines() {
+        let patch =
+            b"From 0\nSubject: [PATCH] parisc: do not\n take strides\nX: y\n\nSubject: no\n";
+        assert_eq!(subject(patch).as_deref(), Some("parisc: do not take strides"));
+        assert_eq!(subject(b"Why.\n\nSubject: no\n"), None);
+    }
+
+    #[test]
+    fn line_numbers_hashes_and_signatures_are_no_change() {
         let patch = "Subject: a\n\nindex 1234..5678 100644\n--- a/x\n+++ b/x\n@@ -1,2 +1,3 @@ f()\n x\n+y\n";
         let moved = patch.replace("-1,2 +1", "-11,2 +12").replace("1234", "abcd");
         assert!(same_change(patch.as_bytes(), moved.as_bytes()));
+        let signed = format!("{patch}-- \n2.47.3\n\n");
+        assert!(same_change(patch.as_bytes(), signed.as_bytes()));
         assert!(!same_change(patch.as_bytes(), patch.replace("+y", "+z").as_bytes()));
         assert!(!same_change(patch.as_bytes(), patch.replace(": a", ": b").as_bytes()));
     }

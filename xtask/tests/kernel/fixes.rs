@@ -11,12 +11,11 @@ use crate::mailing::{GET_MAINTAINER, mail_stack};
 use crate::porting::port;
 use crate::world::{Job, Outcome, World};
 
-const FIX: &str = "0003-change-c.patch";
-const SHARED: &str = "checkout/kernel-patches/fixes/0003-change-c.patch";
-const OWN: &str = "checkout/kernel-patches/6.12/fixes/0003-change-c.patch";
+const FIX: &str = "0003-c.patch";
+const SHARED: &str = "checkout/kernel-patches/fixes/0003-c.patch";
+const OWN: &str = "checkout/kernel-patches/6.12/fixes/0003-c.patch";
 const RANGES: &str = "checkout/kernel-patches/fixes/versions.yaml";
-const SERIES: &str =
-    "[fixes]\n../fixes/0003-change-c.patch\n\n[core] on nothing\n0001-change-a.patch\n";
+const SERIES: &str = "[fixes]\n../fixes/0003-c.patch\n\n[core] on nothing\n0001-change-a.patch\n";
 
 /// Returns a world whose queue has the stack `fixes`, with a shared fix of `c.c`, and the stack `core`, which changes
 /// `a.c`.
@@ -71,19 +70,19 @@ fn a_fix_is_applied_once_whether_the_target_or_the_queue_names_it() {
 #[test]
 fn a_fix_for_other_versions_or_in_the_source_is_passed_over() {
     let world = world();
-    world.write(RANGES, "0003-change-c.patch: { before: \"6.12\" }\n");
+    world.write(RANGES, "0003-c.patch: { before: \"6.12\" }\n");
     let build = |stack: Option<&str>| {
         let outcome = world.run(&Job { stack: stack.map(str::to_owned), ..world.job() }).good();
         let Outcome { image, left_out, present_fixes, .. } = outcome;
         format!("{}{left_out:?} {present_fixes:?}", image.replace('\n', " "))
     };
-    let left_out = r#"a, patched b c ["kernel-patches/fixes/0003-change-c.patch was passed over: it is for Linux before 6.12"] []"#;
+    let left_out = r#"a, patched b c ["kernel-patches/fixes/0003-c.patch was passed over: it is for Linux before 6.12"] []"#;
     assert_eq!(build(None), left_out);
     assert_eq!(build(None), left_out, "from the cache");
     assert_eq!(build(Some("core")), "a, patched b c [] []");
     fs::remove_file(world.path(RANGES)).unwrap();
     world.write("src/c.c", "c, patched\n");
-    assert_snapshot!(build(None), @r#"a, patched b c, patched [] ["kernel-patches/fixes/0003-change-c.patch"]"#);
+    assert_snapshot!(build(None), @r#"a, patched b c, patched [] ["kernel-patches/fixes/0003-c.patch"]"#);
 }
 
 #[test]
@@ -94,7 +93,7 @@ fn a_missing_fix_is_named_with_its_line() {
     kernel-patches/6.12/series:4
 
     Caused by:
-        0: read [DIR]/checkout/kernel-patches/fixes/0003-change-c.patch
+        0: read [DIR]/checkout/kernel-patches/fixes/0003-c.patch
         1: No such file or directory (os error 2)
     ");
 }
@@ -108,7 +107,7 @@ fn export_keeps_a_fix_and_writes_its_changes_back() {
     assert_eq!(log, "change a HEAD -> queue, stack/core\nchange c stack/fixes\n");
     let before = world.read(SHARED);
     let exported = export_to_queue(&world).unwrap();
-    assert_eq!(exported.patches, ["../fixes/0003-change-c.patch", "0001-change-a.patch"]);
+    assert_eq!(exported.patches, ["../fixes/0003-c.patch", "0001-change-a.patch"]);
     assert_eq!(series(&world), format!("# Why.\n\n{SERIES}"));
     assert!(world.read(SHARED) == before && !world.path(OWN).exists());
 
@@ -139,9 +138,7 @@ fn a_fix_without_a_commit_leaves_the_series_but_not_its_directory() {
     let passed_over: Vec<&String> = steps.iter().filter(|step| step.contains("passed")).collect();
     assert_eq!(
         passed_over,
-        [
-            "kernel-patches/fixes/0003-change-c.patch was passed over: the source already contains this fix"
-        ]
+        ["kernel-patches/fixes/0003-c.patch was passed over: the source already contains this fix"]
     );
     let branches = git(&world.path("edit"), &["branch", "--format=%(refname:short)"]);
     assert_eq!(branches, "queue\nstack/core\n");
@@ -186,7 +183,7 @@ fn fixes_are_ported_as_fixes() {
     add_new_source(&world, "c\n");
     let ported = port(&world).unwrap();
     assert_snapshot!(port::describe(&ported, "7.3"), @"
-    kernel-patches/fixes/0003-change-c.patch: merged
+    kernel-patches/fixes/0003-c.patch: merged
     kernel-patches/6.12/0001-change-a.patch: merged
     ");
     export_to_queue(&world).unwrap();
@@ -206,7 +203,7 @@ fn a_fix_that_differs_after_a_port_is_that_of_the_version() {
     let shared = world.read(SHARED);
     let ported = port(&world).unwrap();
     assert_snapshot!(port::describe(&ported, "7.3"), @"
-    kernel-patches/fixes/0003-change-c.patch: conflicts in c.c
+    kernel-patches/fixes/0003-c.patch: conflicts in c.c
     kernel-patches/6.12/0001-change-a.patch: merged
     ");
     let edit = world.path("edit");
@@ -216,7 +213,7 @@ fn a_fix_that_differs_after_a_port_is_that_of_the_version() {
     git(&edit, &["rebase", "-q", "--onto", "stack/fixes", "queue~", "queue"]);
     git(&edit, &["branch", "-q", "--force", "stack/core"]);
     export_to_queue(&world).unwrap();
-    let own = world.read("checkout/kernel-patches/7.3/fixes/0003-change-c.patch");
+    let own = world.read("checkout/kernel-patches/7.3/fixes/0003-c.patch");
     assert!(own.contains("\n-C\n+C, patched\n"), "{own}");
     assert_eq!(world.read(SHARED), shared);
     let new = Job { source: Some(world.path("new")), ..world.job() };
@@ -227,16 +224,16 @@ fn a_fix_that_differs_after_a_port_is_that_of_the_version() {
 fn a_fix_that_the_other_version_does_not_need_is_not_ported() {
     let world = world();
     add_new_source(&world, "c\n");
-    world.write(RANGES, "0003-change-c.patch: { before: \"7.3\" }\n");
+    world.write(RANGES, "0003-c.patch: { before: \"7.3\" }\n");
     assert_snapshot!(port::describe(&port(&world).unwrap(), "7.3"), @"
-    kernel-patches/fixes/0003-change-c.patch: this fix is for Linux before 7.3
+    kernel-patches/fixes/0003-c.patch: this fix is for Linux before 7.3
     kernel-patches/6.12/0001-change-a.patch: merged
     ");
     fs::remove_dir_all(world.path("edit")).unwrap();
     fs::remove_file(world.path(RANGES)).unwrap();
     world.write("src/c.c", "c, patched\n");
     assert_snapshot!(port::describe(&port(&world).unwrap(), "7.3"), @"
-    kernel-patches/fixes/0003-change-c.patch: the old source already contains this fix
+    kernel-patches/fixes/0003-c.patch: the old source already contains this fix
     kernel-patches/6.12/0001-change-a.patch: merged
     ");
     export_to_queue(&world).unwrap();
