@@ -45,14 +45,13 @@ impl Message {
 pub(super) fn by_step(output: &str, tree: &Path, style: Style) -> BTreeMap<String, Vec<Message>> {
     let mut steps: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let mut current = String::new();
-    for line in output.lines() {
+    for line in output.lines().filter(|line| !is_of_make(line)) {
         match log::step(line) {
             Some(step) => {
                 let last = step.rsplit(' ').next().unwrap_or_default();
                 current = relative(last, tree).to_owned();
                 steps.entry(current.clone()).or_default();
             }
-            None if line.starts_with("make[") || line.starts_with("make: ") => {}
             None => steps.entry(current.clone()).or_default().push(line),
         }
     }
@@ -76,7 +75,7 @@ pub(super) fn parse<'l>(
     });
     let mut messages: Vec<Message> = Vec::new();
     let mut context: Vec<String> = Vec::new();
-    for line in lines {
+    for line in lines.filter(|line| !is_of_make(line)) {
         let shown = line.replace(&format!("{}/", tree.display()), "");
         let head = HEAD.captures(line).filter(|head| {
             let has_level = head.name("before").is_some() || head.name("after").is_some();
@@ -98,6 +97,11 @@ pub(super) fn parse<'l>(
         }
     }
     messages
+}
+
+/// Returns true for a line of make itself, which may follow a message.
+fn is_of_make(line: &str) -> bool {
+    line.starts_with("make[") || line.starts_with("make: ")
 }
 
 /// Returns true for a line that belongs to the message after it: `In file included from a.h:1:`, its continuation,
@@ -151,7 +155,7 @@ mod tests {
             /cache/tree/fs/fuse/dmmap.h:254:9: warning: unused variable 'colour' [-Wunused-variable]\n\
             \x20 254 |  int colour;\n\
             /cache/tree/fs/fuse/dmmap.h:12:5: note: declared here\n\
-            /cache/tree/fs/fuse/dmmap.c:7:1: error: expected ';'\n";
+            /cache/tree/fs/fuse/dmmap.c:7:1: error: expected ';'\nmake[1]: Leaving directory '/cache/obj'\n";
         insta::assert_snapshot!(parsed(gcc, Style::Levels), @r"
         fs/fuse/dmmap.h | warning: unused variable 'colour' [-Wunused-variable] | 5 lines
         fs/fuse/dmmap.c | error: expected ';' | 1 lines
