@@ -145,24 +145,23 @@ pub(crate) struct AppliedStacks {
 impl AppliedStacks {
     /// Returns the reason why the kernel does not keep all of `promises`, if there is one.
     pub(crate) fn unkept(&self, promises: &[u8]) -> Option<String> {
-        let unkept = promises.iter().filter_map(|promise| {
-            let keeps = |stack: &&(&String, &StackSpec)| stack.1.promises.contains(promise);
-            let stacks: Vec<_> = self.kernel.stacks.iter().collect();
-            let stacks: Vec<&String> = stacks.iter().filter(keeps).map(|(name, _)| *name).collect();
-            match stacks.as_slice() {
-                stacks if stacks.iter().any(|name| self.names.contains(name)) => None,
-                [] => Some(format!(
-                    "no stack of Linux {} keeps promise {promise}",
-                    self.kernel.version
-                )),
-                _ => {
-                    let stacks: Vec<&str> = stacks.iter().map(|name| name.as_str()).collect();
-                    Some(format!("promise {promise} needs the stack {}", stacks.join(" or ")))
-                }
-            }
-        });
-        let unkept: Vec<String> = unkept.collect();
-        (!unkept.is_empty()).then(|| unkept.join("; "))
+        let reasons: Vec<String> =
+            promises.iter().filter_map(|promise| self.reason(*promise)).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
+    /// Returns the reason why the kernel does not keep `promise`, if it does not.
+    fn reason(&self, promise: u8) -> Option<String> {
+        let keeping =
+            self.kernel.stacks.iter().filter(|(_, stack)| stack.promises.contains(&promise));
+        let keeping: Vec<&str> = keeping.map(|(name, _)| name.as_str()).collect();
+        if self.names.iter().any(|name| keeping.contains(&name.as_str())) {
+            return None;
+        }
+        Some(match keeping.as_slice() {
+            [] => format!("no stack of Linux {} keeps promise {promise}", self.kernel.version),
+            stacks => format!("promise {promise} needs the stack {}", stacks.join(" or ")),
+        })
     }
 }
 

@@ -85,9 +85,7 @@ impl Tree {
             }
         })
     }
-}
 
-impl Tree {
     /// Returns the stacks of `version` that `--stack NAME` selects.
     ///
     /// # Errors

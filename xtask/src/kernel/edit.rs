@@ -92,8 +92,8 @@ fn move_ignores(place: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Applies each patch of the queue as a commit, and creates the branches of the stacks. Passes over fixes that the source
-/// already contains, and reports them. Returns for each patch true if there is a commit of it.
+/// Applies each patch of the queue as a commit, and creates the branches of the stacks. Passes over fixes that the
+/// source already contains, and reports them. Returns for each patch true if there is a commit of it.
 pub(super) fn apply(
     place: &Path,
     queue: &Queue,
@@ -172,8 +172,8 @@ struct Entry {
     name: String,
 }
 
-/// Returns the entries of `series` for `patches`, which git has written to the directory `from`. A patch with the subject
-/// of a fix becomes an entry for that fix. All others are numbered. `dir` is the directory of the queue.
+/// Returns the entries of `series` for `patches`, which git has written to the directory `from`. A patch with the
+/// subject of a fix becomes an entry for that fix. All others are numbered. `dir` is the directory of the queue.
 fn entries(dir: &Path, from: &Path, patches: &[String]) -> Result<Vec<Entry>> {
     let fixes = fixes::by_subject(dir)?;
     let mut entries = Vec::new();
@@ -212,12 +212,12 @@ pub enum Destination<'a> {
     },
 }
 
-/// Writes the commits of the git tree `place` as patches: to the queue of the tree's kernel version, which they replace,
-/// or to a directory.
+/// Writes the commits of the git tree `place` as patches: to the queue of the tree's kernel version, which they
+/// replace, or to a directory.
 ///
 /// # Errors
-/// [`checkout`] did not create `place` or created it for a part of the queue, the tree has uncommitted changes, a commit
-/// has conflict markers, or the branches do not divide the commits into stacks.
+/// [`checkout`] did not create `place` or created it for a part of the queue, the tree has uncommitted changes, a
+/// commit has conflict markers, or the branches do not divide the commits into stacks.
 pub fn export(place: &Path, destination: Destination) -> Result<Exported> {
     let base = format!("refs/tags/{BASE}");
     git(place, &["rev-parse", "--verify", "--quiet", &base]).with_context(|| {
@@ -266,8 +266,8 @@ pub fn export(place: &Path, destination: Destination) -> Result<Exported> {
     }
 }
 
-/// Writes `commits` as patches to the directory `out`, with `to` in place of the identities `from`. Returns the names of
-/// the patches.
+/// Writes `commits` as patches to the directory `out`, with `to` in place of the identities `from`. Returns the names
+/// of the patches.
 fn format_patches(
     place: &Path,
     commits: &[&str],

@@ -37,8 +37,8 @@ impl<'a> Fixes<'a> {
         Ok(Self { checkout, version, ranges })
     }
 
-    /// Reads the fix with the file name `file`. The version's own fix takes precedence. The inner error is the range of a
-    /// shared fix that is for other versions.
+    /// Reads the fix with the file name `file`. The version's own fix takes precedence. The inner error is the range of
+    /// a shared fix that is for other versions.
     ///
     /// # Errors
     /// There is no such fix.
@@ -96,8 +96,8 @@ pub(super) fn subject(patch: &[u8]) -> Option<String> {
     Some(subject.strip_prefix("[PATCH] ").unwrap_or(&subject).to_owned())
 }
 
-/// Writes the text of a fix that has changed. The fix in the directory of the version takes precedence over the one that
-/// all versions share. If the series has not listed the fix before, the change is for this version only.
+/// Writes the text of a fix that has changed. The fix in the directory of the version takes precedence over the one
+/// that all versions share. If the series has not listed the fix before, the change is for this version only.
 pub(super) fn write(dir: &Path, fix: &str, text: &[u8], is_listed: bool) -> Result<()> {
     let own = dir.join(FIXES).join(fix);
     let shared = dir.with_file_name(FIXES).join(fix);
@@ -111,8 +111,8 @@ pub(super) fn write(dir: &Path, fix: &str, text: &[u8], is_listed: bool) -> Resu
     files::write_atomically(&file, text)
 }
 
-/// Returns true if two patches differ only in what depends on the source or on git: line numbers, hashes, and the version
-/// of git at the end.
+/// Returns true if two patches differ only in what depends on the source or on git: line numbers, hashes, and the
+/// version of git at the end.
 fn same_change(one: &[u8], two: &[u8]) -> bool {
     let parts = |patch: &[u8]| -> Vec<String> {
         let text = String::from_utf8_lossy(patch);

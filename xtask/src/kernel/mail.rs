@@ -64,13 +64,13 @@ pub struct Mailed {
     pub upstream_base: bool,
 }
 
-/// Writes a cover letter and the patches of a stack, or each patch by itself, to a new directory, addressed to the people
-/// and lists that get_maintainer.pl of the kernel source names.
+/// Writes a cover letter and the patches of a stack, or each patch by itself, to a new directory, addressed to the
+/// people and lists that get_maintainer.pl of the kernel source names.
 ///
 /// # Errors
 /// The directory exists, the source is not available, the queue does not apply or has several stacks and none is
-/// selected, a patch lacks a sign-off or needs others although it is to be written by itself, the known release differs from
-/// that of the source, or get_maintainer.pl fails.
+/// selected, a patch lacks a sign-off or needs others although it is to be written by itself, the known release differs
+/// from that of the source, or get_maintainer.pl fails.
 pub fn write(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Mailed> {
     edit::check_new(request.dir)?;
     let base = source::open(request.source, Cache(request.cache), progress)?;

@@ -54,8 +54,8 @@ pub(crate) struct Patch {
     pub name: String,
     pub path: PathBuf,
     pub text: Vec<u8>,
-    /// File name of a fix; `None` for a patch of the queue's own. A fix is passed over if the source already contains it,
-    /// because later sources will contain it.
+    /// File name of a fix; `None` for a patch of the queue's own. A fix is passed over if the source already contains
+    /// it, because later sources will contain it.
     pub fix: Option<String>,
 }
 
@@ -181,8 +181,8 @@ pub(super) fn touched(patch: &[u8]) -> BTreeSet<String> {
         let path = line.strip_prefix("--- ").or_else(|| line.strip_prefix("+++ "))?;
         Some(path.split('\t').next()?.trim_end().split_once('/')?.1.to_owned())
     };
-    // A line of a hunk may look like a file header. Its path is harmless if it stays inside the tree. `/dev/null` becomes
-    // `dev/null`, which does not exist in the tree.
+    // A line of a hunk may look like a file header. Its path is harmless if it stays inside the tree. `/dev/null`
+    // becomes `dev/null`, which does not exist in the tree.
     let inside = |path: &String| {
         Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
     };
