@@ -2,7 +2,7 @@
 //! Titles of the promises that direct mmap makes. The promises themselves are in `docs/interface.md`.
 
 /// Titles in the order of the promises' numbers, starting with promise 1.
-pub(crate) const TITLES: [&str; 12] = [
+pub(crate) const TITLES: [&str; 13] = [
     "Redirect",
     "Server side",
     "IDs",
@@ -15,6 +15,7 @@ pub(crate) const TITLES: [&str; 12] = [
     "Bounded",
     "Hostile or dead server",
     "It scales",
+    "Accounted",
 ];
 
 /// Returns the title of promise `number`, or `None` if there is no such promise.

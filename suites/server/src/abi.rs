@@ -32,25 +32,25 @@ pub mod op {
     pub const DESTROY: u32 = 38;
     pub const NOTIFY_REPLY: u32 = 41;
     pub const BATCH_FORGET: u32 = 42;
-    pub const MMAP: u32 = 4064;
-    pub const MUNMAP: u32 = 4065;
-    pub const DMMAP_FAULT: u32 = 4066;
-    pub const DMMAP_RECLAIM: u32 = 4067;
+    pub const MMAP: u32 = 54;
+    pub const MUNMAP: u32 = 55;
+    pub const DMMAP_FAULT: u32 = 56;
+    pub const DMMAP_RECLAIM: u32 = 57;
     pub const CUSE_INIT: u32 = 4096;
 }
 
 /// Notification codes: values of `error` in a message that does not reply to a request.
 pub mod notify {
     #![allow(missing_docs)]
-    pub const DMMAP_LOAD: i32 = 64;
-    pub const DMMAP_SAVE: i32 = 65;
-    pub const DMMAP_FREE: i32 = 66;
+    pub const DMMAP_FREE: i32 = 10;
+    pub const DMMAP_LOAD: i32 = 11;
+    pub const DMMAP_SAVE: i32 = 12;
 }
 
-/// `FUSE_MMAP_LAZY`: the server fills each page when it is first touched.
-pub const MMAP_LAZY: u32 = 1 << 0;
 /// `FUSE_MMAP_RDONLY`: the mapping can never be made writable.
-pub const MMAP_RDONLY: u32 = 1 << 1;
+pub const MMAP_RDONLY: u32 = 1 << 0;
+/// `FUSE_MMAP_LAZY`: the server fills each page when it is first touched.
+pub const MMAP_LAZY: u32 = 1 << 1;
 /// `FUSE_ASYNC_READ`: reads ahead are sent in the background.
 pub(crate) const ASYNC_READ: u64 = 1 << 0;
 /// `FUSE_BIG_WRITES`: a write request can be longer than a page.
@@ -60,13 +60,21 @@ pub(crate) const MAX_PAGES: u64 = 1 << 22;
 /// `FUSE_INIT_EXT`: FUSE_INIT has a second word of flags.
 pub const INIT_EXT: u64 = 1 << 30;
 /// `FUSE_DMMAP`: the server can open files for direct mmap.
-pub const DMMAP: u64 = 1 << 56;
+pub const DMMAP: u64 = 1 << 44;
+/// `FUSE_DMMAP_LOAD_SAVE`: the server can send FUSE_NOTIFY_DMMAP_LOAD, FUSE_NOTIFY_DMMAP_SAVE and FUSE_NOTIFY_DMMAP_FREE.
+pub(crate) const DMMAP_LOAD_SAVE: u64 = 1 << 45;
+/// `FUSE_DMMAP_LAZY`: the server can answer with [`MMAP_LAZY`].
+pub(crate) const DMMAP_LAZY: u64 = 1 << 46;
 /// `CUSE_DMMAP`: mmap of the device is direct mmap.
 pub const CUSE_DMMAP: u32 = 1 << 1;
+/// `CUSE_DMMAP_LOAD_SAVE`: as [`DMMAP_LOAD_SAVE`].
+pub(crate) const CUSE_DMMAP_LOAD_SAVE: u32 = 1 << 2;
+/// `CUSE_DMMAP_LAZY`: as [`DMMAP_LAZY`].
+pub(crate) const CUSE_DMMAP_LAZY: u32 = 1 << 3;
 /// `FOPEN_DIRECT_IO`: read(2) and write(2) bypass the page cache and reach the server.
 pub(crate) const FOPEN_DIRECT_IO: u32 = 1 << 0;
 /// `FOPEN_DMMAP`: mmap of this file is direct mmap.
-pub(crate) const FOPEN_DMMAP: u32 = 1 << 8;
+pub(crate) const FOPEN_DMMAP: u32 = 1 << 9;
 
 wire_structs! {
     /// Header of every request.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Initialisation of a CUSE character device.
 
-use crate::abi::{CUSE_DMMAP, CuseInitIn, CuseInitOut, MAJOR, MINOR};
+use crate::abi::{
+    CUSE_DMMAP, CUSE_DMMAP_LAZY, CUSE_DMMAP_LOAD_SAVE, CuseInitIn, CuseInitOut, MAJOR, MINOR,
+};
 use crate::channel::{IO_MAX, Request};
 use crate::session::{ServerError, Session, decode};
 
@@ -16,11 +18,12 @@ pub(crate) fn init(
     session.log.period = offer.dmmap_period;
     session.dmmap = session.log.offered && session.behaviour.dmmap;
 
+    let dmmap = CUSE_DMMAP | CUSE_DMMAP_LOAD_SAVE | CUSE_DMMAP_LAZY;
     let mut writer = session.channel.writer();
     writer.put(&CuseInitOut {
         major: MAJOR,
         minor: MINOR.min(offer.minor),
-        flags: if session.dmmap { CUSE_DMMAP } else { 0 },
+        flags: if session.dmmap { dmmap & offer.flags } else { 0 },
         max_read: IO_MAX as u32,
         max_write: IO_MAX as u32,
         ..CuseInitOut::default()

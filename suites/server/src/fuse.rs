@@ -4,7 +4,8 @@
 use sys::MountFlags;
 
 use crate::abi::{
-    ASYNC_READ, BIG_WRITES, DMMAP, INIT_EXT, InitIn, InitOut, MAJOR, MAX_PAGES, MINOR,
+    ASYNC_READ, BIG_WRITES, DMMAP, DMMAP_LAZY, DMMAP_LOAD_SAVE, INIT_EXT, InitIn, InitOut, MAJOR,
+    MAX_PAGES, MINOR,
 };
 use crate::channel::{Channel, IO_MAX, Request};
 use crate::session::{ServerError, Session, decode};
@@ -25,8 +26,8 @@ pub(crate) fn init(session: &mut Session, request: &Request) -> Result<(), Serve
     session.log.period = offer.dmmap_period;
     session.dmmap = session.log.offered && session.behaviour.dmmap;
 
-    let wanted =
-        ASYNC_READ | BIG_WRITES | MAX_PAGES | INIT_EXT | if session.dmmap { DMMAP } else { 0 };
+    let dmmap = if session.dmmap { DMMAP | DMMAP_LOAD_SAVE | DMMAP_LAZY } else { 0 };
+    let wanted = ASYNC_READ | BIG_WRITES | MAX_PAGES | INIT_EXT | dmmap;
     let accepted = wanted & offered;
     let mut writer = session.channel.writer();
     writer.put(&InitOut {

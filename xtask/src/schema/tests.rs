@@ -166,7 +166,7 @@ fn wrong_yaml_is_rejected() {
       - at '/cases/1/devices/1': value must be 'cuse'
     ");
     insta::assert_snapshot!(suite("deadline: 10s", "deadline: soon"), @"- at '/deadline': 'soon' does not match");
-    insta::assert_snapshot!(suite("promises: [10]", "promises: [13]"), @"- at '/cases/0/promises/0': must be <=12, but got 13");
+    insta::assert_snapshot!(suite("promises: [10]", "promises: [14]"), @"- at '/cases/0/promises/0': must be <=13, but got 14");
     insta::assert_snapshot!(suite("    run: boot", "    run: boot\n    skip: { arm: \" \" }"), @"- at '/cases/0/skip/arm': ' ' does not match");
     insta::assert_snapshot!(suite("    run: boot", "    run: boot\n    expect: passed"), @"
     - at '/cases/0/expect': oneOf failed, none matched

@@ -157,14 +157,14 @@ fn pieces(case: &mut Case) -> Result<(), Failure> {
         for piece in order {
             let when = format!("before the unmap of piece {piece}");
             expect_pages(&server, &when, 6)?;
-            expect(&format!("mappings {when}"), server.counter("maps")?, 1)?;
+            server.expect_maps(&format!("mappings {when}"), 1)?;
             expect("FUSE_MUNMAPs before the last unmap", server.log()?.munmaps, 0)?;
             client.unmap([first, middle, last][piece])?;
         }
         expect_pages(&server, "after the last unmap", 0)?;
         let length = server.await_munmaps(1)?.last_munmaps[0].length;
         expect("length of the FUSE_MUNMAP", length, 6 * page as u64)?;
-        expect("mappings at the end", server.counter("maps")?, 0)?;
+        server.expect_maps("mappings at the end", 0)?;
         server.quit_after([client])?;
     }
     Ok(())

@@ -104,7 +104,7 @@ fn behave(behaviour: Behaviour) -> Command<ServerCommand> {
 /// Fails unless the connection has no pages and no mappings.
 fn expect_empty(server: &Server) -> Result<(), Failure> {
     expect("pages", server.pages()?, 0)?;
-    expect("mappings", server.counter("maps")?, 0)
+    server.expect_maps("mappings", 0)
 }
 
 /// Maps pages, with a server that fills them and with one that does not.

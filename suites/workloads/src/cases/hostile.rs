@@ -49,7 +49,7 @@ fn mmap_killed(case: &mut Case) -> Result<(), Failure> {
         unmapped += 1;
         let last = server.await_munmaps(unmapped)?.last_munmaps.last().map(|last| last.length);
         expect("length of the FUSE_MUNMAP", last, Some(2 * page as u64))?;
-        expect("mappings", server.counter("maps")?, 0)?;
+        server.expect_maps("mappings", 0)?;
 
         let mut client = case.client("next client", &server)?;
         let map = client.map(0, page)?;

@@ -11,7 +11,7 @@ use crate::stage::client::Client;
 use crate::stage::command::{
     Answer, Command, Direction, Map, MappingCommand, MemoryCommand, PageBytes, ServerCommand,
 };
-use crate::stage::counters;
+use crate::stage::counters::{self, PAGES_TOTAL};
 use crate::stage::failure::{Failure, Tried, expect};
 use crate::stage::party::{Link, Party};
 use crate::stage::place::Place;
@@ -285,9 +285,20 @@ impl Server {
         self.party.call_own(ServerCommand::DropPrivileges)
     }
 
-    /// Returns the number of direct-mapped pages of its connection.
+    /// Returns the number of direct-mapped pages of its connection, or of all connections if the kernel has no counters of
+    /// connections.
     pub(crate) fn pages(&self) -> Result<u64, Failure> {
-        self.counter("pages")
+        if self.has_counters() { self.counter("pages") } else { counters::read(PAGES_TOTAL) }
+    }
+
+    /// Fails unless its connection has `expected` mappings. Checks nothing if the kernel has no counters of connections.
+    pub(crate) fn expect_maps(&self, what: &str, expected: u64) -> Result<(), Failure> {
+        if self.has_counters() { expect(what, self.counter("maps")?, expected) } else { Ok(()) }
+    }
+
+    /// Returns false for a kernel without the patches that count for each connection.
+    fn has_counters(&self) -> bool {
+        sys::exists(&format!("{}/dmmap_pages", self.counters))
     }
 
     /// Returns a counter of its connection: `pages`, `maps`, `faults`, `reclaimed` or `refused`.

@@ -50,12 +50,12 @@ fn unanswered(case: &mut Case) -> Result<(), Failure> {
     let releases = |log: &server::RequestLog| log.releases == 3;
     await_requests(&mut server, "the FUSE_RELEASE of two files", releases)?;
     await_requests(&mut server, "every FUSE_MUNMAP", |log| log.held == count)?;
-    expect("mappings before the answers", server.counter("maps")?, count)?;
+    server.expect_maps("mappings before the answers", count)?;
     expect("pages before the answers", server.pages()?, 0)?;
 
     server.behave(answering)?;
     server.await_munmaps(count)?;
-    expect("mappings after the answers", server.counter("maps")?, 0)?;
+    server.expect_maps("mappings after the answers", 0)?;
     // FUSE_RELEASE of a file comes behind the FUSE_MUNMAPs of its mappings.
     let releases = server.log()?.releases;
     map_and_unmap(&mut client, 1)?;
@@ -100,7 +100,7 @@ fn bounded(case: &mut Case) -> Result<(), Failure> {
         expect("pages", server.pages()?, 0)?;
         server.behave(Behaviour::default())?;
         server.await_munmaps(munmaps)?;
-        expect("mappings after the answers", server.counter("maps")?, 0)?;
+        server.expect_maps("mappings after the answers", 0)?;
         map_and_unmap(&mut client, 1)?;
         munmaps += 1;
         server.await_munmaps(munmaps)?;
@@ -128,7 +128,7 @@ fn unread(case: &mut Case) -> Result<(), Failure> {
     for map in maps {
         client.unmap(map)?;
     }
-    expect("mappings with unread FUSE_MUNMAPs", server.counter("maps")?, limit / 2)?;
+    server.expect_maps("mappings with unread FUSE_MUNMAPs", limit / 2)?;
     for client in &mut waiting {
         client.start_map(0, page)?;
     }
@@ -141,7 +141,7 @@ fn unread(case: &mut Case) -> Result<(), Failure> {
     // It ends when the server reads again: until then it waits for FUSE_FLUSH of its file.
     killed.signal(Signal::Kill)?;
     sleep(MOMENT);
-    expect("mappings after a client was killed", server.counter("maps")?, limit)?;
+    server.expect_maps("mappings after a client was killed", limit)?;
     expect_at_limit(&mut client)?;
 
     server.behave(Behaviour::default())?;
@@ -158,7 +158,7 @@ fn unread(case: &mut Case) -> Result<(), Failure> {
         client.quit()?;
     }
     server.await_munmaps(limit + 1)?;
-    expect("mappings at the end", server.counter("maps")?, 0)?;
+    server.expect_maps("mappings at the end", 0)?;
     server.quit()
 }
 

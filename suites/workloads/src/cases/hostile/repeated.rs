@@ -59,7 +59,7 @@ fn repeated(case: &mut Case) -> Result<(), Failure> {
         }
         client.verify(map, page, page, 4)?;
         expect("pages", server.pages()?, 1)?;
-        expect("mappings", server.counter("maps")?, 1)?;
+        server.expect_maps("mappings", 1)?;
     }
 
     // The server has the kernel send all unanswered requests again. Only the second copy can be answered.

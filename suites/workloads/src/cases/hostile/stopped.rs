@@ -61,7 +61,7 @@ fn mmap_stopped(case: &mut Case) -> Result<(), Failure> {
         server.behave(Behaviour::default())?;
         munmaps += 1;
         server.await_munmaps(munmaps)?;
-        expect("mappings", server.counter("maps")?, 0)?;
+        server.expect_maps("mappings", 0)?;
     }
     expect("FUSE_MMAPs in all", server.count_maps()?.0, 4)?;
     server.quit()
@@ -94,11 +94,11 @@ fn mmap_crowd(case: &mut Case) -> Result<(), Failure> {
     }
     let counts = server.count_maps()?;
     expect("FUSE_MMAPs and FUSE_MUNMAPs", counts, (count, 0))?;
-    expect("mappings", server.counter("maps")?, count)?;
+    server.expect_maps("mappings", count)?;
     for client in clients {
         client.quit()?;
     }
     server.await_munmaps(count)?;
-    expect("mappings at the end", server.counter("maps")?, 0)?;
+    server.expect_maps("mappings at the end", 0)?;
     server.quit()
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! mprotect, madvise, mlock and msync. They may change how a mapping can be accessed, but not its contents.
 
-use sys::{Advice, Errno, Fd, OpenFlags, Prot, page_size, read_text, write_file};
+use sys::{Advice, Errno, Prot, page_size, read_text, write_file};
 
 use super::{Pair, vm_flags};
 use crate::stage::command::{Map, MappingCommand, Touch};
@@ -229,7 +229,7 @@ fn dont_fork(case: &mut Case) -> Result<(), Failure> {
     pair.server.quit_after([child, pair.client])
 }
 
-/// mlock has no effect, and msync returns what fsync returns. Neither changes the pages.
+/// mlock and msync have no effect.
 fn lock_sync(case: &mut Case) -> Result<(), Failure> {
     let mut pair = Pair::new(case, 0, 3)?;
     pair.expect_shared(1)?;
@@ -244,11 +244,7 @@ fn lock_sync(case: &mut Case) -> Result<(), Failure> {
     pair.client.call(pair.client_map, MappingCommand::Unlock)?;
     pair.expect_shared(5)?;
 
-    let fsync = Fd::open(&pair.server.path, OpenFlags::READ | OpenFlags::WRITE)?.sync();
-    let fsync = fsync.map_err(|error| error.errno);
-    case.log(&format!("fsync: {}", fsync.words()));
-    let sync = MappingCommand::Sync { wait: true };
-    expect("msync, compared with fsync", pair.client.try_call(pair.client_map, sync)?, fsync)?;
+    pair.client.call(pair.client_map, MappingCommand::Sync { wait: true })?;
     pair.client.call(pair.client_map, MappingCommand::Sync { wait: false })?;
     pair.client.verify(pair.client_map, 0, pair.len, 6)?;
     pair.expect_shared(7)?;

@@ -26,7 +26,7 @@ fn shrink(case: &mut Case) -> Result<(), Failure> {
     pair.server.unmap(pair.server_map)?;
     pair.client.call(pair.client_map, MappingCommand::Resize { len: 2 * page })?;
     expect("pages after mremap", pair.server.pages()?, 4)?;
-    expect("mappings after mremap", pair.server.counter("maps")?, 1)?;
+    pair.server.expect_maps("mappings after mremap", 1)?;
     expect("FUSE_MUNMAPs", pair.server.log()?.munmaps, 0)?;
     pair.client.verify(pair.client_map, 0, 2 * page, 2)?;
     let area = pair.client.area(pair.client_map)?;
@@ -141,7 +141,7 @@ fn move_pieces(case: &mut Case) -> Result<(), Failure> {
         // The page that no part shows has the contents that the server stored.
         pair.server.verify(pair.server_map, 5 * page, page, 2)?;
         pair.server.unmap(pair.server_map)?;
-        expect("mappings", pair.server.counter("maps")?, 1)?;
+        pair.server.expect_maps("mappings", 1)?;
         for index in order {
             expect("pages before the last unmap", pair.server.pages()?, 6)?;
             expect("FUSE_MUNMAPs before the last unmap", pair.server.log()?.munmaps, 0)?;

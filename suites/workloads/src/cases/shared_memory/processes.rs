@@ -51,7 +51,7 @@ fn fork(case: &mut Case) -> Result<(), Failure> {
     pair.server.unmap(server_map)?;
     let tail = child.punch(client_map, page, page)?;
     expect("pages after the child unmapped one", pair.server.pages()?, 3)?;
-    expect("mappings of both", pair.server.counter("maps")?, 1)?;
+    pair.server.expect_maps("mappings of both", 1)?;
     pair.client.verify(client_map, 0, 3 * page, 6)?;
     pair.client.unmap(client_map)?;
     expect("pages after the parent's unmap", pair.server.pages()?, 3)?;
