@@ -15,6 +15,7 @@ pub(crate) fn init(
 ) -> Result<(), ServerError> {
     let offer: CuseInitIn = decode(request)?;
     session.log.offered = offer.flags & CUSE_DMMAP != 0;
+    session.log.load_save = offer.flags & CUSE_DMMAP_LOAD_SAVE != 0;
     session.log.period = offer.dmmap_period;
     session.dmmap = session.log.offered && session.behaviour.dmmap;
 

@@ -23,6 +23,7 @@ pub(crate) fn init(session: &mut Session, request: &Request) -> Result<(), Serve
     let offer: InitIn = decode(request)?;
     let offered = u64::from(offer.flags) | u64::from(offer.flags2) << 32;
     session.log.offered = offered & DMMAP != 0;
+    session.log.load_save = offered & DMMAP_LOAD_SAVE != 0;
     session.log.period = offer.dmmap_period;
     session.dmmap = session.log.offered && session.behaviour.dmmap;
 

@@ -13,6 +13,8 @@ const LIST_MAX: usize = 64;
 pub struct RequestLog {
     /// True if the kernel offered direct mmap.
     pub offered: bool,
+    /// True if the kernel offered FUSE_DMMAP_LOAD_SAVE or CUSE_DMMAP_LOAD_SAVE.
+    pub load_save: bool,
     /// Distance in bytes after which cache colours repeat, from FUSE_INIT or CUSE_INIT.
     pub period: u32,
     /// Number of FUSE_OPEN requests.

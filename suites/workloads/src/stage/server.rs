@@ -297,7 +297,7 @@ impl Server {
     }
 
     /// Returns false for a kernel without the patches that count for each connection.
-    fn has_counters(&self) -> bool {
+    pub(crate) fn has_counters(&self) -> bool {
         sys::exists(&format!("{}/dmmap_pages", self.counters))
     }
 

@@ -86,14 +86,15 @@ pub(super) fn load(page_id: u64, offset: u32, size: u32, len: usize) -> Message 
     Message::notification(notify::DMMAP_LOAD, &body)
 }
 
-/// Fails unless a client can map the file and sees what the server loads.
+/// Fails unless a client can map the file and sees what the server stores.
 pub(super) fn expect_serves(case: &Case, server: &mut Server) -> Result<(), Failure> {
     let page = page_size();
     let mut client = case.client("client", server)?;
     let map = client.map(0, page)?;
-    let id = server.page_id(0)?;
-    expect("a load", server.load_pages(id, 0, page, 6)?, Ok(()))?;
+    let view = server.map_pages(server.page_id(0)?, 1)?;
+    server.fill(view, 0, page, 6)?;
     client.verify(map, 0, page, 6)?;
+    server.unmap(view)?;
     client.quit()
 }
 
