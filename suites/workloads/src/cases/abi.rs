@@ -16,7 +16,6 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("too-long", too_long),
     ("too-many", too_many),
     ("not-negotiated", not_negotiated),
-    ("not-implemented", not_implemented),
     ("granted-readonly", granted_readonly),
     ("refused", refused),
     ("dead-server", dead_server),
@@ -224,22 +223,10 @@ fn expect_never_writable(what: &str, client: &mut Client, map: Map) -> Result<()
     expect(&format!("a store to {what}"), touched, Touch::Sigsegv)
 }
 
-/// ENOSYS from the server is ENODEV for the client, and the next mmap asks again.
-fn not_implemented(case: &mut Case) -> Result<(), Failure> {
-    let errno = Errno::ENOSYS.raw();
-    let mut server = case.serve_as(Behaviour::with_mmap(OnMmap::Refuse { errno }))?;
-    let mut client = case.client("client", &server)?;
-    expect_refusal("the first mmap", &mut client, 0, 1, Errno::ENODEV)?;
-    expect_refusal("the second mmap", &mut client, 0, 1, Errno::ENODEV)?;
-    expect("FUSE_MMAPs", server.log()?.mmaps, 2)?;
-    client.write_read(0, 100, 5)?;
-    server.quit_after([client])
-}
-
-/// The client's mmap fails with the error that the server returns, except ENOSYS. The next mmap asks the server again.
+/// The client's mmap fails with the error that the server returns. The next mmap asks the server again.
 fn refused(case: &mut Case) -> Result<(), Failure> {
     let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
-    for errno in [Errno::EACCES, Errno::EBUSY, Errno::ENOMEM] {
+    for errno in [Errno::EACCES, Errno::EBUSY, Errno::ENOMEM, Errno::ENOSYS] {
         server.behave(Behaviour::with_mmap(OnMmap::Refuse { errno: errno.raw() }))?;
         expect_refusal("the mmap", &mut client, 0, 1, errno)?;
         server.behave(Behaviour::default())?;
