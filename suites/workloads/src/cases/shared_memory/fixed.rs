@@ -2,7 +2,7 @@
 //! MAP_FIXED: mappings at addresses that the program chooses.
 
 use server::{Behaviour, OnMmap};
-use sys::page_size;
+use sys::{Errno, page_size};
 
 use super::{Pair, expected_at_wrong_colour};
 use crate::stage::command::Map;
@@ -71,6 +71,11 @@ fn fixed(case: &mut Case) -> Result<(), Failure> {
             pair.server.unmap(pair.server_map)?;
         }
     }
+    let what = "a client's mmap at an address that is not aligned";
+    expect(what, other.try_map_at(0, pair.len, 1, period)?.map(drop), Err(Errno::EINVAL))?;
+    mmaps += 1;
+    let asked = pair.server.log()?.last_mmaps.pop().map(|mmap| u64::from(mmap.colour) % page);
+    expect("the colour in its FUSE_MMAP, modulo the page size", asked, Some(0))?;
     pair.server_map = pair.server.map_pages(pair.server.page_id(0)?, 2)?;
     pair.expect_shared(20)?;
     expect("FUSE_MMAPs", pair.server.log()?.mmaps, mmaps)?;
