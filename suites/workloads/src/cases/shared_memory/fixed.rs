@@ -74,8 +74,9 @@ fn fixed(case: &mut Case) -> Result<(), Failure> {
     let what = "a client's mmap at an address that is not aligned";
     expect(what, other.try_map_at(0, pair.len, 1, period)?.map(drop), Err(Errno::EINVAL))?;
     mmaps += 1;
-    let asked = pair.server.log()?.last_mmaps.pop().map(|mmap| u64::from(mmap.colour) % page);
-    expect("the colour in its FUSE_MMAP, modulo the page size", asked, Some(0))?;
+    let log = pair.server.log()?;
+    let asked = log.last_mmaps.last().ok_or_else(|| Failure::new("no FUSE_MMAP is logged"))?.colour;
+    expect("the colour in its FUSE_MMAP, modulo the page size", u64::from(asked) % page, 0)?;
     pair.server_map = pair.server.map_pages(pair.server.page_id(0)?, 2)?;
     pair.expect_shared(20)?;
     expect("FUSE_MMAPs", pair.server.log()?.mmaps, mmaps)?;
