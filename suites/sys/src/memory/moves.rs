@@ -52,7 +52,7 @@ impl Mapping {
     }
 
     /// Maps `len` bytes of `fd` from byte `offset`, at an address that is `residue` modulo `period` (see
-    /// [`Mapping::reserve_at`]).
+    /// [`Mapping::reserve_at`]). `residue` need not be a multiple of the page size, but then the kernel should refuse.
     ///
     /// # Errors
     /// Fails as mmap(2).
@@ -64,7 +64,15 @@ impl Mapping {
         sharing: Sharing,
         (residue, period): (u64, u64),
     ) -> Result<Mapping> {
-        Mapping::reserve_at(len, residue, period)?.replace(fd, offset, prot, sharing)
+        let in_page = residue % crate::page_size() as u64;
+        if in_page == 0 {
+            return Mapping::reserve_at(len, residue, period)?.replace(fd, offset, prot, sharing);
+        }
+        let room = Mapping::reserve_at(len + crate::page_size(), residue - in_page, period)?;
+        let at = room.at + in_page;
+        backend::map(at, len, Some(fd.number()), offset, prot, sharing)
+            .map(|at| Mapping { at, len })
+            .context(|| format!("map {len} bytes of descriptor {} at {at:#x}", fd.number()))
     }
 }
 
@@ -82,6 +90,8 @@ mod tests {
         let at = (3 * page64, period);
         let mut map = Mapping::of_at(&file, 0, 3 * page, prot, sharing, at).unwrap();
         assert_eq!(map.address() % period, 3 * page64);
+        let unaligned = Mapping::of_at(&file, 0, page, prot, sharing, (1, period));
+        assert_eq!(unaligned.err().map(|error| error.errno), Some(crate::Errno::EINVAL));
         map.store::<u64>(page, 7);
         let place = Mapping::reserve_at(4 * page, page64, period).unwrap();
         map.move_to(place, 2 * page).unwrap();
