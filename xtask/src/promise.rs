@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn numbers_without_a_promise_have_no_title() {
         assert_eq!(title(0), None);
-        assert_eq!(title(12), Some("It scales"));
-        assert_eq!(title(13), None);
+        assert_eq!(title(13), Some("Accounted"));
+        assert_eq!(title(14), None);
     }
 }

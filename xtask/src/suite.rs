@@ -250,7 +250,7 @@ cases:
     #[test]
     fn names_and_promises_are_checked() {
         insta::assert_snapshot!(error(&GOOD.replace("name: redirect", "name: boot")), @r#"demo.yaml:8: another case is named "boot" too; use a name that is unique within the suite"#);
-        insta::assert_snapshot!(error(&GOOD.replace("[1, 2]", "[1, 13]")), @r#"demo.yaml:8: case "redirect": promise 13: no such promise; choose one of: 1 to 12"#);
+        insta::assert_snapshot!(error(&GOOD.replace("[1, 2]", "[1, 14]")), @r#"demo.yaml:8: case "redirect": promise 14: no such promise; choose one of: 1 to 13"#);
         insta::assert_snapshot!(error(&GOOD.replace("suite: demo", "suite: dmeo")), @r#"demo.yaml: the suite is named "dmeo"; the file must be dmeo.yaml"#);
     }
 }

@@ -103,6 +103,9 @@ cases:
 
         12 It scales
              no case yet
+
+        13 Accounted
+             no case yet
         ");
     }
 
