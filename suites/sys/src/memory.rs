@@ -66,6 +66,13 @@ impl Word for u16 {}
 impl Word for u32 {}
 impl Word for u64 {}
 
+/// Calls mmap(2) with `MAP_FIXED` for `len` bytes of `fd` at address `at`.
+fn map_at(at: u64, len: usize, fd: &Fd, offset: u64, prot: Prot, sharing: Sharing) -> Result<()> {
+    backend::map(at, len, Some(fd.number()), offset, prot, sharing)
+        .map(drop)
+        .context(|| format!("map {len} bytes of descriptor {} at {at:#x}", fd.number()))
+}
+
 /// Range of whole pages in the address space of this process. It is unmapped when dropped.
 #[derive(Debug)]
 pub struct Mapping {
@@ -119,10 +126,7 @@ impl Mapping {
         prot: Prot,
         sharing: Sharing,
     ) -> Result<()> {
-        let (at, len) = (self.at, self.len);
-        backend::map(at, len, Some(fd.number()), offset, prot, sharing)
-            .map(drop)
-            .context(|| format!("map {len} bytes of descriptor {} at {at:#x}", fd.number()))
+        map_at(self.at, self.len, fd, offset, prot, sharing)
     }
 
     /// Splits the mapping at byte `at`, a multiple of the page size.

@@ -16,10 +16,7 @@ use xtask::target::Target;
 use xtask::variant::BuildVariant;
 
 use crate::editing::git;
-use crate::world::{TARGET, World, until};
-
-/// Environment variable with the [`Job`] of the process that runs [`act`].
-const JOB: &str = "CHECK_TEST_JOB";
+use crate::world::{JOB, TARGET, World, until};
 
 /// Complains about the word BADSTYLE in the last line of a patch, in the format of `checkpatch.pl --terse --show-types`.
 const CHECKPATCH: &str = "\
@@ -166,19 +163,7 @@ impl CheckWorld {
     }
 
     fn start(&self, job: &Job) -> Handle {
-        let args = "--exact act_check --ignored --nocapture --test-threads=1".split(' ');
-        duct::cmd(std::env::current_exe().unwrap(), args)
-            .env(JOB, serde_json::to_string(job).unwrap())
-            .env("PATH", self.path())
-            .env("MADE", self.world.path("made"))
-            .env("GATE", self.world.path("gate"))
-            .env("STARTED", self.world.path("started"))
-            .env_remove("RUST_BACKTRACE")
-            .stdout_capture()
-            .stderr_null()
-            .unchecked()
-            .start()
-            .unwrap()
+        self.world.start_test("act_check", job, &self.path())
     }
 
     /// Runs checks, and returns a line for each outcome.

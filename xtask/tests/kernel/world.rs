@@ -13,7 +13,7 @@ use xtask::kernel::{self, Request, Selection, Source};
 use xtask::target::Target;
 
 /// Environment variable with the [`Job`] of the process that runs [`act`].
-const JOB: &str = "KERNEL_TEST_JOB";
+pub const JOB: &str = "KERNEL_TEST_JOB";
 
 pub const TARGET: &str = "
 name: toy
@@ -155,7 +155,12 @@ impl World {
     }
 
     pub fn start_with_path(&self, job: &Job, path: &str) -> Handle {
-        let args = "--exact act --ignored --nocapture --test-threads=1".split(' ');
+        self.start_test("act", job, path)
+    }
+
+    /// Starts this program again, to run only the test `test` with the job in [`JOB`] and with `path` as `PATH`.
+    pub fn start_test(&self, test: &str, job: &impl Serialize, path: &str) -> Handle {
+        let args = ["--exact", test, "--ignored", "--nocapture", "--test-threads=1"];
         duct::cmd(std::env::current_exe().unwrap(), args)
             .env(JOB, serde_json::to_string(job).unwrap())
             .env("PATH", path)

@@ -70,9 +70,8 @@ impl Mapping {
         }
         let room = Mapping::reserve_at(len + crate::page_size(), residue - in_page, period)?;
         let at = room.at + in_page;
-        backend::map(at, len, Some(fd.number()), offset, prot, sharing)
-            .map(|at| Mapping { at, len })
-            .context(|| format!("map {len} bytes of descriptor {} at {at:#x}", fd.number()))
+        super::map_at(at, len, fd, offset, prot, sharing)?;
+        Ok(Mapping { at, len })
     }
 }
 

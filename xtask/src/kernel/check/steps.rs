@@ -35,10 +35,8 @@ pub(super) fn patch_targets(
     series: &Series,
     at: usize,
 ) -> BTreeSet<String> {
-    let patches = &series.queue.patches;
-    let around = series.own.clone().flat_map(|at| queue::touched(&patches[at].text)).collect();
-    let own = queue::touched(&patches[at].text);
-    objects::targets(own.iter(), &around, compilation.arch())
+    let own = queue::touched(&series.queue.patches[at].text);
+    objects::targets(own.iter(), &touched_by_stack(series), compilation.arch())
 }
 
 /// Returns those of `targets` whose source is in `tree`.
@@ -120,14 +118,11 @@ pub(super) fn analyse(
     if targets.is_empty() {
         return Ok(Verdict::Skipped(BROKEN_BEFORE.into()));
     }
-    let mut states = Vec::new();
-    for patches in [at, at + 1] {
-        compilation.set_state(&series.queue.first(patches), progress)?;
-        let targets = existing(&targets, &compilation.tree());
-        states.push(compilation.analyse(&settings, &targets, style, progress)?);
-    }
-    let before = states.remove(0).unwrap_or_default();
-    Ok(match states.remove(0) {
+    let present = existing(&targets, &compilation.tree());
+    let before = compilation.analyse(&settings, &present, style, progress)?.unwrap_or_default();
+    compilation.set_state(&series.queue.first(at + 1), progress)?;
+    let present = existing(&targets, &compilation.tree());
+    Ok(match compilation.analyse(&settings, &present, style, progress)? {
         Err(lines) => Verdict::Failed(lines),
         Ok(after) => {
             let new = messages::new(&before, &after).into_iter();
@@ -215,26 +210,30 @@ fn touched_by_stack(series: &Series) -> BTreeSet<String> {
 
 /// Returns the directories of the selftests among `files`, for the variable `TARGETS`.
 fn selftest_dirs(files: &BTreeSet<String>, tree: &Path) -> BTreeSet<String> {
-    let root = Path::new("tools/testing/selftests");
-    let has_makefile = |dir: &&Path| tree.join(root).join(dir).join("Makefile").exists();
-    let dir = |file: &String| {
-        let below = Path::new(file).strip_prefix(root).ok()?;
-        let mut above = below.ancestors().skip(1).filter(|dir| *dir != Path::new(""));
-        above.find(has_makefile).map(|dir| dir.display().to_string())
-    };
-    files.iter().filter_map(dir).collect()
+    nearest_dirs(files.iter(), tree, "tools/testing/selftests", "Makefile")
 }
 
 /// Returns the directories below `Documentation` that have an index and contain the documents among `files`.
 fn document_dirs(files: &BTreeSet<String>, tree: &Path) -> BTreeSet<String> {
     let documents = files.iter().filter(|file| file.ends_with(".rst"));
-    let documents = documents.filter_map(|file| file.strip_prefix("Documentation/"));
-    let has_index = |dir: &&Path| tree.join("Documentation").join(dir).join("index.rst").exists();
-    let dir = |file: &str| {
-        let mut above = Path::new(file).ancestors().skip(1).filter(|dir| *dir != Path::new(""));
-        above.find(has_index).map(|dir| dir.display().to_string())
+    nearest_dirs(documents, tree, "Documentation", "index.rst")
+}
+
+/// Returns, for each of `files` below the directory `root` of `tree`, the nearest directory around it that contains the
+/// file `marker`, relative to `root`. `root` itself does not count.
+fn nearest_dirs<'f>(
+    files: impl Iterator<Item = &'f String>,
+    tree: &Path,
+    root: &str,
+    marker: &str,
+) -> BTreeSet<String> {
+    let dir = |file: &String| {
+        let below = Path::new(file).strip_prefix(root).ok()?;
+        let mut above = below.ancestors().skip(1).filter(|dir| *dir != Path::new(""));
+        let nearest = above.find(|dir| tree.join(root).join(dir).join(marker).exists())?;
+        Some(nearest.display().to_string())
     };
-    documents.filter_map(dir).collect()
+    files.filter_map(dir).collect()
 }
 
 #[cfg(test)]
