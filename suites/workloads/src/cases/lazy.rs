@@ -4,7 +4,7 @@
 use server::{Behaviour, OnFault, OnReclaim};
 use sys::{Errno, Instant, page_size, sleep, write_file};
 
-use crate::stage::command::Touch;
+use crate::stage::command::{MappingCommand, Touch};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
 use crate::stage::waiting::{
     MOMENT, await_pending_request, await_requests, holding_faults, lazy_behaviour, shrink_until,
@@ -27,6 +27,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("reclaim-held", reclaim_held),
     ("reclaim-in-use", reclaim_in_use),
     ("room-after-fill", room_after_fill),
+    ("room-in-turns", room_in_turns),
 ];
 
 /// The first touch of a page sends one FUSE_DMMAP_FAULT, whichever client touches it, and the page has the bytes that
@@ -450,6 +451,28 @@ fn room_after_fill(case: &mut Case) -> Result<(), Failure> {
     a.verify(map_a, 0, page, 3)?;
     expect("refused touches", server.counter("refused")?, 0)?;
     expect_that(server.log()?.reclaimed >= 1, || "the kernel asked for no page back".into())?;
+    a.quit()?;
+    b.quit()?;
+    server.await_munmaps(2)?;
+    server.quit()
+}
+
+/// Clients that take the only page within the limit from each other are never refused: a page that another task just
+/// maps is used by the kernel for a moment, and is not pinned.
+fn room_in_turns(case: &mut Case) -> Result<(), Failure> {
+    let len = case.param::<usize>("pages")? * page_size();
+    let mut server = case.serve_as(Behaviour::lazy())?;
+    let mut a = case.client("client a", &server)?;
+    let mut b = case.client("client b", &server)?;
+    let map_a = a.map(0, len)?;
+    let map_b = b.map(len as u64, len)?;
+    counters::set(LIMIT_PER_CONNECTION, 1)?;
+    a.start_call(map_a, MappingCommand::TimeTouches)?;
+    b.start_call(map_b, MappingCommand::TimeTouches)?;
+    a.finish_call()?;
+    b.finish_call()?;
+    expect("refused touches", server.counter("refused")?, 0)?;
+    case.figure("reclaims", server.log()?.reclaims as f64);
     a.quit()?;
     b.quit()?;
     server.await_munmaps(2)?;
