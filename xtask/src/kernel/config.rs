@@ -11,8 +11,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use super::queue;
+use crate::kernel_version::Version;
+
 /// Name of the fragment with the options that the patch queue adds to the kernel.
 const QUEUE: &str = "queue.config";
+
+/// Name of the fragment for one version of Linux, in the directory of its patch queue.
+const VERSION: &str = "kernel.config";
 
 /// One option of a config fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,28 +35,29 @@ pub(crate) struct ConfigOption {
     pub may_be_unknown: bool,
 }
 
-/// Reads and merges the config fragments of `target` and `flavour`.
+/// Reads and merges the config fragments of `target` and `flavour` for kernels of `version`.
 ///
-/// The order is common, queue, target, flavour; the last value of an option wins. Only `common.config` is mandatory. If
-/// `queue` is false, the kernel may lack the options that the patch queue adds.
+/// The order is common, version, queue, target, flavour; the last value of an option wins. Only `common.config` is
+/// mandatory. If `queue` is false, the kernel may lack the options that the patch queue adds.
 ///
 /// # Errors
 /// A fragment cannot be read, or one of its lines does not parse. The error names the file and the line.
 pub(crate) fn read(
     checkout: &Path,
+    version: Version,
     target: &str,
     flavour: &str,
     queue: bool,
 ) -> Result<Vec<ConfigOption>> {
     let dir = Path::new("kernel-configs");
     let mut options = Vec::new();
-    for (name, mandatory) in [
-        ("common.config".to_owned(), true),
-        (QUEUE.to_owned(), false),
-        (format!("{target}.config"), false),
-        (format!("flavours/{flavour}.config"), false),
+    for (path, mandatory) in [
+        (dir.join("common.config"), true),
+        (Path::new(queue::DIR).join(version.to_string()).join(VERSION), false),
+        (dir.join(QUEUE), false),
+        (dir.join(format!("{target}.config")), false),
+        (dir.join(format!("flavours/{flavour}.config")), false),
     ] {
-        let path = dir.join(name);
         match fs::read_to_string(checkout.join(&path)) {
             Ok(text) => options.extend(parse(&path, &text)?.into_iter().map(|option| {
                 ConfigOption { may_be_unknown: !queue && path.ends_with(QUEUE), ..option }

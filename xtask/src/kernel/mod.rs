@@ -286,12 +286,12 @@ fn find_or_build_inputs(
 }
 
 fn inputs(request: &Request, cache: Cache, progress: &mut dyn FnMut(Progress)) -> Result<Inputs> {
-    // Quick checks come first, so that a typo is reported before a download.
-    let target = &request.target.name;
-    let whole_queue = *request.queue == Selection::All;
-    let options = config::read(request.checkout, target, request.flavour, whole_queue)?;
+    // A quick check comes first, so that it fails before a download.
     let toolchain = Toolchain::find(&request.target.kernel.cross)?;
     let base = source::open(&request.source, cache, progress)?;
+    let (target, flavour) = (&request.target.name, request.flavour);
+    let whole_queue = *request.queue == Selection::All;
+    let options = config::read(request.checkout, base.version, target, flavour, whole_queue)?;
     let mut queue = fixes::of_target(request.checkout, base.version, &request.target.kernel.fixes)?;
     queue.append(queue::read_selected(request.checkout, base.version, request.queue)?);
     queue.add(request.patches, base.version)?;

@@ -62,6 +62,16 @@ fn a_flavour_overrides_the_target() {
 }
 
 #[test]
+fn a_version_overrides_common_options_and_the_target_overrides_both() {
+    let world = World::new();
+    world.write("checkout/kernel-patches/6.12/kernel.config", "CONFIG_A=m\nCONFIG_B=17\n");
+    world.write("checkout/kernel-patches/7.3/kernel.config", "CONFIG_A=n\n");
+    world.build().good();
+    let config = only_entry(&world.path("cache/kernels")).join("config");
+    assert_eq!(fs::read_to_string(config).unwrap(), "CONFIG_A=m\nCONFIG_B=16\n");
+}
+
+#[test]
 fn an_option_changes_the_hash_and_a_comment_does_not() {
     let world = World::new();
     world.build().good();

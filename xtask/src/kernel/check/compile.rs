@@ -97,7 +97,9 @@ impl<'a> Compilation<'a> {
             Compiler::Clang => (Toolchain::llvm()?, "-clang"),
         };
         let mut options = match variant.start {
-            Start::Target => config::read(request.checkout, &target.name, "default", false)?,
+            Start::Target => {
+                config::read(request.checkout, base.version, &target.name, "default", false)?
+            },
             _ => Vec::new(),
         };
         let file = PathBuf::from(format!("kernel-configs/variants/{}.yaml", variant.name));
