@@ -99,7 +99,7 @@ impl<'a> Compilation<'a> {
         let mut options = match variant.start {
             Start::Target => {
                 config::read(request.checkout, base.version, &target.name, "default", false)?
-            },
+            }
             _ => Vec::new(),
         };
         let file = PathBuf::from(format!("kernel-configs/variants/{}.yaml", variant.name));
