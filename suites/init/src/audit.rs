@@ -19,6 +19,11 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// cycle far exceeds the tolerance.
 const TOLERANCE_KIB: i64 = 1024;
 
+/// Change of a value in /proc/meminfo, in KiB, that the description of a leak mentions.
+const NOTABLE_KIB: i64 = 100;
+
+const MEMINFO: &str = "/proc/meminfo";
+
 /// KASAN keeps freed objects in a quarantine of up to 1/32 of memory (`QUARANTINE_FRACTION` of
 /// mm/kasan/quarantine.c).
 const QUARANTINE_FRACTION: u64 = 32;
@@ -33,6 +38,8 @@ pub(crate) struct Snapshot {
     connections: Vec<String>,
     devices: Vec<String>,
     memory: Memory,
+    /// Content of /proc/meminfo.
+    meminfo: String,
     limits: [Option<String>; 3],
 }
 
@@ -64,6 +71,7 @@ impl Snapshot {
             devices: names("/sys/class/cuse"),
             limits: LIMITS.map(|path| read_text(path).ok()),
             memory: Memory::now()?,
+            meminfo: read_text(MEMINFO).map_err(|error| error.to_string())?,
         })
     }
 
@@ -96,7 +104,11 @@ impl Snapshot {
         let leak = changed("direct-mapped pages", &show(self.pages), &show(pages()))
             .or_else(|| changed("FUSE connections", &self.connections, &connections))
             .or_else(|| changed("CUSE devices", &self.devices, &devices))
-            .or_else(|| lost.leak(quarantine_kib));
+            .or_else(|| {
+                let leak = lost.leak(quarantine_kib)?;
+                let after = read_text(MEMINFO).unwrap_or_default();
+                Some(format!("{leak}{}", describe_changes(&self.meminfo, &after)))
+            });
         Ok((lost, leak))
     }
 }
@@ -159,6 +171,24 @@ impl Memory {
     }
 }
 
+/// Describes the values of /proc/meminfo that a case has changed notably, so that a reader sees what kind of memory is
+/// lost.
+fn describe_changes(before: &str, after: &str) -> String {
+    let changes: Vec<String> = before
+        .lines()
+        .filter_map(|line| {
+            let (key, _) = line.split_once(':')?;
+            let kib = |text| meminfo_in(text, key).map(|kib| kib as i64);
+            let change = kib(after)? - kib(before)?;
+            (change.abs() >= NOTABLE_KIB).then(|| format!("{key} {change:+}"))
+        })
+        .collect();
+    match changes.is_empty() {
+        true => String::new(),
+        false => format!("; changes of /proc/meminfo in KiB: {}", changes.join(", ")),
+    }
+}
+
 /// Makes each slab cache free its empty slabs (Documentation/ABI/testing/sysfs-kernel-slab). On sparc64, the first 68
 /// processes that run simultaneously leave 1.1 MiB of empty slabs.
 fn shrink_slabs() {
@@ -209,8 +239,8 @@ fn free_pages_in(zoneinfo: &str) -> u64 {
 
 /// Returns the value of `key` in `/proc/meminfo`, in KiB.
 pub(crate) fn meminfo(key: &str) -> Result<u64, String> {
-    let text = read_text("/proc/meminfo").map_err(|error| error.to_string())?;
-    meminfo_in(&text, key).ok_or_else(|| format!("/proc/meminfo has no {key}"))
+    let text = read_text(MEMINFO).map_err(|error| error.to_string())?;
+    meminfo_in(&text, key).ok_or_else(|| format!("{MEMINFO} has no {key}"))
 }
 
 fn meminfo_in(text: &str, key: &str) -> Option<u64> {
@@ -249,6 +279,17 @@ mod tests {
             changed("direct-mapped pages", &names(&["0"]), &names(&["3"])).unwrap(),
             @"leak: direct-mapped pages before the case: 0; after it: 3"
         );
+    }
+
+    #[test]
+    fn a_leak_names_what_has_changed() {
+        let before = "MemFree: 9000 kB\nPercpu: 200 kB\nHugePages_Total: 0\nSlab: 5000 kB\n";
+        let after = "MemFree: 7900 kB\nPercpu: 1200 kB\nHugePages_Total: 0\nSlab: 5099 kB\n";
+        insta::assert_snapshot!(
+            describe_changes(before, after),
+            @"; changes of /proc/meminfo in KiB: MemFree -1100, Percpu +1000"
+        );
+        assert_eq!(describe_changes(before, before), "");
     }
 
     #[test]
