@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Compares the state of the machine before and after a case, and finds leaks.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use sys::{Instant, list_dir, read_text, sleep, write_file};
+use sys::{Fd, Instant, OpenFlags, list_dir, read_text, sleep, write_file};
 use workloads::{LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
 
 use crate::boot::DEBUG;
@@ -201,10 +202,34 @@ fn shrink_slabs() {
 
 /// Returns the maximum size of KASAN's quarantine, or 0 if the kernel has no KASAN.
 fn quarantine_kib() -> i64 {
-    match read_text("/proc/kallsyms").unwrap_or_default().contains(" kasan_quarantine_put") {
+    static HAS_KASAN: OnceLock<bool> = OnceLock::new();
+    match HAS_KASAN.get_or_init(|| contains("/proc/kallsyms", b" kasan_quarantine_put")) {
         true => (meminfo("MemTotal").unwrap_or(0) / QUARANTINE_FRACTION) as i64,
         false => 0,
     }
+}
+
+/// Returns true if the file at `path` contains `bytes`. Holds only a piece of the file in memory: the memory that init
+/// once had for a whole /proc/kallsyms would count as lost by the case.
+fn contains(path: &str, bytes: &[u8]) -> bool {
+    let search = || -> sys::Result<bool> {
+        let file = Fd::open(path, OpenFlags::READ)?;
+        let mut seen = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            let count = file.read(&mut piece)?;
+            seen.extend_from_slice(&piece[..count]);
+            if seen.windows(bytes.len()).any(|window| window == bytes) {
+                return Ok(true);
+            }
+            if count == 0 {
+                return Ok(false);
+            }
+            // The bytes may begin at the end of one piece and end in the next.
+            seen.drain(..seen.len().saturating_sub(bytes.len() - 1));
+        }
+    };
+    search().unwrap_or(false)
 }
 
 /// Returns the memory in which KASAN and kmemleak store stack traces. It grows with every new place of an allocation, and
@@ -279,6 +304,20 @@ mod tests {
             changed("direct-mapped pages", &names(&["0"]), &names(&["3"])).unwrap(),
             @"leak: direct-mapped pages before the case: 0; after it: 3"
         );
+    }
+
+    #[test]
+    fn bytes_are_found_across_pieces_of_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        assert!(!contains(path, b"needle"));
+        for start in [0, 4090, 4093, 4096, 9000] {
+            let text = format!("{}needle{}", "x".repeat(start), "y".repeat(5000));
+            std::fs::write(path, text).unwrap();
+            assert!(contains(path, b"needle"), "at byte {start}");
+            assert!(!contains(path, b"needles"));
+        }
+        assert!(!contains("/does/not/exist", b"needle"));
     }
 
     #[test]
