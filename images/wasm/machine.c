@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* Imports: the machine as a whole, and its clock. */
+#include <fcntl.h>
 #include <sys/reboot.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,6 +36,16 @@ u32 IMPORT(big_endian)(SYS)
 void IMPORT(sync)(SYS)
 {
 	sync();
+}
+
+u64 IMPORT(load_module)(SYS, u32 fd, u32 parameters)
+{
+	return guest_result(syscall(SYS_finit_module, fd, guest_string(sys, parameters), 0));
+}
+
+u64 IMPORT(unload_module)(SYS, u32 name)
+{
+	return guest_result(syscall(SYS_delete_module, guest_string(sys, name), O_NONBLOCK));
 }
 
 u64 IMPORT(restart)(SYS)

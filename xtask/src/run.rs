@@ -154,7 +154,7 @@ fn run_pipeline(job: &Job, unit: &Unit, gate: &Gate, ledger: &mut Ledger) -> Res
     let decision = oracle::decide(job.oracle, target, job.accel, &Qemu::ask(&qemu.binary)?)?;
     ledger.set_oracle(&decision);
     let built = kernel(job, unit, ledger)?;
-    let image = image(job, target, ledger)?;
+    let image = image(job, target, &built, ledger)?;
     let oracle = oracle(job, target, &decision, &built, ledger)?;
     let accel = match oracle {
         Some(_) => Accel::Tcg,
@@ -230,9 +230,10 @@ fn kernel(job: &Job, unit: &Unit, ledger: &mut Ledger) -> Result<Built> {
     Ok(built)
 }
 
-fn image(job: &Job, target: &Target, ledger: &mut Ledger) -> Result<Image> {
+fn image(job: &Job, target: &Target, built: &Built, ledger: &mut Ledger) -> Result<Image> {
     ledger.phase(Phase::Image, "");
-    let image = Image::new(&guest::build(&job.checkout, &job.cache, &target.rust)?)?;
+    let image =
+        Image::new(&guest::build(&job.checkout, &job.cache, &target.rust)?, &built.modules)?;
     ledger.provenance().image_hash = image.hash.clone();
     ledger.provenance().rustc = version::rustc();
     Ok(image)

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use sys::{Fd, Instant, OpenFlags, list_dir, read_text, sleep, write_file};
-use workloads::{LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
+use workloads::{CONNECTIONS, LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
 
 use crate::boot::DEBUG;
 
@@ -68,7 +68,7 @@ impl Snapshot {
         Ok(Snapshot {
             taint: taint()?,
             pages: pages(),
-            connections: names("/sys/fs/fuse/connections"),
+            connections: names(CONNECTIONS),
             devices: names("/sys/class/cuse"),
             limits: LIMITS.map(|path| read_text(path).ok()),
             memory: Memory::now()?,
@@ -100,7 +100,7 @@ impl Snapshot {
     /// Returns the memory lost, and a description of the first leak.
     fn difference(&self) -> Result<(Memory, Option<String>), String> {
         let lost = self.memory.minus(Memory::now()?);
-        let (connections, devices) = (names("/sys/fs/fuse/connections"), names("/sys/class/cuse"));
+        let (connections, devices) = (names(CONNECTIONS), names("/sys/class/cuse"));
         let show = |pages: Option<u64>| Vec::from_iter(pages.map(|pages| pages.to_string()));
         let leak = changed("direct-mapped pages", &show(self.pages), &show(pages()))
             .or_else(|| changed("FUSE connections", &self.connections, &connections))

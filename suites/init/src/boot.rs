@@ -5,22 +5,21 @@ use sys::{Fd, MountFlags, OpenFlags};
 use workloads::GROUPS;
 
 /// Source, mount point and filesystem type of every mount, in order.
-const MOUNTS: [(&str, &str, &str); 6] = [
+const MOUNTS: [(&str, &str, &str); 5] = [
     ("proc", "/proc", "proc"),
     ("sysfs", "/sys", "sysfs"),
     ("devtmpfs", "/dev", "devtmpfs"),
     ("tmpfs", "/tmp", "tmpfs"),
     ("tmpfs", "/run", "tmpfs"),
-    ("fusectl", "/sys/fs/fuse/connections", "fusectl"),
 ];
 
 /// Mount point of debugfs, if the kernel has it (Documentation/filesystems/debugfs.rst).
 pub(crate) const DEBUG: &str = "/sys/kernel/debug";
 
-/// Mounts all filesystems, and connects the standard descriptors of this process to the console.
-pub(crate) fn mount_all() -> Result<(), String> {
+/// Mounts all filesystems, loads the kernel's modules, and connects the standard descriptors of this process to the
+/// console.
+pub(crate) fn prepare() -> Result<(), String> {
     for (source, place, kind) in MOUNTS {
-        // sysfs provides the mount point of fusectl; directories cannot be created there.
         if !sys::exists(place) {
             sys::make_dir(place).map_err(|error| error.to_string())?;
         }
@@ -31,6 +30,7 @@ pub(crate) fn mount_all() -> Result<(), String> {
             _ => {}
         }
     }
+    workloads::load_missing_modules().map_err(|error| error.to_string())?;
     mount_groups()?;
     if sys::exists(DEBUG) {
         sys::mount("debugfs", DEBUG, "debugfs", MountFlags::default(), "")

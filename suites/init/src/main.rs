@@ -50,7 +50,7 @@ fn run_guest() -> Result<(), String> {
     if plan.mode == Mode::Halt {
         return Ok(());
     }
-    boot::mount_all()?;
+    boot::prepare()?;
     boot::apply_settings()?;
     match plan.mode {
         Mode::Halt => Ok(()),

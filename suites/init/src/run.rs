@@ -91,11 +91,13 @@ pub(crate) fn run_case(
         (Killed::All, Ok(before)) => {
             cleanup::unmount_leftovers();
             cleanup::remove_groups();
+            // A case may have unloaded modules. The limits are parameters of a module.
+            let loaded = workloads::load_missing_modules().map_err(|error| error.to_string());
             let changes = before.restore_and_compare();
             figures.insert("free_lost_kib".into(), changes.lost.free_kib as f64);
             figures.insert("objects_grown_kib".into(), changes.lost.objects_kib as f64);
-            let outcome = match (outcome, changes.leak) {
-                // A failure found by the case takes precedence; a leak is then most likely a consequence of it.
+            let outcome = match (outcome, loaded.err().or(changes.leak)) {
+                // A failure found by the case takes precedence; these are then most likely a consequence of it.
                 (Outcome::Pass | Outcome::Skip { .. }, Some(reason)) => Outcome::Fail { reason },
                 (outcome, _) => outcome,
             };

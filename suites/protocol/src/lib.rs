@@ -7,5 +7,6 @@
 mod bytes;
 pub mod curve;
 pub mod frame;
+pub mod modules;
 pub mod plan;
 pub mod record;

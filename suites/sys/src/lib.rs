@@ -41,7 +41,7 @@ pub use fs::{
     MountFlags, append_file, exists, list_dir, make_dir, memfd, mount, read_file, read_text,
     remove_dir, unmount, write_file,
 };
-pub use machine::{Uname, big_endian, page_size, restart, sync, uname};
+pub use machine::{Uname, big_endian, load_module, page_size, restart, sync, uname, unload_module};
 pub use memory::{
     Access, Advice, Fault, FutexWait, Mapping, OWNER_DIED, Prot, RegisteredBuffer, Sharing,
     WAITERS, Word, fence, tee,

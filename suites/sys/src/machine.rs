@@ -3,6 +3,7 @@
 
 use crate::backend::machine as backend;
 use crate::errno::{Context, Result};
+use crate::file::{Fd, OpenFlags};
 
 /// Identification of the running kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,23 @@ pub fn big_endian() -> bool {
 /// Flushes all filesystems to their storage.
 pub fn sync() {
     backend::sync();
+}
+
+/// Loads the kernel module in the file at `path`. `parameters` are separated by spaces, as in `limit=5 name=x`.
+///
+/// # Errors
+/// Fails as open(2) or finit_module(2).
+pub fn load_module(path: &str, parameters: &str) -> Result<()> {
+    let file = Fd::open(path, OpenFlags::READ)?;
+    backend::load_module(file.number(), parameters).context(|| format!("load the module {path}"))
+}
+
+/// Unloads the kernel module `name`.
+///
+/// # Errors
+/// Fails as delete_module(2): with EAGAIN if the module is in use.
+pub fn unload_module(name: &str) -> Result<()> {
+    backend::unload_module(name).context(|| format!("unload the module {name}"))
 }
 
 /// Restarts the machine.

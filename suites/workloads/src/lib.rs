@@ -12,6 +12,9 @@ mod cases;
 mod stage;
 
 pub use cases::find;
-pub use stage::counters::{LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
+pub use stage::counters::{
+    CONNECTIONS, LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL,
+};
 pub use stage::group::GROUPS;
+pub use stage::modules::load_missing as load_missing_modules;
 pub use stage::{Case, Failure, Workload};

@@ -75,7 +75,8 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     files::create_dir(&dir)?;
     let job = job(&tree, &args.machine, flavour, args.accel, 1.0, run_dir)?;
     let built = build_with_bar(&job, target, kernel_from)?;
-    let image = Image::new(&guest::build(&job.checkout, &job.cache, &target.rust)?)?;
+    let image =
+        Image::new(&guest::build(&job.checkout, &job.cache, &target.rust)?, &built.modules)?;
     // The plan has all cases, so that the user can run any of them in the shell by name.
     let everything = Filter {
         suites: tree.suites.iter().map(|suite| suite.suite.clone()).collect(),

@@ -75,11 +75,11 @@ impl Archive {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Parses an archive and returns each entry as `name mode size device`. Shares no code with the writer.
-    fn listing(bytes: &[u8]) -> Vec<String> {
+    pub(crate) fn listing(bytes: &[u8]) -> Vec<String> {
         let mut at = 0;
         let mut found = Vec::new();
         loop {

@@ -13,6 +13,7 @@
 //! | [`config`] | merges config fragments and checks the resulting `.config` |
 //! | `make`, `log` | runs make and extracts steps and errors from its output |
 //! | `coverage_files` | keeps the files that a coverage report needs |
+//! | `modules` | keeps the loadable modules, in the order in which they can be loaded |
 //! | `build_dir` | a directory for builds, with a patched source and a `.config` |
 //! | `slot` | builds one kernel in a build directory, with all of the above |
 //! | [`edit`] | converts the queue to a git tree and back |
@@ -36,6 +37,7 @@ mod fixes;
 mod log;
 pub mod mail;
 mod make;
+mod modules;
 pub mod port;
 pub(crate) mod queue;
 mod sender;
@@ -108,6 +110,8 @@ pub struct Built {
     pub image: PathBuf,
     /// Device tree, if QEMU has to pass one to the kernel.
     pub dtb: Option<PathBuf>,
+    /// Loadable modules, in the order in which they can be loaded.
+    pub modules: Vec<PathBuf>,
     /// ELF file for gdb.
     pub vmlinux: PathBuf,
     /// The kernel's `.config`.
@@ -158,6 +162,7 @@ impl Built {
             dir,
             image,
             dtb,
+            modules: Vec::new(),
             version: String::new(),
             hash: digest::of(&bytes),
             config_hash: String::new(),
@@ -299,6 +304,12 @@ fn inputs(request: &Request, cache: Cache, progress: &mut dyn FnMut(Progress)) -
 }
 
 impl Inputs {
+    /// Returns true if the kernel can load modules.
+    fn has_modules(&self) -> bool {
+        let mut options = self.options.iter();
+        options.any(|option| option.symbol == modules::OPTION && option.value == "y")
+    }
+
     fn hash(&self, request: &Request) -> String {
         let spec = &request.target.kernel;
         let recipe = RECIPE.to_string();
@@ -336,6 +347,8 @@ struct BuildInfo {
     image: String,
     #[serde(default)]
     dtb: Option<String>,
+    #[serde(default)]
+    modules: Vec<String>,
 }
 
 /// Name of the file that holds the [`BuildInfo`].
@@ -353,6 +366,7 @@ fn find(dir: &Path, from_cache: bool) -> Result<Option<Built>> {
         dir: dir.to_owned(),
         image: dir.join(info.image),
         dtb: info.dtb.map(|dtb| dir.join(dtb)),
+        modules: info.modules.iter().map(|module| dir.join(module)).collect(),
         vmlinux: dir.join("vmlinux"),
         config: dir.join("config"),
         version: info.version,

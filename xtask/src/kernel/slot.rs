@@ -13,6 +13,7 @@ use super::cache::{self, Cache};
 use super::coverage_files;
 use super::digest;
 use super::make::{self, Make};
+use super::modules;
 use super::queue::Applied;
 use super::source::Base;
 use super::{BUILD_INFO, BuildInfo, Inputs, Progress, Request, file_name};
@@ -59,19 +60,27 @@ impl<'a> Slot<'a> {
             toolchain: &inputs.toolchain,
         };
         self.dir.configure(&self.make(), &configuration, &files)?;
-        self.compile(from_scratch, progress)?;
+        self.compile(inputs, from_scratch, progress)?;
         progress(Progress::step("store the kernel in the cache".into()));
         self.publish(inputs, &applied, hash, kernel)
     }
 
-    fn compile(&self, from_scratch: bool, progress: &mut dyn FnMut(Progress)) -> Result<()> {
+    fn compile(
+        &self,
+        inputs: &Inputs,
+        from_scratch: bool,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<()> {
         // The total number of steps is known only for a build from scratch, and only from an earlier one.
         let estimate =
             fs::read_to_string(&self.estimate).ok().and_then(|text| text.trim().parse().ok());
         let of = estimate.filter(|_| from_scratch);
         let spec = &self.request.target.kernel;
         let mut report = |done, what: &str| progress(Progress { done, of, what: what.to_owned() });
-        let targets: Vec<&str> = spec.make.split_whitespace().collect();
+        let mut targets: Vec<&str> = spec.make.split_whitespace().collect();
+        if inputs.has_modules() {
+            targets.push(modules::TARGET);
+        }
         let steps = self.make().run(&targets, &[], &mut report)?;
         if from_scratch {
             files::create_dir(self.estimate.parent().expect("a file in the cache has a parent"))?;
@@ -90,6 +99,10 @@ impl<'a> Slot<'a> {
         for (from, to) in boot_files.chain(always).chain([(".config", "config")]) {
             cache::copy_synced(&obj.join(from), &result.join(to))?;
         }
+        let modules = match inputs.has_modules() {
+            true => modules::publish(&obj, &result)?,
+            false => Vec::new(),
+        };
         if let Some(dir) = self.request.coverage {
             let trees = coverage_files::Trees {
                 base: &inputs.base.root,
@@ -111,6 +124,7 @@ impl<'a> Slot<'a> {
             present_fixes: applied.present.clone(),
             image: file_name(&spec.image).to_owned(),
             dtb: spec.dtb.as_deref().map(|dtb| file_name(dtb).to_owned()),
+            modules,
         };
         let info = serde_json::to_string_pretty(&info).context("serialize build.json")?;
         files::write_atomically(&result.join(BUILD_INFO), info)?;

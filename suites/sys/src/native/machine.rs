@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_char};
 
-use super::{SysResult, check};
+use super::{SysResult, c_string, check};
 
 pub(crate) fn uname() -> SysResult<(String, String)> {
     // SAFETY: an all-zero utsname is valid, and the call fills it in.
@@ -32,6 +32,19 @@ pub(crate) fn big_endian() -> bool {
 pub(crate) fn sync() {
     // SAFETY: no memory is passed.
     unsafe { libc::sync() };
+}
+
+pub(crate) fn load_module(fd: i32, parameters: &str) -> SysResult<()> {
+    let parameters = c_string(parameters)?;
+    // SAFETY: `parameters` ends in a NUL and outlives the call.
+    check(unsafe { libc::syscall(libc::SYS_finit_module, fd, parameters.as_ptr(), 0) }).map(drop)
+}
+
+pub(crate) fn unload_module(name: &str) -> SysResult<()> {
+    let name = c_string(name)?;
+    // SAFETY: `name` ends in a NUL and outlives the call.
+    check(unsafe { libc::syscall(libc::SYS_delete_module, name.as_ptr(), libc::O_NONBLOCK) })
+        .map(drop)
 }
 
 pub(crate) fn restart() -> SysResult<()> {

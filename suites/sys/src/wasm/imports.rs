@@ -47,6 +47,8 @@ unsafe extern "C" {
     pub(super) safe fn page_size() -> usize;
     pub(super) safe fn big_endian() -> i32;
     pub(super) safe fn sync();
+    pub(super) fn load_module(fd: i32, parameters: *const c_char) -> i64;
+    pub(super) fn unload_module(name: *const c_char) -> i64;
     pub(super) safe fn restart() -> i64;
 
     /// Maps a file, or anonymous memory if `fd` is -1. If `at` is not 0, the mapping replaces whatever is mapped there.

@@ -17,6 +17,9 @@ pub const LIMIT_TOTAL: &str = "/sys/module/fuse/parameters/dmmap_max_pages_total
 /// Limit of mappings per connection.
 pub const LIMIT_MAPS: &str = "/sys/module/fuse/parameters/dmmap_max_maps_conn";
 
+/// Mount point of the filesystem with a directory for each FUSE connection.
+pub const CONNECTIONS: &str = "/sys/fs/fuse/connections";
+
 /// Returns the number in a file.
 pub(crate) fn read(path: &str) -> Result<u64, Failure> {
     let text = read_text(path)?;
@@ -33,7 +36,7 @@ pub(crate) fn dir_of_mount(place: &str) -> Result<String, Failure> {
     let text = read_text("/proc/self/mountinfo")?;
     let device = device_of_mount(&text, place)
         .ok_or_else(|| Failure::new(format!("/proc/self/mountinfo does not show {place}")))?;
-    Ok(format!("/sys/fs/fuse/connections/{device}"))
+    Ok(format!("{CONNECTIONS}/{device}"))
 }
 
 /// Returns the minor device number of the mount, which is the number of the connection. A line is

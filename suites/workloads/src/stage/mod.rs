@@ -16,6 +16,7 @@ pub(crate) mod group;
 pub(crate) mod growth;
 mod mapping;
 mod maps;
+pub(crate) mod modules;
 mod party;
 pub(crate) mod pattern;
 pub(crate) mod pins;

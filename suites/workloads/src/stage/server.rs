@@ -353,6 +353,12 @@ impl Server {
         self.quit()
     }
 
+    /// Does [`Server::kill`], and unmounts the filesystem.
+    pub(crate) fn kill_and_unmount(mut self) -> Result<(), Failure> {
+        self.party.link.kill()?;
+        self.place.unmount()
+    }
+
     /// Kills the process and waits until it is gone. The mount remains until the case has ended.
     pub(crate) fn kill(mut self) -> Result<(), Failure> {
         self.party.link.kill()

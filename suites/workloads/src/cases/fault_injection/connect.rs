@@ -9,7 +9,7 @@ use super::{
     mapping_command, prepare, succeeded,
 };
 use crate::stage::command::Answer;
-use crate::stage::counters::{self, LIMIT_PER_CONNECTION};
+use crate::stage::counters::{self, CONNECTIONS, LIMIT_PER_CONNECTION};
 use crate::stage::failing::failing;
 use crate::stage::waiting::holding_init;
 use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
@@ -72,9 +72,6 @@ fn accept(case: &mut Case) -> Result<(), Failure> {
     case.figure("without_direct_mmap", f64::from(without));
     expect_that(without > 0, || "the kernel allocates nothing for direct mmap".into())
 }
-
-/// Directory of the counters of all connections.
-const CONNECTIONS: &str = "/sys/fs/fuse/connections";
 
 /// Mounts a filesystem whose server does not answer.
 fn mount(case: &mut Case) -> Result<(), Failure> {
