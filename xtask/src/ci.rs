@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! CI: generates the jobs of a CI system from the targets and the kernel versions. The generated files are committed
+//! CI: generates the jobs of a CI system from the targets, the kernel versions and the flavours. The generated files are committed
 //! under `ci/`, and `cargo xtask check` fails if they are out of date.
 
 mod jobs;
 
+use crate::flavour::Flavour;
 use crate::kernel_version::KernelVersion;
 use crate::target::Target;
 use jobs::{Jobs, is_pushed};
@@ -48,26 +49,38 @@ impl Format {
 }
 
 /// Generates the jobs for `targets` with each of `kernels` whose queue is complete. Each push tests the targets that a
-/// version names, or all. If a version names some, nightly jobs test the others.
-pub(crate) fn render(format: Format, targets: &[Target], kernels: &[KernelVersion]) -> String {
+/// version names, or all. If a version names some, nightly jobs test the others. Nightly jobs also test `flavours`, with
+/// the options that each of them lists.
+pub(crate) fn render(
+    format: Format,
+    targets: &[Target],
+    kernels: &[KernelVersion],
+    flavours: &[Flavour],
+) -> String {
     let kernels: Vec<&KernelVersion> =
         kernels.iter().filter(|kernel| kernel.incomplete.is_none()).collect();
-    let jobs = Jobs { targets, kernels };
+    let jobs = Jobs { targets, kernels, flavours };
     let replacements = match format {
         Format::Github => {
-            vec![("@EVENTS@", jobs.github_events()), ("@MATRIX@", jobs.github_matrix())]
+            vec![
+                ("@EVENTS@", jobs.github_events()),
+                ("@MATRIX@", jobs.github_matrix()),
+                ("@FLAVOURS@", jobs.github_flavours()),
+            ]
         }
         Format::Gitlab => vec![
             ("@MATRIX@", jobs.gitlab_matrix(is_pushed)),
-            ("@NIGHTLY@", jobs.gitlab_nightly()),
+            ("@NIGHTLY@", jobs.gitlab_nightly() + &jobs.gitlab_flavours()),
             ("@NEEDS@", jobs.gitlab_needs()),
         ],
         Format::Shell => vec![("@COMMANDS@", jobs.commands())],
     };
-    let text = format.template().replace("@SETUP@", GITHUB_SETUP.trim_start());
+    let text = format.template().to_owned();
+    let text =
+        replacements.into_iter().fold(text, |text, (name, value)| text.replace(name, &value));
+    let text = text.replace("@SETUP@", GITHUB_SETUP.trim_start());
     let text = text.replace("@COMMAND@", &format.command());
-    let text = text.replace("@INSTALL@", INSTALL).replace("@ANALYSERS@", ANALYSERS);
-    replacements.into_iter().fold(text, |text, (name, value)| text.replace(name, &value))
+    text.replace("@INSTALL@", INSTALL).replace("@ANALYSERS@", ANALYSERS)
 }
 
 /// Installs Debian's cargo. The lab installs everything else that a target needs.
@@ -158,7 +171,7 @@ jobs:
       # Removes everything from the cache that no run has used for a week.
       - run: cargo xtask clean --older-than 7days
         if: always()
-
+@FLAVOURS@
   report:
     needs: test
     if: always()
@@ -274,7 +287,7 @@ mod tests {
         parisc.name = "parisc".into();
         let [old, new] = [("6.12", true), ("7.3", false)].map(|(v, default)| kernel(v, default));
         let incomplete = KernelVersion { incomplete: Some("x".into()), ..kernel("8.0", false) };
-        render(format, &[parisc, x86_64], &[old, new, incomplete])
+        render(format, &[parisc, x86_64], &[old, new, incomplete], &[])
     }
 
     /// Returns the jobs if each push tests 7.3 on x86_64 only.
@@ -286,7 +299,21 @@ mod tests {
         let limited = KernelVersion { push: push.clone(), ..kernel("7.3", false) };
         let incomplete =
             KernelVersion { incomplete: Some("x".into()), push, ..kernel("8.0", false) };
-        render(format, &[mips, parisc, x86_64], &[kernel("6.12", true), limited, incomplete])
+        let kernels = [kernel("6.12", true), limited, incomplete];
+        render(format, &[mips, parisc, x86_64], &kernels, &[])
+    }
+
+    /// Returns the jobs for two flavours, of which one is tested at night.
+    fn jobs_with_flavours(format: Format) -> String {
+        let plain = crate::flavour::tests::plain();
+        let nightly = ["--arch x86_64,parisc", "--arch parisc --suite smoke"];
+        let tested = Flavour {
+            name: "tested".into(),
+            nightly: nightly.map(str::to_owned).to_vec(),
+            ..plain.clone()
+        };
+        let x86_64 = crate::target::tests::x86_64();
+        render(format, &[x86_64], &[kernel("6.12", true)], &[plain, tested])
     }
 
     #[test]
@@ -316,7 +343,7 @@ mod tests {
         let mut parisc = crate::target::tests::x86_64();
         parisc.name = "parisc".into();
         parisc.cache.kind = crate::target::CacheKind::Vipt;
-        let text = render(Format::Shell, &[parisc], &[kernel("6.12", true)]);
+        let text = render(Format::Shell, &[parisc], &[kernel("6.12", true)], &[]);
         insta::assert_snapshot!(commands(text), @"cargo xtask test --arch all --oracle on");
     }
 
@@ -370,13 +397,64 @@ mod tests {
     }
 
     #[test]
+    fn flavours_have_nightly_jobs() {
+        let part = |text: &str, first: &str| {
+            let start = text.find(first).unwrap();
+            let end = start
+                + text[start..].find("\n  report:").or(text[start..].find("\nreport:")).unwrap();
+            text[start..end].to_owned()
+        };
+        let github = jobs_with_flavours(Format::Github);
+        assert!(github.contains("schedule:\n"));
+        insta::assert_snapshot!(part(&github, "  flavours:"));
+        let gitlab = jobs_with_flavours(Format::Gitlab);
+        insta::assert_snapshot!(part(&gitlab, "flavours:"), @r#"
+        flavours:
+          extends: test
+          rules:
+            - if: $CI_PIPELINE_SOURCE == "schedule"
+          parallel:
+            matrix:
+              - FLAVOUR: tested
+                OPTIONS: "--arch x86_64,parisc"
+              - FLAVOUR: tested
+                OPTIONS: "--arch parisc --suite smoke"
+          script:
+            - cargo xtask test --flavour "$FLAVOUR" $OPTIONS --report-dir "reports/$FLAVOUR"
+          cache:
+            key: lab-flavour-$FLAVOUR
+        "#);
+        assert!(
+            !jobs(Format::Github).contains("flavour") && !jobs(Format::Gitlab).contains("FLAVOUR")
+        );
+    }
+
+    #[test]
+    fn the_options_of_nightly_jobs_are_valid() {
+        use clap::Parser;
+        let configs = crate::paths::checkout().join("kernel-configs");
+        let flavours = crate::flavour::load_all(&configs.join("flavours")).unwrap();
+        let targets = crate::target::load_all(&configs).unwrap();
+        for flavour in &flavours {
+            for options in &flavour.nightly {
+                let words = ["xtask", "test"].into_iter().chain(options.split_whitespace());
+                let cli = crate::cli::Cli::try_parse_from(words).unwrap();
+                let crate::cli::Command::Test(test) = cli.command else { panic!("{options}") };
+                for target in crate::target::select(&targets, &test.machine.arch).unwrap() {
+                    flavour.apply_to(target).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
     fn jobs_are_valid_yaml_with_valid_commands() {
         use clap::Parser;
         for format in Format::ALL {
             let text = jobs(format);
             let path = std::path::Path::new(format.file());
             if format != Format::Shell {
-                for text in [&text, &jobs_with_nightly(format)] {
+                for text in [&text, &jobs_with_nightly(format), &jobs_with_flavours(format)] {
                     crate::yaml::parse::<serde_json::Value>(text, path).unwrap();
                 }
             }

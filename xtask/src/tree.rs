@@ -32,7 +32,7 @@ impl Tree {
     /// Reads all files.
     ///
     /// # Errors
-    /// A file does not parse, a suite or a kernel version names an unknown target, or the stacks of a kernel version are
+    /// A file does not parse, a suite, a flavour or a kernel version names an unknown target, or the stacks of a kernel version are
     /// not those of its patch queue. The error contains the file and the expected content.
     pub(crate) fn load() -> Result<Self> {
         let checkout = paths::checkout();
@@ -44,6 +44,7 @@ impl Tree {
             suites: suite::load_all(&cases)?,
             checkout,
         };
+        flavour::check_targets(&configs.join("flavours"), &tree.flavours, &tree.targets)?;
         suite::check_skips(&cases, &tree.suites, &tree.targets)?;
         let names: Vec<&str> = tree.targets.iter().map(|target| target.name.as_str()).collect();
         kernel_version::check_push(&tree.kernels, &names)?;
@@ -51,11 +52,11 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Returns the targets and the flavour that the user selected. The flavour has the number of processors that the
-    /// user asked for.
+    /// Returns the targets and the flavour that the user selected. The targets have the changes of the flavour, and the
+    /// flavour has the number of processors that the user asked for.
     ///
     /// # Errors
-    /// A target or the flavour does not exist, or a target cannot have so many processors.
+    /// A target or the flavour does not exist, or a target cannot have the flavour or so many processors.
     pub(crate) fn select(&self, machine: &Machine) -> Result<(Vec<Target>, Flavour)> {
         let targets = target::select(&self.targets, &machine.arch)?;
         let flavour = flavour::find(&self.flavours, &machine.flavour)?;
@@ -63,7 +64,8 @@ impl Tree {
             check_cpus(&targets, cpus)?;
         }
         let flavour = Flavour { cpus: machine.cpus.or(flavour.cpus), ..flavour.clone() };
-        Ok((targets.into_iter().cloned().collect(), flavour))
+        let targets = targets.into_iter().map(|target| flavour.apply_to(target));
+        Ok((targets.collect::<Result<_>>()?, flavour))
     }
 
     /// Returns the kernels that the user selected: versions, or one source or image of the user.

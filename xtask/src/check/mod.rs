@@ -17,7 +17,9 @@ use regex::Regex;
 use xshell::cmd;
 
 use crate::ci::Format;
-use crate::{cargo, ci as jobs, files, guard, interrupt, kernel_version, schema, shell, target};
+use crate::{
+    cargo, ci as jobs, files, flavour, guard, interrupt, kernel_version, schema, shell, target,
+};
 
 /// Name and function of a check.
 type Check = (&'static str, fn(&Path) -> Result<Outcome>);
@@ -223,13 +225,14 @@ fn failure(checkout: &Path, run: &documents::ToRun) -> Result<Option<String>> {
     Ok((!outcome.passed).then(problem))
 }
 
-/// Checks that the committed CI jobs are up to date with the targets and the kernel versions.
+/// Checks that the committed CI jobs are up to date with the targets, the kernel versions and the flavours.
 fn ci(checkout: &Path) -> Result<Outcome> {
     let targets = target::load_all(&checkout.join("kernel-configs"))?;
     let kernels = kernel_version::load_all(&checkout.join("kernel-patches"))?;
+    let flavours = flavour::load_all(&checkout.join("kernel-configs/flavours"))?;
     let files = Format::ALL.map(|format| {
         let command = format!("{} > {}", format.command(), format.file());
-        (format.file(), jobs::render(format, &targets, &kernels), command)
+        (format.file(), jobs::render(format, &targets, &kernels, &flavours), command)
     });
     Ok(generated(checkout, &files))
 }
@@ -319,8 +322,11 @@ mod tests {
         let kernel = include_str!("../../../kernel-patches/6.12/kernel.yaml");
         write("kernel-patches/6.12/kernel.yaml", kernel);
         let kernels = kernel_version::load_all(&checkout.path().join("kernel-patches")).unwrap();
+        let flavour = include_str!("../../../kernel-configs/flavours/default.yaml");
+        write("kernel-configs/flavours/default.yaml", flavour);
+        let flavours = flavour::load_all(&checkout.path().join("kernel-configs/flavours")).unwrap();
         for format in Format::ALL {
-            write(format.file(), &jobs::render(format, &targets, &kernels));
+            write(format.file(), &jobs::render(format, &targets, &kernels, &flavours));
         }
         assert!(ci(checkout.path()).unwrap().passed);
         let another = target.replace("name: x86_64", "name: vax");

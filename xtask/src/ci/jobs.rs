@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Pairs of target and kernel version that CI tests: some on each push, all others at night.
+//! What CI tests: some pairs of target and kernel version on each push, all others and some flavours at night.
 
+use crate::flavour::Flavour;
 use crate::kernel_version::KernelVersion;
 use crate::target::Target;
 
@@ -18,15 +19,63 @@ nightly:
 @MATRIX@
 "#;
 
+const GITLAB_FLAVOURS: &str = r#"
+# Tests flavours in scheduled pipelines. Their results are not part of the report.
+flavours:
+  extends: test
+  rules:
+    - if: $CI_PIPELINE_SOURCE == "schedule"
+  parallel:
+    matrix:
+@MATRIX@
+  script:
+    - cargo xtask test --flavour "$FLAVOUR" $OPTIONS --report-dir "reports/$FLAVOUR"
+  cache:
+    key: lab-flavour-$FLAVOUR
+"#;
+
+const GITHUB_FLAVOURS: &str = r#"
+  # Tests flavours at night. Their results are not part of the report.
+  flavours:
+    if: github.event_name == 'schedule'
+    strategy:
+      fail-fast: false
+      matrix:
+        include:
+@MATRIX@
+    name: test flavour ${{ matrix.flavour }} ${{ matrix.options }}
+    runs-on: ubuntu-latest
+    container: debian:13
+    timeout-minutes: 180
+    env:
+      XDG_CACHE_HOME: /var/cache
+    steps:
+      @SETUP@
+      - uses: actions/cache@v4
+        with:
+          path: /var/cache/dmmap-lab
+          key: lab-flavour-${{ matrix.flavour }}-${{ hashFiles('kernel-patches/**', 'kernel-configs/**') }}
+          restore-keys: lab-flavour-${{ matrix.flavour }}-
+      - run: cargo xtask test --flavour ${{ matrix.flavour }} ${{ matrix.options }} --report-dir reports
+      - uses: actions/upload-artifact@v4
+        if: always()
+        with:
+          name: flavour-${{ matrix.flavour }}-${{ strategy.job-index }}
+          path: reports
+      - run: cargo xtask clean --older-than 7days
+        if: always()
+"#;
+
 /// Returns true if each push tests `target` with the version `kernel`.
 pub(super) fn is_pushed(kernel: &KernelVersion, target: &str) -> bool {
     kernel.push.as_ref().is_none_or(|push| push.iter().any(|name| name == target))
 }
 
-/// Targets, and the versions to test on them.
+/// Targets, the versions to test on them, and flavours.
 pub(super) struct Jobs<'a> {
     pub targets: &'a [Target],
     pub kernels: Vec<&'a KernelVersion>,
+    pub flavours: &'a [Flavour],
 }
 
 impl Jobs<'_> {
@@ -48,7 +97,7 @@ impl Jobs<'_> {
     }
 
     pub(super) fn github_events(&self) -> String {
-        match self.has_nightly() {
+        match self.has_nightly() || self.nightly_flavours().next().is_some() {
             false => "on: [push, pull_request]".into(),
             true => format!("on:\n  push:\n  pull_request:\n  schedule:\n    - cron: \"{NIGHT}\""),
         }
@@ -111,6 +160,35 @@ impl Jobs<'_> {
                 &self.gitlab_matrix(|kernel, target| !is_pushed(kernel, target)),
             ),
         }
+    }
+
+    /// Returns the flavours that nightly jobs test, each with the options of a job.
+    fn nightly_flavours(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.flavours.iter().flat_map(|flavour| {
+            let options = flavour.nightly.iter();
+            options.map(|options| (flavour.name.as_str(), options.as_str()))
+        })
+    }
+
+    /// Returns `template` with a row for each job of a flavour, or nothing if there is no such job.
+    fn flavours(&self, template: &str, row: impl Fn((&str, &str)) -> String) -> String {
+        let rows: Vec<String> = self.nightly_flavours().map(row).collect();
+        match rows.is_empty() {
+            true => String::new(),
+            false => template.replace("@MATRIX@", &rows.join("\n")),
+        }
+    }
+
+    pub(super) fn github_flavours(&self) -> String {
+        self.flavours(GITHUB_FLAVOURS, |(flavour, options)| {
+            format!("          - {{ flavour: {flavour}, options: \"{options}\" }}")
+        })
+    }
+
+    pub(super) fn gitlab_flavours(&self) -> String {
+        self.flavours(GITLAB_FLAVOURS, |(flavour, options)| {
+            format!("      - FLAVOUR: {flavour}\n        OPTIONS: \"{options}\"")
+        })
     }
 
     /// Returns the jobs that the report waits for.

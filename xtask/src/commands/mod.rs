@@ -82,7 +82,7 @@ pub(crate) fn build_with_bar(job: &Job, target: &Target, origin: &KernelFrom) ->
 
 fn ci_matrix(format: ci::Format) -> Result<u8> {
     let tree = Tree::load()?;
-    print!("{}", ci::render(format, &tree.targets, &tree.kernels));
+    print!("{}", ci::render(format, &tree.targets, &tree.kernels, &tree.flavours));
     Ok(0)
 }
 

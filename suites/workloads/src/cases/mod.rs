@@ -10,6 +10,7 @@ mod fault_injection;
 mod fuzz;
 mod hostile;
 mod lazy;
+mod modules;
 mod race;
 mod scale;
 mod shared_memory;
@@ -48,6 +49,7 @@ const SUITES: &[(&str, &[Workloads])] = &[
         ],
     ),
     ("lazy", &[lazy::WORKLOADS]),
+    ("modules", &[modules::WORKLOADS]),
     ("race", &[race::WORKLOADS]),
     ("scale", &[scale::WORKLOADS, scale::bystander::WORKLOADS]),
     (
