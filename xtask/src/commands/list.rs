@@ -53,7 +53,12 @@ fn as_text(tree: &Tree, matrix: &Matrix) -> String {
     }
     text += "\nFlavours (--flavour):\n";
     for flavour in &tree.flavours {
-        text += &format!("  {:<12} {}\n", flavour.name, flavour.about);
+        let names: Vec<&str> = flavour.targets.keys().map(String::as_str).collect();
+        let only = match names.is_empty() {
+            true => String::new(),
+            false => format!(" (only {})", names.join(", ")),
+        };
+        text += &format!("  {:<12} {}{only}\n", flavour.name, flavour.about);
     }
     for suite in &tree.suites {
         let note = if suite.default { "" } else { " (not run by default)" };
@@ -104,7 +109,7 @@ fn as_value(tree: &Tree, matrix: &Matrix) -> Value {
         "targets": tree.targets,
         "kernels": tree.kernels,
         "flavours": tree.flavours.iter()
-            .map(|f| json!({ "name": f.name, "about": f.about }))
+            .map(|f| json!({ "name": f.name, "about": f.about, "targets": f.targets.keys().collect::<Vec<_>>() }))
             .collect::<Vec<_>>(),
         "suites": tree.suites.iter()
             .map(|s| json!({ "suite": s.suite, "about": s.about, "default": s.default, "cases": cases(s) }))

@@ -62,6 +62,31 @@ fn a_flavour_overrides_the_target() {
 }
 
 #[test]
+fn modules_are_built_if_the_kernel_can_load_them() {
+    let world = World::new();
+    world.write("src/Kbuild", "module cuse fuse\nmodule fuse\nmodule virtio-fs fuse,cuse\n");
+    assert_eq!(world.build().good().modules, []);
+    world.write("checkout/kernel-configs/flavours/debug.config", "CONFIG_MODULES=y\n");
+    let job = Job { flavour: "debug".to_owned(), ..world.job() };
+    for from_cache in [false, true] {
+        let built = world.run(&job).good();
+        assert_eq!(built.from_cache, from_cache);
+        let expected = ["fuse", "cuse", "virtio-fs"];
+        let expected = expected.map(|name| (format!("{name}.ko"), format!("module {name}\n")));
+        assert_eq!(built.modules, expected);
+    }
+}
+
+#[test]
+fn modules_that_need_a_missing_one_are_an_error() {
+    let world = World::new();
+    world.write("src/Kbuild", "module cuse fuse\n");
+    world.write("checkout/kernel-configs/flavours/debug.config", "CONFIG_MODULES=y\n");
+    let outcome = world.run(&Job { flavour: "debug".to_owned(), ..world.job() });
+    assert_snapshot!(outcome.error.unwrap(), @"modules need each other, or a module that was not built: mods/cuse");
+}
+
+#[test]
 fn a_version_overrides_common_options_and_the_target_overrides_both() {
     let world = World::new();
     world.write("checkout/kernel-patches/6.12/kernel.config", "CONFIG_A=m\nCONFIG_B=17\n");

@@ -55,6 +55,8 @@ pub struct Outcome {
     /// Steps; numbered steps as `1/2 CC a.o`.
     pub steps: Vec<String>,
     pub image: String,
+    /// File name and content of each module, in the order in which they can be loaded.
+    pub modules: Vec<(String, String)>,
     pub from_cache: bool,
     pub present_fixes: Vec<String>,
     pub left_out: Vec<String>,
@@ -281,6 +283,11 @@ pub fn act() {
     match built {
         Ok(built) => {
             outcome.image = fs::read_to_string(built.image).unwrap();
+            let module = |path: &PathBuf| {
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                (name, fs::read_to_string(path).unwrap())
+            };
+            outcome.modules = built.modules.iter().map(module).collect();
             outcome.from_cache = built.from_cache;
             outcome.present_fixes = built.present_fixes;
             outcome.left_out = built.left_out;
