@@ -74,6 +74,15 @@ fn expect_busy(module: &str, user: &str) -> Result<(), Failure> {
     expect(&format!("unloading {module} while {user}"), unloaded, Err(Errno::EAGAIN))
 }
 
+/// Unmounts and unloads what uses the module of `device` although no server and no client does.
+fn remove_other_users(device: Device) -> Result<(), Failure> {
+    modules::unmount_connections()?;
+    match device {
+        Device::Fuse => unload(CUSE),
+        Device::Cuse => Ok(()),
+    }
+}
+
 /// Has a client use pages that the server fills, has the kernel ask for them back, and ends both processes.
 fn serve(case: &mut Case, pages: usize, seed: u64) -> Result<(), Failure> {
     let len = pages * page_size();
@@ -118,8 +127,8 @@ fn reload(case: &mut Case) -> Result<(), Failure> {
     serve(case, 4, 5)
 }
 
-/// Tries to unload the module while less and less of a connection remains. The last is a mapping, whose pages keep their
-/// content.
+/// Tries to unload the module while less and less of a connection remains. At the end only a mapping is left, of the
+/// client or of the server. The pages of the client's mapping keep their content.
 fn busy(case: &mut Case) -> Result<(), Failure> {
     need_modules()?;
     let page = page_size();
@@ -127,9 +136,7 @@ fn busy(case: &mut Case) -> Result<(), Failure> {
     let module = device.to_string();
     modules::unmount_connections()?;
     expect_busy(FUSE, "cuse is loaded")?;
-    if device == Device::Fuse {
-        unload(CUSE)?;
-    }
+    remove_other_users(device)?;
     let channel = Fd::open(&format!("/dev/{module}"), OpenFlags::READ | OpenFlags::WRITE)?;
     expect_busy(&module, "a channel is open")?;
     drop(channel);
@@ -144,6 +151,16 @@ fn busy(case: &mut Case) -> Result<(), Failure> {
     expect_busy(&module, "a client has a mapping")?;
     client.verify(map, 0, 2 * page, 1)?;
     client.quit()?;
+    unload(&module)?;
+    modules::load_missing()?;
+
+    remove_other_users(device)?;
+    let mut server = case.serve()?;
+    server.map_pages(server.page_id(0)?, 1)?;
+    server.close_channel()?;
+    server.unmount()?;
+    expect_busy(&module, "a server has a mapping")?;
+    server.kill()?;
     unload(&module)?;
     modules::load_missing()?;
     serve(case, 2, 2)
@@ -169,7 +186,8 @@ fn killed_server(case: &mut Case) -> Result<(), Failure> {
         waiting.kill()?;
         // Starts another reclaim (see `shrink_until`), and does not wait for its end.
         write_file("/proc/sys/vm/drop_caches", b"2")?;
-        server.kill_and_unmount()?;
+        server.unmount()?;
+        server.kill()?;
         client.kill()?;
         unload_both()?;
         modules::load_missing()?;

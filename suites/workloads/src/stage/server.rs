@@ -353,9 +353,8 @@ impl Server {
         self.quit()
     }
 
-    /// Does [`Server::kill`], and unmounts the filesystem.
-    pub(crate) fn kill_and_unmount(mut self) -> Result<(), Failure> {
-        self.party.link.kill()?;
+    /// Unmounts the filesystem. A device stays.
+    pub(crate) fn unmount(&self) -> Result<(), Failure> {
         self.place.unmount()
     }
 
