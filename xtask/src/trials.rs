@@ -139,6 +139,9 @@ pub(crate) fn judge(
     plain: Option<&TargetResult>,
     watched: &TargetResult,
 ) -> TrialOutcome {
+    if let Some(reason) = every_case_skipped(watched) {
+        return TrialOutcome::skipped(trial, &watched.name, reason);
+    }
     let evidence = evidence(plain, watched);
     TrialOutcome {
         trial: trial.name.clone(),
@@ -146,6 +149,16 @@ pub(crate) fn judge(
         noticed: Some(evidence.is_ok()),
         text: evidence.unwrap_or_else(|reason| reason),
     }
+}
+
+/// Returns the reason why the first case was skipped, if no case ran.
+fn every_case_skipped(watched: &TargetResult) -> Option<&str> {
+    let mut reasons = watched.cases.iter().map(|case| match &case.verdict {
+        Verdict::Skip { reason } => Some(reason.as_str()),
+        _ => None,
+    });
+    let first = reasons.next()??;
+    reasons.all(|reason| reason.is_some()).then_some(first)
 }
 
 /// Describes how the oracle noticed the error, or fails with the reason why it did not.
@@ -356,6 +369,8 @@ mod tests {
         let good = || samples::pass("by-id/load.fuse");
         let outcomes = [
             judged(Some(vec![good()]), vec![good(), samples::stale()]),
+            judged(Some(vec![good()]), vec![samples::skipped(), samples::stale()]),
+            judged(Some(vec![good()]), vec![samples::skipped(), samples::skipped()]),
             judged(None, vec![samples::stale()]),
             judged(Some(vec![good()]), vec![good()]),
             judged(Some(vec![good(), samples::failed()]), vec![samples::stale()]),
@@ -366,6 +381,8 @@ mod tests {
         | trial | target | noticed | outcome |
         |---|---|---|---|
         | load | armv6 | yes | 1 case passed without the oracle; findings in 1 of 2: 2 dirty-elsewhere |
+        | load | armv6 | yes | 1 case passed without the oracle; findings in 1 of 2: 2 dirty-elsewhere |
+        | load | armv6 | - | skipped: no CUSE on this target |
         | load | armv6 | yes | findings in 1 of 1: 2 dirty-elsewhere |
         | load | armv6 | **no** | 1 case passed without the oracle; no findings in 1 case |
         | load | armv6 | **no** | fails without the oracle too: smoke/redirect.fuse: fail: client 1 stored 0x5a at offset 4096; the server read 0x00 |
