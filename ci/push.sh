@@ -4,3 +4,4 @@
 # Runs the suites that a change must pass. The oracle watches the targets whose data caches alias.
 set -euo pipefail
 cargo xtask test --arch all --oracle on
+cargo xtask test --arch armv6,parisc,x86_64 --kernel 7.3 --oracle on

@@ -24,6 +24,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("reclaim-limit", reclaim_limit),
     ("reclaim-pressure", reclaim_pressure),
     ("reclaim-refused", reclaim_refused),
+    ("lock-refused", lock_refused),
     ("reclaim-held", reclaim_held),
     ("reclaim-in-use", reclaim_in_use),
     ("room-after-fill", room_after_fill),
@@ -357,6 +358,32 @@ fn reclaim_refused(case: &mut Case) -> Result<(), Failure> {
     server.behave(lazy_behaviour(OnFault::Fill, OnReclaim::Discard))?;
     client.verify_zero(map, limit * page, 2 * page)?;
     client.verify_zero(map, 0, limit * page)?;
+    server.quit_after([client])
+}
+
+/// mlock fails if the server refuses to fill a page or to give one back. It does not ask the server again and again:
+/// mlock creates pages by mm_populate(), which repeats a fault without saying so.
+fn lock_refused(case: &mut Case) -> Result<(), Failure> {
+    let page = page_size();
+    let errno = Errno::EACCES.raw();
+    let mut server = case.serve_as(lazy_behaviour(OnFault::Refuse { errno }, OnReclaim::Save))?;
+    let mut client = case.client("client", &server)?;
+    let map = client.map(0, 3 * page)?;
+    let refused = Err(Errno::ENOMEM);
+    let locked = client.try_call(map, MappingCommand::Lock)?;
+    expect("mlock of pages that the server does not fill", locked, refused)?;
+    expect("FUSE_DMMAP_FAULTs", server.log()?.faults, 1)?;
+
+    server.behave(lazy_behaviour(OnFault::Fill, OnReclaim::Refuse { errno }))?;
+    counters::set(LIMIT_PER_CONNECTION, 1)?;
+    let locked = client.try_call(map, MappingCommand::Lock)?;
+    expect("mlock of pages over the limit", locked, refused)?;
+    expect("FUSE_DMMAP_RECLAIMs", server.log()?.reclaims, 1)?;
+
+    server.behave(Behaviour::lazy())?;
+    let locked = client.try_call(map, MappingCommand::Lock)?;
+    expect("mlock of pages that take each other's place", locked, Ok(()))?;
+    client.unmap(map)?;
     server.quit_after([client])
 }
 
