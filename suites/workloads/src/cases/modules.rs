@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! FUSE and CUSE as modules, unloaded and loaded again. After each case, `init` loads what is missing.
 
+use std::time::Duration;
+
 use protocol::plan::Device;
 use server::{Behaviour, OnFault, OnReclaim};
-use sys::{Errno, Fd, OpenFlags, exists, page_size, write_file};
+use sys::{Errno, Fd, OpenFlags, exists, page_size, sleep};
 
 use crate::stage::counters::{self, LIMIT_MAPS, LIMIT_PER_CONNECTION, LIMIT_TOTAL, PAGES_TOTAL};
 use crate::stage::failure::expect_ok;
 use crate::stage::modules;
 use crate::stage::pins::PinBy;
 use crate::stage::waiting::{
-    HOLD_FAULTS, await_requests, await_that, lazy_behaviour, shrink_until,
+    HOLD_FAULTS, await_requests, await_that, lazy_behaviour, shrink_caches, shrink_until,
 };
 use crate::stage::{Case, Failure, Process, Workload, expect, expect_that};
 
@@ -37,6 +39,10 @@ const FILES: [&str; 6] = [
     "/sys/class/cuse",
 ];
 
+/// Interval at which the kernel looks for pages that nothing keeps alive any more (fs/fuse/dmmap_pages.c,
+/// dmmap_pinned_sweep()).
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
 const LIMITS: [&str; 3] = [LIMIT_PER_CONNECTION, LIMIT_TOTAL, LIMIT_MAPS];
 
 /// Skips the case if FUSE or CUSE is not a module.
@@ -58,11 +64,13 @@ fn unload(module: &str) -> Result<(), Failure> {
     })
 }
 
-/// Unloads both modules. Fails if one of their files remains.
+/// Unloads both modules. Fails if one of their files remains. If the kernel could still call their functions, to shrink
+/// caches, it crashes here. Once the modules are loaded again, that would go unnoticed: they often get the same addresses.
 fn unload_both() -> Result<(), Failure> {
     modules::unmount_connections()?;
     unload(CUSE)?;
     unload(FUSE)?;
+    shrink_caches()?;
     FILES.iter().try_for_each(|path| {
         expect_that(!exists(path), || format!("{path} exists, although the modules are unloaded"))
     })
@@ -184,8 +192,8 @@ fn killed_server(case: &mut Case) -> Result<(), Failure> {
         waiting.start_load(other_map, 0)?;
         await_requests(&mut server, "a FUSE_DMMAP_FAULT", |log| log.faults > before)?;
         waiting.kill()?;
-        // Starts another reclaim (see `shrink_until`), and does not wait for its end.
-        write_file("/proc/sys/vm/drop_caches", b"2")?;
+        // Starts another reclaim, and does not wait for its end.
+        shrink_caches()?;
         server.unmount()?;
         server.kill()?;
         client.kill()?;
@@ -213,6 +221,7 @@ fn pinned_pages(case: &mut Case) -> Result<(), Failure> {
     expect(PAGES_TOTAL, counters::read(PAGES_TOTAL)?, pages as u64)?;
 
     unload_both()?;
+    sleep(2 * SWEEP_INTERVAL);
     modules::load_missing()?;
     expect(PAGES_TOTAL, counters::read(PAGES_TOTAL)?, 0)?;
     serve(case, pages, 2)?;

@@ -87,14 +87,19 @@ pub(crate) fn await_pending_request(server: &Server) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Has the kernel call all shrinkers.
+pub(crate) fn shrink_caches() -> Result<(), Failure> {
+    // 2 frees reclaimable slab objects (Documentation/admin-guide/sysctl/vm.rst).
+    Ok(write_file("/proc/sys/vm/drop_caches", b"2")?)
+}
+
 /// Has the kernel shrink its caches, which reclaims direct-mapped pages, until `enough` returns true.
 pub(crate) fn shrink_until(
     mut enough: impl FnMut() -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
     let start = Instant::now();
     while !enough()? {
-        // 2 frees reclaimable slab objects, and so calls the shrinkers (Documentation/admin-guide/sysctl/vm.rst).
-        write_file("/proc/sys/vm/drop_caches", b"2")?;
+        shrink_caches()?;
         expect_that(start.elapsed() < TIMEOUT, || {
             format!("the kernel did not reclaim enough pages within {TIMEOUT:?} of dropping caches")
         })?;

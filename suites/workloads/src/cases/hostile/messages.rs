@@ -6,6 +6,7 @@ use server::{Message, wire};
 use sys::{Errno, page_size};
 
 use crate::stage::command::Map;
+use crate::stage::counters;
 use crate::stage::failure::{Tried, expect_ok};
 use crate::stage::waiting::await_request;
 use crate::stage::{Case, Client, Failure, Process, Server, expect};
@@ -108,12 +109,17 @@ pub(super) fn expect_write(
     expect(&format!("write of {what}"), server.write(message)?, expected)
 }
 
-/// Returns the first invalid page ID. Page IDs are page cache indices, which end at MAX_LFS_FILESIZE, or on 32-bit
-/// machines at ULONG_MAX.
-pub(super) fn first_invalid_id() -> u64 {
-    let bytes = match usize::BITS {
-        64 => i64::MAX as u64,
-        _ => u64::from(u32::MAX),
+/// Returns true if the kernel has 64 bits. This program can have 32 nevertheless.
+pub(super) fn kernel_has_64_bits() -> Result<bool, Failure> {
+    Ok(counters::read("/sys/kernel/address_bits")? == 64)
+}
+
+/// Returns the first invalid page ID. Page IDs are page cache indices, which end at MAX_LFS_FILESIZE, or with a 32-bit
+/// kernel at ULONG_MAX.
+pub(super) fn first_invalid_id() -> Result<u64, Failure> {
+    let bytes = match kernel_has_64_bits()? {
+        true => i64::MAX as u64,
+        false => u64::from(u32::MAX),
     };
-    bytes / page_size() as u64
+    Ok(bytes / page_size() as u64)
 }

@@ -6,7 +6,7 @@ use server::abi::{PageRange, SaveOut, notify, op};
 use server::{Behaviour, Channel, Message, wire};
 use sys::{Errno, Mapping, Prot, Sharing, page_size};
 
-use super::messages::{expect_serves, expect_write, first_invalid_id, load};
+use super::messages::{expect_serves, expect_write, first_invalid_id, kernel_has_64_bits, load};
 use crate::stage::command::Touch;
 use crate::stage::counters::{self, PAGES_TOTAL};
 use crate::stage::waiting::{await_requests, holding_init};
@@ -26,18 +26,6 @@ const OK: Result<(), Errno> = Ok(());
 const INVALID: Result<(), Errno> = Err(Errno::EINVAL);
 const TOO_LARGE: Result<(), Errno> = Err(Errno::EOVERFLOW);
 const UNMAPPED: Result<(), Errno> = Err(Errno::ENXIO);
-
-/// Result of a load at offset 4 GiB. On a 32-bit machine, all page IDs together span 4 GiB.
-const FAR_LOAD: Result<(), Errno> = match usize::BITS {
-    64 => UNMAPPED,
-    _ => TOO_LARGE,
-};
-
-/// Result of a save of 4 GiB, or at offset 4 GiB.
-const FAR_SAVE: Result<(), Errno> = match usize::BITS {
-    64 => OK,
-    _ => TOO_LARGE,
-};
 
 fn save(notify_unique: u64, page_id: u64, offset: u32, size: u32) -> Message {
     let body = SaveOut { notify_unique, page_id, offset, size };
@@ -79,7 +67,6 @@ const HARMLESS: &[Row] = &[
     ("a load into a page that is not mapped", |at| load(at.id + 2, 0, 8, 8), UNMAPPED),
     ("a load before the first page", |at| load(at.id - 1, 0, 8, 8), UNMAPPED),
     ("a load at an offset of two pages", |at| load(at.id, 2 * at.page, 8, 8), UNMAPPED),
-    ("a load at an offset of 4 GiB", |at| load(at.id, FAR, 8, 8), FAR_LOAD),
     ("a load to the end of the last ID", |at| load(at.end - 1, at.page - 8, 8, 8), UNMAPPED),
     ("a load across the end of the last ID", |at| load(at.end - 1, at.page - 7, 8, 8), TOO_LARGE),
     ("a load behind the last ID", |at| load(at.end, 0, 8, 8), TOO_LARGE),
@@ -87,8 +74,6 @@ const HARMLESS: &[Row] = &[
     ("a load at ID 2^64 - 1, offset 2^32 - 1", |_| load(LAST, FAR, 8, 8), TOO_LARGE),
 
     ("a save of nothing", |at| save(UNIQUE, at.id, 0, 0), OK),
-    ("a save of 4 GiB", |at| save(UNIQUE, at.id, 0, FAR), FAR_SAVE),
-    ("a save at an offset of 4 GiB", |at| save(UNIQUE, at.id, FAR, FAR), FAR_SAVE),
     ("a save with unique 0", |at| save(0, at.id, 0, 8), OK),
     ("a save with unique 2^64 - 1", |at| save(LAST, at.id, 0, 8), OK),
     ("a save of a page that is not mapped", |at| save(UNIQUE, at.id + 2, 0, 8), OK),
@@ -107,6 +92,16 @@ const HARMLESS: &[Row] = &[
     ("a free whose end overflows to 0", |at| free(at.id, LAST - at.id + 1), TOO_LARGE),
     ("a free of 2^64 - 1 IDs from ID 1", |_| free(1, LAST), TOO_LARGE),
     ("a free of ID 2^64 - 1", |_| free(LAST, 1), TOO_LARGE),
+];
+
+/// Name of a notification, the notification, and the result of write(2) with a 64-bit kernel and with a 32-bit kernel.
+type FarRow = (&'static str, fn(&At) -> Message, Result<(), Errno>, Result<(), Errno>);
+
+/// Notifications that reach 4 GiB beyond the mapped pages. With a 32-bit kernel, all page IDs together span 4 GiB.
+const HARMLESS_FAR: &[FarRow] = &[
+    ("a load at an offset of 4 GiB", |at| load(at.id, FAR, 8, 8), UNMAPPED, TOO_LARGE),
+    ("a save of 4 GiB", |at| save(UNIQUE, at.id, 0, FAR), OK, TOO_LARGE),
+    ("a save at an offset of 4 GiB", |at| save(UNIQUE, at.id, FAR, FAR), OK, TOO_LARGE),
 ];
 
 /// Codes of notifications, and the length of each without data, in bytes.
@@ -144,9 +139,16 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
     let map = client.map(0, 2 * page)?;
     let id = server.page_id(0)?;
     client.fill(map, 0, 2 * page, 1)?;
-    let at = At { id, page: page as u32, end: first_invalid_id() };
-    let harmless =
-        HARMLESS.iter().map(|&(what, message, expected)| (what.to_owned(), message(&at), expected));
+    let at = At { id, page: page as u32, end: first_invalid_id()? };
+    let wide = kernel_has_64_bits()?;
+    let far = HARMLESS_FAR.iter().map(|&(what, message, expected_64, expected_32)| {
+        (what, message, if wide { expected_64 } else { expected_32 })
+    });
+    let harmless = HARMLESS
+        .iter()
+        .copied()
+        .chain(far)
+        .map(|(what, message, expected): Row| (what.to_owned(), message(&at), expected));
     let malformed = malformed(id).into_iter().map(|(what, message)| (what, message, INVALID));
     for (what, message, expected) in harmless.chain(malformed) {
         expect_write(&mut server, &what, message, expected)?;
@@ -167,7 +169,7 @@ fn notifications(case: &mut Case) -> Result<(), Failure> {
     client.verify_zero(map, page + 8, 16)?;
     client.verify(map, page + 24, page - 24, 1)?;
     expect("bytes saved", server.save_pages(id, 0, page + 8, 1)?, Ok(page + 8))?;
-    expect_write(&mut server, "a free of all IDs", free(0, first_invalid_id()), OK)?;
+    expect_write(&mut server, "a free of all IDs", free(0, at.end), OK)?;
     expect("pages", server.pages()?, 0)?;
     client.verify_zero(map, 0, 2 * page)?;
     server.quit_after([client])
