@@ -41,7 +41,7 @@ impl Module {
 pub(super) fn publish(obj: &Path, kernel: &Path) -> Result<Vec<String>> {
     let list = files::read(&obj.join("modules.order"))?;
     let read = |line: &str| {
-        // The extension depends on the version of Linux: .o in 6.12, .ko before.
+        // The list names the objects, such as fs/fuse/fuse.o.
         let stem = line.rsplit_once('.').map_or(line, |(stem, _)| stem).to_owned();
         let source = files::read(&obj.join(format!("{stem}.mod.c")))?;
         let depends = depends(&source).with_context(|| format!("{stem}.mod.c"))?;
