@@ -26,6 +26,11 @@ impl Group {
         format!("{}/cgroup.procs", self.path)
     }
 
+    /// Moves a process out of the group, to the root group.
+    pub(crate) fn release(&self, pid: u32) -> Result<(), Failure> {
+        counters::set(&format!("{GROUPS}/cgroup.procs"), u64::from(pid))
+    }
+
     /// Returns the bytes that are charged to the group. The kernel charges up to 64 pages per processor in advance
     /// (`MEMCG_CHARGE_BATCH` in include/linux/memcontrol.h).
     pub(crate) fn used(&self) -> Result<u64, Failure> {
