@@ -118,7 +118,7 @@ fn pin_under(case: &mut Case, by: PinBy, limit: Limit, leave: Leave) -> Result<(
     let id = server.page_id(0)?;
 
     let mut held = 0;
-    for _ in 0..4 * pages {
+    for _ in 0..2 * pages {
         let pinned = match leave {
             Leave::ServerUnmaps => {
                 let map = server.map_pages(id, 1)?;
