@@ -56,8 +56,8 @@ pub(crate) struct Changes {
 /// Amount or loss of memory, in KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Memory {
-    /// Free memory plus kernel objects, so that growth of the kernel objects is counted only once, plus the memory of
-    /// stack traces. A loss is positive if less is free.
+    /// Free memory plus kernel objects, so that growth of the kernel objects is counted only once, plus the stacks of the
+    /// kernel's threads and the memory of stack traces. A loss is positive if less is free.
     pub(crate) free_kib: i64,
     /// Memory of kernel objects (slab). A loss is positive if the objects have grown.
     pub(crate) objects_kib: i64,
@@ -139,7 +139,9 @@ impl Memory {
         let zones = read_text("/proc/zoneinfo").map_err(|error| error.to_string())?;
         let free = free_pages_in(&zones) * (sys::page_size() as u64 / 1024);
         let slab = meminfo("Slab")?;
-        let free = free + slab + stack_depot_kib();
+        // Worker threads that the kernel has started for a case stay for five minutes (IDLE_WORKER_TIMEOUT of
+        // kernel/workqueue.c). With KASAN, each has a stack of 32 KiB.
+        let free = free + slab + stack_depot_kib() + meminfo("KernelStack").unwrap_or(0);
         Ok(Memory { free_kib: free as i64, objects_kib: slab as i64 })
     }
 
