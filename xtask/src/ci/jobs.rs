@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What CI tests: some pairs of target and kernel version on each push, all others and some flavours at night.
+//! Choice of what CI tests: some pairs of target and kernel version on each push, all others and some flavours at night.
 
 use crate::flavour::Flavour;
 use crate::kernel_version::KernelVersion;
@@ -8,25 +8,24 @@ use crate::target::Target;
 /// Time of the nightly jobs, in the format of cron.
 const NIGHT: &str = "17 1 * * *";
 
-const GITLAB_NIGHTLY: &str = r#"
-# Runs in scheduled pipelines, in addition to the other jobs.
-nightly:
-  extends: test
+/// Start of every GitLab job that only scheduled pipelines have.
+pub(super) const GITLAB_SCHEDULED: &str = r#"  extends: test
   rules:
     - if: $CI_PIPELINE_SOURCE == "schedule"
   parallel:
-    matrix:
+    matrix:"#;
+
+const GITLAB_NIGHTLY: &str = r#"
+# Runs in scheduled pipelines, in addition to the other jobs.
+nightly:
+@SCHEDULED@
 @MATRIX@
 "#;
 
 const GITLAB_FLAVOURS: &str = r#"
 # Tests flavours in scheduled pipelines. Their results are not part of the report.
 flavours:
-  extends: test
-  rules:
-    - if: $CI_PIPELINE_SOURCE == "schedule"
-  parallel:
-    matrix:
+@SCHEDULED@
 @MATRIX@
   script:
     - cargo xtask test --flavour "$FLAVOUR" $OPTIONS --report-dir "reports/$FLAVOUR"
@@ -44,13 +43,7 @@ const GITHUB_FLAVOURS: &str = r#"
         include:
 @MATRIX@
     name: test flavour ${{ matrix.flavour }} ${{ matrix.options }}
-    runs-on: ubuntu-latest
-    container: debian:13
-    timeout-minutes: 180
-    env:
-      XDG_CACHE_HOME: /var/cache
-    steps:
-      @SETUP@
+    @TEST_MACHINE@
       - uses: actions/cache@v4
         with:
           path: /var/cache/dmmap-lab
