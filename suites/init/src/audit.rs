@@ -138,10 +138,12 @@ impl Memory {
         // page that moves twice or not at all.
         let zones = read_text("/proc/zoneinfo").map_err(|error| error.to_string())?;
         let free = free_pages_in(&zones) * (sys::page_size() as u64 / 1024);
-        let slab = meminfo("Slab")?;
+        let meminfo = read_text(MEMINFO).map_err(|error| error.to_string())?;
+        let slab = meminfo_in(&meminfo, "Slab").ok_or_else(|| format!("{MEMINFO} has no Slab"))?;
         // Worker threads that the kernel has started for a case stay for five minutes (IDLE_WORKER_TIMEOUT of
         // kernel/workqueue.c). With KASAN, each has a stack of 32 KiB.
-        let free = free + slab + stack_depot_kib() + meminfo("KernelStack").unwrap_or(0);
+        let free =
+            free + slab + stack_depot_kib() + meminfo_in(&meminfo, "KernelStack").unwrap_or(0);
         Ok(Memory { free_kib: free as i64, objects_kib: slab as i64 })
     }
 
