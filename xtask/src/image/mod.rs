@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The initramfs of a guest.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the commands that compile C programs come next"))]
+pub(crate) mod c;
 pub(crate) mod cpio;
 pub(crate) mod guest;
 pub(crate) mod wasm;
