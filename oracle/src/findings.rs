@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Converts findings of the model to the form in which the plugin writes them.
 
-use oracle_wire::config::{Cache, CacheKind};
+use oracle_wire::config::{Arch, Cache, CacheKind};
 use oracle_wire::message::{self, Hex, Message};
 
 use crate::model::{Access, By, Finding};
@@ -25,14 +25,15 @@ pub fn message(
 }
 
 /// Converts an access. `plain` converts an address from QEMU to the form that programs of the guest use, and `name`
-/// returns the name of a place in the kernel.
+/// returns the name of a place in the kernel. `callers` are the calls that led to the access, innermost first.
 pub fn access(
     access: &Access,
-    cache: &Cache,
+    (arch, cache): (Arch, &Cache),
     plain: impl Fn(u64) -> u64,
     name: impl Fn(u64) -> Option<String>,
+    callers: &[u64],
 ) -> message::Access {
-    message::Access {
+    let mut access = message::Access {
         at: access.at,
         op: access.op,
         by: access.by,
@@ -46,5 +47,12 @@ pub fn access(
             By::Kernel => name(access.pc),
             By::Process => None,
         },
-    }
+        callers: callers
+            .iter()
+            .map(|site| message::Frame { pc: Hex(plain(*site)), symbol: name(plain(*site)) })
+            .collect(),
+        culprit: None,
+    };
+    access.culprit = access.find_culprit(arch).map(str::to_owned);
+    access
 }

@@ -13,6 +13,7 @@ pub mod findings;
 pub mod model;
 pub mod session;
 pub mod symbols;
+pub mod trace;
 
 // Tests are linked without QEMU, which provides the functions that these modules call.
 #[cfg(not(test))]

@@ -49,6 +49,17 @@ pub struct Access {
     pub allocates: bool,
     /// Address of the instruction.
     pub pc: u64,
+    /// The calls that led to the access.
+    pub trace: Trace,
+}
+
+/// Number of a backtrace, which the model does not interpret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Trace(pub u32);
+
+impl Trace {
+    /// No backtrace.
+    pub const NONE: Trace = Trace(0);
 }
 
 /// Distinguishes the copies of a line.
@@ -139,7 +150,7 @@ pub struct Model {
     line: Chunks,
     page: Chunks,
     /// Lines by page. Holds only pages that were accessed.
-    pages: HashMap<u64, Box<[Line]>, BuildHasherDefault<PageHasher>>,
+    pages: HashMap<u64, Box<[Line]>, BuildHasherDefault<NumberHasher>>,
     page_filter: PageFilter,
     /// Number of flushes of the whole cache.
     flushes: u32,
@@ -541,13 +552,13 @@ impl PageFilter {
     }
 }
 
-/// Hashes page numbers. The hash does not resist attacks, but it is fast, and there are millions of lookups.
+/// Hashes numbers. The hash does not resist attacks, but it is fast, and there are millions of lookups.
 #[derive(Default)]
-struct PageHasher(u64);
+pub struct NumberHasher(u64);
 
-impl Hasher for PageHasher {
+impl Hasher for NumberHasher {
     fn write(&mut self, _: &[u8]) {
-        unreachable!("only page numbers are hashed");
+        unreachable!("only numbers are hashed");
     }
 
     fn write_u64(&mut self, number: u64) {

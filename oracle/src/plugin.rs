@@ -9,12 +9,13 @@ use std::fs::File;
 
 use oracle_wire::config::{CacheKind, Config, Depth};
 
-use crate::arch::{Caching, InstructionSet, Machine, Maintenance, Marker, Watched};
+use crate::arch::{Caching, InstructionSet, Machine, Maintenance, Marker, Owner, Watched};
 use crate::config;
 use crate::model::{By, Op};
 use crate::session::{Listen, Reported, Session, Target};
 use crate::symbols::Symbols;
-use crate::sys::{Block, Info, Memory, Processor};
+use crate::sys::{Block, GuestMemory, Info, Memory, Processor};
+use crate::trace::Guest;
 use page_tables::Walker;
 use registers::Registers;
 
@@ -29,6 +30,7 @@ pub struct Plugin {
     /// Cache maintenance by the address of its instruction.
     maintenance: HashMap<u64, Maintenance>,
     registers: Registers,
+    memory: GuestMemory,
     walker: Option<Walker>,
     /// The plugin follows the kernel's cache maintenance, for which it must read registers.
     full: bool,
@@ -66,6 +68,7 @@ impl Plugin {
             session,
             maintenance: HashMap::new(),
             registers: Registers::new(&set.registers),
+            memory: GuestMemory::default(),
             walker: set.page_tables.as_ref().map(Walker::new),
             full,
         })
@@ -96,8 +99,14 @@ impl Plugin {
                 payload = marker.payload();
                 instruction.on_marker(marker);
             }
+            let pc = instruction.address();
+            if machine.by(pc) == By::Kernel {
+                if let Some(call) = machine.call(pc, word) {
+                    self.session.add_call(call);
+                }
+            }
+            let machine = self.session.machine();
             if self.listen == Listen::Accesses {
-                let pc = instruction.address();
                 if let Some(maintenance) = machine.maintenance(pc, word) {
                     self.maintenance.insert(pc, maintenance);
                     instruction.on_maintenance();
@@ -106,7 +115,7 @@ impl Plugin {
                     true => Watched::All,
                     false => machine.watched(pc, word),
                 };
-                instruction.on_access(machine.by(pc), machine.caching(word), watched);
+                instruction.on_access(machine.owner(pc, word), machine.caching(word), watched);
             }
         }
     }
@@ -168,11 +177,18 @@ impl Plugin {
     }
 
     /// Handles a memory access.
-    pub fn access(&mut self, pc: u64, memory: &Memory, store: bool, by: By, caching: Caching) {
+    pub fn access(
+        &mut self,
+        pc: u64,
+        memory: &Memory,
+        store: bool,
+        owner: Owner,
+        caching: Caching,
+    ) {
         let address = memory.address();
         let reported = Reported {
             pc,
-            by,
+            owner,
             address,
             store,
             page_tables: self.walker.as_ref().and_then(Walker::base),
@@ -187,7 +203,8 @@ impl Plugin {
             let caching = if uncached() { Caching::Bypass } else { caching };
             Some(Target { physical, caching })
         };
-        self.session.access(reported, || memory.size(), find);
+        let guest = KernelView { registers: &self.registers, memory: &self.memory };
+        self.session.access(reported, &guest, || memory.size(), find);
     }
 
     /// Handles cache maintenance that the guest is about to perform. Returns true if QEMU must translate all blocks
@@ -268,6 +285,22 @@ impl Plugin {
             Some(walker) => walker.translate(address).map(|found| found.physical),
             None => self.session.machine().linear(address),
         }
+    }
+}
+
+/// The guest during a callback.
+struct KernelView<'p> {
+    registers: &'p Registers,
+    memory: &'p GuestMemory,
+}
+
+impl Guest for KernelView<'_> {
+    fn register(&self, number: u8) -> Option<u64> {
+        self.registers.read(number).ok()
+    }
+
+    fn read(&self, address: u64, bytes: &mut [u8]) -> bool {
+        self.memory.read(address, bytes)
     }
 }
 

@@ -11,19 +11,21 @@ use std::collections::hash_map::Entry;
 use std::io::Write;
 
 use oracle_wire::config::{CacheKind, Config, Depth};
-use oracle_wire::message::{End, Hello, Hex, Known, Message};
+use oracle_wire::message::{self, End, Hello, Hex, Known, Message};
 use oracle_wire::window::SELF_CHECK;
 
-use crate::arch::{Caching, Machine, Marker};
+use crate::arch::{Caching, Call, Machine, Marker, Owner};
 use crate::findings;
-use crate::model::{self, By, Finding, Model, Op, Place, Places};
+use crate::model::{self, By, Finding, Model, Op, Places, Trace};
 use crate::symbols::Symbols;
+use crate::trace::{self, Calls, Captures, Guest, Store};
 
 /// Version of QEMU's plugin interface, QEMU_PLUGIN_VERSION in `include/qemu/qemu-plugin.h`. Version 4 came with QEMU
 /// 9.2 and added the values of memory accesses.
 pub const API: i32 = 4;
 
-/// Maximum number of findings written for each window. Further findings are only counted.
+/// Maximum number of findings written for each window. Further findings are only counted. A finding stands for all that
+/// have the same culprits, so few windows have more than a handful.
 const WRITTEN: usize = 300;
 
 /// The callbacks that the plugin needs from now on.
@@ -45,7 +47,7 @@ pub struct Reported {
     /// Address of the instruction.
     pub pc: u64,
     /// The owner of the instruction.
-    pub by: By,
+    pub owner: Owner,
     /// Virtual address of the first byte.
     pub address: u64,
     /// True for a store, false for a load.
@@ -75,6 +77,8 @@ pub struct Session<W> {
     known: Option<(u64, u64)>,
     refused: bool,
     window: Option<Window>,
+    calls: Calls,
+    captures: Captures,
 }
 
 /// A marker whose stores have not all arrived.
@@ -91,9 +95,11 @@ struct Window {
     model: Model,
     accesses: u64,
     findings: u64,
-    /// Index of each distinct finding.
-    distinct: HashMap<Signature, usize>,
-    /// Number of occurrences of each distinct finding.
+    /// Index of the group of each finding.
+    seen: HashMap<Signature, usize>,
+    /// Index of each group.
+    groups: HashMap<Group, usize>,
+    /// Number of findings in each group.
     repeats: Vec<u64>,
 }
 
@@ -102,8 +108,39 @@ struct Window {
 struct Signature {
     kind: model::FindingKind,
     pcs: [u64; 2],
+    traces: [Trace; 2],
     stores: [bool; 2],
-    colours: [Option<Place>; 2],
+}
+
+/// The properties in which findings with the same cause agree: they are written once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Group {
+    kind: model::FindingKind,
+    stores: [bool; 2],
+    culprits: [Culprit; 2],
+}
+
+/// Code that is responsible for an access.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Culprit {
+    /// A process.
+    Process,
+    /// A function of the kernel.
+    Function(String),
+    /// An instruction of the kernel, if functions are unknown: the innermost call, or else the access.
+    Address(u64),
+}
+
+impl Culprit {
+    fn of(access: &message::Access) -> Culprit {
+        match (access.by, &access.culprit) {
+            (By::Process, _) => Culprit::Process,
+            (By::Kernel, Some(function)) => Culprit::Function(function.clone()),
+            (By::Kernel, None) => {
+                Culprit::Address(access.callers.first().map_or(access.pc, |caller| caller.pc).0)
+            }
+        }
+    }
 }
 
 impl<W: Write> Session<W> {
@@ -118,6 +155,8 @@ impl<W: Write> Session<W> {
             known: None,
             refused: false,
             window: None,
+            calls: Calls::default(),
+            captures: Captures::new(config.page, config.cache.line),
             config,
         };
         session.write(&Message::Hello(Hello {
@@ -128,6 +167,11 @@ impl<W: Write> Session<W> {
             depth: session.config.depth,
         }));
         session
+    }
+
+    /// Records a call in the kernel's code, which the guest is about to run.
+    pub fn add_call(&mut self, call: Call) {
+        self.calls.insert(call);
     }
 
     /// Returns the guest's machine.
@@ -200,12 +244,14 @@ impl<W: Write> Session<W> {
             ));
         }
         self.write(&Message::Window { id });
+        self.captures.restart();
         self.window = Some(Window {
             id,
             model: Model::new(&self.config.cache, self.config.page),
             accesses: 0,
             findings: 0,
-            distinct: HashMap::new(),
+            seen: HashMap::new(),
+            groups: HashMap::new(),
             repeats: Vec::new(),
         });
         Listen::Accesses
@@ -255,11 +301,12 @@ impl<W: Write> Session<W> {
         Listen::Nothing
     }
 
-    /// Handles a memory access. `size` returns its size in bytes. `find` returns its target, or `None` for a device.
-    /// Both take time and are called only when necessary.
+    /// Handles a memory access. `guest` is the guest at the access. `size` returns its size in bytes. `find` returns its
+    /// target, or `None` for a device. All of them take time and are used only when necessary.
     pub fn access(
         &mut self,
         reported: Reported,
+        guest: &impl Guest,
         size: impl Fn() -> u64,
         find: impl FnOnce() -> Option<Target>,
     ) {
@@ -268,7 +315,7 @@ impl<W: Write> Session<W> {
         let (Some(window), Some(_)) = (&mut self.window, self.known) else {
             return;
         };
-        let by = reported.by;
+        let by = reported.owner.by();
         let checked = match self.config.depth {
             Depth::Full => true,
             Depth::User => self.machine.is_process_address(reported.address, by),
@@ -293,7 +340,7 @@ impl<W: Write> Session<W> {
             let tables = reported.page_tables.filter(|_| process());
             tables.or_else(|| machine.space(reported.address))
         };
-        let access = || model::Access {
+        let access = |trace| model::Access {
             at,
             op: if reported.store { Op::Store } else { Op::Load },
             by,
@@ -304,14 +351,51 @@ impl<W: Write> Session<W> {
             place: (!bypass).then_some(place),
             allocates: caching == Caching::Allocate,
             pc: reported.pc,
+            trace,
+        };
+        let (calls, symbols, captures) = (&self.calls, &self.symbols, &mut self.captures);
+        let backtrace = || match (machine.stack(), by) {
+            (Some(stack), By::Kernel) => {
+                let word = |bytes: &[u8]| machine.word(bytes);
+                trace::backtrace(reported.pc, stack, guest, word, calls, symbols)
+            }
+            _ => Vec::new(),
+        };
+        let traced = reported.store
+            && reported.owner == Owner::Kernel
+            && self.config.depth == Depth::Full
+            && !machine.is_image(reported.address);
+        let trace = |captures: &mut Captures, changes| {
+            if !traced {
+                return Trace::NONE;
+            }
+            let store = Store { at, pc: reported.pc, physical, changes };
+            let pointer = || guest.register(machine.stack()?.pointer);
+            captures.of_store(store, pointer, backtrace)
         };
         let model = &mut window.model;
-        if !bypass && model.is_redundant(reported.store, physical, place, &size, access) {
+        let redundant = !bypass && {
+            let access = || access(trace(captures, false));
+            model.is_redundant(reported.store, physical, place, &size, access)
+        };
+        if redundant {
             return;
         }
+        if machine.is_process_address(reported.address, by) {
+            captures.used(physical);
+        }
         let mut findings = Vec::new();
-        model.access(access(), |finding| findings.push(finding));
-        for finding in findings {
+        model.access(access(trace(captures, true)), |finding| findings.push(finding));
+        if findings.is_empty() {
+            return;
+        }
+        captures.used(physical);
+        let trace = captures.intern(backtrace());
+        for mut finding in findings {
+            finding.later.trace = trace;
+            if let Some(last) = finding.story.last_mut().filter(|last| last.at == at) {
+                last.trace = trace;
+            }
             self.count(finding);
         }
     }
@@ -375,48 +459,58 @@ impl<W: Write> Session<W> {
             place: None,
             allocates: false,
             pc,
+            trace: Trace::NONE,
         }
     }
 
-    /// Counts a finding, and writes it unless it repeats an earlier one.
+    /// Counts a finding, and writes it if it is the first of its group.
     fn count(&mut self, finding: Finding) {
-        let Some(window) = &mut self.window else {
-            return;
-        };
         let by_kernel = finding.earlier.by == By::Kernel;
         let name = |pc| self.symbols.function(self.machine.plain(pc));
         let function = by_kernel.then(|| name(finding.earlier.pc)).flatten();
         if function.is_some_and(|(name, _)| self.machine.is_excused(name)) {
             return;
         }
+        let Some(window) = &mut self.window else {
+            return;
+        };
         window.findings += 1;
         let both = [&finding.earlier, &finding.later];
-        let colours = match self.config.cache.kind {
-            CacheKind::Vipt => both.map(|access| access.place),
-            _ => [None; 2],
-        };
         let signature = Signature {
             kind: finding.kind,
             pcs: both.map(|access| access.pc),
+            traces: both.map(|access| access.trace),
             stores: both.map(|access| access.op == Op::Store),
-            colours,
         };
-        let index = match window.distinct.entry(signature) {
-            Entry::Occupied(known) => {
-                window.repeats[*known.get()] += 1;
-                return;
-            }
-            Entry::Vacant(new) => *new.insert(window.repeats.len()),
-        };
-        window.repeats.push(1);
-        if index >= WRITTEN {
+        if let Some(&index) = window.seen.get(&signature) {
+            window.repeats[index] += 1;
             return;
         }
         let access = |access: &model::Access| {
             let plain = |address| self.machine.plain(address);
             let name = |pc| self.symbols.name(self.machine.plain(pc));
-            findings::access(access, &self.config.cache, plain, name)
+            let callers = self.captures.frames(access.trace);
+            let machine = (self.config.arch, &self.config.cache);
+            findings::access(access, machine, plain, name, callers)
         };
+        let group = Group {
+            kind: signature.kind,
+            stores: signature.stores,
+            culprits: both.map(|one| Culprit::of(&access(one))),
+        };
+        let index = match window.groups.entry(group) {
+            Entry::Occupied(known) => {
+                window.repeats[*known.get()] += 1;
+                window.seen.insert(signature, *known.get());
+                return;
+            }
+            Entry::Vacant(new) => *new.insert(window.repeats.len()),
+        };
+        window.seen.insert(signature, index);
+        window.repeats.push(1);
+        if index >= WRITTEN {
+            return;
+        }
         let message = findings::message(window.id, index as u32 + 1, &finding, access);
         self.write(&message);
     }

@@ -7,6 +7,8 @@ use std::ops::Range;
 #[derive(Clone, Debug, Default)]
 pub struct Symbols {
     by_address: Vec<(u64, String)>,
+    /// Addresses of the kernel's image: from `_text` or `_start`, whichever is lower, to `_end`.
+    image: Option<Range<u64>>,
 }
 
 impl Symbols {
@@ -19,7 +21,10 @@ impl Symbols {
         };
         let mut by_address: Vec<_> = text.lines().filter_map(symbol).collect();
         by_address.sort_by_key(|(address, _)| *address);
-        Symbols { by_address }
+        let mut symbols = Symbols { by_address, image: None };
+        let start = symbols.address("_text").into_iter().chain(symbols.address("_start")).min();
+        symbols.image = start.zip(symbols.address("_end")).map(|(start, end)| start..end);
+        symbols
     }
 
     /// Returns the address of a symbol.
@@ -28,10 +33,9 @@ impl Symbols {
         symbols.find(|(_, known)| known == name).map(|(address, _)| *address)
     }
 
-    /// Returns the addresses of the kernel's image: from `_text` or `_start`, whichever is lower, to `_end`.
+    /// Returns the addresses of the kernel's image.
     pub fn image(&self) -> Option<Range<u64>> {
-        let start = self.address("_text").into_iter().chain(self.address("_start"));
-        Some(start.min()?..self.address("_end")?)
+        self.image.clone()
     }
 
     /// Returns `address` relative to the last symbol at or before it, such as `clear_page+0x10`.
@@ -45,7 +49,7 @@ impl Symbols {
 
     /// Returns the last symbol at or before `address`, and the offset of `address` from it.
     pub fn function(&self, address: u64) -> Option<(&str, u64)> {
-        if !self.image()?.contains(&address) {
+        if !self.image.as_ref()?.contains(&address) {
             return None;
         }
         let next = self.by_address.partition_point(|(start, _)| *start <= address);

@@ -10,11 +10,10 @@ use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::marker::PhantomData;
 
-use crate::arch::{Caching, Marker, Watched};
-use crate::model::By;
+use crate::arch::{Caching, Marker, Owner, Watched};
 use crate::plugin::Plugin;
 use crate::session::API;
-pub use guest::{Processor, Ram, Registers};
+pub use guest::{GuestMemory, Processor, Ram, Registers};
 
 /// Version of the interface that the plugin was built for. QEMU looks up this symbol.
 #[unsafe(no_mangle)]
@@ -240,26 +239,30 @@ extern "C" fn on_payload(_: c_uint, raw: u32, address: u64, _: *mut c_void) {
     with(|id, plugin| retranslate(id, plugin.payload(&memory)));
 }
 
-/// Handles an access. The constants are known when the instruction is translated: the direction, the owner of the code,
-/// and the use of the cache as an index of [`CACHINGS`]. To determine them again for each access would take time.
-extern "C" fn on_access<const STORE: bool, const KERNEL: bool, const CACHING: usize>(
+/// Handles an access. The constants are known when the instruction is translated: the direction, the owner of the code
+/// as an index of [`OWNERS`], and the use of the cache as an index of [`CACHINGS`]. To determine them again for each
+/// access would take time.
+extern "C" fn on_access<const STORE: bool, const OWNER: usize, const CACHING: usize>(
     _: c_uint,
     raw: u32,
     address: u64,
     pc: *mut c_void,
 ) {
     let memory = Memory { raw, address };
-    let by = if KERNEL { By::Kernel } else { By::Process };
-    with(|_, plugin| plugin.access(pc as u64, &memory, STORE, by, CACHINGS[CACHING]));
+    with(|_, plugin| plugin.access(pc as u64, &memory, STORE, OWNERS[OWNER], CACHINGS[CACHING]));
 }
 
-/// Returns the callbacks for loads and for stores by the code of `by`.
-fn on_accesses<const CACHING: usize>(by: By) -> (OnMemory, OnMemory) {
-    match by {
-        By::Process => (on_access::<false, false, CACHING>, on_access::<true, false, CACHING>),
-        By::Kernel => (on_access::<false, true, CACHING>, on_access::<true, true, CACHING>),
+/// Returns the callbacks for loads and for stores by the code of `owner`.
+fn on_accesses<const CACHING: usize>(owner: Owner) -> (OnMemory, OnMemory) {
+    match owner {
+        Owner::Process => (on_access::<false, 0, CACHING>, on_access::<true, 0, CACHING>),
+        Owner::Kernel => (on_access::<false, 1, CACHING>, on_access::<true, 1, CACHING>),
+        Owner::KernelStack => (on_access::<false, 2, CACHING>, on_access::<true, 2, CACHING>),
     }
 }
+
+/// Values of the parameter `OWNER` of [`on_access`].
+const OWNERS: [Owner; 3] = [Owner::Process, Owner::Kernel, Owner::KernelStack];
 
 /// Values of the parameter `CACHING` of [`on_access`].
 const CACHINGS: [Caching; 3] = [Caching::Allocate, Caching::NoAllocate, Caching::Bypass];
@@ -338,27 +341,32 @@ impl Instruction<'_> {
 
     /// Makes QEMU call [`Plugin::payload`] for the stores of the instruction.
     pub fn on_payload(&self) {
-        self.on_memory(on_payload, WRITES, 0);
+        self.on_memory(on_payload, WRITES, NO_REGISTERS, 0);
     }
 
-    /// Makes QEMU call [`Plugin::access`] for the accesses of the instruction that are `watched`. `by` is the owner of
-    /// the instruction.
-    pub fn on_access(&self, by: By, caching: Caching, watched: Watched) {
+    /// Makes QEMU call [`Plugin::access`] for the accesses of the instruction that are `watched`. `owner` is the owner
+    /// of the instruction.
+    pub fn on_access(&self, owner: Owner, caching: Caching, watched: Watched) {
         let (on_load, on_store) = match caching {
-            Caching::Allocate => on_accesses::<0>(by),
-            Caching::NoAllocate => on_accesses::<1>(by),
-            Caching::Bypass => on_accesses::<2>(by),
+            Caching::Allocate => on_accesses::<0>(owner),
+            Caching::NoAllocate => on_accesses::<1>(owner),
+            Caching::Bypass => on_accesses::<2>(owner),
+        };
+        // A backtrace needs registers. They are in memory anyway before an access, which may cause an exception.
+        let flags = match owner {
+            Owner::Process => NO_REGISTERS,
+            Owner::Kernel | Owner::KernelStack => REGISTERS,
         };
         if watched == Watched::All {
-            self.on_memory(on_load, READS, self.address());
+            self.on_memory(on_load, READS, flags, self.address());
         }
         if watched != Watched::Nothing {
-            self.on_memory(on_store, WRITES, self.address());
+            self.on_memory(on_store, WRITES, flags, self.address());
         }
     }
 
-    fn on_memory(&self, callback: OnMemory, accesses: c_int, data: u64) {
-        let (flags, data) = (NO_REGISTERS, data as *mut c_void);
+    fn on_memory(&self, callback: OnMemory, accesses: c_int, flags: c_int, data: u64) {
+        let data = data as *mut c_void;
         // SAFETY: as above, and the callback takes `data` as a number, not as a pointer.
         unsafe { qemu_plugin_register_vcpu_mem_cb(self.raw, callback, flags, accesses, data) }
     }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! ARMv5 and ARMv6. Sections refer to the ARM Architecture Reference Manual, DDI 0100I.
 
-use super::{InstructionSet, Maintenance, NONE, PageTables, RegisterSource, Translation};
+use super::{
+    Call, Frames, InstructionSet, Maintenance, NONE, PageTables, RegisterSource, Stack, Translation,
+};
 use crate::model::Op;
 
 /// ARMv5 and ARMv6, 32 bit, little-endian.
@@ -16,6 +18,9 @@ pub const ARM: InstructionSet = InstructionSet {
     registers: RegisterSource::Named(&[
         "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "sp", "lr",
     ]),
+    call,
+    // THREAD_SIZE in arch/arm/include/asm/thread_info.h, without KASAN.
+    stack: Some(Stack { pointer: 13, link: 14, word: 4, size: 8 << 10, frames: Frames::Above }),
     page_tables: Some(PageTables {
         base_register: "TTBR0_EL1",
         // PAGE_OFFSET with CONFIG_VMSPLIT_3G, and PHYS_OFFSET of the boards Versatile/PB and Integrator/CP.
@@ -75,6 +80,21 @@ fn is_stack_access(instruction: u32) -> bool {
         _ => false,
     };
     loads_or_stores && instruction >> 16 & 0xf == 13
+}
+
+/// Decodes BL and BLX (A4.1.5, A4.1.8), which save the address of the next instruction in lr.
+fn call(pc: u64, instruction: u32) -> Option<Call> {
+    let unconditional = instruction >> 28 == 0xf;
+    let target = match instruction {
+        _ if unconditional => return None,
+        _ if instruction & 0x0f00_0000 == 0x0b00_0000 => {
+            let offset = i64::from((instruction << 8) as i32 >> 6);
+            Some(pc.wrapping_add_signed(8 + offset) & 0xffff_ffff)
+        }
+        _ if instruction & 0x0fff_fff0 == 0x012f_ff30 => None,
+        _ => return None,
+    };
+    Some(Call { site: pc, saved: pc + 4, target })
 }
 
 fn line(op: Op, address: u8) -> Option<Maintenance> {
@@ -162,6 +182,19 @@ mod tests {
         for other in [0xe580_d000, 0xe890_2002, 0xe1c1_20f0, 0xe10d_0091] {
             assert!(!is_stack_access(other), "{other:#x}");
         }
+    }
+
+    #[test]
+    fn calls_are_decoded() {
+        let of = |instruction| {
+            call(0xc014_b2d0, instruction).map(|call| (call.saved - call.site, call.target))
+        };
+        // arm-linux-gnueabi-as: bl .+0x100; bleq .-0x10; blx r3
+        assert_eq!(of(0xeb00_003e), Some((4, Some(0xc014_b3d0))));
+        assert_eq!(of(0x0bff_fffa), Some((4, Some(0xc014_b2c0))));
+        assert_eq!(of(0xe12f_ff33), Some((4, None)));
+        // b .+0x100; bx lr; blx .+0x100, which switches to Thumb
+        assert_eq!((of(0xea00_003e), of(0xe12f_ff1e), of(0xfa00_003e)), (None, None, None));
     }
 
     #[test]

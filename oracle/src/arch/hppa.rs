@@ -2,7 +2,7 @@
 //! PA-RISC 1.1. Every address that QEMU reports, code addresses included, contains the space before the offset:
 //! `space << 32 | offset`.
 
-use super::{InstructionSet, Maintenance, NONE, RegisterSource, StateLayout};
+use super::{Call, Frames, InstructionSet, Maintenance, NONE, RegisterSource, Stack, StateLayout};
 use crate::model::Op;
 
 /// PA-RISC 1.1, big-endian.
@@ -20,6 +20,9 @@ pub const HPPA: InstructionSet = InstructionSet {
     plain: offset,
     // `CPUHPPAState` in target/hppa/cpu.h: `gr`, an array of 32 registers of 64 bits.
     registers: RegisterSource::State(StateLayout { known: (26, 25), indirect: false, first: 0 }),
+    call,
+    // THREAD_SIZE in arch/parisc/include/asm/thread_info.h: four pages.
+    stack: Some(Stack { pointer: 30, link: 2, word: 4, size: 16 << 10, frames: Frames::Below }),
     ..NONE
 };
 
@@ -82,6 +85,27 @@ fn names_space(instruction: u32) -> bool {
     loads_or_stores(instruction) && instruction >> 14 & 3 != 0
 }
 
+/// Decodes BRANCH AND LINK with link register 2 or 31, and BRANCH AND LINK EXTERNAL, which uses 31. Code that gets its
+/// return address in 31 copies it to 2 in the delay slot. The return address is that of the instruction after the delay
+/// slot.
+fn call(pc: u64, instruction: u32) -> Option<Call> {
+    const BRANCH: u32 = 0x3a;
+    const EXTERNAL: u32 = 0x39;
+    let field = |shift: u32, bits: u32| instruction >> shift & ((1 << bits) - 1);
+    let target = match (instruction >> 26, field(13, 3), field(21, 5)) {
+        // The displacement is w2{10}, w2{0..9}, and w1 above; w is its sign.
+        (BRANCH, 0, 2) => {
+            let words = field(16, 5) << 11 | field(2, 1) << 10 | field(3, 10);
+            let sign = field(0, 1) << 16;
+            let offset = 4 * (i64::from(words) - i64::from(sign));
+            Some(pc.wrapping_add_signed(8 + offset))
+        }
+        (BRANCH, 0, 31) | (EXTERNAL, ..) => None,
+        _ => return None,
+    };
+    Some(Call { site: pc, saved: pc + 8, target })
+}
+
 /// Returns the space of an address.
 fn space(address: u64) -> u64 {
     address >> 32
@@ -126,6 +150,20 @@ mod tests {
         }
         // ldo 64(%r30), %r30 is an addition, not a load.
         assert!(!is_stack_access(0x37de_0080));
+    }
+
+    #[test]
+    fn calls_are_decoded() {
+        let of = |instruction| {
+            call(0x1062_3160, instruction).map(|call| (call.saved - call.site, call.target))
+        };
+        // hppa-linux-gnu-as: b,l .+0x100,%r2; b,l .-0x10,%r2; b,l .+0x100,%r31; be,l 0(%sr4,%r22),%sr0,%r31
+        assert_eq!(of(0xe840_01f0), Some((8, Some(0x1062_3260))));
+        assert_eq!(of(0xe85f_1fd5), Some((8, Some(0x1062_3150))));
+        assert_eq!(of(0xebe0_01f0), Some((8, None)));
+        assert_eq!(of(0xe6c0_2000), Some((8, None)));
+        // b,l .-0x10,%r0 is a jump; bv %r0(%r2) is a return.
+        assert_eq!((of(0xe81f_1fd5), of(0xe840_c000)), (None, None));
     }
 
     #[test]

@@ -55,6 +55,10 @@ pub struct InstructionSet {
 
     /// Source of the general registers.
     pub registers: RegisterSource,
+    /// Decodes a call by the instruction at an address. Jumps that save no return address are no calls.
+    pub call: fn(u64, u32) -> Option<Call>,
+    /// The kernel's stack, if the plugin can read backtraces from it.
+    pub stack: Option<Stack>,
     /// The MMU's page tables, if the plugin has to walk them.
     pub page_tables: Option<PageTables>,
 }
@@ -88,8 +92,50 @@ const NONE: InstructionSet = InstructionSet {
     space: |_| None,
     plain: |address| address,
     registers: RegisterSource::None,
+    call: |_, _| None,
+    stack: None,
     page_tables: None,
 };
+
+/// A call instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Address of the instruction.
+    pub site: u64,
+    /// The value that the call saves as its return address.
+    pub saved: u64,
+    /// Address of the called function. `None` if it is in a register.
+    pub target: Option<u64>,
+}
+
+/// The stack of kernel code. Registers are given by their numbers in the instruction set.
+#[derive(Clone, Copy, Debug)]
+pub struct Stack {
+    /// Stack pointer.
+    pub pointer: u8,
+    /// Register in which a call saves its return address.
+    pub link: u8,
+    /// Bytes in a word.
+    pub word: usize,
+    /// Bytes in a kernel stack, a power of two. Stacks are aligned to it.
+    pub size: u64,
+    /// Location of the return addresses of outer frames.
+    pub frames: Frames,
+}
+
+/// Location of the return addresses of outer frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frames {
+    /// Among the words above the stack pointer: the stack grows down.
+    Above,
+    /// Among the words below the stack pointer: the stack grows up.
+    Below,
+    /// In register windows, and in the memory to which the kernel spills them.
+    Windows {
+        /// Bytes between a stack or frame pointer and the frame.
+        bias: u64,
+    },
+}
 
 /// Source of the values of the guest's general registers.
 #[derive(Debug)]
@@ -269,6 +315,27 @@ pub enum Watched {
     All,
 }
 
+/// The owner of an instruction, and if a kernel's instruction can take part in aliasing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A process.
+    Process,
+    /// The kernel.
+    Kernel,
+    /// The kernel, and the instruction is addressed by the stack or frame pointer. Nothing else maps a kernel stack.
+    KernelStack,
+}
+
+impl Owner {
+    /// Returns the code that makes the accesses.
+    pub fn by(self) -> By {
+        match self {
+            Owner::Process => By::Process,
+            Owner::Kernel | Owner::KernelStack => By::Kernel,
+        }
+    }
+}
+
 /// The guest's machine: its instruction set together with the symbols of its kernel.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -335,6 +402,25 @@ impl Machine {
         self.set.excused.contains(&function)
     }
 
+    /// Decodes a call.
+    pub fn call(&self, pc: u64, instruction: u32) -> Option<Call> {
+        (self.set.call)(pc, instruction)
+    }
+
+    /// Returns the kernel's stack, if the plugin can read backtraces from it.
+    pub fn stack(&self) -> Option<Stack> {
+        self.set.stack
+    }
+
+    /// Converts a word of the guest's memory of at most 8 bytes to a number.
+    pub fn word(&self, bytes: &[u8]) -> u64 {
+        let sum = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);
+        match (self.set.instruction)([0, 0, 0, 1]) {
+            1 => bytes.iter().fold(0, sum),
+            _ => bytes.iter().rev().fold(0, sum),
+        }
+    }
+
     /// Returns how the accesses of an instruction use the cache.
     pub fn caching(&self, instruction: u32) -> Caching {
         (self.set.caching)(instruction)
@@ -355,6 +441,20 @@ impl Machine {
     /// Converts an address in the kernel's linear mapping to a physical address.
     pub fn linear(&self, address: u64) -> Option<u64> {
         (self.set.linear)(address)
+    }
+
+    /// Returns the owner of an instruction.
+    pub fn owner(&self, pc: u64, instruction: u32) -> Owner {
+        match self.by(pc) {
+            By::Process => Owner::Process,
+            By::Kernel if (self.set.is_stack_access)(instruction) => Owner::KernelStack,
+            By::Kernel => Owner::Kernel,
+        }
+    }
+
+    /// Returns true if an address is in the kernel's image, which has no other address.
+    pub fn is_image(&self, address: u64) -> bool {
+        self.image.contains(&address)
     }
 
     /// Returns the owner of the code at `pc`.

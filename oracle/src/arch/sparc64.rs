@@ -3,7 +3,9 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use super::{Caching, InstructionSet, Maintenance, NONE, RegisterSource, StateLayout};
+use super::{
+    Caching, Call, Frames, InstructionSet, Maintenance, NONE, RegisterSource, Stack, StateLayout,
+};
 use crate::model::{By, Op};
 
 /// SPARC V9 with the data cache of UltraSPARC, big-endian.
@@ -21,6 +23,15 @@ pub const SPARC64: InstructionSet = InstructionSet {
     linear,
     // `CPUSPARCState` in target/sparc/cpu.h: `regwptr` points to %o0, which is register 8.
     registers: RegisterSource::State(StateLayout { known: (8, 9), indirect: true, first: 8 }),
+    call,
+    // STACK_BIAS in arch/sparc/include/uapi/asm/ptrace.h, THREAD_SIZE in arch/sparc/include/asm/thread_info_64.h.
+    stack: Some(Stack {
+        pointer: 14,
+        link: 15,
+        word: 8,
+        size: 16 << 10,
+        frames: Frames::Windows { bias: 2047 },
+    }),
     ..NONE
 };
 
@@ -67,6 +78,20 @@ fn caching(instruction: u32) -> Caching {
         }
         _ => Caching::Allocate,
     }
+}
+
+/// Decodes CALL, and JMPL with target register 15. Both save their own address.
+fn call(pc: u64, instruction: u32) -> Option<Call> {
+    const JMPL: u32 = 0x81c0_0000;
+    let target = match instruction {
+        _ if instruction >> 30 == 1 => {
+            let offset = i64::from((instruction << 2) as i32);
+            Some(pc.wrapping_add_signed(offset))
+        }
+        _ if instruction & 0xfff8_0000 == JMPL | 15 << 25 => None,
+        _ => return None,
+    };
+    Some(Call { site: pc, saved: pc, target })
 }
 
 /// The kernel's linear mapping, up to the mappings of processes.
@@ -143,6 +168,17 @@ mod tests {
         }
         // add %sp, 8, %o0
         assert!(!is_stack_access(0x9003_a008));
+    }
+
+    #[test]
+    fn calls_are_decoded() {
+        let of = |instruction| call(0x5a_74a4, instruction).map(|call| (call.saved, call.target));
+        // sparc64-linux-gnu-as: call .+0x100; call .-0x10; call %g1
+        assert_eq!(of(0x4000_0040), Some((0x5a_74a4, Some(0x5a_75a4))));
+        assert_eq!(of(0x7fff_fffc), Some((0x5a_74a4, Some(0x5a_7494))));
+        assert_eq!(of(0x9fc0_4000), Some((0x5a_74a4, None)));
+        // ret, which is jmpl %i7+8, %g0; brnz %g1, .+0xf0
+        assert_eq!((of(0x81c7_e008), of(0x0ac0_403c)), (None, None));
     }
 
     #[test]

@@ -54,6 +54,7 @@ impl Bench {
             place,
             allocates: true,
             pc: 0x100 + self.at,
+            trace: Trace::NONE,
         };
         let mut redundant = |place| {
             self.model.is_redundant(op == Store, physical, place, || access.size, || access)

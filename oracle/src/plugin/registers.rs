@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Reads the guest's general registers.
 
+use std::cell::Cell;
+
 use crate::arch::{RegisterSource, StateLayout};
 use crate::sys::{self, Processor};
 
@@ -90,11 +92,32 @@ pub struct StateRegisters {
     captured: Vec<u64>,
     /// Index in the state of the first register, or of the pointer to it.
     found: Option<usize>,
+    /// Register windows, as far as they have been seen.
+    windows: Cell<Windows>,
 }
+
+/// The lowest and the highest position of the current register window that has been seen.
+#[derive(Clone, Copy, Debug)]
+struct Windows {
+    low: i64,
+    high: i64,
+}
+
+/// Number of register windows of UltraSPARC.
+const WINDOWS: i64 = 8;
+
+/// Registers of a window that no other window has: half of its registers are those of a neighbour.
+const WINDOW: i64 = 16;
 
 impl StateRegisters {
     fn new(layout: StateLayout) -> StateRegisters {
-        StateRegisters { layout, processor: None, captured: Vec::new(), found: None }
+        StateRegisters {
+            layout,
+            processor: None,
+            captured: Vec::new(),
+            found: None,
+            windows: Cell::new(Windows { low: i64::MAX, high: 0 }),
+        }
     }
 
     /// Copies the parts of the state that may be registers.
@@ -145,10 +168,27 @@ impl StateRegisters {
 
     fn read(&self, number: u8) -> Option<u64> {
         let (processor, found) = (self.processor?, self.found?);
-        let index = usize::from(number.checked_sub(self.layout.first)?);
+        let index = i64::from(number) - i64::from(self.layout.first);
         match self.layout.indirect {
-            false => processor.state().get(found + index).copied(),
-            true => processor.behind(found)?.get(index).copied(),
+            true if index >= 0 => self.read_window(processor, found, index),
+            // The registers that no window contains are before the pointer.
+            _ => processor.state().get(found.checked_add_signed(index as isize)?).copied(),
         }
+    }
+
+    /// Returns a register of the current window, or of an outer one if `index` is beyond the 24 registers of the current
+    /// window. The windows form a ring. Its position is known once the guest has used all windows.
+    fn read_window(&self, processor: Processor, found: usize, index: i64) -> Option<u64> {
+        let at = processor.distance(found)?;
+        let seen = self.windows.get();
+        let seen = Windows { low: seen.low.min(at), high: seen.high.max(at) };
+        self.windows.set(seen);
+        let complete = seen.high - seen.low == (WINDOWS - 1) * WINDOW;
+        let in_ring = match (index < 24, complete) {
+            (true, _) => index,
+            (false, true) => (at - seen.low + index) % (WINDOWS * WINDOW) - (at - seen.low),
+            (false, false) => return None,
+        };
+        processor.word_behind(found, in_ring)
     }
 }

@@ -44,9 +44,23 @@ fn access(session: &mut Test, pc: u64, address: u64, store: bool) {
 }
 
 fn access_with(session: &mut Test, pc: u64, address: u64, store: bool, caching: Caching) {
-    let reported = Reported { pc, by: session.machine.by(pc), address, store, page_tables: None };
+    let owner = session.machine.owner(pc, 0);
+    let reported = Reported { pc, owner, address, store, page_tables: None };
     let physical = 0x7000 + address % 4096;
-    session.access(reported, || 4, || Some(Target { physical, caching }));
+    session.access(reported, &NoGuest, || 4, || Some(Target { physical, caching }));
+}
+
+/// A guest without registers.
+struct NoGuest;
+
+impl Guest for NoGuest {
+    fn register(&self, _: u8) -> Option<u64> {
+        None
+    }
+
+    fn read(&self, _: u64, _: &mut [u8]) -> bool {
+        false
+    }
 }
 
 /// Returns a session with an open window, 16.
@@ -127,22 +141,67 @@ fn a_repeated_finding_is_written_once() {
     let (_, findings) = text.split_once("{\"window\":{\"id\":16}}\n").unwrap();
     insta::assert_snapshot!(findings, @r#"
     {"finding":{"window":16,"number":1,"kind":"dirty-elsewhere","line":"0x7000","earlier":{"at":1,"op":"store","by":"process","space":null,"virtual":"0x40001008","physical":"0x7008","size":4,"colour":1,"pc":"0x10000","symbol":null},"later":{"at":2,"op":"load","by":"process","space":null,"virtual":"0x40002008","physical":"0x7008","size":4,"colour":2,"pc":"0x10008","symbol":null},"story":[{"at":1,"op":"store","by":"process","space":null,"virtual":"0x40001008","physical":"0x7008","size":4,"colour":1,"pc":"0x10000","symbol":null},{"at":2,"op":"load","by":"process","space":null,"virtual":"0x40002008","physical":"0x7008","size":4,"colour":2,"pc":"0x10008","symbol":null}]}}
-    {"finding":{"window":16,"number":2,"kind":"lost-write","line":"0x7040","earlier":{"at":3,"op":"store","by":"process","space":null,"virtual":"0x40001048","physical":"0x7048","size":4,"colour":1,"pc":"0x10000","symbol":null},"later":{"at":5,"op":"store","by":"kernel","space":null,"virtual":"0x40002048","physical":"0x7048","size":4,"colour":2,"pc":"0xc0008004","symbol":"clear_page+0x4"},"story":[{"at":3,"op":"store","by":"process","space":null,"virtual":"0x40001048","physical":"0x7048","size":4,"colour":1,"pc":"0x10000","symbol":null},{"at":4,"op":"load","by":"process","space":null,"virtual":"0x40002048","physical":"0x7048","size":4,"colour":2,"pc":"0x10008","symbol":null},{"at":5,"op":"store","by":"kernel","space":null,"virtual":"0x40002048","physical":"0x7048","size":4,"colour":2,"pc":"0xc0008004","symbol":"clear_page+0x4"}]}}
+    {"finding":{"window":16,"number":2,"kind":"lost-write","line":"0x7040","earlier":{"at":3,"op":"store","by":"process","space":null,"virtual":"0x40001048","physical":"0x7048","size":4,"colour":1,"pc":"0x10000","symbol":null},"later":{"at":5,"op":"store","by":"kernel","space":null,"virtual":"0x40002048","physical":"0x7048","size":4,"colour":2,"pc":"0xc0008004","symbol":"clear_page+0x4","culprit":"clear_page"},"story":[{"at":3,"op":"store","by":"process","space":null,"virtual":"0x40001048","physical":"0x7048","size":4,"colour":1,"pc":"0x10000","symbol":null},{"at":4,"op":"load","by":"process","space":null,"virtual":"0x40002048","physical":"0x7048","size":4,"colour":2,"pc":"0x10008","symbol":null},{"at":5,"op":"store","by":"kernel","space":null,"virtual":"0x40002048","physical":"0x7048","size":4,"colour":2,"pc":"0xc0008004","symbol":"clear_page+0x4","culprit":"clear_page"}]}}
     {"end":{"window":16,"findings":3,"distinct":2,"repeats":[2,1],"accesses":5}}
     "#);
 }
 
+/// Returns a session at depth full, with a kernel of `functions` functions of 256 bytes at [`KERNEL_PC`].
+fn with_functions(functions: u64) -> Test {
+    let mut config = config::tests::sample();
+    config.depth = Depth::Full;
+    let mut map = String::from("c0008000 T _text\n");
+    for number in 0..functions {
+        map += &format!("{:x} t function_{number}\n", 0xc000_8000 + 256 * number);
+    }
+    map += "c0900000 B _end\n";
+    let mut session = Session::new(config, Symbols::parse(&map), Vec::new());
+    open(&mut session, 0);
+    name_address(&mut session, 0x1_0000_5000);
+    open(&mut session, 16);
+    session
+}
+
+#[test]
+fn a_flood_of_one_bug_does_not_hide_another() {
+    let mut session = with_functions(2);
+    access(&mut session, PROGRAM_PC, 0x4000_1008, true);
+    // The first bug: each load is by another instruction of one function.
+    for number in 0..10_000 {
+        access(&mut session, 0xc000_8000 + number % 64 * 4, 0xc000_2008 + number / 64 % 4, false);
+    }
+    // The second bug.
+    access(&mut session, 0xc000_8100, 0xc000_2008, true);
+    session.marker(Marker::Close);
+    let text = written(&session);
+    assert_eq!(text.matches("{\"finding\"").count(), 2);
+    assert!(text.contains("function_1"), "{text}");
+    assert!(text.contains(r#""findings":10001,"distinct":2,"repeats":[10000,1],"#), "{text}");
+}
+
 #[test]
 fn findings_over_the_limit_are_counted() {
-    let mut session = opened(|_| {});
+    let mut session = with_functions(1000);
     access(&mut session, PROGRAM_PC, 0x4000_1008, true);
-    for pc in 0..1000 {
-        access(&mut session, 8 * pc, 0x4000_2008, false);
+    for number in 0..1000 {
+        access(&mut session, 0xc000_8000 + 256 * number, 0xc000_2008, false);
     }
     session.marker(Marker::Close);
     let text = written(&session);
     assert_eq!(text.matches("{\"finding\"").count(), WRITTEN);
     assert!(text.contains(r#""findings":1000,"distinct":1000,"repeats":[1,1,"#));
+}
+
+#[test]
+fn without_symbols_findings_are_grouped_by_instruction() {
+    let mut session = opened(|config| config.depth = Depth::Full);
+    session.symbols = Symbols::default();
+    access(&mut session, PROGRAM_PC, 0x4000_1008, true);
+    for pc in [0xc000_9000, 0xc000_9000, 0xc000_a000] {
+        access(&mut session, pc, 0xc000_2008, false);
+    }
+    let window = session.window.unwrap();
+    assert_eq!((window.findings, window.repeats), (3, vec![2, 1]));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::ops::Range;
 unsafe extern "C" {
     fn qemu_plugin_get_registers() -> *const RawArray<RawRegister>;
     fn qemu_plugin_read_register(register: *mut c_void, into: *mut RawArray<u8>) -> c_int;
+    fn qemu_plugin_read_memory_vaddr(address: u64, into: *mut RawArray<u8>, length: usize) -> bool;
     /// From GLib, which QEMU links.
     fn g_byte_array_new() -> *mut RawArray<u8>;
     fn g_byte_array_set_size(array: *mut RawArray<u8>, length: c_uint);
@@ -57,6 +58,37 @@ impl Ram {
         // SAFETY: the word is mapped and aligned. QEMU never unmaps the guest's memory, and the guest's processor is
         // stopped during a callback.
         Some(u32::from_le(unsafe { (place as *const u32).read_volatile() }))
+    }
+}
+
+/// The guest's memory by virtual address, as the guest's processor would read it now.
+pub struct GuestMemory {
+    buffer: *mut RawArray<u8>,
+}
+
+impl Default for GuestMemory {
+    fn default() -> GuestMemory {
+        // SAFETY: the function takes no arguments.
+        GuestMemory { buffer: unsafe { g_byte_array_new() } }
+    }
+}
+
+impl GuestMemory {
+    /// Reads memory into `bytes`. Returns false if nothing is mapped there. Must be called from a callback that may
+    /// read registers. Takes about a microsecond.
+    pub fn read(&self, address: u64, bytes: &mut [u8]) -> bool {
+        // SAFETY: GLib returned the buffer, and QEMU sets its size.
+        let read = unsafe {
+            if !qemu_plugin_read_memory_vaddr(address, self.buffer, bytes.len()) {
+                return false;
+            }
+            std::slice::from_raw_parts((*self.buffer).data, (*self.buffer).length as usize)
+        };
+        if read.len() != bytes.len() {
+            return false;
+        }
+        bytes.copy_from_slice(read);
+        true
     }
 }
 
@@ -152,13 +184,26 @@ impl Processor {
 
     /// Returns the two words behind the pointer at `index`, if that points into the state itself.
     pub fn behind(&self, index: usize) -> Option<[u64; 2]> {
-        let place = *self.state().get(index)? as usize;
+        Some([self.word_behind(index, 0)?, self.word_behind(index, 1)?])
+    }
+
+    /// Returns the word that is `words` after the one to which the pointer at `index` points, if both are in the state
+    /// itself.
+    pub fn word_behind(&self, index: usize, words: i64) -> Option<u64> {
+        let pointer = *self.state().get(index)? as usize;
         let start = self.state as usize;
-        let inside = place > start && place < start + WINDOWED_STATE - 16;
-        if !inside || place % align_of::<u64>() != 0 {
+        let place = pointer.wrapping_add_signed(8 * words as isize);
+        let inside = |place| place > start && place < start + WINDOWED_STATE - 8;
+        if !inside(pointer) || !inside(place) || place % align_of::<u64>() != 0 {
             return None;
         }
-        // SAFETY: the two words lie inside the state; see above.
-        Some(unsafe { *(place as *const [u64; 2]) })
+        // SAFETY: the word lies inside the state; see above.
+        Some(unsafe { *(place as *const u64) })
+    }
+
+    /// Returns the distance of the word to which the pointer at `index` points from the start of the state, in words.
+    pub fn distance(&self, index: usize) -> Option<i64> {
+        let pointer = *self.state().get(index)?;
+        Some((pointer as i64).wrapping_sub(self.state as i64) / 8)
     }
 }

@@ -148,6 +148,22 @@ pub struct Access {
     pub pc: Hex,
     /// The instruction as `function+offset`, if known.
     pub symbol: Option<String>,
+    /// The calls that led to an access of the kernel, innermost first. Empty if they are unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub callers: Vec<Frame>,
+    /// The function that is responsible for an access of the kernel, see [`Access::find_culprit`]. `None` for other
+    /// accesses, and if no function is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub culprit: Option<String>,
+}
+
+/// A call in a backtrace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frame {
+    /// Address of the call instruction.
+    pub pc: Hex,
+    /// The instruction as `function+offset`, if known.
+    pub symbol: Option<String>,
 }
 
 /// An operation on a line.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Describes findings in words: in a sentence, and with the last accesses to the line.
 
+use oracle_wire::culprit::function;
+
 use super::Config;
 use super::line::{Access, By, Finding, FindingKind, Hex, Op};
 use super::listener::Window;
@@ -59,9 +61,10 @@ pub(crate) fn sentence(finding: &Finding, page: u64) -> String {
 
 /// Returns a clause such as `a process loaded from 0x40012020 (colour 2)`.
 fn describe(access: &Access) -> String {
-    let subject = match access.by {
-        By::Process => "a process",
-        By::Kernel => "the kernel",
+    let subject = match (access.by, &access.culprit) {
+        (By::Process, _) => "a process".into(),
+        (By::Kernel, None) => "the kernel".into(),
+        (By::Kernel, Some(function)) => format!("{function}()"),
     };
     let verb = match access.op {
         Op::Load => "loaded from",
@@ -101,12 +104,45 @@ pub(crate) fn explain(
          {}\n\
          This may be stale on hardware. QEMU has no cache, so the guest got the right data.\n\n\
          The last accesses to the line of {} at physical address {} ({colours}):\n\n{}\n\
-         > the two accesses that conflict\n",
+         > the two accesses that conflict\n{}",
         sentence(finding, config.page),
         bytes(cache.line),
         finding.line,
         table(finding),
+        backtraces(finding),
     )
+}
+
+/// Returns the backtraces of the two conflicting accesses, as far as they are known.
+fn backtraces(finding: &Finding) -> String {
+    let both = [&finding.earlier, &finding.later].into_iter();
+    let known = both.filter(|access| access.by == By::Kernel && !access.callers.is_empty());
+    known
+        .map(|access| {
+            format!(
+                "\nCalls that led to the {} {}:\n\n{}",
+                access.op.word(),
+                access.at,
+                calls(access)
+            )
+        })
+        .collect()
+}
+
+/// Returns a line for each frame of an access, innermost first. `*` marks the function that is responsible.
+fn calls(access: &Access) -> String {
+    let frame = |pc: Hex, symbol: &Option<String>| symbol.clone().unwrap_or(pc.to_string());
+    let callers = access.callers.iter().map(|caller| frame(caller.pc, &caller.symbol));
+    let frames = std::iter::once(frame(access.pc, &access.symbol)).chain(callers);
+    let mut culprit = access.culprit.as_deref();
+    let line = |frame: String| {
+        let is_culprit = culprit.is_some_and(|name| function(&frame) == name);
+        if is_culprit {
+            culprit = None;
+        }
+        format!("  {} {frame}\n", if is_culprit { '*' } else { ' ' })
+    };
+    frames.map(line).collect()
 }
 
 fn table(finding: &Finding) -> String {
@@ -126,7 +162,7 @@ fn table(finding: &Finding) -> String {
                 access.address.to_string(),
                 access.colour.map_or("-".into(), |colour| colour.to_string()),
                 space,
-                access.symbol.clone().unwrap_or(access.pc.to_string()),
+                instruction(access),
             ]
         })
         .collect();
@@ -134,8 +170,19 @@ fn table(finding: &Finding) -> String {
     columns(&[vec![head.map(String::from)], rows].concat())
 }
 
+/// Returns the instruction of an access, with the function that is responsible if that is another one.
+fn instruction(access: &Access) -> String {
+    let place = access.symbol.clone().unwrap_or(access.pc.to_string());
+    match &access.culprit {
+        Some(culprit) if culprit != function(&place) => format!("{place} < {culprit}"),
+        _ => place,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use oracle_wire::message::Frame;
+
     use super::super::config::tests::armv6;
     use super::super::line::End;
     use super::super::line::tests::finding;
@@ -160,6 +207,54 @@ mod tests {
         dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
         lost-write in physical page 0x4c3f000: the kernel stored to 0x40012020 (colour 2, memcpy+0x40) while data that a process stored to 0x40013020 (colour 3) is also in the cache, and one of the two may be lost
         stale-copy in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) and may get data from before a process stored to 0x40013020 (colour 3)
+        ");
+    }
+
+    /// Returns a finding whose later access is by the kernel, with a backtrace.
+    fn by_kernel() -> Finding {
+        let mut finding = finding(16, 1);
+        let later = &mut finding.later;
+        later.by = By::Kernel;
+        later.symbol = Some("memcpy+0x40".into());
+        later.culprit = Some("lo_read_simple".into());
+        let calls = ["copy_page_to_iter+0x90", "lo_read_simple+0x1c4", "loop_process_work+0x30"];
+        later.callers = calls
+            .into_iter()
+            .map(|symbol| Frame { pc: Hex(0xc000_9000), symbol: Some(symbol.into()) })
+            .collect();
+        later.callers.push(Frame { pc: Hex(0xbf00_1234), symbol: None });
+        *finding.story.last_mut().unwrap() = finding.later.clone();
+        finding
+    }
+
+    #[test]
+    fn a_finding_of_the_kernel_names_the_function_that_is_responsible() {
+        let finding = by_kernel();
+        let window = Window { page: 4096, ..Window::default() };
+        let summary = summary(&finding, &window, "armv6", "coherency/ping.fuse");
+        let text = explain(&summary, "coherency/ping.fuse", 1, &finding, &armv6());
+        insta::assert_snapshot!(text, @"
+        armv6/coherency/ping.fuse/1: once, in coherency/ping.fuse, boot 1
+        dirty-elsewhere in physical page 0x4c3f000: lo_read_simple() loaded from 0x40012020 (colour 2, memcpy+0x40) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
+        This may be stale on hardware. QEMU has no cache, so the guest got the right data.
+
+        The last accesses to the line of 32 bytes at physical address 0x4c3f020 (addresses have the same colour if they are a multiple of 16 KiB apart):
+
+             at    by       op     bytes  address     colour  space      instruction
+             1201  kernel   store  4      0xc4c3f020  3       0x5a4c000  clear_page+0x10
+             1207  kernel   flush  4      0xc4c3f020  3       0x5a4c000  v6_flush_kern_dcache_area+0x8
+          >  1300  process  store  4      0x40013020  3       0x5a4c000  0x10a34
+          >  1302  kernel   load   4      0x40012020  2       0x5a4c000  memcpy+0x40 < lo_read_simple
+
+        > the two accesses that conflict
+
+        Calls that led to the load 1302:
+
+            memcpy+0x40
+            copy_page_to_iter+0x90
+          * lo_read_simple+0x1c4
+            loop_process_work+0x30
+            0xbf001234
         ");
     }
 

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Chooses the stores whose backtraces are captured, and keeps the backtraces.
+//!
+//! When a finding is made, the stack of the store that caused it is gone. A capture takes about as long as twenty
+//! accesses, so the plugin captures the backtrace of a store only if the store can become part of a finding:
+//!
+//! - not of stores to the kernel's image, or by the stack pointer. That memory has no second address.
+//! - of stores to pages that a process has used.
+//! - of the first stores to any other page, and of stores to a page's first line that make it dirty: the kernel fills
+//!   a page before a process uses it.
+//!
+//! A store soon after a captured one, nearby in the same code and with the same stack, is of the same call.
+
+use std::collections::HashMap;
+
+use crate::model::Trace;
+
+/// Backtraces of stores to a page that no process has used.
+const TRIALS: u8 = 8;
+
+/// Value for pages that a process has used.
+const USED: u8 = u8::MAX;
+
+/// Number of pages that are followed: 4 GiB with pages of 4 KiB.
+const PAGES: u64 = 1 << 20;
+
+/// Number of accesses after which a store is not assumed to be of the same call. A copy loop loads and stores a line
+/// in up to 16 accesses.
+const SAME_CALL: u64 = 32;
+
+/// Distance between instructions of the same loop, in bytes.
+const SAME_CODE: u64 = 512;
+
+/// Maximum number of different backtraces that are kept.
+const KEPT: usize = 1 << 17;
+
+/// A store of the kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Store {
+    /// Sequence number in the window.
+    pub at: u64,
+    /// Address of the instruction.
+    pub pc: u64,
+    /// Physical address of the first byte.
+    pub physical: u64,
+    /// True if the store makes a line dirty, false if the line is dirty already.
+    pub changes: bool,
+}
+
+/// Backtraces, and the choice of stores to capture.
+#[derive(Debug)]
+pub struct Captures {
+    page: u32,
+    line: u64,
+    /// State of each physical page: the number of captures, or [`USED`].
+    pages: Vec<u8>,
+    known: HashMap<Box<[u64]>, Trace>,
+    traces: Vec<Box<[u64]>>,
+    last: Option<Last>,
+}
+
+/// The last store whose backtrace is known.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    at: u64,
+    pc: u64,
+    pointer: Option<u64>,
+    trace: Trace,
+}
+
+impl Captures {
+    /// Returns an empty set, for pages of `page` bytes and lines of `line` bytes.
+    pub fn new(page: u64, line: u64) -> Captures {
+        Captures {
+            page: page.trailing_zeros(),
+            line,
+            pages: Vec::new(),
+            known: HashMap::new(),
+            traces: Vec::new(),
+            last: None,
+        }
+    }
+
+    /// Records that a process, or the kernel at an address of a process, has used the page at a physical address.
+    pub fn used(&mut self, physical: u64) {
+        if let Some(page) = self.page_at(physical) {
+            *page = USED;
+        }
+    }
+
+    /// Starts a new window: sequence numbers begin again.
+    pub fn restart(&mut self) {
+        self.last = None;
+    }
+
+    /// Returns the backtrace of a store, if the store is worth it. `pointer` returns the stack pointer, and `capture`
+    /// the backtrace.
+    pub fn of_store(
+        &mut self,
+        store: Store,
+        pointer: impl FnOnce() -> Option<u64>,
+        capture: impl FnOnce() -> Vec<u64>,
+    ) -> Trace {
+        let near = self.last.filter(|last| {
+            store.at.wrapping_sub(last.at) < SAME_CALL && store.pc.abs_diff(last.pc) < SAME_CODE
+        });
+        let first_line = store.changes && store.physical & ((1 << self.page) - 1) < self.line;
+        let worth = match self.page_at(store.physical) {
+            Some(&mut USED) => true,
+            Some(_) if near.is_some() || first_line => true,
+            Some(captures) if *captures < TRIALS => {
+                *captures += 1;
+                true
+            }
+            _ => false,
+        };
+        if !worth {
+            return Trace::NONE;
+        }
+        let pointer = pointer();
+        if let Some(last) = near.filter(|last| last.pointer == pointer) {
+            self.last = Some(Last { at: store.at, pc: store.pc, ..last });
+            return last.trace;
+        }
+        let trace = self.intern(capture());
+        self.last = Some(Last { at: store.at, pc: store.pc, pointer, trace });
+        trace
+    }
+
+    /// Adds a backtrace and returns its number.
+    pub fn intern(&mut self, frames: Vec<u64>) -> Trace {
+        if frames.is_empty() {
+            return Trace::NONE;
+        }
+        if let Some(trace) = self.known.get(&frames[..]) {
+            return *trace;
+        }
+        if self.traces.len() == KEPT {
+            return Trace::NONE;
+        }
+        let frames: Box<[u64]> = frames.into();
+        self.traces.push(frames.clone());
+        let trace = Trace(self.traces.len() as u32);
+        self.known.insert(frames, trace);
+        trace
+    }
+
+    /// Returns the frames of a backtrace, innermost first.
+    pub fn frames(&self, trace: Trace) -> &[u64] {
+        let index = (trace.0 as usize).checked_sub(1);
+        index.and_then(|index| self.traces.get(index)).map_or(&[], |frames| frames)
+    }
+
+    fn page_at(&mut self, physical: u64) -> Option<&mut u8> {
+        let page = physical >> self.page;
+        if page >= PAGES {
+            return None;
+        }
+        let page = page as usize;
+        if page >= self.pages.len() {
+            self.pages.resize((page + 1).next_power_of_two(), 0);
+        }
+        self.pages.get_mut(page)
+    }
+}
