@@ -20,9 +20,9 @@ use crate::model::{self, By, Finding, Model, Op, Places, Trace};
 use crate::symbols::Symbols;
 use crate::trace::{self, Calls, Captures, Guest, Store};
 
-/// Version of QEMU's plugin interface, QEMU_PLUGIN_VERSION in `include/qemu/qemu-plugin.h`. Version 4 came with QEMU
-/// 9.2 and added the values of memory accesses.
-pub const API: i32 = 4;
+/// Version of QEMU's plugin interface, QEMU_PLUGIN_VERSION in `include/plugins/qemu-plugin.h`. Version 4 came with QEMU
+/// 9.2 and added the values of memory accesses. Version 7 came with QEMU 11.1, which loads no older plugins.
+pub const API: i32 = if cfg!(feature = "api-7") { 7 } else { 4 };
 
 /// Maximum number of findings written for each window. Further findings are only counted. A finding stands for all that
 /// have the same culprits, so few windows have more than a handful.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Bindings to QEMU's plugin interface, version 4: `include/qemu/qemu-plugin.h` of QEMU 9.2 and later.
+//! Bindings to QEMU's plugin interface: `include/plugins/qemu-plugin.h`, which was `include/qemu/qemu-plugin.h` before
+//! QEMU 11. The module `api` contains everything in which the supported versions, 4 and 7, differ.
 //!
 //! A guest with one processor has one thread that runs its code, and all callbacks come from that thread. QEMU installs
 //! the plugin before the thread starts. The plugin's state therefore needs no lock.
 
+mod api;
 mod guest;
 
 use std::cell::UnsafeCell;
@@ -65,12 +67,10 @@ const REGISTERS: c_int = 1;
 const READS: c_int = 1;
 const WRITES: c_int = 2;
 
-type OnBlock = extern "C" fn(Id, *const RawBlock);
 type OnRun = extern "C" fn(c_uint, *mut c_void);
 type OnMemory = extern "C" fn(c_uint, u32, u64, *mut c_void);
 
 unsafe extern "C" {
-    fn qemu_plugin_register_vcpu_tb_trans_cb(id: Id, callback: OnBlock);
     fn qemu_plugin_register_vcpu_insn_exec_cb(
         instruction: *mut RawInstruction,
         callback: OnRun,
@@ -99,7 +99,6 @@ unsafe extern "C" {
     fn qemu_plugin_get_hwaddr(memory: u32, address: u64) -> *mut RawPhysical;
     fn qemu_plugin_hwaddr_is_io(physical: *const RawPhysical) -> bool;
     fn qemu_plugin_hwaddr_phys_addr(physical: *const RawPhysical) -> u64;
-    fn qemu_plugin_reset(id: Id, callback: extern "C" fn(Id));
     fn qemu_plugin_insn_haddr(instruction: *const RawInstruction) -> *const c_void;
 }
 
@@ -165,22 +164,26 @@ unsafe extern "C" fn qemu_plugin_install(
 }
 
 /// Registers the callback for translated blocks, if the plugin needs it.
-extern "C" fn register(id: Id) {
+fn register(id: Id) {
     if with(|_, plugin| plugin.listens()) == Some(true) {
-        // SAFETY: the ID is this plugin's.
-        unsafe { qemu_plugin_register_vcpu_tb_trans_cb(id, on_block) };
+        api::on_translation(id);
     }
 }
 
 /// Makes QEMU translate all blocks again, if `needed`.
 fn retranslate(id: Id, needed: bool) {
     if needed {
-        // SAFETY: the ID is this plugin's. QEMU resets the plugin after it has stopped the guest's code.
-        unsafe { qemu_plugin_reset(id, register) };
+        api::reset(id);
     }
 }
 
-extern "C" fn on_block(_: Id, block: *const RawBlock) {
+/// Handles the reset of the plugin, after which no callback is registered.
+fn on_reset() {
+    with(|id, _| id).map(register);
+}
+
+/// Handles the translation of a block.
+fn on_block(block: *const RawBlock) {
     let block = Block { raw: block, life: PhantomData };
     with(|_, plugin| plugin.translate(&block));
 }

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use walkdir::WalkDir;
 
 use crate::boot::{self, Parameters};
@@ -151,11 +151,12 @@ fn run_pipeline(job: &Job, unit: &Unit, gate: &Gate, ledger: &mut Ledger) -> Res
     }
     let target = &unit.target;
     let qemu = scaled(&target.qemu, &job.flavour);
-    let decision = oracle::decide(job.oracle, target, job.accel, &Qemu::ask(&qemu.binary)?)?;
+    let found = Qemu::ask(&qemu.binary)?;
+    let decision = oracle::decide(job.oracle, target, job.accel, &found)?;
     ledger.set_oracle(&decision);
     let built = kernel(job, unit, ledger)?;
     let image = image(job, target, &built, ledger)?;
-    let oracle = oracle(job, target, &decision, &built, ledger)?;
+    let oracle = oracle(job, target, &found, &decision, &built, ledger)?;
     let accel = match oracle {
         Some(_) => Accel::Tcg,
         None => job.accel,
@@ -239,10 +240,11 @@ fn image(job: &Job, target: &Target, built: &Built, ledger: &mut Ledger) -> Resu
     Ok(image)
 }
 
-/// Builds the oracle and its configuration. Returns `None` if the target runs without the oracle.
+/// Builds the oracle for this QEMU, and its configuration. Returns `None` if the target runs without the oracle.
 fn oracle(
     job: &Job,
     target: &Target,
+    qemu: &Qemu,
     decision: &OracleDecision,
     built: &Built,
     ledger: &Ledger,
@@ -251,9 +253,10 @@ fn oracle(
         return Ok(None);
     };
     ledger.progress(0, None, "build the oracle".into());
+    let api = qemu.plugin_api().map_err(Error::msg)?;
     let symbols = built.dir.join("System.map");
     Ok(Some(Oracle {
-        plugin: oracle::plugin::build(&job.checkout)?,
+        plugin: oracle::plugin::build(&job.checkout, api)?,
         config: oracle::Config {
             ignore_flushes: job.oracle.ignore_flushes,
             ..oracle::config::for_target(&target.cache, model, *depth, &symbols)

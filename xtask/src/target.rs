@@ -90,8 +90,9 @@ pub struct QemuSpec {
     pub binary: String,
     /// Value of `-machine`.
     pub machine: String,
-    /// Value of `-cpu`.
-    pub cpu: String,
+    /// Value of `-cpu`. Absent if the machine's default is right and the names of CPUs differ between versions of QEMU.
+    #[serde(default)]
+    pub cpu: Option<String>,
     /// Number of CPUs, for `-smp`. A flavour and `--cpus` can change it, unless `one_cpu` is set.
     pub cpus: u32,
     /// Reason why the machine always has one CPU. Mandatory if `cpus` is 1, and forbidden otherwise.

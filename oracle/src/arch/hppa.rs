@@ -19,10 +19,15 @@ pub const HPPA: InstructionSet = InstructionSet {
     space: |address| Some(space(address)),
     plain: offset,
     // `CPUHPPAState` in target/hppa/cpu.h: `gr`, an array of 32 registers of 64 bits.
-    registers: RegisterSource::State(StateLayout { known: (26, 25), indirect: false, first: 0 }),
     call,
     // THREAD_SIZE in arch/parisc/include/asm/thread_info.h: four pages.
     stack: Some(Stack { pointer: 30, link: 2, word: 4, size: 16 << 10, frames: Frames::Below }),
+    registers: RegisterSource::State(StateLayout {
+        known: (26, 25),
+        indirect: false,
+        first: 0,
+        names: &[],
+    }),
     ..NONE
 };
 

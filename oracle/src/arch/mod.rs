@@ -144,7 +144,8 @@ pub enum RegisterSource {
     None,
     /// QEMU's plugin interface, by name. The number of a register is its index in the list.
     Named(&'static [&'static str]),
-    /// QEMU's processor state in memory, for machines whose registers the plugin interface does not expose.
+    /// QEMU's processor state in memory, for machines whose registers the plugin interface of some versions of QEMU does
+    /// not expose.
     State(StateLayout),
 }
 
@@ -160,6 +161,9 @@ pub struct StateLayout {
     pub indirect: bool,
     /// Number of the first register in the array.
     pub first: u8,
+    /// Names of all registers in order of their numbers, for versions of QEMU whose plugin interface exposes them. Empty
+    /// if there is none.
+    pub names: &'static [&'static str],
 }
 
 /// Page tables of the guest's MMU, little-endian, and where the plugin finds them.

@@ -22,7 +22,17 @@ pub const SPARC64: InstructionSet = InstructionSet {
     process_addresses,
     linear,
     // `CPUSPARCState` in target/sparc/cpu.h: `regwptr` points to %o0, which is register 8.
-    registers: RegisterSource::State(StateLayout { known: (8, 9), indirect: true, first: 8 }),
+    registers: RegisterSource::State(StateLayout {
+        known: (8, 9),
+        indirect: true,
+        first: 8,
+        // gdb-xml/sparc64-cpu.xml, which came with QEMU 11.
+        names: &[
+            "g0", "g1", "g2", "g3", "g4", "g5", "g6", "g7", "o0", "o1", "o2", "o3", "o4", "o5",
+            "sp", "o7", "l0", "l1", "l2", "l3", "l4", "l5", "l6", "l7", "i0", "i1", "i2", "i3",
+            "i4", "i5", "fp", "i7",
+        ],
+    }),
     call,
     // STACK_BIAS in arch/sparc/include/uapi/asm/ptrace.h, THREAD_SIZE in arch/sparc/include/asm/thread_info_64.h.
     stack: Some(Stack {

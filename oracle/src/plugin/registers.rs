@@ -17,7 +17,7 @@ pub enum Registers {
         /// Handles to them, once found.
         found: Option<sys::Registers>,
     },
-    /// From QEMU's processor state.
+    /// From QEMU's processor state, or from its plugin interface if that exposes them.
     State(StateRegisters),
 }
 
@@ -94,6 +94,10 @@ pub struct StateRegisters {
     found: Option<usize>,
     /// Register windows, as far as they have been seen.
     windows: Cell<Windows>,
+    /// Handles to the registers, if the plugin interface exposes them.
+    exposed: Option<sys::Registers>,
+    /// The pair of registers at the last marker, according to the plugin interface.
+    pair: Option<(u64, u64)>,
 }
 
 /// The lowest and the highest position of the current register window that has been seen.
@@ -117,11 +121,21 @@ impl StateRegisters {
             captured: Vec::new(),
             found: None,
             windows: Cell::new(Windows { low: i64::MAX, high: 0 }),
+            exposed: None,
+            pair: None,
         }
     }
 
     /// Copies the parts of the state that may be registers.
     fn capture(&mut self, processor: Processor) {
+        if self.exposed.is_none() && !self.layout.names.is_empty() {
+            self.exposed = sys::Registers::find(self.layout.names);
+        }
+        if let Some(exposed) = &self.exposed {
+            let (address, physical) = self.layout.known;
+            let read = |number: u8| exposed.read_big_endian(number.into());
+            self.pair = read(address).zip(read(physical));
+        }
         let state = processor.state();
         self.captured = match self.layout.indirect {
             false => state.to_vec(),
@@ -140,6 +154,13 @@ impl StateRegisters {
         let layout = self.layout;
         let half = |number: u64| number & 0xffff_ffff;
         let (address, physical) = (half(address), half(physical));
+        let pair = self.pair.map(|(first, second)| (half(first), half(second)));
+        if self.exposed.is_some() && pair != Some((address, physical)) {
+            return Err(format!(
+                "the guest had {address:#x} and {physical:#x} in two registers, but QEMU's plugin interface reports \
+                 {pair:x?}; this plugin does not work with this QEMU; use depth `user`"
+            ));
+        }
         let (low, high) = match layout.known {
             (first, second) if first < second => (address, physical),
             _ => (physical, address),
@@ -150,6 +171,10 @@ impl StateRegisters {
             .filter(|&at| half(self.captured[at]) == low && half(self.captured[at + 1]) == high)
             .collect();
         let [at] = places[..] else {
+            if self.exposed.is_some() {
+                // Only registers of outer windows remain unknown.
+                return Ok(());
+            }
             let (first, second) = layout.known;
             return Err(format!(
                 "the guest had {address:#x} in register {first} and {physical:#x} in register {second}, and QEMU's \
@@ -167,6 +192,12 @@ impl StateRegisters {
     }
 
     fn read(&self, number: u8) -> Option<u64> {
+        match &self.exposed {
+            Some(exposed) if usize::from(number) < self.layout.names.len() => {
+                return exposed.read_big_endian(number.into());
+            }
+            _ => {}
+        }
         let (processor, found) = (self.processor?, self.found?);
         let index = i64::from(number) - i64::from(self.layout.first);
         match self.layout.indirect {

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! State of the guest: its memory, its registers, and QEMU's processor state.
 
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_int, c_uint, c_void};
 use std::ops::Range;
+
+use super::api::RawRegister;
 
 unsafe extern "C" {
     fn qemu_plugin_get_registers() -> *const RawArray<RawRegister>;
+    /// Returns a number up to version 5 and a Boolean from version 6 on. Nothing is read from its result.
     fn qemu_plugin_read_register(register: *mut c_void, into: *mut RawArray<u8>) -> c_int;
     fn qemu_plugin_read_memory_vaddr(address: u64, into: *mut RawArray<u8>, length: usize) -> bool;
     /// From GLib, which QEMU links.
@@ -18,14 +21,6 @@ unsafe extern "C" {
 struct RawArray<T> {
     data: *const T,
     length: c_uint,
-}
-
-/// `qemu_plugin_reg_descriptor`.
-#[repr(C)]
-struct RawRegister {
-    handle: *mut c_void,
-    name: *const c_char,
-    feature: *const c_char,
 }
 
 /// The guest's memory, which is a contiguous mapping in QEMU.
@@ -136,6 +131,15 @@ impl Registers {
     /// Reads the register at `index` in the list of names, as a little-endian number. Must be called from a callback
     /// that may read registers.
     pub fn read(&self, index: usize) -> Option<u64> {
+        self.bytes(index, |bytes| bytes.iter().rev().fold(0, append))
+    }
+
+    /// Reads a register of a big-endian guest, as [`Registers::read`] does.
+    pub fn read_big_endian(&self, index: usize) -> Option<u64> {
+        self.bytes(index, |bytes| bytes.iter().fold(0, append))
+    }
+
+    fn bytes(&self, index: usize, number: impl FnOnce(&[u8]) -> u64) -> Option<u64> {
         let handle = *self.handles.get(index)?;
         // SAFETY: QEMU returned the handle, and GLib the buffer. QEMU appends to the buffer.
         let bytes = unsafe {
@@ -143,10 +147,13 @@ impl Registers {
             qemu_plugin_read_register(handle, self.buffer);
             std::slice::from_raw_parts((*self.buffer).data, (*self.buffer).length as usize)
         };
-        let of_64 =
-            |bytes: &[u8]| bytes.iter().rev().fold(0, |sum, &byte| sum << 8 | u64::from(byte));
-        matches!(bytes.len(), 4 | 8).then(|| of_64(bytes))
+        matches!(bytes.len(), 4 | 8).then(|| number(bytes))
     }
+}
+
+/// Appends a byte to a number.
+fn append(number: u64, byte: &u8) -> u64 {
+    number << 8 | u64::from(*byte)
 }
 
 /// QEMU's state of the guest's processor (`CPUArchState`), as words of 64 bits.

@@ -37,7 +37,9 @@ pub(crate) fn qemu(spec: &QemuSpec, boot: &Boot) -> Vec<String> {
     let mut args = Args::default();
     args.pair("-machine", &spec.machine);
     args.pair("-accel", boot.accel);
-    args.pair("-cpu", &spec.cpu);
+    if let Some(cpu) = &spec.cpu {
+        args.pair("-cpu", cpu);
+    }
     args.pair("-smp", spec.cpus);
     args.pair("-m", format!("{}M", spec.memory_mib));
     args.0.extend(spec.args.iter().cloned());

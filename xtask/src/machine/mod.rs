@@ -3,5 +3,6 @@
 
 pub mod accel;
 pub(crate) mod args;
+pub(crate) mod plugin_api;
 pub(crate) mod process;
 pub(crate) mod qemu;

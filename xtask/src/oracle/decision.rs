@@ -116,8 +116,7 @@ fn obstacle(target: &Target, accel: Accel, qemu: &Qemu) -> Option<(String, Strin
         let reason = "QEMU plugins do not work under KVM".into();
         return Some((reason, "leave out --accel kvm".into()));
     }
-    let remedy = "on Debian 12, leave out --no-setup and accept the newer QEMU; elsewhere, put a newer QEMU first in PATH";
-    Some((qemu.unfit()?, remedy.into()))
+    Some((qemu.unfit()?, qemu.remedy().into()))
 }
 
 /// Checks, before the run starts, that the oracle can run on `targets` if `--oracle on` requires it. `ask` returns the
@@ -162,7 +161,7 @@ mod tests {
     }
 
     fn qemu(version: &str, plugins: bool) -> Qemu {
-        Qemu { version: version.into(), plugins }
+        Qemu { version: version.into(), plugins, loads: None }
     }
 
     fn request(mode: OracleMode) -> OracleRequest {
@@ -219,6 +218,15 @@ mod tests {
         --oracle on: armv6 cannot run under the oracle: QEMU plugins do not work under KVM; leave out --accel kvm
         --oracle on: armv6 cannot run under the oracle: the target defines no cache model; add `model` to `cache` in kernel-configs/armv6.yaml, see docs/adding-a-target.md
         ");
+    }
+
+    #[test]
+    fn a_qemu_with_an_unknown_plugin_interface_is_rejected_before_anything_is_built() {
+        let newer = Qemu { loads: Some(8..=8), ..qemu("12.0.0", true) };
+        let targets = [aliasing()];
+        let check = |mode| check(request(mode), &targets, Accel::Auto, |_| Ok(newer.clone()));
+        assert!(check(OracleMode::Auto).is_ok());
+        insta::assert_snapshot!(check(OracleMode::On).unwrap_err(), @"--oracle on: armv6 cannot run under the oracle: QEMU 12.0.0 loads plugins of interface versions 8 to 8, but the oracle is written for 4 and 7; put another QEMU first in PATH, from 9.2 on, such as that of Debian 13; or add the new interface to oracle/src/sys/api.rs and xtask/src/machine/plugin_api.rs");
     }
 
     #[test]

@@ -7,28 +7,38 @@ use anyhow::{Context, Result};
 use cargo_metadata::Artifact;
 
 use crate::cargo::Build;
+use crate::machine::plugin_api::PluginApi;
 
-/// Builds `oracle/` for the host and returns the path of the plugin.
+/// Builds `oracle/` for the host, for QEMU's plugin interface `api`, and returns the path of the plugin.
 ///
 /// # Errors
 /// The build fails. The error contains the compiler's messages.
-pub(crate) fn build(checkout: &Path) -> Result<PathBuf> {
+pub(crate) fn build(checkout: &Path, api: PluginApi) -> Result<PathBuf> {
     let what = "the oracle (`--oracle off` runs without it)";
-    let artifacts = command(checkout).run(checkout, what)?;
+    let artifacts = command(checkout, api).run(checkout, what)?;
     library(&artifacts).context("cargo named no liboracle.so")
 }
 
-/// Returns the path that the plugin will have, for display.
+/// Returns the path that the plugin will have with QEMU 9.2 to 10.2, for display.
 pub(crate) fn planned(checkout: &Path) -> PathBuf {
-    target_dir(checkout).join("release/liboracle.so")
+    target_dir(checkout, PluginApi::V4).join("release/liboracle.so")
 }
 
-fn target_dir(checkout: &Path) -> PathBuf {
-    checkout.join("target/oracle")
+/// Returns the directory of the build. Each interface has its own, so that two runs with different QEMUs do not replace
+/// each other's plugin.
+fn target_dir(checkout: &Path, api: PluginApi) -> PathBuf {
+    checkout.join(match api {
+        PluginApi::V4 => "target/oracle",
+        PluginApi::V7 => "target/oracle-api-7",
+    })
 }
 
-fn command(checkout: &Path) -> Build {
-    Build::new("oracle", &["--release"], &target_dir(checkout))
+fn command(checkout: &Path, api: PluginApi) -> Build {
+    let more: &[&str] = match api {
+        PluginApi::V4 => &["--release"],
+        PluginApi::V7 => &["--release", "--features", "api-7"],
+    };
+    Build::new("oracle", more, &target_dir(checkout, api))
 }
 
 /// Returns the path of the plugin, if an artifact contains it. Procedural macros are shared libraries too.
@@ -45,10 +55,14 @@ mod tests {
     use crate::cargo::tests::message;
 
     #[test]
-    fn the_plugin_has_a_target_directory_of_its_own() {
-        let command = command(Path::new("/checkout"));
-        let args: Vec<_> = command.args.iter().map(|arg| arg.to_string_lossy()).collect();
-        insta::assert_snapshot!(args.join(" "), @"build --quiet --package oracle --release --message-format json-render-diagnostics --target-dir /checkout/target/oracle");
+    fn the_plugin_has_a_target_directory_for_each_interface() {
+        let args = |api| {
+            let command = command(Path::new("/checkout"), api);
+            let args: Vec<_> = command.args.iter().map(|arg| arg.to_string_lossy()).collect();
+            args.join(" ")
+        };
+        insta::assert_snapshot!(args(PluginApi::V4), @"build --quiet --package oracle --release --message-format json-render-diagnostics --target-dir /checkout/target/oracle");
+        insta::assert_snapshot!(args(PluginApi::V7), @"build --quiet --package oracle --release --features api-7 --message-format json-render-diagnostics --target-dir /checkout/target/oracle-api-7");
     }
 
     #[test]

@@ -89,9 +89,10 @@ fn failed_cases(result: &TargetResult) -> String {
 /// Returns machine and CPU as named in QEMU's arguments. If the arguments name no machine, because QEMU's default is
 /// used, returns the target's description up to the part about its caches.
 fn machine(target: &Target) -> String {
-    match target.qemu.machine_type() {
-        Some(name) => format!("{name}, {}", target.qemu.cpu),
-        None => target.about.split(';').next().unwrap_or_default().into(),
+    match (target.qemu.machine_type(), &target.qemu.cpu) {
+        (Some(name), Some(cpu)) => format!("{name}, {cpu}"),
+        (Some(name), None) => name.into(),
+        (None, _) => target.about.split(';').next().unwrap_or_default().into(),
     }
 }
 
