@@ -212,9 +212,35 @@ impl Model {
         }
     }
 
+    /// Returns true for an access that causes no finding and changes nothing. Most accesses of a guest are of this kind,
+    /// and this function is much faster than [`Model::access`]. Calls `size`, which returns the size in bytes, only when
+    /// necessary.
+    #[inline(always)]
+    pub fn changes_nothing(
+        &self,
+        store: bool,
+        physical: u64,
+        place: Place,
+        size: impl FnOnce() -> u64,
+    ) -> bool {
+        let effect = self.fast_path.effect(self.line.number(physical), place);
+        let nothing = match effect {
+            None => false,
+            Some(effect) => !store || effect == StoreEffect::Nothing,
+        };
+        nothing && !self.leaves_line(physical, size)
+    }
+
+    /// Returns true if an access continues in the next line.
+    #[inline(always)]
+    fn leaves_line(&self, physical: u64, size: impl FnOnce() -> u64) -> bool {
+        let left = self.line.end(physical) - physical;
+        left < LONGEST_ACCESS && left < size()
+    }
+
     /// Handles an access that causes no finding and changes nothing but the record of the last store. Returns false
-    /// for any other access, without an effect. Most accesses of a guest are of this kind, and this function is faster
-    /// than [`Model::access`]. Calls `size`, which returns the size in bytes, and `access` only when necessary.
+    /// for any other access, without an effect. Calls `size`, which returns the size in bytes, and `access` only when
+    /// necessary.
     pub fn is_redundant(
         &mut self,
         store: bool,
@@ -224,14 +250,16 @@ impl Model {
         access: impl FnOnce() -> Access,
     ) -> bool {
         let line = self.line.number(physical);
-        let left = self.line.end(physical) - physical;
-        if left < LONGEST_ACCESS && left < size() {
+        let effect = self.fast_path.effect(line, place);
+        if effect.is_none() || self.leaves_line(physical, size) {
             return false;
         }
-        match store {
-            true => self.fast_path.skips_store(line, place, access),
-            false => self.fast_path.skips_load(line, place),
+        match (store, effect) {
+            (true, Some(StoreEffect::Changes)) => return false,
+            (true, Some(StoreEffect::IsLast)) => self.fast_path.defer(line, access()),
+            _ => {}
         }
+        true
     }
 
     /// Applies `access` and passes its findings to `found`, at most one for each line that it touches. Ignores bytes

@@ -177,6 +177,7 @@ impl Plugin {
     }
 
     /// Handles a memory access.
+    #[inline(always)]
     pub fn access(
         &mut self,
         pc: u64,

@@ -16,7 +16,7 @@ use oracle_wire::window::SELF_CHECK;
 
 use crate::arch::{Caching, Call, Machine, Marker, Owner};
 use crate::findings;
-use crate::model::{self, By, Finding, Model, Op, Places, Trace};
+use crate::model::{self, By, Finding, Model, Op, Place, Places, Trace};
 use crate::symbols::Symbols;
 use crate::trace::{self, Calls, Captures, Guest, Store};
 
@@ -64,6 +64,16 @@ pub struct Target {
     pub physical: u64,
     /// Use of the cache.
     pub caching: Caching,
+}
+
+/// An access of which the session knows everything.
+struct Checked {
+    reported: Reported,
+    target: Target,
+    /// Size in bytes.
+    size: u64,
+    /// True if the access must be checked, false if it only resets a line.
+    checked: bool,
 }
 
 /// The session of one QEMU process.
@@ -303,6 +313,7 @@ impl<W: Write> Session<W> {
 
     /// Handles a memory access. `guest` is the guest at the access. `size` returns its size in bytes. `find` returns its
     /// target, or `None` for a device. All of them take time and are used only when necessary.
+    #[inline(always)]
     pub fn access(
         &mut self,
         reported: Reported,
@@ -327,13 +338,31 @@ impl<W: Write> Session<W> {
             return;
         };
         window.accesses += 1;
+        let place = self.places.of(reported.address);
+        let cached = checked && caching != Caching::Bypass;
+        if cached && window.model.changes_nothing(reported.store, physical, place, &size) {
+            return;
+        }
+        let access =
+            Checked { reported, target: Target { physical, caching }, size: size(), checked };
+        self.access_slowly(access, place, guest);
+    }
+
+    /// Handles an access that may change something. A function of its own, so that the code for the others, which are
+    /// most accesses, stays small.
+    #[inline(never)]
+    fn access_slowly(&mut self, access: Checked, place: Place, guest: &impl Guest) {
+        let Checked { reported, target: Target { physical, caching }, size, checked } = access;
+        let Some(window) = &mut self.window else {
+            return;
+        };
+        let by = reported.owner.by();
         let bypass = caching == Caching::Bypass;
         // The kernel flushes a page before it maps the page uncached. Depth `user` trusts it to do so.
         let trusted = self.config.depth == Depth::User && self.config.cache.kind == CacheKind::Vivt;
         if !checked || trusted && bypass {
             return window.model.reset_line(physical);
         }
-        let place = self.places.of(reported.address);
         let (at, machine) = (window.accesses, &self.machine);
         let space = || {
             let process = || machine.is_process_address(reported.address, by);
@@ -347,7 +376,7 @@ impl<W: Write> Session<W> {
             space: space(),
             address: reported.address,
             physical,
-            size: size(),
+            size,
             place: (!bypass).then_some(place),
             allocates: caching == Caching::Allocate,
             pc: reported.pc,
@@ -376,7 +405,7 @@ impl<W: Write> Session<W> {
         let model = &mut window.model;
         let redundant = !bypass && {
             let access = || access(trace(captures, false));
-            model.is_redundant(reported.store, physical, place, &size, access)
+            model.is_redundant(reported.store, physical, place, || size, access)
         };
         if redundant {
             return;

@@ -7,85 +7,122 @@ use super::{Access, Place};
 pub const SLOTS: usize = 1 << 13;
 
 /// A direct-mapped table: lines whose numbers differ by a multiple of [`SLOTS`] evict each other.
+///
+/// Most accesses read only a tag. Tags are small, so that the table stays in the host's cache.
 #[derive(Debug)]
 pub struct FastPath {
-    slots: Box<[Slot]>,
+    /// Number of times that the table was cleared. Tags of another generation are empty.
+    generation: u64,
+    tags: Box<[Tag; SLOTS]>,
+    /// For each slot, the last store to the line, if it has not been recorded in the line yet.
+    deferred: Box<[Option<Access>; SLOTS]>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    /// Number of the line. `u64::MAX` is no line's number.
-    line: u64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tag {
+    /// From the lowest bit: the effect of a store in two bits, the number of the line in [`LINE_BITS`], and the generation.
+    key: u64,
     /// Place of the only copy.
     place: Place,
-    effect: StoreEffect,
-    /// The last store, if it has not been recorded in the line yet.
-    deferred: Option<Access>,
 }
 
 /// Effect of a store to a settled line from the place of its only copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreEffect {
     /// Changes the state of the copy.
-    Changes,
+    Changes = 0,
     /// Changes only which store was last.
-    IsLast,
+    IsLast = 1,
     /// Changes nothing.
-    Nothing,
+    Nothing = 2,
 }
 
 /// The number of a line, and a store that must still be recorded in it.
 pub type Deferred = (u64, Access);
 
-const EMPTY: Slot = Slot { line: u64::MAX, place: 0, effect: StoreEffect::Changes, deferred: None };
+/// Bits of a line's number. With lines of 32 bytes, these are physical addresses of 45 bits.
+const LINE_BITS: u32 = 40;
+
+/// Generations before the table must be emptied slot by slot.
+const GENERATIONS: u64 = 1 << (62 - LINE_BITS);
+
+/// A tag of the generation that is never the current one.
+const EMPTY: Tag = Tag { key: u64::MAX, place: 0 };
+
+impl Tag {
+    /// Returns the line's number and the generation.
+    fn line(self) -> u64 {
+        self.key >> 2
+    }
+}
 
 impl Default for FastPath {
     fn default() -> Self {
-        FastPath { slots: vec![EMPTY; SLOTS].into() }
+        let boxed = |slots: Vec<Tag>| slots.into_boxed_slice().try_into();
+        let deferred = vec![None; SLOTS].into_boxed_slice().try_into();
+        FastPath {
+            generation: 0,
+            tags: boxed(vec![EMPTY; SLOTS]).expect("the number of slots is right"),
+            deferred: deferred.expect("the number of slots is right"),
+        }
     }
 }
 
 impl FastPath {
-    /// Returns true if a load of the line from `place` is known to change nothing.
-    pub fn skips_load(&self, line: u64, place: Place) -> bool {
-        let slot = &self.slots[line as usize % SLOTS];
-        slot.line == line && slot.place == place
+    /// Returns the line's number with the generation, as in a tag.
+    fn current(&self, line: u64) -> u64 {
+        self.generation << LINE_BITS | line & ((1 << LINE_BITS) - 1)
     }
 
-    /// Returns true if a store to the line from `place` is known to change nothing but which store was last. Defers the
-    /// store in that case.
-    pub fn skips_store(
-        &mut self,
-        line: u64,
-        place: Place,
-        access: impl FnOnce() -> Access,
-    ) -> bool {
-        let slot = &mut self.slots[line as usize % SLOTS];
-        let skips = slot.line == line && slot.place == place && slot.effect != StoreEffect::Changes;
-        if skips && slot.effect == StoreEffect::IsLast {
-            slot.deferred = Some(access());
+    fn tag(&self, line: u64, place: Place, effect: StoreEffect) -> Tag {
+        Tag { key: self.current(line) << 2 | effect as u64, place }
+    }
+
+    /// Returns the effect of a store to a settled line from the place of its only copy. A load from there changes
+    /// nothing. Returns `None` for other lines and places.
+    #[inline(always)]
+    pub fn effect(&self, line: u64, place: Place) -> Option<StoreEffect> {
+        let tag = self.tags[line as usize % SLOTS];
+        match tag.key ^ self.current(line) << 2 {
+            _ if tag.place != place => None,
+            0 => Some(StoreEffect::Changes),
+            1 => Some(StoreEffect::IsLast),
+            2 => Some(StoreEffect::Nothing),
+            _ => None,
         }
-        skips
+    }
+
+    /// Remembers the last store to a settled line.
+    pub fn defer(&mut self, line: u64, store: Access) {
+        self.deferred[line as usize % SLOTS] = Some(store);
     }
 
     /// Adds a settled line. Returns the deferred store of the line that it evicts.
     pub fn insert(&mut self, line: u64, place: Place, effect: StoreEffect) -> Option<Deferred> {
-        let new = Slot { line, place, effect, deferred: None };
-        let old = std::mem::replace(&mut self.slots[line as usize % SLOTS], new);
-        Some((old.line, old.deferred?))
+        let slot = line as usize % SLOTS;
+        let new = self.tag(line, place, effect);
+        let old = std::mem::replace(&mut self.tags[slot], new);
+        let deferred = self.deferred[slot].take()?;
+        let line = old.line() & ((1 << LINE_BITS) - 1);
+        (old.line() == self.current(line)).then_some((line, deferred))
     }
 
     /// Removes the line and returns its deferred store.
     pub fn remove(&mut self, line: u64) -> Option<Access> {
-        let slot = &mut self.slots[line as usize % SLOTS];
-        match slot.line == line {
-            true => std::mem::replace(slot, EMPTY).deferred,
-            false => None,
+        let slot = line as usize % SLOTS;
+        if self.tags[slot].line() != self.current(line) {
+            return None;
         }
+        self.tags[slot] = EMPTY;
+        self.deferred[slot].take()
     }
 
-    /// Removes all lines.
+    /// Removes all lines. Some kernels flush the whole cache at each switch of address spaces, so this must be fast.
     pub fn clear(&mut self) {
-        self.slots.fill(EMPTY);
+        self.generation += 1;
+        if self.generation == GENERATIONS - 1 {
+            self.generation = 0;
+            self.tags.fill(EMPTY);
+        }
     }
 }

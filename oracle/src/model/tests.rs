@@ -57,7 +57,11 @@ impl Bench {
             trace: Trace::NONE,
         };
         let mut redundant = |place| {
-            self.model.is_redundant(op == Store, physical, place, || access.size, || access)
+            let nothing = self.model.changes_nothing(op == Store, physical, place, || access.size);
+            let redundant =
+                self.model.is_redundant(op == Store, physical, place, || access.size, || access);
+            assert!(redundant || !nothing, "{access:?} changes something");
+            redundant
         };
         if matches!(op, Load | Store) && place.is_some_and(&mut redundant) {
             return None;
