@@ -102,7 +102,7 @@ pub(crate) struct Machine {
     /// arm.
     #[arg(long, value_name = "TARGET", value_delimiter = ',', default_value = "x86_64")]
     pub arch: Vec<String>,
-    /// Configuration of the kernel: compat, debug, default, gcov, kcsan, modules, preempt.
+    /// Configuration of the kernel: compat, debug, default, gcov, kcsan, mainline, modules, preempt.
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub flavour: String,
     /// Number of processors of the machine, 1 to 8 [default: that of the flavour, else that of the target].

@@ -165,6 +165,7 @@ pub(crate) mod tests {
             ("default", None),
             ("gcov", None),
             ("kcsan", four),
+            ("mainline", None),
             ("modules", None),
             ("preempt", four),
         ];

@@ -3,20 +3,21 @@
 //!
 //! QEMU's exit status does not count. A case passes if its end record arrived intact and reports success, no
 //! frame was damaged while the case ran, the kernel printed no warning and set no taint flag, and the oracle, if it runs,
-//! found nothing.
+//! found nothing but what the case expects.
 
 use std::time::Duration;
 
 use protocol::record::Outcome;
 
 use crate::machine::process::End;
+use crate::oracle::line::{Access, Finding};
 use crate::oracle::{listener::Window, story};
 use crate::results::{Phase, Verdict};
-use crate::suite::Expect;
+use crate::suite::{Expect, ExpectedFinding};
 use crate::watch::{BootEnd, EndRecord, Observation};
 
 /// Returns the verdict of a case that started on `target`.
-pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
+pub(crate) fn judge(seen: &Observation, target: &str, expected: &Expected) -> Verdict {
     if let Some(end) = &seen.boot_end {
         return verdict_at_end(end);
     }
@@ -30,7 +31,12 @@ pub(crate) fn judge(seen: &Observation, target: &str) -> Verdict {
     };
     let findings = match &seen.oracle {
         Some(Err(reason)) => return Verdict::infra(distrust(reason)),
-        Some(Ok(window)) => findings(seen, window, target),
+        Some(Ok(window)) => {
+            // A case that was skipped did not use the interface.
+            let ran = !matches!(record.outcome, Outcome::Skip { .. });
+            let missing_fails = expected.missing_fails && ran;
+            findings(seen, window, target, &Expected { missing_fails, ..*expected })
+        }
         None => None,
     };
     let problems: Vec<String> = kernel_problem(seen, record).into_iter().chain(findings).collect();
@@ -138,21 +144,58 @@ fn distrust(reason: &str) -> String {
     )
 }
 
-/// Describes the findings of the oracle.
-fn findings(seen: &Observation, window: &Window, target: &str) -> Option<String> {
-    let more = match window.distinct() {
-        0 => return None,
+/// Findings that a case expects.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Expected<'a> {
+    pub findings: &'a [ExpectedFinding],
+    /// True if a missing finding fails the case. At depth `user`, the oracle misses most bugs of the kernel.
+    pub missing_fails: bool,
+}
+
+/// Describes the findings of the oracle that the case does not expect, or else an expected finding that is missing.
+fn findings(
+    seen: &Observation,
+    window: &Window,
+    target: &str,
+    expected: &Expected,
+) -> Option<String> {
+    let is_expected =
+        |found: &&Finding| expected.findings.iter().any(|finding| matches(found, finding));
+    let known = window.findings.iter().filter(is_expected).count() as u64;
+    let more = match window.distinct() - known {
+        0 => return missing(window, expected),
         1 => String::new(),
         distinct => format!(", and {} more", distinct - 1),
     };
-    let Some(first) = window.findings.first() else {
-        return Some("the oracle counted findings, but wrote none".into());
+    let Some(first) = window.findings.iter().find(|found| !is_expected(found)) else {
+        return Some(match known {
+            0 => "the oracle counted findings, but wrote none".into(),
+            _ => "the oracle counted more findings than it wrote; others may be among them".into(),
+        });
     };
     let id = story::id(target, &seen.case, first.number);
     let sentence = story::sentence(first, window.page);
     Some(format!(
         "may be stale on hardware: {sentence}{more}; `cargo xtask oracle explain {id}` shows the accesses before it"
     ))
+}
+
+/// Describes the first expected finding that the oracle did not report.
+fn missing(window: &Window, expected: &Expected) -> Option<String> {
+    let is_missing =
+        |finding: &&ExpectedFinding| !window.findings.iter().any(|found| matches(found, finding));
+    let finding = expected.findings.iter().find(is_missing).filter(|_| expected.missing_fails)?;
+    let ExpectedFinding { kind, function, .. } = finding;
+    Some(format!(
+        "the oracle no longer finds {kind} in {function}, which the suite expects; if the bug is fixed, remove the \
+         expectation"
+    ))
+}
+
+/// Returns true if `found` is the finding that is expected.
+fn matches(found: &Finding, expected: &ExpectedFinding) -> bool {
+    let is_culprit = |access: &Access| access.culprit.as_ref() == Some(&expected.function);
+    found.kind == expected.kind && (is_culprit(&found.earlier) || is_culprit(&found.later))
 }
 
 /// Returns a description of the kernel's first warning, or of its taint.
@@ -180,6 +223,7 @@ fn taint_letters(taint: u64) -> String {
 mod tests {
     use super::*;
     use crate::oracle::line::tests::finding;
+    use crate::oracle::line::{By, FindingKind};
     use crate::watch::markers::Scanner;
     use protocol::frame::FrameError;
 
@@ -201,17 +245,17 @@ mod tests {
 
     #[test]
     fn a_whole_record_and_a_quiet_kernel_pass() {
-        assert_eq!(judge(&seen(Outcome::Pass), "armv6"), Verdict::Pass);
+        assert_eq!(judge(&seen(Outcome::Pass), "armv6", &Expected::default()), Verdict::Pass);
     }
 
     #[test]
     fn a_case_without_a_whole_record_does_not_pass() {
         let mut none = seen(Outcome::Pass);
         none.end_record = None;
-        assert_eq!(judge(&none, "armv6").word(), "infra");
+        assert_eq!(judge(&none, "armv6", &Expected::default()).word(), "infra");
         let mut broken = seen(Outcome::Pass);
         broken.broken.push(FrameError::Truncated("=dmmap= 4".into()));
-        assert_eq!(judge(&broken, "armv6").word(), "infra");
+        assert_eq!(judge(&broken, "armv6", &Expected::default()).word(), "infra");
     }
 
     #[test]
@@ -219,15 +263,24 @@ mod tests {
         let mut warned = seen(Outcome::Pass);
         let line = "[    2.1] WARNING: CPU: 0 PID: 60 at fs/fuse/dmmap.c:7 f+0x1/0x2";
         warned.hits.extend(Scanner::default().line(line));
-        assert_eq!(judge(&warned, "armv6"), fail(&format!("the kernel printed: {line}")));
+        assert_eq!(
+            judge(&warned, "armv6", &Expected::default()),
+            fail(&format!("the kernel printed: {line}"))
+        );
 
         let mut tainted = seen(Outcome::Pass);
         tainted.end_record.as_mut().unwrap().taint = 1 << 9 | 1 << 7;
-        assert_eq!(judge(&tainted, "armv6"), fail("the kernel was tainted: DW"));
+        assert_eq!(
+            judge(&tainted, "armv6", &Expected::default()),
+            fail("the kernel was tainted: DW")
+        );
 
         let mut both = seen(Outcome::Fail { reason: "lost a store".into() });
         both.end_record.as_mut().unwrap().taint = 1 << 9;
-        assert_eq!(judge(&both, "armv6"), fail("lost a store; the kernel was tainted: W"));
+        assert_eq!(
+            judge(&both, "armv6", &Expected::default()),
+            fail("lost a store; the kernel was tainted: W")
+        );
     }
 
     #[test]
@@ -240,7 +293,7 @@ mod tests {
         let judged = |outcome, oracle| {
             let mut seen = seen(outcome);
             seen.oracle = Some(oracle);
-            let verdict = judge(&seen, "armv6");
+            let verdict = judge(&seen, "armv6", &Expected::default());
             format!("{}: {}", verdict.word(), verdict.detail().unwrap_or_default())
         };
         assert_eq!(judged(Outcome::Pass, Ok(window(&[]))), "pass: ");
@@ -256,6 +309,75 @@ mod tests {
     }
 
     #[test]
+    fn a_case_passes_with_exactly_the_expected_findings() {
+        // In the recorded finding, processes make the accesses; here, functions of the kernel do.
+        let found = |number, function: &str| {
+            let mut found = finding(16, number);
+            found.earlier.by = By::Kernel;
+            found.earlier.culprit = Some(function.into());
+            found
+        };
+        let expected = |kind, function: &str| ExpectedFinding {
+            on: vec!["armv6".into()],
+            kind,
+            function: function.into(),
+            reason: "It does not flush.".into(),
+            fixed_by: Vec::new(),
+        };
+        let (dirty, stale) = (FindingKind::DirtyElsewhere, FindingKind::StaleCopy);
+        let judged = |outcome, found: &[Finding], findings: &[ExpectedFinding], missing_fails| {
+            let mut seen = seen(outcome);
+            let window = Window { findings: found.to_vec(), page: 4096, ..Window::default() };
+            seen.oracle = Some(Ok(window));
+            let verdict = judge(&seen, "armv6", &Expected { findings, missing_fails });
+            format!("{}: {}", verdict.word(), verdict.detail().unwrap_or_default())
+        };
+        let read = [expected(dirty, "lo_read")];
+        let both = [expected(dirty, "lo_read"), expected(dirty, "lo_write")];
+        let pass = || Outcome::Pass;
+        assert_eq!(judged(pass(), &[found(1, "lo_read")], &read, true), "pass: ");
+        let two = [found(1, "lo_read"), found(2, "lo_read")];
+        assert_eq!(judged(pass(), &two, &read, true), "pass: ");
+        let missing = judged(pass(), &[found(1, "lo_read")], &both, true);
+        insta::assert_snapshot!(missing, @"fail: the oracle no longer finds dirty-elsewhere in lo_write, which the suite expects; if the bug is fixed, remove the expectation");
+        // At depth `user`, a finding may be missing.
+        assert_eq!(judged(pass(), &[], &both, false), "pass: ");
+        let new = judged(pass(), &[found(1, "lo_read"), found(2, "lo_write")], &read, true);
+        insta::assert_snapshot!(new, @"fail: may be stale on hardware: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that lo_write() stored to 0x40013020 (colour 3) may be only in the cache; `cargo xtask oracle explain armv6/smoke/boot/2` shows the accesses before it");
+        let other_kind =
+            judged(pass(), &[found(1, "lo_read")], &[expected(stale, "lo_read")], true);
+        assert!(other_kind.starts_with("fail: may be stale"), "{other_kind}");
+        let other_name = judged(pass(), &[found(1, "lo_read_simple")], &read, true);
+        assert!(other_name.starts_with("fail: may be stale"), "{other_name}");
+        // A program that was skipped, or that found wrong data, keeps its outcome.
+        let skip = Outcome::Skip { reason: "no loop device".into() };
+        assert_eq!(judged(skip, &[], &read, true), "skip: no loop device");
+        let reason = "byte 3: expected 0x01, found 0x02".to_owned();
+        let wrong = judged(Outcome::Fail { reason }, &[found(1, "lo_read")], &read, true);
+        assert_eq!(wrong, "fail: byte 3: expected 0x01, found 0x02");
+    }
+
+    #[test]
+    fn findings_that_were_not_written_are_not_expected() {
+        let mut seen = seen(Outcome::Pass);
+        let mut window = Window { findings: vec![finding(16, 1)], page: 4096, ..Window::default() };
+        window.findings[0].earlier.culprit = Some("lo_read".into());
+        let end = r#"{"window":16,"findings":9,"distinct":2,"repeats":[8],"accesses":12}"#;
+        window.end = Some(serde_json::from_str(end).unwrap());
+        seen.oracle = Some(Ok(window));
+        let findings = [ExpectedFinding {
+            on: Vec::new(),
+            kind: FindingKind::DirtyElsewhere,
+            function: "lo_read".into(),
+            reason: "It does not flush.".into(),
+            fixed_by: Vec::new(),
+        }];
+        let expected = Expected { findings: &findings, missing_fails: true };
+        let verdict = judge(&seen, "armv6", &expected);
+        insta::assert_snapshot!(verdict.detail().unwrap(), @"the oracle counted more findings than it wrote; others may be among them");
+    }
+
+    #[test]
     fn a_failure_with_an_unreliable_clock_is_infra() {
         let judged = |outcome, millis| {
             let mut seen = seen(outcome);
@@ -264,7 +386,7 @@ mod tests {
                 host_time: Duration::from_millis(900),
                 ..report
             });
-            let verdict = judge(&seen, "x86_64");
+            let verdict = judge(&seen, "x86_64", &Expected::default());
             format!("{}: {}", verdict.word(), verdict.detail().unwrap_or_default())
         };
         insta::assert_snapshot!(judged(Outcome::Timeout, 20_000), @"infra: the guest's clock is unreliable: it advanced 20000 ms in 900 ms, and then the case reached its deadline");
@@ -288,7 +410,7 @@ mod tests {
         for (end, word) in ends {
             let mut cut = seen(Outcome::Pass);
             cut.boot_end = Some(end.clone());
-            assert_eq!(judge(&cut, "armv6").word(), word, "{end:?}");
+            assert_eq!(judge(&cut, "armv6", &Expected::default()).word(), word, "{end:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::event::{Events, TargetEvent};
-use crate::judge::{as_expected, describe_end, judge, never_started};
+use crate::judge::{Expected, as_expected, describe_end, judge, never_started};
 use crate::machine::accel::Chosen;
 use crate::oracle::{Depth, OracleDecision, listener::WindowResult, story};
 use crate::plan::Case;
@@ -131,8 +131,14 @@ impl<'a> Ledger<'a> {
             }
             BootEvent::CaseEnded(observation) => {
                 if let Some(at) = self.position(&observation.case) {
-                    let verdict =
-                        as_expected(judge(&observation, &self.result.name), self.cases[at].expect);
+                    let case = &self.cases[at];
+                    let depth = self.result.provenance.oracle.all();
+                    let expected = Expected {
+                        findings: &case.expect_findings,
+                        missing_fails: depth == [OracleState::Full],
+                    };
+                    let verdict = judge(&observation, &self.result.name, &expected);
+                    let verdict = as_expected(verdict, case.expect);
                     self.enter(at, Some(*observation), verdict);
                 }
             }

@@ -4,6 +4,7 @@
 mod setting;
 mod shard;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -14,7 +15,7 @@ pub(crate) use setting::Setting;
 pub(crate) use shard::Shard;
 
 use crate::kernel_version::AppliedStacks;
-use crate::suite::{CaseSpec, Expect, Suite};
+use crate::suite::{CaseSpec, Expect, ExpectedFinding, Suite, SuiteProgram};
 use crate::target::Target;
 use crate::text::words;
 
@@ -44,6 +45,10 @@ pub struct Case {
     /// Promises of the interface that the case proves.
     pub promises: Vec<u8>,
     pub expect: Expect,
+    /// C program that the case runs, if it runs one.
+    pub program: Option<SuiteProgram>,
+    /// Findings that the oracle must report at depth `full`.
+    pub expect_findings: Vec<ExpectedFinding>,
     /// Reason why the case is skipped on this target; `None` if it runs.
     pub skip: Option<String>,
 }
@@ -56,7 +61,7 @@ impl Case {
 
 /// Returns the cases of `target` in the order in which they run, with all deadlines multiplied by `scale`. The
 /// parameter `seconds` of a case, its running time, is added to its deadline. With `stacks`, cases whose promises those
-/// stacks do not keep are skipped.
+/// stacks do not keep are skipped. Findings that a patch of `fixes` fixes are not expected.
 ///
 /// # Errors
 /// A suite, case or parameter does not exist, the filters select no case, or there are more shards than cases. The error
@@ -65,6 +70,7 @@ pub(crate) fn compile(
     suites: &[Suite],
     target: &Target,
     stacks: Option<&AppliedStacks>,
+    fixes: &BTreeSet<String>,
     filter: &Filter,
     scale: f64,
 ) -> Result<Vec<Case>> {
@@ -83,10 +89,12 @@ pub(crate) fn compile(
                     about: spec.about.clone(),
                     promises: spec.promises.clone(),
                     expect: spec.expect,
+                    program: spec.program.clone(),
+                    expect_findings: spec.findings_on(target, fixes),
                     skip: skip_reason(suite, spec, target, stacks),
                     planned: PlannedCase {
                         id,
-                        run: spec.run.clone(),
+                        work: spec.work(),
                         device,
                         with: spec.with.clone(),
                         period: target.cache.period,
@@ -205,7 +213,14 @@ cases:
     }
 
     fn ids(filter: Filter) -> Result<Vec<String>> {
-        let cases = compile(&suites(), &crate::target::tests::x86_64(), None, &filter, 1.0)?;
+        let cases = compile(
+            &suites(),
+            &crate::target::tests::x86_64(),
+            None,
+            &BTreeSet::new(),
+            &filter,
+            1.0,
+        )?;
         Ok(cases.into_iter().map(|case| case.planned.id).collect())
     }
 
@@ -248,7 +263,9 @@ cases:
     #[test]
     fn deadlines_scale_and_skips_are_kept() {
         let all = Filter { suites: words(&["smoke", "trouble"]), ..Filter::default() };
-        let cases = compile(&suites(), &crate::target::tests::x86_64(), None, &all, 3.0).unwrap();
+        let cases =
+            compile(&suites(), &crate::target::tests::x86_64(), None, &BTreeSet::new(), &all, 3.0)
+                .unwrap();
         let deadlines: Vec<u64> = cases.iter().map(|case| case.planned.deadline_ms).collect();
         assert_eq!(deadlines, [30_000, 30_000, 30_000, 12_000]);
         assert_eq!(cases[1].skip.as_deref(), Some("not here"));
@@ -271,7 +288,9 @@ cases:
         let target = crate::target::tests::x86_64();
         let skips = |stacks: &[&str]| {
             let stacks = crate::kernel_version::tests::applied_stacks(stacks);
-            let cases = compile(&suites, &target, Some(&stacks), &Filter::default(), 1.0).unwrap();
+            let cases =
+                compile(&suites, &target, Some(&stacks), &BTreeSet::new(), &Filter::default(), 1.0)
+                    .unwrap();
             let line =
                 |case: &Case| format!("{}: {}", case.id(), case.skip.as_deref().unwrap_or("-"));
             cases.iter().map(line).collect::<Vec<_>>().join("\n")
@@ -304,7 +323,7 @@ cases:
             with: settings.iter().map(|text| text.parse().unwrap()).collect(),
             ..Filter::default()
         };
-        compile(&suites, &crate::target::tests::x86_64(), None, &filter, 2.0)
+        compile(&suites, &crate::target::tests::x86_64(), None, &BTreeSet::new(), &filter, 2.0)
     }
 
     #[test]

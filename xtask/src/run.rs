@@ -12,7 +12,7 @@ use crate::boot::{self, Parameters};
 use crate::event::{Event, Events};
 use crate::flavour::Flavour;
 use crate::gate::Gate;
-use crate::image::{Image, guest};
+use crate::image::{Image, guest, programs};
 use crate::kernel::{self, Built, Progress, Selection, Source};
 use crate::kernel_version::KernelVersion;
 use crate::ledger::Ledger;
@@ -155,7 +155,7 @@ fn run_pipeline(job: &Job, unit: &Unit, gate: &Gate, ledger: &mut Ledger) -> Res
     let decision = oracle::decide(job.oracle, target, job.accel, &found)?;
     ledger.set_oracle(&decision);
     let built = kernel(job, unit, ledger)?;
-    let image = image(job, target, &built, ledger)?;
+    let image = image(job, unit, &built, ledger)?;
     let oracle = oracle(job, target, &found, &decision, &built, ledger)?;
     let accel = match oracle {
         Some(_) => Accel::Tcg,
@@ -231,10 +231,9 @@ fn kernel(job: &Job, unit: &Unit, ledger: &mut Ledger) -> Result<Built> {
     Ok(built)
 }
 
-fn image(job: &Job, target: &Target, built: &Built, ledger: &mut Ledger) -> Result<Image> {
+fn image(job: &Job, unit: &Unit, built: &Built, ledger: &mut Ledger) -> Result<Image> {
     ledger.phase(Phase::Image, "");
-    let image =
-        Image::new(&guest::build(&job.checkout, &job.cache, &target.rust)?, &built.modules)?;
+    let image = job.image(&unit.target, built, &unit.cases)?;
     ledger.provenance().image_hash = image.hash.clone();
     ledger.provenance().rustc = version::rustc();
     Ok(image)
@@ -265,6 +264,18 @@ fn oracle(
 }
 
 impl Job {
+    /// Builds the guest program and the C programs of `cases` for `target`, and makes the image.
+    ///
+    /// # Errors
+    /// A program does not compile.
+    pub(crate) fn image(&self, target: &Target, built: &Built, cases: &[Case]) -> Result<Image> {
+        let init = guest::build(&self.checkout, &self.cache, &target.rust)?;
+        let programs = cases.iter().filter(|case| case.skip.is_none());
+        let programs = programs.filter_map(|case| case.program.as_ref());
+        let programs = programs::build(&self.checkout, &target.rust.cross, programs)?;
+        Image::new(&init, &built.modules, programs)
+    }
+
     /// Returns the kernel of `target` from `origin`: built now, from the cache, or built by the user.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Suites: the named checks under `suites/*.yaml`.
 
+mod findings;
+mod program;
 mod skip;
 
 use std::collections::BTreeMap;
@@ -8,10 +10,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use protocol::plan::Device;
+use protocol::plan::{Device, Work};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use findings::{ExpectedFinding, check_findings};
+pub(crate) use program::SuiteProgram;
 pub(crate) use skip::{Skips, check_skips};
 
 use crate::{files, promise, yaml};
@@ -58,8 +62,13 @@ pub(crate) struct CaseSpec {
     #[serde(default)]
     #[schemars(inner(range(min = 1, max = promise::TITLES.len())))]
     pub promises: Vec<u8>,
-    /// Name of the function in the `workloads` crate.
-    pub run: String,
+    /// Name of the function in the `workloads` crate. A case has either this or `program`.
+    #[serde(default)]
+    pub run: Option<String>,
+    /// C file of the case, relative to `suites/`, and the arguments of the program, separated by spaces.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub program: Option<SuiteProgram>,
     /// Kinds of file that the server offers, with one case for each. Empty if the case needs no server.
     #[serde(default)]
     pub devices: Vec<Device>,
@@ -74,6 +83,9 @@ pub(crate) struct CaseSpec {
     /// Verdict that the case must get; any other is a failure. Values other than `pass` are for suites that test the lab.
     #[serde(default)]
     pub expect: Expect,
+    /// Findings that the oracle must report at depth `full`. The case fails if one is missing, and if there is any other.
+    #[serde(default)]
+    pub expect_findings: Vec<ExpectedFinding>,
     /// Targets and groups on which the case cannot pass, each with the reason.
     #[serde(default)]
     #[schemars(schema_with = "skip::schema")]
@@ -101,6 +113,14 @@ pub(crate) enum Expect {
 }
 
 impl CaseSpec {
+    /// Returns the code of the case.
+    pub(crate) fn work(&self) -> Work {
+        match &self.program {
+            Some(program) => program.work(),
+            None => Work::Function(self.run.clone().unwrap_or_default()),
+        }
+    }
+
     /// Returns the devices to run the case on: a single `None` for a case without a server.
     pub(crate) fn variants(&self) -> Vec<Option<Device>> {
         match self.devices.is_empty() {
@@ -168,6 +188,14 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Suite> {
                 case.name
             );
         }
+        if case.run.is_some() == case.program.is_some() {
+            let line = line_of_case(text, &case.name);
+            bail!(
+                "{}:{line}: case {:?} must have either `run` or `program`",
+                path.display(),
+                case.name
+            );
+        }
         if let Some(promise) = case.promises.iter().find(|p| promise::title(**p).is_none()) {
             let line = line_of_case(text, &case.name);
             bail!(
@@ -179,6 +207,7 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Suite> {
         }
     }
     skip::check_reasons(&suite, text, path)?;
+    findings::check_reasons(&suite, text, path)?;
     Ok(suite)
 }
 
@@ -230,7 +259,7 @@ cases:
     #[test]
     fn the_error_for_a_typo_contains_file_line_and_valid_names() {
         insta::assert_snapshot!(error(&GOOD.replace("promises:", "promisses:")), @"
-        demo.yaml:10:5: cases[1]: unknown field `promisses`, expected one of `name`, `about`, `promises`, `run`, `devices`, `deadline`, `with`, `expect`, `skip`
+        demo.yaml:10:5: cases[1]: unknown field `promisses`, expected one of `name`, `about`, `promises`, `run`, `program`, `devices`, `deadline`, `with`, `expect`, `expect_findings`, `skip`
             promisses: [1, 2]
         ");
         insta::assert_snapshot!(error(&GOOD.replace("[fuse, cuse]", "[fuse, cure]")), @"
@@ -241,10 +270,12 @@ cases:
         demo.yaml:13:15: cases[1].deadline: invalid value: string "soon", expected a duration
             deadline: soon
         "#);
-        insta::assert_snapshot!(error(&GOOD.replace("    run: boot\n", "")), @"
-        demo.yaml:5:5: cases[0]: missing field `run`
+        insta::assert_snapshot!(error(&GOOD.replace("    run: boot\n", "")), @r#"demo.yaml:5: case "boot" must have either `run` or `program`"#);
+        insta::assert_snapshot!(error(&GOOD.replace("run: boot", "run: boot\n    program: demo/boot.c")), @r#"demo.yaml:5: case "boot" must have either `run` or `program`"#);
+        insta::assert_snapshot!(error(&GOOD.replace("run: boot", "program: boot.rs")), @r#"
+        demo.yaml:5:5: cases[0]: invalid value: string "boot.rs", expected a C file relative to suites/, such as mainline/loop-direct.c, and arguments
             - name: boot
-        ");
+        "#);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Loads the YAML of the checkout, and applies the command line to it: selects targets, compiles plans and describes jobs.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -46,6 +47,8 @@ impl Tree {
         };
         flavour::check_targets(&configs.join("flavours"), &tree.flavours, &tree.targets)?;
         suite::check_skips(&cases, &tree.suites, &tree.targets)?;
+        let fixes = tree.checkout.join(queue::DIR).join("fixes");
+        suite::check_findings(&cases, &tree.suites, &tree.targets, &fixes)?;
         let names: Vec<&str> = tree.targets.iter().map(|target| target.name.as_str()).collect();
         kernel_version::check_push(&tree.kernels, &names)?;
         stacks::check_described(&tree.checkout, &tree.kernels)?;
@@ -105,6 +108,26 @@ impl Tree {
         })?;
         let names = queue.stacks.into_iter().map(|stack| stack.name).collect();
         Ok(AppliedStacks { kernel: kernel.clone(), names })
+    }
+
+    /// Returns the file names of the fixes that the kernel `from` of `target` has: those of the target, of the selected
+    /// part of the patch queue, and of `--patch`. Nothing is known of the user's own kernel image.
+    fn fixes(
+        &self,
+        machine: &Machine,
+        target: &Target,
+        from: &KernelFrom,
+    ) -> Result<BTreeSet<String>> {
+        let version = match from {
+            KernelFrom::Version(kernel) => kernel.version,
+            KernelFrom::Source(path) => kernel::source_version(path, &paths::cache()?)?,
+            KernelFrom::Image(_) => return Ok(BTreeSet::new()),
+        };
+        let queue = queue::read_selected(&self.checkout, version, &selection(machine))?;
+        let of_queue = queue.patches.into_iter().filter_map(|patch| patch.fix);
+        let names = machine.patch.iter().filter_map(|path| path.file_name());
+        let of_user = names.map(|name| name.to_string_lossy().into_owned());
+        Ok(target.kernel.fixes.iter().cloned().chain(of_queue).chain(of_user).collect())
     }
 
     /// Returns the stacks that `--stack` selects for the kernel `from`, or `None` without that option.
@@ -187,7 +210,9 @@ pub(crate) fn units(
         let scale = scale * oracle.time_factor(&target.cache);
         for kernel in kernels {
             let stacks = tree.stacks_of(machine, kernel)?;
-            let cases = plan::compile(&tree.suites, target, stacks.as_ref(), filter, scale)?;
+            let fixes = tree.fixes(machine, target, kernel)?;
+            let cases =
+                plan::compile(&tree.suites, target, stacks.as_ref(), &fixes, filter, scale)?;
             units.push(Unit {
                 target: target.clone(),
                 kernel: kernel.clone(),

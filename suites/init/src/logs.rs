@@ -17,11 +17,20 @@ pub(crate) struct Logs {
     cut: usize,
     passed: usize,
     dropped: usize,
+    /// Last line that is not empty.
+    last: String,
 }
 
 impl Logs {
     pub(crate) fn new(case: &str) -> Logs {
-        Logs { case: case.to_owned(), line: Vec::new(), cut: 0, passed: 0, dropped: 0 }
+        Logs {
+            case: case.to_owned(),
+            line: Vec::new(),
+            cut: 0,
+            passed: 0,
+            dropped: 0,
+            last: String::new(),
+        }
     }
 
     /// Reads from the pipe once, and forwards complete lines.
@@ -44,12 +53,15 @@ impl Logs {
     fn end_line(&mut self, send: &mut dyn FnMut(Record)) {
         let line = std::mem::take(&mut self.line);
         let cut = std::mem::take(&mut self.cut);
+        let mut line = String::from_utf8_lossy(&line).into_owned();
+        if !line.trim().is_empty() {
+            self.last.clone_from(&line);
+        }
         if self.passed == LINES_MAX {
             self.dropped += 1;
             return;
         }
         self.passed += 1;
-        let mut line = String::from_utf8_lossy(&line).into_owned();
         if cut > 0 {
             line += &format!(" ... {cut} more bytes");
         }
@@ -64,6 +76,11 @@ impl Logs {
         if self.dropped > 0 {
             self.send(format!("... {} more lines", self.dropped), send);
         }
+    }
+
+    /// Returns the last line of the output that is not empty.
+    pub(crate) fn last(&self) -> &str {
+        self.last.trim()
     }
 
     /// Adds a line written by init.
@@ -97,6 +114,19 @@ mod tests {
     #[test]
     fn lines_arrive_whole_and_in_order() {
         assert_eq!(lines("one\n\ntwo and more\nno end"), ["one", "", "two and more", "no end"]);
+    }
+
+    #[test]
+    fn the_last_line_is_kept_even_if_it_is_not_forwarded() {
+        let last = |text: &str| {
+            let mut logs = Logs::new("a/case");
+            logs.push(text.as_bytes(), &mut |_| {});
+            logs.finish(&mut |_| {});
+            logs.last().to_owned()
+        };
+        assert_eq!(last(""), "");
+        assert_eq!(last("one\nthe reason \n\n"), "the reason");
+        assert_eq!(last(&("x\n".repeat(LINES_MAX + 3) + "the reason")), "the reason");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::curve::Curve;
-use protocol::plan::PlannedCase;
+use protocol::plan::{PlannedCase, Work};
+use protocol::programs;
 use protocol::record::{ALIVE_EVERY_MS, Outcome, Record};
 use sys::{ExitStatus, Fd, ForkResult, Instant, Pid};
 
@@ -22,6 +23,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// A case that has reported, ended or missed its deadline. Some of its processes can still be running.
 pub(crate) struct EndedCase {
     end: End,
+    /// True if the case is a program, which reports by its exit status and its output.
+    is_program: bool,
     logs: Logs,
     output: Option<Fd>,
 }
@@ -53,16 +56,18 @@ impl Report {
 
 /// Runs the process of a case until it has reported or ended, or until the deadline.
 pub(crate) fn supervise(planned: &PlannedCase, send: &mut dyn FnMut(Record)) -> EndedCase {
-    if planned.run == HANG {
+    if planned.work == Work::Function(HANG.into()) {
         loop {
             std::hint::spin_loop();
         }
     }
     let mut logs = Logs::new(&planned.id);
+    let is_program = matches!(planned.work, Work::Program { .. });
     match start(planned) {
-        Err(error) => EndedCase { end: End::NotStarted(error), logs, output: None },
+        Err(error) => EndedCase { end: End::NotStarted(error), is_program, logs, output: None },
         Ok(child) => EndedCase {
             end: wait_for_end(&child, planned, &mut logs, send),
+            is_program,
             logs,
             output: Some(child.output),
         },
@@ -87,8 +92,17 @@ fn start(planned: &PlannedCase) -> sys::Result<Child> {
                 sys::new_session()?;
                 // Make the case the OOM killer's first choice.
                 sys::write_file("/proc/self/oom_score_adj", b"800")?;
-                sys::replace_stdio(&[&plan_out, &output_in, &output_in, &report_in])?;
-                sys::exec("/proc/self/exe", &["/init", case::SUBCOMMAND])
+                match &planned.work {
+                    Work::Function(_) => {
+                        sys::replace_stdio(&[&plan_out, &output_in, &output_in, &report_in])?;
+                        sys::exec("/proc/self/exe", &["/init", case::SUBCOMMAND])
+                    }
+                    Work::Program { name, args } => {
+                        sys::replace_stdio(&[&plan_out, &output_in, &output_in])?;
+                        let words = [name].into_iter().chain(args).map(String::as_str);
+                        sys::exec(&programs::path(name), &words.collect::<Vec<_>>())
+                    }
+                }
             };
             if let Err(error) = become_case() {
                 let _ = sys::print_line(&format!("init: {error}"));
@@ -168,7 +182,12 @@ impl EndedCase {
             }
         }
         self.logs.finish(send);
-        self.end.into_report()
+        match self.end {
+            End::ProcessEnded(status) if self.is_program => {
+                Report::of(outcome_of_program(status, self.logs.last()))
+            }
+            end => end.into_report(),
+        }
     }
 }
 
@@ -191,6 +210,21 @@ impl End {
     }
 }
 
+/// Returns the outcome of a program that has ended. `last` is the last line of its output.
+fn outcome_of_program(status: ExitStatus, last: &str) -> Outcome {
+    let reason = match last {
+        "" => "the program gave no reason".to_owned(),
+        last => last.to_owned(),
+    };
+    match status {
+        ExitStatus::Code(programs::PASSED) => Outcome::Pass,
+        ExitStatus::Code(programs::SKIPPED) => Outcome::Skip { reason },
+        ExitStatus::Code(1) => Outcome::Fail { reason },
+        status if last.is_empty() => Outcome::Fail { reason: format!("the program {status}") },
+        status => Outcome::Fail { reason: format!("the program {status}; last line: {last}") },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +243,32 @@ mod tests {
             End::Reported("[{\"is\":\"pass\"},{\"cycles\":3.0},[]]\n".into()).into_report();
         assert_eq!(report.outcome, Outcome::Pass);
         assert_eq!(report.figures["cycles"], 3.0);
+    }
+
+    #[test]
+    fn a_program_reports_by_its_exit_status_and_its_last_line() {
+        let outcome = |status, last| match outcome_of_program(status, last) {
+            Outcome::Pass => "pass".into(),
+            Outcome::Skip { reason } => format!("skip: {reason}"),
+            Outcome::Fail { reason } => format!("fail: {reason}"),
+            Outcome::Timeout => "timeout".into(),
+        };
+        let all = [
+            outcome(ExitStatus::Code(0), "all is well"),
+            outcome(ExitStatus::Code(4), "io_uring_setup: Function not implemented"),
+            outcome(ExitStatus::Code(4), ""),
+            outcome(ExitStatus::Code(1), "byte 3: expected 0x01, found 0x02"),
+            outcome(ExitStatus::Code(127), "init: exec /programs/a: ENOENT"),
+            outcome(ExitStatus::Signal(Signal::Segv), ""),
+        ];
+        insta::assert_snapshot!(all.join("\n"), @r"
+        pass
+        skip: io_uring_setup: Function not implemented
+        skip: the program gave no reason
+        fail: byte 3: expected 0x01, found 0x02
+        fail: the program exited with status 127; last line: init: exec /programs/a: ENOENT
+        fail: the program was killed by SIGSEGV
+        ");
     }
 
     #[test]

@@ -9,4 +9,5 @@ pub mod curve;
 pub mod frame;
 pub mod modules;
 pub mod plan;
+pub mod programs;
 pub mod record;

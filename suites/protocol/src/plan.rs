@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub const PATH: &str = "/plan.json";
 
 /// Version of the layout of [`Plan`]. A guest rejects a plan of any other version.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Work for one boot of the guest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,9 +41,8 @@ pub enum Mode {
 pub struct PlannedCase {
     /// Unique name of the case: `suite/name` or `suite/name.device`.
     pub id: String,
-    /// Name of the function in the suite's module of the `workloads` crate, or `suite/function` for a function of
-    /// another suite.
-    pub run: String,
+    /// Code that the case runs.
+    pub work: Work,
     /// Kind of file that the server offers; `None` for a case without a server.
     pub device: Option<Device>,
     /// Parameters of the function, as written in the suite's YAML.
@@ -56,6 +55,24 @@ pub struct PlannedCase {
     pub aliases: bool,
     /// Time in milliseconds after which the guest kills the case, already scaled for the accelerator and the flavour.
     pub deadline_ms: u64,
+}
+
+/// Code that a case runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Work {
+    /// Name of the function in the suite's module of the `workloads` crate, or `suite/function` for a function of
+    /// another suite.
+    Function(String),
+    /// A program in the image. It exits with [`programs::PASSED`](crate::programs::PASSED),
+    /// [`programs::SKIPPED`](crate::programs::SKIPPED), or any other status for a failure. The last line of its output
+    /// is the reason.
+    Program {
+        /// Name for [`programs::path`](crate::programs::path).
+        name: String,
+        /// Arguments.
+        args: Vec<String>,
+    },
 }
 
 /// Kind of file that a server offers.

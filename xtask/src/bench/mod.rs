@@ -16,7 +16,6 @@ use crate::boot::{self, Parameters};
 use crate::cli::{self, Bench};
 use crate::event::Events;
 use crate::files::kib_in;
-use crate::image::{Image, guest};
 use crate::machine::accel::{self, Accel};
 use crate::oracle::OracleRequest;
 use crate::plan::{self, Case, Filter};
@@ -105,16 +104,13 @@ impl Lab<'_> {
 
     fn cases(&self, tree: &Tree, suite: &str) -> Result<Vec<Case>> {
         let filter = Filter { suites: vec![suite.into()], ..Filter::default() };
-        plan::compile(&tree.suites, self.target, None, &filter, self.job.scale)
+        plan::compile(&tree.suites, self.target, None, &Default::default(), &filter, self.job.scale)
     }
 
     /// Returns the time from the start of QEMU to its exit, for a guest that powers off immediately.
     fn raw_boot(&self) -> Result<Duration> {
         let built = self.job.kernel(self.target, &self.kernel, &mut |_| {})?;
-        let image = Image::new(
-            &guest::build(&self.checkout, &self.job.cache, &self.target.rust)?,
-            &built.modules,
-        )?;
+        let image = self.job.image(self.target, &built, &[])?;
         let qemu = run::scaled(&self.target.qemu, &self.job.flavour);
         let arch = &self.target.kernel.arch;
         let chosen = accel::probe(&qemu.binary, arch, self.job.accel, &self.job.cache)?;

@@ -9,7 +9,6 @@ use protocol::plan::Mode;
 use super::build_with_bar;
 use crate::boot::plan_of;
 use crate::cli::Interactive;
-use crate::image::{Image, guest};
 use crate::machine::accel;
 use crate::machine::args::{self, Boot, Console};
 use crate::oracle::OracleRequest;
@@ -75,14 +74,14 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     files::create_dir(&dir)?;
     let job = job(&tree, &args.machine, flavour, args.accel, 1.0, run_dir)?;
     let built = build_with_bar(&job, target, kernel_from)?;
-    let image =
-        Image::new(&guest::build(&job.checkout, &job.cache, &target.rust)?, &built.modules)?;
     // The plan has all cases, so that the user can run any of them in the shell by name.
     let everything = Filter {
         suites: tree.suites.iter().map(|suite| suite.suite.clone()).collect(),
         ..Filter::default()
     };
-    let cases = plan::compile(&tree.suites, target, None, &everything, job.scale)?;
+    let cases =
+        plan::compile(&tree.suites, target, None, &Default::default(), &everything, job.scale)?;
+    let image = job.image(target, &built, &cases)?;
     let plan = plan_of(Mode::Shell, &cases.iter().collect::<Vec<_>>());
     image.write(&plan, &dir.join(INITRAMFS))?;
     let chosen = accel::probe(&qemu.binary, &target.kernel.arch, args.accel, &job.cache)?;

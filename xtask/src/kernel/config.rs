@@ -37,8 +37,9 @@ pub(crate) struct ConfigOption {
 
 /// Reads and merges the config fragments of `target` and `flavour` for kernels of `version`.
 ///
-/// The order is common, version, queue, target, flavour; the last value of an option wins. Only `common.config` is
-/// mandatory. If `queue` is false, the kernel may lack the options that the patch queue adds.
+/// The order is common, version, queue, target, flavour, and the flavour's options for this target only. The last value
+/// of an option wins. Only `common.config` is mandatory. If `queue` is false, the kernel may lack the options that the
+/// patch queue adds.
 ///
 /// # Errors
 /// A fragment cannot be read, or one of its lines does not parse. The error names the file and the line.
@@ -57,6 +58,7 @@ pub(crate) fn read(
         (dir.join(QUEUE), false),
         (dir.join(format!("{target}.config")), false),
         (dir.join(format!("flavours/{flavour}.config")), false),
+        (dir.join(format!("flavours/{flavour}.{target}.config")), false),
     ] {
         match fs::read_to_string(checkout.join(&path)) {
             Ok(text) => options.extend(parse(&path, &text)?.into_iter().map(|option| {

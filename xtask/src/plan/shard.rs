@@ -89,7 +89,8 @@ mod tests {
         let text = format!("suite: smoke\nabout: Many.\ndeadline: 10s\ncases:\n{cases}");
         let suite = crate::suite::parse(&text, Path::new("smoke.yaml")).unwrap();
         let target = crate::target::tests::x86_64();
-        plan::compile(&[suite], &target, None, &plan::Filter::default(), 1.0).unwrap()
+        plan::compile(&[suite], &target, None, &Default::default(), &plan::Filter::default(), 1.0)
+            .unwrap()
     }
 
     #[test]

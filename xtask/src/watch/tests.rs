@@ -87,7 +87,7 @@ impl Fake {
         let events = self.watch.take_events().into_iter();
         let verdicts = events.filter_map(|event| match event {
             BootEvent::CaseEnded(observation) => {
-                let verdict = judge(&observation, "x86_64");
+                let verdict = judge(&observation, "x86_64", &Default::default());
                 Some(format!("{} {}", observation.case, verdict.word()))
             }
             _ => None,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::curve::Curve;
-use protocol::plan::{Device, PlannedCase};
+use protocol::plan::{Device, PlannedCase, Work};
 use serde::de::DeserializeOwned;
 use server::Behaviour;
 use sys::Fd;
@@ -40,9 +40,12 @@ impl Case {
         self.planned.id.split('/').next().unwrap_or_default()
     }
 
-    /// Returns the name of the case's function, as in `run:`.
+    /// Returns the name of the case's function, as in `run:`. Empty if the case runs a program.
     pub fn function(&self) -> &str {
-        &self.planned.run
+        match &self.planned.work {
+            Work::Function(name) => name,
+            Work::Program { .. } => "",
+        }
     }
 
     /// Returns the number of bytes after which the colours of the data cache repeat, or the page size if the cache does
@@ -166,7 +169,7 @@ mod tests {
     fn case() -> Case {
         Case::new(PlannedCase {
             id: "smoke/open.fuse".into(),
-            run: "open".into(),
+            work: Work::Function("open".into()),
             device: None,
             with: BTreeMap::from([("rounds".into(), "three".into())]),
             period: 4096,

@@ -19,8 +19,8 @@ use crate::{guard, program};
 /// Messages of checkpatch.pl that are no fault of a patch.
 ///
 /// It asks for an entry in MAINTAINERS whenever a patch adds a file, even if an entry covers the directory of the file,
-/// as it does for `fs/fuse`.
-const IGNORED: &str = "FILE_PATH_CHANGES";
+/// as it does for `fs/fuse`. It also looks up the commits of `Fixes:` in git, but Debian's source has no history.
+const IGNORED: &str = "FILE_PATH_CHANGES,UNKNOWN_COMMIT_ID";
 
 /// Runs checkpatch.pl of the source `base` on a patch.
 ///
