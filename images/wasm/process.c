@@ -12,8 +12,8 @@
 
 #include "sys.h"
 
-/* Maximum number of arguments of a program. */
-#define ARGS_MAX 64
+/* Maximum number of arguments of a program, and of variables in its environment. */
+#define WORDS_MAX 1024
 
 u64 IMPORT(args)(SYS, u32 into, u32 room)
 {
@@ -35,20 +35,29 @@ u64 IMPORT(fork)(SYS)
 	return guest_result(fork());
 }
 
-u64 IMPORT(exec)(SYS, u32 path, u32 args, u32 count)
+/* Fills `list` with the `count` strings at `at`, and returns the address after them. */
+static u32 guest_strings(SYS, char *list[], u32 at, u32 count)
 {
-	char *argv[ARGS_MAX + 1];
-	char *none[] = { NULL };
 	u32 i;
 
-	if (count > ARGS_MAX)
-		return -E2BIG;
 	for (i = 0; i < count; i++) {
-		argv[i] = (char *)guest_string(sys, args);
-		args += strlen(argv[i]) + 1;
+		list[i] = (char *)guest_string(sys, at);
+		at += strlen(list[i]) + 1;
 	}
-	argv[count] = NULL;
-	return guest_result(execve(guest_string(sys, path), argv, none));
+	list[count] = NULL;
+	return at;
+}
+
+u64 IMPORT(exec)(SYS, u32 path, u32 words, u32 args, u32 env)
+{
+	char *argv[WORDS_MAX + 1];
+	char *environment[WORDS_MAX + 1];
+
+	if (args > WORDS_MAX || env > WORDS_MAX)
+		return -E2BIG;
+	words = guest_strings(sys, argv, words, args);
+	guest_strings(sys, environment, words, env);
+	return guest_result(execve(guest_string(sys, path), argv, environment));
 }
 
 void IMPORT(exit)(SYS, u32 code)

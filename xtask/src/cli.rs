@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use regex::Regex;
 
 use crate::ci;
+use crate::image::guest_files::Addition;
 use crate::kernel::Identity;
 use crate::machine::accel::Accel;
 use crate::oracle::{Depth, OracleMode};
@@ -32,6 +33,9 @@ pub(crate) enum Command {
     /// Build a patched kernel, boot it, run the test suites in it, and report the results.
     #[command(after_help = TEST_EXAMPLES)]
     Test(Test),
+    /// Run a program in a guest, under the oracle where caches alias.
+    #[command(after_help = RUN_HELP)]
+    Run(Run),
     /// Run every check that needs no guest: format, lints, host tests, documents, licence headers.
     Check,
     /// Build the kernel only, and print the paths of its image, vmlinux and config.
@@ -94,6 +98,17 @@ Examples:
   cargo xtask test --kernel-src ~/linux --no-queue   your own tree without the patch queue
 
 Exit codes: 0 all passed; 1 a case failed, crashed or timed out; 2 the lab could not do what was asked.";
+
+const RUN_HELP: &str = "\
+Examples:
+  cargo xtask run --arch armv6 --c test.c                build test.c for armv6, and run it
+  cargo xtask run --arch armv6 --c a.c b.c -- -n 3       the same with two files, and arguments for the program
+  cargo xtask run --arch arm64 -- ./prog args            a static program for arm64 that you built
+  cargo xtask run --c test.c --add data:/opt/data        with a directory of files
+
+Exit codes: that of the program, or 128+N if signal N of the guest killed it. If the program exited with 0: 1 if the
+oracle found something, or if the kernel warned or crashed. 124 the program took longer than --timeout; 125 the lab
+could not do what was asked; 126 the program could not be executed.";
 
 /// The kernel and the machine that runs it.
 #[derive(Clone, Debug, Args)]
@@ -180,6 +195,54 @@ pub(crate) struct Test {
     #[arg(long, short, conflicts_with = "quiet")]
     pub verbose: bool,
     /// Print only failures and the summary.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Program of this machine, and its arguments. It must be static and for the target. It runs as root, in the directory /,
+    /// without input. With --c, only the arguments.
+    #[arg(last = true, value_name = "PROGRAM", required_unless_present = "c")]
+    pub program: Vec<String>,
+    /// Build these C files into one static program for the target, and run it.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub c: Vec<PathBuf>,
+    /// Further argument of the C compiler, such as --cflag=-DROUNDS=3 or --cflag=-lm. May be repeated.
+    #[arg(long, value_name = "FLAG", requires = "c", allow_hyphen_values = true)]
+    pub cflag: Vec<String>,
+    /// Put a file or a directory of this machine into the guest [default DEST: its name in the guest's directory /]. May be
+    /// repeated.
+    #[arg(long, value_name = "FILE|DIR[:DEST]")]
+    pub add: Vec<Addition>,
+    /// Stop the program after this time, such as 90s or 10m [default: never].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Accelerator of QEMU. auto uses KVM if a probe guest finishes under KVM, and TCG otherwise.
+    #[arg(long, value_enum, default_value_t = Accel::Auto)]
+    pub accel: Accel,
+    /// Run under the oracle, a model of the cache that reports accesses to stale data. auto does so on targets whose
+    /// caches alias, if QEMU supports it.
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = OracleMode::Auto)]
+    pub oracle: OracleMode,
+    /// Accesses that the oracle models. user: those through addresses of processes. full: also the kernel's own
+    /// accesses and flushes.
+    #[arg(long, value_enum, value_name = "DEPTH", default_value_t = Depth::Full)]
+    pub oracle_depth: Depth,
+    /// Multiply the deadlines of booting and of shutting down by this factor, for a slow machine.
+    #[arg(long, value_name = "FACTOR", value_parser = positive, default_value = "1")]
+    pub timeout_scale: f64,
+    #[arg(long, value_name = "DIR", help = format!("Also write {} to this directory", report::file_list()))]
+    pub report_dir: Option<PathBuf>,
+    /// Never delete this run's directory, and keep the initramfs in it.
+    #[arg(long)]
+    pub keep: bool,
+    /// Print the QEMU command without building or running anything.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print nothing but the program's output and what went wrong.
     #[arg(long, short)]
     pub quiet: bool,
 }
@@ -480,7 +543,8 @@ mod tests {
     #[test]
     fn examples_parse() {
         let mut examples = 0;
-        for line in TEST_EXAMPLES.lines().chain(CHECK_EXAMPLES.lines()) {
+        let examples_of = [TEST_EXAMPLES, RUN_HELP, CHECK_EXAMPLES];
+        for line in examples_of.iter().flat_map(|text| text.lines()) {
             let Some(line) = line.strip_prefix("  cargo ") else {
                 continue;
             };
@@ -489,6 +553,6 @@ mod tests {
             Cli::try_parse_from(command.split(' ')).unwrap();
             examples += 1;
         }
-        assert_eq!(examples, 13);
+        assert_eq!(examples, 17);
     }
 }

@@ -2,11 +2,13 @@
 //! Events: the only output of the runner, and the only input of the reporters.
 //!
 //! A run sends `RunStart`, then the events of each target, and finally `RunEnd`. A target sends `Start`, then any
-//! number of `Phase`, `Progress`, `Note`, `CaseStart` and `CaseEnd`, and finally `End`. The events of several targets may
+//! number of `Phase`, `Progress`, `Note`, `CaseStart`, `Output` and `CaseEnd`, and finally `End`. The events of several targets may
 //! interleave. A case that did not run has a `CaseEnd` without a `CaseStart`.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use protocol::record::Stream;
 
 use crate::results::{CaseResult, Phase, RunResult, TargetResult};
 
@@ -64,6 +66,8 @@ pub(crate) enum TargetEvent {
         /// Number of cases in the plan.
         of: usize,
     },
+    /// The program of a case printed something.
+    Output { stream: Stream, bytes: Vec<u8> },
     /// A case has its verdict.
     CaseEnd(Box<CaseResult>),
     /// The target is done.

@@ -142,6 +142,7 @@ impl<'a> Ledger<'a> {
                     self.enter(at, Some(*observation), verdict);
                 }
             }
+            BootEvent::Output { stream, bytes } => self.send(TargetEvent::Output { stream, bytes }),
             // The boot saves the file.
             BootEvent::File { .. } => {}
             BootEvent::Anomaly(text) => self.note(text),

@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use protocol::curve::Curve;
+use protocol::record::EXIT_CODE;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
@@ -164,6 +165,14 @@ pub struct CaseResult {
     pub log: Vec<String>,
     /// Last lines of the console. Empty if the case passed.
     pub console: Vec<String>,
+}
+
+impl CaseResult {
+    /// Returns the exit code of the case's program, or `None` if the case has no program, or if the program did not end.
+    pub(crate) fn program_exit_code(&self) -> Option<u8> {
+        // The code is at most 255: the kernel keeps its lowest eight bits.
+        self.figures.get(EXIT_CODE).map(|code| *code as u8)
+    }
 }
 
 /// Observations of the oracle during a case.

@@ -12,6 +12,7 @@ use crate::boot::{self, Parameters};
 use crate::event::{Event, Events};
 use crate::flavour::Flavour;
 use crate::gate::Gate;
+use crate::image::guest_files::GuestFile;
 use crate::image::{Image, guest, programs};
 use crate::kernel::{self, Built, Progress, Selection, Source};
 use crate::kernel_version::KernelVersion;
@@ -83,6 +84,8 @@ pub(crate) struct Unit {
     /// Stacks of the patch queue that `--stack` selects; empty without that option.
     pub stacks: Vec<String>,
     pub cases: Vec<Case>,
+    /// Files of the user in the initramfs.
+    pub files: Vec<GuestFile>,
 }
 
 impl Unit {
@@ -233,7 +236,7 @@ fn kernel(job: &Job, unit: &Unit, ledger: &mut Ledger) -> Result<Built> {
 
 fn image(job: &Job, unit: &Unit, built: &Built, ledger: &mut Ledger) -> Result<Image> {
     ledger.phase(Phase::Image, "");
-    let image = job.image(&unit.target, built, &unit.cases)?;
+    let image = job.image(&unit.target, built, &unit.cases)?.with_files(&unit.files);
     ledger.provenance().image_hash = image.hash.clone();
     ledger.provenance().rustc = version::rustc();
     Ok(image)

@@ -218,6 +218,7 @@ pub(crate) fn units(
                 kernel: kernel.clone(),
                 stacks: stacks.map(|stacks| stacks.names).unwrap_or_default(),
                 cases,
+                files: Vec::new(),
             });
         }
     }

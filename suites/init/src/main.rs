@@ -11,6 +11,7 @@ mod cleanup;
 mod coverage;
 mod logs;
 mod oracle;
+mod program;
 mod records;
 mod run;
 mod shell;

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Runs all cases of the plan and reports to the host.
 
-use protocol::plan::{Plan, PlannedCase};
+use protocol::plan::{Plan, PlannedCase, Work};
 use protocol::record::{Outcome, Record};
 use sys::Instant;
 
-use crate::audit::Snapshot;
+use crate::audit::{self, Snapshot};
 use crate::boot;
 use crate::cleanup::{self, Killed};
 use crate::coverage;
 use crate::oracle::Oracle;
+use crate::program::{self, EndedProgram};
 use crate::records::Port;
-use crate::supervise::{self, Report};
+use crate::supervise::{self, EndedCase, Report};
 
 /// Maximum number of lines about caches that are sent to the host. Some kernels print them for each processor.
 const CACHE_LINES_MAX: usize = 40;
@@ -39,6 +40,19 @@ pub(crate) fn run(plan: &Plan) -> Result<(), String> {
     Ok(())
 }
 
+/// State before a case, to compare with the state after it.
+enum Before {
+    /// Bits of the kernel's taint.
+    Taint(u64),
+    Machine(Snapshot),
+}
+
+/// A case whose process or program has ended.
+enum Ended {
+    Case(EndedCase),
+    Program(EndedProgram),
+}
+
 fn hello(plan: &Plan) -> Result<Record, String> {
     let uname = sys::uname().map_err(|error| error.to_string())?;
     Ok(Record::Hello {
@@ -63,6 +77,8 @@ fn caches() -> Vec<String> {
 
 /// Runs case `index` of the plan, checks the machine afterwards, and passes the records to `send`. Returns true if a
 /// process of the case cannot be killed.
+///
+/// After a program of the user, only the kernel's taint is checked: files that it has left in memory are no leak.
 pub(crate) fn run_case(
     index: usize,
     planned: &PlannedCase,
@@ -72,12 +88,21 @@ pub(crate) fn run_case(
     let case = || planned.id.clone();
     send(Record::CaseStart { case: case() });
     let start = Instant::now();
-    let before = Snapshot::take();
+    let before = match &planned.work {
+        Work::Command(_) => audit::taint().map(Before::Taint),
+        _ => Snapshot::take().map(Before::Machine),
+    };
     let (ended, killed) = oracle.in_case_window(index, || {
-        let ended = supervise::supervise(planned, send);
+        let ended = match &planned.work {
+            Work::Command(program) => Ended::Program(program::run(planned, program, send)),
+            _ => Ended::Case(supervise::supervise(planned, send)),
+        };
         (ended, cleanup::kill_and_reap())
     });
-    let Report { outcome, mut figures, curves } = ended.into_report(send);
+    let Report { outcome, mut figures, curves } = match ended {
+        Ended::Program(program) => program.into_report(send),
+        Ended::Case(case) => case.into_report(send),
+    };
     for curve in curves {
         send(Record::Curve { case: case(), curve });
     }
@@ -88,7 +113,10 @@ pub(crate) fn run_case(
             (Outcome::Fail { reason }, 0, true)
         }
         (Killed::All, Err(reason)) => (Outcome::Fail { reason }, 0, false),
-        (Killed::All, Ok(before)) => {
+        (Killed::All, Ok(Before::Taint(before))) => {
+            (outcome, audit::taint().unwrap_or(0) & !before, false)
+        }
+        (Killed::All, Ok(Before::Machine(before))) => {
             cleanup::unmount_leftovers();
             cleanup::remove_groups();
             // A case may have unloaded modules. The limits are parameters of a module.

@@ -49,7 +49,7 @@ pub(crate) struct Report {
 
 impl Report {
     /// Returns the report of a case without measurements.
-    fn of(outcome: Outcome) -> Report {
+    pub(crate) fn of(outcome: Outcome) -> Report {
         Report { outcome, figures: BTreeMap::new(), curves: Vec::new() }
     }
 }
@@ -97,6 +97,7 @@ fn start(planned: &PlannedCase) -> sys::Result<Child> {
                         sys::replace_stdio(&[&plan_out, &output_in, &output_in, &report_in])?;
                         sys::exec("/proc/self/exe", &["/init", case::SUBCOMMAND])
                     }
+                    Work::Command(_) => unreachable!("commands run in the module `program`"),
                     Work::Program { name, args } => {
                         sys::replace_stdio(&[&plan_out, &output_in, &output_in])?;
                         let words = [name].into_iter().chain(args).map(String::as_str);
@@ -164,7 +165,7 @@ fn wait_for_end(
 
 /// Reaps children that have ended until `pid` is among them, and returns how `pid` ended. Orphans of a case become
 /// children of PID 1.
-fn reap(pid: Pid) -> Option<ExitStatus> {
+pub(crate) fn reap(pid: Pid) -> Option<ExitStatus> {
     while let Ok(Some((gone, ended))) = sys::wait_any() {
         if gone == pid {
             return Some(ended);

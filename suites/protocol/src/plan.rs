@@ -73,7 +73,28 @@ pub enum Work {
         /// Arguments.
         args: Vec<String>,
     },
+    /// A program of the user.
+    Command(GuestProgram),
 }
+
+/// A program of the image, and the treatment of its output and of its exit code. It runs as root in the directory `/`,
+/// without input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuestProgram {
+    /// The program, followed by its arguments. A name without `/` is searched for in [`PROGRAM_DIRS`].
+    pub argv: Vec<String>,
+    /// True to send the output unchanged, as [`Record::Output`](crate::record::Record::Output); false to send a limited
+    /// number of lines, as [`Record::Log`](crate::record::Record::Log).
+    pub stream: bool,
+    /// Exit code with which the program reports that the case does not apply to this machine. A case whose program exits
+    /// with any other code than this and 0 fails.
+    #[serde(default)]
+    pub skip_code: Option<i32>,
+}
+
+/// Directories of programs, in the order in which they are searched. They are also the value of `PATH` for a program.
+pub const PROGRAM_DIRS: [&str; 5] = ["/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// Kind of file that a server offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

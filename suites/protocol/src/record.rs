@@ -15,6 +15,13 @@ pub const ALIVE_EVERY_MS: u64 = 2_000;
 /// [`LINE_MAX`](crate::frame::LINE_MAX).
 pub const FILE_PART: usize = 12 * 1024;
 
+/// Maximum number of bytes of a program's output in one record.
+pub const OUTPUT_PART: usize = 4096;
+
+/// Name of the figure that holds the exit code of a case's program: 128 plus the number of the signal if a signal killed
+/// the program, as in a shell of the guest.
+pub const EXIT_CODE: &str = "exit_code";
+
 /// One message from the guest to the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -47,6 +54,16 @@ pub enum Record {
         case: String,
         /// The line, without its newline.
         line: String,
+    },
+    /// The program of a case printed something, and the plan asks for all of its output.
+    Output {
+        /// ID of the case.
+        case: String,
+        /// Stream that the program wrote to.
+        stream: Stream,
+        /// The output, at most [`OUTPUT_PART`] bytes; base64 on the wire.
+        #[serde(with = "crate::bytes")]
+        bytes: Vec<u8>,
     },
     /// A case measured a curve.
     Curve {
@@ -83,6 +100,16 @@ pub enum Record {
     },
     /// Last record of a boot: all cases of the plan have run, and the machine restarts.
     Goodbye,
+}
+
+/// Output stream of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
 }
 
 /// Outcome of a case, as far as the guest can see it.

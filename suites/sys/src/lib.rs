@@ -49,8 +49,9 @@ pub use memory::{
 pub use peer::{Tracee, read_memory, write_memory};
 pub use process::{
     ExitStatus, ForkResult, KillTarget, Pid, Signal, args, die_with_parent,
-    disable_read_implies_exec, drop_privileges, exec, exit, fork, kill, limit_locked_memory,
-    name_process, new_session, own_pid, replace_stdio, run_on_processor, wait, wait_any, yield_now,
+    disable_read_implies_exec, drop_privileges, exec, exec_with, exit, fork, kill,
+    limit_locked_memory, name_process, new_session, own_pid, replace_stdio, run_on_processor, wait,
+    wait_any, yield_now,
 };
 pub use thread::{has_threads, run_threads};
 pub use time::{Instant, sleep};

@@ -30,7 +30,7 @@ macro_rules! signals {
 
         impl Signal {
             /// Returns the number on this machine.
-            pub(crate) fn number(self) -> i32 {
+            pub fn number(self) -> i32 {
                 match self {
                     $(Signal::$name => number!($number),)*
                     Signal::Other(number) => number,
@@ -135,9 +135,18 @@ pub fn fork() -> Result<ForkResult> {
 /// Replaces this program by the one at `path`, with an empty environment. `args` starts with the name of the program.
 ///
 /// # Errors
-/// Fails as execve(2). Does not return on success.
+/// As [`exec_with`].
 pub fn exec(path: &str, args: &[&str]) -> Result<()> {
-    backend::exec(path, args).context(|| format!("execute {path} with {args:?}"))
+    exec_with(path, args, &[])
+}
+
+/// Replaces this program by the one at `path`, with the environment variables `env`, each as `NAME=VALUE`. `args` starts
+/// with the name of the program.
+///
+/// # Errors
+/// Fails as execve(2). Does not return on success.
+pub fn exec_with(path: &str, args: &[&str], env: &[&str]) -> Result<()> {
+    backend::exec(path, args, env).context(|| format!("execute {path} with {args:?}"))
 }
 
 /// Ends this process immediately, without flushing or dropping anything.
@@ -258,6 +267,20 @@ pub fn yield_now() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_gets_its_arguments_and_its_environment() {
+        let end = match fork().unwrap() {
+            ForkResult::Child => {
+                let script = "test \"$1 $NAME\" = 'two words value'";
+                let _ =
+                    exec_with("/bin/sh", &["sh", "-c", script, "0", "two words"], &["NAME=value"]);
+                exit(7)
+            }
+            ForkResult::Parent(pid) => wait(pid).unwrap(),
+        };
+        assert_eq!(end, ExitStatus::Code(0));
+    }
 
     #[test]
     fn wait_returns_the_exit_status_or_the_signal() {

@@ -85,6 +85,7 @@ impl Lab<'_> {
             kernel: self.kernel.clone(),
             stacks: Vec::new(),
             cases,
+            files: Vec::new(),
         };
         let result = run::all(&job, &[unit], &Events::silent());
         let took = clock.elapsed();

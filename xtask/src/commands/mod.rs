@@ -6,8 +6,10 @@ mod list;
 mod oracle;
 mod queue;
 mod report;
+mod run;
 mod test;
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -23,13 +25,20 @@ use crate::target::Target;
 use crate::tree::{Tree, ensure, job};
 use crate::{bench, check, ci, interrupt, kernel, paths, schema, setup};
 
+/// Returns the exit code of the command with this name if the lab cannot do what was asked. `cargo xtask run` otherwise
+/// ends with the exit code of a program, which may be 2.
+pub fn failure_code(command: Option<&OsStr>) -> u8 {
+    if command == Some("run".as_ref()) { run::CANNOT } else { 2 }
+}
+
 /// Runs the command and returns its exit code.
 ///
 /// # Errors
-/// The command failed. The exit code is then 2.
+/// The command failed. The exit code is then that of [`failure_code`].
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::Test(args) => test::run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Check => check::run(&paths::checkout()),
         Command::Build(machine) => build(&machine),
         Command::Boot(args) => interactive::run(&args, interactive::Kind::Shell),

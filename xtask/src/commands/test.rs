@@ -7,7 +7,9 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::cli::Test;
+use crate::flavour::Flavour;
 use crate::interrupt;
+use crate::machine::accel::Accel;
 use crate::machine::args::{self, Boot, Console};
 use crate::machine::qemu::Qemu;
 use crate::oracle::{Depth, OracleMode, OracleRequest, decision, plugin};
@@ -15,6 +17,7 @@ use crate::plan::{Filter, Setting};
 use crate::report::{self, Origin, TermOptions, term};
 use crate::run::{self, Unit};
 use crate::run_dir::INITRAMFS;
+use crate::target::Target;
 use crate::text::words;
 use crate::tree::{Tree, ensure, job, units};
 use crate::{kernel, paths};
@@ -117,22 +120,34 @@ fn dry_run(tree: &Tree, args: &Test, units: &[Unit]) -> Result<String> {
                 Some(reason) => format!("  {}  skipped: {reason}\n", case.id()),
             };
         }
-        let (image, dtb) = kernel::planned_paths(&paths::cache()?, &target.kernel);
-        let qemu = run::scaled(&target.qemu, &flavour);
-        let plugin = plugin::planned(&tree.checkout);
-        let watched = args.oracle == OracleMode::On && target.cache.aliases();
-        let boot = Boot {
-            accel: args.accel.planned(),
-            kernel: &image,
-            dtb: dtb.as_deref(),
-            initrd: Path::new(INITRAMFS),
-            console: Console::Log,
-            gdb: false,
-            // With `--oracle auto`, the oracle may be on in the real run: that depends on QEMU, which does not run here.
-            oracle: watched.then_some(plugin.as_path()),
-        };
-        let dir = tree.checkout.join("target/lab/latest").join(name).join("boot-1");
-        text += &args::to_paste(&dir, &qemu.binary, &args::qemu(&qemu, &boot));
+        text += &qemu_command(tree, target, &name, &flavour, args.accel, args.oracle)?;
     }
     Ok(text)
+}
+
+/// Returns the QEMU command of the first boot of `target`, for `--dry-run`. `name` is the name of the boot's directory.
+pub(super) fn qemu_command(
+    tree: &Tree,
+    target: &Target,
+    name: &str,
+    flavour: &Flavour,
+    accel: Accel,
+    oracle: OracleMode,
+) -> Result<String> {
+    let (image, dtb) = kernel::planned_paths(&paths::cache()?, &target.kernel);
+    let qemu = run::scaled(&target.qemu, flavour);
+    let plugin = plugin::planned(&tree.checkout);
+    let watched = oracle == OracleMode::On && target.cache.aliases();
+    let boot = Boot {
+        accel: accel.planned(),
+        kernel: &image,
+        dtb: dtb.as_deref(),
+        initrd: Path::new(INITRAMFS),
+        console: Console::Log,
+        gdb: false,
+        // With `--oracle auto`, the oracle may be on in the real run: that depends on QEMU, which does not run here.
+        oracle: watched.then_some(plugin.as_path()),
+    };
+    let dir = tree.checkout.join("target/lab/latest").join(name).join("boot-1");
+    Ok(args::to_paste(&dir, &qemu.binary, &args::qemu(&qemu, &boot)))
 }

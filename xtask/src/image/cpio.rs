@@ -4,9 +4,11 @@
 //!
 //! The output is deterministic: entries keep the order in which they were added, the owner is root and the time is 0.
 
+const TYPE_MASK: u32 = 0o170_000;
 const TYPE_DIR: u32 = 0o040_000;
 const TYPE_CHAR: u32 = 0o020_000;
 const TYPE_FILE: u32 = 0o100_000;
+const TYPE_LINK: u32 = 0o120_000;
 
 /// An archive under construction.
 #[derive(Debug, Default)]
@@ -31,6 +33,11 @@ impl Archive {
         self.entry(name, TYPE_FILE | mode, (0, 0), content);
     }
 
+    /// Adds a symbolic link to `target`.
+    pub(crate) fn link(&mut self, name: &str, target: &str) {
+        self.entry(name, TYPE_LINK | 0o777, (0, 0), target.as_bytes());
+    }
+
     /// Adds the trailer and returns the archive.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         self.inodes = 0;
@@ -39,7 +46,7 @@ impl Archive {
     }
 
     fn entry(&mut self, name: &str, mode: u32, device: (u32, u32), content: &[u8]) {
-        let links = if mode & TYPE_DIR == TYPE_DIR { 2 } else { 1 };
+        let links = if mode & TYPE_MASK == TYPE_DIR { 2 } else { 1 };
         let size = u32::try_from(content.len()).expect("files in newc are smaller than 4 GiB");
         let fields = [
             self.inodes,
@@ -108,13 +115,15 @@ pub(super) mod tests {
         archive.char_device("dev/console", 5, 1);
         archive.file("init", 0o755, b"hello");
         archive.file("plan.json", 0o644, b"");
+        archive.link("sh", "busybox");
         assert_eq!(
             listing(&archive.finish()),
             [
                 "dev 40755 0 0:0",
                 "dev/console 20600 0 5:1",
                 "init 100755 5 0:0",
-                "plan.json 100644 0 0:0"
+                "plan.json 100644 0 0:0",
+                "sh 120777 7 0:0"
             ]
         );
     }

@@ -3,7 +3,9 @@
 
 pub(crate) mod c;
 pub(crate) mod cpio;
+pub(crate) mod elf;
 pub(crate) mod guest;
+pub(crate) mod guest_files;
 pub(crate) mod programs;
 pub(crate) mod wasm;
 
@@ -16,6 +18,7 @@ use protocol::{modules, programs as guest_programs};
 use sha2::{Digest, Sha256};
 
 use crate::files;
+use guest_files::{Content, GuestFile};
 
 /// The initramfs of a target, without the plan of a boot.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub(crate) struct Image {
     modules: Vec<(String, Vec<u8>)>,
     /// Name and content of each program that is a case.
     programs: Vec<(String, Vec<u8>)>,
+    /// Files of the user.
+    files: Vec<GuestFile>,
     /// SHA-256 of the initramfs without the plan, in hexadecimal.
     pub hash: String,
 }
@@ -46,9 +51,14 @@ impl Image {
         };
         let modules = modules.iter().map(module).collect::<Result<_>>()?;
         let init = files::read_bytes(init)?;
-        let image = Self { init, modules, programs, hash: String::new() };
-        let hash = format!("{:x}", Sha256::digest(image.archive(None)));
-        Ok(Self { hash, ..image })
+        Ok(Self { init, modules, programs, files: Vec::new(), hash: String::new() }.with_files(&[]))
+    }
+
+    /// Returns the image with these files of the user in addition.
+    pub(crate) fn with_files(mut self, files: &[GuestFile]) -> Self {
+        self.files.extend_from_slice(files);
+        self.hash = format!("{:x}", Sha256::digest(self.archive(None)));
+        self
     }
 
     /// Writes the initramfs for a boot that runs `plan` to the file `to`.
@@ -61,10 +71,10 @@ impl Image {
     }
 
     /// Returns the archive: mount points, the console that the kernel opens for `init`, `init` itself, the modules, the
-    /// programs, and the plan.
+    /// programs that are cases, the files of the user, and the plan.
     fn archive(&self, plan: Option<&[u8]>) -> Vec<u8> {
         let mut archive = cpio::Archive::default();
-        for dir in ["dev", "proc", "sys", "tmp"] {
+        for dir in MOUNT_POINTS {
             archive.dir(dir);
         }
         // The kernel opens the console before devtmpfs is mounted (console_on_rootfs() in init/main.c).
@@ -78,24 +88,39 @@ impl Image {
         for (name, module) in &self.modules {
             archive.file(in_archive(&modules::path(name)), 0o644, module);
         }
-        let mut dirs = BTreeSet::new();
-        for (name, program) in &self.programs {
-            let path = guest_programs::path(name);
-            // Directories come before their content.
-            let parents: Vec<&Path> = Path::new(in_archive(&path)).ancestors().skip(1).collect();
-            for dir in parents.into_iter().rev().filter(|dir| *dir != Path::new("")) {
-                if dirs.insert(dir.to_owned()) {
-                    archive.dir(&dir.to_string_lossy());
-                }
-            }
-            archive.file(in_archive(&path), 0o755, program);
-        }
+        self.add_files(&mut archive);
         if let Some(plan) = plan {
             archive.file(in_archive(plan::PATH), 0o644, plan);
         }
         archive.finish()
     }
+
+    /// Adds the programs that are cases and the files of the user, with their parent directories.
+    fn add_files(&self, archive: &mut cpio::Archive) {
+        let mut dirs = BTreeSet::from(MOUNT_POINTS.map(str::to_owned));
+        let programs = self.programs.iter();
+        let programs = programs
+            .map(|(name, program)| GuestFile::program(guest_programs::path(name), program.clone()));
+        for GuestFile { path, content } in programs.chain(self.files.iter().cloned()) {
+            let name = in_archive(&path).trim_end_matches('/');
+            let parents = name.match_indices('/').map(|(end, _)| &name[..end]);
+            let itself = (content == Content::Dir && !name.is_empty()).then_some(name);
+            for dir in parents.chain(itself) {
+                if dirs.insert(dir.to_owned()) {
+                    archive.dir(dir);
+                }
+            }
+            match content {
+                Content::Dir => {}
+                Content::File { mode, bytes } => archive.file(name, mode, &bytes),
+                Content::Link(target) => archive.link(name, &target),
+            }
+        }
+    }
 }
+
+/// Directories on which the guest mounts filesystems.
+const MOUNT_POINTS: [&str; 4] = ["dev", "proc", "sys", "tmp"];
 
 /// Returns the name in the archive of the file at `path` in the guest.
 fn in_archive(path: &str) -> &str {
@@ -132,6 +157,34 @@ mod tests {
         assert_eq!(names(&with_programs), [&without[..], &with.map(str::to_owned)].concat());
         let archive = image.archive(None);
         assert!(archive.windows(10).any(|bytes| bytes == b"fuse\ncuse\n"));
+        assert_ne!(image.hash, plain.hash);
+    }
+
+    #[test]
+    fn files_of_the_user_have_their_parent_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("guest"), "i").unwrap();
+        let plain = Image::new(&dir.path().join("guest"), &[], Vec::new()).unwrap();
+        let file = |path: &str, content| GuestFile { path: path.into(), content };
+        let image = plain.clone().with_files(&[
+            GuestFile::program("/usr/local/bin/prog".into(), b"elf".to_vec()),
+            file("/usr/share", Content::Dir),
+            file("/usr/share/data", Content::File { mode: 0o640, bytes: Vec::new() }),
+            file("/usr/bin/data", Content::Link("../share/data".into())),
+            file("/", Content::Dir),
+        ]);
+        let listing = listing(&image.archive(None));
+        let added = [
+            "usr 40755 0 0:0",
+            "usr/local 40755 0 0:0",
+            "usr/local/bin 40755 0 0:0",
+            "usr/local/bin/prog 100755 3 0:0",
+            "usr/share 40755 0 0:0",
+            "usr/share/data 100640 0 0:0",
+            "usr/bin 40755 0 0:0",
+            "usr/bin/data 120777 13 0:0",
+        ];
+        assert_eq!(listing[6..], added);
         assert_ne!(image.hash, plain.hash);
     }
 }

@@ -16,10 +16,14 @@ use crate::text::words::{cases, lines, one_line, printable, took_seconds};
 /// Reasons for `oracle: off` that the reports do not mention, because the user expects them.
 const EXPECTED_OFF: [&str; 2] = [NOT_REQUESTED, NO_ALIASES];
 
+/// Start of a command that runs a program of the user.
+pub(crate) const RUN: &str = "cargo xtask run ";
+
 /// Parts of the command that runs one case again.
 #[derive(Clone, Copy)]
 pub(crate) struct Rerun<'a> {
-    /// Command without the options for target, kernel version and case.
+    /// Command without the options for target, kernel version and case. A command of `cargo xtask run` names its program,
+    /// and is complete.
     pub command: &'a str,
     /// Name of the target, with the version of its kernel.
     pub name: &'a str,
@@ -38,6 +42,10 @@ pub(crate) fn failure(
     shown: usize,
 ) -> Vec<(&'static str, Vec<String>)> {
     let Rerun { command, name, options } = rerun;
+    let rerun = match command.starts_with(RUN) {
+        true => command.to_owned(),
+        false => format!("{command} {options} --case {}", case.id),
+    };
     let files = boot.map(|(run_dir, boot)| boot_dir(run_dir, name, boot).display().to_string());
     vec![
         ("checks", vec![printable(&case.about)]),
@@ -46,7 +54,7 @@ pub(crate) fn failure(
         ("log", last_lines(&case.log, shown)),
         ("console", last_lines(&case.console, shown)),
         ("files", files.into_iter().collect()),
-        ("rerun", vec![format!("{command} {options} --case {}", case.id)]),
+        ("rerun", vec![rerun]),
     ]
 }
 
@@ -211,7 +219,7 @@ pub(crate) fn took_millis(millis: u64) -> String {
 }
 
 /// Returns the last `shown` lines. If lines are left out, a line before them gives their number.
-fn last_lines(lines: &[String], shown: usize) -> Vec<String> {
+pub(crate) fn last_lines(lines: &[String], shown: usize) -> Vec<String> {
     let left_out = lines.len().saturating_sub(shown);
     let before = (left_out > 0).then(|| format!("... {left_out} earlier lines"));
     let lines = lines[left_out..].iter().map(|line| printable(line));

@@ -6,6 +6,7 @@
 //!
 //! The module `view` decides what to print, `text` makes the texts, and this module writes them to the screen.
 
+pub(crate) mod program;
 mod text;
 mod view;
 

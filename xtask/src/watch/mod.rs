@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use protocol::curve::Curve;
 use protocol::frame::{Decoder, FrameError, Item};
-use protocol::record::{Outcome, Record};
+use protocol::record::{Outcome, Record, Stream};
 
 use crate::machine::process::End;
 use crate::oracle::Config;
@@ -33,6 +33,9 @@ const CONSOLE_KEPT: usize = 40;
 
 /// Number of lines kept of the output of a case's processes; older lines are dropped.
 const LOG_KEPT: usize = 400;
+
+/// Maximum number of bytes kept of one line of a program's output.
+const LOG_LINE_MAX: usize = 2000;
 
 /// Time that a crashed kernel gets to print its trace before the boot is stopped.
 const TRACE_TIME: Duration = Duration::from_secs(1);
@@ -108,6 +111,8 @@ pub(crate) enum BootEvent {
     },
     /// A case started. Holds its ID.
     CaseStarted(String),
+    /// The program of a case printed something.
+    Output { stream: Stream, bytes: Vec<u8> },
     /// A case is complete.
     CaseEnded(Box<Observation>),
     /// The guest sent a file.
@@ -137,6 +142,8 @@ pub(crate) struct Watch {
     open: Option<(usize, Observation)>,
     /// Cases whose end record has arrived, but whose console lines may still be arriving.
     ended: VecDeque<(usize, Observation)>,
+    /// Unfinished last line of a program's output.
+    output_line: Vec<u8>,
     files: PartialFiles,
     /// Console line that showed a crash, and its time.
     crash: Option<(String, Duration)>,
@@ -171,6 +178,7 @@ impl Watch {
             console: BTreeMap::new(),
             open: None,
             ended: VecDeque::new(),
+            output_line: Vec::new(),
             files: PartialFiles::default(),
             crash: None,
             expected_caches: None,
@@ -342,6 +350,13 @@ impl Watch {
                 Some((_, open)) if open.case == case => push_bounded(&mut open.log, line, LOG_KEPT),
                 _ => self.anomaly(format!("{case} printed while it was not running: {line}")),
             },
+            Record::Output { case, stream, bytes } => match &mut self.open {
+                Some((_, open)) if open.case == case => {
+                    log_lines(&mut open.log, &mut self.output_line, &bytes);
+                    self.events.push(BootEvent::Output { stream, bytes });
+                }
+                _ => self.anomaly(format!("{case} printed while it was not running")),
+            },
             Record::Curve { case, curve } => match &mut self.open {
                 Some((_, open)) if open.case == case => open.curves.push(curve),
                 _ => self.anomaly(format!("{case} sent a curve while it was not running")),
@@ -349,6 +364,9 @@ impl Watch {
             Record::Alive => {}
             Record::CaseEnd { case, outcome, millis, taint, figures } => match self.open.take() {
                 Some((at, mut open)) if open.case == case => {
+                    if !self.output_line.is_empty() {
+                        log_lines(&mut open.log, &mut self.output_line, b"\n");
+                    }
                     open.end_record = Some(EndRecord {
                         outcome,
                         millis,
@@ -458,6 +476,20 @@ impl Observation {
     /// Returns an empty observation of `case`.
     pub(crate) fn of(case: String) -> Self {
         Self { case, ..Self::default() }
+    }
+}
+
+/// Adds the output `bytes` of a program to the log of its case. `unfinished` holds the line that has not ended yet.
+fn log_lines(log: &mut VecDeque<String>, unfinished: &mut Vec<u8>, bytes: &[u8]) {
+    for &byte in bytes {
+        match byte {
+            b'\n' => {
+                let line = String::from_utf8_lossy(&std::mem::take(unfinished)).into_owned();
+                push_bounded(log, line, LOG_KEPT);
+            }
+            _ if unfinished.len() < LOG_LINE_MAX => unfinished.push(byte),
+            _ => {}
+        }
     }
 }
 

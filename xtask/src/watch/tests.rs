@@ -384,3 +384,36 @@ fn a_crash_in_an_open_window_is_a_crash_not_distrust_of_the_oracle() {
     assert!(matches!(end, BootEnd::Crash(_)), "{end:?}");
     assert_eq!(fake.verdicts(), ["smoke/boot crash"]);
 }
+
+#[test]
+fn the_output_of_a_program_is_passed_on_and_kept_by_line() {
+    let mut fake = Fake::up();
+    fake.start(1, "smoke/boot");
+    let output = |case: &str, stream, text: &str| Record::Output {
+        case: case.into(),
+        stream,
+        bytes: text.as_bytes().to_vec(),
+    };
+    fake.record(output("smoke/boot", Stream::Stdout, "one\ntw"));
+    fake.record(output("smoke/boot", Stream::Stderr, "o\nno end"));
+    fake.record(output("smoke/other", Stream::Stdout, "lost"));
+    fake.end("smoke/boot", Outcome::Pass);
+    fake.watch.close(BootEnd::Qemu(End::Exit));
+    let (mut printed, mut log) = (Vec::new(), Vec::new());
+    for event in fake.watch.take_events() {
+        match event {
+            BootEvent::Output { stream, bytes } => {
+                printed.push(format!("{stream:?} {:?}", String::from_utf8_lossy(&bytes)));
+            }
+            BootEvent::CaseEnded(observation) => log.extend(observation.log),
+            BootEvent::Anomaly(text) => printed.push(text),
+            _ => {}
+        }
+    }
+    assert_eq!(log, ["one", "two", "no end"]);
+    insta::assert_snapshot!(printed.join("\n"), @r#"
+    Stdout "one\ntw"
+    Stderr "o\nno end"
+    smoke/other printed while it was not running
+    "#);
+}

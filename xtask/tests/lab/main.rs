@@ -3,6 +3,7 @@
 
 mod kernels;
 mod oracle;
+mod programs;
 mod world;
 
 use std::fs;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Processes.
 
+use std::ffi::CString;
+
 use super::{SysResult, c_string, check, last_errno, retry_interrupted};
 use crate::errno::Errno;
 use crate::process::{ExitStatus, Signal};
@@ -19,12 +21,16 @@ pub(crate) fn fork() -> SysResult<i32> {
     check(unsafe { libc::fork() }).map(|pid| pid as i32)
 }
 
-pub(crate) fn exec(path: &str, args: &[&str]) -> SysResult<()> {
+pub(crate) fn exec(path: &str, args: &[&str], env: &[&str]) -> SysResult<()> {
     let path = c_string(path)?;
-    let args = args.iter().map(|arg| c_string(arg)).collect::<SysResult<Vec<_>>>()?;
-    let mut argv: Vec<*const libc::c_char> = args.iter().map(|arg| arg.as_ptr()).collect();
-    argv.push(std::ptr::null());
-    let environment = [std::ptr::null::<libc::c_char>()];
+    let strings = |words: &[&str]| -> SysResult<Vec<CString>> {
+        words.iter().map(|word| c_string(word)).collect()
+    };
+    let (args, env) = (strings(args)?, strings(env)?);
+    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (argv, environment) = (pointers(&args), pointers(&env));
     // SAFETY: every string ends in a NUL, both lists end in a null pointer, and all of them outlive the call.
     unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), environment.as_ptr()) };
     Err(last_errno())

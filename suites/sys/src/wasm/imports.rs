@@ -109,7 +109,8 @@ unsafe extern "C" {
     pub(super) safe fn own_pid() -> i32;
     pub(super) safe fn fork() -> i64;
     /// Executes a program. `args` points to `count` strings, one after the other.
-    pub(super) fn exec(path: *const c_char, args: *const u8, count: usize) -> i64;
+    /// `words` are the arguments, and then the variables of the environment.
+    pub(super) fn exec(path: *const c_char, words: *const u8, args: usize, env: usize) -> i64;
     pub(super) safe fn exit(code: i32) -> !;
     /// Waits for a process. Returns its ID in the upper half, and in the lower half its exit status, or its signal with
     /// bit 8 set. Returns 0 if no process has ended.

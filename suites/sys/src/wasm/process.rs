@@ -20,14 +20,14 @@ pub(crate) fn fork() -> SysResult<i32> {
     check(imports::fork()).map(|pid| pid as i32)
 }
 
-pub(crate) fn exec(path: &str, args: &[&str]) -> SysResult<()> {
+pub(crate) fn exec(path: &str, args: &[&str], env: &[&str]) -> SysResult<()> {
     let path = c_string(path)?;
     let mut words = Vec::new();
-    for arg in args {
-        words.extend_from_slice(c_string(arg)?.as_bytes_with_nul());
+    for word in args.iter().chain(env) {
+        words.extend_from_slice(c_string(word)?.as_bytes_with_nul());
     }
-    // SAFETY: every string ends in a NUL, their number is as given, and all of them outlive the call.
-    check(unsafe { imports::exec(path.as_ptr(), words.as_ptr(), args.len()) }).map(drop)
+    // SAFETY: every string ends in a NUL, their numbers are as given, and all of them outlive the call.
+    check(unsafe { imports::exec(path.as_ptr(), words.as_ptr(), args.len(), env.len()) }).map(drop)
 }
 
 pub(crate) fn exit(code: i32) -> ! {

@@ -44,7 +44,7 @@ impl Case {
     pub fn function(&self) -> &str {
         match &self.planned.work {
             Work::Function(name) => name,
-            Work::Program { .. } => "",
+            Work::Program { .. } | Work::Command(_) => "",
         }
     }
 

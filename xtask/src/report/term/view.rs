@@ -76,6 +76,8 @@ impl View {
                 let counts = self.target(target).counts.brief();
                 self.progress(target, text::case_of(case, *index, *of, &counts), now)
             }
+            // Only `cargo xtask run` shows the output of a program.
+            TargetEvent::Output { .. } => String::new(),
             TargetEvent::CaseEnd(result) => self.case_end(target, result, now),
             TargetEvent::End(result) => self.target_end(result, now),
         }
