@@ -51,7 +51,7 @@ pub(super) fn run(args: &Run) -> Result<u8> {
     }
     check_sources(args)?;
     let oracle =
-        OracleRequest { mode: args.oracle, depth: args.oracle_depth, ignore_flushes: false };
+        OracleRequest { mode: args.oracle, depth: args.oracle_depth, ..OracleRequest::OFF };
     ensure(&targets, &args.machine, oracle)?;
     decision::check(oracle, &targets, args.accel, |program| Qemu::ask(program))?;
     let run_dir = paths::new_run(&tree.checkout, args.keep)?;
