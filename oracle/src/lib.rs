@@ -10,6 +10,7 @@
 pub mod arch;
 pub mod config;
 pub mod findings;
+pub mod mapped;
 pub mod model;
 pub mod session;
 pub mod symbols;

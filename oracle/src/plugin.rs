@@ -11,6 +11,7 @@ use oracle_wire::config::{CacheKind, Config, Depth};
 
 use crate::arch::{Caching, InstructionSet, Machine, Maintenance, Marker, Owner, Watched};
 use crate::config;
+use crate::mapped::MappedPages;
 use crate::model::{By, Op};
 use crate::session::{Listen, Reported, Session, Target};
 use crate::symbols::Symbols;
@@ -32,6 +33,7 @@ pub struct Plugin {
     registers: Registers,
     memory: GuestMemory,
     walker: Option<Walker>,
+    mapped: MappedPages,
     /// The plugin follows the kernel's cache maintenance, for which it must read registers.
     full: bool,
 }
@@ -70,6 +72,7 @@ impl Plugin {
             registers: Registers::new(&set.registers),
             memory: GuestMemory::default(),
             walker: set.page_tables.as_ref().map(Walker::new),
+            mapped: MappedPages::new(set.mapped_below, page),
             full,
         })
     }
@@ -93,29 +96,31 @@ impl Plugin {
             let Some(word) = instruction.bytes() else {
                 continue;
             };
+            let pc = instruction.address();
+            let by = self.session.code_owner(pc, instruction.host());
             let machine = self.session.machine();
             let word = machine.instruction(word);
             if let Some(marker) = machine.marker(word) {
                 payload = marker.payload();
                 instruction.on_marker(marker);
             }
-            let pc = instruction.address();
-            if machine.by(pc) == By::Kernel {
+            if by == By::Kernel {
                 if let Some(call) = machine.call(pc, word) {
                     self.session.add_call(call);
                 }
             }
             let machine = self.session.machine();
             if self.listen == Listen::Accesses {
-                if let Some(maintenance) = machine.maintenance(pc, word) {
+                let maintenance = machine.maintenance(pc, word).filter(|_| by == By::Kernel);
+                if let Some(maintenance) = maintenance {
                     self.maintenance.insert(pc, maintenance);
                     instruction.on_maintenance();
                 }
                 let watched = match self.full {
                     true => Watched::All,
-                    false => machine.watched(pc, word),
+                    false => machine.watched(by, word),
                 };
-                instruction.on_access(machine.owner(pc, word), machine.caching(word), watched);
+                instruction.on_access(machine.owner(by, word), machine.caching(word), watched);
             }
         }
     }
@@ -143,7 +148,8 @@ impl Plugin {
         if !memory.store() {
             return false;
         }
-        let (address, physical, value) = (memory.address(), memory.physical(), memory.value());
+        let physical = memory.physical().filter(|_| !memory.is_device());
+        let (address, value) = (memory.address(), memory.value());
         let checked = match (&self.walker, physical) {
             (Some(walker), Some(physical)) => walker.check(address, physical, value),
             _ => Ok(()),
@@ -195,17 +201,16 @@ impl Plugin {
             page_tables: self.walker.as_ref().and_then(Walker::base),
         };
         let walker = self.walker.as_ref().filter(|_| self.virtual_tags);
-        let uncached = || {
-            let found = walker.and_then(|walker| walker.translate(address));
-            found.is_some_and(|found| !found.cached)
-        };
+        let uncached = || walker.is_some_and(|walker| walker.is_uncached(address));
+        let mapped = &mut self.mapped;
         let find = || {
             let physical = memory.physical()?;
+            mapped.record(address, physical);
             let caching = if uncached() { Caching::Bypass } else { caching };
             Some(Target { physical, caching })
         };
         let guest = KernelView { registers: &self.registers, memory: &self.memory };
-        self.session.access(reported, &guest, || memory.size(), find);
+        self.session.access(reported, &guest, || memory.size(), find, || memory.is_device());
     }
 
     /// Handles cache maintenance that the guest is about to perform. Returns true if QEMU must translate all blocks
@@ -228,6 +233,12 @@ impl Plugin {
                 walker.switch(table);
             }
             self.session.switch_space(pc);
+            return Ok(());
+        }
+        if maintenance == Maintenance::ForgetTranslations {
+            if let Some(walker) = &mut self.walker {
+                walker.forget();
+            }
             return Ok(());
         }
         // Until the guest has named an address, the registers may not be found, and nothing is checked.
@@ -258,11 +269,11 @@ impl Plugin {
             }
             Maintenance::EveryColour { op, address } => {
                 let address = register(address)?;
-                if let Some(physical) = self.session.machine().linear(address) {
+                if let Some(physical) = self.physical(address) {
                     self.session.maintain_every_colour(pc, op, physical);
                 }
             }
-            Maintenance::SwitchSpace { .. } => {}
+            Maintenance::SwitchSpace { .. } | Maintenance::ForgetTranslations => {}
         }
         Ok(())
     }
@@ -280,11 +291,15 @@ impl Plugin {
         }
     }
 
-    /// Returns the physical address of an address that the kernel uses.
+    /// Returns the physical address of an address that the kernel uses. Outside the linear mapping, and without page
+    /// tables, an address is known only if it has been used.
     fn physical(&self, address: u64) -> Option<u64> {
         match &self.walker {
             Some(walker) => walker.translate(address).map(|found| found.physical),
-            None => self.session.machine().linear(address),
+            None => {
+                let linear = self.session.machine().linear(address);
+                linear.or_else(|| self.mapped.physical(address))
+            }
         }
     }
 }

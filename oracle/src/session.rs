@@ -189,6 +189,11 @@ impl<W: Write> Session<W> {
         &self.machine
     }
 
+    /// Returns the owner of the code at `pc`, which is at `host` in the memory of QEMU.
+    pub fn code_owner(&mut self, pc: u64, host: usize) -> By {
+        self.machine.code_owner(pc, host)
+    }
+
     /// Returns the callbacks that the plugin needs at first.
     pub fn start(&self) -> Listen {
         match self.config.aliases() {
@@ -312,7 +317,8 @@ impl<W: Write> Session<W> {
     }
 
     /// Handles a memory access. `guest` is the guest at the access. `size` returns its size in bytes. `find` returns its
-    /// target, or `None` for a device. All of them take time and are used only when necessary.
+    /// target, or `None` if there is none. `is_device` returns true if the target is a device. All of them take time and
+    /// are used only when necessary.
     #[inline(always)]
     pub fn access(
         &mut self,
@@ -320,6 +326,7 @@ impl<W: Write> Session<W> {
         guest: &impl Guest,
         size: impl Fn() -> u64,
         find: impl FnOnce() -> Option<Target>,
+        is_device: impl FnOnce() -> bool,
     ) {
         // Ignores accesses until the guest has reported a known address: before that, the plugin cannot see cache
         // maintenance.
@@ -341,6 +348,11 @@ impl<W: Write> Session<W> {
         let place = self.places.of(reported.address);
         let cached = checked && caching != Caching::Bypass;
         if cached && window.model.changes_nothing(reported.store, physical, place, &size) {
+            return;
+        }
+        // The model knows the line of an access that changes nothing, so the line is memory.
+        if is_device() {
+            window.accesses -= 1;
             return;
         }
         let access =

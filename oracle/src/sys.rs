@@ -337,9 +337,13 @@ impl Instruction<'_> {
 
     /// Returns the guest's memory, in which this instruction is at `physical`.
     pub fn ram(&self, physical: u64) -> Option<Ram> {
+        Ram::around(self.host(), physical)
+    }
+
+    /// Returns the address of the instruction in the memory of QEMU.
+    pub fn host(&self) -> usize {
         // SAFETY: as above.
-        let here = unsafe { qemu_plugin_insn_haddr(self.raw) } as usize;
-        Ram::around(here, physical)
+        unsafe { qemu_plugin_insn_haddr(self.raw) as usize }
     }
 
     /// Makes QEMU call [`Plugin::payload`] for the stores of the instruction.
@@ -393,17 +397,27 @@ impl Memory {
     }
 
     /// Returns the size in bytes.
+    #[inline(always)]
     pub fn size(&self) -> u64 {
         1 << qemu_plugin_mem_size_shift(self.raw)
     }
 
-    /// Returns the physical address of the first byte. `None` for a device.
+    /// Returns the physical address of the first byte, which may be a device's.
+    #[inline(always)]
     pub fn physical(&self) -> Option<u64> {
         // SAFETY: called from the callback of this access, as QEMU requires, and null is handled.
         unsafe {
             let physical = qemu_plugin_get_hwaddr(self.raw, self.address);
-            let memory = !physical.is_null() && !qemu_plugin_hwaddr_is_io(physical);
-            memory.then(|| qemu_plugin_hwaddr_phys_addr(physical))
+            (!physical.is_null()).then(|| qemu_plugin_hwaddr_phys_addr(physical))
+        }
+    }
+
+    /// Returns true for an access to a device.
+    pub fn is_device(&self) -> bool {
+        // SAFETY: as above. QEMU accepts null.
+        unsafe {
+            let physical = qemu_plugin_get_hwaddr(self.raw, self.address);
+            physical.is_null() || qemu_plugin_hwaddr_is_io(physical)
         }
     }
 

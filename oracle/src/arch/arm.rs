@@ -48,8 +48,12 @@ const KERNEL_START: u64 = 0xbf00_0000;
 /// and the write to register c2 that switches the address space.
 ///
 /// Only unconditional instructions count: the kernel uses conditional ones for DMA alone. Operations by set and way are
-/// not decoded: the kernel has none for these machines.
+/// not decoded: the kernel has none for these machines. Writes to register c8, which concern the TLB, are often
+/// conditional, and forgetting a translation is always right.
 fn maintenance(instruction: u32) -> Option<Maintenance> {
+    if instruction & 0x0fff_0f10 == 0x0e08_0f10 {
+        return Some(Maintenance::ForgetTranslations);
+    }
     let register = |shift: u32| (instruction >> shift & 0xf) as u8;
     match instruction & 0xffff_0fff {
         0xee02_0f10 => Some(Maintenance::SwitchSpace { table: register(12) }),
@@ -162,6 +166,10 @@ mod tests {
         // mcrr p15, 0, r1, r2, c14; mcrr p15, 0, r1, r2, c6: r2 has the first address of the range, r1 the last.
         assert_eq!(maintenance(0xec42_1f0e), range(Op::Flush, 2, 1));
         assert_eq!(maintenance(0xec42_1f06), range(Op::Invalidate, 2, 1));
+        // mcr p15, 0, r1, c8, c7, 1; mcrne p15, 0, r1, c8, c7, 1; mcr p15, 0, r3, c8, c6, 0
+        for tlb in [0xee08_1f37, 0x1e08_1f37, 0xee08_3f16] {
+            assert_eq!(maintenance(tlb), Some(Maintenance::ForgetTranslations));
+        }
         // mcr p15, 0, r0, c2, c0, 0
         assert_eq!(maintenance(0xee02_0f10), Some(Maintenance::SwitchSpace { table: 0 }));
         // mcr p15, 0, r0, c7, c10, 4 is a barrier; mcr p15, 0, r0, c7, c5, 1 concerns the instruction cache;

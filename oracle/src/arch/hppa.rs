@@ -16,6 +16,7 @@ pub const HPPA: InstructionSet = InstructionSet {
     is_kernel_code: |pc, _| space(pc) == KERNEL_SPACE,
     process_addresses: |_| PROCESSES_START..=u64::MAX,
     linear,
+    mapped_below: LINEAR.start,
     space: |address| Some(space(address)),
     plain: offset,
     // `CPUHPPAState` in target/hppa/cpu.h: `gr`, an array of 32 registers of 64 bits.
@@ -55,7 +56,7 @@ const fn linear_range(op: Op) -> Maintenance {
     Maintenance::Linear { op, first: 26, end: Some(25) }
 }
 
-/// The kernel's linear mapping: from __PAGE_OFFSET of 32-bit kernels in arch/parisc/include/asm/page.h to the lowest
+/// The kernel's linear mapping, above its other mappings (arch/parisc/include/asm/fixmap.h): from __PAGE_OFFSET of 32-bit kernels in arch/parisc/include/asm/page.h to the lowest
 /// address of fixed mappings.
 const LINEAR: std::ops::Range<u64> = 0x1000_0000..0xe000_0000;
 

@@ -43,11 +43,16 @@ pub struct InstructionSet {
 
     /// Returns true if the code at an address belongs to the kernel, whose image occupies the range.
     pub is_kernel_code: fn(u64, &Range<u64>) -> bool,
+    /// Programs may have the addresses of the kernel's image, which is in an address space of its own.
+    pub overlapping_programs: bool,
     /// Returns the addresses that belong to a process. Where an address could belong to either side, the code that uses
     /// it decides.
     pub process_addresses: fn(By) -> RangeInclusive<u64>,
     /// Converts an address in the kernel's linear mapping to a physical address.
     pub linear: fn(u64) -> Option<u64>,
+    /// Addresses below this one are the kernel's, and outside the linear mapping. The plugin remembers their physical
+    /// addresses from accesses, for cache maintenance of such addresses.
+    pub mapped_below: u64,
     /// Returns the address space that QEMU encodes in an address.
     pub space: fn(u64) -> Option<u64>,
     /// Removes what QEMU adds to an address, such as the address space.
@@ -87,8 +92,10 @@ const NONE: InstructionSet = InstructionSet {
     is_stack_access: |_| false,
     may_reach_process: |_| true,
     is_kernel_code: |_, _| false,
+    overlapping_programs: false,
     process_addresses: |_| 0..=u64::MAX,
     linear: |_| None,
+    mapped_below: 0,
     space: |_| None,
     plain: |address| address,
     registers: RegisterSource::None,
@@ -285,6 +292,8 @@ pub enum Maintenance {
         /// Register with the physical address of the page tables.
         table: u8,
     },
+    /// Maintains nothing, but makes the MMU forget translations.
+    ForgetTranslations,
 }
 
 impl Maintenance {
@@ -346,6 +355,8 @@ pub struct Machine {
     set: &'static InstructionSet,
     /// Addresses of the kernel's image. Empty if they are unknown.
     image: Range<u64>,
+    /// Distance between the addresses of the kernel's image in QEMU and in the guest, once seen.
+    image_distance: Option<usize>,
     /// Kernel functions that maintain the cache, by address.
     functions: HashMap<u64, Maintenance>,
     /// Addresses that belong to a process if a process uses them.
@@ -366,6 +377,7 @@ impl Machine {
         Machine {
             set,
             image: symbols.image().unwrap_or(0..0),
+            image_distance: None,
             functions: functions.collect(),
             used_by_process: (set.process_addresses)(By::Process),
             used_by_kernel: (set.process_addresses)(By::Kernel),
@@ -394,7 +406,7 @@ impl Machine {
         Marker::from_number((self.set.marker)(instruction)?)
     }
 
-    /// Returns the cache maintenance performed by the instruction at `pc`, or by the function that begins there.
+    /// Returns the cache maintenance performed by the kernel's instruction at `pc`, or by the function that begins there.
     pub fn maintenance(&self, pc: u64, instruction: u32) -> Option<Maintenance> {
         let function = || self.functions.get(&pc).copied();
         let maintenance = (self.set.maintenance)(instruction).or_else(function);
@@ -432,11 +444,11 @@ impl Machine {
 
     /// Returns the accesses that matter at depth `user`. Stack accesses do not: no two processes share a stack, and the
     /// kernel clears pages before they become stacks.
-    pub fn watched(&self, pc: u64, instruction: u32) -> Watched {
+    pub fn watched(&self, by: By, instruction: u32) -> Watched {
         if (self.set.is_stack_access)(instruction) {
             return Watched::Nothing;
         }
-        match self.by(pc) {
+        match by {
             By::Kernel if !(self.set.may_reach_process)(instruction) => Watched::Stores,
             _ => Watched::All,
         }
@@ -447,9 +459,9 @@ impl Machine {
         (self.set.linear)(address)
     }
 
-    /// Returns the owner of an instruction.
-    pub fn owner(&self, pc: u64, instruction: u32) -> Owner {
-        match self.by(pc) {
+    /// Returns the owner of an instruction in the code of `by`.
+    pub fn owner(&self, by: By, instruction: u32) -> Owner {
+        match by {
             By::Process => Owner::Process,
             By::Kernel if (self.set.is_stack_access)(instruction) => Owner::KernelStack,
             By::Kernel => Owner::Kernel,
@@ -461,7 +473,23 @@ impl Machine {
         self.image.contains(&address)
     }
 
-    /// Returns the owner of the code at `pc`.
+    /// Returns the owner of the code at `pc`, which is at `host` in the memory of QEMU.
+    ///
+    /// The kernel's image is contiguous in physical memory and in QEMU's. Code at an address of the image belongs to a
+    /// program if it is in another place there. The kernel runs before any program.
+    pub fn code_owner(&mut self, pc: u64, host: usize) -> By {
+        let by = self.by(pc);
+        if by == By::Process || !self.set.overlapping_programs || !self.image.contains(&pc) {
+            return by;
+        }
+        let distance = host.wrapping_sub(pc as usize);
+        match *self.image_distance.get_or_insert(distance) == distance {
+            true => By::Kernel,
+            false => By::Process,
+        }
+    }
+
+    /// Returns the owner of the code at `pc`, unless a program has an address of the kernel's image.
     pub fn by(&self, pc: u64) -> By {
         match (self.set.is_kernel_code)(pc, &self.image) {
             true => By::Kernel,
@@ -514,6 +542,12 @@ mod tests {
         let machine = Machine::new(Arch::Sparc64, &symbols);
         assert_eq!(machine.by(0x40_4000), By::Kernel);
         assert_eq!(machine.by(0x10_7110), By::Process);
+        // Another program is large enough to have code there. It is elsewhere in QEMU's memory.
+        let mut sees = machine.clone();
+        assert_eq!(sees.code_owner(0x40_4000, 0x7f00_0040_4000), By::Kernel);
+        assert_eq!(sees.code_owner(0x40_8000, 0x7f00_0123_8000), By::Process);
+        assert_eq!(sees.code_owner(0x7f_0000, 0x7f00_007f_0000), By::Kernel);
+        assert_eq!(sees.code_owner(0x10_7110, 0x7f00_0010_7110), By::Process);
         // A program's data and the kernel's image can have the same address.
         assert!(machine.is_process_address(0x4e_f5f8, By::Process));
         assert!(!machine.is_process_address(0x4e_f5f8, By::Kernel));

@@ -19,6 +19,7 @@ pub const SPARC64: InstructionSet = InstructionSet {
     is_stack_access,
     may_reach_process: is_alternate,
     is_kernel_code,
+    overlapping_programs: true,
     process_addresses,
     linear,
     // `CPUSPARCState` in target/sparc/cpu.h: `regwptr` points to %o0, which is register 8.
@@ -132,7 +133,7 @@ const FIRMWARE: Range<u64> = 0xf000_0000..0x1_0000_0000;
 /// Returns true if the code at `pc` belongs to the kernel, whose image is at `image`, or to the firmware.
 ///
 /// Kernel and processes have address spaces of their own that use the same low addresses. Programs are linked at 1 MiB
-/// and the kernel at 4 MiB, so a program with less than 3 MiB of code does not overlap the kernel.
+/// and the kernel at 4 MiB, so a program with more than 3 MiB of code overlaps the kernel.
 fn is_kernel_code(pc: u64, image: &Range<u64>) -> bool {
     image.contains(&pc) || FIRMWARE.contains(&pc)
 }
