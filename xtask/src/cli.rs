@@ -176,9 +176,9 @@ pub(crate) struct Test {
     /// caches alias, if QEMU supports it.
     #[arg(long, value_enum, value_name = "MODE", default_value_t = OracleMode::Auto)]
     pub oracle: OracleMode,
-    /// Accesses that the oracle models. user: those through addresses of processes. full: also the kernel's own
-    /// accesses and flushes.
-    #[arg(long, value_enum, value_name = "DEPTH", default_value_t = Depth::User)]
+    /// Accesses that the oracle models. full: those of processes and of the kernel, and the kernel's flushes. user:
+    /// only those through addresses of processes, which is faster.
+    #[arg(long, value_enum, value_name = "DEPTH", default_value_t = Depth::Full)]
     pub oracle_depth: Depth,
     /// Multiply every deadline by this factor, for a slow machine.
     #[arg(long, value_name = "FACTOR", value_parser = positive, default_value = "1")]

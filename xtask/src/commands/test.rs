@@ -86,7 +86,7 @@ fn rerun_command(args: &Test) -> String {
     if args.oracle != OracleMode::Auto {
         words.push(format!("--oracle {}", option_value(&args.oracle)));
     }
-    if args.oracle_depth != Depth::User {
+    if args.oracle_depth != Depth::Full {
         words.push(format!("--oracle-depth {}", option_value(&args.oracle_depth)));
     }
     if args.timeout_scale != 1.0 {

@@ -282,11 +282,11 @@ fn the_command_to_rerun_has_the_options_of_the_oracle() {
     let mut guest = Guest::up(1);
     guest.start("two").end("two", Outcome::Fail { reason }).goodbye();
     lab.guest("1", &guest, "exit 0");
-    let output = lab.test(&["--case", "smoke/two", "--oracle", "off", "--oracle-depth", "full"]);
+    let output = lab.test(&["--case", "smoke/two", "--oracle", "off", "--oracle-depth", "user"]);
     assert_code(&output, 1);
     let printed = text(&output);
     assert!(
-        printed.contains("--oracle off --oracle-depth full --arch x86_64 --case smoke/two"),
+        printed.contains("--oracle off --oracle-depth user --arch x86_64 --case smoke/two"),
         "{printed}"
     );
     assert_eq!(oracle_of(&lab.results()), ("off".into(), Some("not requested")));
