@@ -17,7 +17,7 @@ cache:
   model: { arch: arm, page: 4096, write: back }
 ";
 
-const HELLO: &str = r#"{"hello":{"version":"0.1.0","api":4,"arch":"arm","cache":{"kind":"vipt","period":16384,"line":32,"write":"back"},"depth":"user"}}"#;
+const HELLO: &str = r#"{"hello":{"version":"0.1.0","api":4,"arch":"arm","cache":{"kind":"vipt","period":16384,"line":32,"write":"back"},"depth":"full"}}"#;
 const KNOWN: &str =
     r#"{"known":{"virtual":"0xb6ff1000","physical":"0x4c3f000","expected":"0x4c3f000"}}"#;
 
@@ -86,12 +86,12 @@ fn a_run_without_findings_passes() {
     let output = lab.test(&[]);
     assert_code(&output, 0);
     let results = lab.results();
-    assert_eq!(oracle_of(&results), ("user".into(), None));
+    assert_eq!(oracle_of(&results), ("full".into(), None));
     let accesses = results.targets[0].cases.iter();
     let accesses: Vec<u64> = accesses.map(|case| case.oracle.as_ref().unwrap().accesses).collect();
     assert_eq!(accesses, [99; 3]);
     let printed = text(&output);
-    assert!(printed.contains("user; 3 cases watched; findings: 0"), "{printed}");
+    assert!(printed.contains("full; 3 cases watched; findings: 0"), "{printed}");
     // QEMU loads the plugin, and both the guest and the plugin get their settings.
     let boot = lab.path("checkout/target/lab/latest/x86_64/boot-1");
     let command = fs::read_to_string(boot.join("qemu.sh")).unwrap();
