@@ -231,6 +231,25 @@ impl Model {
         nothing && !self.leaves_line(physical, size)
     }
 
+    /// Handles a store that changes nothing but the record of the last store, as [`Model::is_redundant`] does. Returns
+    /// false for any other store, without an effect.
+    #[inline(always)]
+    pub fn only_repeats(
+        &mut self,
+        physical: u64,
+        place: Place,
+        size: impl FnOnce() -> u64,
+        store: impl FnOnce() -> Access,
+    ) -> bool {
+        let line = self.line.number(physical);
+        let repeats = self.fast_path.effect(line, place) == Some(StoreEffect::IsLast)
+            && !self.leaves_line(physical, size);
+        if repeats {
+            self.fast_path.defer(line, store());
+        }
+        repeats
+    }
+
     /// Returns true if an access continues in the next line.
     #[inline(always)]
     fn leaves_line(&self, physical: u64, size: impl FnOnce() -> u64) -> bool {

@@ -57,6 +57,36 @@ pub struct Reported {
     pub page_tables: Option<u64>,
 }
 
+impl Reported {
+    /// Returns the access for the model.
+    fn access(
+        self,
+        at: u64,
+        machine: &Machine,
+        target: Target,
+        size: u64,
+        place: Option<Place>,
+        trace: Trace,
+    ) -> model::Access {
+        let by = self.owner.by();
+        let of_process = || machine.is_process_address(self.address, by);
+        let tables = self.page_tables.filter(|_| of_process());
+        model::Access {
+            at,
+            op: if self.store { Op::Store } else { Op::Load },
+            by,
+            space: tables.or_else(|| machine.space(self.address)),
+            address: self.address,
+            physical: target.physical,
+            size,
+            place,
+            allocates: target.caching == Caching::Allocate,
+            pc: self.pc,
+            trace,
+        }
+    }
+}
+
 /// Physical address of a memory access, and its use of the cache.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
@@ -350,7 +380,16 @@ impl<W: Write> Session<W> {
         if cached && window.model.changes_nothing(reported.store, physical, place, &size) {
             return;
         }
-        // The model knows the line of an access that changes nothing, so the line is memory.
+        // No backtrace is captured of these stores.
+        if cached && reported.store && reported.owner != Owner::Kernel {
+            let (at, machine, target) =
+                (window.accesses, &self.machine, Target { physical, caching });
+            let store = || reported.access(at, machine, target, size(), Some(place), Trace::NONE);
+            if window.model.only_repeats(physical, place, &size, store) {
+                return;
+            }
+        }
+        // The model knows the line of such an access, so the line is memory.
         if is_device() {
             window.accesses -= 1;
             return;
@@ -376,24 +415,9 @@ impl<W: Write> Session<W> {
             return window.model.reset_line(physical);
         }
         let (at, machine) = (window.accesses, &self.machine);
-        let space = || {
-            let process = || machine.is_process_address(reported.address, by);
-            let tables = reported.page_tables.filter(|_| process());
-            tables.or_else(|| machine.space(reported.address))
-        };
-        let access = |trace| model::Access {
-            at,
-            op: if reported.store { Op::Store } else { Op::Load },
-            by,
-            space: space(),
-            address: reported.address,
-            physical,
-            size,
-            place: (!bypass).then_some(place),
-            allocates: caching == Caching::Allocate,
-            pc: reported.pc,
-            trace,
-        };
+        let target = Target { physical, caching };
+        let place = (!bypass).then_some(place);
+        let access = |trace| reported.access(at, machine, target, size, place, trace);
         let (calls, symbols, captures) = (&self.calls, &self.symbols, &mut self.captures);
         let backtrace = || match (machine.stack(), by) {
             (Some(stack), By::Kernel) => {
@@ -415,10 +439,10 @@ impl<W: Write> Session<W> {
             captures.of_store(store, pointer, backtrace)
         };
         let model = &mut window.model;
-        let redundant = !bypass && {
+        let redundant = place.is_some_and(|place| {
             let access = || access(trace(captures, false));
             model.is_redundant(reported.store, physical, place, || size, access)
-        };
+        });
         if redundant {
             return;
         }

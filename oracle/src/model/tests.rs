@@ -58,6 +58,13 @@ impl Bench {
         };
         let mut redundant = |place| {
             let nothing = self.model.changes_nothing(op == Store, physical, place, || access.size);
+            let repeats = op == Store
+                && self.at % 2 == 0
+                && self.model.only_repeats(physical, place, || access.size, || access);
+            if repeats {
+                assert!(!nothing);
+                return true;
+            }
             let redundant =
                 self.model.is_redundant(op == Store, physical, place, || access.size, || access);
             assert!(redundant || !nothing, "{access:?} changes something");

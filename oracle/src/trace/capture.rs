@@ -9,7 +9,8 @@
 //! - of the first stores to any other page, and of stores to a page's first line that make it dirty: the kernel fills
 //!   a page before a process uses it.
 //!
-//! A store soon after a captured one, nearby in the same code and with the same stack, is of the same call.
+//! A store soon after a captured one, nearby in the same code and with the same stack, is of the same call. So is one to
+//! adjacent memory: copies and fills are most stores, and reading the stack pointer for each of them takes time.
 
 use std::collections::HashMap;
 
@@ -30,6 +31,9 @@ const SAME_CALL: u64 = 32;
 
 /// Distance between instructions of the same loop, in bytes.
 const SAME_CODE: u64 = 512;
+
+/// Distance between stores to adjacent memory, in bytes: the longest store.
+const ADJACENT: u64 = 16;
 
 /// Maximum number of different backtraces that are kept.
 const KEPT: usize = 1 << 17;
@@ -64,6 +68,7 @@ pub struct Captures {
 struct Last {
     at: u64,
     pc: u64,
+    physical: u64,
     pointer: Option<u64>,
     trace: Trace,
 }
@@ -117,13 +122,19 @@ impl Captures {
         if !worth {
             return Trace::NONE;
         }
+        let Store { at, pc, physical, .. } = store;
+        let adjacent = |last: &Last| physical.abs_diff(last.physical) <= ADJACENT;
+        if let Some(last) = near.filter(adjacent) {
+            self.last = Some(Last { at, pc, physical, ..last });
+            return last.trace;
+        }
         let pointer = pointer();
         if let Some(last) = near.filter(|last| last.pointer == pointer) {
-            self.last = Some(Last { at: store.at, pc: store.pc, ..last });
+            self.last = Some(Last { at, pc, physical, ..last });
             return last.trace;
         }
         let trace = self.intern(capture());
-        self.last = Some(Last { at: store.at, pc: store.pc, pointer, trace });
+        self.last = Some(Last { at, pc, physical, pointer, trace });
         trace
     }
 

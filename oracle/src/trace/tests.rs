@@ -182,6 +182,9 @@ fn stores_of_one_call_share_a_backtrace() {
     assert_eq!(of(store(32, 0x9100, 0x50c0, true), 0x7000, 0xbb), second);
     assert_eq!(of(store(99, 0x9100, 0x50e0, true), 0x7000, 0xbb), second);
     assert_eq!(made.get(), 4);
+    // The stack pointer is not read for the next word of a copy.
+    assert_eq!(of(store(100, 0x9104, 0x50e4, true), 0x6000, 0xcc), second);
+    assert_eq!(made.get(), 4);
     assert_eq!(captures.frames(second), [0xbb]);
     assert!(captures.frames(Trace::NONE).is_empty());
 }
