@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use regex::Regex;
 
 use crate::ci;
-use crate::image::guest_files::Addition;
+use crate::image::guest_files::{Addition, Fetch};
 use crate::kernel::Identity;
 use crate::machine::accel::Accel;
 use crate::oracle::{Depth, OracleMode};
@@ -102,16 +102,20 @@ Exit codes: 0 all passed; 1 a case failed, crashed or timed out; 2 the lab could
 const RUN_HELP: &str = "\
 Examples:
   cargo xtask run --arch armv6 --c test.c                build test.c for armv6, and run it
-  cargo xtask run --arch armv6 --c a.c b.c -- -n 3       the same with two files, and arguments for the program
-  cargo xtask run --arch arm64 -- ./prog args            a static program for arm64 that you built
+  cargo xtask run --arch armv6 --c a.c b.c -- -n 3       two files, and arguments for the program
+  cargo xtask run --arch arm64 -- ./prog args            a static program for arm64
   cargo xtask run --c test.c --add data:/opt/data        with a directory of files
+  cargo xtask run --arch parisc --script test.sh         a shell script, with busybox
+  cargo xtask run --arch sparc64 -- cat /proc/cpuinfo    a command of busybox
+  cargo xtask run --arch armv6 --commands tests.txt      one test for each line
 
-Exit codes: that of the program, or 128+N if signal N of the guest killed it. If the program exited with 0: 1 if the
-oracle found something, or if the kernel warned or crashed. 124 the program took longer than --timeout; 125 the lab
-could not do what was asked; 126 the program could not be executed.";
+Exit codes: that of the program, or 128+N if signal N of the guest killed it. If the program exited
+with 0: 1 if the oracle found something, or if the kernel warned or crashed. 124 the program took
+longer than --timeout; 125 the lab could not do what was asked; 126 the program could not be
+executed. With --commands: 0 all commands passed; 1 a command failed; 125 as above.";
 
 /// The kernel and the machine that runs it.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Machine {
     /// Targets or groups of targets, separated by commas; `cargo xtask list` shows the targets. Groups: all, aliasing,
     /// arm.
@@ -142,6 +146,19 @@ pub(crate) struct Machine {
     /// Boot this kernel image instead of building a kernel.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["kernel_src", "no_queue", "patch"])]
     pub kernel_image: Option<PathBuf>,
+    /// Option of the kernel, such as PACKET=y, or a file of options in the format of a .config. They take precedence over
+    /// those of the lab. May be repeated.
+    #[arg(long, value_name = "OPTION=VALUE|FILE", conflicts_with = "kernel_image")]
+    pub config: Vec<String>,
+    /// Words to add to the kernel command line. May be repeated.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub append: Vec<String>,
+    /// Memory of the machine, such as 512M or 2G [default: that of the target, multiplied by the flavour].
+    #[arg(long, value_name = "SIZE", value_parser = mebibytes)]
+    pub memory: Option<u32>,
+    /// Further argument of QEMU, such as --qemu-arg=-device --qemu-arg=usb-ehci. May be repeated.
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub qemu_arg: Vec<String>,
     /// Number of parallel jobs of `make` [default: the number of CPUs].
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<usize>,
@@ -203,9 +220,10 @@ pub(crate) struct Test {
 pub(crate) struct Run {
     #[command(flatten)]
     pub machine: Machine,
-    /// Program of this machine, and its arguments. It must be static and for the target. It runs as root, in the directory /,
-    /// without input. With --c, only the arguments.
-    #[arg(last = true, value_name = "PROGRAM", required_unless_present = "c")]
+    /// Program of this machine, and its arguments. It must be static and for the target. A name without `/` of which this
+    /// machine has no file is a command of busybox. The program runs as root, in the directory /, without input. With --c or
+    /// --script, only the arguments.
+    #[arg(last = true, value_name = "PROGRAM", required_unless_present_any = ["c", "script", "commands"])]
     pub program: Vec<String>,
     /// Build these C files into one static program for the target, and run it.
     #[arg(long, value_name = "FILE", num_args = 1..)]
@@ -213,11 +231,26 @@ pub(crate) struct Run {
     /// Further argument of the C compiler, such as --cflag=-DROUNDS=3 or --cflag=-lm. May be repeated.
     #[arg(long, value_name = "FLAG", requires = "c", allow_hyphen_values = true)]
     pub cflag: Vec<String>,
+    /// Run this shell script. The guest has busybox: a shell and the usual tools.
+    #[arg(long, value_name = "FILE", conflicts_with = "c")]
+    pub script: Option<PathBuf>,
+    /// Run each line of this file as a shell command, as a case of its own: with a window of the oracle, a verdict, and all
+    /// reports. Lines that begin with # are comments. Exit code 4 means that the command does not apply to the machine.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["script", "program", "get"])]
+    pub commands: Option<PathBuf>,
+    /// Put busybox into the guest even if nothing of the above needs it, for programs that call a shell.
+    #[arg(long)]
+    pub busybox: bool,
+    /// Bring this file of the guest back after the run [default HOSTPATH: its name in the current directory]. May be
+    /// repeated.
+    #[arg(long, value_name = "PATH[:HOSTPATH]")]
+    pub get: Vec<Fetch>,
     /// Put a file or a directory of this machine into the guest [default DEST: its name in the guest's directory /]. May be
     /// repeated.
     #[arg(long, value_name = "FILE|DIR[:DEST]")]
     pub add: Vec<Addition>,
-    /// Stop the program after this time, such as 90s or 10m [default: never].
+    /// Stop the program after this time, such as 90s or 10m [default: never; for a line of --commands, 5 minutes, longer under
+    /// the oracle].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub timeout: Option<Duration>,
     /// Accelerator of QEMU. auto uses KVM if a probe guest finishes under KVM, and TCG otherwise.
@@ -227,8 +260,8 @@ pub(crate) struct Run {
     /// caches alias, if QEMU supports it.
     #[arg(long, value_enum, value_name = "MODE", default_value_t = OracleMode::Auto)]
     pub oracle: OracleMode,
-    /// Accesses that the oracle models. user: those through addresses of processes. full: also the kernel's own
-    /// accesses and flushes.
+    /// Accesses that the oracle models. full: those of processes and of the kernel, and the kernel's flushes. user:
+    /// only those through addresses of processes, which is faster.
     #[arg(long, value_enum, value_name = "DEPTH", default_value_t = Depth::Full)]
     pub oracle_depth: Depth,
     /// Multiply the deadlines of booting and of shutting down by this factor, for a slow machine.
@@ -245,6 +278,13 @@ pub(crate) struct Run {
     /// Print nothing but the program's output and what went wrong.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+impl Run {
+    /// Returns true if the first word after `--` is the program, not an argument.
+    pub(crate) fn names_program(&self) -> bool {
+        self.c.is_empty() && self.script.is_none() && self.commands.is_none()
+    }
 }
 
 #[derive(Clone, Debug, Args)]
@@ -479,6 +519,18 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Parses an amount of memory, such as `512M` or `2G`. The result is in MiB.
+fn mebibytes(text: &str) -> Result<u32, String> {
+    let factor = match text.chars().last() {
+        Some('M') => 1,
+        Some('G') => 1024,
+        _ => 0,
+    };
+    let number = text.get(..text.len().saturating_sub(1)).and_then(|digits| digits.parse().ok());
+    let size = number.and_then(|number: u32| number.checked_mul(factor));
+    size.filter(|size| *size > 0).ok_or_else(|| "expected a size such as 512M or 2G".into())
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -541,6 +593,19 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_a_number_of_mebibytes_or_gibibytes() {
+        assert_eq!(mebibytes("512M"), Ok(512));
+        assert_eq!(mebibytes("2G"), Ok(2048));
+        for wrong in ["", "M", "512", "0M", "1.5G", "5000000G", "512m"] {
+            assert_eq!(
+                mebibytes(wrong),
+                Err("expected a size such as 512M or 2G".into()),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
     fn examples_parse() {
         let mut examples = 0;
         let examples_of = [TEST_EXAMPLES, RUN_HELP, CHECK_EXAMPLES];
@@ -553,6 +618,6 @@ mod tests {
             Cli::try_parse_from(command.split(' ')).unwrap();
             examples += 1;
         }
-        assert_eq!(examples, 17);
+        assert_eq!(examples, 20);
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Job {
     pub queue: Selection,
     /// Patches on top of the queue.
     pub patches: Vec<PathBuf>,
+    /// Options of the kernel in addition to those of the lab: values of `--config`.
+    pub config: Vec<String>,
     /// Requested accelerator.
     pub accel: Accel,
     pub oracle: OracleRequest,
@@ -306,6 +308,7 @@ impl Job {
             source,
             queue: &self.queue,
             patches: &self.patches,
+            config: &self.config,
             jobs: self.jobs,
         };
         kernel::build(&request, progress)

@@ -56,7 +56,7 @@ impl Tree {
     }
 
     /// Returns the targets and the flavour that the user selected. The targets have the changes of the flavour, and the
-    /// flavour has the number of processors that the user asked for.
+    /// memory and the arguments that the user asked for. The flavour has the number of processors.
     ///
     /// # Errors
     /// A target or the flavour does not exist, or a target cannot have the flavour or so many processors.
@@ -66,8 +66,13 @@ impl Tree {
         if let Some(cpus) = machine.cpus {
             check_cpus(&targets, cpus)?;
         }
-        let flavour = Flavour { cpus: machine.cpus.or(flavour.cpus), ..flavour.clone() };
-        let targets = targets.into_iter().map(|target| flavour.apply_to(target));
+        let flavour = Flavour {
+            cpus: machine.cpus.or(flavour.cpus),
+            memory: if machine.memory.is_some() { 1 } else { flavour.memory },
+            ..flavour.clone()
+        };
+        let targets =
+            targets.into_iter().map(|target| Ok(with_options(flavour.apply_to(target)?, machine)));
         Ok((targets.collect::<Result<_>>()?, flavour))
     }
 
@@ -144,6 +149,16 @@ impl Tree {
     }
 }
 
+/// Returns the target with the memory, the words of the kernel command line and the arguments of QEMU that the user asked
+/// for.
+fn with_options(mut target: Target, machine: &Machine) -> Target {
+    let qemu = &mut target.qemu;
+    qemu.memory_mib = machine.memory.unwrap_or(qemu.memory_mib);
+    qemu.append.extend(machine.append.iter().cloned());
+    qemu.args.extend(machine.qemu_arg.iter().cloned());
+    target
+}
+
 /// Checks that all `targets` can have `cpus` processors.
 fn check_cpus(targets: &[&Target], cpus: u32) -> Result<()> {
     for target in targets {
@@ -182,6 +197,7 @@ pub(crate) fn job(
         run_dir,
         queue: selection(machine),
         patches: machine.patch.clone(),
+        config: machine.config.clone(),
         accel,
         oracle: OracleRequest::OFF,
         scale: scale * flavour.time,

@@ -239,15 +239,11 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
     let machine = Machine {
         arch: args.arch.clone(),
         flavour: "default".into(),
-        cpus: None,
         kernel: args.kernel.clone(),
-        kernel_src: None,
-        no_queue: false,
         stack: args.stack.clone(),
-        patch: Vec::new(),
-        kernel_image: None,
         jobs: args.jobs,
         no_setup: args.no_setup,
+        ..Machine::default()
     };
     let (targets, _) = tree.select(&machine)?;
     let kernels = tree.kernels(&machine)?;

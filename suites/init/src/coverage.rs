@@ -23,7 +23,8 @@ fn send_below(dir: &str, send: &mut dyn FnMut(Record)) {
     }
 }
 
-fn send_file(path: &str, name: &str, send: &mut dyn FnMut(Record)) {
+/// Sends the file at `path` as `name`, in parts.
+pub(crate) fn send_file(path: &str, name: &str, send: &mut dyn FnMut(Record)) {
     let bytes = match sys::read_file(path) {
         Ok(bytes) => bytes,
         // The host reports the missing file.

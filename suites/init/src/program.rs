@@ -9,6 +9,7 @@ use protocol::record::{ALIVE_EVERY_MS, EXIT_CODE, OUTPUT_PART, Outcome, Record, 
 use sys::{ExitStatus, Fd, ForkResult, Instant, OpenFlags, Pid};
 
 use crate::cleanup::describe_processes;
+use crate::coverage;
 use crate::logs::Logs;
 use crate::supervise::{Report, reap};
 
@@ -20,6 +21,7 @@ pub(crate) struct EndedProgram {
     case: String,
     end: Result<Option<ExitStatus>, String>,
     skip_code: Option<i32>,
+    files: Vec<String>,
     outputs: Vec<Output>,
 }
 
@@ -47,6 +49,7 @@ pub(crate) fn run(
         case: planned.id.clone(),
         end: Ok(None),
         skip_code: program.skip_code,
+        files: program.files.clone(),
         outputs: Vec::new(),
     };
     ended.end = match start(planned, program, &mut ended.outputs) {
@@ -170,13 +173,17 @@ impl EndedProgram {
         any
     }
 
-    /// Forwards the rest of the output, and returns the report. All processes of the case must be gone by now.
+    /// Forwards the rest of the output and the files that the plan asks for, and returns the report. All processes of the case must be gone by now.
     pub(crate) fn into_report(mut self, send: &mut dyn FnMut(Record)) -> Report {
         while self.forward(Duration::ZERO, send) {}
         for output in &mut self.outputs {
             if let Sink::Lines(logs) = &mut output.sink {
                 logs.finish(send);
             }
+        }
+        for path in &self.files {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            coverage::send_file(path, name, send);
         }
         let code = match self.end {
             Ok(Some(status)) => Some((EXIT_CODE.to_owned(), exit_code(status).into())),

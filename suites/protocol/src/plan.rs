@@ -91,6 +91,10 @@ pub struct GuestProgram {
     /// with any other code than this and 0 fails.
     #[serde(default)]
     pub skip_code: Option<i32>,
+    /// Paths of files to send to the host after the program has ended, as [`Record::File`](crate::record::Record::File).
+    /// Their names, without directories, are unique.
+    #[serde(default)]
+    pub files: Vec<String>,
 }
 
 /// Directories of programs, in the order in which they are searched. They are also the value of `PATH` for a program.

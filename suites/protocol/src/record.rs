@@ -88,7 +88,8 @@ pub enum Record {
         /// `_kib`, `_us`.
         figures: BTreeMap<String, f64>,
     },
-    /// Next part of a file that the guest sends after the last case. Only a kernel with gcov has such files.
+    /// Next part of a file that the guest sends: coverage counts of a kernel with gcov, after the last case, or files that
+    /// the plan asks for, after the program of a case.
     File {
         /// Name of the file, without its directory.
         name: String,

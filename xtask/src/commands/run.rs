@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask run`: runs a program of the user in a guest.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -9,16 +9,18 @@ use protocol::plan::{GuestProgram, PROGRAM_DIRS, PlannedCase, Work};
 
 use super::test::qemu_command;
 use crate::cli::Run;
+use crate::image::busybox;
 use crate::image::c::CProgram;
 use crate::image::elf;
-use crate::image::guest_files::GuestFile;
+use crate::image::guest_files::{Fetch, GuestFile};
 use crate::machine::args::quote;
 use crate::machine::qemu::Qemu;
 use crate::oracle::{OracleRequest, decision};
 use crate::plan::Case;
-use crate::report::{self, Origin, rows, term};
+use crate::report::{self, Origin, TermOptions, rows, term};
 use crate::results::{RunResult, Verdict};
-use crate::run::{self, Unit};
+use crate::run::{self, Job, Unit};
+use crate::run_dir::{GUEST_FILES, boot_dir};
 use crate::suite::Expect;
 use crate::target::Target;
 use crate::tree::{Tree, ensure, job};
@@ -36,7 +38,13 @@ const SUITE: &str = "run";
 /// Deadline of a program without `--timeout`.
 const NO_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Runs the program and returns its exit code.
+/// Deadline of a line of `--commands` without `--timeout`, before it is multiplied for the oracle.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Exit code of a command that does not apply to the machine, as in kselftest (`KSFT_SKIP`).
+const SKIP_CODE: i32 = 4;
+
+/// Runs the program, or each command of `--commands`, and returns the exit code.
 pub(super) fn run(args: &Run) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
@@ -49,28 +57,42 @@ pub(super) fn run(args: &Run) -> Result<u8> {
         print!("{}", qemu_command(&tree, target, &name, &flavour, args.accel, args.oracle)?);
         return Ok(0);
     }
-    check_sources(args)?;
+    let commands = read_sources(args)?;
     let oracle =
         OracleRequest { mode: args.oracle, depth: args.oracle_depth, ..OracleRequest::OFF };
     ensure(&targets, &args.machine, oracle)?;
     decision::check(oracle, &targets, args.accel, |program| Qemu::ask(program))?;
     let run_dir = paths::new_run(&tree.checkout, args.keep)?;
-    let prepared = prepare(args, target, &run_dir)?;
     let mut job = job(&tree, &args.machine, flavour, args.accel, args.timeout_scale, run_dir)?;
     (job.keep, job.oracle) = (args.keep, oracle);
-    let unit = Unit {
-        target: target.clone(),
-        kernel: kernel.clone(),
-        stacks: Vec::new(),
-        cases: vec![case(args, target, prepared.argv)],
-        files: prepared.files,
+    let Prepared { argv, files } = prepare(args, target, &job)?;
+    let cases = match &commands {
+        Some(commands) => commands.iter().map(|command| command.case(args, target, &job)).collect(),
+        None => vec![program_case(args, target, argv)],
     };
-    let result = run::all(&job, &[unit], &term::program::to_terminal(args.quiet));
+    let (target, kernel) = (target.clone(), kernel.clone());
+    let unit = Unit { target, kernel, stacks: Vec::new(), cases, files };
+    execute(args, &job, &unit)
+}
+
+/// Runs the cases of `unit`, writes the reports, and returns the exit code.
+fn execute(args: &Run, job: &Job, unit: &Unit) -> Result<u8> {
     let again = rerun_command();
+    let several = args.commands.is_some();
+    let events = match several {
+        true => term::to_terminal(TermOptions::new(false, args.quiet, &again)),
+        false => term::program::to_terminal(args.quiet),
+    };
+    let result = run::all(job, std::slice::from_ref(unit), &events);
     for dir in [Some(&job.run_dir), args.report_dir.as_ref()].into_iter().flatten() {
         report::write_all(dir, &result, Origin::Run { dir: &job.run_dir, rerun: &again })?;
     }
-    let code = exit_code(&result);
+    let code = if several { code_of_commands(&result) } else { code_of_program(&result) };
+    match fetch(args, &job.run_dir, &result) {
+        // The exit code of the program says more.
+        Err(error) if code != 0 => eprintln!("error: {error:#}"),
+        fetched => fetched?,
+    }
     if code == 0 && !job.keep {
         run::remove_initramfs(&job.run_dir);
     }
@@ -89,18 +111,73 @@ fn only<'t, T>(selected: &'t [T], option: &str, noun: &str) -> Result<&'t T> {
     }
 }
 
-/// Checks that the files of the command line exist, before anything is installed or built.
-fn check_sources(args: &Run) -> Result<()> {
-    let program = match args.c.is_empty() {
-        true => args.program.first().map(Path::new),
-        false => None,
-    };
-    for file in args.c.iter().map(|file| file.as_path()).chain(program) {
+/// Checks that the files of the command line exist, before anything is installed or built, and returns the lines of
+/// `--commands`.
+fn read_sources(args: &Run) -> Result<Option<Vec<ShellCommand>>> {
+    let program = args.program.first().map(Path::new);
+    let program = program.filter(|path| args.names_program() && !is_command(path));
+    let sources = args.c.iter().chain(&args.script).map(|file| file.as_path());
+    for file in sources.chain(program) {
         if !file.is_file() {
             bail!("{}: there is no such file", file.display());
         }
     }
-    Ok(())
+    let names: Vec<&str> = args.get.iter().map(|fetch| fetch.name()).collect();
+    for (at, name) in names.iter().enumerate() {
+        if names[..at].contains(name) {
+            bail!(
+                "--get: two files have the name {name}, but the guest sends files without their directories"
+            );
+        }
+    }
+    let read = |file: &PathBuf| -> Result<Vec<ShellCommand>> {
+        let commands = ShellCommand::parse(&files::read(file)?);
+        if commands.is_empty() {
+            bail!("--commands {}: the file has no commands", file.display());
+        }
+        Ok(commands)
+    };
+    args.commands.as_ref().map(read).transpose()
+}
+
+/// A line of the file of `--commands`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ShellCommand {
+    /// Number of the line in the file, from 1.
+    number: usize,
+    text: String,
+}
+
+impl ShellCommand {
+    /// Returns the commands of a file: one in each line, except for comments and empty lines.
+    fn parse(text: &str) -> Vec<Self> {
+        let lines = text.lines().map(str::trim).zip(1..);
+        let lines = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
+        lines.map(|(line, number)| Self { number, text: line.to_owned() }).collect()
+    }
+
+    /// Returns the name of the case: the number of the line, and the name of its first word.
+    fn name(&self) -> String {
+        let word = self.text.split_whitespace().next().unwrap_or_default();
+        format!("{}-{}", self.number, plain_name(word))
+    }
+
+    /// Returns the case that runs the command.
+    fn case(&self, args: &Run, target: &Target, job: &Job) -> Case {
+        let scale = job.scale * job.oracle.time_factor(&target.cache);
+        let deadline = args.timeout.unwrap_or_else(|| COMMAND_TIMEOUT.mul_f64(scale));
+        let argv = ["/bin/sh", "-c", &self.text].map(str::to_owned).into();
+        let program =
+            GuestProgram { argv, stream: false, skip_code: Some(SKIP_CODE), files: Vec::new() };
+        case(target, &self.name(), self.text.clone(), program, deadline)
+    }
+}
+
+/// Returns true if the program is a command of the guest: a name without `/` of which the host has no file.
+fn is_command(program: &Path) -> bool {
+    program.components().count() == 1
+        && !program.to_string_lossy().contains('/')
+        && !program.exists()
 }
 
 /// A program for the guest.
@@ -112,58 +189,106 @@ struct Prepared {
 
 /// Builds the program, or checks that the user's program can run on `target`, and reads the files to add. Built programs stay
 /// in the run's directory, for gdb and `addr2line`.
-fn prepare(args: &Run, target: &Target, run_dir: &Path) -> Result<Prepared> {
+fn prepare(args: &Run, target: &Target, job: &Job) -> Result<Prepared> {
     let cross = &target.rust.cross;
-    let (path, arguments) = match (args.c.first(), args.program.split_first()) {
-        (Some(first), _) => {
-            let program = CProgram { sources: args.c.clone(), flags: args.cflag.clone() };
-            let name = first.file_stem().context("a C file has a name")?;
-            let to = run_dir.join("programs").join(name);
-            program.build(cross, &to)?;
-            (to, args.program.as_slice())
+    let mut files = Vec::new();
+    let mut words = args.program.clone();
+    let mut needs_shell = args.busybox || args.commands.is_some();
+    if let Some(script) = &args.script {
+        let path = in_guest(script)?;
+        files.push(GuestFile::program(path.clone(), files::read_bytes(script)?));
+        words.splice(0..0, ["/bin/sh".into(), path]);
+        needs_shell = true;
+    } else if let Some(first) = args.c.first() {
+        let program = CProgram { sources: args.c.clone(), flags: args.cflag.clone() };
+        let built =
+            job.run_dir.join("programs").join(first.file_stem().context("a C file has a name")?);
+        program.build(cross, &built)?;
+        let path = in_guest(&built)?;
+        files.push(GuestFile::program(path.clone(), files::read_bytes(&built)?));
+        words.insert(0, path);
+    } else if let Some(program) = words.first().map(PathBuf::from) {
+        if is_command(&program) {
+            needs_shell = true;
+        } else {
+            let bytes = files::read_bytes(&program)?;
+            let machine = elf::Machine::of_compiler(cross)?;
+            elf::check(&bytes, &program, &target.name, machine, cross)?;
+            needs_shell |= elf::is_script(&bytes);
+            words[0] = in_guest(&program)?;
+            files.push(GuestFile::program(words[0].clone(), bytes));
         }
-        (None, Some((program, arguments))) => (program.into(), arguments),
-        (None, None) => bail!("name a program after `--`, or C files with --c"),
-    };
-    let bytes = files::read_bytes(&path)?;
-    if args.c.is_empty() {
-        elf::check(&bytes, &path, &target.name, elf::Machine::of_compiler(cross)?, cross)?;
     }
-    let name = path.file_name().context("a program has a file name")?.to_string_lossy();
-    let in_guest = format!("{}/{name}", PROGRAM_DIRS[0]);
-    let argv = [&in_guest].into_iter().chain(arguments).cloned().collect();
-    let mut files = vec![GuestFile::program(in_guest, bytes)];
     for addition in &args.add {
         files.extend(addition.read()?);
     }
-    Ok(Prepared { argv, files })
+    if needs_shell {
+        let mut say = |line: String| eprintln!("{line}");
+        files.extend(busybox::with_links(&job.cache, cross, job.jobs, &mut say)?);
+    }
+    Ok(Prepared { argv: words, files })
 }
 
-/// Returns the case that runs the program.
-fn case(args: &Run, target: &Target, argv: Vec<String>) -> Case {
+/// Returns the path in the guest of the program `path` of the host.
+fn in_guest(path: &Path) -> Result<String> {
+    let name = path.file_name().context("a program has a file name")?.to_string_lossy();
+    Ok(format!("{}/{name}", PROGRAM_DIRS[0]))
+}
+
+/// Copies the files that the guest has sent to the places that the user asked for.
+fn fetch(args: &Run, run_dir: &Path, result: &RunResult) -> Result<()> {
+    let Some(target) = result.targets.first() else {
+        return Ok(());
+    };
+    let sent = boot_dir(run_dir, &target.name, target.boots).join(GUEST_FILES);
+    for Fetch { from, to } in &args.get {
+        let name = from.rsplit('/').next().unwrap_or(from);
+        std::fs::copy(sent.join(name), to).with_context(|| {
+            format!("--get {from}: the guest did not send this file to {}", to.display())
+        })?;
+    }
+    Ok(())
+}
+
+/// Returns the case that runs the program or the script.
+fn program_case(args: &Run, target: &Target, argv: Vec<String>) -> Case {
     let words: Vec<String> = argv.iter().map(|word| quote(word)).collect();
+    let name = plain_name(&argv[usize::from(args.script.is_some())]);
+    let about = format!("Runs {}", words.join(" "));
+    let files = args.get.iter().map(|fetch| fetch.from.clone()).collect();
+    let program = GuestProgram { argv, stream: true, skip_code: None, files };
+    case(target, &name, about, program, args.timeout.unwrap_or(NO_TIMEOUT))
+}
+
+fn case(
+    target: &Target,
+    name: &str,
+    about: String,
+    program: GuestProgram,
+    deadline: Duration,
+) -> Case {
     Case {
         suite: SUITE.into(),
-        about: format!("Runs {}", words.join(" ")),
+        about,
         promises: Vec::new(),
         expect: Expect::Pass,
         program: None,
         expect_findings: Vec::new(),
         skip: None,
         planned: PlannedCase {
-            id: format!("{SUITE}/{}", id_of(&argv[0])),
-            work: Work::Command(GuestProgram { argv, stream: true, skip_code: None }),
+            id: format!("{SUITE}/{name}"),
+            work: Work::Command(program),
             device: None,
             with: Default::default(),
             period: target.cache.period,
             aliases: target.cache.aliases(),
-            deadline_ms: args.timeout.unwrap_or(NO_TIMEOUT).as_millis() as u64,
+            deadline_ms: deadline.as_millis() as u64,
         },
     }
 }
 
-/// Returns the name of a program without characters that a case's ID must not have.
-fn id_of(path: &str) -> String {
+/// Returns the last part of `path`, with `-` for each character that a case's ID must not have.
+fn plain_name(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     name.chars().map(|c| if allowed(c) { c } else { '-' }).collect()
@@ -176,7 +301,7 @@ fn rerun_command() -> String {
 }
 
 /// Returns the exit code of a run with one program.
-fn exit_code(result: &RunResult) -> u8 {
+fn code_of_program(result: &RunResult) -> u8 {
     let case = result.targets.first().and_then(|target| target.cases.first());
     let Some(case) = case.filter(|_| !result.interrupted) else {
         return CANNOT;
@@ -187,6 +312,14 @@ fn exit_code(result: &RunResult) -> u8 {
         (Verdict::Pass, Some(0)) => 0,
         (Verdict::Fail { .. } | Verdict::Crash { .. } | Verdict::Timeout { .. }, Some(_))
         | (Verdict::Crash { .. }, None) => 1,
+        _ => CANNOT,
+    }
+}
+
+/// Returns the exit code of a run of several commands: 0 if all of them passed or were skipped, 1 if one failed.
+fn code_of_commands(result: &RunResult) -> u8 {
+    match result.exit_code() {
+        code @ (0 | 1) => code,
         _ => CANNOT,
     }
 }
@@ -206,7 +339,7 @@ mod tests {
             let case = CaseResult { verdict, figures, ..samples::pass("run/prog") };
             let mut run = samples::watched();
             run.targets[0].cases = vec![case];
-            exit_code(&run)
+            code_of_program(&run)
         };
         let timeout = || Verdict::Timeout { phase: Phase::Test };
         let crash = || Verdict::Crash { marker: "Kernel panic".into() };
@@ -222,13 +355,22 @@ mod tests {
         assert_eq!(code(Verdict::infra("the oracle cannot be trusted"), Some(0)), CANNOT);
         // The image has no such command.
         assert_eq!(code(Verdict::fail("x: the image has no such command"), None), CANNOT);
-        assert_eq!(exit_code(&samples::empty()), CANNOT);
+        assert_eq!(code_of_program(&samples::empty()), CANNOT);
+        assert_eq!(code_of_commands(&samples::empty()), CANNOT);
     }
 
     #[test]
     fn the_name_of_a_case_has_no_spaces() {
-        assert_eq!(id_of("/usr/local/bin/my test(1)"), "my-test-1-");
-        assert_eq!(id_of("prog.sh"), "prog.sh");
+        assert_eq!(plain_name("/usr/local/bin/my test(1)"), "my-test-1-");
+        assert_eq!(plain_name("prog.sh"), "prog.sh");
+    }
+
+    #[test]
+    fn each_line_of_a_file_is_a_command() {
+        let commands = ShellCommand::parse("# setup\n\n  ./mm/map_fixed -v \nls /proc | wc -l\n");
+        let names: Vec<String> = commands.iter().map(ShellCommand::name).collect();
+        assert_eq!(names, ["3-map_fixed", "4-ls"]);
+        assert_eq!(commands[1].text, "ls /proc | wc -l");
     }
 
     #[test]

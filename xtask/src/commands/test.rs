@@ -79,6 +79,11 @@ fn rerun_command(args: &Test) -> String {
     words.extend(source.map(|path| named("--kernel-src", path)));
     words.extend(image.map(|path| named("--kernel-image", path)));
     words.extend(machine.patch.iter().map(|path| named("--patch", path)));
+    let given = |option: &'static str, value: &String| format!("{option}={}", args::quote(value));
+    words.extend(machine.config.iter().map(|text| given("--config", text)));
+    words.extend(machine.append.iter().map(|text| given("--append", text)));
+    words.extend(machine.memory.map(|mebibytes| format!("--memory {mebibytes}M")));
+    words.extend(machine.qemu_arg.iter().map(|text| given("--qemu-arg", text)));
     if machine.no_queue {
         words.push("--no-queue".into());
     }

@@ -80,6 +80,45 @@ impl Addition {
     }
 }
 
+/// File to bring back: the value of `--get PATH[:HOSTPATH]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fetch {
+    /// Path in the guest.
+    pub from: String,
+    /// Path on the host.
+    pub to: PathBuf,
+}
+
+impl FromStr for Fetch {
+    type Err = anyhow::Error;
+
+    /// # Errors
+    /// The path in the guest is not absolute, or does not end in a plain file name.
+    fn from_str(text: &str) -> Result<Self> {
+        let (from, to) = text.split_once(':').unwrap_or((text, ""));
+        let name = from.rsplit('/').next().unwrap_or_default();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if !from.starts_with('/')
+            || name.is_empty()
+            || name.starts_with('.')
+            || !name.bytes().all(plain)
+        {
+            bail!(
+                "expected an absolute path, whose last part has only letters, digits, `.`, `_` and `-`"
+            );
+        }
+        let to = if to.is_empty() { name } else { to };
+        Ok(Self { from: from.to_owned(), to: to.into() })
+    }
+}
+
+impl Fetch {
+    /// Returns the name of the file without its directory.
+    pub(crate) fn name(&self) -> &str {
+        self.from.rsplit('/').next().unwrap_or(&self.from)
+    }
+}
+
 /// Reads the file or the directory `from` of the host, with everything below it, for the path `to` of the guest. Files keep
 /// their permissions, and symbolic links below a directory stay links.
 ///
@@ -186,6 +225,19 @@ mod tests {
                 .unwrap_err()
         );
         insta::assert_snapshot!(missing, @"--add /no/such/file: read /no/such/file: No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn a_file_to_bring_back_has_a_plain_name() {
+        let parse = |text: &str| text.parse::<Fetch>().map(|Fetch { from, to }| (from, to));
+        let pair = |from: &str, to: &str| (from.to_owned(), PathBuf::from(to));
+        assert_eq!(parse("/tmp/log.txt").unwrap(), pair("/tmp/log.txt", "log.txt"));
+        assert_eq!(parse("/tmp/log:out/x").unwrap(), pair("/tmp/log", "out/x"));
+        for wrong in ["log", "/tmp/", "/tmp/.hidden", "/tmp/a b", ""] {
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(parse(wrong).unwrap_err(), @"expected an absolute path, whose last part has only letters, digits, `.`, `_` and `-`");
+            }
+        }
     }
 
     #[test]

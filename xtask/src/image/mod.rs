@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The initramfs of a guest.
 
+pub(crate) mod busybox;
 pub(crate) mod c;
 pub(crate) mod cpio;
 pub(crate) mod elf;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::queue;
+use crate::files;
 use crate::kernel_version::Version;
 
 /// Name of the fragment with the options that the patch queue adds to the kernel.
@@ -95,6 +96,24 @@ pub(crate) fn parse(file: &Path, text: &str) -> Result<Vec<ConfigOption>> {
         }
     }
     Ok(options)
+}
+
+/// Returns the options that the value `argument` of `--config` sets: one option, with or without the prefix `CONFIG_`, or
+/// the options in the file with that name.
+///
+/// # Errors
+/// The argument is neither an option nor the name of a file, or a line of the file does not parse.
+pub(crate) fn from_argument(argument: &str) -> Result<Vec<ConfigOption>> {
+    let path = Path::new(argument);
+    if path.is_file() {
+        return parse(path, &files::read(path)?);
+    }
+    let prefix = if argument.starts_with("CONFIG_") { "" } else { "CONFIG_" };
+    let line = format!("{prefix}{argument}");
+    match parse_line(&line) {
+        Some(_) => parse(Path::new("--config"), &line),
+        None => bail!("--config {argument}: neither a file nor an option such as PACKET=y"),
+    }
 }
 
 /// Returns the option and the value that a line of a fragment or a `.config` sets, or `None` for any other line.
@@ -227,6 +246,26 @@ mod tests {
         let parsed =
             fragments.iter().flat_map(|(file, text)| parse(Path::new(file), text).unwrap());
         merge(parsed.collect())
+    }
+
+    #[test]
+    fn an_argument_is_an_option_or_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("my.config");
+        fs::write(&file, "CONFIG_NET=y\n# CONFIG_INET is not set\n").unwrap();
+        let set = |argument: &str| from_argument(argument).map(|options| text(&options));
+        assert_eq!(set("PACKET=y").unwrap(), "CONFIG_PACKET=y\n");
+        assert_eq!(set("CONFIG_CMDLINE=\"a b\"").unwrap(), "CONFIG_CMDLINE=\"a b\"\n");
+        assert_eq!(set("NET=n").unwrap(), "# CONFIG_NET is not set\n");
+        assert_eq!(
+            set(file.to_str().unwrap()).unwrap(),
+            "CONFIG_NET=y\n# CONFIG_INET is not set\n"
+        );
+        for wrong in ["PACKET", "no/such.config", "a b=y"] {
+            let expected =
+                format!("--config {wrong}: neither a file nor an option such as PACKET=y");
+            assert_eq!(set(wrong).unwrap_err().to_string(), expected);
+        }
     }
 
     #[test]

@@ -97,6 +97,8 @@ pub struct Request<'a> {
     pub queue: &'a Selection,
     /// Additional patches, applied in this order after the queue.
     pub patches: &'a [PathBuf],
+    /// Further options of the kernel, which take precedence: each is `OPTION=VALUE` or the path of a config fragment.
+    pub config: &'a [String],
     /// Number of parallel jobs of make.
     pub jobs: usize,
 }
@@ -296,7 +298,11 @@ fn inputs(request: &Request, cache: Cache, progress: &mut dyn FnMut(Progress)) -
     let base = source::open(&request.source, cache, progress)?;
     let (target, flavour) = (&request.target.name, request.flavour);
     let whole_queue = *request.queue == Selection::All;
-    let options = config::read(request.checkout, base.version, target, flavour, whole_queue)?;
+    let mut options = config::read(request.checkout, base.version, target, flavour, whole_queue)?;
+    for argument in request.config {
+        options.extend(config::from_argument(argument)?);
+    }
+    let options = config::merge(options);
     let mut queue = fixes::of_target(request.checkout, base.version, &request.target.kernel.fixes)?;
     queue.append(queue::read_selected(request.checkout, base.version, request.queue)?);
     queue.add(request.patches, base.version)?;

@@ -266,6 +266,7 @@ pub fn act() {
             None => Selection::All,
         },
         patches: &job.patches,
+        config: &[],
         jobs: 1,
     };
     let mut outcome = Outcome::default();

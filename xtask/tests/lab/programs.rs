@@ -52,6 +52,14 @@ fn guest() -> Guest {
     guest
 }
 
+/// Adds a busybox for this machine to the lab's cache.
+fn with_busybox(lab: &Lab) {
+    let dir = lab.path("cache/dmmap-lab/busybox/host");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("busybox"), "a shell").unwrap();
+    fs::write(dir.join("busybox.links"), "/bin/busybox\n/bin/sh\n").unwrap();
+}
+
 /// Ends the program of `guest` with an exit code.
 fn end(guest: &mut Guest, code: u8) -> &mut Guest {
     let outcome = match code {
@@ -185,4 +193,81 @@ fn a_program_that_takes_too_long_has_the_exit_code_of_timeout() {
     lab.guest("1", late.goodbye(), "exit 0");
     assert_code(&run(&lab, &["--timeout", "1s"], &["./prog"]), 124);
     assert!(Path::new(&lab.path("checkout/target/lab/latest/junit.xml")).exists());
+}
+
+#[test]
+fn a_script_and_a_command_have_busybox() {
+    let lab = lab();
+    with_busybox(&lab);
+    fs::write(lab.path("prog"), "echo hello\n").unwrap();
+    for (options, program, about) in [
+        (vec!["--script", "prog"], vec!["x"], "Runs /bin/sh /usr/local/bin/prog x"),
+        (vec![], vec!["uname", "-a"], "Runs uname -a"),
+    ] {
+        lab.guest("1", end(&mut guest(), 0), "exit 0");
+        let options = [&["--keep"], options.as_slice()].concat();
+        run(&lab, &options, &program);
+        assert_eq!(lab.results().targets[0].cases[0].about, about);
+        let image = lab.path("checkout/target/lab/latest/x86_64/boot-1/initramfs.cpio");
+        let image = String::from_utf8_lossy(&fs::read(image).unwrap()).into_owned();
+        assert!(image.contains("bin/busybox\0") && image.contains("bin/sh\0"), "{about}");
+    }
+}
+
+#[test]
+fn each_command_of_a_file_is_a_case() {
+    let lab = lab();
+    with_busybox(&lab);
+    fs::write(lab.path("tests.txt"), "# three\ntrue\n\n./skipped -v\nfalse | true\n").unwrap();
+    let mut guest = Guest::up(3);
+    let fail = || Outcome::Fail { reason: "the program exited with status 1".into() };
+    let skip = || Outcome::Skip { reason: "the program exited with status 4".into() };
+    let cases = [("2-true", Outcome::Pass), ("4-skipped", skip()), ("5-false", fail())];
+    for (name, outcome) in cases {
+        let case = format!("run/{name}");
+        guest.print(&format!("[    1.0] init: case 1/3 {case}"));
+        guest.record(&Record::CaseStart { case: case.clone() });
+        let figures = BTreeMap::new();
+        guest.record(&Record::CaseEnd { case, outcome, millis: 5, taint: 0, figures });
+    }
+    lab.guest("1", guest.goodbye(), "exit 0");
+    let output = run(&lab, &["--commands", "tests.txt"], &[]);
+    assert_code(&output, 1);
+    assert_eq!(lab.verdicts(), ["run/2-true pass", "run/4-skipped skip", "run/5-false fail"]);
+    let shown = text(&output);
+    assert!(shown.contains("checks   false | true"), "{shown}");
+    let rerun = "rerun    cargo xtask run --no-setup";
+    assert!(shown.contains(rerun), "{shown}");
+    fs::write(lab.path("tests.txt"), "# nothing\n").unwrap();
+    let none = text(&run(&lab, &["--commands", "tests.txt"], &[]));
+    insta::assert_snapshot!(none, @"error: --commands tests.txt: the file has no commands");
+}
+
+#[test]
+fn files_of_the_guest_are_brought_back() {
+    let lab = lab();
+    let mut sends = guest();
+    sends.record(&Record::File { name: "log".into(), size: 3, part: b"abc".to_vec() });
+    lab.guest("1", end(&mut sends, 0), "exit 0");
+    assert_code(&run(&lab, &["--get", "/tmp/log:copy"], &["./prog"]), 0);
+    assert_eq!(fs::read_to_string(lab.path("copy")).unwrap(), "abc");
+    let output = run(&lab, &["--get", "/tmp/other"], &["./prog"]);
+    assert_code(&output, 125);
+    let expected = "error: --get /tmp/other: the guest did not send this file to other";
+    assert!(text(&output).contains(expected), "{}", text(&output));
+    let twice = run(&lab, &["--get", "/tmp/log", "--get", "/run/log"], &["./prog"]);
+    insta::assert_snapshot!(text(&twice), @"error: --get: two files have the name log, but the guest sends files without their directories");
+}
+
+#[test]
+fn the_machine_has_the_memory_and_the_arguments_that_were_asked_for() {
+    let lab = lab();
+    let options =
+        ["--dry-run", "--memory", "2G", "--append", "quiet nosmp", "--qemu-arg=-s", "--cpus", "1"];
+    let output = run(&lab, &options, &["./prog"]);
+    assert_code(&output, 0);
+    let command = String::from_utf8_lossy(&output.stdout).into_owned();
+    for part in ["-m 2048M", " \\\n  -s ", "quiet nosmp'", "-smp 1"] {
+        assert!(command.contains(part), "{part:?}: {command}");
+    }
 }

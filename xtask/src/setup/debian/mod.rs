@@ -5,4 +5,5 @@ pub(super) mod apt;
 pub(crate) mod kernel_source;
 pub mod newer_qemu;
 mod package;
+pub(crate) mod source;
 pub(crate) mod std_source;

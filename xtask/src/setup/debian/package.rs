@@ -85,7 +85,7 @@ pub(crate) fn download_from(
 }
 
 /// Package lists of apt that are separate from the machine's.
-struct Lists {
+pub(super) struct Lists {
     /// Options that make apt-get use these lists.
     options: Vec<String>,
     /// Messages of apt-get, if it failed to fetch the lists.
@@ -117,6 +117,34 @@ impl Lists {
         let update = lists.apt_get(dir, &["update"])?;
         lists.failure = (!update.status.success()).then(|| messages(&update));
         Ok(lists)
+    }
+
+    /// Fetches the lists of source packages of `suite` into `dir`, from the mirror of this machine.
+    ///
+    /// # Errors
+    /// There is no apt, apt knows no mirror, or `dir` cannot be written to.
+    pub(super) fn of_sources(suite: &str, dir: &Path) -> Result<Self> {
+        let mirror = mirror(Path::new("apt-get"))?;
+        Self::new(dir, Some(&format!("deb-src [signed-by={KEYS}] {mirror} {suite} main\n")))
+    }
+
+    /// Downloads the source of `package` into `dir`, and returns the tarball of its authors.
+    ///
+    /// # Errors
+    /// As [`download`].
+    pub(super) fn download_source(&self, package: &str, dir: &Path) -> Result<PathBuf> {
+        let output = self.apt_get(dir, &["source", "--download-only", package])?;
+        if !output.status.success() {
+            let messages = self.failure.clone().unwrap_or_else(|| messages(&output));
+            bail!("apt-get cannot download the source of {package}:\n{messages}");
+        }
+        let is_tarball = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.contains(".orig.tar.") && !name.ends_with(".asc")
+        };
+        files::in_dir(dir)?.into_iter().find(is_tarball).with_context(|| {
+            format!("apt-get source {package} left no tarball in {}", dir.display())
+        })
     }
 
     /// Downloads `package` into `dir`.
