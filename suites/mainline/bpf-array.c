@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Shares the values of a BPF array with the kernel, which reads and writes them with bpf(2) through its own addresses. */
+/* Shares the values of a BPF array with the kernel, which reads and writes them through its own addresses. */
 #include "bpf.h"
 
 enum { ENTRIES = 64, VALUE = 512, ROUNDS = 3 };

@@ -11,10 +11,10 @@ int main(void)
 {
 	size_t page = page_size(), size = DATA_PAGES * page;
 	int map = bpf_map(BPF_MAP_TYPE_RINGBUF, 0, 0, 0, size), program;
-	/* Copies 64 bytes of the packet to the stack and sends them. */
+	/* Copies 64 bytes behind the packet's Ethernet header to the stack and sends them. */
 	const struct bpf_insn instructions[] = {
 		MOVE_REG(BPF_REG_6, BPF_REG_1),
-		MOVE_IMM(BPF_REG_2, 14),
+		MOVE_IMM(BPF_REG_2, 0),
 		MOVE_REG(BPF_REG_3, BPF_REG_10),
 		ADD_IMM(BPF_REG_3, -RECORD),
 		MOVE_IMM(BPF_REG_4, RECORD),

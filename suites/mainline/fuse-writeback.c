@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Writes a shared mapping of a FUSE file back, twice. FUSE copies each dirty page through the kernel's address before it
- * sends the copy to the server (fs/fuse/file.c). The server is a child of this process.
+ * Writes a shared mapping of a FUSE file back, several times. FUSE copies each dirty page through the kernel's address
+ * before it sends the copy to the server (fs/fuse/file.c). The server is a child of this process.
  */
 #include "mainline.h"
 #include <linux/fuse.h>

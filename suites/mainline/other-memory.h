@@ -10,8 +10,8 @@ enum { OTHER_PAGES = 16, OTHER_ROUNDS = 3 };
 typedef void (*transfer)(pid_t child, void *remote, void *local, size_t length);
 
 /*
- * Lets a child fill a buffer, reads the buffer from outside, writes it from outside, and lets the child check it, several
- * times. `do_read` and `do_write` copy from and to the child.
+ * Repeats: a child fills a buffer, this process reads the buffer and writes it, and the child checks it. `do_read` and
+ * `do_write` copy from and to the child.
  */
 HELPER int exchange_with_child(transfer do_read, transfer do_write)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Receives frames in a ring of a packet socket, which this process maps. Each block of the ring is one page, so that the
- * addresses of the kernel and of the mapping differ in colour for some block (net/packet/af_packet.c).
+ * Receives frames in a ring of a packet socket, which this process maps. Each block of the ring is one page, so that
+ * the addresses of the kernel and of the mapping differ in colour for some block (net/packet/af_packet.c).
  */
 #include "network.h"
 #include <linux/if_packet.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Moves data through a pipe with splice() and vmsplice(). Nothing stores to the pages while they are in the pipe: vmsplice()
- * does not promise which data a reader sees then.
+ * Moves data through a pipe with splice() and vmsplice(). Nothing stores to the pages while they are in the pipe:
+ * vmsplice() does not promise which data a reader sees then.
  */
 #include "mainline.h"
 

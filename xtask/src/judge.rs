@@ -180,22 +180,25 @@ fn findings(
     ))
 }
 
-/// Describes the first expected finding that the oracle did not report.
+/// Describes the first bug that the oracle was expected to report and did not.
 fn missing(window: &Window, expected: &Expected) -> Option<String> {
     let is_missing =
         |finding: &&ExpectedFinding| !window.findings.iter().any(|found| matches(found, finding));
     let finding = expected.findings.iter().find(is_missing).filter(|_| expected.missing_fails)?;
-    let ExpectedFinding { kind, function, .. } = finding;
+    let kinds: Vec<String> = finding.kinds.iter().map(|kind| kind.to_string()).collect();
     Some(format!(
-        "the oracle no longer finds {kind} in {function}, which the suite expects; if the bug is fixed, remove the \
-         expectation"
+        "the oracle no longer finds {} in {}, which the suite expects; if the bug is fixed, remove the expectation",
+        kinds.join(" or "),
+        finding.functions.join(" or ")
     ))
 }
 
-/// Returns true if `found` is the finding that is expected.
+/// Returns true if `found` is one of the expected findings.
 fn matches(found: &Finding, expected: &ExpectedFinding) -> bool {
-    let is_culprit = |access: &Access| access.culprit.as_ref() == Some(&expected.function);
-    found.kind == expected.kind && (is_culprit(&found.earlier) || is_culprit(&found.later))
+    let is_culprit = |access: &Access| {
+        access.culprit.as_ref().is_some_and(|name| expected.functions.contains(name))
+    };
+    expected.kinds.contains(&found.kind) && (is_culprit(&found.earlier) || is_culprit(&found.later))
 }
 
 /// Returns a description of the kernel's first warning, or of its taint.
@@ -319,8 +322,8 @@ mod tests {
         };
         let expected = |kind, function: &str| ExpectedFinding {
             on: vec!["armv6".into()],
-            kind,
-            function: function.into(),
+            kinds: vec![kind],
+            functions: vec![function.into()],
             reason: "It does not flush.".into(),
             fixed_by: Vec::new(),
         };
@@ -367,8 +370,8 @@ mod tests {
         seen.oracle = Some(Ok(window));
         let findings = [ExpectedFinding {
             on: Vec::new(),
-            kind: FindingKind::DirtyElsewhere,
-            function: "lo_read".into(),
+            kinds: vec![FindingKind::DirtyElsewhere],
+            functions: vec!["lo_read".into()],
             reason: "It does not flush.".into(),
             fixed_by: Vec::new(),
         }];

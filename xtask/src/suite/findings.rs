@@ -13,21 +13,22 @@ use super::{CaseSpec, Suite, line_of_case};
 use crate::files;
 use crate::target::Target;
 
-/// A finding that the oracle reports because of a known bug of the kernel.
+/// Findings that the oracle reports because of one known bug of the kernel. Which of them appear depends on the addresses
+/// that the kernel happens to choose, but one always does.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExpectedFinding {
-    /// Targets and groups of targets on which the oracle reports the finding.
+    /// Targets and groups of targets on which the oracle reports the bug.
     pub on: Vec<String>,
-    /// Kind of the finding.
-    #[schemars(with = "String")]
-    pub kind: FindingKind,
-    /// Function of the kernel that is responsible for one of the two accesses, as the oracle reports it.
-    pub function: String,
+    /// Kinds of the findings.
+    #[schemars(with = "Vec<String>")]
+    pub kinds: Vec<FindingKind>,
+    /// Functions of the kernel. One of them is responsible for one of the two accesses, as the oracle reports it.
+    pub functions: Vec<String>,
     /// The bug, in a sentence.
     pub reason: String,
-    /// File names of the patches in `kernel-patches/fixes` that fix the bug together. The finding is not expected of a
-    /// kernel that has all of them.
+    /// File names of the patches in `kernel-patches/fixes` that fix the bug together. A kernel that has all of them is not
+    /// expected to have the bug.
     #[serde(default)]
     pub fixed_by: Vec<String>,
 }
@@ -112,11 +113,11 @@ cases:
     program: demo/loop.c
     expect_findings:
       - on: [x86_64, vivt]
-        kind: stale-copy
-        function: lo_read
+        kinds: [stale-copy]
+        functions: [lo_read]
         reason: It does not flush.
         fixed_by: [0001-loop.patch, 0002-more.patch]
-      - { on: [mips], kind: lost-write, function: lo_write, reason: It does not flush. }
+      - { on: [mips], kinds: [lost-write], functions: [lo_write], reason: It does not flush. }
 ";
 
     fn suite(text: &str) -> Result<Suite> {
@@ -134,7 +135,7 @@ cases:
         let functions = |target: &Target, fixes: &[&str]| {
             let fixes = fixes.iter().map(|file| file.to_string()).collect();
             let findings = suite.cases[0].findings_on(target, &fixes).into_iter();
-            findings.map(|finding| finding.function).collect::<Vec<_>>()
+            findings.flat_map(|finding| finding.functions).collect::<Vec<_>>()
         };
         assert_eq!(functions(&target("x86_64", &[]), &[]), ["lo_read"]);
         assert_eq!(functions(&target("armv5", &["vivt"]), &["0002-more.patch"]), ["lo_read"]);
