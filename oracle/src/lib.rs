@@ -15,6 +15,7 @@ pub mod model;
 pub mod session;
 pub mod symbols;
 pub mod trace;
+pub mod translations;
 
 // Tests are linked without QEMU, which provides the functions that these modules call.
 #[cfg(not(test))]

@@ -17,6 +17,7 @@ use crate::session::{Listen, Reported, Session, Target};
 use crate::symbols::Symbols;
 use crate::sys::{Block, GuestMemory, Info, Memory, Processor};
 use crate::trace::Guest;
+use crate::translations::{Place, Translations};
 use page_tables::Walker;
 use registers::Registers;
 
@@ -34,6 +35,7 @@ pub struct Plugin {
     memory: GuestMemory,
     walker: Option<Walker>,
     mapped: MappedPages,
+    translations: Translations,
     /// The plugin follows the kernel's cache maintenance, for which it must read registers.
     full: bool,
 }
@@ -73,6 +75,7 @@ impl Plugin {
             memory: GuestMemory::default(),
             walker: set.page_tables.as_ref().map(Walker::new),
             mapped: MappedPages::new(set.mapped_below, page),
+            translations: Translations::new(set.decodes_translations, page),
             full,
         })
     }
@@ -179,10 +182,12 @@ impl Plugin {
             return false;
         }
         self.listen = listen;
+        // Until QEMU has translated the code again, nothing reports that translations end.
+        self.translations.clear();
         true
     }
 
-    /// Handles a memory access.
+    /// Handles a memory access. Returns true if QEMU must translate all blocks again.
     #[inline(always)]
     pub fn access(
         &mut self,
@@ -191,7 +196,7 @@ impl Plugin {
         store: bool,
         owner: Owner,
         caching: Caching,
-    ) {
+    ) -> bool {
         let address = memory.address();
         let reported = Reported {
             pc,
@@ -202,15 +207,41 @@ impl Plugin {
         };
         let walker = self.walker.as_ref().filter(|_| self.virtual_tags);
         let uncached = || walker.is_some_and(|walker| walker.is_uncached(address));
-        let mapped = &mut self.mapped;
+        let kind = memory.kind();
+        let known = self.translations.find(address, kind);
+        let Some(place) = known.or_else(|| memory.place()) else {
+            return false;
+        };
+        self.mapped.record(address, place.physical);
+        if known.is_none() {
+            self.translations.insert(address, kind, place);
+        }
         let find = || {
-            let physical = memory.physical()?;
-            mapped.record(address, physical);
             let caching = if uncached() { Caching::Bypass } else { caching };
-            Some(Target { physical, caching })
+            Some(Target { physical: place.physical, caching })
+        };
+        let mut wrong = None;
+        let is_device = || {
+            wrong = memory.place().filter(|found| *found != place);
+            wrong.is_some() || memory.is_device()
         };
         let guest = KernelView { registers: &self.registers, memory: &self.memory };
-        self.session.access(reported, &guest, || memory.size(), find, || memory.is_device());
+        self.session.access(reported, &guest, || place.size, find, is_device);
+        match wrong {
+            None => false,
+            Some(found) => self.mistranslated(address, place, found),
+        }
+    }
+
+    /// Gives up because a translation has ended without an instruction that the plugin knows.
+    #[cold]
+    fn mistranslated(&mut self, address: u64, remembered: Place, found: Place) -> bool {
+        let (remembered, found) = (remembered.physical, found.physical);
+        let listen = self.session.refuse(format!(
+            "the plugin remembered that {address:#x} is at physical {remembered:#x}, but QEMU now maps it to {found:#x}; \
+             the plugin must learn which instruction of this kernel changes translations; use `--oracle off` until then"
+        ));
+        self.follow(listen)
     }
 
     /// Handles cache maintenance that the guest is about to perform. Returns true if QEMU must translate all blocks
@@ -232,10 +263,12 @@ impl Plugin {
             if let Some(walker) = &mut self.walker {
                 walker.switch(table);
             }
+            self.translations.clear();
             self.session.switch_space(pc);
             return Ok(());
         }
         if maintenance == Maintenance::ForgetTranslations {
+            self.translations.clear();
             if let Some(walker) = &mut self.walker {
                 walker.forget();
             }

@@ -15,6 +15,7 @@ use std::marker::PhantomData;
 use crate::arch::{Caching, Marker, Owner, Watched};
 use crate::plugin::Plugin;
 use crate::session::API;
+use crate::translations::Place;
 pub use guest::{GuestMemory, Processor, Ram, Registers};
 
 /// Version of the interface that the plugin was built for. QEMU looks up this symbol.
@@ -252,7 +253,10 @@ extern "C" fn on_access<const STORE: bool, const OWNER: usize, const CACHING: us
     pc: *mut c_void,
 ) {
     let memory = Memory { raw, address };
-    with(|_, plugin| plugin.access(pc as u64, &memory, STORE, OWNERS[OWNER], CACHINGS[CACHING]));
+    with(|id, plugin| {
+        let again = plugin.access(pc as u64, &memory, STORE, OWNERS[OWNER], CACHINGS[CACHING]);
+        retranslate(id, again);
+    });
 }
 
 /// Returns the callbacks for loads and for stores by the code of `owner`.
@@ -396,10 +400,16 @@ impl Memory {
         qemu_plugin_mem_is_store(self.raw)
     }
 
-    /// Returns the size in bytes.
+    /// Returns a number that is the same for all accesses of the same size and state of the MMU: QEMU's `MemOpIdx`.
     #[inline(always)]
-    pub fn size(&self) -> u64 {
-        1 << qemu_plugin_mem_size_shift(self.raw)
+    pub fn kind(&self) -> u32 {
+        self.raw & 0xffff
+    }
+
+    /// Returns the target of the access.
+    pub fn place(&self) -> Option<Place> {
+        let size = 1 << qemu_plugin_mem_size_shift(self.raw);
+        self.physical().map(|physical| Place { physical, size })
     }
 
     /// Returns the physical address of the first byte, which may be a device's.

@@ -21,6 +21,7 @@ pub const ARM: InstructionSet = InstructionSet {
     call,
     // THREAD_SIZE in arch/arm/include/asm/thread_info.h, without KASAN.
     stack: Some(Stack { pointer: 13, link: 14, word: 4, size: 8 << 10, frames: Frames::Above }),
+    decodes_translations: true,
     page_tables: Some(PageTables {
         base_register: "TTBR0_EL1",
         // PAGE_OFFSET with CONFIG_VMSPLIT_3G, and PHYS_OFFSET of the boards Versatile/PB and Integrator/CP.
@@ -48,10 +49,10 @@ const KERNEL_START: u64 = 0xbf00_0000;
 /// and the write to register c2 that switches the address space.
 ///
 /// Only unconditional instructions count: the kernel uses conditional ones for DMA alone. Operations by set and way are
-/// not decoded: the kernel has none for these machines. Writes to register c8, which concern the TLB, are often
-/// conditional, and forgetting a translation is always right.
+/// not decoded: the kernel has none for these machines. Writes to the registers that concern translations (c1, c3, c8
+/// and c13) are often conditional, and forgetting a translation is always right.
 fn maintenance(instruction: u32) -> Option<Maintenance> {
-    if instruction & 0x0fff_0f10 == 0x0e08_0f10 {
+    if matches!(instruction & 0x0fff_0f10, 0x0e01_0f10 | 0x0e03_0f10 | 0x0e08_0f10 | 0x0e0d_0f10) {
         return Some(Maintenance::ForgetTranslations);
     }
     let register = |shift: u32| (instruction >> shift & 0xf) as u8;
@@ -167,7 +168,8 @@ mod tests {
         assert_eq!(maintenance(0xec42_1f0e), range(Op::Flush, 2, 1));
         assert_eq!(maintenance(0xec42_1f06), range(Op::Invalidate, 2, 1));
         // mcr p15, 0, r1, c8, c7, 1; mcrne p15, 0, r1, c8, c7, 1; mcr p15, 0, r3, c8, c6, 0
-        for tlb in [0xee08_1f37, 0x1e08_1f37, 0xee08_3f16] {
+        // mcr p15, 0, r0, c13, c0, 1
+        for tlb in [0xee08_1f37, 0x1e08_1f37, 0xee08_3f16, 0xee0d_0f30] {
             assert_eq!(maintenance(tlb), Some(Maintenance::ForgetTranslations));
         }
         // mcr p15, 0, r0, c2, c0, 0

@@ -17,6 +17,8 @@ pub const HPPA: InstructionSet = InstructionSet {
     process_addresses: |_| PROCESSES_START..=u64::MAX,
     linear,
     mapped_below: LINEAR.start,
+    maintenance,
+    decodes_translations: true,
     space: |address| Some(space(address)),
     plain: offset,
     // `CPUHPPAState` in target/hppa/cpu.h: `gr`, an array of 32 registers of 64 bits.
@@ -54,6 +56,19 @@ const fn linear_page(op: Op) -> Maintenance {
 
 const fn linear_range(op: Op) -> Maintenance {
     Maintenance::Linear { op, first: 26, end: Some(25) }
+}
+
+/// Decodes instructions that change the data TLB: inserts and purges (PA-RISC 1.1 Architecture and Instruction Set
+/// Reference, system control instructions; `ixtlb`, `ixtlbt` and `pxtlb` in target/hppa/insns.decode of QEMU), and DIAG.
+fn maintenance(instruction: u32) -> Option<Maintenance> {
+    let changes = match instruction >> 26 {
+        0x01 => {
+            matches!(instruction >> 6 & 0xff, 0x40 | 0x41 | 0x48 | 0x49 | 0x50 | 0x51 | 0x58 | 0x60)
+        }
+        0x05 => true,
+        _ => false,
+    };
+    changes.then_some(Maintenance::ForgetTranslations)
 }
 
 /// The kernel's linear mapping, above its other mappings (arch/parisc/include/asm/fixmap.h): from __PAGE_OFFSET of 32-bit kernels in arch/parisc/include/asm/page.h to the lowest
@@ -156,6 +171,19 @@ mod tests {
         }
         // ldo 64(%r30), %r30 is an addition, not a load.
         assert!(!is_stack_access(0x37de_0080));
+    }
+
+    #[test]
+    fn changes_of_the_tlb_are_decoded() {
+        // hppa-linux-gnu-as: pdtlb %r0(%sr1,%r26); pdtlbe %r0(%sr1,%r26); idtlba %r16,(%sr1,%r8); idtlbp %r16,(%sr1,%r8);
+        // idtlbt %r16,%r17 of PA-RISC 2.0
+        for tlb in [0x0740_5200, 0x0740_5240, 0x0510_5040, 0x0510_5000, 0x0630_1800] {
+            assert_eq!(maintenance(tlb), Some(Maintenance::ForgetTranslations), "{tlb:#x}");
+        }
+        // fdc %r0(%sr1,%r26); pitlb %r0(%sr4,%r26); ldw 0(%sr3,%r26),%r28
+        for other in [0x0740_5280, 0x0740_2200, 0x0f40_d09c] {
+            assert_eq!(maintenance(other), None, "{other:#x}");
+        }
     }
 
     #[test]

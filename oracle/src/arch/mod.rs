@@ -64,6 +64,8 @@ pub struct InstructionSet {
     pub call: fn(u64, u32) -> Option<Call>,
     /// The kernel's stack, if the plugin can read backtraces from it.
     pub stack: Option<Stack>,
+    /// `maintenance` decodes every instruction that ends a translation of the MMU.
+    pub decodes_translations: bool,
     /// The MMU's page tables, if the plugin has to walk them.
     pub page_tables: Option<PageTables>,
 }
@@ -101,6 +103,7 @@ const NONE: InstructionSet = InstructionSet {
     registers: RegisterSource::None,
     call: |_, _| None,
     stack: None,
+    decodes_translations: false,
     page_tables: None,
 };
 
