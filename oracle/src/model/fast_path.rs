@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! A cache of settled lines: lines whose next access most likely changes nothing, or only which store was last.
 
-use super::{Access, Place};
+use super::{Access, By, Op, Place, Trace};
 
 /// Number of lines in the table, a power of two.
 pub const SLOTS: usize = 1 << 13;
@@ -15,7 +15,73 @@ pub struct FastPath {
     generation: u64,
     tags: Box<[Tag; SLOTS]>,
     /// For each slot, the last store to the line, if it has not been recorded in the line yet.
-    deferred: Box<[Option<Access>; SLOTS]>,
+    deferred: Box<[Repeat; SLOTS]>,
+}
+
+/// A store from the place of a tag, without the properties that all such stores have in common.
+#[derive(Clone, Copy, Debug)]
+struct Repeat {
+    /// Sequence number. 0 if there is no store.
+    at: u64,
+    pc: u64,
+    address: u64,
+    physical: u64,
+    /// Address space. [`NO_SPACE`] if it is unknown.
+    space: u64,
+    trace: Trace,
+    /// Size in bytes, at most [`LONGEST_ACCESS`](super::LONGEST_ACCESS).
+    size: u8,
+    by: By,
+    allocates: bool,
+}
+
+/// No address space has this address or number.
+const NO_SPACE: u64 = u64::MAX;
+
+const NO_STORE: Repeat = Repeat {
+    at: 0,
+    pc: 0,
+    address: 0,
+    physical: 0,
+    space: NO_SPACE,
+    trace: Trace::NONE,
+    size: 0,
+    by: By::Process,
+    allocates: false,
+};
+
+impl Repeat {
+    fn new(store: &Access) -> Repeat {
+        Repeat {
+            at: store.at,
+            pc: store.pc,
+            address: store.address,
+            physical: store.physical,
+            space: store.space.unwrap_or(NO_SPACE),
+            trace: store.trace,
+            size: store.size as u8,
+            by: store.by,
+            allocates: store.allocates,
+        }
+    }
+
+    /// Removes the store, and returns it as an access from `place`.
+    fn take(&mut self, place: Place) -> Option<Access> {
+        let store = std::mem::replace(self, NO_STORE);
+        (store.at != 0).then_some(Access {
+            at: store.at,
+            op: Op::Store,
+            by: store.by,
+            space: Some(store.space).filter(|space| *space != NO_SPACE),
+            address: store.address,
+            physical: store.physical,
+            size: store.size.into(),
+            place: Some(place),
+            allocates: store.allocates,
+            pc: store.pc,
+            trace: store.trace,
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +125,7 @@ impl Tag {
 impl Default for FastPath {
     fn default() -> Self {
         let boxed = |slots: Vec<Tag>| slots.into_boxed_slice().try_into();
-        let deferred = vec![None; SLOTS].into_boxed_slice().try_into();
+        let deferred = vec![NO_STORE; SLOTS].into_boxed_slice().try_into();
         FastPath {
             generation: 0,
             tags: boxed(vec![EMPTY; SLOTS]).expect("the number of slots is right"),
@@ -93,8 +159,9 @@ impl FastPath {
     }
 
     /// Remembers the last store to a settled line.
+    #[inline(always)]
     pub fn defer(&mut self, line: u64, store: Access) {
-        self.deferred[line as usize % SLOTS] = Some(store);
+        self.deferred[line as usize % SLOTS] = Repeat::new(&store);
     }
 
     /// Adds a settled line. Returns the deferred store of the line that it evicts.
@@ -102,7 +169,7 @@ impl FastPath {
         let slot = line as usize % SLOTS;
         let new = self.tag(line, place, effect);
         let old = std::mem::replace(&mut self.tags[slot], new);
-        let deferred = self.deferred[slot].take()?;
+        let deferred = self.deferred[slot].take(old.place)?;
         let line = old.line() & ((1 << LINE_BITS) - 1);
         (old.line() == self.current(line)).then_some((line, deferred))
     }
@@ -113,8 +180,8 @@ impl FastPath {
         if self.tags[slot].line() != self.current(line) {
             return None;
         }
-        self.tags[slot] = EMPTY;
-        self.deferred[slot].take()
+        let old = std::mem::replace(&mut self.tags[slot], EMPTY);
+        self.deferred[slot].take(old.place)
     }
 
     /// Removes all lines. Some kernels flush the whole cache at each switch of address spaces, so this must be fast.
