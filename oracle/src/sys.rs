@@ -180,7 +180,9 @@ fn retranslate(id: Id, needed: bool) {
 
 /// Handles the reset of the plugin, after which no callback is registered.
 fn on_reset() {
-    with(|id, _| id).map(register);
+    if let Some(id) = with(|id, _| id) {
+        register(id);
+    }
 }
 
 /// Handles the translation of a block.
