@@ -5,6 +5,7 @@ use oracle_wire::config::{Arch, Cache, CacheKind};
 use oracle_wire::message::{self, Hex, Message};
 
 use crate::model::{Access, By, Finding};
+use crate::trace::Process;
 
 /// Returns the message for `finding`; `access` converts its accesses.
 pub fn message(
@@ -25,13 +26,13 @@ pub fn message(
 }
 
 /// Converts an access. `plain` converts an address from QEMU to the form that programs of the guest use, and `name`
-/// returns the name of a place in the kernel. `callers` are the calls that led to the access, innermost first.
+/// returns the name of a place in the kernel. `callers` are the calls that led to the access, innermost first, and `process` is the process that ran.
 pub fn access(
     access: &Access,
     (arch, cache): (Arch, &Cache),
     plain: impl Fn(u64) -> u64,
     name: impl Fn(u64) -> Option<String>,
-    callers: &[u64],
+    (callers, process): (&[u64], Option<&Process>),
 ) -> message::Access {
     let mut access = message::Access {
         at: access.at,
@@ -52,6 +53,8 @@ pub fn access(
             .map(|site| message::Frame { pc: Hex(plain(*site)), symbol: name(plain(*site)) })
             .collect(),
         culprit: None,
+        process: process
+            .map(|process| message::Process { id: process.id, name: process.name.clone() }),
     };
     access.culprit = access.find_culprit(arch).map(str::to_owned);
     access

@@ -49,17 +49,23 @@ pub struct Access {
     pub allocates: bool,
     /// Address of the instruction.
     pub pc: u64,
-    /// The calls that led to the access.
+    /// The circumstances of the access.
     pub trace: Trace,
 }
 
-/// Number of a backtrace, which the model does not interpret.
+/// The circumstances of an access, which the model does not interpret. The numbers are small because there are millions
+/// of accesses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Trace(pub u32);
+pub struct Trace {
+    /// Number of the backtrace, or 0.
+    pub frames: u16,
+    /// Number of the process, or 0.
+    pub process: u16,
+}
 
 impl Trace {
-    /// No backtrace.
-    pub const NONE: Trace = Trace(0);
+    /// Neither is known.
+    pub const NONE: Trace = Trace { frames: 0, process: 0 };
 }
 
 /// Distinguishes the copies of a line.

@@ -113,6 +113,9 @@ impl Plugin {
                 }
             }
             let machine = self.session.machine();
+            if machine.switch_at(pc).is_some() {
+                instruction.on_switch();
+            }
             if self.listen == Listen::Accesses {
                 let maintenance = machine.maintenance(pc, word).filter(|_| by == By::Kernel);
                 if let Some(maintenance) = maintenance {
@@ -255,6 +258,12 @@ impl Plugin {
             Err(why) => self.session.refuse(why),
         };
         self.follow(listen)
+    }
+
+    /// Handles the kernel's switch to another task.
+    pub fn switch(&mut self, pc: u64) {
+        let guest = KernelView { registers: &self.registers, memory: &self.memory };
+        self.session.switch_task(pc, &guest);
     }
 
     fn apply(&mut self, pc: u64, maintenance: Maintenance) -> Result<(), String> {

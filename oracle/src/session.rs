@@ -18,7 +18,7 @@ use crate::arch::{Caching, Call, Machine, Marker, Owner};
 use crate::findings;
 use crate::model::{self, By, Finding, Model, Op, Place, Places, Trace};
 use crate::symbols::Symbols;
-use crate::trace::{self, Calls, Captures, Guest, Store};
+use crate::trace::{self, Calls, Captures, Guest, Store, Tasks};
 
 /// Version of QEMU's plugin interface, QEMU_PLUGIN_VERSION in `include/plugins/qemu-plugin.h`. Version 4 came with QEMU
 /// 9.2 and added the values of memory accesses. Version 7 came with QEMU 11.1, which loads no older plugins.
@@ -119,6 +119,7 @@ pub struct Session<W> {
     window: Option<Window>,
     calls: Calls,
     captures: Captures,
+    tasks: Tasks,
 }
 
 /// A marker whose stores have not all arrived.
@@ -197,6 +198,7 @@ impl<W: Write> Session<W> {
             window: None,
             calls: Calls::default(),
             captures: Captures::new(config.page, config.cache.line),
+            tasks: Tasks::default(),
             config,
         };
         session.write(&Message::Hello(Hello {
@@ -212,6 +214,32 @@ impl<W: Write> Session<W> {
     /// Records a call in the kernel's code, which the guest is about to run.
     pub fn add_call(&mut self, call: Call) {
         self.calls.insert(call);
+    }
+
+    /// Handles the kernel's switch to another task, at the start of the function that performs it.
+    pub fn switch_task(&mut self, pc: u64, guest: &impl Guest) {
+        // Before the guest has named an address, registers may not be available.
+        let (Some(switch), Some(_)) = (self.machine.switch_at(pc), self.known) else {
+            return;
+        };
+        let machine = &self.machine;
+        let size = machine.stack().map_or(4, |stack| stack.word);
+        let word = |bytes: &[u8]| machine.word(bytes);
+        if self.tasks.are_unknown() {
+            // The first switch after the guest's init has named an address is one away from init.
+            let parent = self.symbols.address("init_task");
+            if let Some(init) = guest.register(switch.before) {
+                self.tasks.learn(init, parent, size, guest, word);
+            }
+        }
+        let mut bytes = [0; 8];
+        let next = guest.register(switch.next).and_then(|next| match switch.indirect {
+            false => Some(next),
+            true => guest.read(next, &mut bytes[..size]).then(|| word(&bytes[..size])),
+        });
+        if let Some(next) = next {
+            self.tasks.switch(next, guest, word);
+        }
     }
 
     /// Returns the guest's machine.
@@ -384,7 +412,8 @@ impl<W: Write> Session<W> {
         if cached && reported.store && reported.owner != Owner::Kernel {
             let (at, machine, target) =
                 (window.accesses, &self.machine, Target { physical, caching });
-            let store = || reported.access(at, machine, target, size(), Some(place), Trace::NONE);
+            let trace = Trace { frames: 0, process: self.tasks.current() };
+            let store = || reported.access(at, machine, target, size(), Some(place), trace);
             if window.model.only_repeats(physical, place, &size, store) {
                 return;
             }
@@ -419,6 +448,7 @@ impl<W: Write> Session<W> {
         let place = (!bypass).then_some(place);
         let access = |trace| reported.access(at, machine, target, size, place, trace);
         let (calls, symbols, captures) = (&self.calls, &self.symbols, &mut self.captures);
+        let process = self.tasks.current();
         let backtrace = || match (machine.stack(), by) {
             (Some(stack), By::Kernel) => {
                 let word = |bytes: &[u8]| machine.word(bytes);
@@ -431,12 +461,10 @@ impl<W: Write> Session<W> {
             && self.config.depth == Depth::Full
             && !machine.is_image(reported.address);
         let trace = |captures: &mut Captures, changes| {
-            if !traced {
-                return Trace::NONE;
-            }
             let store = Store { at, pc: reported.pc, physical, changes };
             let pointer = || guest.register(machine.stack()?.pointer);
-            captures.of_store(store, pointer, backtrace)
+            let frames = if traced { captures.of_store(store, pointer, backtrace) } else { 0 };
+            Trace { frames, process }
         };
         let model = &mut window.model;
         let redundant = place.is_some_and(|place| {
@@ -455,7 +483,11 @@ impl<W: Write> Session<W> {
             return;
         }
         captures.used(physical);
-        let trace = captures.intern(backtrace());
+        // A process cannot read the kernel's memory, and neither can the plugin while a process runs.
+        if by == By::Kernel {
+            self.tasks.refresh(guest, |bytes| machine.word(bytes));
+        }
+        let trace = Trace { frames: captures.intern(backtrace()), process: self.tasks.current() };
         for mut finding in findings {
             finding.later.trace = trace;
             if let Some(last) = finding.story.last_mut().filter(|last| last.at == at) {
@@ -524,18 +556,12 @@ impl<W: Write> Session<W> {
             place: None,
             allocates: false,
             pc,
-            trace: Trace::NONE,
+            trace: Trace { frames: 0, process: self.tasks.current() },
         }
     }
 
     /// Counts a finding, and writes it if it is the first of its group.
     fn count(&mut self, finding: Finding) {
-        let by_kernel = finding.earlier.by == By::Kernel;
-        let name = |pc| self.symbols.function(self.machine.plain(pc));
-        let function = by_kernel.then(|| name(finding.earlier.pc)).flatten();
-        if function.is_some_and(|(name, _)| self.machine.is_excused(name)) {
-            return;
-        }
         let Some(window) = &mut self.window else {
             return;
         };
@@ -554,9 +580,10 @@ impl<W: Write> Session<W> {
         let access = |access: &model::Access| {
             let plain = |address| self.machine.plain(address);
             let name = |pc| self.symbols.name(self.machine.plain(pc));
-            let callers = self.captures.frames(access.trace);
+            let callers = self.captures.frames(access.trace.frames);
+            let process = self.tasks.process(access.trace.process);
             let machine = (self.config.arch, &self.config.cache);
-            findings::access(access, machine, plain, name, callers)
+            findings::access(access, machine, plain, name, (callers, process))
         };
         let group = Group {
             kind: signature.kind,

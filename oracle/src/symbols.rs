@@ -33,6 +33,15 @@ impl Symbols {
         symbols.find(|(_, known)| known == name).map(|(address, _)| *address)
     }
 
+    /// Returns the address of the first symbol whose name is `name`, alone or before a suffix such as `.isra.0`.
+    pub fn address_of_prefix(&self, name: &str) -> Option<u64> {
+        let is = |known: &str| {
+            known.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let mut symbols = self.by_address.iter();
+        symbols.find(|(_, known)| is(known)).map(|(address, _)| *address)
+    }
+
     /// Returns the addresses of the kernel's image.
     pub fn image(&self) -> Option<Range<u64>> {
         self.image.clone()

@@ -240,6 +240,10 @@ extern "C" fn on_maintenance(_: c_uint, pc: *mut c_void) {
     with(|id, plugin| retranslate(id, plugin.maintain(pc as u64)));
 }
 
+extern "C" fn on_switch(_: c_uint, pc: *mut c_void) {
+    with(|_, plugin| plugin.switch(pc as u64));
+}
+
 extern "C" fn on_payload(_: c_uint, raw: u32, address: u64, _: *mut c_void) {
     let memory = Memory { raw, address };
     with(|id, plugin| retranslate(id, plugin.payload(&memory)));
@@ -339,6 +343,13 @@ impl Instruction<'_> {
         let data = self.address() as *mut c_void;
         // SAFETY: as above, and the callback takes `data` as a number, not as a pointer.
         unsafe { qemu_plugin_register_vcpu_insn_exec_cb(self.raw, on_maintenance, REGISTERS, data) }
+    }
+
+    /// Makes QEMU call [`Plugin::switch`] before the instruction runs.
+    pub fn on_switch(&self) {
+        let data = self.address() as *mut c_void;
+        // SAFETY: as above, and the callback takes `data` as a number, not as a pointer.
+        unsafe { qemu_plugin_register_vcpu_insn_exec_cb(self.raw, on_switch, REGISTERS, data) }
     }
 
     /// Returns the guest's memory, in which this instruction is at `physical`.

@@ -7,6 +7,7 @@
 //! rejects return addresses that earlier calls left on the stack.
 
 mod capture;
+mod tasks;
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -15,12 +16,13 @@ use crate::arch::{Call, Frames, Stack};
 use crate::model::NumberHasher;
 use crate::symbols::Symbols;
 pub use capture::{Captures, Store};
+pub use tasks::{Process, Tasks};
 
-/// Maximum number of frames in a backtrace, without the access itself.
-pub const DEPTH: usize = 12;
+/// Maximum number of frames in a backtrace, without the access itself. Most stacks down to the system call have fewer.
+const DEPTH: usize = 20;
 
 /// Maximum number of bytes of a stack that are searched.
-const SEARCHED: u64 = 2048;
+const SEARCHED: u64 = 3072;
 
 /// Access to the guest's registers and memory, as its kernel sees them.
 pub trait Guest {
@@ -150,8 +152,9 @@ fn windows(
 
 /// Selects the calls that form a chain of frames, from `candidates` in the order of the stack, innermost first.
 ///
-/// The next frame is the first call that calls the function of the last frame, or that names no function. If there is
-/// none, the function was reached by a jump at the end of another function, and the next call is taken.
+/// The next frame is the first call that names the function of the last frame. If there is none, it is the first call
+/// through a pointer. If there is none either, the function was reached by a jump at the end of another function, and the
+/// next call is taken.
 fn chain(pc: u64, candidates: &[&Call], symbols: &Symbols) -> Vec<u64> {
     let start = |address: u64| {
         let (_, offset) = symbols.function(address)?;
@@ -161,14 +164,15 @@ fn chain(pc: u64, candidates: &[&Call], symbols: &Symbols) -> Vec<u64> {
     let mut function = start(pc);
     let mut rest = candidates;
     while frames.len() < DEPTH {
-        let fits = |call: &&Call| call.target.is_none() || call.target == function;
         // After a function has called another one, the link register still holds the return address inside it.
         let outside = |call: &&Call| function.is_none() || start(call.site) != function;
         let next = match function {
             None => (!rest.is_empty()).then_some(0),
             Some(_) => {
-                let exact = |call: &&Call| fits(call) && (call.target.is_some() || outside(call));
-                rest.iter().position(exact).or_else(|| rest.iter().position(outside))
+                let first = |fits: &dyn Fn(&&Call) -> bool| rest.iter().position(|call| fits(call));
+                first(&|call| call.target == function)
+                    .or_else(|| first(&|call| call.target.is_none() && outside(call)))
+                    .or_else(|| first(&|call| outside(call)))
             }
         };
         let Some(next) = next else {

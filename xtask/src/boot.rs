@@ -63,7 +63,7 @@ pub(crate) fn run(
     let mut watch = Watch::new(plan.collect(), parameters.limits);
     watch.expect_caches(parameters.proof.map(str::to_owned));
     if let Some(oracle) = parameters.oracle {
-        watch.attach_oracle(oracle.config.clone());
+        watch.attach_oracle(oracle.config.clone(), oracle.excuses.clone());
     }
     let mut streams = Streams::of(parameters.qemu);
     let files = dir.join(GUEST_FILES);
@@ -207,7 +207,7 @@ mod tests {
         let case = "smoke/boot".to_owned();
         let second = Duration::from_secs(1);
         let mut watch = Watch::new(vec![(case.clone(), second)], Limits::scaled(1.0));
-        watch.attach_oracle(armv6());
+        watch.attach_oracle(armv6(), Vec::new());
         let start = Encoder::default().encode(&Record::CaseStart { case });
         let split = SplitBytes { records: start.into_bytes(), console: Vec::new() };
         pass(split, trusted().as_bytes(), &mut watch, second);

@@ -363,6 +363,15 @@ pub(crate) enum Oracle {
         /// The run's directory, or the results.json in it [default: target/lab/latest].
         results: Option<PathBuf>,
     },
+    /// Write a mail to the kernel's maintainers about a finding: what happened, on which machine, and how to see it.
+    ///
+    /// Prints the mail. Names source files and lines if the kernel was built with debug information.
+    Mail {
+        /// Name of the finding in reports and in `oracle list`, such as armv6/coherency/ping-pong.fuse/1.
+        finding: String,
+        /// The run's directory, or the results.json in it [default: target/lab/latest].
+        results: Option<PathBuf>,
+    },
     /// Test the oracle: break one thing at a time, and check that the oracle reports it. Takes minutes.
     ///
     /// Each trial in mutants/oracle.yaml either breaks the kernel in a way that QEMU alone does not notice, or makes

@@ -8,10 +8,13 @@ use std::time::Instant;
 use crate::event::{Events, TargetEvent};
 use crate::judge::{Expected, as_expected, describe_end, judge, never_started};
 use crate::machine::accel::Chosen;
-use crate::oracle::{Depth, OracleDecision, listener::WindowResult, story};
+use crate::oracle::excuse::{self, Excuse};
+use crate::oracle::listener::{Excused, WindowResult};
+use crate::oracle::{Depth, OracleDecision, story};
 use crate::plan::Case;
 use crate::results::{
-    CaseResult, OracleState, OracleSummary, Phase, Provenance, TargetResult, Verdict,
+    CaseResult, ExcusedSummary, OracleState, OracleSummary, Phase, Provenance, TargetResult,
+    Verdict,
 };
 use crate::watch::{BootEnd, BootEvent, Observation};
 
@@ -27,6 +30,8 @@ pub(crate) struct Ledger<'a> {
     phase: Option<(Phase, Instant)>,
     /// True if the current boot has sent its first record.
     up: bool,
+    /// Findings of the oracle that are accepted on this target.
+    excuses: Vec<Excuse>,
 }
 
 impl<'a> Ledger<'a> {
@@ -41,6 +46,7 @@ impl<'a> Ledger<'a> {
             result,
             phase: None,
             up: false,
+            excuses: Vec::new(),
         };
         for (at, case) in cases.iter().enumerate() {
             if let Some(reason) = case.skip.clone() {
@@ -73,6 +79,28 @@ impl<'a> Ledger<'a> {
             OracleDecision::On(Depth::Full) => (OracleState::Full.into(), None),
             OracleDecision::Off(why) => (OracleState::Off.into(), Some(why.clone())),
         };
+    }
+
+    /// Sets the findings of the oracle that are accepted on this target.
+    pub(crate) fn set_excuses(&mut self, excuses: &[Excuse]) {
+        self.excuses = excuses.to_owned();
+    }
+
+    /// Returns the names of the excuses that excused nothing although a case must need them.
+    fn unused_excuses(&self) -> Vec<String> {
+        let depth = self.result.provenance.oracle.all();
+        if !depth.contains(&OracleState::Full) {
+            return Vec::new();
+        }
+        let cases = &self.result.cases;
+        let watched = cases
+            .iter()
+            .filter(|case| case.oracle.as_ref().is_some_and(|oracle| oracle.accesses > 0));
+        let watched: Vec<&str> = watched.map(|case| case.id.as_str()).collect();
+        let used = cases.iter().flat_map(|case| &case.oracle).flat_map(|oracle| &oracle.excused);
+        let used: Vec<&str> = used.map(|excused| excused.name.as_str()).collect();
+        let unused = excuse::unused(&self.excuses, &watched, &used);
+        unused.into_iter().map(|excuse| excuse.name.clone()).collect()
     }
 
     /// Returns true if the current boot has sent its first record.
@@ -195,6 +223,7 @@ impl<'a> Ledger<'a> {
         self.end_phase();
         self.result.cases = std::mem::take(&mut self.results).into_iter().flatten().collect();
         debug_assert_eq!(self.result.cases.len(), self.cases.len());
+        self.result.unused_excuses = self.unused_excuses();
         self.send(TargetEvent::End(Box::new(self.result.clone())));
         self.result
     }
@@ -265,5 +294,15 @@ fn watched(window: Option<WindowResult>, target: &str, case: &str) -> Option<Ora
         accesses: window.end.as_ref().map_or(0, |end| end.accesses),
         distinct: window.distinct(),
         findings: findings.map(|finding| story::summary(finding, &window, target, case)).collect(),
+        excused: window
+            .excused
+            .iter()
+            .take(FINDINGS_KEPT)
+            .map(|Excused { finding, excuse }| ExcusedSummary {
+                name: excuse.name.clone(),
+                reason: excuse.reason.clone(),
+                finding: story::summary(finding, &window, target, case),
+            })
+            .collect(),
     })
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 /// Layout version of [`RunResult`] in `results.json`.
-pub const SCHEMA: u32 = 5;
+pub const SCHEMA: u32 = 6;
 
 /// Outcome of a case.
 #[derive(
@@ -185,6 +185,21 @@ pub struct OracleSummary {
     pub distinct: u64,
     /// The first findings. Later ones are in the boot's `oracle.jsonl` only.
     pub findings: Vec<FindingSummary>,
+    /// Findings that are known and accepted. They are not among the others and do not fail the case.
+    #[serde(default)]
+    pub excused: Vec<ExcusedSummary>,
+}
+
+/// Finding of the oracle that `oracle/excused.yaml` covers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExcusedSummary {
+    /// Name of the entry in `oracle/excused.yaml`.
+    pub name: String,
+    /// Reason, from that entry.
+    pub reason: String,
+    /// The finding.
+    pub finding: FindingSummary,
 }
 
 /// Finding of the oracle: an access that may get stale data on hardware.
@@ -197,6 +212,11 @@ pub struct FindingSummary {
     pub kind: String,
     /// Physical address of the page, in hexadecimal.
     pub page: String,
+    /// Function of the kernel that is responsible for the store: `process` if a process stored, `kernel` if the function
+    /// is unknown.
+    pub earlier: String,
+    /// The same for the access that the finding is about.
+    pub later: String,
     /// Number of times that the conflict was found.
     pub repeats: u64,
     /// Sentence that describes the two conflicting accesses.
@@ -361,6 +381,9 @@ pub struct TargetResult {
     pub provenance: Provenance,
     /// Reason why the target could not be tested. Absent (`null`) if it was tested.
     pub failure: Option<String>,
+    /// Entries of `oracle/excused.yaml` that excused nothing, although the oracle watched a case that must need them.
+    #[serde(default)]
+    pub unused_excuses: Vec<String>,
     /// Number of times the machine was started.
     pub boots: usize,
     /// Seconds spent in each phase, by the phase's name.

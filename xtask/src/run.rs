@@ -162,6 +162,9 @@ fn run_pipeline(job: &Job, unit: &Unit, gate: &Gate, ledger: &mut Ledger) -> Res
     let built = kernel(job, unit, ledger)?;
     let image = image(job, unit, &built, ledger)?;
     let oracle = oracle(job, target, &found, &decision, &built, ledger)?;
+    if let Some(oracle) = &oracle {
+        ledger.set_excuses(&oracle.excuses);
+    }
     let accel = match oracle {
         Some(_) => Accel::Tcg,
         None => job.accel,
@@ -259,8 +262,10 @@ fn oracle(
     ledger.progress(0, None, "build the oracle".into());
     let api = qemu.plugin_api().map_err(Error::msg)?;
     let symbols = built.dir.join("System.map");
+    let excuses = oracle::excuse::read(&job.checkout)?;
     Ok(Some(Oracle {
         plugin: oracle::plugin::build(&job.checkout, api)?,
+        excuses: oracle::excuse::of_target(excuses, &target.name),
         config: oracle::Config {
             ignore_flushes: job.oracle.ignore_flushes,
             ..oracle::config::for_target(&target.cache, model, *depth, &symbols)

@@ -174,7 +174,11 @@ pub fn load_all(dir: &Path) -> Result<Vec<Target>> {
     Ok(targets)
 }
 
-fn load(path: &Path) -> Result<Target> {
+/// Reads the target in the file `path`.
+///
+/// # Errors
+/// The file cannot be read or does not parse. The error names the file, the line and what was expected.
+pub(crate) fn load(path: &Path) -> Result<Target> {
     let target: Target = yaml::read(path)?;
     if path.file_stem().is_none_or(|stem| *stem != *target.name) {
         bail!(

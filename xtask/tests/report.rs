@@ -46,6 +46,7 @@ fn write(dir: &Path, case: CaseResult) {
         stacks: Vec::new(),
         provenance: Provenance { kernel_version: "6.12.117".into(), ..Provenance::default() },
         failure: None,
+        unused_excuses: Vec::new(),
         boots: 1,
         seconds: [("test".to_owned(), 1.5)].into(),
         cases: vec![case],

@@ -2,7 +2,8 @@
 //! ARMv5 and ARMv6. Sections refer to the ARM Architecture Reference Manual, DDI 0100I.
 
 use super::{
-    Call, Frames, InstructionSet, Maintenance, NONE, PageTables, RegisterSource, Stack, Translation,
+    Call, Frames, InstructionSet, Maintenance, NONE, PageTables, RegisterSource, Stack, Switch,
+    Translation,
 };
 use crate::model::Op;
 
@@ -22,6 +23,8 @@ pub const ARM: InstructionSet = InstructionSet {
     // THREAD_SIZE in arch/arm/include/asm/thread_info.h, without KASAN.
     stack: Some(Stack { pointer: 13, link: 14, word: 4, size: 8 << 10, frames: Frames::Above }),
     decodes_translations: true,
+    // arch/arm/kernel/entry-armv.S: previous task, previous and next `thread_info`, which a task begins with (since 5.16).
+    switch: Some(Switch { function: "__switch_to", before: 0, next: 2, indirect: false }),
     page_tables: Some(PageTables {
         base_register: "TTBR0_EL1",
         // PAGE_OFFSET with CONFIG_VMSPLIT_3G, and PHYS_OFFSET of the boards Versatile/PB and Integrator/CP.

@@ -2,7 +2,9 @@
 //! PA-RISC 1.1. Every address that QEMU reports, code addresses included, contains the space before the offset:
 //! `space << 32 | offset`.
 
-use super::{Call, Frames, InstructionSet, Maintenance, NONE, RegisterSource, Stack, StateLayout};
+use super::{
+    Call, Frames, InstructionSet, Maintenance, NONE, RegisterSource, Stack, StateLayout, Switch,
+};
 use crate::model::Op;
 
 /// PA-RISC 1.1, big-endian.
@@ -23,6 +25,8 @@ pub const HPPA: InstructionSet = InstructionSet {
     plain: offset,
     // `CPUHPPAState` in target/hppa/cpu.h: `gr`, an array of 32 registers of 64 bits.
     call,
+    // arch/parisc/kernel/entry.S: previous and next task.
+    switch: Some(Switch { function: "_switch_to", before: 26, next: 25, indirect: false }),
     // THREAD_SIZE in arch/parisc/include/asm/thread_info.h: four pages.
     stack: Some(Stack { pointer: 30, link: 2, word: 4, size: 16 << 10, frames: Frames::Below }),
     registers: RegisterSource::State(StateLayout {

@@ -31,8 +31,6 @@ pub struct InstructionSet {
     pub maintenance: fn(u32) -> Option<Maintenance>,
     /// Kernel functions that maintain the cache with instructions that the plugin cannot follow, each with its effect.
     pub functions: &'static [(&'static str, Maintenance)],
-    /// Kernel functions whose stores are known to become visible late. Such a store causes no finding.
-    pub excused: &'static [&'static str],
 
     /// Returns how the accesses of an instruction use the data cache.
     pub caching: fn(u32) -> Caching,
@@ -66,6 +64,8 @@ pub struct InstructionSet {
     pub stack: Option<Stack>,
     /// `maintenance` decodes every instruction that ends a translation of the MMU.
     pub decodes_translations: bool,
+    /// The kernel's function that switches to another task, if it is known.
+    pub switch: Option<Switch>,
     /// The MMU's page tables, if the plugin has to walk them.
     pub page_tables: Option<PageTables>,
 }
@@ -89,7 +89,6 @@ const NONE: InstructionSet = InstructionSet {
     marker: |_| None,
     maintenance: |_| None,
     functions: &[],
-    excused: &[],
     caching: |_| Caching::Allocate,
     is_stack_access: |_| false,
     may_reach_process: |_| true,
@@ -104,6 +103,7 @@ const NONE: InstructionSet = InstructionSet {
     call: |_, _| None,
     stack: None,
     decodes_translations: false,
+    switch: None,
     page_tables: None,
 };
 
@@ -131,6 +131,20 @@ pub struct Stack {
     pub size: u64,
     /// Location of the return addresses of outer frames.
     pub frames: Frames,
+}
+
+/// A function that the kernel runs when it switches to another task. Registers are given by their numbers in the
+/// instruction set, and have these values when the function begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Switch {
+    /// Start of the function's name. The compiler may add a suffix.
+    pub function: &'static str,
+    /// Register with the address of the task that ran until now.
+    pub before: u8,
+    /// Register that leads to the address of the task that runs next.
+    pub next: u8,
+    /// The register `next` points to the address.
+    pub indirect: bool,
 }
 
 /// Location of the return addresses of outer frames.
@@ -367,6 +381,10 @@ pub struct Machine {
     /// Addresses that belong to a process if the kernel uses them.
     used_by_kernel: RangeInclusive<u64>,
     ignore_flushes: bool,
+    /// Addresses of code and data that the kernel frees after its initialization.
+    init: Range<u64>,
+    /// Address of the function that switches to another task.
+    switch: Option<u64>,
 }
 
 impl Machine {
@@ -385,6 +403,11 @@ impl Machine {
             used_by_process: (set.process_addresses)(By::Process),
             used_by_kernel: (set.process_addresses)(By::Kernel),
             ignore_flushes: false,
+            init: match (symbols.address("__init_begin"), symbols.address("__init_end")) {
+                (Some(start), Some(end)) => start..end,
+                _ => 0..0,
+            },
+            switch: set.switch.and_then(|switch| symbols.address_of_prefix(switch.function)),
         }
     }
 
@@ -416,11 +439,6 @@ impl Machine {
         maintenance.filter(|maintenance| !self.ignore_flushes || !maintenance.is_single())
     }
 
-    /// Returns true if stores of the kernel function are known to become visible late and cause no finding.
-    pub fn is_excused(&self, function: &str) -> bool {
-        self.set.excused.contains(&function)
-    }
-
     /// Decodes a call.
     pub fn call(&self, pc: u64, instruction: u32) -> Option<Call> {
         (self.set.call)(pc, instruction)
@@ -429,6 +447,11 @@ impl Machine {
     /// Returns the kernel's stack, if the plugin can read backtraces from it.
     pub fn stack(&self) -> Option<Stack> {
         self.set.stack
+    }
+
+    /// Returns the function that switches to another task, if it begins at `pc`.
+    pub fn switch_at(&self, pc: u64) -> Option<Switch> {
+        self.set.switch.filter(|_| self.switch == Some(pc))
     }
 
     /// Converts a word of the guest's memory of at most 8 bytes to a number.
@@ -471,9 +494,9 @@ impl Machine {
         }
     }
 
-    /// Returns true if an address is in the kernel's image, which has no other address.
+    /// Returns true if an address is in the part of the kernel's image that the kernel never frees.
     pub fn is_image(&self, address: u64) -> bool {
-        self.image.contains(&address)
+        self.image.contains(&address) && !self.init.contains(&address)
     }
 
     /// Returns the owner of the code at `pc`, which is at `host` in the memory of QEMU.
@@ -537,6 +560,14 @@ mod tests {
         assert_eq!(machine.maintenance(0x40_4004, 0), None);
         assert_eq!(machine.clone().ignore_flushes(true).maintenance(0x40_4000, 0), None);
         assert_eq!(machine.missing_functions(&Symbols::default()), ["__flush_dcache_page"]);
+    }
+
+    #[test]
+    fn memory_that_the_kernel_frees_is_no_part_of_its_image() {
+        let map = "400000 T _text\n500000 T __init_begin\n600000 R __init_end\n800000 B _end\n";
+        let machine = Machine::new(Arch::Arm, &Symbols::parse(map));
+        let image = [0x40_0000, 0x50_0000, 0x60_0000, 0x80_0000];
+        assert_eq!(image.map(|address| machine.is_image(address)), [true, false, true, false]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::ops::{Range, RangeInclusive};
 
 use super::{
     Caching, Call, Frames, InstructionSet, Maintenance, NONE, RegisterSource, Stack, StateLayout,
+    Switch,
 };
 use crate::model::{By, Op};
 
@@ -14,7 +15,6 @@ pub const SPARC64: InstructionSet = InstructionSet {
     instruction: u32::from_be_bytes,
     marker,
     functions: &FUNCTIONS,
-    excused: &EXCUSED,
     caching,
     is_stack_access,
     may_reach_process: is_alternate,
@@ -35,6 +35,9 @@ pub const SPARC64: InstructionSet = InstructionSet {
         ],
     }),
     call,
+    // kernel/sched/core.c: the first argument is the previous task. %g6 points to the `thread_info` of the current task,
+    // which begins with the address of the task (arch/sparc/include/asm/thread_info_64.h).
+    switch: Some(Switch { function: "finish_task_switch", before: 8, next: 6, indirect: true }),
     // STACK_BIAS in arch/sparc/include/uapi/asm/ptrace.h, THREAD_SIZE in arch/sparc/include/asm/thread_info_64.h.
     stack: Some(Stack {
         pointer: 14,
@@ -50,11 +53,6 @@ pub const SPARC64: InstructionSet = InstructionSet {
 /// argument is in register 8, %o0. The function finds lines by their tags, which QEMU does not have.
 const FUNCTIONS: [(&str, Maintenance); 1] =
     [("__flush_dcache_page", Maintenance::EveryColour { op: Op::Invalidate, address: 8 })];
-
-/// `update_vsyscall` writes the page with the current time, which every process maps in an arbitrary colour
-/// (arch/sparc/vdso/vma.c). A process may read a time that is slightly old. Every sparc64 machine whose cache aliases
-/// behaves like this.
-const EXCUSED: [&str; 1] = ["update_vsyscall"];
 
 /// Returns true for a load or store: op is 3.
 fn loads_or_stores(instruction: u32) -> bool {

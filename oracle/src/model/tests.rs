@@ -54,7 +54,7 @@ impl Bench {
             place,
             allocates: true,
             pc: 0x100 + self.at,
-            trace: Trace::NONE,
+            trace: Trace::default(),
         };
         let mut redundant = |place| {
             let nothing = self.model.changes_nothing(op == Store, physical, place, || access.size);

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-use oracle_wire::config::Arch;
 
 use super::*;
 use crate::config;
@@ -282,22 +281,4 @@ fn nothing_is_checked_before_the_known_address() {
     access(&mut session, PROGRAM_PC, 0x4000_1008, true);
     access(&mut session, PROGRAM_PC, 0x4000_2008, false);
     assert_eq!(session.window.unwrap().accesses, 0);
-}
-
-#[test]
-fn stores_of_excused_functions_cause_no_finding() {
-    let found = |function: &str| {
-        let mut config = config::tests::sample();
-        config.arch = Arch::Sparc64;
-        config.depth = Depth::Full;
-        let map = format!("400000 T _text\n404000 T {function}\n404100 T next\n800000 B _end\n");
-        let mut session = Session::new(config, Symbols::parse(&map), Vec::new());
-        name_address(&mut session, 0x1_0000_5000);
-        open(&mut session, 16);
-        access(&mut session, 0x40_4010, 0xffff_f800_0000_1008, true);
-        access(&mut session, PROGRAM_PC, 0xffff_f801_0000_2008, false);
-        session.window.unwrap().findings
-    };
-    assert_eq!(found("update_vsyscall"), 0);
-    assert_eq!(found("clear_page"), 1);
 }

@@ -14,8 +14,6 @@
 
 use std::collections::HashMap;
 
-use crate::model::Trace;
-
 /// Backtraces of stores to a page that no process has used.
 const TRIALS: u8 = 8;
 
@@ -35,8 +33,8 @@ const SAME_CODE: u64 = 512;
 /// Distance between stores to adjacent memory, in bytes: the longest store.
 const ADJACENT: u64 = 16;
 
-/// Maximum number of different backtraces that are kept.
-const KEPT: usize = 1 << 17;
+/// Maximum number of different backtraces that are kept in a window.
+const KEPT: usize = u16::MAX as usize;
 
 /// A store of the kernel.
 #[derive(Clone, Copy, Debug)]
@@ -51,14 +49,14 @@ pub struct Store {
     pub changes: bool,
 }
 
-/// Backtraces, and the choice of stores to capture.
+/// Backtraces of a window, and the choice of stores to capture. Backtraces have numbers from 1; 0 stands for none.
 #[derive(Debug)]
 pub struct Captures {
     page: u32,
     line: u64,
     /// State of each physical page: the number of captures, or [`USED`].
     pages: Vec<u8>,
-    known: HashMap<Box<[u64]>, Trace>,
+    known: HashMap<Box<[u64]>, u16>,
     traces: Vec<Box<[u64]>>,
     last: Option<Last>,
 }
@@ -70,7 +68,7 @@ struct Last {
     pc: u64,
     physical: u64,
     pointer: Option<u64>,
-    trace: Trace,
+    trace: u16,
 }
 
 impl Captures {
@@ -93,19 +91,21 @@ impl Captures {
         }
     }
 
-    /// Starts a new window: sequence numbers begin again.
+    /// Starts a new window: forgets all backtraces, and sequence numbers begin again.
     pub fn restart(&mut self) {
         self.last = None;
+        self.known.clear();
+        self.traces.clear();
     }
 
-    /// Returns the backtrace of a store, if the store is worth it. `pointer` returns the stack pointer, and `capture`
+    /// Returns the number of the backtrace of a store, or 0 if the store is not worth it. `pointer` returns the stack pointer, and `capture`
     /// the backtrace.
     pub fn of_store(
         &mut self,
         store: Store,
         pointer: impl FnOnce() -> Option<u64>,
         capture: impl FnOnce() -> Vec<u64>,
-    ) -> Trace {
+    ) -> u16 {
         let near = self.last.filter(|last| {
             store.at.wrapping_sub(last.at) < SAME_CALL && store.pc.abs_diff(last.pc) < SAME_CODE
         });
@@ -120,7 +120,7 @@ impl Captures {
             _ => false,
         };
         if !worth {
-            return Trace::NONE;
+            return 0;
         }
         let Store { at, pc, physical, .. } = store;
         let adjacent = |last: &Last| physical.abs_diff(last.physical) <= ADJACENT;
@@ -139,26 +139,26 @@ impl Captures {
     }
 
     /// Adds a backtrace and returns its number.
-    pub fn intern(&mut self, frames: Vec<u64>) -> Trace {
+    pub fn intern(&mut self, frames: Vec<u64>) -> u16 {
         if frames.is_empty() {
-            return Trace::NONE;
+            return 0;
         }
         if let Some(trace) = self.known.get(&frames[..]) {
             return *trace;
         }
         if self.traces.len() == KEPT {
-            return Trace::NONE;
+            return 0;
         }
         let frames: Box<[u64]> = frames.into();
         self.traces.push(frames.clone());
-        let trace = Trace(self.traces.len() as u32);
+        let trace = self.traces.len() as u16;
         self.known.insert(frames, trace);
         trace
     }
 
     /// Returns the frames of a backtrace, innermost first.
-    pub fn frames(&self, trace: Trace) -> &[u64] {
-        let index = (trace.0 as usize).checked_sub(1);
+    pub fn frames(&self, trace: u16) -> &[u64] {
+        let index = usize::from(trace).checked_sub(1);
         index.and_then(|index| self.traces.get(index)).map_or(&[], |frames| frames)
     }
 

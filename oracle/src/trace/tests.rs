@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 use super::*;
 use crate::arch::InstructionSet;
-use crate::model::Trace;
 use oracle_wire::config::Arch;
 
 /// A guest with a few registers and one piece of memory.
@@ -172,7 +171,7 @@ fn stores_of_one_call_share_a_backtrace() {
         captures.of_store(store, || Some(pointer), capture)
     };
     let first = of(store(1, 0x100, 0x5040, true), 0x8000, 0xaa);
-    assert_ne!(first, Trace::NONE);
+    assert_ne!(first, 0);
     assert_eq!(of(store(9, 0x110, 0x5060, true), 0x8000, 0xbb), first);
     assert_eq!(of(store(30, 0x100, 0x5080, true), 0x8000, 0xbb), first);
     assert_eq!(made.get(), 1);
@@ -186,7 +185,7 @@ fn stores_of_one_call_share_a_backtrace() {
     assert_eq!(of(store(100, 0x9104, 0x50e4, true), 0x6000, 0xcc), second);
     assert_eq!(made.get(), 4);
     assert_eq!(captures.frames(second), [0xbb]);
-    assert!(captures.frames(Trace::NONE).is_empty());
+    assert!(captures.frames(0).is_empty());
 }
 
 #[test]
@@ -198,7 +197,7 @@ fn few_stores_to_pages_of_the_kernel_are_captured() {
             at += 1000;
             captures.of_store(store(at, 0x100, physical, changes), || None, || vec![1])
         });
-        traces.filter(|trace| *trace != Trace::NONE).count()
+        traces.filter(|trace| *trace != 0).count()
     };
     assert_eq!(count(0x7040, true), 8);
     assert_eq!(count(0x7048, false), 0);
@@ -207,5 +206,47 @@ fn few_stores_to_pages_of_the_kernel_are_captured() {
     assert_eq!(count(0x7000, false), 0);
     captures.used(0x7800);
     let trace = captures.of_store(store(1, 0x100, 0x7048, false), || None, || vec![1]);
-    assert_ne!(trace, Trace::NONE);
+    assert_ne!(trace, 0);
+}
+
+#[test]
+fn id_and_name_of_a_process_are_found_in_its_task() {
+    const PARENT: u32 = 0xc027_9640;
+    let task = |id: u32, canary: bool, name: &str| {
+        let mut memory = words(&[9, 1, 1, 7, id, id], false);
+        if canary {
+            memory.extend(words(&[0xdead_beef], false));
+        }
+        memory.extend(words(&[PARENT, PARENT, 1, 1], false));
+        let mut name = name.as_bytes().to_vec();
+        name.resize(NAME, 0);
+        memory.extend(name);
+        memory.resize(1024, 0);
+        memory
+    };
+    const NAME: usize = 16;
+    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    for canary in [false, true] {
+        let mut memory = task(1, canary, "init");
+        memory.extend(task(42, canary, "cat"));
+        let guest = Recorded { registers: Vec::new(), start: 0xc100_0000, memory };
+        let mut tasks = Tasks::default();
+        tasks.switch(0xc100_0400, &guest, word);
+        assert_eq!(tasks.current(), 0);
+        tasks.learn(0xc100_0000, Some(PARENT.into()), 4, &guest, word);
+        tasks.switch(0xc100_0400, &guest, word);
+        let cat = tasks.process(tasks.current()).unwrap().clone();
+        assert_eq!((cat.id, cat.name.as_str()), (Some(42), "cat"));
+        tasks.switch(0xc100_0000, &guest, word);
+        assert_eq!(tasks.process(tasks.current()).unwrap().id, Some(1));
+        tasks.switch(0xc100_0400, &guest, word);
+        assert_eq!(tasks.current(), 1);
+    }
+    // Without the address of the parent, only the name is found.
+    let guest = Recorded { registers: Vec::new(), start: 0, memory: task(1, false, "init") };
+    let mut tasks = Tasks::default();
+    tasks.learn(0, None, 4, &guest, word);
+    tasks.switch(0, &guest, word);
+    let init = tasks.process(tasks.current()).unwrap();
+    assert_eq!((init.id, init.name.as_str()), (None, "init"));
 }

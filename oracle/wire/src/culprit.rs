@@ -215,6 +215,20 @@ impl Access {
     }
 }
 
+/// Starts of the names of functions that begin a system call (include/linux/syscalls.h, and the helpers in fs/ that
+/// several system calls share).
+const SYSTEM_CALLS: [&str; 6] =
+    ["__se_sys_", "__do_sys_", "__se_compat_sys_", "compat_sys_", "ksys_", "sys_"];
+
+impl Access {
+    /// Returns the name of the system call in which the kernel made the access, if its backtrace reaches that far.
+    pub fn system_call(&self) -> Option<&str> {
+        let name =
+            |function| SYSTEM_CALLS.iter().find_map(|start| str::strip_prefix(function, start));
+        self.functions().filter_map(name).last()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -155,6 +155,28 @@ pub struct Access {
     /// accesses, and if no function is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub culprit: Option<String>,
+    /// The process that ran, also for an access of the kernel. `None` if it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+}
+
+/// A process of the guest, or one of the kernel's threads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Process ID of the thread, if known.
+    pub id: Option<u32>,
+    /// Name of the thread, as in `/proc/PID/comm`.
+    pub name: String,
+}
+
+impl fmt::Display for Process {
+    /// Writes name and ID as the kernel's log does: `cat[42]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.id {
+            Some(id) => write!(f, "{}[{id}]", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
 }
 
 /// A call in a backtrace.

@@ -3,14 +3,19 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use xshell::cmd;
 
 use crate::cli::Oracle;
 use crate::oracle::files::{self, Story, findings};
+use crate::oracle::line::Hex;
+use crate::oracle::mail::{self, Letter};
 use crate::oracle::story;
 use crate::paths::checkout;
 use crate::report::merge;
 use crate::results::{CaseResult, FindingSummary, OracleState, RunResult};
+use crate::shell;
+use crate::target;
 use crate::text::columns::columns;
 use crate::text::words;
 use crate::trials;
@@ -26,6 +31,10 @@ pub(super) fn run(args: &Oracle) -> Result<u8> {
         Oracle::Explain { finding, results } => {
             let (result, dir) = read(results.as_deref())?;
             explain(finding, &result, &dir)?
+        }
+        Oracle::Mail { finding, results } => {
+            let (result, dir) = read(results.as_deref())?;
+            mail(finding, &result, &dir)?
         }
     };
     print!("{text}");
@@ -71,14 +80,64 @@ fn list(result: &RunResult) -> String {
 
 /// Returns the description of the finding `id`, with its accesses from the files of the run in `dir`.
 fn explain(id: &str, result: &RunResult, dir: &Path) -> Result<String> {
-    let named = |(_, _, finding): &(&str, &CaseResult, &FindingSummary)| finding.id == id;
-    let Some((target, case, summary)) = findings(result).find(named) else {
-        bail!(
-            "no finding {id:?} in {}; `cargo xtask oracle list` lists all findings",
-            dir.display()
-        );
-    };
+    let (target, case, summary) = find(id, result, dir)?;
     let boot = case.boot.context("the case did not run, so it has no findings")?;
     let Story { finding, config } = files::story(dir, target, case, summary)?;
     Ok(story::explain(summary, &case.id, boot, &finding, &config))
+}
+
+/// Returns the finding `id` with its target and its case.
+fn find<'r>(
+    id: &str,
+    result: &'r RunResult,
+    dir: &Path,
+) -> Result<(&'r str, &'r CaseResult, &'r FindingSummary)> {
+    let named = |(_, _, finding): &(&str, &CaseResult, &FindingSummary)| finding.id == id;
+    findings(result).find(named).with_context(|| {
+        format!(
+            "no finding {id:?} in {}; `cargo xtask oracle list` lists all findings",
+            dir.display()
+        )
+    })
+}
+
+/// Returns a mail about the finding `id`.
+fn mail(id: &str, result: &RunResult, dir: &Path) -> Result<String> {
+    let (name, case, summary) = find(id, result, dir)?;
+    let story = files::story(dir, name, case, summary)?;
+    let mut targets = result.targets.iter();
+    let target = targets.find(|target| target.name == name).context("the target has no results")?;
+    let machine =
+        target::load(&checkout().join(format!("kernel-configs/{}.yaml", target.target))).ok();
+    let vmlinux = story.config.symbols.as_ref().map(|symbols| symbols.with_file_name("vmlinux"));
+    let cross = machine.as_ref().map_or("", |machine| machine.kernel.cross.as_str());
+    let place = |pc: Hex| source_line(vmlinux.as_deref()?, cross, pc);
+    let letter =
+        Letter { target, machine: machine.as_ref(), case, summary, story: &story, place: &place };
+    Ok(mail::write(&letter))
+}
+
+/// Returns file and line of an instruction, if the kernel has debug information and addr2line is installed.
+fn source_line(vmlinux: &Path, cross: &str, pc: Hex) -> Option<String> {
+    let sh = shell::here().ok()?;
+    let (program, pc) = (format!("{cross}addr2line"), pc.to_string());
+    let line = shell::read(cmd!(sh, "{program} -e {vmlinux} {pc}")).ok()?;
+    // Paths begin with the directory in which the kernel was built, which is of no use to the reader.
+    let line = line.trim().split(" (discriminator").next().unwrap_or_default().to_owned();
+    let known = !line.contains('?') && !line.ends_with(":0");
+    let inside = [
+        "arch/",
+        "block/",
+        "drivers/",
+        "fs/",
+        "include/",
+        "io_uring/",
+        "ipc/",
+        "kernel/",
+        "lib/",
+        "mm/",
+        "net/",
+    ];
+    let start = inside.iter().filter_map(|dir| line.find(&format!("/{dir}"))).min();
+    known.then(|| start.map_or(line.clone(), |start| line[start + 1..].to_owned()))
 }

@@ -12,23 +12,35 @@ use std::collections::BTreeMap;
 use oracle_wire::window;
 
 use super::Config;
+use super::excuse::{self, Excuse};
 use super::line::{End, Finding, Hello, Known, Message};
 
 /// Findings of one window.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Window {
-    /// Findings that the plugin wrote, in order.
+    /// Findings that the plugin wrote, in order, without the excused ones.
     pub findings: Vec<Finding>,
+    /// Excused findings.
+    pub excused: Vec<Excused>,
     /// Counts that the plugin wrote when the window closed. `None` if the boot ended first.
     pub end: Option<End>,
     /// Page size of the machine in bytes.
     pub page: u64,
 }
 
+/// A finding that is known and accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Excused {
+    pub finding: Finding,
+    pub excuse: Excuse,
+}
+
 impl Window {
-    /// Returns the number of distinct findings, including those that were not written.
+    /// Returns the number of distinct findings, including those that were not written, without the excused ones.
     pub(crate) fn distinct(&self) -> u64 {
-        self.end.as_ref().map_or(0, |end| end.distinct).max(self.findings.len() as u64)
+        let excused = self.excused.len() as u64;
+        let counted = self.end.as_ref().map_or(0, |end| end.distinct);
+        counted.saturating_sub(excused).max(self.findings.len() as u64)
     }
 
     /// Returns how often the conflict with this number was found, or 1 if the count is unknown.
@@ -46,6 +58,7 @@ pub(crate) type WindowResult = Result<Window, String>;
 #[derive(Debug)]
 pub(crate) struct Listener {
     config: Config,
+    excuses: Vec<Excuse>,
     /// Number of cases in the boot's plan.
     cases: usize,
     /// Start of a line whose end has not arrived yet.
@@ -57,10 +70,12 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Returns a listener for a plugin with the configuration `config`, in a boot with `cases` cases.
-    pub(crate) fn new(config: Config, cases: usize) -> Self {
+    /// Returns a listener for a plugin with the configuration `config`, in a boot with `cases` cases. It sets findings
+    /// aside that `excuses` cover.
+    pub(crate) fn new(config: Config, excuses: Vec<Excuse>, cases: usize) -> Self {
         Self {
             config,
+            excuses,
             cases,
             partial: Vec::new(),
             hello: false,
@@ -175,6 +190,11 @@ impl Listener {
     fn add_finding(&mut self, finding: Finding) {
         let id = finding.window;
         let of_case = (window::of_case(0)..window::of_case(self.cases)).contains(&id);
+        let excuse = excuse::find(&self.excuses, &finding).cloned();
+        if let (Some(excuse), Some(window)) = (excuse, self.windows.get_mut(&id)) {
+            window.excused.push(Excused { finding, excuse });
+            return;
+        }
         match self.windows.get_mut(&id) {
             Some(window) if of_case || id == window::INCOHERENT => window.findings.push(finding),
             Some(_) if id == window::COHERENT => self.distrust_for(format!(
@@ -229,12 +249,13 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::super::config::tests::armv6;
+    use super::super::excuse::tests::{excused, time};
     use super::super::line::tests::{HELLO, KNOWN, ended, found, opened, quiet, trusted};
     use super::*;
 
     /// Returns the listener of a boot with two cases, after the plugin wrote `text` before the first case.
     fn after(text: &str) -> Listener {
-        let mut listener = Listener::new(armv6(), 2);
+        let mut listener = Listener::new(armv6(), vec![time()], 2);
         listener.push(text.as_bytes());
         listener.check_controls();
         listener
@@ -257,6 +278,22 @@ mod tests {
         let window = listener.case_result(1, false).unwrap();
         assert_eq!((window.distinct(), window.end.unwrap().accesses), (0, 12345));
         assert_eq!(listener.distrust(), None);
+    }
+
+    #[test]
+    fn an_excused_finding_does_not_count() {
+        let line = |window, number| {
+            serde_json::to_string(&Message::Finding(Box::new(excused(window, number)))).unwrap()
+        };
+        // Not even where there must be no finding.
+        let coherent = [opened(1), line(1, 1), ended(1, 1)].join("\n");
+        let mut listener = after(&trusted().replace(&quiet(1), &coherent));
+        assert_eq!(listener.distrust(), None);
+        let text = [opened(16), line(16, 1), ended(16, 40), String::new()].join("\n");
+        listener.push(text.as_bytes());
+        let window = listener.case_result(0, false).unwrap();
+        assert_eq!((window.distinct(), window.findings.len(), window.excused.len()), (0, 0, 1));
+        assert_eq!(window.excused[0].excuse.name, "time-page");
     }
 
     #[test]

@@ -28,11 +28,18 @@ pub(crate) fn summary(
         id: id(target, case, finding.number),
         kind: finding.kind.to_string(),
         page: page_of(finding, page).to_string(),
+        earlier: responsible(&finding.earlier).to_owned(),
+        later: responsible(&finding.later).to_owned(),
         repeats: window.repeats(finding.number),
         text: sentence(finding, page),
         window: finding.window,
         number: finding.number,
     }
+}
+
+/// Returns the function that is responsible for an access, or the word for code whose function is unknown.
+fn responsible(access: &Access) -> &str {
+    access.culprit.as_deref().unwrap_or(access.by.word())
 }
 
 /// Returns the physical address of the finding's page.
@@ -59,12 +66,14 @@ pub(crate) fn sentence(finding: &Finding, page: u64) -> String {
     format!("{kind} in physical page {physical}: {conflict}")
 }
 
-/// Returns a clause such as `a process loaded from 0x40012020 (colour 2)`.
+/// Returns a clause such as `cat[42] loaded from 0x40012020 (colour 2)`, or
+/// `pipe_read(), called in read(2) by cat[42], loaded from 0xc4c3f020 (colour 3, memcpy+0x40)`.
 fn describe(access: &Access) -> String {
+    let process = access.process.as_ref();
     let subject = match (access.by, &access.culprit) {
-        (By::Process, _) => "a process".into(),
-        (By::Kernel, None) => "the kernel".into(),
-        (By::Kernel, Some(function)) => format!("{function}()"),
+        (By::Process, _) => process.map_or("a process".into(), ToString::to_string),
+        (By::Kernel, None) => format!("the kernel{}", on_behalf(access)),
+        (By::Kernel, Some(function)) => format!("{function}(){}", on_behalf(access)),
     };
     let verb = match access.op {
         Op::Load => "loaded from",
@@ -82,6 +91,17 @@ fn describe(access: &Access) -> String {
     format!("{subject} {verb} {}{details}", access.address)
 }
 
+/// Returns the system call and the process of an access of the kernel, as an insertion between commas. The text is empty
+/// if neither is known.
+fn on_behalf(access: &Access) -> String {
+    match (access.system_call(), &access.process) {
+        (Some(call), Some(process)) => format!(", called in {call}(2) by {process},"),
+        (Some(call), None) => format!(", called in {call}(2),"),
+        (None, Some(process)) => format!(", run by {process},"),
+        (None, None) => String::new(),
+    }
+}
+
 /// Returns the description of a finding with the last accesses to its line. `summary` is the same finding in the
 /// reports, and `config` the configuration of the oracle.
 pub(crate) fn explain(
@@ -91,7 +111,20 @@ pub(crate) fn explain(
     finding: &Finding,
     config: &Config,
 ) -> String {
-    let (id, times, cache) = (&summary.id, times(summary.repeats), config.cache);
+    let (id, times) = (&summary.id, times(summary.repeats));
+    format!(
+        "{id}: {times}, in {case}, boot {boot}\n\
+         {}\n\
+         This may be stale on hardware. QEMU has no cache, so the guest got the right data.\n\n{}{}",
+        sentence(finding, config.page),
+        accesses(finding, config),
+        backtraces(finding, &|_| None),
+    )
+}
+
+/// Returns the last accesses to the line of a finding, as a table with a heading.
+pub(super) fn accesses(finding: &Finding, config: &Config) -> String {
+    let cache = config.cache;
     let colours = match cache.kind {
         CacheKind::Vivt => "virtual tags: no two addresses of a page share a cache line".into(),
         _ => format!(
@@ -100,21 +133,17 @@ pub(crate) fn explain(
         ),
     };
     format!(
-        "{id}: {times}, in {case}, boot {boot}\n\
-         {}\n\
-         This may be stale on hardware. QEMU has no cache, so the guest got the right data.\n\n\
-         The last accesses to the line of {} at physical address {} ({colours}):\n\n{}\n\
-         > the two accesses that conflict\n{}",
-        sentence(finding, config.page),
+        "The last accesses to the line of {} at physical address {} ({colours}):\n\n{}\n\
+         > the two accesses that conflict\n",
         bytes(cache.line),
         finding.line,
         table(finding),
-        backtraces(finding),
     )
 }
 
-/// Returns the backtraces of the two conflicting accesses, as far as they are known.
-fn backtraces(finding: &Finding) -> String {
+/// Returns the backtraces of the two conflicting accesses, as far as they are known. `place` returns the line of the
+/// source at an address.
+pub(super) fn backtraces(finding: &Finding, place: &dyn Fn(Hex) -> Option<String>) -> String {
     let both = [&finding.earlier, &finding.later].into_iter();
     let known = both.filter(|access| access.by == By::Kernel && !access.callers.is_empty());
     known
@@ -123,20 +152,27 @@ fn backtraces(finding: &Finding) -> String {
                 "\nCalls that led to the {} {}:\n\n{}",
                 access.op.word(),
                 access.at,
-                calls(access)
+                calls(access, place)
             )
         })
         .collect()
 }
 
 /// Returns a line for each frame of an access, innermost first. `*` marks the function that is responsible.
-fn calls(access: &Access) -> String {
-    let frame = |pc: Hex, symbol: &Option<String>| symbol.clone().unwrap_or(pc.to_string());
+fn calls(access: &Access, place: &dyn Fn(Hex) -> Option<String>) -> String {
+    let frame = |pc: Hex, symbol: &Option<String>| {
+        let name = symbol.clone().unwrap_or(pc.to_string());
+        match place(pc) {
+            Some(line) => format!("{name} ({line})"),
+            None => name,
+        }
+    };
     let callers = access.callers.iter().map(|caller| frame(caller.pc, &caller.symbol));
     let frames = std::iter::once(frame(access.pc, &access.symbol)).chain(callers);
     let mut culprit = access.culprit.as_deref();
     let line = |frame: String| {
-        let is_culprit = culprit.is_some_and(|name| function(&frame) == name);
+        let is_culprit = culprit
+            .is_some_and(|name| function(frame.split(' ').next().unwrap_or_default()) == name);
         if is_culprit {
             culprit = None;
         }
@@ -147,27 +183,32 @@ fn calls(access: &Access) -> String {
 
 fn table(finding: &Finding) -> String {
     let pair = [finding.earlier.at, finding.later.at];
-    let rows: Vec<[String; 9]> = finding
+    // Results of a kernel whose processes the oracle could not name have no column for them.
+    let named = finding.accesses().iter().any(|access| access.process.is_some());
+    let rows: Vec<Vec<String>> = finding
         .accesses()
         .into_iter()
         .map(|access| {
             let mark = if pair.contains(&access.at) { ">" } else { "" };
             let space = access.space.map_or("-".into(), |space| space.to_string());
-            [
-                mark.into(),
-                access.at.to_string(),
-                access.by.word().into(),
+            let process = access.process.as_ref().map_or("-".into(), ToString::to_string);
+            let before = [mark.into(), access.at.to_string(), access.by.word().into()];
+            let after = [
                 access.op.word().into(),
                 access.size.to_string(),
                 access.address.to_string(),
                 access.colour.map_or("-".into(), |colour| colour.to_string()),
                 space,
                 instruction(access),
-            ]
+            ];
+            before.into_iter().chain(named.then_some(process)).chain(after).collect()
         })
         .collect();
-    let head = ["", "at", "by", "op", "bytes", "address", "colour", "space", "instruction"];
-    columns(&[vec![head.map(String::from)], rows].concat())
+    let before = ["", "at", "by"];
+    let after = ["op", "bytes", "address", "colour", "space", "instruction"];
+    let head = before.into_iter().chain(named.then_some("process")).chain(after);
+    let head = vec![head.map(String::from).collect::<Vec<_>>()];
+    columns(&[head, rows].concat())
 }
 
 /// Returns the instruction of an access, with the function that is responsible if that is another one.

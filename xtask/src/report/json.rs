@@ -78,6 +78,8 @@ mod tests {
               "id": "armv6/coherency/ping-pong.fuse/1",
               "kind": "dirty-elsewhere",
               "page": "0x4c3f000",
+              "earlier": "process",
+              "later": "process",
               "repeats": 1,
               "text": "dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache",
               "window": 16,
@@ -87,12 +89,15 @@ mod tests {
               "id": "armv6/coherency/ping-pong.fuse/2",
               "kind": "dirty-elsewhere",
               "page": "0x4c3f000",
+              "earlier": "process",
+              "later": "process",
               "repeats": 1,
               "text": "dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache",
               "window": 16,
               "number": 2
             }
-          ]
+          ],
+          "excused": []
         }
         "#);
     }
@@ -104,7 +109,7 @@ mod tests {
         result.targets[0].cases.retain(|case| case.verdict.word() == "crash");
         insta::assert_snapshot!(render(&result), @r#"
         {
-          "schema": 5,
+          "schema": 6,
           "tool": "0.1.0 (850347e)",
           "started": "2025-11-22T19:33:00Z",
           "seconds": 131.07,
@@ -130,6 +135,7 @@ mod tests {
                 "oracle_reason": "data caches do not alias"
               },
               "failure": null,
+              "unused_excuses": [],
               "boots": 3,
               "seconds": {
                 "boot": 2.4,

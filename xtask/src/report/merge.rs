@@ -111,6 +111,11 @@ impl MergedTarget {
         for (phase, seconds) in other.seconds {
             *ours.seconds.entry(phase).or_default() += seconds;
         }
+        for name in other.unused_excuses {
+            if !ours.unused_excuses.contains(&name) {
+                ours.unused_excuses.push(name);
+            }
+        }
         if ours.stacks.is_empty() {
             ours.stacks = other.stacks;
         }

@@ -110,6 +110,7 @@ pub(crate) fn about_target(
         rows.push(("KVM off", one_line(reason)));
     }
     rows.extend(oracle_row(target));
+    rows.extend(excuses(target));
     rows.push(("time", time(target)));
     if target.boots > 1 {
         rows.push(("boots", target.boots.to_string()));
@@ -142,6 +143,34 @@ fn oracle_row(target: &TargetResult) -> Option<(&'static str, String)> {
         }
         _ => Some(("oracle", oracle_summary(target)?)),
     }
+}
+
+/// Returns a row for each entry of `oracle/excused.yaml` that excused findings, and for each that should have.
+pub(crate) fn excuses(target: &TargetResult) -> Vec<(&'static str, String)> {
+    let mut used: Vec<(&str, &str, usize)> = Vec::new();
+    for case in &target.cases {
+        let excused = case.oracle.iter().flat_map(|oracle| &oracle.excused);
+        let mut names: Vec<(&str, &str)> =
+            excused.map(|excused| (excused.name.as_str(), excused.reason.as_str())).collect();
+        names.dedup();
+        for (name, reason) in names {
+            match used.iter_mut().find(|(known, ..)| *known == name) {
+                Some((.., count)) => *count += 1,
+                None => used.push((name, reason, 1)),
+            }
+        }
+    }
+    let used = used.into_iter().map(|(name, reason, count)| {
+        ("excused", format!("{}, {}: {}", one_line(name), cases(count), one_line(reason)))
+    });
+    let unused = target.unused_excuses.iter().map(|name| {
+        let name = one_line(name);
+        let text = format!(
+            "{name}, in oracle/excused.yaml, excused nothing, although the oracle watched cases that need it"
+        );
+        ("unused", text)
+    });
+    used.chain(unused).collect()
 }
 
 /// Returns a summary of the oracle's work on a target: `depth user; 2 cases watched; findings: 2`. Returns `None` if

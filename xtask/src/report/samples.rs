@@ -9,8 +9,8 @@ use crate::oracle::line::tests::finding;
 use crate::oracle::listener::Window;
 use crate::oracle::story::summary;
 use crate::results::{
-    Accelerator, CaseResult, OracleState, OracleSummary, Phase, Provenance, RunResult, SCHEMA,
-    TargetResult, Verdict,
+    Accelerator, CaseResult, ExcusedSummary, OracleState, OracleSummary, Phase, Provenance,
+    RunResult, SCHEMA, TargetResult, Verdict,
 };
 
 /// Two targets. The first has a case of every verdict; all cases of the second passed.
@@ -118,6 +118,7 @@ pub fn stale() -> CaseResult {
             accesses: 12345,
             distinct: 2,
             findings: vec![found(1), found(2)],
+            excused: Vec::new(),
         }),
         ..case(id, Verdict::Fail { reason })
     }
@@ -126,10 +127,26 @@ pub fn stale() -> CaseResult {
 /// A run with the oracle.
 pub fn watched() -> RunResult {
     let mut quiet = pass("smoke/boot");
-    quiet.oracle = Some(OracleSummary { accesses: 678, distinct: 0, findings: Vec::new() });
+    let excused = ExcusedSummary {
+        name: "time-page".into(),
+        reason: "A process may read a time that is slightly old.".into(),
+        finding: summary(
+            &finding(17, 1),
+            &Window { page: 4096, ..Window::default() },
+            "armv6",
+            "smoke/boot",
+        ),
+    };
+    quiet.oracle = Some(OracleSummary {
+        accesses: 678,
+        distinct: 0,
+        findings: Vec::new(),
+        excused: vec![excused],
+    });
     let mut armv6 = target("armv6", vec![quiet, stale()]);
     armv6.provenance.oracle = OracleState::User.into();
     armv6.provenance.oracle_reason = None;
+    armv6.unused_excuses = vec!["spliced-page".into()];
     armv6.provenance.accel_reason = None;
     run(vec![armv6])
 }
@@ -232,6 +249,7 @@ fn target(name: &str, cases: Vec<CaseResult>) -> TargetResult {
             oracle_reason: Some("data caches do not alias".into()),
         },
         failure: None,
+        unused_excuses: Vec::new(),
         boots: 1,
         seconds: phases.map(|(name, time)| (name.to_owned(), time)).into(),
         cases,

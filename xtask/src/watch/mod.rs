@@ -22,6 +22,7 @@ use protocol::record::{Outcome, Record, Stream};
 
 use crate::machine::process::End;
 use crate::oracle::Config;
+use crate::oracle::excuse::Excuse;
 use crate::oracle::listener::{Listener, WindowResult};
 use crate::results::Phase;
 use clock::{Clocks, Limits};
@@ -193,9 +194,10 @@ impl Watch {
         self.expected_caches = text;
     }
 
-    /// Attaches the oracle, which was started with `config`. The boot ends if the oracle cannot be trusted.
-    pub(crate) fn attach_oracle(&mut self, config: Config) {
-        self.oracle = Some(Listener::new(config, self.plan.len()));
+    /// Attaches the oracle, which was started with `config`. Findings that `excuses` cover count for nothing. The boot
+    /// ends if the oracle cannot be trusted.
+    pub(crate) fn attach_oracle(&mut self, config: Config, excuses: Vec<Excuse>) {
+        self.oracle = Some(Listener::new(config, excuses, self.plan.len()));
     }
 
     /// Takes bytes that the oracle wrote.

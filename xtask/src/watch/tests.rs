@@ -316,7 +316,7 @@ fn a_file_is_passed_on_when_it_is_complete() {
 /// Returns a guest whose init is running, under an oracle that has written `text` so far.
 fn up_with_oracle(text: &str) -> Fake {
     let mut fake = Fake::up();
-    fake.watch.attach_oracle(armv6());
+    fake.watch.attach_oracle(armv6(), Vec::new());
     fake.watch.push_findings(text.as_bytes());
     fake
 }

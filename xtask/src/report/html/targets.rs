@@ -78,6 +78,10 @@ fn about(run: &RunResult, target: &TargetResult) -> Markup {
                     dt { (name) }
                     dd { (one_line(&value)) }
                 }
+                @for (name, text) in rows::excuses(target) {
+                    dt { (name) }
+                    dd { (text) }
+                }
                 @for skipped in rows::skips(target) {
                     dt { "skipped" }
                     dd { (skipped) }

@@ -164,7 +164,12 @@ mod tests {
         CaseResult {
             verdict,
             figures: code.into_iter().collect(),
-            oracle: Some(OracleSummary { accesses: 1234, distinct: 0, findings: Vec::new() }),
+            oracle: Some(OracleSummary {
+                accesses: 1234,
+                distinct: 0,
+                findings: Vec::new(),
+                excused: Vec::new(),
+            }),
             console: vec!["[    2.0] Kernel panic - not syncing: oops".into()],
             ..samples::pass("run/prog")
         }

@@ -241,6 +241,8 @@ fn a_summary_has_a_row_about_the_oracle() {
 
     armv6
       oracle     depth user; 2 cases watched; findings: 2
+      excused    time-page, 1 case: A process may read a time that is slightly old.
+      unused     spliced-page, in oracle/excused.yaml, excused nothing, although the oracle watched cases that need it
       time       1 min 48 s: setup 0.10 s, kernel 1 min 34 s, image 0.02 s, boot 2.40 s, test 11.8 s, shutdown 0.30 s
       files      target/lab/2025-11-22T193300/armv6
 
