@@ -2,6 +2,7 @@
 //! Runs under the oracle. The fake QEMU writes what the plugin would write.
 
 use std::fs;
+use std::path::PathBuf;
 
 use protocol::record::Outcome;
 use xtask::results::RunResult;
@@ -249,6 +250,38 @@ fn the_error_quotes_a_failed_build_of_the_plugin() {
     for words in ["build the oracle (`--oracle off` runs without it)", "error[E0425]"] {
         assert!(printed.contains(words), "{words} in {printed}");
     }
+}
+
+/// Sets the versions of QEMU and of its plugin interface, and returns the file that gets the arguments of each cargo.
+fn newer_qemu(lab: &Lab, version: &str, (first, last): (u32, u32)) -> PathBuf {
+    lab.qemu_version(version);
+    lab.qemu_plugins(first, last);
+    let builds = lab.path("builds");
+    lab.cargo(&format!("echo \"$*\" >> '{}'", builds.display()));
+    builds
+}
+
+#[test]
+fn the_plugin_is_built_for_the_interface_of_a_newer_qemu() {
+    let lab = lab();
+    let builds = newer_qemu(&lab, "11.1.3", (7, 7));
+    guest(&lab, controls() + &window(16, 0) + &window(17, 0) + &window(18, 0));
+    assert_code(&lab.test(&[]), 0);
+    assert_eq!(oracle_of(&lab.results()), ("full".into(), None));
+    let builds = fs::read_to_string(builds).unwrap();
+    assert!(builds.contains("--package oracle --release --features api-7"), "{builds}");
+}
+
+#[test]
+fn an_unknown_plugin_interface_is_reported_before_anything_is_built() {
+    let lab = lab();
+    let builds = newer_qemu(&lab, "12.0.0", (8, 9));
+    let output = lab.test(&["--oracle", "on"]);
+    assert_code(&output, 2);
+    let printed = text(&output);
+    let why = "QEMU 12.0.0 loads plugins of interface versions 8 to 9, but the oracle is written for 4 and 7";
+    assert!(printed.contains(why), "{printed}");
+    assert!(!builds.exists(), "{}", fs::read_to_string(&builds).unwrap());
 }
 
 #[test]

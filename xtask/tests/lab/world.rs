@@ -28,6 +28,7 @@ case $1 in
 --version) echo "QEMU emulator version $(cat "$GUESTS/version") (fake)"; exit;;
 --help) echo '-plugin [file=]<file>[,<argname>=<argvalue>]'; exit;;
 esac
+case " $* " in *" -M none "*) cat "$GUESTS/plugins" >&2; exit 1;; esac
 boot=${PWD##*/boot-}
 guest=$GUESTS/$boot
 [ -d "$guest" ] || guest=$GUESTS/last
@@ -167,6 +168,15 @@ impl Lab {
 
     pub fn qemu_version(&self, version: &str) {
         fs::write(self.path("guests/version"), version).unwrap();
+    }
+
+    /// Sets the versions of the plugin interface that QEMU reports.
+    pub fn qemu_plugins(&self, first: u32, last: u32) {
+        let text = format!(
+            "plugin requires API version 0, but this QEMU supports only a minimum version of {first}\n\
+             plugin requires API version 2147483647, but this QEMU supports only up to version {last}\n"
+        );
+        fs::write(self.path("guests/plugins"), text).unwrap();
     }
 
     /// Defines the guest of boot `number` (`"1"`, `"2"`, or `"last"` for all others). The fake QEMU runs the shell script
