@@ -96,6 +96,7 @@ Examples:
   cargo xtask test --kernel all                      every kernel version with a patch queue
   cargo xtask test --kernel-src ~/linux              your own tree, with the patch queue on top
   cargo xtask test --kernel-src ~/linux --no-queue   your own tree without the patch queue
+  cargo xtask test --kernel-src ~/linux --bisect     one step of a bisection (docs/guide.md)
 
 Exit codes: 0 all passed; 1 a case failed, crashed or timed out; 2 the lab could not do what was asked.";
 
@@ -113,6 +114,9 @@ Exit codes: that of the program, or 128+N if signal N of the guest killed it. If
 with 0: 1 if the oracle found something, or if the kernel warned or crashed. 124 the program took
 longer than --timeout; 125 the lab could not do what was asked; 126 the program could not be
 executed. With --commands: 0 all commands passed; 1 a command failed; 125 as above.";
+
+/// The option [`Test::bisect`].
+pub(crate) const BISECT: &str = "--bisect";
 
 /// The kernel and the machine that runs it.
 #[derive(Clone, Debug, Default, Args)]
@@ -144,7 +148,8 @@ pub(crate) struct Machine {
     #[arg(long, value_name = "FILE")]
     pub patch: Vec<PathBuf>,
     /// Boot this kernel image instead of building a kernel.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["kernel_src", "no_queue", "patch"])]
+    #[arg(long, value_name = "FILE")]
+    #[arg(conflicts_with_all = ["kernel_src", "no_queue", "patch"])]
     pub kernel_image: Option<PathBuf>,
     /// Option of the kernel, such as PACKET=y, or a file of options in the format of a .config. They take precedence over
     /// those of the lab. May be repeated.
@@ -160,7 +165,7 @@ pub(crate) struct Machine {
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub qemu_arg: Vec<String>,
     /// Number of parallel jobs of `make` [default: the number of CPUs].
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = above_zero)]
     pub jobs: Option<usize>,
     /// Install nothing; report what is missing instead.
     #[arg(long)]
@@ -202,9 +207,13 @@ pub(crate) struct Test {
     pub timeout_scale: f64,
     #[arg(long, value_name = "DIR", help = format!("Also write {} to this directory", report::file_list()))]
     pub report_dir: Option<PathBuf>,
-    /// Never delete this run's directory, and keep every initramfs in it.
+    /// Never delete this run's directory or anything in it.
     #[arg(long)]
     pub keep: bool,
+    /// Use the exit codes of `git bisect run`: 0 good; 1 bad; 125 if the kernel cannot be tested, because it does not
+    /// build or boot; 255, which ends the bisection, if the lab was interrupted or could not do what was asked.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub bisect: bool,
     /// Print the plan and the QEMU command without running anything.
     #[arg(long)]
     pub dry_run: bool,
@@ -321,7 +330,7 @@ pub(crate) struct Bench {
     #[command(flatten)]
     pub machine: Machine,
     /// Number of measurements of each figure. The table shows the median.
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", value_parser = above_zero, default_value = "5")]
     pub repeat: usize,
     /// Also measure a cold kernel build, and plain make with the same config. Takes minutes.
     #[arg(long)]
@@ -394,7 +403,7 @@ pub(crate) struct Selftest {
     #[arg(long, value_name = "NAME")]
     pub stack: Option<String>,
     /// Number of parallel jobs of `make` [default: the number of CPUs].
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = above_zero)]
     pub jobs: Option<usize>,
     /// Install nothing; report what is missing instead.
     #[arg(long)]
@@ -501,7 +510,7 @@ pub(crate) struct QueueCheck {
     #[arg(long, value_name = "DIR")]
     pub report_dir: Option<PathBuf>,
     /// Number of parallel jobs of `make` [default: the number of CPUs].
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = above_zero)]
     pub jobs: Option<usize>,
     /// Install nothing; report what is missing instead.
     #[arg(long)]
@@ -538,6 +547,13 @@ fn mebibytes(text: &str) -> Result<u32, String> {
     let number = text.get(..text.len().saturating_sub(1)).and_then(|digits| digits.parse().ok());
     let size = number.and_then(|number: u32| number.checked_mul(factor));
     size.filter(|size| *size > 0).ok_or_else(|| "expected a size such as 512M or 2G".into())
+}
+
+fn above_zero(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("expected a whole number above 0".into()),
+    }
 }
 
 #[cfg(test)]
@@ -579,6 +595,17 @@ mod tests {
             }
         }
         insta::assert_snapshot!("other_commands", others);
+    }
+
+    #[test]
+    fn numbers_of_things_start_at_one() {
+        let error = |args: &[&str]| {
+            let words = ["cargo xtask"].iter().chain(args);
+            let error = Cli::try_parse_from(words).expect_err("the value is wrong");
+            error.to_string().lines().next().unwrap_or_default().to_owned()
+        };
+        insta::assert_snapshot!(error(&["test", "--jobs", "0"]), @"error: invalid value '0' for '--jobs <N>': expected a whole number above 0");
+        insta::assert_snapshot!(error(&["bench", "--repeat", "0"]), @"error: invalid value '0' for '--repeat <N>': expected a whole number above 0");
     }
 
     #[test]
@@ -627,6 +654,6 @@ mod tests {
             Cli::try_parse_from(command.split(' ')).unwrap();
             examples += 1;
         }
-        assert_eq!(examples, 20);
+        assert_eq!(examples, 21);
     }
 }

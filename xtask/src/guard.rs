@@ -35,6 +35,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::low_level::{emulate_default_handler, pipe};
 
 use crate::interrupt::Interrupted;
+use crate::output::errln;
 use crate::wait::{self, Waited};
 
 /// Exit code of a guard that could not start its program. A shell uses the same code for a command that is not found.
@@ -195,7 +196,7 @@ pub fn take_over(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let mode = args.next().and_then(|mode| mode.to_str()?.parse().ok());
     let parent = args.next().and_then(|pid| pid.to_str()?.parse().ok());
     let (Some(mode), Some(parent), Some(program)) = (mode, parent, args.next()) else {
-        eprintln!("xtask guard: for internal use only; run `cargo xtask --help` for the commands");
+        errln!("xtask guard: for internal use only; run `cargo xtask --help` for the commands");
         return Some(ExitCode::from(2));
     };
     let parent = Pid::from_raw(parent);
@@ -204,7 +205,7 @@ pub fn take_over(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
         Mode::Exec => become_program(parent, &program, args),
     };
     Some(ended.unwrap_or_else(|error| {
-        eprintln!("xtask: cannot run `{}`: {error}", Path::new(&program).display());
+        errln!("xtask: cannot run `{}`: {error}", Path::new(&program).display());
         ExitCode::from(CANNOT_RUN as u8)
     }))
 }

@@ -78,7 +78,8 @@ fn clock_is_unreliable(record: &EndRecord) -> bool {
 /// a pass, and any other becomes a failure. Failures of the lab and of the boot stay as they are.
 pub(crate) fn as_expected(verdict: Verdict, expect: Expect) -> Verdict {
     match (expect, &verdict) {
-        (Expect::Pass, _) | (_, Verdict::Infra { .. } | Verdict::BootFail { .. }) => verdict,
+        (Expect::Pass, _)
+        | (_, Verdict::Infra { .. } | Verdict::BootFail { .. } | Verdict::NotRun { .. }) => verdict,
         _ if verdict.word() == expect.as_ref() => Verdict::Pass,
         _ => {
             let detail = verdict.detail().map_or(String::new(), |text| format!(": {text}"));
@@ -96,6 +97,7 @@ fn verdict_at_end(end: &BootEnd) -> Verdict {
         BootEnd::Qemu(End::Exit) => {
             Verdict::Crash { marker: "the machine stopped without a message".into() }
         }
+        BootEnd::Interrupted => Verdict::not_run("interrupted while it ran"),
         end => Verdict::infra(describe_end(end)),
     }
 }
@@ -103,7 +105,7 @@ fn verdict_at_end(end: &BootEnd) -> Verdict {
 /// Returns the verdict of a case that did not start before its boot ended. `came_up` is true if the boot sent a record.
 pub(crate) fn never_started(end: &BootEnd, came_up: bool) -> Verdict {
     match (came_up, end) {
-        (_, BootEnd::Interrupted) => Verdict::infra("interrupted before it ran"),
+        (_, BootEnd::Interrupted) => Verdict::not_run("interrupted before it ran"),
         (
             _,
             BootEnd::Qemu(End::Signal(_) | End::Error(..))
@@ -408,7 +410,7 @@ mod tests {
             (BootEnd::Overtime(Phase::Test), "timeout"),
             (BootEnd::Qemu(End::Exit), "crash"),
             (BootEnd::Qemu(End::Signal(9)), "infra"),
-            (BootEnd::Interrupted, "infra"),
+            (BootEnd::Interrupted, "not-run"),
         ];
         for (end, word) in ends {
             let mut cut = seen(Outcome::Pass);
@@ -435,6 +437,6 @@ mod tests {
         assert_eq!(never_started(&crash, false).word(), "boot-fail");
         let qemu = BootEnd::Qemu(End::Error(1, "no such machine".into()));
         assert_eq!(never_started(&qemu, false).word(), "infra");
-        assert_eq!(never_started(&BootEnd::Interrupted, true).word(), "infra");
+        assert_eq!(never_started(&BootEnd::Interrupted, true).word(), "not-run");
     }
 }

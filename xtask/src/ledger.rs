@@ -218,6 +218,13 @@ impl<'a> Ledger<'a> {
         self.result.failure = Some(reason);
     }
 
+    /// Records that the run was interrupted before the target was ready.
+    pub(crate) fn interrupted(&mut self) {
+        for at in self.open_positions() {
+            self.enter(at, None, never_started(&BootEnd::Interrupted, self.up));
+        }
+    }
+
     /// Ends the record and returns the results.
     pub(crate) fn close(mut self) -> TargetResult {
         self.end_phase();
@@ -245,7 +252,7 @@ impl<'a> Ledger<'a> {
             (Some(BootEnd::Oracle(why)), _) | (_, Some(Err(why))) => Some(why.clone()),
             _ => None,
         };
-        let passed = verdict.exit_code() == 0;
+        let passed = !verdict.is_failure();
         let (millis, figures) = match observation.end_record {
             Some(report) => (Some(report.millis), report.figures),
             None => (None, BTreeMap::new()),

@@ -4,11 +4,15 @@
 //! The modules below are in that order. [`run`] takes one target through the pipeline; docs/architecture.md says which
 //! module may use which.
 
+// Output is written by `output`, whose macros do not panic.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 // General tools, used by all steps.
 pub(crate) mod files;
 pub mod guard;
 pub mod interrupt;
 pub(crate) mod lock;
+pub mod output;
 pub(crate) mod paths;
 pub mod program;
 pub(crate) mod shell;

@@ -3,29 +3,44 @@
 
 use std::process::ExitCode;
 
+use anyhow::{Result, bail};
 use clap::Parser;
 use xtask::cli::Cli;
-use xtask::commands;
+use xtask::{commands, guard, output};
 
 fn main() -> ExitCode {
     // This must come first: the lab also starts itself as the guard of a program.
-    if let Some(code) = xtask::guard::take_over(std::env::args_os()) {
+    if let Some(code) = guard::take_over(std::env::args_os()) {
         return code;
     }
-    let failure = commands::failure_code(std::env::args_os().nth(1).as_deref());
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            // `--help` and `--version` are errors of clap too, with the exit code 0.
-            return ExitCode::from(if error.use_stderr() { failure } else { 0 });
-        }
-    };
-    match commands::run(cli) {
+    match run() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(failure)
+            output::complain(format_args!("error: {error:#}"));
+            ExitCode::from(commands::failure_code(std::env::args_os()))
         }
+    }
+}
+
+/// Runs the command and returns its exit code.
+fn run() -> Result<u8> {
+    let code = match Cli::try_parse() {
+        Ok(cli) => commands::run(cli)?,
+        Err(message) => show(&message)?,
+    };
+    match output::failure() {
+        None => Ok(code),
+        Some(error) => bail!("write to standard output: {error}"),
+    }
+}
+
+/// Shows the help, the version or a mistake in the command line. Returns the exit code.
+fn show(message: &clap::Error) -> Result<u8> {
+    match message.print() {
+        Err(error) if !message.use_stderr() && !output::is_closed(&error) => {
+            bail!("write to standard output: {error}")
+        }
+        _ if message.use_stderr() => Ok(commands::failure_code(std::env::args_os())),
+        _ => Ok(0),
     }
 }

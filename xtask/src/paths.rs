@@ -38,14 +38,56 @@ pub(crate) fn cache() -> Result<PathBuf> {
     Ok(base.join("dmmap-lab"))
 }
 
-/// Creates the directory of a new run, `target/lab/<UTC time>`, and points `target/lab/latest` at it.
+/// Returns the directory of the runs.
+fn runs(checkout: &Path) -> PathBuf {
+    checkout.join("target/lab")
+}
+
+/// Returns the symbolic link to the newest run of a kind.
+pub(crate) fn latest(checkout: &Path, kind: Latest) -> PathBuf {
+    runs(checkout).join(kind.name())
+}
+
+/// Returns the newest run that has results, or a path at which there is none yet.
+pub(crate) fn newest_results(checkout: &Path) -> PathBuf {
+    // The name of a run is the time of its start.
+    let started = |kind| fs::read_link(latest(checkout, kind)).ok();
+    let newer = [Latest::Test, Latest::Run].into_iter().max_by_key(|kind| started(*kind));
+    latest(checkout, newer.unwrap_or(Latest::Test))
+}
+
+/// Kind of run, each with a symbolic link to its newest run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Latest {
+    /// `cargo xtask test`, with results.
+    Test,
+    /// `cargo xtask run`, with results.
+    Run,
+    /// `cargo xtask boot`.
+    Boot,
+    /// `cargo xtask gdb`.
+    Gdb,
+}
+
+impl Latest {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Test => "latest",
+            Self::Run => "latest-run",
+            Self::Boot => "latest-boot",
+            Self::Gdb => "latest-gdb",
+        }
+    }
+}
+
+/// Creates the directory of a new run, `target/lab/<UTC time>`.
 ///
 /// Removes the oldest runs beyond [`RUNS_KEPT`], except those that were started with `keep`.
 ///
 /// # Errors
 /// The directory cannot be created.
 pub(crate) fn new_run(checkout: &Path, keep: bool) -> Result<PathBuf> {
-    let lab = checkout.join("target/lab");
+    let lab = runs(checkout);
     files::create_dir(&lab)?;
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let stem = now.trim_end_matches('Z').replace(':', "");
@@ -63,19 +105,28 @@ pub(crate) fn new_run(checkout: &Path, keep: bool) -> Result<PathBuf> {
     if keep {
         fs::write(dir.join(KEEP_MARK), "").context("mark the run as kept")?;
     }
-    point_latest(&lab, &dir)?;
     prune(&lab, &dir);
     Ok(dir)
 }
 
-/// Replaces the symbolic link `latest` in one step, so that a reader never finds it missing.
-fn point_latest(lab: &Path, dir: &Path) -> Result<()> {
+/// Makes the link of a kind of run point at the run `dir`. The link is replaced in one step, so that a reader never finds
+/// it missing.
+///
+/// # Errors
+/// The link cannot be created.
+pub(crate) fn point(checkout: &Path, kind: Latest, dir: &Path) -> Result<()> {
+    let link = latest(checkout, kind);
     let name = dir.file_name().expect("a run directory has a name");
-    let new = lab.join(format!(".latest.{}", std::process::id()));
+    let new = link.with_file_name(format!(".{}.{}", kind.name(), std::process::id()));
     let _ = fs::remove_file(&new);
     symlink(name, &new)
-        .and_then(|()| fs::rename(&new, lab.join("latest")))
-        .with_context(|| format!("point {}/latest at the new run", lab.display()))
+        .and_then(|()| fs::rename(&new, &link))
+        .with_context(|| format!("point {} at the run", link.display()))
+}
+
+/// Returns true if the run `dir` was started with `--keep`.
+pub(crate) fn is_kept(dir: &Path) -> bool {
+    dir.join(KEEP_MARK).exists()
 }
 
 /// Removes old runs. Skips runs younger than a day, which may still be in progress, and ignores errors: a directory
@@ -84,7 +135,7 @@ fn prune(lab: &Path, current: &Path) {
     let Ok(mut runs) = files::in_dir(lab) else {
         return;
     };
-    let is_kept = |run: &Path| run == current || run.join(KEEP_MARK).exists();
+    let is_kept = |run: &Path| run == current || is_kept(run);
     runs.retain(|run| run.is_dir() && !run.is_symlink() && !is_kept(run));
     let day = Duration::from_secs(24 * 3600);
     let old = |run: &PathBuf| {
@@ -109,8 +160,24 @@ mod tests {
         let first = new_run(checkout.path(), false).unwrap();
         let second = new_run(checkout.path(), true).unwrap();
         assert_ne!(first, second);
-        let latest = fs::read_link(checkout.path().join("target/lab/latest")).unwrap();
-        assert_eq!(second.file_name().unwrap(), latest);
-        assert!(second.join(KEEP_MARK).exists());
+        assert!(!is_kept(&first) && is_kept(&second));
+    }
+
+    #[test]
+    fn each_kind_of_run_has_a_link() {
+        let checkout = tempfile::tempdir().unwrap();
+        let target = |link: &str| {
+            let link = fs::read_link(checkout.path().join("target/lab").join(link));
+            link.ok().map(|target| target.into_os_string().into_string().unwrap())
+        };
+        let dir = new_run(checkout.path(), false).unwrap();
+        assert_eq!(target("latest"), None);
+        for name in ["one", "two"] {
+            point(checkout.path(), Latest::Test, &dir.with_file_name(name)).unwrap();
+            assert_eq!(target("latest").as_deref(), Some(name));
+        }
+        point(checkout.path(), Latest::Boot, &dir).unwrap();
+        assert_eq!(target("latest").as_deref(), Some("two"));
+        assert!(target("latest-boot").is_some());
     }
 }

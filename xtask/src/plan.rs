@@ -17,6 +17,7 @@ pub(crate) use shard::Shard;
 use crate::kernel_version::AppliedStacks;
 use crate::suite::{CaseSpec, Expect, ExpectedFinding, Suite, SuiteProgram};
 use crate::target::Target;
+use crate::text::nearest::nearest;
 use crate::text::words;
 
 /// The user's selection of cases. The default selects every suite that runs by default.
@@ -178,10 +179,25 @@ fn check_names(suites: &[Suite], filter: &Filter) -> Result<()> {
         let only = Filter { cases: vec![name.clone()], ..Filter::default() };
         let mut ids = suites.iter().flat_map(Suite::ids);
         if !ids.any(|id| only.selects_case(&id)) {
-            bail!("--case {name}: no such case; `cargo xtask list` shows all cases");
+            bail!("--case {name}: no such case; {}", suggestion(suites, name));
         }
     }
     Ok(())
+}
+
+/// Returns what the user can do about `wanted`, which is no case.
+fn suggestion(suites: &[Suite], wanted: &str) -> String {
+    // A name without a device stands for all devices, and so do the suggestions for it.
+    let with_device = wanted.contains('.');
+    let ids = suites.iter().flat_map(Suite::ids).map(|id| match id.split_once('.') {
+        Some((name, _)) if !with_device => name.to_owned(),
+        _ => id,
+    });
+    let list = "`cargo xtask list` shows all cases";
+    match nearest(wanted, ids).as_slice() {
+        [] => list.to_owned(),
+        names => format!("did you mean {}? {list}", names.join(" or ")),
+    }
 }
 
 #[cfg(test)]
@@ -256,7 +272,9 @@ cases:
     fn an_unknown_name_is_an_error() {
         let error = |filter| format!("{:#}", ids(filter).unwrap_err());
         insta::assert_snapshot!(error(Filter { suites: words(&["smok"]), ..Filter::default() }), @"--suite smok: no such suite; choose one of: smoke, trouble");
-        insta::assert_snapshot!(error(Filter { cases: words(&["smoke/bot"]), ..Filter::default() }), @"--case smoke/bot: no such case; `cargo xtask list` shows all cases");
+        insta::assert_snapshot!(error(Filter { cases: words(&["smoke/bot"]), ..Filter::default() }), @"--case smoke/bot: no such case; did you mean smoke/boot? `cargo xtask list` shows all cases");
+        insta::assert_snapshot!(error(Filter { cases: words(&["smoke/redirct.cuse"]), ..Filter::default() }), @"--case smoke/redirct.cuse: no such case; did you mean smoke/redirect.cuse or smoke/redirect.fuse? `cargo xtask list` shows all cases");
+        insta::assert_snapshot!(error(Filter { cases: words(&["zzz"]), ..Filter::default() }), @"--case zzz: no such case; `cargo xtask list` shows all cases");
         insta::assert_snapshot!(error(Filter { pattern: Some(Regex::new("nothing").unwrap()), ..Filter::default() }), @"no case matches the filters; `cargo xtask list` shows all cases");
     }
 

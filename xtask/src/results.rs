@@ -56,11 +56,16 @@ pub enum Verdict {
         /// Problem, and how to solve it.
         reason: String,
     },
+    /// The run was interrupted before the case had ended.
+    NotRun {
+        /// When the run was interrupted: before the case, or while it ran.
+        reason: String,
+    },
 }
 
 impl Verdict {
-    /// Words of all verdicts, in the order of tables.
-    pub(crate) const WORDS: &[&str] = Self::VARIANTS;
+    /// Words of all verdicts that a case which has ended can have, in the order of tables.
+    pub(crate) const WORDS: &[&str] = Self::VARIANTS.split_at(Self::VARIANTS.len() - 1).0;
 
     pub(crate) fn fail(reason: impl Into<String>) -> Self {
         let reason = reason.into();
@@ -70,6 +75,16 @@ impl Verdict {
     pub(crate) fn infra(reason: impl Into<String>) -> Self {
         let reason = reason.into();
         Verdict::Infra { reason }
+    }
+
+    pub(crate) fn not_run(reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Verdict::NotRun { reason }
+    }
+
+    /// Returns true if the case neither passed nor was skipped, and had a chance to.
+    pub(crate) fn is_failure(&self) -> bool {
+        !matches!(self, Verdict::Pass | Verdict::Skip { .. } | Verdict::NotRun { .. })
     }
 
     /// Returns the verdict as one word, for tables and counts.
@@ -84,7 +99,8 @@ impl Verdict {
             Verdict::Fail { reason }
             | Verdict::Skip { reason }
             | Verdict::BootFail { reason }
-            | Verdict::Infra { reason } => Some(reason.clone()),
+            | Verdict::Infra { reason }
+            | Verdict::NotRun { reason } => Some(reason.clone()),
             Verdict::Crash { marker } => Some(marker.clone()),
             Verdict::Timeout { phase } => Some(format!("time limit exceeded in phase {phase}")),
         }
@@ -96,7 +112,7 @@ impl Verdict {
         match self {
             Verdict::Pass | Verdict::Skip { .. } => 0,
             Verdict::Fail { .. } | Verdict::Crash { .. } | Verdict::Timeout { .. } => 1,
-            Verdict::BootFail { .. } | Verdict::Infra { .. } => 2,
+            Verdict::BootFail { .. } | Verdict::Infra { .. } | Verdict::NotRun { .. } => 2,
         }
     }
 }
@@ -455,7 +471,7 @@ pub struct RunResult {
     pub started: String,
     /// Seconds from the start to the end of the run.
     pub seconds: f64,
-    /// True if the run was interrupted. Cases that did not run then have the verdict `infra`.
+    /// True if the run was interrupted. Cases that had not ended then have the verdict `not-run`.
     pub interrupted: bool,
     /// Targets, each with each kernel, in the order of the command line.
     pub targets: Vec<TargetResult>,
@@ -467,15 +483,23 @@ impl RunResult {
         let targets = self.targets.iter().map(TargetResult::exit_code);
         targets.chain(self.interrupted.then_some(2)).max().unwrap_or(2)
     }
+
+    /// Returns true if a case shows that the kernel is wrong, whatever could not be tested.
+    pub(crate) fn is_bad(&self) -> bool {
+        let mut cases = self.targets.iter().flat_map(|target| &target.cases);
+        cases.any(|case| case.verdict.exit_code() == 1)
+    }
 }
 
 /// Numbers of cases, for summaries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub passed: usize,
-    /// Cases that neither passed nor were skipped.
+    /// Cases whose verdict is a failure.
     pub failed: usize,
     pub skipped: usize,
+    /// Cases that the run was interrupted before.
+    pub not_run: usize,
 }
 
 impl Counts {
@@ -484,6 +508,7 @@ impl Counts {
         match verdict {
             Verdict::Pass => self.passed += 1,
             Verdict::Skip { .. } => self.skipped += 1,
+            Verdict::NotRun { .. } => self.not_run += 1,
             _ => self.failed += 1,
         }
     }
@@ -504,17 +529,28 @@ impl Counts {
             passed: sum.passed + counts.passed,
             failed: sum.failed + counts.failed,
             skipped: sum.skipped + counts.skipped,
+            not_run: sum.not_run + counts.not_run,
         })
     }
 
-    /// Returns all counts: `18 passed, 2 failed, 1 skipped`.
+    /// Returns all counts: `18 passed, 2 failed, 1 skipped`. Cases that were not run are left out if there are none.
     pub(crate) fn line(&self) -> String {
-        format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+        let Self { passed, failed, skipped, not_run } = self;
+        let not_run = match not_run {
+            0 => String::new(),
+            count => format!(", {count} not run"),
+        };
+        format!("{passed} passed, {failed} failed, {skipped} skipped{not_run}")
     }
 
     /// Returns the counts that are not zero: `18 passed, 2 failed`.
     pub(crate) fn brief(&self) -> String {
-        let counts = [(self.passed, "passed"), (self.failed, "failed"), (self.skipped, "skipped")];
+        let counts = [
+            (self.passed, "passed"),
+            (self.failed, "failed"),
+            (self.skipped, "skipped"),
+            (self.not_run, "not run"),
+        ];
         let counts = counts.iter().filter(|(count, _)| *count > 0);
         let counts: Vec<String> = counts.map(|(count, word)| format!("{count} {word}")).collect();
         counts.join(", ")

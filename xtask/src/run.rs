@@ -143,8 +143,10 @@ pub(crate) fn all(job: &Job, units: &[Unit], events: &Events) -> RunResult {
 /// Tests one unit. An error becomes the failure in its result.
 fn test_unit(job: &Job, unit: &Unit, gate: &Gate, events: &Events) -> TargetResult {
     let mut ledger = Ledger::open(unit.result(&job.flavour), &unit.cases, events);
-    if let Err(error) = run_pipeline(job, unit, gate, &mut ledger) {
-        ledger.fail(format!("{error:#}"));
+    match run_pipeline(job, unit, gate, &mut ledger) {
+        Ok(()) => {}
+        Err(_) if interrupt::requested() => ledger.interrupted(),
+        Err(error) => ledger.fail(format!("{error:#}")),
     }
     ledger.close()
 }
@@ -331,7 +333,7 @@ pub(crate) fn scaled(qemu: &QemuSpec, flavour: &Flavour) -> QemuSpec {
     }
 }
 
-/// Removes the initramfs of each boot. After a run in which all cases passed, it is not needed any more.
+/// Removes the initramfs of each boot.
 pub(crate) fn remove_initramfs(run_dir: &Path) {
     for file in WalkDir::new(run_dir).min_depth(3).max_depth(3).into_iter().flatten() {
         if file.file_name() == INITRAMFS {

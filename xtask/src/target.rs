@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Targets: machines that the lab can boot, read from `kernel-configs/*.yaml`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -222,11 +223,21 @@ pub(crate) fn select<'t>(targets: &'t [Target], names: &[String]) -> Result<Vec<
             }
         }
         if !any {
-            let existing: Vec<_> = targets.iter().map(|t| t.name.as_str()).collect();
-            bail!("--arch {name}: no such target; choose one of: {}, all", existing.join(", "));
+            bail!(
+                "--arch {name}: no such target or group; choose one of: {}, all",
+                choices(targets)
+            );
         }
     }
     Ok(selected)
+}
+
+/// Returns the names of `targets` and of their groups, for an error: `armv5, x86_64, arm`.
+pub(crate) fn choices(targets: &[Target]) -> String {
+    let names = targets.iter().map(|target| target.name.as_str());
+    let groups: BTreeSet<&str> =
+        targets.iter().flat_map(|target| &target.groups).map(String::as_str).collect();
+    names.chain(groups).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -262,7 +273,7 @@ pub(crate) mod tests {
         let error = select(&all, &["vax".into()]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "--arch vax: no such target; choose one of: armv5, x86_64, all"
+            "--arch vax: no such target or group; choose one of: armv5, x86_64, arm, all"
         );
     }
 }

@@ -12,6 +12,7 @@ use crate::kernel::{self, Selection, queue, stacks};
 use crate::kernel_version::{self, AppliedStacks, KernelVersion, Version};
 use crate::machine::accel::Accel;
 use crate::oracle::OracleRequest;
+use crate::output::errln;
 use crate::paths;
 use crate::plan::{self, Filter};
 use crate::run::{Job, KernelFrom, Unit};
@@ -79,8 +80,9 @@ impl Tree {
     /// Returns the kernels that the user selected: versions, or one source or image of the user.
     ///
     /// # Errors
-    /// A version does not exist, or the queue of a version does not have the selected stack.
+    /// A version or a file does not exist, or the queue of a version does not have the selected stack.
     pub(crate) fn kernels(&self, machine: &Machine) -> Result<Vec<KernelFrom>> {
+        check_paths(machine)?;
         Ok(match (&machine.kernel_image, &machine.kernel_src) {
             (Some(image), _) => vec![KernelFrom::Image(image.clone())],
             (None, Some(path)) => vec![KernelFrom::Source(path.clone())],
@@ -157,6 +159,20 @@ fn with_options(mut target: Target, machine: &Machine) -> Target {
     qemu.append.extend(machine.append.iter().cloned());
     qemu.args.extend(machine.qemu_arg.iter().cloned());
     target
+}
+
+/// Checks that the files and the directory that the user named exist.
+fn check_paths(machine: &Machine) -> Result<()> {
+    let source = machine.kernel_src.iter().map(|path| ("--kernel-src", path, true));
+    let image = machine.kernel_image.iter().map(|path| ("--kernel-image", path, false));
+    let patches = machine.patch.iter().map(|path| ("--patch", path, false));
+    for (option, path, may_be_dir) in source.chain(image).chain(patches) {
+        let found = path.metadata().with_context(|| format!("{option} {}", path.display()))?;
+        if found.is_dir() && !may_be_dir {
+            bail!("{option} {}: this is a directory; pass a file", path.display());
+        }
+    }
+    Ok(())
 }
 
 /// Checks that all `targets` can have `cpus` processors.
@@ -241,7 +257,8 @@ pub(crate) fn units(
     Ok(units)
 }
 
-/// Installs missing programs, including a QEMU that can load the `oracle`. With `--no-setup`, only reports them.
+/// Installs missing programs, including a QEMU that can load the `oracle`. With `--no-setup`, only reports them. Before a
+/// kernel build, names the variables of the environment that the build ignores.
 ///
 /// # Errors
 /// A program is missing and was not installed.
@@ -249,6 +266,10 @@ pub(crate) fn ensure(targets: &[Target], machine: &Machine, oracle: OracleReques
     let mode = if machine.no_setup { SetupMode::Forbidden } else { SetupMode::Allowed };
     let targets: Vec<&Target> = targets.iter().collect();
     let kernel = machine.kernel_image.is_none();
-    let mut say = |line: &str| eprintln!("{line}");
+    let mut say = |line: &str| errln!("{line}");
+    let ignored = kernel::ignored(|name| std::env::var_os(name));
+    if kernel && !ignored.is_empty() {
+        say(&format!("the kernel is built without these variables: {}", ignored.join(", ")));
+    }
     setup::ensure(&targets, kernel, oracle, mode, &mut say)
 }

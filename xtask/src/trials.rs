@@ -20,6 +20,7 @@ use crate::kernel_version::VersionRange;
 use crate::machine::accel::Accel;
 use crate::machine::qemu::Qemu;
 use crate::oracle::{Depth, OracleMode, OracleRequest, decision};
+use crate::output::{errln, out};
 use crate::plan::Filter;
 use crate::report::{self, Origin};
 use crate::results::{RunResult, TargetResult, Verdict};
@@ -286,7 +287,7 @@ pub(crate) fn run(args: &Selftest) -> Result<u8> {
             }
         }
     }
-    print!("{}", table(&outcomes));
+    out!("{}", table(&outcomes));
     let noticed: Vec<bool> = outcomes.iter().filter_map(|outcome| outcome.noticed).collect();
     if noticed.is_empty() && !interrupt::requested() {
         bail!(
@@ -306,7 +307,7 @@ struct PhasePrinter;
 impl Reporter for PhasePrinter {
     fn event(&mut self, event: &Event) {
         if let Event::Target { target, event: TargetEvent::Phase { phase, .. } } = event {
-            eprintln!("  {target}: {phase}");
+            errln!("  {target}: {phase}");
         }
     }
 }
@@ -331,7 +332,7 @@ fn run_trial(
         OracleMode::Off => "without the oracle",
         _ => "under the oracle",
     };
-    eprintln!("{}, {mode}: {}", trial.name, trial.breaks);
+    errln!("{}, {mode}: {}", trial.name, trial.breaks);
     let result = run::all(&job, &units, &Events::new(vec![Box::new(PhasePrinter)]));
     let origin = Origin::Run { dir: &job.run_dir, rerun: "cargo xtask test" };
     report::write_all(&job.run_dir, &result, origin)?;

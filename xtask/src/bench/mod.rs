@@ -18,6 +18,7 @@ use crate::event::Events;
 use crate::files::kib_in;
 use crate::machine::accel::{self, Accel};
 use crate::oracle::OracleRequest;
+use crate::output::outln;
 use crate::plan::{self, Case, Filter};
 use crate::results::{RunResult, Verdict};
 use crate::run::{self, Job, KernelFrom, Unit};
@@ -44,11 +45,11 @@ pub(crate) fn run(args: &Bench) -> Result<u8> {
     for target in &targets {
         for kernel in &kernels {
             let lab = lab(&tree, &args.machine, target, kernel)?;
-            println!("## {}\n", kernel.name_on(target));
-            println!("{}", guest_table(&lab, &tree)?);
-            println!("{}", lab_table(&lab, &tree, args.repeat.max(1))?);
+            outln!("## {}\n", kernel.name_on(target));
+            outln!("{}", guest_table(&lab, &tree)?);
+            outln!("{}", lab_table(&lab, &tree, args.repeat)?);
             if args.cold {
-                println!("{}", build::table(&lab)?);
+                outln!("{}", build::table(&lab)?);
             }
         }
     }

@@ -7,7 +7,6 @@ mod links;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use regex::Regex;
 use xshell::cmd;
 
 use crate::ci::Format;
+use crate::output::{out, outln};
 use crate::{
     cargo, ci as jobs, files, flavour, guard, interrupt, kernel_version, schema, shell, target,
 };
@@ -71,20 +71,19 @@ pub(crate) fn run(checkout: &Path) -> Result<u8> {
     let mut failed = Vec::new();
     let mut test_counts = String::new();
     for (name, check) in CHECKS {
-        print!("{name:10}");
-        std::io::stdout().flush()?;
+        out!("{name:10}");
         let start = Instant::now();
         let outcome = check(checkout).with_context(|| format!("check {name}"))?;
-        println!("{}", verdict(&outcome, start.elapsed()));
+        outln!("{}", verdict(&outcome, start.elapsed()));
         if !outcome.passed {
-            println!("{}", outcome.output);
+            outln!("{}", outcome.output);
             failed.push(name);
         }
         if name == "tests" {
             test_counts = outcome.note;
         }
     }
-    println!("\n{}", summary(&test_counts, &failed));
+    outln!("\n{}", summary(&test_counts, &failed));
     Ok(u8::from(!failed.is_empty()))
 }
 

@@ -12,6 +12,8 @@ use crate::cli::Interactive;
 use crate::machine::accel;
 use crate::machine::args::{self, Boot, Console};
 use crate::oracle::OracleRequest;
+use crate::output::{errln, out};
+use crate::paths::Latest;
 use crate::plan::{self, Filter};
 use crate::results::Accelerator;
 use crate::run_dir::{GDB_SOCKET, INITRAMFS};
@@ -47,6 +49,7 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     let name = kernel_from.name_on(target);
     let qemu = run::scaled(&target.qemu, &flavour);
     let gdb = kind == Kind::Gdb;
+    let latest = if gdb { Latest::Gdb } else { Latest::Boot };
     let command = |dir: &Path, accel: Accelerator, image: &Path, dtb: Option<&Path>| {
         let boot = Boot {
             accel,
@@ -61,10 +64,10 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
         (args::to_paste(dir, &qemu.binary, &args), args)
     };
     if args.dry_run {
-        let dir = tree.checkout.join("target/lab/latest").join(&name);
+        let dir = paths::latest(&tree.checkout, latest).join(&name);
         let (image, dtb) = kernel::planned_paths(&paths::cache()?, &target.kernel);
         let (paste, _) = command(&dir, args.accel.planned(), &image, dtb.as_deref());
-        print!("{paste}");
+        out!("{paste}");
         return Ok(0);
     }
 
@@ -72,6 +75,7 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     let run_dir = paths::new_run(&tree.checkout, false)?;
     let dir = run_dir.join(&name);
     files::create_dir(&dir)?;
+    paths::point(&tree.checkout, latest, &run_dir)?;
     let job = job(&tree, &args.machine, flavour, args.accel, 1.0, run_dir)?;
     let built = build_with_bar(&job, target, kernel_from)?;
     // The plan has all cases, so that the user can run any of them in the shell by name.
@@ -87,12 +91,12 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     let chosen = accel::probe(&qemu.binary, &target.kernel.arch, args.accel, &job.cache)?;
 
     let (paste, qemu_args) = command(&dir, chosen.accel, &built.image, built.dtb.as_deref());
-    eprint!("{paste}");
+    errln!("{}", paste.trim_end());
     if gdb {
-        eprintln!("\nThe machine is waiting for gdb. Run in another terminal:\n");
-        eprintln!("{}", gdb_line(&built.vmlinux, &dir.join(GDB_SOCKET)));
+        errln!("\nThe machine is waiting for gdb. Run in another terminal:\n");
+        errln!("{}", gdb_line(&built.vmlinux, &dir.join(GDB_SOCKET)));
     }
-    eprintln!("Ctrl-A x ends QEMU, Ctrl-A c opens its monitor.\n");
+    errln!("Ctrl-A x ends QEMU, Ctrl-A c opens its monitor.\n");
     let ended = guard::foreground_command(&qemu.binary, qemu_args)
         .dir(&dir)
         .run()

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli::List;
 use crate::kernel_version::{self, AppliedStacks, KernelVersion};
+use crate::output::{out, outln};
 use crate::suite::{CaseSpec, Suite};
 use crate::tree::Tree;
 use matrix::Matrix;
@@ -23,10 +24,10 @@ pub(super) fn run(tree: &Tree, args: &List) -> Result<u8> {
     let stacks = stacks.transpose()?;
     let matrix = Matrix { targets: &tree.targets, stacks: stacks.as_ref() };
     match (args.by_promise, args.json) {
-        (false, true) => println!("{:#}", as_value(tree, &matrix)),
-        (false, false) => print!("{}", as_text(tree, &matrix)),
-        (true, true) => println!("{:#}", promises::as_value(&tree.suites)),
-        (true, false) => print!("{}", promises::as_text(&tree.suites)),
+        (false, true) => outln!("{:#}", as_value(tree, &matrix)),
+        (false, false) => out!("{}", as_text(tree, &matrix)),
+        (true, true) => outln!("{:#}", promises::as_value(&tree.suites)),
+        (true, false) => out!("{}", promises::as_text(&tree.suites)),
     }
     Ok(0)
 }

@@ -9,26 +9,33 @@ mod report;
 mod run;
 mod test;
 
-use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use indicatif::HumanBytes;
 
-use crate::cli::{Cli, Command, Machine};
+use crate::cli::{BISECT, Cli, Command, Machine};
 use crate::kernel::Built;
 use crate::machine::accel::Accel;
 use crate::oracle::OracleRequest;
-use crate::report::term;
+use crate::output::{out, outln};
+use crate::paths::Latest;
+use crate::report::{merge, term};
 use crate::run::{Job, KernelFrom};
 use crate::target::Target;
 use crate::tree::{Tree, ensure, job};
 use crate::{bench, check, ci, interrupt, kernel, paths, schema, setup};
 
-/// Returns the exit code of the command with this name if the lab cannot do what was asked. `cargo xtask run` otherwise
-/// ends with the exit code of a program, which may be 2.
-pub fn failure_code(command: Option<&OsStr>) -> u8 {
-    if command == Some("run".as_ref()) { run::CANNOT } else { 2 }
+/// Returns the exit code of the command line `words` if the lab cannot do what was asked. `cargo xtask run` otherwise ends
+/// with the exit code of a program, which may be 2; and for `git bisect run`, 2 is a bad commit.
+pub fn failure_code(words: impl Iterator<Item = OsString>) -> u8 {
+    let words: Vec<OsString> = words.skip(1).collect();
+    match words.first() {
+        Some(command) if command == "run" => run::CANNOT,
+        _ if words.iter().any(|word| word == BISECT) => test::END_BISECTION,
+        _ => 2,
+    }
 }
 
 /// Runs the command and returns its exit code.
@@ -55,6 +62,29 @@ pub fn run(cli: Cli) -> Result<u8> {
     }
 }
 
+/// Makes a run whose results are written the latest of its kind. The one before it loses its initramfs if it passed.
+///
+/// # Errors
+/// The link cannot be created.
+fn settle(kind: Latest, run_dir: &Path) -> Result<()> {
+    let checkout = paths::checkout();
+    let previous = paths::latest(&checkout, kind).canonicalize();
+    paths::point(&checkout, kind, run_dir)?;
+    if let Ok(previous) = previous {
+        shrink(&previous);
+    }
+    Ok(())
+}
+
+/// Removes each initramfs of a run in which all cases passed. It is only needed to boot the guest again by hand, and takes
+/// more space than everything else.
+fn shrink(run_dir: &Path) {
+    let passed = || merge::read(run_dir).is_ok_and(|result| result.exit_code() == 0);
+    if !paths::is_kept(run_dir) && passed() {
+        crate::run::remove_initramfs(run_dir);
+    }
+}
+
 fn build(machine: &Machine) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
@@ -66,14 +96,14 @@ fn build(machine: &Machine) -> Result<u8> {
         for kernel in &kernels {
             let built = build_with_bar(&job, target, kernel)?;
             let name = kernel.name_on(target);
-            println!("{name}: Linux {} ({})", built.version, job.flavour.name);
-            println!("  image    {}", built.image.display());
-            println!("  vmlinux  {}", built.vmlinux.display());
-            println!("  config   {}", built.config.display());
+            outln!("{name}: Linux {} ({})", built.version, job.flavour.name);
+            outln!("  image    {}", built.image.display());
+            outln!("  vmlinux  {}", built.vmlinux.display());
+            outln!("  config   {}", built.config.display());
             if !built.stacks.is_empty() {
-                println!("  stacks   {}", built.stacks.join(", "));
+                outln!("  stacks   {}", built.stacks.join(", "));
             }
-            built.notes().for_each(|note| println!("  note     {note}"));
+            built.notes().for_each(|note| outln!("  note     {note}"));
         }
     }
     Ok(0)
@@ -91,14 +121,14 @@ pub(crate) fn build_with_bar(job: &Job, target: &Target, origin: &KernelFrom) ->
 
 fn ci_matrix(format: ci::Format) -> Result<u8> {
     let tree = Tree::load()?;
-    print!("{}", ci::render(format, &tree.targets, &tree.kernels, &tree.flavours));
+    out!("{}", ci::render(format, &tree.targets, &tree.kernels, &tree.flavours));
     Ok(0)
 }
 
 /// Prints the schema of `kind`, or updates all files.
 fn json_schema(kind: Option<schema::Kind>) -> Result<u8> {
     match kind {
-        Some(kind) => print!("{}", schema::render(kind)),
+        Some(kind) => out!("{}", schema::render(kind)),
         None => schema::write_all(&paths::checkout())?,
     }
     Ok(0)
@@ -107,9 +137,9 @@ fn json_schema(kind: Option<schema::Kind>) -> Result<u8> {
 fn clean(older_than: std::time::Duration) -> Result<u8> {
     let removed = kernel::clean(&paths::cache()?, older_than)?;
     for item in &removed {
-        println!("removed {} ({})", item.path.display(), HumanBytes(item.bytes));
+        outln!("removed {} ({})", item.path.display(), HumanBytes(item.bytes));
     }
     let freed = removed.iter().map(|item| item.bytes).sum();
-    println!("{} removed, {} freed", removed.len(), HumanBytes(freed));
+    outln!("{} removed, {} freed", removed.len(), HumanBytes(freed));
     Ok(0)
 }

@@ -11,7 +11,8 @@ use crate::oracle::files::{self, Story, findings};
 use crate::oracle::line::Hex;
 use crate::oracle::mail::{self, Letter};
 use crate::oracle::story;
-use crate::paths::checkout;
+use crate::output::out;
+use crate::paths;
 use crate::report::merge;
 use crate::results::{CaseResult, FindingSummary, OracleState, RunResult};
 use crate::shell;
@@ -37,13 +38,13 @@ pub(super) fn run(args: &Oracle) -> Result<u8> {
             mail(finding, &result, &dir)?
         }
     };
-    print!("{text}");
+    out!("{text}");
     Ok(0)
 }
 
 /// Reads the results of a run, by default of the newest one. Returns them with the run's directory.
 fn read(results: Option<&Path>) -> Result<(RunResult, PathBuf)> {
-    let latest = checkout().join("target/lab/latest");
+    let latest = paths::newest_results(&paths::checkout());
     let path = results.unwrap_or(&latest);
     let dir = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
     Ok((merge::read(path)?, dir.to_owned()))
@@ -108,7 +109,8 @@ fn mail(id: &str, result: &RunResult, dir: &Path) -> Result<String> {
     let mut targets = result.targets.iter();
     let target = targets.find(|target| target.name == name).context("the target has no results")?;
     let machine =
-        target::load(&checkout().join(format!("kernel-configs/{}.yaml", target.target))).ok();
+        target::load(&paths::checkout().join(format!("kernel-configs/{}.yaml", target.target)))
+            .ok();
     let vmlinux = story.config.symbols.as_ref().map(|symbols| symbols.with_file_name("vmlinux"));
     let cross = machine.as_ref().map_or("", |machine| machine.kernel.cross.as_str());
     let place = |pc: Hex| source_line(vmlinux.as_deref()?, cross, pc);

@@ -12,6 +12,7 @@ use crate::kernel::edit::Destination;
 use crate::kernel::mail::{MAX_ADDED, MAX_PATCHES, MAX_TOTAL};
 use crate::kernel::{Identity, Progress, Selection, Source, edit, mail, port};
 use crate::kernel_version::{self, KernelVersion};
+use crate::output::{errln, out, outln};
 use crate::paths;
 use crate::text::columns::columns;
 
@@ -82,7 +83,7 @@ fn version(kernel: Option<&str>) -> Result<KernelVersion> {
 
 fn checkout(dir: &Path, source: &Source, selection: &Selection) -> Result<u8> {
     edit::checkout(dir, &paths::checkout(), &paths::cache()?, source, selection, &mut print_step)?;
-    println!("{}: one commit per patch, on top of the tag queue-base", dir.display());
+    outln!("{}: one commit per patch, on top of the tag queue-base", dir.display());
     Ok(0)
 }
 
@@ -90,8 +91,8 @@ fn port(dir: &Path, from: &str, to: &str) -> Result<u8> {
     let sources = (source_of(Some(from))?, source_of(Some(to))?);
     let (lab, cache) = (paths::checkout(), paths::cache()?);
     let ported = port::port(dir, &lab, &cache, &sources.0, &sources.1, &mut print_step)?;
-    print!("{}", port::describe(&ported, to));
-    println!("{}: one commit per patch, on top of the tag queue-base", dir.display());
+    out!("{}", port::describe(&ported, to));
+    outln!("{}: one commit per patch, on top of the tag queue-base", dir.display());
     Ok(0)
 }
 
@@ -99,13 +100,13 @@ fn diff(from: &str, to: &str) -> Result<u8> {
     let sources = [source_of(Some(from))?, source_of(Some(to))?];
     let (lab, cache) = (paths::checkout(), paths::cache()?);
     let text = port::diff(&lab, &cache, sources.each_ref(), &mut print_step)?;
-    print!("{text}");
+    out!("{text}");
     Ok(0)
 }
 
 /// Prints a step of an operation to standard error.
 fn print_step(step: Progress) {
-    eprintln!("{}", step.what);
+    errln!("{}", step.what);
 }
 
 fn export(dir: &Path, signoff: Option<&Identity>, output_dir: Option<&Path>) -> Result<u8> {
@@ -118,28 +119,28 @@ fn export(dir: &Path, signoff: Option<&Identity>, output_dir: Option<&Path>) -> 
         }
     };
     for patch in &exported.patches {
-        println!("{}", exported.dir.join(patch).display());
+        outln!("{}", exported.dir.join(patch).display());
     }
     Ok(0)
 }
 
 fn mail(request: &mail::Request) -> Result<u8> {
     let mailed = mail::write(request, &mut print_step)?;
-    print!("{}", sizes(&mailed.patches));
+    out!("{}", sizes(&mailed.patches));
     if mailed.unfinished_letter {
-        println!("The queue has no stacks: write the subject and the text of the cover letter.");
+        outln!("The queue has no stacks: write the subject and the text of the cover letter.");
     }
     if !mailed.upstream_base {
-        println!(
+        outln!(
             "The base-commit is known only to the lab: give the upstream commit with --base-commit, or as \
              `base_commit` in kernel.yaml."
         );
     }
     let dir = request.dir.display();
-    println!("{} files in {dir}; nothing was sent. To send them:", mailed.files.len());
+    outln!("{} files in {dir}; nothing was sent. To send them:", mailed.files.len());
     // Without the option, git would send all mails as replies to the first.
     let no_thread = if request.each { "--no-thread " } else { "" };
-    println!("git send-email {no_thread}{dir}/*.patch");
+    outln!("git send-email {no_thread}{dir}/*.patch");
     Ok(0)
 }
 

@@ -7,7 +7,8 @@ use anyhow::{Result, anyhow};
 
 use crate::cli::Report;
 use crate::files;
-use crate::paths::checkout;
+use crate::output::{out, outln};
+use crate::paths::{self, Latest, checkout};
 use crate::report::{Origin, merge, targets, term, write_all};
 use crate::suite::{self, Suite};
 use crate::target;
@@ -28,7 +29,7 @@ fn merge_into(dir: &Path, paths: &[PathBuf]) -> Result<u8> {
     let files = parts.len();
     let result = merge::merge(parts, &plan()?)?;
     write_all(dir, &result, Origin::Elsewhere)?;
-    println!("input files: {files}; reports written to {}", dir.display());
+    outln!("input files: {files}; reports written to {}", dir.display());
     term::print_summary(&result);
     Ok(result.exit_code())
 }
@@ -40,12 +41,12 @@ fn plan() -> Result<Vec<String>> {
 }
 
 fn table(results: Option<&Path>, write: Option<&Path>) -> Result<u8> {
-    let latest = checkout().join("target/lab/latest");
+    let latest = paths::latest(&checkout(), Latest::Test);
     let result = merge::read(results.unwrap_or(&latest))?;
     let targets = target::load_all(&checkout().join("kernel-configs"))?;
     let table = targets::table(&targets, &result);
     let Some(file) = write else {
-        print!("{table}");
+        out!("{table}");
         return Ok(0);
     };
     let name = file.display();
@@ -53,6 +54,6 @@ fn table(results: Option<&Path>, write: Option<&Path>) -> Result<u8> {
     let text =
         targets::replace_table(&text, &table).map_err(|problem| anyhow!("{name}: {problem}"))?;
     files::write_atomically(file, text)?;
-    println!("targets written to {name}: {}", targets.len());
+    outln!("targets written to {name}: {}", targets.len());
     Ok(0)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use protocol::plan::{GuestProgram, PROGRAM_DIRS, PlannedCase, Work};
 
+use super::settle;
 use super::test::qemu_command;
 use crate::cli::Run;
 use crate::image::busybox;
@@ -16,6 +17,8 @@ use crate::image::guest_files::{Fetch, GuestFile};
 use crate::machine::args::quote;
 use crate::machine::qemu::Qemu;
 use crate::oracle::{OracleRequest, decision};
+use crate::output::{errln, out};
+use crate::paths::Latest;
 use crate::plan::Case;
 use crate::report::{self, Origin, TermOptions, rows, term};
 use crate::results::{RunResult, Verdict};
@@ -54,7 +57,7 @@ pub(super) fn run(args: &Run) -> Result<u8> {
     let kernel = only(&kernels, "--kernel", "versions")?;
     if args.dry_run {
         let name = kernel.name_on(target);
-        print!("{}", qemu_command(&tree, target, &name, &flavour, args.accel, args.oracle)?);
+        out!("{}", qemu_command(&tree, target, &name, &flavour, args.accel, args.oracle)?);
         return Ok(0);
     }
     let commands = read_sources(args)?;
@@ -87,14 +90,12 @@ fn execute(args: &Run, job: &Job, unit: &Unit) -> Result<u8> {
     for dir in [Some(&job.run_dir), args.report_dir.as_ref()].into_iter().flatten() {
         report::write_all(dir, &result, Origin::Run { dir: &job.run_dir, rerun: &again })?;
     }
+    settle(Latest::Run, &job.run_dir)?;
     let code = if several { code_of_commands(&result) } else { code_of_program(&result) };
     match fetch(args, &job.run_dir, &result) {
         // The exit code of the program says more.
-        Err(error) if code != 0 => eprintln!("error: {error:#}"),
+        Err(error) if code != 0 => errln!("error: {error:#}"),
         fetched => fetched?,
-    }
-    if code == 0 && !job.keep {
-        run::remove_initramfs(&job.run_dir);
     }
     Ok(code)
 }
@@ -223,7 +224,7 @@ fn prepare(args: &Run, target: &Target, job: &Job) -> Result<Prepared> {
         files.extend(addition.read()?);
     }
     if needs_shell {
-        let mut say = |line: String| eprintln!("{line}");
+        let mut say = |line: String| errln!("{line}");
         files.extend(busybox::with_links(&job.cache, cross, job.jobs, &mut say)?);
     }
     Ok(Prepared { argv: words, files })

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::ValueEnum;
 
+use super::settle;
 use crate::cli::Test;
 use crate::flavour::Flavour;
 use crate::interrupt;
@@ -13,14 +14,20 @@ use crate::machine::accel::Accel;
 use crate::machine::args::{self, Boot, Console};
 use crate::machine::qemu::Qemu;
 use crate::oracle::{Depth, OracleMode, OracleRequest, decision, plugin};
+use crate::output::out;
+use crate::paths::Latest;
 use crate::plan::{Filter, Setting};
 use crate::report::{self, Origin, TermOptions, term};
+use crate::results::RunResult;
 use crate::run::{self, Unit};
 use crate::run_dir::INITRAMFS;
 use crate::target::Target;
 use crate::text::words;
 use crate::tree::{Tree, ensure, job, units};
 use crate::{kernel, paths};
+
+/// Exit code that ends `git bisect run` (git-bisect(1): every code above 127 does).
+pub(super) const END_BISECTION: u8 = 255;
 
 /// Compiles the plan, runs it and writes the reports.
 pub(super) fn run(args: &Test) -> Result<u8> {
@@ -40,7 +47,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     let scale = args.timeout_scale * flavour.time;
     let units = units(&tree, &args.machine, &targets, &kernels, &filter, scale, oracle)?;
     if args.dry_run {
-        print!("{}", dry_run(&tree, args, &units)?);
+        out!("{}", dry_run(&tree, args, &units)?);
         return Ok(0);
     }
     ensure(&targets, &args.machine, oracle)?;
@@ -58,10 +65,19 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     if let Some(dir) = &args.report_dir {
         report::write_all(dir, &result, origin)?;
     }
-    if result.exit_code() == 0 && !job.keep {
-        run::remove_initramfs(&job.run_dir);
+    settle(Latest::Test, &job.run_dir)?;
+    Ok(if args.bisect { bisect_code(&result) } else { result.exit_code() })
+}
+
+/// Returns the exit code for `git bisect run` (git-bisect(1)).
+fn bisect_code(result: &RunResult) -> u8 {
+    match result.exit_code() {
+        _ if result.interrupted => END_BISECTION,
+        _ if result.is_bad() => 1,
+        0 => 0,
+        // The kernel does not build or boot.
+        _ => 125,
     }
-    Ok(result.exit_code())
 }
 
 /// Returns the command that repeats this run, without the options that select targets, kernel versions and cases.

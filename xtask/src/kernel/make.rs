@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Runs the kernel's make: writes its output to a log, counts its steps, and stops it if the user interrupts the lab.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -33,31 +34,62 @@ const REPRODUCIBLE: [(&str, &str); 5] = [
     ("LOCALVERSION", ""),
 ];
 
-/// Variables that are removed from the user's environment, because they would affect the build.
-const REMOVED: [&str; 22] = [
-    "MAKEFLAGS",
-    "MFLAGS",
-    "MAKEFILES",
-    "MAKELEVEL",
-    "GNUMAKEFLAGS",
+/// Variables of make itself that are removed from the user's environment. They describe the make that started the lab, if
+/// any.
+const OF_MAKE: [&str; 5] = ["MAKEFLAGS", "MFLAGS", "MAKEFILES", "MAKELEVEL", "GNUMAKEFLAGS"];
+
+/// Variables that are removed from the user's environment, because they would affect the build: those of
+/// Documentation/kbuild/kbuild.rst, and those that the top Makefile and scripts/Makefile.* read.
+const REMOVED: [&str; 41] = [
+    "ARCH",
+    "CROSS_COMPILE",
+    "LLVM",
+    "LLVM_IAS",
+    "CC",
+    "LD",
+    "AR",
+    "NM",
+    "OBJCOPY",
+    "OBJDUMP",
+    "READELF",
+    "STRIP",
+    "RUSTC",
+    "PAHOLE",
+    "HOSTCC",
+    "HOSTCXX",
+    "HOSTAR",
+    "HOSTLD",
+    "HOSTCFLAGS",
+    "HOSTCXXFLAGS",
+    "HOSTLDFLAGS",
+    "HOSTLDLIBS",
+    "CFLAGS",
+    "LDFLAGS",
+    "KCFLAGS",
+    "KCPPFLAGS",
+    "KAFLAGS",
+    "KRUSTFLAGS",
+    "CFLAGS_KERNEL",
+    "AFLAGS_KERNEL",
+    "KBUILD_OUTPUT",
+    "KBUILD_EXTMOD",
+    "KBUILD_VERBOSE",
+    "KBUILD_SYMTYPES",
+    "KCONFIG_CONFIG",
+    "KCONFIG_ALLCONFIG",
     "O",
     "V",
     "W",
     "C",
     "M",
-    "CC",
-    "LD",
-    "LLVM",
-    "KBUILD_OUTPUT",
-    "KBUILD_EXTMOD",
-    "KCONFIG_CONFIG",
-    "KCFLAGS",
-    "KCPPFLAGS",
-    "KAFLAGS",
-    "HOSTCFLAGS",
-    "CFLAGS",
-    "LDFLAGS",
 ];
+
+/// Returns the variables of the environment that would change a build, and that the lab therefore ignores. `variable`
+/// reads the environment.
+pub(crate) fn ignored(variable: impl Fn(&str) -> Option<OsString>) -> Vec<&'static str> {
+    let is_set = |name: &&str| variable(name).is_some_and(|value| !value.is_empty());
+    REMOVED.into_iter().filter(is_set).collect()
+}
 
 /// Parameters of make for one build directory.
 #[derive(Debug)]
@@ -180,7 +212,7 @@ impl Make<'_> {
         for (name, value) in REPRODUCIBLE {
             command = command.env(name, value);
         }
-        for name in REMOVED {
+        for name in OF_MAKE.into_iter().chain(REMOVED) {
             command = command.env_remove(name);
         }
         command
@@ -242,5 +274,20 @@ impl Lines {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_that_would_change_a_build_are_named() {
+        let set = [("LLVM", "1"), ("KCFLAGS", "-O3"), ("ARCH", ""), ("HOME", "/root")];
+        let found = ignored(|name| {
+            let found = set.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| value.into())
+        });
+        assert_eq!(found, ["LLVM", "KCFLAGS"]);
     }
 }

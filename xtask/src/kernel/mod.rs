@@ -57,6 +57,7 @@ use serde::{Deserialize, Serialize};
 use crate::files;
 use crate::kernel_version::Version;
 use crate::lock::Lock;
+use crate::output::errln;
 use crate::target::{KernelSpec, Target};
 use cache::Cache;
 use queue::Queue;
@@ -65,6 +66,7 @@ use toolchain::Toolchain;
 
 pub(crate) use crate::interrupt::Interrupted;
 pub use cache::clean;
+pub(crate) use make::ignored;
 pub use queue::Selection;
 pub use sender::Identity;
 pub use source::Source;
@@ -191,7 +193,7 @@ impl Built {
 /// # Errors
 /// `path` is not a kernel source.
 pub(crate) fn source_version(path: &Path, cache: &Path) -> Result<Version> {
-    source::version_of(path, Cache(cache), &mut |step| eprintln!("{}", step.what))
+    source::version_of(path, Cache(cache), &mut |step| errln!("{}", step.what))
 }
 
 /// Returns the paths that a kernel image and its device tree will have, for display. `HASH` stands for the hash, which

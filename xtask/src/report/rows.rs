@@ -69,7 +69,7 @@ pub(crate) fn when(case: &CaseResult) -> String {
 /// Returns the failed cases of a target in groups. Consecutive cases that never ran and have the same verdict form one
 /// group; every other case is a group of its own.
 pub(crate) fn failures(target: &TargetResult) -> Vec<Vec<&CaseResult>> {
-    let failed = |case: &&CaseResult| case.verdict.exit_code() != 0;
+    let failed = |case: &&CaseResult| case.verdict.is_failure();
     let failed: Vec<&CaseResult> = target.cases.iter().filter(failed).collect();
     let alike = |a: &&CaseResult, b: &&CaseResult| b.boot.is_none() && a.verdict == b.verdict;
     failed.chunk_by(alike).map(<[_]>::to_vec).collect()
@@ -116,6 +116,7 @@ pub(crate) fn about_target(
         rows.push(("boots", target.boots.to_string()));
     }
     rows.extend(skips(target).map(|skipped| ("skipped", skipped)));
+    rows.extend(not_run(target).map(|count| ("not run", count)));
     if let Some(run_dir) = run_dir {
         rows.push(("files", run_dir.join(&target.name).display().to_string()));
     }
@@ -195,16 +196,29 @@ fn first_line(text: &str) -> String {
 
 /// Returns each reason for skipped cases with the number of cases: `2 cases: no CUSE on this target`.
 pub(crate) fn skips(target: &TargetResult) -> impl Iterator<Item = String> {
-    let mut reasons: Vec<(&str, usize)> = Vec::new();
-    for case in &target.cases {
-        if let Verdict::Skip { reason } = &case.verdict {
-            match reasons.iter_mut().find(|(known, _)| known == reason) {
+    by_reason(target, |verdict| matches!(verdict, Verdict::Skip { .. }))
+}
+
+/// Returns when the run was interrupted, with the number of cases that had not ended: `2 cases: interrupted before it ran`.
+pub(crate) fn not_run(target: &TargetResult) -> impl Iterator<Item = String> {
+    by_reason(target, |verdict| matches!(verdict, Verdict::NotRun { .. }))
+}
+
+/// Returns the reasons of the `wanted` verdicts, each with the number of cases.
+fn by_reason(
+    target: &TargetResult,
+    wanted: impl Fn(&Verdict) -> bool,
+) -> impl Iterator<Item = String> {
+    let mut reasons: Vec<(String, usize)> = Vec::new();
+    for verdict in target.cases.iter().map(|case| &case.verdict) {
+        if let Some(reason) = verdict.detail().filter(|_| wanted(verdict)) {
+            match reasons.iter_mut().find(|(known, _)| *known == reason) {
                 Some((_, count)) => *count += 1,
                 None => reasons.push((reason, 1)),
             }
         }
     }
-    reasons.into_iter().map(|(reason, count)| format!("{}: {}", cases(count), one_line(reason)))
+    reasons.into_iter().map(|(reason, count)| format!("{}: {}", cases(count), one_line(&reason)))
 }
 
 /// Returns the versions and hashes of everything that ran on a target, by name. Leaves out values of steps that the run

@@ -69,7 +69,7 @@ pub fn interrupted() -> RunResult {
     let mut cases = vec![pass("smoke/boot")];
     for id in ["smoke/redirect.fuse", "smoke/redirect.cuse", "drain/limit.fuse"] {
         let reason = "interrupted before it ran".into();
-        cases.push(never_ran(id, Verdict::Infra { reason }));
+        cases.push(never_ran(id, Verdict::NotRun { reason }));
     }
     let mut result = run(vec![target("x86_64", cases)]);
     result.interrupted = true;

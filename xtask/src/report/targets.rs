@@ -73,7 +73,7 @@ fn outcome(result: Option<&TargetResult>) -> [String; 5] {
 
 /// Returns the names of the first [`NAMED`] failed cases and the number of the others.
 fn failed_cases(result: &TargetResult) -> String {
-    let failed = |case: &&CaseResult| case.verdict.exit_code() != 0;
+    let failed = |case: &&CaseResult| case.verdict.is_failure();
     let failed: Vec<_> = result.cases.iter().filter(failed).collect();
     let named: Vec<String> = failed
         .iter()

@@ -12,12 +12,12 @@ mod view;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::event::{Event, Events, Reporter, TargetEvent};
+use crate::output::out;
 use crate::results::{Phase, RunResult};
 use crate::text::words::clock;
 use text::Paint;
@@ -107,7 +107,7 @@ impl Reporter for Term {
     fn event(&mut self, event: &Event) {
         let text = self.view.handle(event, self.started.elapsed());
         match &mut self.screen {
-            Screen::Plain => print(&text),
+            Screen::Plain => out!("{text}"),
             Screen::Live(all, bars) => {
                 if let Event::Target { target, event } = event {
                     match event {
@@ -125,7 +125,7 @@ impl Reporter for Term {
                     bar.set_message(self.view.status_line(target));
                 }
                 if !text.is_empty() {
-                    all.suspend(|| print(&text));
+                    all.suspend(|| out!("{text}"));
                 }
             }
         }
@@ -134,7 +134,7 @@ impl Reporter for Term {
 
 /// Prints the summary of a run whose files are not on this machine.
 pub(crate) fn print_summary(result: &RunResult) {
-    print(&text::summary(result, None, Paint { colour: is_live() }));
+    out!("{}", text::summary(result, None, Paint { colour: is_live() }));
 }
 
 /// Starts to show the build of `target`'s kernel outside a run. Returns the function that reports progress: the number
@@ -158,12 +158,6 @@ fn bar(all: &MultiProgress) -> ProgressBar {
     bar.set_style(style);
     bar.enable_steady_tick(Duration::from_millis(250));
     bar
-}
-
-/// Prints a text. Errors are ignored, because a closed pipe (`| head`) must not stop the run.
-fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 fn is_live() -> bool {

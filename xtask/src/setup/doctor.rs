@@ -18,6 +18,7 @@ use super::packages::{Distribution, needed};
 use super::{Host, os_release};
 use crate::files;
 use crate::machine::accel;
+use crate::output::{out, outln};
 use crate::program::{Program, find_program};
 use crate::shell;
 use crate::target::Target;
@@ -102,8 +103,8 @@ pub(crate) fn run(targets: &[Target], json: bool) -> Result<u8> {
     let others: Vec<&Target> = targets.iter().filter(|other| *other != target).collect();
     let report = examine(&Host::here()?, target, &others)?;
     match json {
-        true => println!("{}", serde_json::to_string_pretty(&report)?),
-        false => print!("{}", text(&report)),
+        true => outln!("{}", serde_json::to_string_pretty(&report)?),
+        false => out!("{}", text(&report)),
     }
     Ok(if report.ready() { 0 } else { 2 })
 }

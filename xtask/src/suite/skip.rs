@@ -9,7 +9,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{CaseSpec, Suite};
 use crate::files;
-use crate::target::Target;
+use crate::target::{self, Target};
 
 /// Reasons, by the name of a target or of a group of targets.
 pub(crate) type Skips = BTreeMap<String, String>;
@@ -54,7 +54,7 @@ pub(crate) fn check_skips(dir: &Path, suites: &[Suite], targets: &[Target]) -> R
         let (file, line) = (path.display(), line_of(&text, case, name));
         bail!(
             "{file}:{line}: skip: {name}: no such target or group; choose one of: {}",
-            names_of(targets).join(", ")
+            target::choices(targets)
         );
     }
     Ok(())
@@ -78,16 +78,6 @@ fn skips(suite: &Suite) -> impl Iterator<Item = (Option<&str>, &str, &str)> {
     std::iter::once((None, &suite.skip)).chain(of_cases).flat_map(|(case, skips)| {
         skips.iter().map(move |(name, reason)| (case, name.as_str(), reason.as_str()))
     })
-}
-
-/// Returns the names of all targets, then of all groups.
-fn names_of(targets: &[Target]) -> Vec<&str> {
-    let names = targets.iter().map(|target| target.name.as_str());
-    let mut groups: Vec<&str> =
-        targets.iter().flat_map(|target| target.groups.iter().map(String::as_str)).collect();
-    groups.sort();
-    groups.dedup();
-    names.chain(groups).collect()
 }
 
 /// Returns the number of the line that skips `name` in `case`, or in the suite itself: the first line after `skip:` in

@@ -2,4 +2,5 @@
 //! Human-readable text: counts, times, sizes and tables.
 
 pub(crate) mod columns;
+pub(crate) mod nearest;
 pub(crate) mod words;

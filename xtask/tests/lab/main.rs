@@ -31,8 +31,10 @@ fn a_run_in_which_all_cases_pass() {
         assert!(text.contains("smoke"), "{report}: {text}");
     }
     let run = lab.path("checkout/target/lab/latest/x86_64/boot-1");
-    assert!(run.join("qemu.sh").exists());
-    assert!(!run.join("initramfs.cpio").exists(), "an initramfs is deleted after a pass");
+    assert!(run.join("qemu.sh").exists() && run.join("initramfs.cpio").exists());
+    let run = run.canonicalize().unwrap();
+    assert_code(&lab.test(&[]), 0);
+    assert!(!run.join("initramfs.cpio").exists(), "it is deleted after the next run");
     lab.assert_no_machine_left();
 }
 
@@ -247,8 +249,11 @@ fn start_and_wait(lab: &Lab) -> Child {
     lab.guest("last", Guest::up(3).pass(&["one"]).start("two"), "exec sleep 600");
     let child = lab.test_command(&[]).process_group(0).spawn().unwrap();
     let running = wait_until(|| {
-        let records = lab.path("checkout/target/lab/latest/x86_64/boot-1/records.log");
-        fs::read_to_string(records).is_ok_and(|text| text.contains("smoke/two"))
+        let runs = fs::read_dir(lab.path("checkout/target/lab")).into_iter().flatten().flatten();
+        let records = runs.map(|run| run.path().join("x86_64/boot-1/records.log"));
+        records
+            .into_iter()
+            .any(|records| fs::read_to_string(records).is_ok_and(|text| text.contains("smoke/two")))
     });
     assert!(running);
     child
@@ -263,7 +268,12 @@ fn ctrl_c_leaves_reports_and_no_process() {
     let output = child.wait_with_output().unwrap();
     assert_code(&output, 2);
     assert!(lab.results().interrupted);
-    assert_eq!(lab.verdicts(), ["smoke/one pass", "smoke/two infra", "smoke/three infra"]);
+    assert_eq!(lab.verdicts(), ["smoke/one pass", "smoke/two not-run", "smoke/three not-run"]);
+    assert!(
+        text(&output).ends_with("1 passed, 0 failed, 0 skipped, 2 not run\n"),
+        "{}",
+        text(&output)
+    );
     lab.assert_no_machine_left();
 }
 
@@ -301,6 +311,52 @@ fn a_dry_run_starts_nothing() {
     assert!(text.contains("smoke/two") && !text.contains("smoke/one"), "{text}");
     assert!(text.contains("-serial chardev:records"), "{text}");
     assert!(!lab.path("checkout/target").exists() && !lab.path("guests/pids").exists());
+}
+
+#[test]
+fn a_bisection_learns_what_a_commit_is() {
+    let code = |guest: &mut Guest, args: &[&str]| {
+        let lab = Lab::new();
+        lab.guest("last", guest, "exit 0");
+        let output = lab.test(&[&["--bisect", "--case", "smoke/one"], args].concat());
+        output.status.code()
+    };
+    let wrong = || Outcome::Fail { reason: "it did not hold".into() };
+    assert_eq!(code(Guest::up(1).pass(&["one"]).goodbye(), &[]), Some(0));
+    assert_eq!(code(Guest::up(1).start("one").end("one", wrong()).goodbye(), &[]), Some(1));
+    assert_eq!(code(&mut Guest::default(), &[]), Some(125));
+    // A case that failed counts more than one that could not be tested.
+    let both = ["--case", "smoke/two"];
+    assert_eq!(code(Guest::up(2).start("one").end("one", wrong()).goodbye(), &both), Some(1));
+    assert_eq!(code(&mut Guest::default(), &["--case", "smoke/four"]), Some(255));
+    assert_eq!(code(&mut Guest::default(), &["--nonsense"]), Some(255));
+}
+
+#[test]
+fn what_does_not_exist_is_found_before_anything_starts() {
+    let lab = Lab::new();
+    fs::create_dir(lab.path("dir")).unwrap();
+    let dir = lab.path("dir");
+    let dir = dir.to_str().unwrap();
+    let mistakes: [(&[&str], &str); 8] = [
+        (&["--patch", "/nowhere"], "--patch /nowhere: No such file or directory"),
+        (&["--patch", dir], "this is a directory; pass a file"),
+        (&["--kernel-src", "/nowhere"], "--kernel-src /nowhere: No such file or directory"),
+        (&["--kernel-image", "/nowhere"], "--kernel-image /nowhere: No such file or directory"),
+        (&["--kernel-image", dir], "this is a directory; pass a file"),
+        (&["--arch", "vax"], "--arch vax: no such target or group"),
+        (&["--suite", "smoek"], "--suite smoek: no such suite"),
+        (&["--case", "smoke/on"], "--case smoke/on: no such case; did you mean smoke/one or"),
+    ];
+    for (args, expected) in mistakes {
+        for dry_run in [&[][..], &["--dry-run"]] {
+            let args = [&["test", "--no-setup"], args, dry_run].concat();
+            let output = lab.command(&args).output().unwrap();
+            assert_code(&output, 2);
+            assert!(text(&output).contains(expected), "{args:?}: {}", text(&output));
+            assert!(!lab.path("checkout/target").exists(), "{args:?}");
+        }
+    }
 }
 
 #[test]

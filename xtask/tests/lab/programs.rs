@@ -99,7 +99,7 @@ fn the_image_contains_the_program_and_added_files() {
     fs::create_dir(lab.path("data")).unwrap();
     fs::write(lab.path("data/numbers"), "1 2 3").unwrap();
     assert_code(&run(&lab, &["--keep", "--add", "data:/opt/data"], &["./prog"]), 0);
-    let image = lab.path("checkout/target/lab/latest/x86_64/boot-1/initramfs.cpio");
+    let image = lab.path("checkout/target/lab/latest-run/x86_64/boot-1/initramfs.cpio");
     let image = String::from_utf8_lossy(&fs::read(image).unwrap()).into_owned();
     for part in ["usr/local/bin/prog\0", "opt/data/numbers\0", "1 2 3", "\"stream\": true"] {
         assert!(image.contains(part), "{part:?} is missing");
@@ -138,7 +138,7 @@ fn a_c_file_is_compiled_and_run() {
     lab.guest("1", end(&mut guest(), 0), "exit 0");
     assert_code(&run(&lab, &["--c", "prog.c", "--cflag=-DX"], &["an argument"]), 0);
     assert_eq!(lab.results().targets[0].cases[0].about, "Runs /usr/local/bin/prog 'an argument'");
-    assert!(lab.path("checkout/target/lab/latest/programs/prog").exists());
+    assert!(lab.path("checkout/target/lab/latest-run/programs/prog").exists());
     fs::write(lab.path("broken.c"), "").unwrap();
     let output = run(&lab, &["--c", "broken.c"], &[]);
     assert_code(&output, 125);
@@ -163,7 +163,7 @@ fn what_cannot_be_done_is_an_error_of_its_own() {
     fs::write(lab.path("foreign"), foreign).unwrap();
     insta::assert_snapshot!(error(&lab, &[], &["./none"]), @"error: ./none: there is no such file");
     insta::assert_snapshot!(error(&lab, &["--c", "none.c"], &[]), @"error: none.c: there is no such file");
-    insta::assert_snapshot!(error(&lab, &["--arch", "vax"], &["./prog"]), @"error: --arch vax: no such target; choose one of: arm64, armv5, armv6, armv7, mips, parisc, riscv64, sparc64, x86_64, all");
+    insta::assert_snapshot!(error(&lab, &["--arch", "vax"], &["./prog"]), @"error: --arch vax: no such target or group; choose one of: arm64, armv5, armv6, armv7, mips, parisc, riscv64, sparc64, x86_64, aliasing, arm, all");
     insta::assert_snapshot!(error(&lab, &["--add", "none"], &["./prog"]), @"error: --add none: read none: No such file or directory (os error 2)");
     let foreign = error(&lab, &[], &["./foreign"]);
     assert!(
@@ -192,7 +192,7 @@ fn a_program_that_takes_too_long_has_the_exit_code_of_timeout() {
     });
     lab.guest("1", late.goodbye(), "exit 0");
     assert_code(&run(&lab, &["--timeout", "1s"], &["./prog"]), 124);
-    assert!(Path::new(&lab.path("checkout/target/lab/latest/junit.xml")).exists());
+    assert!(Path::new(&lab.path("checkout/target/lab/latest-run/junit.xml")).exists());
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_script_and_a_command_have_busybox() {
         let options = [&["--keep"], options.as_slice()].concat();
         run(&lab, &options, &program);
         assert_eq!(lab.results().targets[0].cases[0].about, about);
-        let image = lab.path("checkout/target/lab/latest/x86_64/boot-1/initramfs.cpio");
+        let image = lab.path("checkout/target/lab/latest-run/x86_64/boot-1/initramfs.cpio");
         let image = String::from_utf8_lossy(&fs::read(image).unwrap()).into_owned();
         assert!(image.contains("bin/busybox\0") && image.contains("bin/sh\0"), "{about}");
     }

@@ -15,6 +15,7 @@ use crate::kernel::check::{
     self, Check, Event, Outcome, Request, Series, Verdict, missing_program,
 };
 use crate::kernel_version::{self, KernelVersion, Version};
+use crate::output::{errln, out, outln};
 use crate::program::Program;
 use crate::setup::{self, Host, SetupMode, packages};
 use crate::target::{self, Target};
@@ -68,12 +69,12 @@ pub(super) fn run(args: &QueueCheck) -> Result<u8> {
     };
     if args.dry_run {
         for ((kernel, series), source) in plans.iter().zip(&sources) {
-            print!("{}", dry_run(&request(source), kernel.version, series, &checks)?);
+            out!("{}", dry_run(&request(source), kernel.version, series, &checks)?);
         }
         return Ok(0);
     }
     if plans.iter().all(|(_, series)| series.is_empty()) {
-        println!("No patch to check.");
+        outln!("No patch to check.");
         return Ok(0);
     }
     ensure(&targets, &variants, args.no_setup)?;
@@ -82,8 +83,8 @@ pub(super) fn run(args: &QueueCheck) -> Result<u8> {
         let outcomes = check_version(&request(source), kernel.version, series, &checks)?;
         all.push((kernel.version, outcomes));
     }
-    println!();
-    print!("{}", tables(&all, &checks));
+    outln!();
+    out!("{}", tables(&all, &checks));
     if let Some(dir) = &args.report_dir {
         write_report(dir, &all)?;
     }
@@ -105,7 +106,7 @@ fn ensure(targets: &[Target], variants: &[BuildVariant], no_setup: bool) -> Resu
         needed.extend(target.programs.iter().filter(for_kernel).cloned());
     }
     let mode = if no_setup { SetupMode::Forbidden } else { SetupMode::Allowed };
-    setup::ensure_on(&Host::here()?, &needed, mode, &mut |line| eprintln!("{line}"))
+    setup::ensure_on(&Host::here()?, &needed, mode, &mut |line| errln!("{line}"))
 }
 
 /// Checks the patches for one version, and prints each outcome.
@@ -119,10 +120,10 @@ fn check_version(
     bar.enable_steady_tick(Duration::from_millis(250));
     let mut outcomes = Vec::new();
     let ended = check::run(request, series, checks, &mut |event| match event {
-        Event::Subject(title) => bar.suspend(|| println!("{version} {title}")),
+        Event::Subject(title) => bar.suspend(|| outln!("{version} {title}")),
         Event::Progress(step) => bar.set_message(step.what),
         Event::Outcome(outcome) => {
-            bar.suspend(|| print!("{}", lines(&outcome)));
+            bar.suspend(|| out!("{}", lines(&outcome)));
             outcomes.push(outcome);
         }
     });

@@ -97,7 +97,7 @@ fn class_of_run(run: &RunResult) -> &'static str {
 fn class_of(word: &str) -> &'static str {
     match word {
         "pass" => "good",
-        "skip" => "skip",
+        "skip" | "not-run" => "skip",
         _ => "bad",
     }
 }

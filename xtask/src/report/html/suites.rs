@@ -47,7 +47,7 @@ fn suite(at: usize, target: &TargetResult, name: &str, cases: &[&CaseResult]) ->
 }
 
 fn row(at: usize, target: &TargetResult, case: &CaseResult) -> Markup {
-    let passed = case.verdict.exit_code() == 0;
+    let passed = !case.verdict.is_failure();
     let id = one_line(&case.id);
     let promises = case.promises.iter().map(u8::to_string);
     html! {

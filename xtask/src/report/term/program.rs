@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Shows a run of `cargo xtask run`: the output of the program, and on standard error everything that is not its output.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,6 +10,7 @@ use super::text::Paint;
 use super::view::View;
 use super::{TermOptions, Verbosity};
 use crate::event::{Event, Events, Reporter, TargetEvent};
+use crate::output;
 use crate::report::{findings, rows};
 use crate::results::{CaseResult, OracleState, TargetResult, Verdict};
 use crate::text::words::{lines, one_line};
@@ -43,11 +43,11 @@ impl Reporter for ProgramScreen {
         match event {
             Event::RunStart { run_dir, .. } => self.run_dir.clone_from(run_dir),
             Event::Target { event: TargetEvent::Output { stream, bytes }, .. } => match stream {
-                Stream::Stdout => write(&mut io::stdout().lock(), bytes),
-                Stream::Stderr => write(&mut io::stderr().lock(), bytes),
+                Stream::Stdout => output::pass_on(bytes),
+                Stream::Stderr => output::pass_on_to_stderr(bytes),
             },
             Event::Target { event: TargetEvent::End(result), .. } => {
-                write(&mut io::stderr().lock(), end(result, &self.run_dir, self.quiet).as_bytes());
+                output::pass_on_to_stderr(end(result, &self.run_dir, self.quiet).as_bytes());
             }
             Event::Target {
                 event:
@@ -58,16 +58,11 @@ impl Reporter for ProgramScreen {
                 ..
             } => {
                 let text = self.view.handle(event, self.started.elapsed());
-                write(&mut io::stderr().lock(), text.as_bytes());
+                output::pass_on_to_stderr(text.as_bytes());
             }
             Event::Target { .. } | Event::RunEnd { .. } => {}
         }
     }
-}
-
-/// Writes to a standard stream. Errors are ignored, because a closed pipe (`| head`) must not stop the run.
-fn write(stream: &mut dyn Write, bytes: &[u8]) {
-    let _ = stream.write_all(bytes).and_then(|()| stream.flush());
 }
 
 /// Returns the text after the end of the program: what went wrong, and what the oracle found.

@@ -28,7 +28,7 @@ impl Paint {
     pub(super) fn verdict(self, word: &str, text: &str) -> String {
         match word {
             "pass" => self.with(Style::new().green(), text),
-            "skip" => self.with(Style::new().yellow(), text),
+            "skip" | "not-run" => self.with(Style::new().yellow(), text),
             _ => self.with(Style::new().red().bold(), text),
         }
     }

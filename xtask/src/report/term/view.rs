@@ -136,17 +136,17 @@ impl View {
         self.target(target).counts.add(&result.verdict);
         let mut out = String::new();
         // Skipped cases may be reported long before their suite runs, so they do not start it.
-        if !matches!(result.verdict, Verdict::Skip { .. }) {
+        if !matches!(result.verdict, Verdict::Skip { .. } | Verdict::NotRun { .. }) {
             out += &self.count_in_suite(target, result, now);
         }
-        let passed = result.verdict.exit_code() == 0;
-        if passed && self.options.verbosity == Verbosity::Verbose {
+        let failed = result.verdict.is_failure();
+        if !failed && self.options.verbosity == Verbosity::Verbose {
             out += &self.line(target, &text::case_line(result, self.paint), now);
             for curve in text::curves(result) {
                 out += &self.line(target, &curve, now);
             }
         }
-        if !passed && !self.is_repeat(target, result) {
+        if failed && !self.is_repeat(target, result) {
             out += &self.end_repeats(target, now);
             let options = self.target(target).options.clone();
             let boot = result.boot.map(|boot| (self.run_dir.as_path(), boot));
