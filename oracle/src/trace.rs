@@ -169,7 +169,7 @@ fn chain(pc: u64, candidates: &[&Call], symbols: &Symbols) -> Vec<u64> {
         let next = match function {
             None => (!rest.is_empty()).then_some(0),
             Some(_) => {
-                let first = |fits: &dyn Fn(&&Call) -> bool| rest.iter().position(|call| fits(call));
+                let first = |fits: &dyn Fn(&&Call) -> bool| rest.iter().position(fits);
                 first(&|call| call.target == function)
                     .or_else(|| first(&|call| call.target.is_none() && outside(call)))
                     .or_else(|| first(&|call| outside(call)))

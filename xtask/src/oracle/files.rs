@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::Config;
+use super::kallsyms::{self, Kallsyms};
 use super::line::{Finding, Message};
 use crate::results::{CaseResult, FindingSummary, RunResult};
-use crate::run_dir::{ORACLE_CONFIG, ORACLE_FINDINGS, boot_dir};
+use crate::run_dir::{GUEST_FILES, ORACLE_CONFIG, ORACLE_FINDINGS, boot_dir};
 
 /// A finding with its accesses, and the configuration of the oracle.
 #[derive(Clone, Debug)]
@@ -78,7 +79,7 @@ struct Boot {
 impl Boot {
     fn read(dir: &Path) -> Result<Self> {
         let config = dir.join(ORACLE_CONFIG);
-        let config = serde_json::from_str(&text(&config)?)
+        let config: Config = serde_json::from_str(&text(&config)?)
             .with_context(|| format!("read {}", config.display()))?;
         let file = dir.join(ORACLE_FINDINGS);
         let text = text(&file)?;
@@ -86,7 +87,13 @@ impl Boot {
             Ok(Message::Finding(finding)) => Some(((finding.window, finding.number), *finding)),
             _ => None,
         });
-        Ok(Self { config, findings: findings.collect(), file })
+        let mut findings: BTreeMap<(u32, u32), Finding> = findings.collect();
+        if let Ok(text) = fs::read_to_string(dir.join(GUEST_FILES).join(kallsyms::FILE)) {
+            let kallsyms = Kallsyms::parse(&text);
+            let arch = config.arch;
+            findings.values_mut().for_each(|finding| kallsyms.complete(finding, arch));
+        }
+        Ok(Self { config, findings, file })
     }
 
     fn story(&self, summary: &FindingSummary) -> Result<Story> {

@@ -13,6 +13,7 @@ use oracle_wire::window;
 
 use super::Config;
 use super::excuse::{self, Excuse};
+use super::kallsyms::{self, Kallsyms};
 use super::line::{End, Finding, Hello, Known, Message};
 
 /// Findings of one window.
@@ -59,6 +60,8 @@ pub(crate) type WindowResult = Result<Window, String>;
 pub(crate) struct Listener {
     config: Config,
     excuses: Vec<Excuse>,
+    /// Functions that the plugin does not know, once the guest has sent them.
+    kallsyms: Kallsyms,
     /// Number of cases in the boot's plan.
     cases: usize,
     /// Start of a line whose end has not arrived yet.
@@ -76,6 +79,7 @@ impl Listener {
         Self {
             config,
             excuses,
+            kallsyms: Kallsyms::default(),
             cases,
             partial: Vec::new(),
             hello: false,
@@ -95,6 +99,13 @@ impl Listener {
                 }
                 byte => self.partial.push(byte),
             }
+        }
+    }
+
+    /// Takes a file that the guest has sent. The content of `/proc/kallsyms` names functions in later findings.
+    pub(crate) fn take_file(&mut self, name: &str, bytes: &[u8]) {
+        if name == kallsyms::FILE {
+            self.kallsyms = Kallsyms::parse(&String::from_utf8_lossy(bytes));
         }
     }
 
@@ -187,7 +198,8 @@ impl Listener {
         self.known = true;
     }
 
-    fn add_finding(&mut self, finding: Finding) {
+    fn add_finding(&mut self, mut finding: Finding) {
+        self.kallsyms.complete(&mut finding, self.config.arch);
         let id = finding.window;
         let of_case = (window::of_case(0)..window::of_case(self.cases)).contains(&id);
         let excuse = excuse::find(&self.excuses, &finding).cloned();
@@ -278,6 +290,19 @@ mod tests {
         let window = listener.case_result(1, false).unwrap();
         assert_eq!((window.distinct(), window.end.unwrap().accesses), (0, 12345));
         assert_eq!(listener.distrust(), None);
+    }
+
+    #[test]
+    fn functions_that_the_guest_names_are_in_later_findings() {
+        let mut listener = after(&trusted());
+        listener.take_file("other", b"00010000 t wrong\n");
+        listener.take_file("kallsyms", b"00010000 t fuse_copy_one\t[fuse]\n");
+        let unnamed = found(16, 1).replace("\"clear_page+0x10\"", "null");
+        listener.push([opened(16), unnamed, ended(16, 1), String::new()].join("\n").as_bytes());
+        let window = listener.case_result(0, false).unwrap();
+        let zeroed = &window.findings[0].story[0];
+        assert_eq!(zeroed.culprit.as_deref(), Some("fuse_copy_one"));
+        assert_eq!(zeroed.symbol.as_deref(), Some("fuse_copy_one+0xa34"));
     }
 
     #[test]

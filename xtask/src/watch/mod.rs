@@ -388,7 +388,12 @@ impl Watch {
             Record::File { name, size, part } => {
                 self.clocks.case_ended(now);
                 match self.files.add_part(&name, size, &part) {
-                    Ok(Some(bytes)) => self.events.push(BootEvent::File { name, bytes }),
+                    Ok(Some(bytes)) => {
+                        if let Some(oracle) = &mut self.oracle {
+                            oracle.take_file(&name, &bytes);
+                        }
+                        self.events.push(BootEvent::File { name, bytes });
+                    }
                     Ok(None) => {}
                     Err(text) => self.anomaly(text),
                 }
