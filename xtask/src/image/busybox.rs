@@ -17,10 +17,16 @@ use crate::{files, guard};
 /// Path of the program in the guest.
 const PROGRAM: &str = "/bin/busybox";
 
-/// Options of the configuration that differ from busybox's own default: a static program, and no traffic control, which
-/// does not compile with the headers of Linux 6.8 and newer.
-const OPTIONS: [(&str, &str); 3] =
-    [("CONFIG_STATIC", "y"), ("CONFIG_TC", "n"), ("CONFIG_FEATURE_TC_INGRESS", "n")];
+/// Options of the configuration that differ from busybox's own default: a static program; no traffic control, which does
+/// not compile with the headers of Linux 6.8 and newer; no instructions of x86 for SHA, which busybox 1.37 needs to
+/// compile for other machines.
+const OPTIONS: [(&str, &str); 5] = [
+    ("CONFIG_STATIC", "y"),
+    ("CONFIG_TC", "n"),
+    ("CONFIG_FEATURE_TC_INGRESS", "n"),
+    ("CONFIG_SHA1_HWACCEL", "n"),
+    ("CONFIG_SHA256_HWACCEL", "n"),
+];
 
 /// Returns busybox and a link for each of its commands, built by the C compiler with the prefix `cross`. Downloads and
 /// builds it first if the cache does not have it; `say` gets a line about that.
@@ -36,7 +42,7 @@ pub(crate) fn with_links(
     let dir = cache.join("busybox");
     let built = dir.join(if cross.is_empty() { "host" } else { cross.trim_end_matches('-') });
     let waiting = "is building busybox";
-    let _lock = lock::lock(&dir.join("lock"), Hold::Exclusive, waiting, |line| say(line))?;
+    let _lock = lock::lock(&dir.join("lock"), Hold::Exclusive, waiting, &mut *say)?;
     if !built.join("busybox").is_file() {
         build(&dir, &built, cross, jobs, say).context("build busybox for the guest")?;
     }
@@ -131,6 +137,8 @@ mod tests {
         CONFIG_STATIC=y
         # CONFIG_TC is not set
         # CONFIG_FEATURE_TC_INGRESS is not set
+        # CONFIG_SHA1_HWACCEL is not set
+        # CONFIG_SHA256_HWACCEL is not set
         ");
     }
 

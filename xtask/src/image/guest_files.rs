@@ -62,7 +62,7 @@ impl FromStr for Addition {
                 let name = Path::new(text)
                     .file_name()
                     .context("the path has no file name; name the DEST after a colon")?;
-                (text, format!("/{}", name.display()))
+                (text, format!("/{}", name.to_string_lossy()))
             }
         };
         check_path(&to)?;
