@@ -32,7 +32,7 @@ pub struct Plugin {
     /// Cache maintenance by the address of its instruction.
     maintenance: HashMap<u64, Maintenance>,
     registers: Registers,
-    memory: GuestMemory,
+    memory: Option<GuestMemory>,
     walker: Option<Walker>,
     mapped: MappedPages,
     translations: Translations,
@@ -72,7 +72,7 @@ impl Plugin {
             session,
             maintenance: HashMap::new(),
             registers: Registers::new(&set.registers),
-            memory: GuestMemory::default(),
+            memory: set.memory_is_readable.then(GuestMemory::default),
             walker: set.page_tables.as_ref().map(Walker::new),
             mapped: MappedPages::new(set.mapped_below, page),
             translations: Translations::new(set.decodes_translations, page),
@@ -228,7 +228,7 @@ impl Plugin {
             wrong = memory.place().filter(|found| *found != place);
             wrong.is_some() || memory.is_device()
         };
-        let guest = KernelView { registers: &self.registers, memory: &self.memory };
+        let guest = KernelView { registers: &self.registers, memory: self.memory.as_ref() };
         self.session.access(reported, &guest, || place.size, find, is_device);
         match wrong {
             None => false,
@@ -262,7 +262,7 @@ impl Plugin {
 
     /// Handles the kernel's switch to another task.
     pub fn switch(&mut self, pc: u64) {
-        let guest = KernelView { registers: &self.registers, memory: &self.memory };
+        let guest = KernelView { registers: &self.registers, memory: self.memory.as_ref() };
         self.session.switch_task(pc, &guest);
     }
 
@@ -349,7 +349,8 @@ impl Plugin {
 /// The guest during a callback.
 struct KernelView<'p> {
     registers: &'p Registers,
-    memory: &'p GuestMemory,
+    /// `None` if it cannot be read without an effect on the guest.
+    memory: Option<&'p GuestMemory>,
 }
 
 impl Guest for KernelView<'_> {
@@ -358,7 +359,7 @@ impl Guest for KernelView<'_> {
     }
 
     fn read(&self, address: u64, bytes: &mut [u8]) -> bool {
-        self.memory.read(address, bytes)
+        self.memory.is_some_and(|memory| memory.read(address, bytes))
     }
 }
 

@@ -62,6 +62,8 @@ pub struct InstructionSet {
     pub call: fn(u64, u32) -> Option<Call>,
     /// The kernel's stack, if the plugin can read backtraces from it.
     pub stack: Option<Stack>,
+    /// QEMU can read the guest's memory at a virtual address without an effect on the guest.
+    pub memory_is_readable: bool,
     /// `maintenance` decodes every instruction that ends a translation of the MMU.
     pub decodes_translations: bool,
     /// The kernel's function that switches to another task, if it is known.
@@ -102,6 +104,7 @@ const NONE: InstructionSet = InstructionSet {
     registers: RegisterSource::None,
     call: |_, _| None,
     stack: None,
+    memory_is_readable: true,
     decodes_translations: false,
     switch: None,
     page_tables: None,

@@ -46,6 +46,9 @@ pub const SPARC64: InstructionSet = InstructionSet {
         size: 16 << 10,
         frames: Frames::Windows { bias: 2047 },
     }),
+    // If the TLB does not contain the address, QEMU raises TT_DMISS for the guest even when a plugin reads
+    // (get_physical_address_data in target/sparc/mmu_helper.c). The guest's kernel then crashes.
+    memory_is_readable: false,
     ..NONE
 };
 
