@@ -12,6 +12,8 @@ mod tasks;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
+use oracle_wire::culprit;
+
 use crate::arch::{Call, Frames, Stack};
 use crate::model::NumberHasher;
 use crate::symbols::Symbols;
@@ -154,7 +156,8 @@ fn windows(
 ///
 /// The next frame is the first call that names the function of the last frame. If there is none, it is the first call
 /// through a pointer. If there is none either, the function was reached by a jump at the end of another function, and the
-/// next call is taken.
+/// next call is taken. The chain ends with a function that performs a system call: only the kernel's entry code calls it,
+/// and what is left on the stack is old.
 fn chain(pc: u64, candidates: &[&Call], symbols: &Symbols) -> Vec<u64> {
     let start = |address: u64| {
         let (_, offset) = symbols.function(address)?;
@@ -183,6 +186,10 @@ fn chain(pc: u64, candidates: &[&Call], symbols: &Symbols) -> Vec<u64> {
         // A function that saves the link register leaves the same address in both places.
         if frames.last() != Some(&site) {
             frames.push(site);
+        }
+        let known = symbols.function(site);
+        if known.is_some_and(|(name, _)| culprit::system_call(culprit::function(name)).is_some()) {
+            break;
         }
         function = start(site);
     }

@@ -146,6 +146,11 @@ fn a_function_that_has_made_calls_is_not_its_own_caller() {
     };
     // The link register holds the return address of the last call of copy_to_iter.
     assert_eq!(of(&[0xc001_0154, 0xc001_0254]), [0xc001_0250]);
+    // Nothing calls a function that performs a system call.
+    assert_eq!(
+        of(&[0xc001_0254, 0xc001_0354, 0xc001_0454, 0xc001_0354]),
+        [0xc001_0250, 0xc001_0350, 0xc001_0450]
+    );
     // copy_to_iter was reached by a jump at the end of a function that vfs_read has called by pointer.
     assert_eq!(of(&[0xc001_0354, 0xc001_0454]), [0xc001_0350, 0xc001_0450]);
     let unknown = Symbols::default();

@@ -215,17 +215,20 @@ impl Access {
     }
 }
 
-/// Starts of the names of functions that begin a system call (include/linux/syscalls.h, and the helpers in fs/ that
-/// several system calls share).
-const SYSTEM_CALLS: [&str; 6] =
-    ["__se_sys_", "__do_sys_", "__se_compat_sys_", "compat_sys_", "ksys_", "sys_"];
+/// Starts of the names of functions that perform a system call (include/linux/syscalls.h, and the functions that several
+/// system calls share).
+const SYSTEM_CALLS: [&str; 7] =
+    ["__se_sys_", "__do_sys_", "__se_compat_sys_", "compat_sys_", "ksys_", "__sys_", "sys_"];
+
+/// Returns the name of the system call that a function of the kernel performs.
+pub fn system_call(function: &str) -> Option<&str> {
+    SYSTEM_CALLS.iter().find_map(|start| function.strip_prefix(start))
+}
 
 impl Access {
     /// Returns the name of the system call in which the kernel made the access, if its backtrace reaches that far.
     pub fn system_call(&self) -> Option<&str> {
-        let name =
-            |function| SYSTEM_CALLS.iter().find_map(|start| str::strip_prefix(function, start));
-        self.functions().filter_map(name).last()
+        self.functions().filter_map(system_call).last()
     }
 }
 
@@ -269,6 +272,13 @@ mod tests {
         assert_eq!(function("copy_strings.isra.0+0x4"), "copy_strings");
         assert_eq!(function("$$divI"), "$$divI");
         assert_eq!(function(".LC0+0x1"), ".LC0");
+    }
+
+    #[test]
+    fn functions_that_perform_a_system_call() {
+        let names = ["ksys_write", "__se_sys_pread64", "__sys_bpf", "sys_ioctl", "vfs_write"];
+        let calls = names.map(system_call);
+        assert_eq!(calls, [Some("write"), Some("pread64"), Some("bpf"), Some("ioctl"), None]);
     }
 
     #[test]
