@@ -118,6 +118,9 @@ impl Lab {
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs");
         symlink(configs.canonicalize().unwrap(), lab.path("checkout/kernel-configs")).unwrap();
         fs::write(lab.path("checkout/suites/smoke.yaml"), SUITE).unwrap();
+        fs::create_dir(lab.path("checkout/oracle")).unwrap();
+        let excused = concat!(env!("CARGO_MANIFEST_DIR"), "/../oracle/excused.yaml");
+        fs::copy(excused, lab.path("checkout/oracle/excused.yaml")).unwrap();
         lab.kernel("6.12", "default: true");
         fs::write(lab.path("bzImage"), "a kernel").unwrap();
         fs::write(lab.path("init"), "a program").unwrap();
