@@ -70,7 +70,7 @@ pub fn backtrace(
     let mut saved = Vec::new();
     saved.extend(guest.register(stack.link));
     match stack.frames {
-        Frames::Above | Frames::Below => saved.extend(scan(stack, guest, word)),
+        Frames::Above | Frames::Below { .. } => saved.extend(scan(stack, guest, word)),
         Frames::Windows { bias } => saved.extend(windows(stack, bias, guest, word, calls)),
     }
     let candidates: Vec<&Call> = saved.iter().filter_map(|word| calls.find(*word)).collect();
@@ -85,7 +85,7 @@ fn scan(stack: Stack, guest: &impl Guest, word: impl Fn(&[u8]) -> u64) -> Vec<u6
     let base = pointer & !(stack.size - 1);
     let aligned = pointer & !(stack.word as u64 - 1);
     let (start, end) = match stack.frames {
-        Frames::Below => (base.max(aligned.saturating_sub(SEARCHED)), aligned),
+        Frames::Below { .. } => (base.max(aligned.saturating_sub(SEARCHED)), aligned),
         _ => (aligned, (base + stack.size).min(aligned + SEARCHED)),
     };
     let mut bytes = vec![0; (end - start) as usize];
@@ -94,7 +94,13 @@ fn scan(stack: Stack, guest: &impl Guest, word: impl Fn(&[u8]) -> u64) -> Vec<u6
     }
     let words = bytes.chunks_exact(stack.word).map(word);
     match stack.frames {
-        Frames::Below => words.rev().collect(),
+        Frames::Below { frame, place } => {
+            let addresses = (start..end).step_by(stack.word);
+            let words = addresses.zip(words).filter(|(address, _)| address % frame == place);
+            let mut words: Vec<u64> = words.map(|(_, word)| word).collect();
+            words.reverse();
+            words
+        }
         _ => words.collect(),
     }
 }

@@ -27,8 +27,15 @@ pub const HPPA: InstructionSet = InstructionSet {
     call,
     // arch/parisc/kernel/entry.S: previous and next task.
     switch: Some(Switch { function: "_switch_to", before: 26, next: 25, indirect: false }),
-    // THREAD_SIZE in arch/parisc/include/asm/thread_info.h: four pages.
-    stack: Some(Stack { pointer: 30, link: 2, word: 4, size: 16 << 10, frames: Frames::Below }),
+    // THREAD_SIZE in arch/parisc/include/asm/thread_info.h: four pages. A frame is aligned to 64 bytes (FRAME_ALIGN in
+    // asm/assembly.h), and a function saves its return address 20 bytes below it (RP_OFFSET).
+    stack: Some(Stack {
+        pointer: 30,
+        link: 2,
+        word: 4,
+        size: 16 << 10,
+        frames: Frames::Below { frame: 64, place: 64 - 20 },
+    }),
     registers: RegisterSource::State(StateLayout {
         known: (26, 25),
         indirect: false,

@@ -155,8 +155,14 @@ pub struct Switch {
 pub enum Frames {
     /// Among the words above the stack pointer: the stack grows down.
     Above,
-    /// Among the words below the stack pointer: the stack grows up.
-    Below,
+    /// Among the words below the stack pointer: the stack grows up. Frames are aligned, and each has one return address
+    /// at a fixed place.
+    Below {
+        /// Bytes to which a frame is aligned, a power of two.
+        frame: u64,
+        /// Address of the return address, modulo `frame`.
+        place: u64,
+    },
     /// In register windows, and in the memory to which the kernel spills them.
     Windows {
         /// Bytes between a stack or frame pointer and the frame.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Chooses the stores whose backtraces are captured, and keeps the backtraces.
 //!
-//! When a finding is made, the stack of the store that caused it is gone. A capture takes about as long as twenty
-//! accesses, so the plugin captures the backtrace of a store only if the store can become part of a finding:
+//! When a finding is made, the stack of the store that caused it is gone. A capture takes much longer than
+//! an access, so the plugin captures the backtrace of a store only if the store can become part of a finding:
 //!
 //! - not of stores to the kernel's image, or by the stack pointer. That memory has no second address.
 //! - of stores to pages that a process has used.

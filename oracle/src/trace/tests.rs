@@ -95,7 +95,11 @@ fn frames_are_found_on_a_stack_that_grows_down() {
 
 #[test]
 fn frames_are_found_on_a_stack_that_grows_up() {
-    let stack = [0, 0xc001_0458, 9, 0xc001_0358, 0xc001_0558, 0xc001_0258, 3, 0];
+    // A frame of 64 bytes has its return address in word 11. Other words are data.
+    let mut stack = [0xc001_0358; 16 * 4];
+    for (frame, saved) in [0xc001_0458, 0xc001_0358, 0xc001_0558, 0xc001_0258].iter().enumerate() {
+        stack[16 * frame + 11] = *saved;
+    }
     let start = 0xc080_0000;
     let memory = words(&stack, true);
     let pointer = start + memory.len() as u64;
