@@ -41,8 +41,12 @@ pub(crate) fn write(letter: &Letter) -> String {
     ));
     text += &facts(letter);
     text += &format!("\n{}{}", accesses(finding, config), backtraces(finding, place));
+    let flavour = match target.flavour.as_str() {
+        "default" => String::new(),
+        flavour => format!(" --flavour {flavour}"),
+    };
     text += &format!(
-        "\nTo reproduce it, in a checkout of dmmap-lab:\n\n  cargo xtask test {} --case {} --oracle on --oracle-depth {}\n",
+        "\nTo reproduce it, in a checkout of dmmap-lab:\n\n  cargo xtask test {}{flavour} --case {} --oracle on --oracle-depth {}\n",
         target.options(),
         case.id,
         target.provenance.oracle
