@@ -303,14 +303,16 @@ fn rerun_command() -> String {
 
 /// Returns the exit code of a run with one program.
 fn code_of_program(result: &RunResult) -> u8 {
-    let case = result.targets.first().and_then(|target| target.cases.first());
-    let Some(case) = case.filter(|_| !result.interrupted) else {
+    let Some(target) = result.targets.first() else {
+        return CANNOT;
+    };
+    let Some(case) = target.cases.first().filter(|_| !result.interrupted) else {
         return CANNOT;
     };
     match (&case.verdict, case.program_exit_code()) {
         (Verdict::Timeout { .. }, None) => TIMED_OUT,
         (_, Some(code)) if code != 0 => code,
-        (Verdict::Pass, Some(0)) => 0,
+        (Verdict::Pass, Some(0)) if target.failure.is_none() => 0,
         (Verdict::Fail { .. } | Verdict::Crash { .. } | Verdict::Timeout { .. }, Some(_))
         | (Verdict::Crash { .. }, None) => 1,
         _ => CANNOT,

@@ -68,16 +68,16 @@ impl Reporter for ProgramScreen {
 /// Returns the text after the end of the program: what went wrong, and what the oracle found.
 fn end(result: &TargetResult, run_dir: &Path, quiet: bool) -> String {
     let name = &result.name;
-    if let Some(failure) = &result.failure {
-        return format!("{name}: {}\n", lines(failure).join("\n    "));
-    }
-    let Some(case) = result.cases.first() else {
-        return String::new();
+    let failure = result.failure.as_ref();
+    let failure = failure.map(|failure| format!("{name}: {}\n", lines(failure).join("\n    ")));
+    let Some(case) = result.cases.first().filter(|case| case.boot.is_some()) else {
+        return failure.unwrap_or_default();
     };
     if quiet && case.verdict == Verdict::Pass {
-        return String::new();
+        return failure.unwrap_or_default();
     }
-    let mut out = match case.verdict {
+    let mut out = failure.unwrap_or_default();
+    out += &match case.verdict {
         Verdict::Pass => format!("{name}: the program exited with status 0"),
         _ => format!("{name}: {}", case.verdict.word()),
     };
@@ -125,7 +125,11 @@ fn oracle(result: &TargetResult, case: &CaseResult) -> Vec<String> {
     let ran = &result.provenance;
     let text = match (ran.oracle.all(), &ran.oracle_reason, &case.oracle) {
         ([depth, ..], _, Some(seen)) if *depth != OracleState::Off => {
-            format!("no finding in {} accesses at depth {depth}", seen.accesses)
+            let found = if seen.excused.is_empty() { "no finding" } else { "no other finding" };
+            let last = format!("{found} in {} accesses at depth {depth}", seen.accesses);
+            let excused =
+                rows::excuses(result).into_iter().map(|(name, text)| format!("{name}: {text}"));
+            return excused.chain([last]).collect();
         }
         ([OracleState::Off], Some(reason), _) => format!("off: {}", one_line(reason)),
         _ => return Vec::new(),
@@ -219,11 +223,20 @@ mod tests {
                    armv6/coherency/ping-pong.fuse/2 (once): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
           files    target/lab/RUN/armv6
         ");
-        let mut unbuilt = ended(samples::pass("run/prog"));
+        let never_ran = samples::never_ran("run/prog", Verdict::infra("not built"));
+        let mut unbuilt = ended(never_ran);
         unbuilt.failure = Some("build the kernel of armv6: make failed\nfs/a.c:1: error".into());
         insta::assert_snapshot!(shown(&unbuilt), @r"
         armv6: build the kernel of armv6: make failed
             fs/a.c:1: error
+        ");
+        // The target failed after its program had ended.
+        let mut late = ended(samples::pass("run/prog"));
+        late.failure = Some("write the coverage report".into());
+        insta::assert_snapshot!(shown(&late), @r"
+        armv6: write the coverage report
+        armv6: the program exited with status 0 after 1.24 s in boot 1
+          files    target/lab/RUN/armv6
         ");
     }
 }
