@@ -362,14 +362,14 @@ pub(crate) enum Report {
 pub(crate) enum Oracle {
     /// List the findings of a run.
     List {
-        /// The results.json of a run, or the run's directory [default: target/lab/latest].
+        /// The results.json of a run, or the run's directory [default: the newest run of `test` or `run`].
         results: Option<PathBuf>,
     },
     /// Show how a finding came about: the accesses to its cache line, in order.
     Explain {
         /// Name of the finding in reports and in `oracle list`, such as armv6/coherency/ping-pong.fuse/1.
         finding: String,
-        /// The run's directory, or the results.json in it [default: target/lab/latest].
+        /// The run's directory, or the results.json in it [default: the newest run of `test` or `run`].
         results: Option<PathBuf>,
     },
     /// Write a mail to the kernel's maintainers about a finding: what happened, on which machine, and how to see it.
@@ -378,7 +378,7 @@ pub(crate) enum Oracle {
     Mail {
         /// Name of the finding in reports and in `oracle list`, such as armv6/coherency/ping-pong.fuse/1.
         finding: String,
-        /// The run's directory, or the results.json in it [default: target/lab/latest].
+        /// The run's directory, or the results.json in it [default: the newest run of `test` or `run`].
         results: Option<PathBuf>,
     },
     /// Test the oracle: break one thing at a time, and check that the oracle reports it. Takes minutes.
