@@ -70,7 +70,9 @@ fn end(result: &TargetResult, run_dir: &Path, quiet: bool) -> String {
     let name = &result.name;
     let failure = result.failure.as_ref();
     let failure = failure.map(|failure| format!("{name}: {}\n", lines(failure).join("\n    ")));
-    let Some(case) = result.cases.first().filter(|case| case.boot.is_some()) else {
+    // A case that never ran repeats the failure of its target.
+    let tells_more = |case: &&CaseResult| failure.is_none() || case.boot.is_some();
+    let Some(case) = result.cases.first().filter(tells_more) else {
         return failure.unwrap_or_default();
     };
     if quiet && case.verdict == Verdict::Pass {
@@ -230,6 +232,10 @@ mod tests {
         armv6: build the kernel of armv6: make failed
             fs/a.c:1: error
         ");
+        // The guest sent no record.
+        let boot_fail = Verdict::BootFail { reason: "no first record from the guest".into() };
+        let silent = ended(samples::never_ran("run/prog", boot_fail));
+        assert!(shown(&silent).contains("no first record from the guest"), "{}", shown(&silent));
         // The target failed after its program had ended.
         let mut late = ended(samples::pass("run/prog"));
         late.failure = Some("write the coverage report".into());
