@@ -11,7 +11,7 @@ use crate::ci;
 use crate::image::guest_files::{Addition, Fetch};
 use crate::kernel::Identity;
 use crate::machine::accel::Accel;
-use crate::oracle::{Depth, OracleMode};
+use crate::oracle::{Depth, OracleMode, OracleRequest};
 use crate::plan::{Setting, Shard};
 use crate::report;
 use crate::schema;
@@ -172,6 +172,39 @@ pub(crate) struct Machine {
     pub no_setup: bool,
 }
 
+/// How QEMU runs a guest.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Emulation {
+    /// Accelerator of QEMU. auto uses KVM if a probe guest finishes under KVM, and TCG otherwise.
+    #[arg(long, value_enum, default_value_t = Accel::Auto)]
+    pub accel: Accel,
+    /// Run under the oracle, a model of the cache that reports accesses to stale data. auto does so on targets whose
+    /// caches alias, if QEMU supports it.
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = OracleMode::Auto)]
+    pub oracle: OracleMode,
+    /// Accesses that the oracle models. full: those of processes and of the kernel, and the kernel's flushes. user:
+    /// only those through addresses of processes, which is faster.
+    #[arg(long, value_enum, value_name = "DEPTH", default_value_t = Depth::Full)]
+    pub oracle_depth: Depth,
+}
+
+impl Emulation {
+    /// Returns what the user wants of the oracle.
+    pub(crate) fn oracle_request(&self) -> OracleRequest {
+        OracleRequest { mode: self.oracle, depth: self.oracle_depth, ..OracleRequest::OFF }
+    }
+}
+
+/// What stays of a run.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Records {
+    #[arg(long, value_name = "DIR", help = format!("Also write {} to this directory", report::file_list()))]
+    pub report_dir: Option<PathBuf>,
+    /// Never delete this run's directory or anything in it.
+    #[arg(long)]
+    pub keep: bool,
+}
+
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Test {
     #[command(flatten)]
@@ -191,25 +224,13 @@ pub(crate) struct Test {
     /// Set a parameter that the suite lists under `with:` for the selected cases. May be repeated.
     #[arg(long, value_name = "NAME=VALUE")]
     pub with: Vec<Setting>,
-    /// Accelerator of QEMU. auto uses KVM if a probe guest finishes under KVM, and TCG otherwise.
-    #[arg(long, value_enum, default_value_t = Accel::Auto)]
-    pub accel: Accel,
-    /// Run under the oracle, a model of the cache that reports accesses to stale data. auto does so on targets whose
-    /// caches alias, if QEMU supports it.
-    #[arg(long, value_enum, value_name = "MODE", default_value_t = OracleMode::Auto)]
-    pub oracle: OracleMode,
-    /// Accesses that the oracle models. full: those of processes and of the kernel, and the kernel's flushes. user:
-    /// only those through addresses of processes, which is faster.
-    #[arg(long, value_enum, value_name = "DEPTH", default_value_t = Depth::Full)]
-    pub oracle_depth: Depth,
+    #[command(flatten)]
+    pub emulation: Emulation,
     /// Multiply every deadline by this factor, for a slow machine.
     #[arg(long, value_name = "FACTOR", value_parser = positive, default_value = "1")]
     pub timeout_scale: f64,
-    #[arg(long, value_name = "DIR", help = format!("Also write {} to this directory", report::file_list()))]
-    pub report_dir: Option<PathBuf>,
-    /// Never delete this run's directory or anything in it.
-    #[arg(long)]
-    pub keep: bool,
+    #[command(flatten)]
+    pub records: Records,
     /// Use the exit codes of `git bisect run`: 0 good; 1 bad; 125 if the kernel cannot be tested, because it does not
     /// build or boot; 255, which ends the bisection, if the lab was interrupted or could not do what was asked.
     #[arg(long, conflicts_with = "dry_run")]
@@ -262,25 +283,13 @@ pub(crate) struct Run {
     /// the oracle].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub timeout: Option<Duration>,
-    /// Accelerator of QEMU. auto uses KVM if a probe guest finishes under KVM, and TCG otherwise.
-    #[arg(long, value_enum, default_value_t = Accel::Auto)]
-    pub accel: Accel,
-    /// Run under the oracle, a model of the cache that reports accesses to stale data. auto does so on targets whose
-    /// caches alias, if QEMU supports it.
-    #[arg(long, value_enum, value_name = "MODE", default_value_t = OracleMode::Auto)]
-    pub oracle: OracleMode,
-    /// Accesses that the oracle models. full: those of processes and of the kernel, and the kernel's flushes. user:
-    /// only those through addresses of processes, which is faster.
-    #[arg(long, value_enum, value_name = "DEPTH", default_value_t = Depth::Full)]
-    pub oracle_depth: Depth,
+    #[command(flatten)]
+    pub emulation: Emulation,
     /// Multiply the deadlines of booting and of shutting down by this factor, for a slow machine.
     #[arg(long, value_name = "FACTOR", value_parser = positive, default_value = "1")]
     pub timeout_scale: f64,
-    #[arg(long, value_name = "DIR", help = format!("Also write {} to this directory", report::file_list()))]
-    pub report_dir: Option<PathBuf>,
-    /// Never delete this run's directory, and keep the initramfs in it.
-    #[arg(long)]
-    pub keep: bool,
+    #[command(flatten)]
+    pub records: Records,
     /// Print the QEMU command without building or running anything.
     #[arg(long)]
     pub dry_run: bool,

@@ -50,8 +50,6 @@ pub(crate) struct Job {
     pub scale: f64,
     /// Number of processes that `make` may run in parallel.
     pub jobs: usize,
-    /// True if the initramfs of each boot is kept even if all cases passed.
-    pub keep: bool,
 }
 
 /// Origin of a kernel.

@@ -219,7 +219,6 @@ pub(crate) fn job(
         scale: scale * flavour.time,
         flavour,
         jobs: machine.jobs.unwrap_or(cores),
-        keep: false,
     })
 }
 

@@ -11,25 +11,25 @@ struct Helpers {
     arch: Option<Arch>,
     /// Names of the functions. A name that ends with `*` stands for all names with that start.
     names: &'static [&'static str],
-    /// Source file in Linux, or several with the same purpose. Names of other versions than 6.12 have their version.
-    #[allow(dead_code, reason = "documents the names")]
-    source: &'static str,
 }
 
-const fn shared(source: &'static str, names: &'static [&'static str]) -> Helpers {
-    Helpers { arch: None, names, source }
+// The source of these functions is the file in Linux, or several with the same purpose. It stands in the table for the
+// reader. Names of other versions than 6.12 have their version.
+
+const fn shared(_source: &'static str, names: &'static [&'static str]) -> Helpers {
+    Helpers { arch: None, names }
 }
 
-const fn arm(source: &'static str, names: &'static [&'static str]) -> Helpers {
-    Helpers { arch: Some(Arch::Arm), names, source }
+const fn arm(_source: &'static str, names: &'static [&'static str]) -> Helpers {
+    Helpers { arch: Some(Arch::Arm), names }
 }
 
-const fn hppa(source: &'static str, names: &'static [&'static str]) -> Helpers {
-    Helpers { arch: Some(Arch::Hppa), names, source }
+const fn hppa(_source: &'static str, names: &'static [&'static str]) -> Helpers {
+    Helpers { arch: Some(Arch::Hppa), names }
 }
 
-const fn sparc64(source: &'static str, names: &'static [&'static str]) -> Helpers {
-    Helpers { arch: Some(Arch::Sparc64), names, source }
+const fn sparc64(_source: &'static str, names: &'static [&'static str]) -> Helpers {
+    Helpers { arch: Some(Arch::Sparc64), names }
 }
 
 /// All helpers.

@@ -15,13 +15,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use indicatif::HumanBytes;
 
-use crate::cli::{BISECT, Cli, Command, Machine};
+use crate::cli::{BISECT, Cli, Command, Machine, Records};
 use crate::kernel::Built;
 use crate::machine::accel::Accel;
 use crate::oracle::OracleRequest;
 use crate::output::{out, outln};
 use crate::paths::Latest;
-use crate::report::{merge, term};
+use crate::report::{Origin, merge, term, write_all};
+use crate::results::RunResult;
 use crate::run::{Job, KernelFrom};
 use crate::target::Target;
 use crate::tree::{Tree, ensure, job};
@@ -62,11 +63,21 @@ pub fn run(cli: Cli) -> Result<u8> {
     }
 }
 
-/// Makes a run whose results are written the latest of its kind. The one before it loses its initramfs if it passed.
+/// Writes the reports of a run and makes it the latest of its kind. The one before it loses its initramfs if it passed.
+/// `rerun` is the command that repeats the run.
 ///
 /// # Errors
-/// The link cannot be created.
-fn settle(kind: Latest, run_dir: &Path) -> Result<()> {
+/// A report or the link cannot be written.
+fn settle(
+    kind: Latest,
+    run_dir: &Path,
+    records: &Records,
+    result: &RunResult,
+    rerun: &str,
+) -> Result<()> {
+    for dir in std::iter::once(run_dir).chain(records.report_dir.as_deref()) {
+        write_all(dir, result, Origin::Run { dir: run_dir, rerun })?;
+    }
     let checkout = paths::checkout();
     let previous = paths::latest(&checkout, kind).canonicalize();
     paths::point(&checkout, kind, run_dir)?;

@@ -16,11 +16,11 @@ use crate::image::elf;
 use crate::image::guest_files::{Fetch, GuestFile};
 use crate::machine::args::quote;
 use crate::machine::qemu::Qemu;
-use crate::oracle::{OracleRequest, decision};
+use crate::oracle::decision;
 use crate::output::{errln, out};
 use crate::paths::Latest;
 use crate::plan::Case;
-use crate::report::{self, Origin, TermOptions, rows, term};
+use crate::report::{TermOptions, rows, term};
 use crate::results::{RunResult, Verdict};
 use crate::run::{self, Job, Unit};
 use crate::run_dir::{GUEST_FILES, boot_dir};
@@ -57,17 +57,17 @@ pub(super) fn run(args: &Run) -> Result<u8> {
     let kernel = only(&kernels, "--kernel", "versions")?;
     if args.dry_run {
         let name = kernel.name_on(target);
-        out!("{}", qemu_command(&tree, target, &name, &flavour, args.accel, args.oracle)?);
+        out!("{}", qemu_command(&tree, target, &name, &flavour, &args.emulation)?);
         return Ok(0);
     }
     let commands = read_sources(args)?;
-    let oracle =
-        OracleRequest { mode: args.oracle, depth: args.oracle_depth, ..OracleRequest::OFF };
+    let oracle = args.emulation.oracle_request();
     ensure(&targets, &args.machine, oracle)?;
-    decision::check(oracle, &targets, args.accel, |program| Qemu::ask(program))?;
-    let run_dir = paths::new_run(&tree.checkout, args.keep)?;
-    let mut job = job(&tree, &args.machine, flavour, args.accel, args.timeout_scale, run_dir)?;
-    (job.keep, job.oracle) = (args.keep, oracle);
+    decision::check(oracle, &targets, args.emulation.accel, |program| Qemu::ask(program))?;
+    let run_dir = paths::new_run(&tree.checkout, args.records.keep)?;
+    let mut job =
+        job(&tree, &args.machine, flavour, args.emulation.accel, args.timeout_scale, run_dir)?;
+    job.oracle = oracle;
     let Prepared { argv, files } = prepare(args, target, &job)?;
     let cases = match &commands {
         Some(commands) => commands.iter().map(|command| command.case(args, target, &job)).collect(),
@@ -87,10 +87,7 @@ fn execute(args: &Run, job: &Job, unit: &Unit) -> Result<u8> {
         false => term::program::to_terminal(args.quiet),
     };
     let result = run::all(job, std::slice::from_ref(unit), &events);
-    for dir in [Some(&job.run_dir), args.report_dir.as_ref()].into_iter().flatten() {
-        report::write_all(dir, &result, Origin::Run { dir: &job.run_dir, rerun: &again })?;
-    }
-    settle(Latest::Run, &job.run_dir)?;
+    settle(Latest::Run, &job.run_dir, &args.records, &result, &again)?;
     let code = if several { code_of_commands(&result) } else { code_of_program(&result) };
     match fetch(args, &job.run_dir, &result) {
         // The exit code of the program says more.

@@ -7,17 +7,16 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use super::settle;
-use crate::cli::Test;
+use crate::cli::{Emulation, Test};
 use crate::flavour::Flavour;
 use crate::interrupt;
-use crate::machine::accel::Accel;
 use crate::machine::args::{self, Boot, Console};
 use crate::machine::qemu::Qemu;
-use crate::oracle::{Depth, OracleMode, OracleRequest, decision, plugin};
+use crate::oracle::{Depth, OracleMode, decision, plugin};
 use crate::output::out;
 use crate::paths::Latest;
 use crate::plan::{Filter, Setting};
-use crate::report::{self, Origin, TermOptions, term};
+use crate::report::{TermOptions, term};
 use crate::results::RunResult;
 use crate::run::{self, Unit};
 use crate::run_dir::INITRAMFS;
@@ -41,8 +40,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
         shard: args.shard,
         with: args.with.clone(),
     };
-    let oracle =
-        OracleRequest { mode: args.oracle, depth: args.oracle_depth, ignore_flushes: false };
+    let oracle = args.emulation.oracle_request();
     let kernels = tree.kernels(&args.machine)?;
     let scale = args.timeout_scale * flavour.time;
     let units = units(&tree, &args.machine, &targets, &kernels, &filter, scale, oracle)?;
@@ -51,21 +49,16 @@ pub(super) fn run(args: &Test) -> Result<u8> {
         return Ok(0);
     }
     ensure(&targets, &args.machine, oracle)?;
-    decision::check(oracle, &targets, args.accel, |program| Qemu::ask(program))?;
-    let run_dir = paths::new_run(&tree.checkout, args.keep)?;
-    let mut job = job(&tree, &args.machine, flavour, args.accel, args.timeout_scale, run_dir)?;
-    job.keep = args.keep;
+    decision::check(oracle, &targets, args.emulation.accel, |program| Qemu::ask(program))?;
+    let run_dir = paths::new_run(&tree.checkout, args.records.keep)?;
+    let mut job =
+        job(&tree, &args.machine, flavour, args.emulation.accel, args.timeout_scale, run_dir)?;
     job.oracle = oracle;
 
     let again = rerun_command(args);
     let events = term::to_terminal(TermOptions::new(args.verbose, args.quiet, &again));
     let result = run::all(&job, &units, &events);
-    let origin = Origin::Run { dir: &job.run_dir, rerun: &again };
-    report::write_all(&job.run_dir, &result, origin)?;
-    if let Some(dir) = &args.report_dir {
-        report::write_all(dir, &result, origin)?;
-    }
-    settle(Latest::Test, &job.run_dir)?;
+    settle(Latest::Test, &job.run_dir, &args.records, &result, &again)?;
     Ok(if args.bisect { bisect_code(&result) } else { result.exit_code() })
 }
 
@@ -104,11 +97,11 @@ fn rerun_command(args: &Test) -> String {
         words.push("--no-queue".into());
     }
     words.extend(machine.stack.iter().map(|name| format!("--stack {name}")));
-    if args.oracle != OracleMode::Auto {
-        words.push(format!("--oracle {}", option_value(&args.oracle)));
+    if args.emulation.oracle != OracleMode::Auto {
+        words.push(format!("--oracle {}", option_value(&args.emulation.oracle)));
     }
-    if args.oracle_depth != Depth::Full {
-        words.push(format!("--oracle-depth {}", option_value(&args.oracle_depth)));
+    if args.emulation.oracle_depth != Depth::Full {
+        words.push(format!("--oracle-depth {}", option_value(&args.emulation.oracle_depth)));
     }
     if args.timeout_scale != 1.0 {
         words.push(format!("--timeout-scale {}", args.timeout_scale));
@@ -141,7 +134,7 @@ fn dry_run(tree: &Tree, args: &Test, units: &[Unit]) -> Result<String> {
                 Some(reason) => format!("  {}  skipped: {reason}\n", case.id()),
             };
         }
-        text += &qemu_command(tree, target, &name, &flavour, args.accel, args.oracle)?;
+        text += &qemu_command(tree, target, &name, &flavour, &args.emulation)?;
     }
     Ok(text)
 }
@@ -152,15 +145,14 @@ pub(super) fn qemu_command(
     target: &Target,
     name: &str,
     flavour: &Flavour,
-    accel: Accel,
-    oracle: OracleMode,
+    emulation: &Emulation,
 ) -> Result<String> {
     let (image, dtb) = kernel::planned_paths(&paths::cache()?, &target.kernel);
     let qemu = run::scaled(&target.qemu, flavour);
     let plugin = plugin::planned(&tree.checkout);
-    let watched = oracle == OracleMode::On && target.cache.aliases();
+    let watched = emulation.oracle == OracleMode::On && target.cache.aliases();
     let boot = Boot {
-        accel: accel.planned(),
+        accel: emulation.accel.planned(),
         kernel: &image,
         dtb: dtb.as_deref(),
         initrd: Path::new(INITRAMFS),

@@ -60,6 +60,22 @@ pub(crate) mod tests {
         }
     }
 
+    /// Returns a finding whose later access is by the kernel, in a copy with these `callers`, innermost first.
+    pub(crate) fn finding_of_kernel(callers: &[&str]) -> Finding {
+        let mut finding = finding(16, 1);
+        let later = &mut finding.later;
+        later.by = By::Kernel;
+        later.symbol = Some("memcpy+0x40".into());
+        later.culprit = Some("lo_read_simple".into());
+        let frame = |symbol: &&str| oracle_wire::message::Frame {
+            pc: Hex(0xc000_9000),
+            symbol: Some((*symbol).into()),
+        };
+        later.callers = callers.iter().map(frame).collect();
+        *finding.story.last_mut().unwrap() = finding.later.clone();
+        finding
+    }
+
     /// Returns the lines before the first case of a boot in which the oracle passes its checks.
     pub(crate) fn trusted() -> String {
         let planted = [opened(2), found(2, 1), ended(2, 17)].join("\n");

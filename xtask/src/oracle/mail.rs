@@ -135,11 +135,10 @@ fn wrapped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use oracle_wire::message::{Frame, Process};
+    use oracle_wire::message::Process;
 
     use super::super::config::tests::armv6;
-    use super::super::line::By;
-    use super::super::line::tests::finding;
+    use super::super::line::tests::{finding, finding_of_kernel};
     use super::super::listener::Window;
     use super::super::story::summary;
     use super::*;
@@ -149,18 +148,10 @@ mod tests {
     fn a_mail_names_functions_processes_and_the_way_to_reproduce() {
         let run = samples::watched();
         let target = &run.targets[0];
-        let mut finding = finding(16, 1);
-        finding.earlier.process = Some(Process { id: Some(41), name: "writer".into() });
-        let later = &mut finding.later;
-        later.by = By::Kernel;
-        later.process = Some(Process { id: Some(42), name: "cat".into() });
-        later.symbol = Some("memcpy+0x40".into());
-        later.culprit = Some("lo_read_simple".into());
         let calls = ["copy_page_to_iter+0x90", "lo_read_simple+0x1c4", "__se_sys_pread64+0x30"];
-        later.callers = calls
-            .into_iter()
-            .map(|symbol| Frame { pc: Hex(0xc000_9000), symbol: Some(symbol.into()) })
-            .collect();
+        let mut finding = finding_of_kernel(&calls);
+        finding.earlier.process = Some(Process { id: Some(41), name: "writer".into() });
+        finding.later.process = Some(Process { id: Some(42), name: "cat".into() });
         *finding.story.last_mut().unwrap() = finding.later.clone();
         let window = Window { page: 4096, ..Window::default() };
         let case = &target.cases[1];

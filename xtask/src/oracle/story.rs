@@ -226,7 +226,7 @@ mod tests {
 
     use super::super::config::tests::armv6;
     use super::super::line::End;
-    use super::super::line::tests::finding;
+    use super::super::line::tests::{finding, finding_of_kernel};
     use super::*;
 
     #[test]
@@ -253,17 +253,9 @@ mod tests {
 
     /// Returns a finding whose later access is by the kernel, with a backtrace.
     fn by_kernel() -> Finding {
-        let mut finding = finding(16, 1);
-        let later = &mut finding.later;
-        later.by = By::Kernel;
-        later.symbol = Some("memcpy+0x40".into());
-        later.culprit = Some("lo_read_simple".into());
         let calls = ["copy_page_to_iter+0x90", "lo_read_simple+0x1c4", "loop_process_work+0x30"];
-        later.callers = calls
-            .into_iter()
-            .map(|symbol| Frame { pc: Hex(0xc000_9000), symbol: Some(symbol.into()) })
-            .collect();
-        later.callers.push(Frame { pc: Hex(0xbf00_1234), symbol: None });
+        let mut finding = finding_of_kernel(&calls);
+        finding.later.callers.push(Frame { pc: Hex(0xbf00_1234), symbol: None });
         *finding.story.last_mut().unwrap() = finding.later.clone();
         finding
     }
