@@ -225,7 +225,7 @@ impl Plugin {
         };
         let mut wrong = None;
         let is_device = || {
-            wrong = memory.place().filter(|found| *found != place);
+            wrong = known.and_then(|_| memory.place()).filter(|found| *found != place);
             wrong.is_some() || memory.is_device()
         };
         let guest = KernelView { registers: &self.registers, memory: self.memory.as_ref() };

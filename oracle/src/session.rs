@@ -232,12 +232,7 @@ impl<W: Write> Session<W> {
                 self.tasks.learn(init, parent, size, guest, word);
             }
         }
-        let mut bytes = [0; 8];
-        let next = guest.register(switch.next).and_then(|next| match switch.indirect {
-            false => Some(next),
-            true => guest.read(next, &mut bytes[..size]).then(|| word(&bytes[..size])),
-        });
-        if let Some(next) = next {
+        if let Some(next) = guest.register(switch.next) {
             self.tasks.switch(next, guest, word);
         }
     }

@@ -197,7 +197,7 @@ fn chain(pc: u64, candidates: &[&Call], symbols: &Symbols) -> Vec<u64> {
         if known.is_some_and(|(name, _)| culprit::system_call(culprit::function(name)).is_some()) {
             break;
         }
-        function = start(site);
+        function = known.map(|(_, offset)| site - offset);
     }
     frames
 }

@@ -14,6 +14,8 @@ pub struct Translations {
     enabled: bool,
     /// Position of the lowest bit of a page number.
     shift: u32,
+    /// True if no entry is in use. A TLB miss of the guest executes several instructions that forget translations.
+    empty: bool,
     entries: [Entry; ENTRIES],
 }
 
@@ -44,7 +46,12 @@ pub struct Place {
 impl Translations {
     /// Returns an empty table for pages of `page` bytes. It stays empty unless `enabled`.
     pub fn new(enabled: bool, page: u64) -> Translations {
-        Translations { enabled, shift: page.trailing_zeros(), entries: [EMPTY; ENTRIES] }
+        Translations {
+            enabled,
+            shift: page.trailing_zeros(),
+            empty: true,
+            entries: [EMPTY; ENTRIES],
+        }
     }
 
     /// Returns the target of an access at `address` of the kind `access`, if it is known.
@@ -60,6 +67,7 @@ impl Translations {
     /// Remembers the target of an access.
     pub fn insert(&mut self, address: u64, access: u32, place: Place) {
         if self.enabled {
+            self.empty = false;
             let page = address >> self.shift;
             let offset = address & ((1 << self.shift) - 1);
             self.entries[slot(page, access)] = Entry {
@@ -73,8 +81,9 @@ impl Translations {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        if self.enabled {
+        if !self.empty {
             self.entries = [EMPTY; ENTRIES];
+            self.empty = true;
         }
     }
 }

@@ -24,7 +24,7 @@ pub const ARM: InstructionSet = InstructionSet {
     stack: Some(Stack { pointer: 13, link: 14, word: 4, size: 8 << 10, frames: Frames::Above }),
     decodes_translations: true,
     // arch/arm/kernel/entry-armv.S: previous task, previous and next `thread_info`, which a task begins with (since 5.16).
-    switch: Some(Switch { function: "__switch_to", before: 0, next: 2, indirect: false }),
+    switch: Some(Switch { function: "__switch_to", before: 0, next: 2 }),
     page_tables: Some(PageTables {
         base_register: "TTBR0_EL1",
         // PAGE_OFFSET with CONFIG_VMSPLIT_3G, and PHYS_OFFSET of the boards Versatile/PB and Integrator/CP.

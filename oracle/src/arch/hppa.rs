@@ -26,7 +26,7 @@ pub const HPPA: InstructionSet = InstructionSet {
     // `CPUHPPAState` in target/hppa/cpu.h: `gr`, an array of 32 registers of 64 bits.
     call,
     // arch/parisc/kernel/entry.S: previous and next task.
-    switch: Some(Switch { function: "_switch_to", before: 26, next: 25, indirect: false }),
+    switch: Some(Switch { function: "_switch_to", before: 26, next: 25 }),
     // THREAD_SIZE in arch/parisc/include/asm/thread_info.h: four pages. A frame is aligned to 64 bytes (FRAME_ALIGN in
     // asm/assembly.h), and a function saves its return address 20 bytes below it (RP_OFFSET).
     stack: Some(Stack {

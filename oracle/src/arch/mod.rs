@@ -144,10 +144,8 @@ pub struct Switch {
     pub function: &'static str,
     /// Register with the address of the task that ran until now.
     pub before: u8,
-    /// Register that leads to the address of the task that runs next.
+    /// Register with the address of the task that runs next.
     pub next: u8,
-    /// The register `next` points to the address.
-    pub indirect: bool,
 }
 
 /// Location of the return addresses of outer frames.

@@ -5,7 +5,6 @@ use std::ops::{Range, RangeInclusive};
 
 use super::{
     Caching, Call, Frames, InstructionSet, Maintenance, NONE, RegisterSource, Stack, StateLayout,
-    Switch,
 };
 use crate::model::{By, Op};
 
@@ -35,9 +34,6 @@ pub const SPARC64: InstructionSet = InstructionSet {
         ],
     }),
     call,
-    // kernel/sched/core.c: the first argument is the previous task. %g6 points to the `thread_info` of the current task,
-    // which begins with the address of the task (arch/sparc/include/asm/thread_info_64.h).
-    switch: Some(Switch { function: "finish_task_switch", before: 8, next: 6, indirect: true }),
     // STACK_BIAS in arch/sparc/include/uapi/asm/ptrace.h, THREAD_SIZE in arch/sparc/include/asm/thread_info_64.h.
     stack: Some(Stack {
         pointer: 14,

@@ -3,8 +3,8 @@
 
 use super::Config;
 use super::files::Story;
-use super::line::{Hex, Op};
-use super::story::{accesses, backtraces, sentence};
+use super::line::{FindingKind, Hex, Op};
+use super::story::{accesses, backtraces, conflict};
 use crate::results::{CaseResult, FindingSummary, TargetResult};
 use crate::target::{CacheKind, Target, WritePolicy};
 use crate::text::words::{bytes, times};
@@ -26,13 +26,12 @@ pub(crate) fn write(letter: &Letter) -> String {
     let Letter { target, case, summary, story, place, .. } = letter;
     let Story { finding, config } = story;
     let version = target.kernel_version();
-    let sentence = sentence(finding, config.page);
-    let sentence = sentence.split_once(": ").map_or(sentence.as_str(), |(_, rest)| rest);
     let mut text = format!("Subject: {} [Linux {version}]\n\n", subject(summary, finding.later.op));
     text += &wrapped(&format!(
-        "On a machine whose data cache is {}, {}: {sentence}. No cache maintenance between the two accesses prevents this.",
+        "On a machine whose data cache is {}, {}: {}. No cache maintenance between the two accesses prevents this.",
         indexing(config),
-        consequence(summary)
+        consequence(finding.kind),
+        conflict(finding)
     ));
     text += &wrapped(&format!(
         "This was found with a model of such a cache in QEMU, which shows what hardware may do. It was not seen on \
@@ -59,7 +58,8 @@ pub(crate) fn write(letter: &Letter) -> String {
 /// Returns the subject: the function and the effect.
 fn subject(summary: &FindingSummary, later: Op) -> String {
     let function = |name: &str| match name {
-        "process" | "kernel" => format!("a {name}").replace("a kernel", "the kernel"),
+        "process" => "a process".to_owned(),
+        "kernel" => "the kernel".to_owned(),
         name => format!("{name}()"),
     };
     let verb = match later {
@@ -82,10 +82,10 @@ fn indexing(config: &Config) -> String {
 }
 
 /// Returns the effect on data.
-fn consequence(summary: &FindingSummary) -> &'static str {
-    match summary.kind.as_str() {
-        "lost-write" => "stored data may get lost",
-        _ => "old data may be loaded",
+fn consequence(kind: FindingKind) -> &'static str {
+    match kind {
+        FindingKind::LostWrite => "stored data may get lost",
+        FindingKind::DirtyElsewhere | FindingKind::StaleCopy => "old data may be loaded",
     }
 }
 

@@ -49,9 +49,15 @@ fn page_of(finding: &Finding, page: u64) -> Hex {
 
 /// Returns a sentence that describes the finding. `page` is the page size in bytes.
 pub(crate) fn sentence(finding: &Finding, page: u64) -> String {
+    let physical = page_of(finding, page);
+    format!("{} in physical page {physical}: {}", finding.kind, conflict(finding))
+}
+
+/// Returns the clauses that say how the two accesses of a finding conflict.
+pub(super) fn conflict(finding: &Finding) -> String {
     let Finding { kind, earlier, later, .. } = finding;
     let (earlier, later) = (describe(earlier), describe(later));
-    let conflict = match kind {
+    match kind {
         FindingKind::DirtyElsewhere => {
             format!("{later} while data that {earlier} may be only in the cache")
         }
@@ -61,9 +67,7 @@ pub(crate) fn sentence(finding: &Finding, page: u64) -> String {
             )
         }
         FindingKind::StaleCopy => format!("{later} and may get data from before {earlier}"),
-    };
-    let physical = page_of(finding, page);
-    format!("{kind} in physical page {physical}: {conflict}")
+    }
 }
 
 /// Returns a clause such as `cat[42] loaded from 0x40012020 (colour 2)`, or

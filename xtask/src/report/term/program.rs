@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use protocol::record::Stream;
 
-use super::text::Paint;
+use super::text::{self, Paint};
 use super::view::View;
 use super::{TermOptions, Verbosity};
 use crate::event::{Event, Events, Reporter, TargetEvent};
@@ -88,14 +88,7 @@ fn end(result: &TargetResult, run_dir: &Path, quiet: bool) -> String {
         out += &format!(" {when}");
     }
     out.push('\n');
-    for (name, lines) in details(result, case, run_dir) {
-        for (at, line) in lines.iter().enumerate() {
-            let name = if at == 0 { name } else { "" };
-            out += format!("  {name:8} {line}").trim_end();
-            out.push('\n');
-        }
-    }
-    out
+    out + &text::details(details(result, case, run_dir), Paint { colour: false })
 }
 
 /// Returns the details of the end: names, each with its lines.
@@ -106,11 +99,10 @@ fn details(
 ) -> Vec<(&'static str, Vec<String>)> {
     let found = findings(case);
     // The output of the program explains its exit code. The kernel's console does not.
-    let by_program = found.is_empty() && case.program_exit_code().is_some_and(|code| code != 0);
+    let by_program = case.program_exit_code().is_some_and(|code| code != 0);
     let console = match case.verdict {
         Verdict::Pass => Vec::new(),
-        Verdict::Fail { .. } if by_program => Vec::new(),
-        Verdict::Fail { .. } if !found.is_empty() => Vec::new(),
+        Verdict::Fail { .. } if by_program || !found.is_empty() => Vec::new(),
         _ => rows::last_lines(&case.console, CONSOLE_SHOWN),
     };
     let files = run_dir.join(&result.name).display().to_string();

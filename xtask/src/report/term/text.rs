@@ -85,7 +85,15 @@ pub(super) fn failure(
         out += &paint.faint(&format!(" {when}"));
     }
     out.push('\n');
-    for (name, lines) in rows::failure(case, rerun, boot, LINES_SHOWN) {
+    out += &details(rows::failure(case, rerun, boot, LINES_SHOWN), paint);
+    out.push('\n');
+    out
+}
+
+/// Returns details of a case: names, each with its lines.
+pub(super) fn details(rows: Vec<(&'static str, Vec<String>)>, paint: Paint) -> String {
+    let mut out = String::new();
+    for (name, lines) in rows {
         for (at, line) in lines.iter().enumerate() {
             let name = if at == 0 { name } else { "" };
             let line = format!("  {} {line}", paint.faint(&format!("{name:8}")));
@@ -93,7 +101,6 @@ pub(super) fn failure(
             out.push('\n');
         }
     }
-    out.push('\n');
     out
 }
 
