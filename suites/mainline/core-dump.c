@@ -14,8 +14,7 @@ int main(void)
 	int wait_status, fd;
 	pid_t child;
 
-	if (write_text("/proc/sys/kernel/core_pattern", "/tmp/mainline-core\n") < 0)
-		need(-1, "write core_pattern");
+	need(write_text("/proc/sys/kernel/core_pattern", "/tmp/mainline-core\n"), "write core_pattern");
 	child = check(fork(), "fork");
 	if (child == 0) {
 		check(setrlimit(RLIMIT_CORE, &unlimited), "setrlimit");

@@ -28,8 +28,7 @@ int main(void)
 	int fd, marker, found_total = 0;
 
 	mount_at("tracefs", TRACING);
-	if (write_text(TRACING "/buffer_size_kb", "64") < 0)
-		need(-1, "write buffer_size_kb");
+	need(write_text(TRACING "/buffer_size_kb", "64"), "write buffer_size_kb");
 	check(write_text(TRACING "/tracing_on", "1"), "write tracing_on");
 	fd = need(open(TRACING "/per_cpu/cpu0/trace_pipe_raw", O_RDONLY | O_NONBLOCK), "open trace_pipe_raw");
 	marker = check(open(TRACING "/trace_marker", O_WRONLY), "open trace_marker");

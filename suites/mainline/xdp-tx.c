@@ -39,10 +39,8 @@ int main(void)
 	check(setsockopt(fd, SOL_XDP, XDP_TX_RING, &size, sizeof(size)), "XDP_TX_RING");
 	check(getsockopt(fd, SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &length), "XDP_MMAP_OFFSETS");
 	tx = map_shared(fd, offsets.tx.desc + RING * sizeof(struct xdp_desc), XDP_PGOFF_TX_RING, "the transmit ring");
-	completion = mmap(NULL, offsets.cr.desc + RING * sizeof(uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-			  XDP_UMEM_PGOFF_COMPLETION_RING);
-	if (completion == MAP_FAILED)
-		fail("mmap of the completion ring: %s", strerror(errno));
+	completion = map_shared(fd, offsets.cr.desc + RING * sizeof(uint64_t), XDP_UMEM_PGOFF_COMPLETION_RING,
+				"the completion ring");
 	need(bind(fd, (struct sockaddr *)&address, sizeof(address)), "bind");
 	receiver = need(socket(AF_PACKET, SOCK_RAW, htons(FRAME_PROTOCOL)), "socket(AF_PACKET)");
 	check(setsockopt(receiver, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)), "SO_RCVTIMEO");

@@ -60,6 +60,12 @@ pub(crate) fn create_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("create {}", path.display()))
 }
 
+/// Returns true if `name` is a file name of letters, digits, `.`, `_` and `-` that does not begin with a dot.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    !name.is_empty() && !name.starts_with('.') && name.bytes().all(allowed)
+}
+
 /// Returns the paths of everything in the directory `dir`, sorted.
 pub(crate) fn in_dir(dir: &Path) -> Result<Vec<PathBuf>> {
     let paths =

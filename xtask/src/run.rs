@@ -242,7 +242,7 @@ fn kernel(job: &Job, unit: &Unit, ledger: &mut Ledger) -> Result<Built> {
 fn image(job: &Job, unit: &Unit, built: &Built, ledger: &mut Ledger) -> Result<Image> {
     ledger.phase(Phase::Image, "");
     let image = job.image(&unit.target, built, &unit.cases)?.with_files(&unit.files);
-    ledger.provenance().image_hash = image.hash.clone();
+    ledger.provenance().image_hash = image.hash();
     ledger.provenance().rustc = version::rustc();
     Ok(image)
 }

@@ -204,6 +204,13 @@ pub(crate) fn load(path: &Path) -> Result<Target> {
     Ok(target)
 }
 
+impl Target {
+    /// Returns true if `name` is that of the target or of one of its groups.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.groups.iter().any(|group| group == name)
+    }
+}
+
 /// Returns the targets that `names` select: names of targets or groups, or `all`. Each target appears once, in the
 /// order of its first selection.
 ///
@@ -212,8 +219,7 @@ pub(crate) fn load(path: &Path) -> Result<Target> {
 pub(crate) fn select<'t>(targets: &'t [Target], names: &[String]) -> Result<Vec<&'t Target>> {
     let mut selected: Vec<&Target> = Vec::new();
     for name in names {
-        let matching =
-            targets.iter().filter(|t| name == "all" || t.name == *name || t.groups.contains(name));
+        let matching = targets.iter().filter(|target| name == "all" || target.is_called(name));
         let before = selected.len();
         let mut any = false;
         for target in matching {

@@ -117,38 +117,28 @@ impl Tree {
         Ok(AppliedStacks { kernel: kernel.clone(), names })
     }
 
-    /// Returns the file names of the fixes that the kernel `from` of `target` has: those of the target, of the selected
-    /// part of the patch queue, and of `--patch`. Nothing is known of the user's own kernel image.
-    fn fixes(
-        &self,
-        machine: &Machine,
-        target: &Target,
-        from: &KernelFrom,
-    ) -> Result<BTreeSet<String>> {
-        let version = match from {
-            KernelFrom::Version(kernel) => kernel.version,
-            KernelFrom::Source(path) => kernel::source_version(path, &paths::cache()?)?,
-            KernelFrom::Image(_) => return Ok(BTreeSet::new()),
-        };
-        let queue = queue::read_selected(&self.checkout, version, &selection(machine))?;
-        let of_queue = queue.patches.into_iter().filter_map(|patch| patch.fix);
-        let names = machine.patch.iter().filter_map(|path| path.file_name());
-        let of_user = names.map(|name| name.to_string_lossy().into_owned());
-        Ok(target.kernel.fixes.iter().cloned().chain(of_queue).chain(of_user).collect())
-    }
-
-    /// Returns the stacks that `--stack` selects for the kernel `from`, or `None` without that option.
-    fn stacks_of(&self, machine: &Machine, from: &KernelFrom) -> Result<Option<AppliedStacks>> {
-        let Some(name) = &machine.stack else {
-            return Ok(None);
-        };
+    /// Returns the patches of the kernel `from`, or `None` for the user's own kernel image, of which nothing is known.
+    fn patched(&self, machine: &Machine, from: &KernelFrom) -> Result<Option<Patched>> {
         let version = match from {
             KernelFrom::Version(kernel) => kernel.version,
             KernelFrom::Source(path) => kernel::source_version(path, &paths::cache()?)?,
             KernelFrom::Image(_) => return Ok(None),
         };
-        self.stacks(name, version).map(Some)
+        let stacks = machine.stack.as_ref().map(|name| self.stacks(name, version)).transpose()?;
+        let queue = queue::read_selected(&self.checkout, version, &selection(machine))?;
+        let of_queue = queue.patches.into_iter().filter_map(|patch| patch.fix);
+        let names = machine.patch.iter().filter_map(|path| path.file_name());
+        let of_user = names.map(|name| name.to_string_lossy().into_owned());
+        Ok(Some(Patched { stacks, fixes: of_queue.chain(of_user).collect() }))
     }
+}
+
+/// Patches of a kernel that do not depend on the target.
+struct Patched {
+    /// Stacks that `--stack` selects; `None` without that option.
+    stacks: Option<AppliedStacks>,
+    /// File names of the fixes in the selected part of the patch queue, and of the patches of `--patch`.
+    fixes: BTreeSet<String>,
 }
 
 /// Returns the target with the memory, the words of the kernel command line and the arguments of QEMU that the user asked
@@ -236,18 +226,21 @@ pub(crate) fn units(
     scale: f64,
     oracle: OracleRequest,
 ) -> Result<Vec<Unit>> {
+    let patched = kernels.iter().map(|kernel| tree.patched(machine, kernel));
+    let patched: Vec<Option<Patched>> = patched.collect::<Result<_>>()?;
     let mut units = Vec::new();
     for target in targets {
         let scale = scale * oracle.time_factor(&target.cache);
-        for kernel in kernels {
-            let stacks = tree.stacks_of(machine, kernel)?;
-            let fixes = tree.fixes(machine, target, kernel)?;
-            let cases =
-                plan::compile(&tree.suites, target, stacks.as_ref(), &fixes, filter, scale)?;
+        for (kernel, patched) in kernels.iter().zip(&patched) {
+            let stacks = patched.as_ref().and_then(|patched| patched.stacks.as_ref());
+            let fixes = patched.as_ref().map_or_else(BTreeSet::new, |patched| {
+                patched.fixes.iter().chain(&target.kernel.fixes).cloned().collect()
+            });
+            let cases = plan::compile(&tree.suites, target, stacks, &fixes, filter, scale)?;
             units.push(Unit {
                 target: target.clone(),
                 kernel: kernel.clone(),
-                stacks: stacks.map(|stacks| stacks.names).unwrap_or_default(),
+                stacks: stacks.map(|stacks| stacks.names.clone()).unwrap_or_default(),
                 cases,
                 files: Vec::new(),
             });

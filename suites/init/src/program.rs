@@ -11,7 +11,7 @@ use sys::{ExitStatus, Fd, ForkResult, Instant, OpenFlags, Pid};
 use crate::cleanup::describe_processes;
 use crate::coverage;
 use crate::logs::Logs;
-use crate::supervise::{Report, reap};
+use crate::supervise::{Report, reap, separate};
 
 /// Interval at which to check for a program that has ended. Its output is forwarded without delay.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -81,9 +81,7 @@ fn start(
     match sys::fork().map_err(text)? {
         ForkResult::Child => {
             let become_program = || {
-                sys::new_session()?;
-                // Make the program the OOM killer's first choice.
-                sys::write_file("/proc/self/oom_score_adj", b"800")?;
+                separate()?;
                 sys::replace_stdio(&[&null, &out_in, error_in.as_ref().unwrap_or(&out_in)])?;
                 let argv: Vec<&str> = program.argv.iter().map(String::as_str).collect();
                 let path_variable = format!("PATH={}", PROGRAM_DIRS.join(":"));

@@ -82,6 +82,12 @@ struct Child {
     report: Fd,
 }
 
+/// Puts this process into a session of its own, and makes it the OOM killer's first choice.
+pub(crate) fn separate() -> sys::Result<()> {
+    sys::new_session()?;
+    sys::write_file("/proc/self/oom_score_adj", b"800")
+}
+
 fn start(planned: &PlannedCase) -> sys::Result<Child> {
     let (plan_out, plan_in) = sys::pipe()?;
     let (output, output_in) = sys::pipe()?;
@@ -89,9 +95,7 @@ fn start(planned: &PlannedCase) -> sys::Result<Child> {
     match sys::fork()? {
         ForkResult::Child => {
             let become_case = || {
-                sys::new_session()?;
-                // Make the case the OOM killer's first choice.
-                sys::write_file("/proc/self/oom_score_adj", b"800")?;
+                separate()?;
                 match &planned.work {
                     Work::Function(_) => {
                         sys::replace_stdio(&[&plan_out, &output_in, &output_in, &report_in])?;

@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use protocol::plan::Mode;
 
 use super::build_with_bar;
+use super::only;
 use crate::boot::plan_of;
 use crate::cli::Interactive;
 use crate::machine::accel;
@@ -33,19 +34,10 @@ pub(super) enum Kind {
 pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     let tree = Tree::load()?;
     let (targets, flavour) = tree.select(&args.machine)?;
-    let [target] = targets.as_slice() else {
-        bail!(
-            "--arch selects {} targets; select only one, because the terminal can show only one machine",
-            targets.len()
-        );
-    };
+    let one_machine = "the terminal can show only one machine";
+    let target = only(&targets, "--arch", "targets", one_machine)?;
     let kernels = tree.kernels(&args.machine)?;
-    let [kernel_from] = kernels.as_slice() else {
-        bail!(
-            "--kernel selects {} versions; select only one, because the terminal can show only one machine",
-            kernels.len()
-        );
-    };
+    let kernel_from = only(&kernels, "--kernel", "versions", one_machine)?;
     let name = kernel_from.name_on(target);
     let qemu = run::scaled(&target.qemu, &flavour);
     let gdb = kind == Kind::Gdb;

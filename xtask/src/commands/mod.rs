@@ -12,7 +12,7 @@ mod test;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use indicatif::HumanBytes;
 
 use crate::cli::{BISECT, Cli, Command, Machine, Records};
@@ -60,6 +60,14 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Schema { kind, .. } => json_schema(kind),
         Command::Queue(args) => queue::run(&args),
         Command::Clean { older_than } => clean(older_than),
+    }
+}
+
+/// Returns the single item of `selected`, which `option` selects. `why` is the reason for a single one.
+fn only<'t, T>(selected: &'t [T], option: &str, noun: &str, why: &str) -> Result<&'t T> {
+    match selected {
+        [one] => Ok(one),
+        more => bail!("{option} selects {} {noun}; select only one, because {why}", more.len()),
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use protocol::plan::{GuestProgram, PROGRAM_DIRS, PlannedCase, Work};
+use protocol::programs::SKIPPED;
 
-use super::settle;
 use super::test::qemu_command;
+use super::{only, settle};
 use crate::cli::Run;
 use crate::image::busybox;
 use crate::image::c::CProgram;
@@ -38,14 +39,14 @@ const TIMED_OUT: u8 = 124;
 /// Suite of the case that runs the program.
 const SUITE: &str = "run";
 
+/// Reason for one target and one kernel.
+const ONE_GUEST: &str = "the program's output and its exit code are those of one guest";
+
 /// Deadline of a program without `--timeout`.
 const NO_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Deadline of a line of `--commands` without `--timeout`, before it is multiplied for the oracle.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
-
-/// Exit code of a command that does not apply to the machine, as in kselftest (`KSFT_SKIP`).
-const SKIP_CODE: i32 = 4;
 
 /// Runs the program, or each command of `--commands`, and returns the exit code.
 pub(super) fn run(args: &Run) -> Result<u8> {
@@ -53,11 +54,11 @@ pub(super) fn run(args: &Run) -> Result<u8> {
     let tree = Tree::load()?;
     let (targets, flavour) = tree.select(&args.machine)?;
     let kernels = tree.kernels(&args.machine)?;
-    let target = only(&targets, "--arch", "targets")?;
-    let kernel = only(&kernels, "--kernel", "versions")?;
+    let target = only(&targets, "--arch", "targets", ONE_GUEST)?;
+    let kernel = only(&kernels, "--kernel", "versions", ONE_GUEST)?;
     if args.dry_run {
         let name = kernel.name_on(target);
-        out!("{}", qemu_command(&tree, target, &name, &flavour, &args.emulation)?);
+        out!("{}", qemu_command(&tree, target, Latest::Run, &name, &flavour, &args.emulation)?);
         return Ok(0);
     }
     let commands = read_sources(args)?;
@@ -95,18 +96,6 @@ fn execute(args: &Run, job: &Job, unit: &Unit) -> Result<u8> {
         fetched => fetched?,
     }
     Ok(code)
-}
-
-/// Returns the single item of `selected`, which `option` selects.
-fn only<'t, T>(selected: &'t [T], option: &str, noun: &str) -> Result<&'t T> {
-    match selected {
-        [one] => Ok(one),
-        more => bail!(
-            "{option} selects {} {noun}; select only one, because the program's output and its exit code are those of one \
-             guest",
-            more.len()
-        ),
-    }
 }
 
 /// Checks that the files of the command line exist, before anything is installed or built, and returns the lines of
@@ -166,7 +155,7 @@ impl ShellCommand {
         let deadline = args.timeout.unwrap_or_else(|| COMMAND_TIMEOUT.mul_f64(scale));
         let argv = ["/bin/sh", "-c", &self.text].map(str::to_owned).into();
         let program =
-            GuestProgram { argv, stream: false, skip_code: Some(SKIP_CODE), files: Vec::new() };
+            GuestProgram { argv, stream: false, skip_code: Some(SKIPPED), files: Vec::new() };
         case(target, &self.name(), self.text.clone(), program, deadline)
     }
 }
@@ -239,9 +228,9 @@ fn fetch(args: &Run, run_dir: &Path, result: &RunResult) -> Result<()> {
         return Ok(());
     };
     let sent = boot_dir(run_dir, &target.name, target.boots).join(GUEST_FILES);
-    for Fetch { from, to } in &args.get {
-        let name = from.rsplit('/').next().unwrap_or(from);
-        std::fs::copy(sent.join(name), to).with_context(|| {
+    for file in &args.get {
+        let Fetch { from, to } = file;
+        std::fs::copy(sent.join(file.name()), to).with_context(|| {
             format!("--get {from}: the guest did not send this file to {}", to.display())
         })?;
     }
@@ -375,8 +364,8 @@ mod tests {
 
     #[test]
     fn several_targets_are_too_many() {
-        let error = only(&[1, 2], "--arch", "targets").unwrap_err();
+        let error = only(&[1, 2], "--arch", "targets", ONE_GUEST).unwrap_err();
         insta::assert_snapshot!(error, @"--arch selects 2 targets; select only one, because the program's output and its exit code are those of one guest");
-        assert_eq!(only(&[1], "--arch", "targets").unwrap(), &1);
+        assert_eq!(only(&[1], "--arch", "targets", ONE_GUEST).unwrap(), &1);
     }
 }

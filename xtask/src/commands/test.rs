@@ -19,7 +19,7 @@ use crate::plan::{Filter, Setting};
 use crate::report::{TermOptions, term};
 use crate::results::RunResult;
 use crate::run::{self, Unit};
-use crate::run_dir::INITRAMFS;
+use crate::run_dir::{INITRAMFS, boot_dir};
 use crate::target::Target;
 use crate::text::words;
 use crate::tree::{Tree, ensure, job, units};
@@ -134,15 +134,17 @@ fn dry_run(tree: &Tree, args: &Test, units: &[Unit]) -> Result<String> {
                 Some(reason) => format!("  {}  skipped: {reason}\n", case.id()),
             };
         }
-        text += &qemu_command(tree, target, &name, &flavour, &args.emulation)?;
+        text += &qemu_command(tree, target, Latest::Test, &name, &flavour, &args.emulation)?;
     }
     Ok(text)
 }
 
-/// Returns the QEMU command of the first boot of `target`, for `--dry-run`. `name` is the name of the boot's directory.
+/// Returns the QEMU command of the first boot of `target` in a run of this kind, for `--dry-run`. `name` is the name in
+/// reports.
 pub(super) fn qemu_command(
     tree: &Tree,
     target: &Target,
+    kind: Latest,
     name: &str,
     flavour: &Flavour,
     emulation: &Emulation,
@@ -161,6 +163,6 @@ pub(super) fn qemu_command(
         // With `--oracle auto`, the oracle may be on in the real run: that depends on QEMU, which does not run here.
         oracle: watched.then_some(plugin.as_path()),
     };
-    let dir = tree.checkout.join("target/lab/latest").join(name).join("boot-1");
+    let dir = boot_dir(&paths::latest(&tree.checkout, kind), name, 1);
     Ok(args::to_paste(&dir, &qemu.binary, &args::qemu(&qemu, &boot)))
 }

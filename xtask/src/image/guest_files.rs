@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
+use protocol::plan;
 use walkdir::WalkDir;
 
 use crate::files;
@@ -97,12 +98,7 @@ impl FromStr for Fetch {
     fn from_str(text: &str) -> Result<Self> {
         let (from, to) = text.split_once(':').unwrap_or((text, ""));
         let name = from.rsplit('/').next().unwrap_or_default();
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if !from.starts_with('/')
-            || name.is_empty()
-            || name.starts_with('.')
-            || !name.bytes().all(plain)
-        {
+        if !from.starts_with('/') || !files::is_plain_name(name) {
             bail!(
                 "expected an absolute path, whose last part has only letters, digits, `.`, `_` and `-`"
             );
@@ -167,7 +163,7 @@ fn check_path(path: &str) -> Result<()> {
             "{path}: the guest mounts a filesystem on {dir}, which would hide the file; choose another directory"
         );
     }
-    if path == "/init" || path == "/plan.json" {
+    if path == "/init" || path == plan::PATH {
         bail!("{path}: the lab has a file of this name in the guest; choose another one");
     }
     Ok(())

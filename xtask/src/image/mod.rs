@@ -27,12 +27,8 @@ pub(crate) struct Image {
     init: Vec<u8>,
     /// Name and content of each kernel module, in the order in which they can be loaded.
     modules: Vec<(String, Vec<u8>)>,
-    /// Name and content of each program that is a case.
-    programs: Vec<(String, Vec<u8>)>,
-    /// Files of the user.
+    /// Programs that are cases, and files of the user.
     files: Vec<GuestFile>,
-    /// SHA-256 of the initramfs without the plan, in hexadecimal.
-    pub hash: String,
 }
 
 impl Image {
@@ -52,14 +48,20 @@ impl Image {
         };
         let modules = modules.iter().map(module).collect::<Result<_>>()?;
         let init = files::read_bytes(init)?;
-        Ok(Self { init, modules, programs, files: Vec::new(), hash: String::new() }.with_files(&[]))
+        let program =
+            |(name, bytes): (String, _)| GuestFile::program(guest_programs::path(&name), bytes);
+        Ok(Self { init, modules, files: programs.into_iter().map(program).collect() })
     }
 
     /// Returns the image with these files of the user in addition.
     pub(crate) fn with_files(mut self, files: &[GuestFile]) -> Self {
         self.files.extend_from_slice(files);
-        self.hash = format!("{:x}", Sha256::digest(self.archive(None)));
         self
+    }
+
+    /// Returns the SHA-256 of the initramfs without the plan, in hexadecimal.
+    pub(crate) fn hash(&self) -> String {
+        format!("{:x}", Sha256::digest(self.archive(None)))
     }
 
     /// Writes the initramfs for a boot that runs `plan` to the file `to`.
@@ -99,13 +101,10 @@ impl Image {
     /// Adds the programs that are cases and the files of the user, with their parent directories.
     fn add_files(&self, archive: &mut cpio::Archive) {
         let mut dirs = BTreeSet::from(MOUNT_POINTS.map(str::to_owned));
-        let programs = self.programs.iter();
-        let programs = programs
-            .map(|(name, program)| GuestFile::program(guest_programs::path(name), program.clone()));
-        for GuestFile { path, content } in programs.chain(self.files.iter().cloned()) {
-            let name = in_archive(&path).trim_end_matches('/');
+        for GuestFile { path, content } in &self.files {
+            let name = in_archive(path).trim_end_matches('/');
             let parents = name.match_indices('/').map(|(end, _)| &name[..end]);
-            let itself = (content == Content::Dir && !name.is_empty()).then_some(name);
+            let itself = (*content == Content::Dir && !name.is_empty()).then_some(name);
             for dir in parents.chain(itself) {
                 if dirs.insert(dir.to_owned()) {
                     archive.dir(dir);
@@ -113,8 +112,8 @@ impl Image {
             }
             match content {
                 Content::Dir => {}
-                Content::File { mode, bytes } => archive.file(name, mode, &bytes),
-                Content::Link(target) => archive.link(name, &target),
+                Content::File { mode, bytes } => archive.file(name, *mode, bytes),
+                Content::Link(target) => archive.link(name, target),
             }
         }
     }
@@ -158,7 +157,7 @@ mod tests {
         assert_eq!(names(&with_programs), [&without[..], &with.map(str::to_owned)].concat());
         let archive = image.archive(None);
         assert!(archive.windows(10).any(|bytes| bytes == b"fuse\ncuse\n"));
-        assert_ne!(image.hash, plain.hash);
+        assert_ne!(image.hash(), plain.hash());
     }
 
     #[test]
@@ -186,6 +185,6 @@ mod tests {
             "usr/bin/data 120777 13 0:0",
         ];
         assert_eq!(listing[6..], added);
-        assert_ne!(image.hash, plain.hash);
+        assert_ne!(image.hash(), plain.hash());
     }
 }

@@ -40,7 +40,7 @@ impl CaseSpec {
         target: &Target,
         fixes: &BTreeSet<String>,
     ) -> Vec<ExpectedFinding> {
-        let on_target = |name: &String| *name == target.name || target.groups.contains(name);
+        let on_target = |name: &String| target.is_called(name);
         let is_fixed = |finding: &ExpectedFinding| {
             !finding.fixed_by.is_empty() && finding.fixed_by.iter().all(|file| fixes.contains(file))
         };
@@ -75,9 +75,7 @@ pub(crate) fn check_findings(
     targets: &[Target],
     fixes: &Path,
 ) -> Result<()> {
-    let exists = |name: &String| {
-        targets.iter().any(|target| target.name == *name || target.groups.contains(name))
-    };
+    let exists = |name: &str| targets.iter().any(|target| target.is_called(name));
     for suite in suites {
         for case in &suite.cases {
             let mut findings = case.expect_findings.iter();

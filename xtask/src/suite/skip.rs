@@ -40,10 +40,7 @@ fn reason_on<'s>(skips: &'s Skips, target: &Target) -> Option<&'s str> {
 /// # Errors
 /// A skip names neither. The error contains file, line and the valid names.
 pub(crate) fn check_skips(dir: &Path, suites: &[Suite], targets: &[Target]) -> Result<()> {
-    let exists = |name: &str| {
-        let has_name = |t: &Target| t.name == name || t.groups.iter().any(|group| group == name);
-        targets.iter().any(has_name)
-    };
+    let exists = |name: &str| targets.iter().any(|target| target.is_called(name));
     for suite in suites {
         let unknown = skips(suite).find(|(_, name, _)| !exists(name));
         let Some((case, name, _)) = unknown else {

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::files::is_plain_name;
+
 /// Incomplete files by name, each with its full size and the bytes that have arrived.
 #[derive(Debug, Default)]
 pub(super) struct PartialFiles(BTreeMap<String, (usize, Vec<u8>)>);
@@ -18,9 +20,8 @@ impl PartialFiles {
         size: usize,
         part: &[u8],
     ) -> Result<Option<Vec<u8>>, String> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         // The host creates a file with this name: it must not lead out of the boot directory.
-        if name.starts_with('.') || name.is_empty() || !name.bytes().all(allowed) {
+        if !is_plain_name(name) {
             return Err(format!(
                 "rejected a file from the guest: {name:?} is not a plain file name"
             ));

@@ -108,8 +108,8 @@ unsafe extern "C" {
     pub(super) fn args(into: *mut u8, room: usize) -> i64;
     pub(super) safe fn own_pid() -> i32;
     pub(super) safe fn fork() -> i64;
-    /// Executes a program. `args` points to `count` strings, one after the other.
-    /// `words` are the arguments, and then the variables of the environment.
+    /// Executes a program. `words` points to strings, one after the other: `args` arguments, and then `env` variables of
+    /// the environment.
     pub(super) fn exec(path: *const c_char, words: *const u8, args: usize, env: usize) -> i64;
     pub(super) safe fn exit(code: i32) -> !;
     /// Waits for a process. Returns its ID in the upper half, and in the lower half its exit status, or its signal with

@@ -133,11 +133,8 @@ impl Lists {
     /// # Errors
     /// As [`download`].
     pub(super) fn download_source(&self, package: &str, dir: &Path) -> Result<PathBuf> {
-        let output = self.apt_get(dir, &["source", "--download-only", package])?;
-        if !output.status.success() {
-            let messages = self.failure.clone().unwrap_or_else(|| messages(&output));
-            bail!("apt-get cannot download the source of {package}:\n{messages}");
-        }
+        let words = ["source", "--download-only", package];
+        self.fetch(dir, &words, &format!("the source of {package}"))?;
         let is_tarball = |path: &PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.contains(".orig.tar.") && !name.ends_with(".asc")
@@ -152,12 +149,18 @@ impl Lists {
     /// # Errors
     /// As [`download`].
     fn download(&self, package: &str, dir: &Path) -> Result<PathBuf> {
-        let output = self.apt_get(dir, &["download", package])?;
+        self.fetch(dir, &["download", package], package)?;
+        downloaded(package, dir)
+    }
+
+    /// Runs apt-get to download `what` into `dir`.
+    fn fetch(&self, dir: &Path, words: &[&str], what: &str) -> Result<()> {
+        let output = self.apt_get(dir, words)?;
         if output.status.success() {
-            return downloaded(package, dir);
+            return Ok(());
         }
         let messages = self.failure.clone().unwrap_or_else(|| messages(&output));
-        bail!("apt-get cannot download {package}:\n{messages}")
+        bail!("apt-get cannot download {what}:\n{messages}")
     }
 
     fn apt_get(&self, dir: &Path, words: &[&str]) -> Result<Output> {
