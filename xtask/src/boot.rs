@@ -54,11 +54,11 @@ pub(crate) struct Booted {
 pub(crate) fn run(
     parameters: &Parameters,
     dir: &Path,
-    cases: &[&Case],
+    cases: &[Case],
     ledger: &mut Ledger,
 ) -> Result<Booted> {
     let mut machine = start(parameters, dir, &plan_of(Mode::Run, cases))?;
-    let deadline = |case: &&Case| Duration::from_millis(case.planned.deadline_ms);
+    let deadline = |case: &Case| Duration::from_millis(case.planned.deadline_ms);
     let plan = cases.iter().map(|case| (case.id().to_owned(), deadline(case)));
     let mut watch = Watch::new(plan.collect(), parameters.limits);
     watch.expect_caches(parameters.proof.map(str::to_owned));
@@ -78,7 +78,7 @@ pub(crate) fn run(
 }
 
 /// Returns the plan for the guest.
-pub(crate) fn plan_of(mode: Mode, cases: &[&Case]) -> Plan {
+pub(crate) fn plan_of(mode: Mode, cases: &[Case]) -> Plan {
     Plan {
         version: plan::VERSION,
         mode,
@@ -127,7 +127,10 @@ fn follow(
         report_events(watch, files, ledger)?;
         anyhow::Ok(match ended {
             Some(end) => Some(BootEnd::Qemu(end)),
-            None => watch.stop_reason(started.elapsed()),
+            None => {
+                let stopped = ledger.stop_boot().map(BootEnd::Stopped);
+                stopped.or_else(|| watch.stop_reason(started.elapsed()))
+            }
         })
     });
     Ok(match waited? {

@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use protocol::plan::Device;
 use regex::Regex;
 
 use crate::ci;
@@ -12,7 +13,8 @@ use crate::image::guest_files::{Addition, Fetch};
 use crate::kernel::Identity;
 use crate::machine::accel::Accel;
 use crate::oracle::{Depth, OracleMode, OracleRequest};
-use crate::plan::{Setting, Shard};
+use crate::plan::{Filter, Setting, Shard};
+use crate::policy::{self, Policy};
 use crate::report;
 use crate::schema;
 
@@ -91,6 +93,8 @@ Examples:
   cargo xtask test                                   all default suites, on x86_64
   cargo xtask test --suite smoke                     one suite, in about ten seconds
   cargo xtask test --case drain/cycles.cuse          one case
+  cargo xtask test --suite race --until-fail         one suite, until a case fails
+  cargo xtask test --retries 2                       run failed cases again, and mark flaky ones
   cargo xtask test --arch aliasing                   every target whose data caches alias
   cargo xtask test --flavour debug                   a kernel with KASAN and lockdep
   cargo xtask test --kernel all                      every kernel version with a patch queue
@@ -209,21 +213,10 @@ pub(crate) struct Records {
 pub(crate) struct Test {
     #[command(flatten)]
     pub machine: Machine,
-    /// Run the cases of these suites, separated by commas.
-    #[arg(long, value_name = "SUITE", value_delimiter = ',')]
-    pub suite: Vec<String>,
-    /// Run these cases, in addition to those of --suite: `suite/name.device`, or `suite/name` for every device.
-    #[arg(long, value_name = "CASE", value_delimiter = ',')]
-    pub case: Vec<String>,
-    /// Run only the selected cases whose name matches.
-    #[arg(long, value_name = "REGEX")]
-    pub filter: Option<Regex>,
-    /// Split the selected cases of each target into N equal parts, and run part I: 1/3, 2/3 or 3/3.
-    #[arg(long, value_name = "I/N")]
-    pub shard: Option<Shard>,
-    /// Set a parameter that the suite lists under `with:` for the selected cases. May be repeated.
-    #[arg(long, value_name = "NAME=VALUE")]
-    pub with: Vec<Setting>,
+    #[command(flatten)]
+    pub cases: CaseSelection,
+    #[command(flatten)]
+    pub repetition: Repetition,
     #[command(flatten)]
     pub emulation: Emulation,
     /// Multiply every deadline by this factor, for a slow machine.
@@ -244,6 +237,108 @@ pub(crate) struct Test {
     /// Print only failures and the summary.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// Which cases run, and their parameters.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CaseSelection {
+    /// Run the cases of these suites, separated by commas.
+    #[arg(long, value_name = "SUITE", value_delimiter = ',')]
+    pub suite: Vec<String>,
+    /// Run these cases, in addition to those of --suite: `suite/name.device`, or `suite/name` for every device.
+    #[arg(long, value_name = "CASE", value_delimiter = ',')]
+    pub case: Vec<String>,
+    /// Run only the selected cases whose name matches.
+    #[arg(long, value_name = "REGEX")]
+    pub filter: Option<Regex>,
+    /// Leave out the selected cases whose name matches.
+    #[arg(long, value_name = "REGEX")]
+    pub not: Option<Regex>,
+    /// Run only the selected cases that prove one of these promises of docs/interface.md, separated by commas.
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',')]
+    pub promise: Vec<u8>,
+    /// Run only the selected cases with this device.
+    #[arg(long, value_name = "DEVICE", value_enum)]
+    pub device: Option<DeviceName>,
+    /// Split the selected cases of each target into N equal parts, and run part I: 1/3, 2/3 or 3/3.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Set a parameter that the suite lists under `with:` for the selected cases. May be repeated.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub with: Vec<Setting>,
+}
+
+/// Kind of file that a case uses.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum DeviceName {
+    Fuse,
+    Cuse,
+}
+
+impl CaseSelection {
+    /// Returns the selection as a filter.
+    pub(crate) fn filter(&self) -> Filter {
+        Filter {
+            suites: self.suite.clone(),
+            cases: self.case.clone(),
+            pattern: self.filter.clone(),
+            except: self.not.clone(),
+            promises: self.promise.clone(),
+            device: self.device.map(|device| match device {
+                DeviceName::Fuse => Device::Fuse,
+                DeviceName::Cuse => Device::Cuse,
+            }),
+            shard: self.shard,
+            with: self.with.clone(),
+        }
+    }
+}
+
+/// How often each case runs, and when the run stops early.
+#[derive(Clone, Debug, Args)]
+#[command(group(clap::ArgGroup::new("repetitions").multiple(true)))]
+pub(crate) struct Repetition {
+    /// Run the selected cases N times. A case fails if one of its runs fails.
+    #[arg(long, value_name = "N", value_parser = above_zero, group = "repetitions")]
+    pub repeat: Option<usize>,
+    /// Repeat the selected cases until one fails; with --repeat, at most N times.
+    #[arg(long, group = "repetitions")]
+    pub until_fail: bool,
+    /// Boot the machine again for each repetition, instead of repeating the cases in one boot.
+    #[arg(long, requires = "repetitions")]
+    pub fresh_boot: bool,
+    /// Run each failed case again, in a new boot, up to N times. A case that passes then is flaky.
+    #[arg(long, value_name = "N", default_value = "0", conflicts_with = "repetitions")]
+    pub retries: usize,
+    /// Fail cases that are flaky.
+    #[arg(long, requires = "retries")]
+    pub strict: bool,
+    /// Stop after the first failed case; the same as --max-fail 1.
+    #[arg(long, conflicts_with_all = ["max_fail", "until_fail"])]
+    pub fail_fast: bool,
+    /// Stop after N failed cases, on all targets together. The other cases get the verdict not-run.
+    #[arg(long, value_name = "N", value_parser = above_zero, conflicts_with = "until_fail")]
+    pub max_fail: Option<usize>,
+    /// Stop the tests of a target after N consecutive timeouts; 0 never does.
+    #[arg(long, value_name = "N", default_value_t = policy::MAX_TIMEOUTS)]
+    pub max_timeouts: usize,
+}
+
+impl Repetition {
+    /// Returns the policy that the options describe.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy {
+            repeat: match (self.repeat, self.until_fail) {
+                (None, true) => None,
+                (repeat, _) => Some(repeat.unwrap_or(1)),
+            },
+            fresh_boot: self.fresh_boot,
+            retries: self.retries,
+            strict: self.strict,
+            max_fail: if self.fail_fast || self.until_fail { Some(1) } else { self.max_fail },
+            max_timeouts: (self.max_timeouts > 0).then_some(self.max_timeouts),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Args)]
@@ -663,6 +758,6 @@ mod tests {
             Cli::try_parse_from(command.split(' ')).unwrap();
             examples += 1;
         }
-        assert_eq!(examples, 21);
+        assert_eq!(examples, 23);
     }
 }

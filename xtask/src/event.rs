@@ -2,8 +2,9 @@
 //! Events: the only output of the runner, and the only input of the reporters.
 //!
 //! A run sends `RunStart`, then the events of each target, and finally `RunEnd`. A target sends `Start`, then any
-//! number of `Phase`, `Progress`, `Note`, `CaseStart`, `Output` and `CaseEnd`, and finally `End`. The events of several targets may
-//! interleave. A case that did not run has a `CaseEnd` without a `CaseStart`.
+//! number of `Phase`, `Progress`, `Note`, `CaseStart`, `Output`, `AttemptEnd` and `CaseEnd`, and finally `End`. The events of
+//! several targets may interleave. A case that did not run has a `CaseEnd` without a `CaseStart`. A case that may run more
+//! than once has a `CaseStart` and an `AttemptEnd` for each attempt, and one `CaseEnd` after the last.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,6 +61,7 @@ pub(crate) enum TargetEvent {
     Note(String),
     /// A case started.
     CaseStart {
+        /// ID of the case; from the second attempt on, with its number: `smoke/boot#2`.
         case: String,
         /// Position in the plan, from 1.
         index: usize,
@@ -68,7 +70,13 @@ pub(crate) enum TargetEvent {
     },
     /// The program of a case printed something.
     Output { stream: Stream, bytes: Vec<u8> },
-    /// A case has its verdict.
+    /// An attempt ended, of a case that runs again or has run before.
+    AttemptEnd {
+        /// Number of the attempt, from 1.
+        number: usize,
+        result: Box<CaseResult>,
+    },
+    /// A case has its verdict, and does not run again.
     CaseEnd(Box<CaseResult>),
     /// The target is done.
     End(Box<TargetResult>),

@@ -98,6 +98,7 @@ fn verdict_at_end(end: &BootEnd) -> Verdict {
             Verdict::Crash { marker: "the machine stopped without a message".into() }
         }
         BootEnd::Interrupted => Verdict::not_run("interrupted while it ran"),
+        BootEnd::Stopped(reason) => Verdict::not_run(reason),
         end => Verdict::infra(describe_end(end)),
     }
 }
@@ -106,6 +107,7 @@ fn verdict_at_end(end: &BootEnd) -> Verdict {
 pub(crate) fn never_started(end: &BootEnd, came_up: bool) -> Verdict {
     match (came_up, end) {
         (_, BootEnd::Interrupted) => Verdict::not_run("interrupted before it ran"),
+        (_, BootEnd::Stopped(reason)) => Verdict::not_run(reason),
         (
             _,
             BootEnd::Qemu(End::Signal(_) | End::Error(..))
@@ -135,6 +137,7 @@ pub(crate) fn describe_end(end: &BootEnd) -> String {
         BootEnd::Qemu(End::Error(code, text)) => format!("QEMU exited with status {code}: {text}"),
         BootEnd::WrongCache(text) => format!("the machine has the wrong cache: {text}"),
         BootEnd::Oracle(reason) => distrust(reason),
+        BootEnd::Stopped(reason) => reason.clone(),
         BootEnd::Interrupted => "interrupted".into(),
     }
 }
@@ -411,6 +414,7 @@ mod tests {
             (BootEnd::Qemu(End::Exit), "crash"),
             (BootEnd::Qemu(End::Signal(9)), "infra"),
             (BootEnd::Interrupted, "not-run"),
+            (BootEnd::Stopped("stopped because a case failed".into()), "not-run"),
         ];
         for (end, word) in ends {
             let mut cut = seen(Outcome::Pass);

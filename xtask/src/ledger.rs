@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Ledger of a target's run: records the verdict of each case that has run, and which cases remain. At the end, every
+//! Ledger of a target's run: records the verdict of each case that has run, and plans the next boot. At the end, every
 //! planned case has exactly one verdict.
+//!
+//! A case may run more than once. In the plan of a boot, each of its attempts has a name of its own (`smoke/boot#2`), so that
+//! the guest, the watch and the oracle need not know of attempts.
 
-use std::collections::BTreeMap;
+mod attempts;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use crate::event::{Events, TargetEvent};
@@ -12,24 +17,51 @@ use crate::oracle::excuse::{self, Excuse};
 use crate::oracle::listener::{Excused, WindowResult};
 use crate::oracle::{Depth, OracleDecision, story};
 use crate::plan::Case;
+use crate::policy::{Failures, Policy};
 use crate::results::{
     CaseResult, ExcusedSummary, OracleState, OracleSummary, Phase, Provenance, TargetResult,
     Verdict,
 };
 use crate::watch::{BootEnd, BootEvent, Observation};
+use attempts::Attempts;
 
 /// Maximum number of findings of a case in the results. The files of the boot contain all of them.
 const FINDINGS_KEPT: usize = 10;
 
+/// Maximum number of attempts in one boot, if the cases repeat. More repetitions run in further boots.
+const ATTEMPTS_IN_BOOT: usize = 1000;
+
+/// What controls a run, and what it reports to. All targets of the run share it.
+#[derive(Clone, Copy)]
+pub(crate) struct Control<'a> {
+    pub policy: &'a Policy,
+    pub failures: &'a Failures,
+    pub events: &'a Events,
+}
+
 /// Record of one target's run.
 pub(crate) struct Ledger<'a> {
-    events: &'a Events,
+    control: Control<'a>,
     cases: &'a [Case],
+    /// Attempts of each case.
+    attempts: Vec<Attempts>,
+    /// Result of each case that does not run again.
     results: Vec<Option<CaseResult>>,
     result: TargetResult,
     phase: Option<(Phase, Instant)>,
+    /// Attempts in the current boot that have no result yet, in the order of its plan: the index of the case, and the name of
+    /// the attempt.
+    queue: Vec<(usize, String)>,
+    /// Number of attempts in the plan of the current boot.
+    planned: usize,
     /// True if the current boot has sent its first record.
     up: bool,
+    /// True if any boot has sent its first record.
+    was_up: bool,
+    /// True if the previous boot ended before its plan.
+    cut_short: bool,
+    /// Number of consecutive attempts that timed out.
+    timeouts: usize,
     /// Findings of the oracle that are accepted on this target.
     excuses: Vec<Excuse>,
 }
@@ -37,15 +69,22 @@ pub(crate) struct Ledger<'a> {
 impl<'a> Ledger<'a> {
     /// Starts the record of a target. `result` has its names, and nothing else yet. Cases that the plan skips get their
     /// verdict immediately.
-    pub(crate) fn open(result: TargetResult, cases: &'a [Case], events: &'a Events) -> Self {
-        events.send_of(&result.name, TargetEvent::Start { options: result.options() });
+    pub(crate) fn open(result: TargetResult, cases: &'a [Case], control: Control<'a>) -> Self {
+        let options = result.options();
+        control.events.send_of(&result.name, TargetEvent::Start { options });
         let mut ledger = Self {
-            events,
+            control,
             cases,
+            attempts: cases.iter().map(|_| Attempts::default()).collect(),
             results: vec![None; cases.len()],
             result,
             phase: None,
+            queue: Vec::new(),
+            planned: 0,
             up: false,
+            was_up: false,
+            cut_short: false,
+            timeouts: 0,
             excuses: Vec::new(),
         };
         for (at, case) in cases.iter().enumerate() {
@@ -126,10 +165,61 @@ impl<'a> Ledger<'a> {
         self.send(TargetEvent::Progress { done, of, what });
     }
 
-    /// Returns the cases without a verdict, in the order of the plan.
-    pub(crate) fn remaining(&self) -> Vec<&'a Case> {
-        let open = self.cases.iter().zip(&self.results);
-        open.filter(|(_, result)| result.is_none()).map(|(case, _)| case).collect()
+    /// Returns true if no case has to run.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.open_positions().is_empty()
+    }
+
+    /// Plans the next boot and returns its cases; none if the run is complete or stops. Each has the name of an attempt.
+    pub(crate) fn plan_boot(&mut self) -> Vec<Case> {
+        if let Some(reason) = self.stop_reason() {
+            self.open_positions().into_iter().for_each(|at| {
+                self.give_up(at, Verdict::not_run(&reason));
+            });
+        }
+        self.queue = self.next_attempts();
+        self.planned = self.queue.len();
+        let named = |(at, name): &(usize, String)| {
+            let mut case = self.cases[*at].clone();
+            case.planned.id.clone_from(name);
+            case
+        };
+        self.queue.iter().map(named).collect()
+    }
+
+    /// Returns the attempts for the next boot, in order. Repetitions run in rounds: each case once, then each case again.
+    fn next_attempts(&self) -> Vec<(usize, String)> {
+        let policy = self.control.policy;
+        let open = self.open_positions();
+        let next = |at: usize| self.attempts[at].count() + 1;
+        let named = |at: usize, number: usize| (at, attempts::name(self.cases[at].id(), number));
+        if !policy.repeats() {
+            return open.into_iter().map(|at| named(at, next(at))).collect();
+        }
+        let mut queue = Vec::new();
+        let Some(first) = open.iter().map(|at| next(*at)).min() else {
+            return queue;
+        };
+        for round in first.. {
+            let of_round = open.iter().filter(|at| next(**at) <= round);
+            queue.extend(of_round.map(|at| named(*at, round)));
+            let last = policy.repeat.is_some_and(|limit| round >= limit);
+            if last || policy.fresh_boot || queue.len() + open.len() > ATTEMPTS_IN_BOOT {
+                break;
+            }
+        }
+        queue
+    }
+
+    /// Returns the reason for stopping the current boot, or `None` if it may go on. A boot that has run all of its cases ends
+    /// by itself.
+    pub(crate) fn stop_boot(&self) -> Option<String> {
+        self.stop_reason().filter(|_| !self.queue.is_empty())
+    }
+
+    fn stop_reason(&self) -> Option<String> {
+        let Control { policy, failures, .. } = self.control;
+        policy.after_timeouts(self.timeouts).or_else(|| failures.stop_reason())
     }
 
     /// Begins a boot and returns its number. The first is 1.
@@ -138,7 +228,8 @@ impl<'a> Ledger<'a> {
         self.up = false;
         let detail = match self.result.boots {
             1 => String::new(),
-            n => format!("boot {n}, because the previous one was cut short"),
+            n if self.cut_short => format!("boot {n}, because the previous one was cut short"),
+            n => format!("boot {n}"),
         };
         self.phase(Phase::Boot, detail);
         self.result.boots
@@ -149,6 +240,7 @@ impl<'a> Ledger<'a> {
         match event {
             BootEvent::InitStarted { release } => {
                 self.up = true;
+                self.was_up = true;
                 self.phase(Phase::Test, release);
             }
             BootEvent::CaseStarted(case) => {
@@ -167,6 +259,7 @@ impl<'a> Ledger<'a> {
                     };
                     let verdict = judge(&observation, &self.result.name, &expected);
                     let verdict = as_expected(verdict, case.expect);
+                    self.queue.retain(|(_, name)| *name != observation.case);
                     self.enter(at, Some(*observation), verdict);
                 }
             }
@@ -177,43 +270,49 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Records the end of a boot that began with `before` remaining cases, and gives verdicts to the cases that must
-    /// not be tried again. If the boot completed no case, that includes the next case, so that the run always ends.
-    pub(crate) fn boot_ended(&mut self, end: &BootEnd, before: usize, last_lines: Vec<String>) {
-        let remaining: Vec<usize> = self.open_positions();
-        let stuck = remaining.len() == before;
+    /// Records the end of a boot, and gives verdicts to the attempts that must not be tried again. If the boot completed no
+    /// attempt, that includes the next one, so that the run always ends.
+    pub(crate) fn boot_ended(&mut self, end: &BootEnd, last_lines: Vec<String>) {
+        let queue = std::mem::take(&mut self.queue);
+        self.cut_short = !queue.is_empty();
+        let stuck = queue.len() == self.planned;
         // In these situations, another boot would end in the same way.
-        let all = !self.up
+        let hopeless = !self.was_up
             || matches!(
                 end,
-                BootEnd::Goodbye
-                    | BootEnd::Interrupted
+                BootEnd::Interrupted
+                    | BootEnd::Stopped(_)
                     | BootEnd::WrongCache(_)
                     | BootEnd::Oracle(_)
             );
-        let lost = match (all, stuck) {
-            (true, _) => remaining.len(),
-            (false, true) => 1,
-            (false, false) => 0,
+        let lost = match (hopeless, !self.up || *end == BootEnd::Goodbye, stuck) {
+            (true, ..) => self.open_positions(),
+            (false, true, _) => queue.iter().map(|(at, _)| *at).collect(),
+            (false, false, true) => queue.iter().take(1).map(|(at, _)| *at).collect(),
+            (false, false, false) => Vec::new(),
         };
-        for at in remaining.into_iter().take(lost) {
+        // A boot may have several attempts of a case.
+        for at in BTreeSet::from_iter(lost) {
             let mut observation = Observation::of(self.cases[at].id().into());
             observation.console = last_lines.clone().into();
             if let BootEnd::Oracle(why) = end {
                 observation.oracle = Some(Err(why.clone()));
             }
             self.enter(at, Some(observation), never_started(end, self.up));
+            if hopeless && self.results[at].is_none() {
+                self.close_case(at);
+            }
         }
         if let BootEnd::Silence(Phase::Shutdown) | BootEnd::Overtime(Phase::Shutdown) = end {
             self.note(format!("{}; QEMU was stopped", describe_end(end)));
         }
     }
 
-    /// Records that the target cannot be tested, or that its test cannot continue. All remaining cases get the verdict
+    /// Records that the target cannot be tested, or that its test cannot continue. Cases that have not run get the verdict
     /// `infra`.
     pub(crate) fn fail(&mut self, reason: String) {
         for at in self.open_positions() {
-            self.enter(at, None, Verdict::infra(&reason));
+            self.give_up(at, Verdict::infra(&reason));
         }
         self.result.failure = Some(reason);
     }
@@ -221,7 +320,16 @@ impl<'a> Ledger<'a> {
     /// Records that the run was interrupted before the target was ready.
     pub(crate) fn interrupted(&mut self) {
         for at in self.open_positions() {
-            self.enter(at, None, never_started(&BootEnd::Interrupted, self.up));
+            self.give_up(at, never_started(&BootEnd::Interrupted, self.up));
+        }
+    }
+
+    /// Ends a case that does not run again. If it has not run at all, `verdict` is its verdict.
+    fn give_up(&mut self, at: usize, verdict: Verdict) {
+        if self.attempts[at].count() == 0 {
+            self.enter(at, None, verdict);
+        } else {
+            self.close_case(at);
         }
     }
 
@@ -241,10 +349,57 @@ impl<'a> Ledger<'a> {
     }
 
     fn send(&self, event: TargetEvent) {
-        self.events.send_of(&self.result.name, event);
+        self.control.events.send_of(&self.result.name, event);
     }
 
+    /// Records the verdict of an attempt. The case ends unless it has to run again.
     fn enter(&mut self, at: usize, observation: Option<Observation>, verdict: Verdict) {
+        let policy = self.control.policy;
+        // A case that has run keeps its result if the run ends before its next attempt.
+        if matches!(verdict, Verdict::NotRun { .. }) && self.attempts[at].count() > 0 {
+            return self.close_case(at);
+        }
+        let result = self.case_result(at, observation, verdict);
+        match result.verdict {
+            Verdict::Timeout { .. } => self.timeouts += 1,
+            _ if result.boot.is_some() => self.timeouts = 0,
+            _ => {}
+        }
+        let attempts = &mut self.attempts[at];
+        let failed_before = attempts.failed() > 0;
+        let failed = result.verdict.is_failure();
+        attempts.add(result.clone(), policy);
+        let (number, again) = (attempts.count(), attempts.wants_another(policy));
+        // A case that is retried fails only with its last attempt.
+        if policy.retries == 0 && failed && !failed_before {
+            self.control.failures.add();
+        }
+        if again || number > 1 {
+            self.send(TargetEvent::AttemptEnd { number, result: Box::new(result) });
+        }
+        if !again {
+            self.close_case(at);
+        }
+    }
+
+    /// Ends a case with the attempts that it has.
+    fn close_case(&mut self, at: usize) {
+        let policy = self.control.policy;
+        let result = self.attempts[at].close(policy);
+        if policy.retries > 0 && result.verdict.is_failure() {
+            self.control.failures.add();
+        }
+        self.results[at] = Some(result.clone());
+        self.send(TargetEvent::CaseEnd(Box::new(result)));
+    }
+
+    /// Returns the result of an attempt.
+    fn case_result(
+        &self,
+        at: usize,
+        observation: Option<Observation>,
+        verdict: Verdict,
+    ) -> CaseResult {
         let case = &self.cases[at];
         let observation = observation.unwrap_or_else(|| Observation::of(case.id().into()));
         let ran = observation.end_record.is_some() || observation.boot_end.is_some();
@@ -257,26 +412,30 @@ impl<'a> Ledger<'a> {
             Some(report) => (Some(report.millis), report.figures),
             None => (None, BTreeMap::new()),
         };
-        let result = CaseResult {
+        CaseResult {
             id: case.id().into(),
             suite: case.suite.clone(),
             about: case.about.clone(),
             promises: case.promises.clone(),
             verdict,
+            flaky: false,
+            attempts: usize::from(ran),
+            failed_attempts: Vec::new(),
             millis,
             boot: ran.then_some(self.result.boots),
             figures,
             curves: observation.curves,
-            oracle: watched(observation.oracle, &self.result.name, case.id()),
+            // Findings have the name of the attempt.
+            oracle: watched(observation.oracle, &self.result.name, &observation.case),
             distrust,
             log: observation.log.into(),
             console: if passed { Vec::new() } else { observation.console.into() },
-        };
-        self.results[at] = Some(result.clone());
-        self.send(TargetEvent::CaseEnd(Box::new(result)));
+        }
     }
 
-    fn position(&self, id: &str) -> Option<usize> {
+    /// Returns the index of the case of which `name` names an attempt.
+    fn position(&self, name: &str) -> Option<usize> {
+        let id = attempts::case_of(name);
         self.cases.iter().position(|case| case.id() == id)
     }
 

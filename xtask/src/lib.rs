@@ -30,6 +30,7 @@ pub(crate) mod run_dir;
 pub(crate) mod flavour;
 pub mod kernel_version;
 pub(crate) mod plan;
+pub(crate) mod policy;
 pub(crate) mod promise;
 pub(crate) mod suite;
 pub mod target;

@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use protocol::plan::PlannedCase;
+use protocol::plan::{Device, PlannedCase};
 use regex::Regex;
 
 pub(crate) use setting::Setting;
 pub(crate) use shard::Shard;
 
 use crate::kernel_version::AppliedStacks;
+use crate::promise;
 use crate::suite::{CaseSpec, Expect, ExpectedFinding, Suite, SuiteProgram};
 use crate::target::Target;
 use crate::text::nearest::nearest;
@@ -29,6 +30,12 @@ pub(crate) struct Filter {
     pub cases: Vec<String>,
     /// Pattern that the name of a case must match.
     pub pattern: Option<Regex>,
+    /// Pattern that the name of a case must not match.
+    pub except: Option<Regex>,
+    /// Promises of which a case must prove one; empty for all cases.
+    pub promises: Vec<u8>,
+    /// Device that a case must have.
+    pub device: Option<Device>,
     /// Shard of the cases selected above; `None` for all of them.
     pub shard: Option<Shard>,
     /// New values for parameters of the selected cases.
@@ -81,7 +88,7 @@ pub(crate) fn compile(
         for spec in &suite.cases {
             for device in spec.variants() {
                 let id = spec.id(&suite.suite, device);
-                if !filter.selects_case(&id) {
+                if !filter.selects_case(&id) || !filter.selects_kind(spec, device) {
                     continue;
                 }
                 let deadline = spec.deadline.unwrap_or(suite.deadline).mul_f64(scale);
@@ -163,7 +170,16 @@ impl Filter {
         let chosen = self.cases.is_empty()
             || self.cases.iter().any(named)
             || self.suites.iter().any(|name| name == suite);
-        chosen && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(id))
+        chosen
+            && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(id))
+            && !self.except.as_ref().is_some_and(|pattern| pattern.is_match(id))
+    }
+
+    /// Returns true if the filter selects cases with the promises of `spec` and with `device`.
+    fn selects_kind(&self, spec: &CaseSpec, device: Option<Device>) -> bool {
+        let proves = |promise: &u8| spec.promises.contains(promise);
+        (self.promises.is_empty() || self.promises.iter().any(proves))
+            && self.device.is_none_or(|wanted| device == Some(wanted))
     }
 }
 
@@ -173,6 +189,12 @@ fn check_names(suites: &[Suite], filter: &Filter) -> Result<()> {
         if !suites.iter().any(|suite| suite.suite == *name) {
             let names: Vec<_> = suites.iter().map(|suite| suite.suite.as_str()).collect();
             bail!("--suite {name}: no such suite; choose one of: {}", names.join(", "));
+        }
+    }
+    for number in &filter.promises {
+        if promise::title(*number).is_none() {
+            let last = promise::TITLES.len();
+            bail!("--promise {number}: no such promise; choose a number from 1 to {last}");
         }
     }
     for name in &filter.cases {
@@ -212,7 +234,7 @@ about: Quick.
 deadline: 10s
 cases:
   - { name: boot, about: Boots., run: boot }
-  - { name: redirect, about: Redirects., run: redirect, devices: [fuse, cuse], skip: { x86_64: not here } }
+  - { name: redirect, about: Redirects., run: redirect, promises: [1], devices: [fuse, cuse], skip: { x86_64: not here } }
 ";
         let trouble = "\
 suite: trouble
@@ -266,6 +288,12 @@ cases:
         assert_eq!(ids(both).unwrap().len(), 4);
         let pattern = Filter { pattern: Some(Regex::new("cuse$").unwrap()), ..Filter::default() };
         assert_eq!(ids(pattern).unwrap(), ["smoke/redirect.cuse"]);
+        let except = Filter { except: Some(Regex::new("cuse$").unwrap()), ..Filter::default() };
+        assert_eq!(ids(except).unwrap(), ["smoke/boot", "smoke/redirect.fuse"]);
+        let device = Filter { device: Some(Device::Cuse), ..Filter::default() };
+        assert_eq!(ids(device).unwrap(), ["smoke/redirect.cuse"]);
+        let promise = Filter { promises: vec![9, 1], ..Filter::default() };
+        assert_eq!(ids(promise).unwrap(), ["smoke/redirect.fuse", "smoke/redirect.cuse"]);
     }
 
     #[test]
@@ -274,6 +302,7 @@ cases:
         insta::assert_snapshot!(error(Filter { suites: words(&["smok"]), ..Filter::default() }), @"--suite smok: no such suite; choose one of: smoke, trouble");
         insta::assert_snapshot!(error(Filter { cases: words(&["smoke/bot"]), ..Filter::default() }), @"--case smoke/bot: no such case; did you mean smoke/boot? `cargo xtask list` shows all cases");
         insta::assert_snapshot!(error(Filter { cases: words(&["smoke/redirct.cuse"]), ..Filter::default() }), @"--case smoke/redirct.cuse: no such case; did you mean smoke/redirect.cuse or smoke/redirect.fuse? `cargo xtask list` shows all cases");
+        insta::assert_snapshot!(error(Filter { promises: vec![99], ..Filter::default() }), @"--promise 99: no such promise; choose a number from 1 to 13");
         insta::assert_snapshot!(error(Filter { cases: words(&["zzz"]), ..Filter::default() }), @"--case zzz: no such case; `cargo xtask list` shows all cases");
         insta::assert_snapshot!(error(Filter { pattern: Some(Regex::new("nothing").unwrap()), ..Filter::default() }), @"no case matches the filters; `cargo xtask list` shows all cases");
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 /// Layout version of [`RunResult`] in `results.json`.
-pub const SCHEMA: u32 = 6;
+pub const SCHEMA: u32 = 7;
 
 /// Outcome of a case.
 #[derive(
@@ -56,9 +56,9 @@ pub enum Verdict {
         /// Problem, and how to solve it.
         reason: String,
     },
-    /// The run was interrupted before the case had ended.
+    /// The run was interrupted, or stopped early, before the case had ended.
     NotRun {
-        /// When the run was interrupted: before the case, or while it ran.
+        /// Reason for the end of the run.
         reason: String,
     },
 }
@@ -107,12 +107,12 @@ impl Verdict {
     }
 
     /// Returns the exit code for this verdict: 0 if the case passed or was skipped, 1 if it failed, 2 if it shows nothing
-    /// about the kernel.
+    /// about the kernel. A case that did not run has no effect: the exit code of the run follows from what stopped it.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Verdict::Pass | Verdict::Skip { .. } => 0,
+            Verdict::Pass | Verdict::Skip { .. } | Verdict::NotRun { .. } => 0,
             Verdict::Fail { .. } | Verdict::Crash { .. } | Verdict::Timeout { .. } => 1,
-            Verdict::BootFail { .. } | Verdict::Infra { .. } | Verdict::NotRun { .. } => 2,
+            Verdict::BootFail { .. } | Verdict::Infra { .. } => 2,
         }
     }
 }
@@ -163,6 +163,13 @@ pub struct CaseResult {
     pub promises: Vec<u8>,
     /// Outcome.
     pub verdict: Verdict,
+    /// True if the case failed, and passed when it ran again.
+    pub flaky: bool,
+    /// Number of times that the case ran. If more than once, the fields about a single run are those of the first failed
+    /// attempt if the case failed, else those of the last attempt.
+    pub attempts: usize,
+    /// Failed attempts, in order, of a case that ran more than once.
+    pub failed_attempts: Vec<FailedAttempt>,
     /// Duration in milliseconds, by the guest's clock. Absent (`null`) if the case did not end.
     pub millis: Option<u64>,
     /// Number of the target's boot in which the case ran, from 1. Absent (`null`) if it did not run.
@@ -188,6 +195,89 @@ impl CaseResult {
     pub(crate) fn program_exit_code(&self) -> Option<u8> {
         // The code is at most 255: the kernel keeps its lowest eight bits.
         self.figures.get(EXIT_CODE).map(|code| *code as u8)
+    }
+
+    /// Returns the number of failed attempts: `failed in attempt 1 of 2`, `failed in 3 of 100 attempts: 7, 20, 31`.
+    pub(crate) fn tally(&self) -> String {
+        let all = self.attempts;
+        match self.failed_attempts.as_slice() {
+            [] => format!("passed in {all} attempts"),
+            [one] => format!("failed in attempt {} of {all}", one.number),
+            many if many.len() == all => format!("failed in each of {all} attempts"),
+            many => {
+                let count = many.len();
+                let numbers = many.iter().take(TALLIED).map(|attempt| attempt.number.to_string());
+                let more = if count > TALLIED { ", ..." } else { "" };
+                let numbers = numbers.collect::<Vec<_>>().join(", ");
+                format!("failed in {count} of {all} attempts: {numbers}{more}")
+            }
+        }
+    }
+
+    /// Returns each failed attempt as the result of a case. Empty if the case ran only once.
+    pub(crate) fn attempts_that_failed(&self) -> impl Iterator<Item = (usize, CaseResult)> {
+        self.failed_attempts.iter().map(|attempt| {
+            let FailedAttempt { number, verdict, millis, boot, oracle, log, console } =
+                attempt.clone();
+            let case = CaseResult {
+                id: self.id.clone(),
+                suite: self.suite.clone(),
+                about: self.about.clone(),
+                promises: self.promises.clone(),
+                verdict,
+                flaky: false,
+                attempts: 1,
+                failed_attempts: Vec::new(),
+                millis,
+                boot,
+                figures: BTreeMap::new(),
+                curves: Vec::new(),
+                oracle,
+                distrust: None,
+                log,
+                console,
+            };
+            (number, case)
+        })
+    }
+}
+
+/// Number of failed attempts that [`CaseResult::tally`] lists.
+const TALLIED: usize = 10;
+
+/// Failed attempt of a case that ran more than once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FailedAttempt {
+    /// Number of the attempt, from 1.
+    pub number: usize,
+    /// Outcome.
+    pub verdict: Verdict,
+    /// Duration in milliseconds, by the guest's clock. Absent (`null`) if the attempt did not end.
+    pub millis: Option<u64>,
+    /// Number of the target's boot in which the attempt ran, from 1. Absent (`null`) if it did not run.
+    pub boot: Option<usize>,
+    /// Observations of the oracle, as for the case.
+    pub oracle: Option<OracleSummary>,
+    /// Output of the case's processes, by line. Only the first failed attempts of a case have it.
+    pub log: Vec<String>,
+    /// Last lines of the console. Only the first failed attempts of a case have them.
+    pub console: Vec<String>,
+}
+
+impl FailedAttempt {
+    /// Returns attempt `number`, which ended with `result`; without log and console unless it is `detailed`.
+    pub(crate) fn of(number: usize, result: &CaseResult, detailed: bool) -> Self {
+        let kept = |lines: &Vec<String>| if detailed { lines.clone() } else { Vec::new() };
+        Self {
+            number,
+            verdict: result.verdict.clone(),
+            millis: result.millis,
+            boot: result.boot,
+            oracle: result.oracle.clone(),
+            log: kept(&result.log),
+            console: kept(&result.console),
+        }
     }
 }
 
@@ -467,6 +557,8 @@ pub struct RunResult {
     pub schema: u32,
     /// Version of this tool and, in a checkout, the commit.
     pub tool: String,
+    /// Command of the run, as words. Merged results have the command of each run.
+    pub commands: Vec<Vec<String>>,
     /// Start of the run, RFC 3339, UTC.
     pub started: String,
     /// Seconds from the start to the end of the run.
@@ -495,18 +587,23 @@ impl RunResult {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub passed: usize,
+    /// Passed cases that failed before they passed.
+    pub flaky: usize,
     /// Cases whose verdict is a failure.
     pub failed: usize,
     pub skipped: usize,
-    /// Cases that the run was interrupted before.
+    /// Cases that did not run, or did not end, because the run ended.
     pub not_run: usize,
 }
 
 impl Counts {
     /// Counts one case.
-    pub(crate) fn add(&mut self, verdict: &Verdict) {
-        match verdict {
-            Verdict::Pass => self.passed += 1,
+    pub(crate) fn add(&mut self, case: &CaseResult) {
+        match &case.verdict {
+            Verdict::Pass => {
+                self.passed += 1;
+                self.flaky += usize::from(case.flaky);
+            }
             Verdict::Skip { .. } => self.skipped += 1,
             Verdict::NotRun { .. } => self.not_run += 1,
             _ => self.failed += 1,
@@ -516,7 +613,7 @@ impl Counts {
     /// Returns the counts of a target. A target that could not be tested has at least one failure.
     pub(crate) fn of_target(target: &TargetResult) -> Self {
         let mut counts = Self::default();
-        target.cases.iter().for_each(|case| counts.add(&case.verdict));
+        target.cases.iter().for_each(|case| counts.add(case));
         if target.untested().is_some() && counts.failed == 0 {
             counts.failed = 1;
         }
@@ -527,26 +624,38 @@ impl Counts {
     pub(crate) fn of_run(run: &RunResult) -> Self {
         run.targets.iter().map(Self::of_target).fold(Self::default(), |sum, counts| Self {
             passed: sum.passed + counts.passed,
+            flaky: sum.flaky + counts.flaky,
             failed: sum.failed + counts.failed,
             skipped: sum.skipped + counts.skipped,
             not_run: sum.not_run + counts.not_run,
         })
     }
 
-    /// Returns all counts: `18 passed, 2 failed, 1 skipped`. Cases that were not run are left out if there are none.
+    /// Returns all counts: `18 passed, 2 failed, 1 skipped`. Flaky cases, and cases that were not run, are left out if
+    /// there are none.
     pub(crate) fn line(&self) -> String {
-        let Self { passed, failed, skipped, not_run } = self;
+        let Self { passed, failed, skipped, not_run, .. } = self;
+        let flaky = self.flaky_note();
         let not_run = match not_run {
             0 => String::new(),
             count => format!(", {count} not run"),
         };
-        format!("{passed} passed, {failed} failed, {skipped} skipped{not_run}")
+        format!("{passed} passed{flaky}, {failed} failed, {skipped} skipped{not_run}")
+    }
+
+    /// Returns the number of flaky cases, ` (2 flaky)`, or nothing if there are none.
+    fn flaky_note(&self) -> String {
+        match self.flaky {
+            0 => String::new(),
+            count => format!(" ({count} flaky)"),
+        }
     }
 
     /// Returns the counts that are not zero: `18 passed, 2 failed`.
     pub(crate) fn brief(&self) -> String {
+        let passed = format!("passed{}", self.flaky_note());
         let counts = [
-            (self.passed, "passed"),
+            (self.passed, passed.as_str()),
             (self.failed, "failed"),
             (self.skipped, "skipped"),
             (self.not_run, "not run"),

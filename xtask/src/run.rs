@@ -16,11 +16,12 @@ use crate::image::guest_files::GuestFile;
 use crate::image::{Image, guest, programs};
 use crate::kernel::{self, Built, Progress, Selection, Source};
 use crate::kernel_version::KernelVersion;
-use crate::ledger::Ledger;
+use crate::ledger::{Control, Ledger};
 use crate::machine::accel::{self, Accel, Chosen};
 use crate::machine::qemu::Qemu;
 use crate::oracle::{self, Oracle, OracleDecision, OracleRequest};
 use crate::plan::Case;
+use crate::policy::{Failures, Policy};
 use crate::results::{Accelerator, Phase, RunResult, SCHEMA, TargetResult};
 use crate::run_dir::{INITRAMFS, boot_dir};
 use crate::target::{QemuSpec, Target};
@@ -36,6 +37,8 @@ pub(crate) struct Job {
     /// The lab's directory in the user's cache.
     pub cache: PathBuf,
     pub run_dir: PathBuf,
+    /// Command line, for the results.
+    pub command: Vec<String>,
     pub flavour: Flavour,
     /// Part of the patch queue to apply.
     pub queue: Selection,
@@ -48,6 +51,8 @@ pub(crate) struct Job {
     pub oracle: OracleRequest,
     /// Factor for all time limits. It includes the factor of the flavour.
     pub scale: f64,
+    /// How often each case runs, and when the run stops early.
+    pub policy: Policy,
     /// Number of processes that `make` may run in parallel.
     pub jobs: usize,
 }
@@ -119,9 +124,10 @@ pub(crate) fn all(job: &Job, units: &[Unit], events: &Events) -> RunResult {
         cases: units.iter().map(|unit| unit.cases.len()).sum(),
     });
     let gate = Gate::of_this_machine();
+    let failures = Failures::new(job.policy.max_fail);
     let targets = std::thread::scope(|scope| {
-        let gate = &gate;
-        let spawn = |unit| scope.spawn(move || test_unit(job, unit, gate, events));
+        let (gate, failures) = (&gate, &failures);
+        let spawn = |unit| scope.spawn(move || test_unit(job, unit, gate, failures, events));
         let threads: Vec<_> = units.iter().map(spawn).collect();
         let joined = threads.into_iter().map(|thread| thread.join());
         joined.map(|result| result.expect("no unit panics")).collect()
@@ -129,6 +135,7 @@ pub(crate) fn all(job: &Job, units: &[Unit], events: &Events) -> RunResult {
     let result = RunResult {
         schema: SCHEMA,
         tool: version::tool(&job.checkout),
+        commands: vec![job.command.clone()],
         started: humantime::format_rfc3339_seconds(started).to_string(),
         seconds: clock.elapsed().as_secs_f64(),
         interrupted: interrupt::requested(),
@@ -139,8 +146,15 @@ pub(crate) fn all(job: &Job, units: &[Unit], events: &Events) -> RunResult {
 }
 
 /// Tests one unit. An error becomes the failure in its result.
-fn test_unit(job: &Job, unit: &Unit, gate: &Gate, events: &Events) -> TargetResult {
-    let mut ledger = Ledger::open(unit.result(&job.flavour), &unit.cases, events);
+fn test_unit(
+    job: &Job,
+    unit: &Unit,
+    gate: &Gate,
+    failures: &Failures,
+    events: &Events,
+) -> TargetResult {
+    let control = Control { policy: &job.policy, failures, events };
+    let mut ledger = Ledger::open(unit.result(&job.flavour), &unit.cases, control);
     match run_pipeline(job, unit, gate, &mut ledger) {
         Ok(()) => {}
         Err(_) if interrupt::requested() => ledger.interrupted(),
@@ -151,7 +165,7 @@ fn test_unit(job: &Job, unit: &Unit, gate: &Gate, events: &Events) -> TargetResu
 
 /// Takes one unit through the pipeline.
 fn run_pipeline(job: &Job, unit: &Unit, gate: &Gate, ledger: &mut Ledger) -> Result<()> {
-    if ledger.remaining().is_empty() {
+    if ledger.is_complete() {
         return Ok(());
     }
     let target = &unit.target;
@@ -172,7 +186,7 @@ fn run_pipeline(job: &Job, unit: &Unit, gate: &Gate, ledger: &mut Ledger) -> Res
     let mut chosen = accel::probe(&qemu.binary, &target.kernel.arch, accel, &job.cache)?;
     ledger.provenance().qemu = version::first_line(&qemu.binary, "--version");
     let _pass = gate.enter(qemu.memory_mib, || ledger.waiting("for another guest to end"))?;
-    while let cases @ [_, ..] = ledger.remaining().as_slice() {
+    while let cases @ [_, ..] = ledger.plan_boot().as_slice() {
         ledger.set_accel(&chosen);
         let parameters = Parameters {
             qemu: &qemu,
@@ -188,7 +202,7 @@ fn run_pipeline(job: &Job, unit: &Unit, gate: &Gate, ledger: &mut Ledger) -> Res
         let booted = boot::run(&parameters, &boot_dir, cases, ledger)?;
         match fallback(&chosen, accel, ledger.came_up(), &booted.end) {
             Some(tcg) => chosen = accel::disable_kvm(&qemu.binary, &job.cache, tcg),
-            None => ledger.boot_ended(&booted.end, cases.len(), booted.last_lines),
+            None => ledger.boot_ended(&booted.end, booted.last_lines),
         }
     }
     write_coverage(job, unit, &built, ledger)

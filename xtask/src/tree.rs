@@ -15,6 +15,7 @@ use crate::oracle::OracleRequest;
 use crate::output::errln;
 use crate::paths;
 use crate::plan::{self, Filter};
+use crate::policy::Policy;
 use crate::run::{Job, KernelFrom, Unit};
 use crate::setup::{self, SetupMode};
 use crate::suite::{self, Suite};
@@ -201,15 +202,23 @@ pub(crate) fn job(
         checkout: tree.checkout.clone(),
         cache: paths::cache()?,
         run_dir,
+        command: command_line(),
         queue: selection(machine),
         patches: machine.patch.clone(),
         config: machine.config.clone(),
         accel,
         oracle: OracleRequest::OFF,
         scale: scale * flavour.time,
+        policy: Policy::default(),
         flavour,
         jobs: machine.jobs.unwrap_or(cores),
     })
+}
+
+/// Returns the command line of this process. The program is always `cargo xtask`, however it was started.
+fn command_line() -> Vec<String> {
+    let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+    ["cargo", "xtask"].map(str::to_owned).into_iter().chain(args).collect()
 }
 
 /// Returns each target with each kernel and the selected cases. Deadlines are multiplied by `scale`, and by the factor

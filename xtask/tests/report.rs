@@ -25,6 +25,9 @@ fn case(id: &str, verdict: Verdict) -> CaseResult {
         about: "Something.".into(),
         promises: Vec::new(),
         verdict,
+        flaky: false,
+        attempts: 1,
+        failed_attempts: Vec::new(),
         millis: Some(10),
         boot: Some(1),
         figures: Default::default(),
@@ -54,6 +57,7 @@ fn write(dir: &Path, case: CaseResult) {
     let run = RunResult {
         schema: SCHEMA,
         tool: "0.1.0".into(),
+        commands: Vec::new(),
         started: "2025-11-22T19:33:00Z".into(),
         seconds: 12.5,
         interrupted: false,

@@ -78,7 +78,7 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
     let cases =
         plan::compile(&tree.suites, target, None, &Default::default(), &everything, job.scale)?;
     let image = job.image(target, &built, &cases)?;
-    let plan = plan_of(Mode::Shell, &cases.iter().collect::<Vec<_>>());
+    let plan = plan_of(Mode::Shell, &cases);
     image.write(&plan, &dir.join(INITRAMFS))?;
     let chosen = accel::probe(&qemu.binary, &target.kernel.arch, args.accel, &job.cache)?;
 

@@ -7,14 +7,14 @@ use anyhow::{Context, Result};
 use xshell::cmd;
 
 use crate::cli::Oracle;
-use crate::oracle::files::{self, Story, findings};
+use crate::oracle::files::{FoundIn, Story, findings};
 use crate::oracle::line::Hex;
 use crate::oracle::mail::{self, Letter};
 use crate::oracle::story;
 use crate::output::out;
 use crate::paths;
 use crate::report::merge;
-use crate::results::{CaseResult, FindingSummary, OracleState, RunResult};
+use crate::results::{OracleState, RunResult};
 use crate::shell;
 use crate::target;
 use crate::text::columns::columns;
@@ -53,7 +53,7 @@ fn read(results: Option<&Path>) -> Result<(RunResult, PathBuf)> {
 /// Returns a line for each finding. Without findings, returns a line for each target.
 fn list(result: &RunResult) -> String {
     let rows: Vec<[String; 4]> = findings(result)
-        .map(|(_, _, finding)| {
+        .map(|FoundIn { summary: finding, .. }| {
             [
                 finding.id.clone(),
                 finding.kind.clone(),
@@ -81,20 +81,15 @@ fn list(result: &RunResult) -> String {
 
 /// Returns the description of the finding `id`, with its accesses from the files of the run in `dir`.
 fn explain(id: &str, result: &RunResult, dir: &Path) -> Result<String> {
-    let (target, case, summary) = find(id, result, dir)?;
-    let boot = case.boot.context("the case did not run, so it has no findings")?;
-    let Story { finding, config } = files::story(dir, target, case, summary)?;
-    Ok(story::explain(summary, &case.id, boot, &finding, &config))
+    let found = find(id, result, dir)?;
+    let boot = found.boot.context("the case did not run, so it has no findings")?;
+    let Story { finding, config } = found.story(dir)?;
+    Ok(story::explain(found.summary, &found.case.id, boot, &finding, &config))
 }
 
-/// Returns the finding `id` with its target and its case.
-fn find<'r>(
-    id: &str,
-    result: &'r RunResult,
-    dir: &Path,
-) -> Result<(&'r str, &'r CaseResult, &'r FindingSummary)> {
-    let named = |(_, _, finding): &(&str, &CaseResult, &FindingSummary)| finding.id == id;
-    findings(result).find(named).with_context(|| {
+/// Returns the finding `id`.
+fn find<'r>(id: &str, result: &'r RunResult, dir: &Path) -> Result<FoundIn<'r>> {
+    findings(result).find(|found| found.summary.id == id).with_context(|| {
         format!(
             "no finding {id:?} in {}; `cargo xtask oracle list` lists all findings",
             dir.display()
@@ -104,8 +99,9 @@ fn find<'r>(
 
 /// Returns a mail about the finding `id`.
 fn mail(id: &str, result: &RunResult, dir: &Path) -> Result<String> {
-    let (name, case, summary) = find(id, result, dir)?;
-    let story = files::story(dir, name, case, summary)?;
+    let found = find(id, result, dir)?;
+    let (name, case, summary) = (found.target, found.case, found.summary);
+    let story = found.story(dir)?;
     let mut targets = result.targets.iter();
     let target = targets.find(|target| target.name == name).context("the target has no results")?;
     let machine =

@@ -15,7 +15,7 @@ use crate::machine::qemu::Qemu;
 use crate::oracle::{Depth, OracleMode, decision, plugin};
 use crate::output::out;
 use crate::paths::Latest;
-use crate::plan::{Filter, Setting};
+use crate::plan::Setting;
 use crate::report::{TermOptions, term};
 use crate::results::RunResult;
 use crate::run::{self, Unit};
@@ -33,13 +33,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
     let (targets, flavour) = tree.select(&args.machine)?;
-    let filter = Filter {
-        suites: args.suite.clone(),
-        cases: args.case.clone(),
-        pattern: args.filter.clone(),
-        shard: args.shard,
-        with: args.with.clone(),
-    };
+    let filter = args.cases.filter();
     let oracle = args.emulation.oracle_request();
     let kernels = tree.kernels(&args.machine)?;
     let scale = args.timeout_scale * flavour.time;
@@ -54,6 +48,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     let mut job =
         job(&tree, &args.machine, flavour, args.emulation.accel, args.timeout_scale, run_dir)?;
     job.oracle = oracle;
+    job.policy = args.repetition.policy();
 
     let again = rerun_command(args);
     let events = term::to_terminal(TermOptions::new(args.verbose, args.quiet, &again));
@@ -107,7 +102,7 @@ fn rerun_command(args: &Test) -> String {
         words.push(format!("--timeout-scale {}", args.timeout_scale));
     }
     let setting = |setting: &Setting| format!("--with {}", args::quote(&setting.to_string()));
-    words.extend(args.with.iter().map(setting));
+    words.extend(args.cases.with.iter().map(setting));
     words.join(" ")
 }
 

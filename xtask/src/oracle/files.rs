@@ -23,29 +23,48 @@ pub(crate) struct Story {
 /// Stories of a run by the IDs of their findings. A story that cannot be read is replaced by the reason.
 pub(crate) type Stories = BTreeMap<String, Result<Story, String>>;
 
-/// Returns all findings of a run, each with its target and case.
-pub(crate) fn findings(
-    result: &RunResult,
-) -> impl Iterator<Item = (&str, &CaseResult, &FindingSummary)> {
-    result.targets.iter().flat_map(|target| {
-        target.cases.iter().flat_map(move |case| {
-            let summaries = case.oracle.iter().flat_map(|oracle| &oracle.findings);
-            summaries.map(move |summary| (target.name.as_str(), case, summary))
-        })
-    })
+/// A finding in the results of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FoundIn<'r> {
+    /// Name of the target, with the version of its kernel.
+    pub target: &'r str,
+    pub case: &'r CaseResult,
+    /// Number of the boot. `None` if the case did not run; it then has no findings.
+    pub boot: Option<usize>,
+    pub summary: &'r FindingSummary,
 }
 
-/// Reads the story of the finding `summary`, which belongs to a `case` of the run in `run_dir`.
-///
-/// # Errors
-/// The case did not run, or the files of its boot do not exist or do not contain the finding. The error names the file.
-pub(crate) fn story(
-    run_dir: &Path,
-    target: &str,
-    case: &CaseResult,
-    summary: &FindingSummary,
-) -> Result<Story> {
-    Boot::read(&dir_of(run_dir, target, case)?)?.story(summary)
+impl FoundIn<'_> {
+    /// Reads the story of the finding from the files of the run in `run_dir`.
+    ///
+    /// # Errors
+    /// The files of the boot do not exist or do not contain the finding. The error names the file.
+    pub(crate) fn story(&self, run_dir: &Path) -> Result<Story> {
+        Boot::read(&self.dir(run_dir)?)?.story(self.summary)
+    }
+
+    /// Returns the directory of the boot.
+    fn dir(&self, run_dir: &Path) -> Result<PathBuf> {
+        let boot = self.boot.context("the case did not run, so it has no findings")?;
+        Ok(boot_dir(run_dir, self.target, boot))
+    }
+}
+
+/// Returns all findings of a run, also of attempts of a case that ran more than once.
+pub(crate) fn findings(result: &RunResult) -> impl Iterator<Item = FoundIn<'_>> {
+    result.targets.iter().flat_map(|target| {
+        target.cases.iter().flat_map(move |case| {
+            let attempts = case.failed_attempts.iter();
+            let attempts = attempts.map(|attempt| (attempt.boot, &attempt.oracle));
+            // The result of a case that failed is also the first of its failed attempts.
+            let own = (case.failed_attempts.is_empty() || !case.verdict.is_failure())
+                .then_some((case.boot, &case.oracle));
+            own.into_iter().chain(attempts).flat_map(move |(boot, oracle)| {
+                let summaries = oracle.iter().flat_map(|oracle| &oracle.findings);
+                summaries.map(move |summary| FoundIn { target: &target.name, case, boot, summary })
+            })
+        })
+    })
 }
 
 /// Reads the stories of all findings of the run in `run_dir`.
@@ -53,20 +72,15 @@ pub(crate) fn stories(run_dir: &Path, result: &RunResult) -> Stories {
     // A file contains all findings of a boot and is read only once.
     let mut boots: BTreeMap<PathBuf, Result<Boot, String>> = BTreeMap::new();
     let mut stories = Stories::new();
-    for (target, case, summary) in findings(result) {
-        let story = dir_of(run_dir, target, case).and_then(|dir| {
+    for found in findings(result) {
+        let story = found.dir(run_dir).and_then(|dir| {
             let read = |dir: &PathBuf| Boot::read(dir).map_err(|error| format!("{error:#}"));
             let boot = boots.entry(dir).or_insert_with_key(read);
-            boot.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?.story(summary)
+            boot.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?.story(found.summary)
         });
-        stories.insert(summary.id.clone(), story.map_err(|error| format!("{error:#}")));
+        stories.insert(found.summary.id.clone(), story.map_err(|error| format!("{error:#}")));
     }
     stories
-}
-
-fn dir_of(run_dir: &Path, target: &str, case: &CaseResult) -> Result<PathBuf> {
-    let boot = case.boot.context("the case did not run, so it has no findings")?;
-    Ok(boot_dir(run_dir, target, boot))
 }
 
 /// Configuration and findings of the oracle in one boot.
@@ -147,9 +161,19 @@ mod tests {
         number 2
         ");
 
-        let (target, case, summary) = findings(&run).nth(1).unwrap();
-        let one = story(dir.path(), target, case, summary).unwrap();
+        let one = findings(&run).nth(1).unwrap().story(dir.path()).unwrap();
         assert_eq!((one.finding.window, one.finding.number), (16, 2));
         assert_eq!(one.config, armv6());
+    }
+
+    #[test]
+    fn findings_of_all_attempts_are_listed_once() {
+        let run = samples::retried();
+        let found =
+            findings(&run).map(|found| format!("boot {:?} {}", found.boot, found.summary.id));
+        insta::assert_snapshot!(found.collect::<Vec<_>>().join("\n"), @"
+        boot Some(2) armv6/coherency/ping-pong.fuse/1
+        boot Some(2) armv6/coherency/ping-pong.fuse/2
+        ");
     }
 }

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{
+    NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite,
+};
 
 use crate::report::{findings, rows};
 use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
@@ -74,22 +76,55 @@ fn case_of(target: &TargetResult, case: &CaseResult) -> TestCase {
 fn status_of(case: &CaseResult) -> TestCaseStatus {
     let verdict = &case.verdict;
     let mut status = match verdict {
-        Verdict::Pass => return TestCaseStatus::success(),
+        Verdict::Pass => TestCaseStatus::success(),
         Verdict::Skip { .. } | Verdict::NotRun { .. } => TestCaseStatus::skipped(),
-        Verdict::Fail { .. } => TestCaseStatus::non_success(NonSuccessKind::Failure),
-        _ => TestCaseStatus::non_success(NonSuccessKind::Error),
+        _ => TestCaseStatus::non_success(kind(verdict)),
     };
-    let detail = verdict.detail().unwrap_or_default();
-    status.set_message(one_line(&detail));
+    status.set_message(one_line(&verdict.detail().unwrap_or_default()));
     if verdict.is_failure() {
         status.set_type(verdict.word());
-        let mut description = format!("{}\n{}", case.about, element(&detail));
-        for found in findings(case) {
-            description += &format!("\n{}", element(&found));
-        }
-        status.set_description(description);
+        status.set_description(description(case));
     }
+    // The element of a failed case is its first failed attempt. With `--strict`, a flaky case fails for another reason.
+    let shown = usize::from(verdict.is_failure() && !case.flaky);
+    status.add_reruns(case.attempts_that_failed().skip(shown).map(|(_, attempt)| rerun(&attempt)));
     status
+}
+
+fn kind(verdict: &Verdict) -> NonSuccessKind {
+    match verdict {
+        Verdict::Fail { .. } => NonSuccessKind::Failure,
+        _ => NonSuccessKind::Error,
+    }
+}
+
+/// Returns the text of a failure: what the case checks, the reason, and the findings of the oracle.
+fn description(case: &CaseResult) -> String {
+    let detail = case.verdict.detail().unwrap_or_default();
+    let mut text = format!("{}\n{}", case.about, element(&detail));
+    for found in findings(case) {
+        text += &format!("\n{}", element(&found));
+    }
+    text
+}
+
+/// Returns a failed attempt of a case that ran more than once: `flakyFailure`, `rerunFailure` and so on.
+fn rerun(attempt: &CaseResult) -> TestRerun {
+    let verdict = &attempt.verdict;
+    let mut rerun = TestRerun::new(kind(verdict));
+    rerun.set_type(verdict.word());
+    rerun.set_message(one_line(&verdict.detail().unwrap_or_default()));
+    rerun.set_description(description(attempt));
+    if let Some(millis) = attempt.millis {
+        rerun.set_time(Duration::from_millis(millis));
+    }
+    if !attempt.log.is_empty() {
+        rerun.set_system_out(element(&attempt.log.join("\n")));
+    }
+    if !attempt.console.is_empty() {
+        rerun.set_system_err(element(&attempt.console.join("\n")));
+    }
+    rerun
 }
 
 /// Returns a text for an XML element, without the characters that XML does not allow.
@@ -128,6 +163,24 @@ mod tests {
         <property name="touch ratio" value="1.50"/>
         <property name="FREE exponent" value="2.00"/>
         <property name="FREE ratio" value="50.00"/>
+        "#);
+    }
+
+    #[test]
+    fn attempts_are_flaky_runs_or_reruns() {
+        let text = render(&samples::retried());
+        let lines = text.lines().filter(|line| {
+            ["<testcase", "flaky", "rerun", "<failure"].iter().any(|part| line.contains(part))
+        });
+        insta::assert_snapshot!(lines.map(str::trim).collect::<Vec<_>>().join("\n"), @r#"
+        <testcase name="boot" classname="x86_64.smoke" time="1.240">
+        <testcase name="redirect.fuse" classname="x86_64.smoke" time="1.240">
+        <failure message="client 1 stored 0x5a at offset 4096; the server read 0x00" type="fail">smoke/redirect.fuse keeps its promise.
+        <rerunFailure time="1.240" message="may be stale on hardware: a finding of the oracle" type="fail">smoke/redirect.fuse keeps its promise.
+        armv6/coherency/ping-pong.fuse/2 (once): dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache</rerunFailure>
+        <testcase name="ping-pong.fuse" classname="x86_64.coherency" time="1.240">
+        <flakyError message="[    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008" type="crash">coherency/ping-pong.fuse keeps its promise.
+        </flakyError>
         "#);
     }
 

@@ -3,7 +3,7 @@
 //!
 //! The format is that of Documentation/dev-tools/ktap.rst, version 1.
 
-use crate::report::findings;
+use crate::report::{FLAKY, findings};
 use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
 use crate::text::words::{one_line, printable};
 
@@ -77,6 +77,7 @@ fn suite((name, cases): (&str, Vec<&CaseResult>)) -> Test {
 fn case(case: &CaseResult) -> Test {
     let detail = case.verdict.detail().unwrap_or_default();
     let after = match &case.verdict {
+        Verdict::Pass if case.flaky => format!("{FLAKY}: {}", case.tally()),
         Verdict::Pass => String::new(),
         Verdict::Skip { .. } => format!("SKIP {}", one_line(&detail)),
         Verdict::NotRun { .. } => format!("SKIP not run: {}", one_line(&detail)),
@@ -88,7 +89,7 @@ fn case(case: &CaseResult) -> Test {
     };
     let ok = !case.verdict.is_failure();
     Test {
-        before: if ok { Vec::new() } else { diagnostics(case) },
+        before: if ok { attempts(case) } else { [diagnostics(case), attempts(case)].concat() },
         ok,
         name: case.id.clone(),
         after,
@@ -107,10 +108,50 @@ fn diagnostics(case: &CaseResult) -> Vec<String> {
     std::iter::once(about).chain(oracle).chain(log).chain(console).collect()
 }
 
+/// Returns the failed attempts of a case that ran more than once as comments.
+fn attempts(case: &CaseResult) -> Vec<String> {
+    let line = |(number, attempt): (usize, CaseResult)| {
+        let detail = one_line(&attempt.verdict.detail().unwrap_or_default());
+        format!("# attempt {number} of {}: {}: {detail}", case.attempts, attempt.verdict.word())
+    };
+    case.attempts_that_failed().map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::samples;
+
+    #[test]
+    fn cases_that_ran_more_than_once() {
+        insta::assert_snapshot!(render(&samples::retried()), @"
+        KTAP version 1
+        1..1
+          KTAP version 1
+          # Subtest: x86_64
+          # kernel: 6.12.117
+          1..2
+            KTAP version 1
+            # Subtest: smoke
+            1..2
+            ok 1 smoke/boot
+            # checks: smoke/redirect.fuse keeps its promise.
+            # log: server: page 7 is mapped
+            # log: client 1: stored 0x5a
+            # console: [    1.214001] init: case 2/7 smoke/redirect.fuse
+            # attempt 1 of 2: fail: client 1 stored 0x5a at offset 4096; the server read 0x00
+            # attempt 2 of 2: fail: may be stale on hardware: a finding of the oracle
+            not ok 2 smoke/redirect.fuse # client 1 stored 0x5a at offset 4096; the server read 0x00
+          not ok 1 smoke
+            KTAP version 1
+            # Subtest: coherency
+            1..1
+            # attempt 1 of 2: crash: [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
+            ok 1 coherency/ping-pong.fuse # flaky: failed in attempt 1 of 2
+          ok 2 coherency
+        not ok 1 x86_64
+        ");
+    }
 
     #[test]
     fn a_run_with_every_verdict() {

@@ -47,11 +47,17 @@ pub(crate) fn merge(parts: Vec<Part>, plan: &[String]) -> Result<RunResult> {
 fn merge_run(parts: &[Part]) -> Result<RunResult> {
     let mut times = Vec::new();
     let mut tool = String::new();
+    let mut commands: Vec<Vec<String>> = Vec::new();
     for Part { file, result } in parts {
         let start = humantime::parse_rfc3339(&result.started)
             .with_context(|| format!("{}: `started` is {:?}", file.display(), result.started))?;
         times.push((start, start + crate::text::words::duration(result.seconds)));
         merge_text(&mut tool, &result.tool);
+        for command in &result.commands {
+            if !commands.contains(command) {
+                commands.push(command.clone());
+            }
+        }
     }
     let start = times.iter().map(|(start, _)| *start).min();
     let end = times.iter().map(|(_, end)| *end).max();
@@ -59,6 +65,7 @@ fn merge_run(parts: &[Part]) -> Result<RunResult> {
     Ok(RunResult {
         schema: SCHEMA,
         tool,
+        commands,
         started: humantime::format_rfc3339_seconds(start).to_string(),
         seconds: since(start, end).as_secs_f64(),
         interrupted: parts.iter().any(|part| part.result.interrupted),
@@ -104,7 +111,10 @@ impl MergedTarget {
                 );
             }
             // The boots of all parts are numbered consecutively.
-            case.boot = case.boot.map(|boot| boot + ours.boots);
+            let boots = case.failed_attempts.iter_mut().map(|attempt| &mut attempt.boot);
+            for boot in boots.chain([&mut case.boot]).flatten() {
+                *boot += ours.boots;
+            }
             ours.cases.push(case);
         }
         ours.boots += other.boots;

@@ -28,6 +28,9 @@ use crate::results::{CaseResult, FindingSummary, RunResult};
 use crate::run_dir::RESULTS;
 use crate::text::words;
 
+/// Word for a case that failed before it passed.
+pub(crate) const FLAKY: &str = "flaky";
+
 /// Origin of the results that a report shows.
 #[derive(Clone, Copy, Debug)]
 pub enum Origin<'a> {

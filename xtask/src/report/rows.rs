@@ -49,6 +49,7 @@ pub(crate) fn failure(
     let files = boot.map(|(run_dir, boot)| boot_dir(run_dir, name, boot).display().to_string());
     vec![
         ("checks", vec![printable(&case.about)]),
+        ("attempts", (case.attempts > 1).then(|| case.tally()).into_iter().collect()),
         ("reason", lines(&case.verdict.detail().unwrap_or_default())),
         ("oracle", findings(case)),
         ("log", last_lines(&case.log, shown)),

@@ -9,8 +9,8 @@ use crate::oracle::line::tests::finding;
 use crate::oracle::listener::Window;
 use crate::oracle::story::summary;
 use crate::results::{
-    Accelerator, CaseResult, ExcusedSummary, OracleState, OracleSummary, Phase, Provenance,
-    RunResult, SCHEMA, TargetResult, Verdict,
+    Accelerator, CaseResult, ExcusedSummary, FailedAttempt, OracleState, OracleSummary, Phase,
+    Provenance, RunResult, SCHEMA, TargetResult, Verdict,
 };
 
 /// Two targets. The first has a case of every verdict; all cases of the second passed.
@@ -107,6 +107,27 @@ pub fn failed() -> CaseResult {
     }
 }
 
+/// A run with `--retries 2`: a flaky case, and a case that failed in each attempt.
+pub fn retried() -> RunResult {
+    let attempt = |number, case: &CaseResult| FailedAttempt::of(number, case, true);
+    let stale = CaseResult { boot: Some(2), ..stale() };
+    let failed = CaseResult {
+        attempts: 2,
+        failed_attempts: vec![attempt(1, &failed()), attempt(2, &stale)],
+        ..failed()
+    };
+    let flaky = CaseResult {
+        flaky: true,
+        attempts: 2,
+        failed_attempts: vec![attempt(1, &crashed())],
+        boot: Some(2),
+        ..pass("coherency/ping-pong.fuse")
+    };
+    let mut x86_64 = target("x86_64", vec![pass("smoke/boot"), failed, flaky]);
+    x86_64.boots = 2;
+    run(vec![x86_64])
+}
+
 /// A case of armv6 with two oracle findings.
 pub fn stale() -> CaseResult {
     let id = "coherency/ping-pong.fuse";
@@ -186,7 +207,7 @@ pub fn skipped() -> CaseResult {
 }
 
 pub fn never_ran(id: &str, verdict: Verdict) -> CaseResult {
-    CaseResult { millis: None, boot: None, ..case(id, verdict) }
+    CaseResult { millis: None, boot: None, attempts: 0, ..case(id, verdict) }
 }
 
 fn not_reported() -> CaseResult {
@@ -209,6 +230,9 @@ fn case(id: &str, verdict: Verdict) -> CaseResult {
         about: format!("{id} keeps its promise."),
         promises: vec![1, 2],
         verdict,
+        flaky: false,
+        attempts: 1,
+        failed_attempts: Vec::new(),
         millis: Some(1240),
         boot: Some(1),
         figures: BTreeMap::new(),
@@ -260,6 +284,7 @@ fn run(targets: Vec<TargetResult>) -> RunResult {
     RunResult {
         schema: SCHEMA,
         tool: "0.1.0 (850347e)".into(),
+        commands: vec!["cargo xtask test --timeout-scale 2".split(' ').map(String::from).collect()],
         started: "2025-11-22T19:33:00Z".into(),
         seconds: 131.07,
         interrupted: false,

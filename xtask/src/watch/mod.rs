@@ -58,6 +58,8 @@ pub(crate) enum BootEnd {
     WrongCache(String),
     /// The oracle cannot be trusted. Holds the reason.
     Oracle(String),
+    /// The run stops early, because of the cases that have failed. Holds the reason.
+    Stopped(String),
     /// The user or the CI system stopped the run.
     Interrupted,
 }

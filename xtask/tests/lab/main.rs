@@ -4,6 +4,7 @@
 mod kernels;
 mod oracle;
 mod programs;
+mod repeating;
 mod world;
 
 use std::fs;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use maud::{Markup, html};
 
-use super::{PageContext, anchor, badge, finding};
+use super::{PageContext, anchor, badge, finding, flaky_badge};
 use crate::report::Origin;
 use crate::report::rows::{self, Rerun};
 use crate::results::{CaseResult, Counts, RunResult, TargetResult};
@@ -33,6 +33,40 @@ pub(super) fn section(run: &RunResult, context: &PageContext) -> Markup {
                 }
                 @for group in rows::failures(target) { (failure(at, target, &group, context)) }
             }
+            @for (at, target) in run.targets.iter().enumerate() {
+                @for case in target.cases.iter().filter(|case| case.flaky && !case.verdict.is_failure()) {
+                    (flaky(at, target, case, context))
+                }
+            }
+        }
+    }
+}
+
+/// Renders a case that failed before it passed.
+fn flaky(at: usize, target: &TargetResult, case: &CaseResult, context: &PageContext) -> Markup {
+    let anchor = anchor(at, target, case);
+    html! {
+        article id=(anchor) class="flaky" {
+            h3 { (flaky_badge()) " " (one_line(&target.name)) " " (one_line(&case.id)) }
+            p { (case.tally()) }
+            (attempts(target, case, &anchor, context))
+        }
+    }
+}
+
+/// Renders the failed attempts of a case that ran more than once.
+fn attempts(
+    target: &TargetResult,
+    case: &CaseResult,
+    anchor: &str,
+    context: &PageContext,
+) -> Markup {
+    html! {
+        @for (number, attempt) in case.attempts_that_failed() {
+            details {
+                summary { "Attempt " (number) ": " (badge(&attempt.verdict)) " " small { (rows::when(&attempt)) } }
+                (details(target, &attempt, &format!("{anchor}-attempt-{number}"), context))
+            }
         }
     }
 }
@@ -46,12 +80,6 @@ fn failure(
     let case = group[0];
     let anchor = anchor(at, target, case);
     let when = rows::when(case);
-    let command = command(target, context.origin);
-    let rerun = Rerun { command: &command, name: &target.name, options: &target.options() };
-    let boot = match context.origin {
-        Origin::Run { dir, .. } => case.boot.map(|boot| (dir, boot)),
-        Origin::Elsewhere => None,
-    };
     html! {
         article id=(anchor) {
             h3 {
@@ -59,22 +87,41 @@ fn failure(
                 @if !when.is_empty() { " " small { (when) } }
             }
             @if group.len() > 1 { (more_cases(at, target, group)) }
-            dl {
-                @for (name, lines) in rows::failure(case, rerun, boot, usize::MAX) {
-                    @match name {
-                        // The entry of the target has the full text.
-                        "reason" if target.failure.is_some() && case.verdict.detail() == target.failure => {
-                            dt { (name) }
-                            dd { "not tested" }
-                        }
-                        // The findings are drawn below the list.
-                        "oracle" => {}
-                        _ => (field(name, &lines, link(context, target, case, name))),
+            (details(target, case, &anchor, context))
+            (attempts(target, case, &anchor, context))
+        }
+    }
+}
+
+/// Renders the details of a failed case, or of one attempt of it. `anchor` is unique in the page.
+fn details(
+    target: &TargetResult,
+    case: &CaseResult,
+    anchor: &str,
+    context: &PageContext,
+) -> Markup {
+    let command = command(target, context.origin);
+    let rerun = Rerun { command: &command, name: &target.name, options: &target.options() };
+    let boot = match context.origin {
+        Origin::Run { dir, .. } => case.boot.map(|boot| (dir, boot)),
+        Origin::Elsewhere => None,
+    };
+    html! {
+        dl {
+            @for (name, lines) in rows::failure(case, rerun, boot, usize::MAX) {
+                @match name {
+                    // The entry of the target has the full text.
+                    "reason" if target.failure.is_some() && case.verdict.detail() == target.failure => {
+                        dt { (name) }
+                        dd { "not tested" }
                     }
+                    // The findings are drawn below the list.
+                    "oracle" => {}
+                    _ => (field(name, &lines, link(context, target, case, name))),
                 }
             }
-            @if let Some(watched) = &case.oracle { (finding::all(watched, case, &anchor, context)) }
         }
+        @if let Some(watched) = &case.oracle { (finding::all(watched, case, anchor, context)) }
     }
 }
 

@@ -16,7 +16,7 @@ mod targets;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::oracle::files::Stories;
-use crate::report::{Origin, rows};
+use crate::report::{FLAKY, Origin, rows};
 use crate::results::{CaseResult, Counts, RunResult, TargetResult, Verdict};
 use crate::text::words::one_line;
 
@@ -105,6 +105,11 @@ fn class_of(word: &str) -> &'static str {
 fn badge(verdict: &Verdict) -> Markup {
     let word = verdict.word();
     html! { span class={ "badge " (class_of(word)) } { (word) } }
+}
+
+/// Renders the mark of a case that failed before it passed.
+fn flaky_badge() -> Markup {
+    html! { span class="badge skip" { (FLAKY) } }
 }
 
 /// Returns the anchor of a case. `at` is the index of its target in the run. The anchor consists of numbers, because

@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use super::{anchor, badge};
+use super::{anchor, badge, flaky_badge};
 use crate::report::rows::took_millis;
 use crate::results::{CaseResult, Counts, OracleSummary, RunResult, TargetResult, Verdict};
 use crate::text::words::one_line;
@@ -27,7 +27,7 @@ pub(super) fn section(run: &RunResult) -> Markup {
 
 fn suite(at: usize, target: &TargetResult, name: &str, cases: &[&CaseResult]) -> Markup {
     let mut counts = Counts::default();
-    cases.iter().for_each(|case| counts.add(&case.verdict));
+    cases.iter().for_each(|case| counts.add(case));
     let label = format!("{} on {}", one_line(name), one_line(&target.name));
     html! {
         details {
@@ -47,21 +47,22 @@ fn suite(at: usize, target: &TargetResult, name: &str, cases: &[&CaseResult]) ->
 }
 
 fn row(at: usize, target: &TargetResult, case: &CaseResult) -> Markup {
-    let passed = !case.verdict.is_failure();
+    let has_entry = case.verdict.is_failure() || case.flaky;
     let id = one_line(&case.id);
     let promises = case.promises.iter().map(u8::to_string);
     html! {
         tr {
-            td { (badge(&case.verdict)) }
+            td { (badge(&case.verdict)) @if case.flaky { " " (flaky_badge()) } }
             th scope="row" {
-                @match passed {
-                    true => (id),
-                    false => a href={ "#" (anchor(at, target, case)) } { (id) },
+                @match has_entry {
+                    false => (id),
+                    true => a href={ "#" (anchor(at, target, case)) } { (id) },
                 }
             }
             td {
                 (one_line(&case.about))
                 @if let Verdict::Skip { reason } = &case.verdict { p { "skipped: " (one_line(reason)) } }
+                @if case.attempts > 1 { p { (case.tally()) } }
             }
             td { (promises.collect::<Vec<_>>().join(", ")) }
             td class="count" { @if let Some(millis) = case.millis { (took_millis(millis)) } }

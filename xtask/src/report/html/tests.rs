@@ -76,8 +76,9 @@ fn words(html: &str) -> String {
 }
 
 /// Returns all sample results.
-fn all_samples() -> [RunResult; 6] {
+fn all_samples() -> [RunResult; 7] {
     [
+        samples::retried(),
         samples::mixed(),
         samples::watched(),
         samples::untested(),
@@ -95,6 +96,8 @@ fn the_header_gives_the_outcome_of_the_run() {
         words(rest.split_once("<nav").unwrap().0)
     });
     insta::assert_snapshot!(headers.join("\n"), @"
+    Failed: 2 passed (1 flaky), 1 failed, 0 skipped
+    finished in 2 min 11 s, started 2025-11-22T19:33:00Z; version 0.1.0 (850347e); exit code 1
     Failed: 3 passed, 5 failed, 1 skipped
     finished in 2 min 11 s, started 2025-11-22T19:33:00Z; version 0.1.0 (850347e); exit code 2
     Failed: 1 passed, 1 failed, 0 skipped
@@ -301,5 +304,54 @@ fn all_cases_by_suite() {
     coherency: 1 failed
     verdict | case | checks | promises | time | boot | figures | oracle |
     fail | coherency/ping-pong.fuse | coherency/ping-pong.fuse keeps its promise. | 1, 2 | 1.24 s | 1 |  | 12345 accesses; findings: 2 |
+    ");
+}
+
+#[test]
+fn attempts_of_a_case_have_their_own_details() {
+    let page = page(&samples::retried(), &context(Stories::new()));
+    insta::assert_snapshot!(words(&section(&page, "failures")), @"
+    Failures
+    fail x86_64 smoke/redirect.fuse after 1.24 s in boot 1
+    checks: smoke/redirect.fuse keeps its promise.
+    attempts: failed in each of 2 attempts
+    reason: client 1 stored 0x5a at offset 4096
+    the server read 0x00
+    log: server: page 7 is mapped
+    client 1: stored 0x5a
+    console: [    1.214001] init: case 2/7 smoke/redirect.fuse
+    files: /lab/run/x86_64/boot-1
+    rerun: cargo xtask test --oracle on --arch x86_64 --case smoke/redirect.fuse
+    Attempt 1: fail after 1.24 s in boot 1
+    checks: smoke/redirect.fuse keeps its promise.
+    reason: client 1 stored 0x5a at offset 4096
+    the server read 0x00
+    log: server: page 7 is mapped
+    client 1: stored 0x5a
+    console: [    1.214001] init: case 2/7 smoke/redirect.fuse
+    files: /lab/run/x86_64/boot-1
+    rerun: cargo xtask test --oracle on --arch x86_64 --case smoke/redirect.fuse
+    Attempt 2: fail after 1.24 s in boot 2
+    checks: smoke/redirect.fuse keeps its promise.
+    reason: may be stale on hardware: a finding of the oracle
+    files: /lab/run/x86_64/boot-2
+    rerun: cargo xtask test --oracle on --arch x86_64 --case smoke/redirect.fuse
+    Oracle findings
+    Physical page 0x4c3f000
+    armv6/coherency/ping-pong.fuse/1, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
+    The accesses were not read.
+    armv6/coherency/ping-pong.fuse/2, once: dirty-elsewhere in physical page 0x4c3f000: a process loaded from 0x40012020 (colour 2) while data that a process stored to 0x40013020 (colour 3) may be only in the cache
+    The accesses were not read.
+    flaky x86_64 coherency/ping-pong.fuse
+    failed in attempt 1 of 2
+    Attempt 1: crash in boot 1
+    checks: coherency/ping-pong.fuse keeps its promise.
+    reason: [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
+    console: [    2.310552] init: case 4/7 coherency/ping-pong.fuse
+    [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
+    [    2.514871] Oops: Oops: 0002 [#1] SMP
+    [    2.519114] Kernel panic - not syncing: Fatal exception
+    files: /lab/run/x86_64/boot-1
+    rerun: cargo xtask test --oracle on --arch x86_64 --case coherency/ping-pong.fuse
     ");
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use console::Style;
 
+use crate::report::FLAKY;
 use crate::report::rows::{self, Rerun, or_dash, took_millis};
 use crate::results::{CaseResult, Counts, RunResult, TargetResult, Verdict};
 use crate::text::words::{one_line, printable};
@@ -28,7 +29,7 @@ impl Paint {
     pub(super) fn verdict(self, word: &str, text: &str) -> String {
         match word {
             "pass" => self.with(Style::new().green(), text),
-            "skip" | "not-run" => self.with(Style::new().yellow(), text),
+            "skip" | "not-run" | FLAKY => self.with(Style::new().yellow(), text),
             _ => self.with(Style::new().red().bold(), text),
         }
     }
@@ -70,16 +71,27 @@ pub(super) fn curves(case: &CaseResult) -> impl Iterator<Item = String> {
     case.curves.iter().map(|curve| format!("  {}", one_line(&curve.line())))
 }
 
-/// Returns the details of a failed case. `boot` is the directory of the run and the number of the boot that it ran in.
+/// Returns the number of failed attempts of a case: `flaky smoke/boot: failed in attempt 1 of 2`.
+pub(super) fn attempts_line(case: &CaseResult, paint: Paint) -> String {
+    let word = if case.flaky { FLAKY } else { case.verdict.word() };
+    format!("{} {}: {}", paint.verdict(word, word), case.id, case.tally())
+}
+
+/// Returns the details of a failed case, or of one attempt of it. `boot` is the directory of the run and the number of the
+/// boot that it ran in.
 pub(super) fn failure(
     case: &CaseResult,
     rerun: Rerun,
     boot: Option<(&Path, usize)>,
+    attempt: usize,
     paint: Paint,
 ) -> String {
     let word = case.verdict.word();
     let word = paint.verdict(word, &word.to_uppercase());
     let mut out = format!("{word} {} {}", rerun.name, case.id);
+    if attempt > 1 {
+        out += &format!(", attempt {attempt}");
+    }
     let when = rows::when(case);
     if !when.is_empty() {
         out += &paint.faint(&format!(" {when}"));
@@ -114,9 +126,10 @@ pub(super) fn summary(run: &RunResult, run_dir: Option<&Path>, paint: Paint) -> 
         out.push('\n');
         out += &about_target(target, run_dir, paint);
     }
-    let failures = failures(run, paint);
-    if !failures.is_empty() {
-        out += &format!("\nfailures:\n{failures}");
+    for (heading, lines) in [("failures", failures(run, paint)), (FLAKY, flaky(run, paint))] {
+        if !lines.is_empty() {
+            out += &format!("\n{heading}:\n{lines}");
+        }
     }
     let _ = writeln!(out, "\n{}", rows::end(run));
     let counts = Counts::of_run(run);
@@ -187,6 +200,21 @@ fn failures(run: &RunResult, paint: Paint) -> String {
                 _ => one_line(&detail),
             };
             let _ = writeln!(out, "  {word} {} {name}: {detail}", target.name);
+        }
+    }
+    out
+}
+
+/// Returns a line for each case that failed before it passed.
+fn flaky(run: &RunResult, paint: Paint) -> String {
+    let mut out = String::new();
+    for target in &run.targets {
+        for case in target.cases.iter().filter(|case| case.flaky && !case.verdict.is_failure()) {
+            let word = paint.verdict(FLAKY, &format!("{FLAKY:9}"));
+            let first = &case.failed_attempts[0].verdict;
+            let detail = one_line(&first.detail().unwrap_or_default());
+            let (name, tally, failed) = (&target.name, case.tally(), first.word());
+            let _ = writeln!(out, "  {word} {name} {}: {tally}: {failed}: {detail}", case.id);
         }
     }
     out

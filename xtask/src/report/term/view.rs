@@ -78,6 +78,9 @@ impl View {
             }
             // Only `cargo xtask run` shows the output of a program.
             TargetEvent::Output { .. } => String::new(),
+            TargetEvent::AttemptEnd { number, result } => {
+                self.attempt_end(target, *number, result, now)
+            }
             TargetEvent::CaseEnd(result) => self.case_end(target, result, now),
             TargetEvent::End(result) => self.target_end(result, now),
         }
@@ -132,14 +135,49 @@ impl View {
         self.line(target, &lines(text).join("\n    "), now)
     }
 
+    /// Returns the details of a failed attempt.
+    fn attempt_end(
+        &mut self,
+        target: &str,
+        number: usize,
+        result: &CaseResult,
+        now: Duration,
+    ) -> String {
+        match result.verdict.is_failure() {
+            true => self.end_repeats(target, now) + &self.failure(target, result, number, now),
+            false => String::new(),
+        }
+    }
+
+    /// Returns the details of a failed case, or of a failed attempt of a case that runs more than once.
+    fn failure(
+        &mut self,
+        target: &str,
+        result: &CaseResult,
+        attempt: usize,
+        now: Duration,
+    ) -> String {
+        let options = self.target(target).options.clone();
+        let boot = result.boot.map(|boot| (self.run_dir.as_path(), boot));
+        let rerun = Rerun { command: &self.options.rerun, name: target, options: &options };
+        let out = text::failure(result, rerun, boot, attempt, self.paint);
+        self.target(target).last_line = now;
+        out
+    }
+
     fn case_end(&mut self, target: &str, result: &CaseResult, now: Duration) -> String {
-        self.target(target).counts.add(&result.verdict);
+        self.target(target).counts.add(result);
         let mut out = String::new();
         // Skipped cases may be reported long before their suite runs, so they do not start it.
         if !matches!(result.verdict, Verdict::Skip { .. } | Verdict::NotRun { .. }) {
             out += &self.count_in_suite(target, result, now);
         }
         let failed = result.verdict.is_failure();
+        if result.attempts > 1 && (failed || result.flaky) {
+            // The failed attempts are already printed.
+            out += &self.end_repeats(target, now);
+            return out + &self.line(target, &text::attempts_line(result, self.paint), now);
+        }
         if !failed && self.options.verbosity == Verbosity::Verbose {
             out += &self.line(target, &text::case_line(result, self.paint), now);
             for curve in text::curves(result) {
@@ -148,14 +186,9 @@ impl View {
         }
         if failed && !self.is_repeat(target, result) {
             out += &self.end_repeats(target, now);
-            let options = self.target(target).options.clone();
-            let boot = result.boot.map(|boot| (self.run_dir.as_path(), boot));
-            let rerun = Rerun { command: &self.options.rerun, name: target, options: &options };
-            out += &text::failure(result, rerun, boot, self.paint);
-            let never_ran = boot.is_none();
-            let state = self.target(target);
-            state.last_line = now;
-            state.repeated = never_ran.then(|| (result.verdict.clone(), 0));
+            out += &self.failure(target, result, 1, now);
+            let never_ran = result.boot.is_none();
+            self.target(target).repeated = never_ran.then(|| (result.verdict.clone(), 0));
         }
         out
     }
@@ -168,7 +201,7 @@ impl View {
         let out = if same { String::new() } else { self.suite_end(target, now) };
         let fresh = || (result.suite.clone(), Counts::default(), now);
         let (_, counts, _) = self.target(target).suite.get_or_insert_with(fresh);
-        counts.add(&result.verdict);
+        counts.add(result);
         out
     }
 

@@ -13,7 +13,7 @@ const RERUN: Rerun =
 fn block(case: &CaseResult) -> String {
     let run_dir = PathBuf::from("target/lab/latest");
     let boot = case.boot.map(|boot| (run_dir.as_path(), boot));
-    failure(case, RERUN, boot, PLAIN)
+    failure(case, RERUN, boot, 1, PLAIN)
 }
 
 fn end(run: &RunResult) -> String {
@@ -86,6 +86,25 @@ fn a_long_log_is_cut_at_its_start() {
     ");
     assert_eq!(log.len(), 31);
     assert!(log[30].ends_with("line 33"));
+}
+
+#[test]
+fn a_summary_of_cases_that_ran_more_than_once() {
+    let summary = end(&samples::retried());
+    let (_, lists) = summary.split_once("\nfailures:").unwrap();
+    insta::assert_snapshot!(lists, @"
+      fail      x86_64 smoke/redirect.fuse: client 1 stored 0x5a at offset 4096; the server read 0x00
+
+    flaky:
+      flaky     x86_64 coherency/ping-pong.fuse: failed in attempt 1 of 2: crash: [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
+
+    finished in 2 min 11 s
+    2 passed (1 flaky), 1 failed, 0 skipped
+    ");
+    let case = &samples::retried().targets[0].cases[1];
+    let (number, attempt) = case.attempts_that_failed().nth(1).unwrap();
+    let text = failure(&attempt, RERUN, None, number, PLAIN);
+    insta::assert_snapshot!(text.lines().next().unwrap(), @"FAIL x86_64 smoke/redirect.fuse, attempt 2 after 1.24 s in boot 2");
 }
 
 #[test]

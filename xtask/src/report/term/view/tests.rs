@@ -43,6 +43,10 @@ fn events(run: &RunResult) -> Vec<Option<Event>> {
             events.push(on_target(TargetEvent::CaseStart { case, index, of }));
         }
         events.push(None);
+        for (number, attempt) in case.attempts_that_failed() {
+            let result = Box::new(attempt);
+            events.push(on_target(TargetEvent::AttemptEnd { number, result }));
+        }
         events.push(on_target(TargetEvent::CaseEnd(Box::new(case.clone()))));
     }
     events.push(on_target(TargetEvent::End(Box::new(run.targets[0].clone()))));
@@ -62,6 +66,21 @@ fn printed(run: &RunResult, verbosity: Verbosity, live: bool) -> String {
         }
     }
     out
+}
+
+#[test]
+fn failed_attempts_are_printed_when_they_end() {
+    let text = printed(&samples::retried(), Verbosity::Normal, true);
+    let lines = text.lines().filter(|line| !line.starts_with(' ') && !line.is_empty());
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @"
+    3 cases on x86_64; results in target/lab/latest
+    x86_64: the guest read 6 cases from a plan of 7
+    FAIL x86_64 smoke/redirect.fuse after 1.24 s in boot 1
+    FAIL x86_64 smoke/redirect.fuse, attempt 2 after 1.24 s in boot 2
+    x86_64: fail smoke/redirect.fuse: failed in each of 2 attempts
+    CRASH x86_64 coherency/ping-pong.fuse in boot 1
+    x86_64: flaky coherency/ping-pong.fuse: failed in attempt 1 of 2
+    ");
 }
 
 #[test]
