@@ -4,18 +4,20 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use protocol::kallsyms;
 use protocol::plan::{self, Mode, Plan};
 
 use crate::files;
 use crate::image::Image;
+use crate::judge::describe_end;
 use crate::ledger::Ledger;
 use crate::machine::args::{self, Boot, Console};
 use crate::machine::process::Machine;
 use crate::oracle::Oracle;
 use crate::plan::Case;
 use crate::results::Accelerator;
-use crate::run_dir::{GUEST_FILES, INITRAMFS, ORACLE_CONFIG, QEMU_COMMAND};
+use crate::run_dir::{CONSOLE, GUEST_FILES, INITRAMFS, ORACLE_CONFIG, QEMU_COMMAND};
 use crate::target::QemuSpec;
 use crate::wait::{self, Waited};
 use crate::watch::clock::Limits;
@@ -67,7 +69,11 @@ pub(crate) fn run(
     }
     let mut streams = Streams::of(parameters.qemu);
     let files = dir.join(GUEST_FILES);
-    let end = follow(&mut machine, &mut streams, &mut watch, &files, ledger)?;
+    let mut report = |watch: &mut Watch| {
+        report_events(watch, &files, ledger)?;
+        Ok(ledger.stop_boot().map(BootEnd::Stopped))
+    };
+    let end = follow(&mut machine, &mut streams, &mut watch, &mut report)?;
     machine.stop();
     streams.pass_on(&mut machine, &mut watch, Duration::MAX)?;
     streams.finish(&mut watch);
@@ -75,6 +81,33 @@ pub(crate) fn run(
     let end = watch.close(end);
     report_events(&mut watch, &files, ledger)?;
     Ok(Booted { end, last_lines })
+}
+
+/// Boots the machine in the new directory `dir`, and returns the names and the addresses of the kernel's functions, in the
+/// format of `/proc/kallsyms`. The text is empty if the kernel does not know them.
+///
+/// # Errors
+/// The guest did not send them, or the lab itself failed.
+pub(crate) fn symbols(parameters: &Parameters, dir: &Path) -> Result<String> {
+    let mut machine = start(parameters, dir, &plan_of(Mode::Symbols, &[]))?;
+    let mut watch = Watch::new(Vec::new(), parameters.limits);
+    let mut streams = Streams::of(parameters.qemu);
+    let mut symbols = None;
+    // The machine need not be able to restart.
+    let mut take = |watch: &mut Watch| {
+        let mut events = watch.take_events().into_iter();
+        symbols = events.find_map(|event| match event {
+            BootEvent::File { name, bytes } if name == kallsyms::FILE => Some(bytes),
+            _ => None,
+        });
+        Ok(symbols.as_ref().map(|_| BootEnd::Goodbye))
+    };
+    let end = follow(&mut machine, &mut streams, &mut watch, &mut take)?;
+    machine.stop();
+    match symbols {
+        Some(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        None => bail!("{}; the console is in {}", describe_end(&end), dir.join(CONSOLE).display()),
+    }
 }
 
 /// Returns the plan for the guest.
@@ -111,26 +144,23 @@ pub(crate) fn start(parameters: &Parameters, dir: &Path, plan: &Plan) -> Result<
     Machine::start(dir, &parameters.qemu.binary, &args)
 }
 
-/// Passes the machine's output to the watch, and the events that the watch detects to the ledger, until the boot ends.
+/// Passes the machine's output to the watch, and calls `report` to take the events that the watch detects, until the boot
+/// ends or `report` returns a reason to end it.
 fn follow(
     machine: &mut Machine,
     streams: &mut Streams,
     watch: &mut Watch,
-    files: &Path,
-    ledger: &mut Ledger,
+    report: &mut dyn FnMut(&mut Watch) -> Result<Option<BootEnd>>,
 ) -> Result<BootEnd> {
     let started = Instant::now();
     let waited = wait::until(wait::FOREVER, || {
         // Check this before reading the streams, so that everything that QEMU wrote before it ended is read below.
         let ended = machine.ended()?;
         streams.pass_on(machine, watch, started.elapsed())?;
-        report_events(watch, files, ledger)?;
+        let reported = report(watch)?;
         anyhow::Ok(match ended {
             Some(end) => Some(BootEnd::Qemu(end)),
-            None => {
-                let stopped = ledger.stop_boot().map(BootEnd::Stopped);
-                stopped.or_else(|| watch.stop_reason(started.elapsed()))
-            }
+            None => reported.or_else(|| watch.stop_reason(started.elapsed())),
         })
     });
     Ok(match waited? {

@@ -155,6 +155,16 @@ pub(crate) struct Machine {
     #[arg(long, value_name = "FILE")]
     #[arg(conflicts_with_all = ["kernel_src", "no_queue", "patch"])]
     pub kernel_image: Option<PathBuf>,
+    /// Device tree for --kernel-image [default: the target's, from the directory of the image].
+    #[arg(long, value_name = "FILE", requires = "kernel_image")]
+    pub dtb: Option<PathBuf>,
+    /// QEMU's machine for --kernel-image, such as raspi1ap, instead of that of the target. It has the default processor
+    /// and devices of QEMU, and a serial port for the console and the records.
+    #[arg(long = "machine", value_name = "NAME", requires = "kernel_image")]
+    pub board: Option<String>,
+    /// First serial port of --machine, as the kernel names it [default: that of the target].
+    #[arg(long, value_name = "DEVICE", requires = "board")]
+    pub console: Option<String>,
     /// Option of the kernel, such as PACKET=y, or a file of options in the format of a .config. They take precedence over
     /// those of the lab. May be repeated.
     #[arg(long, value_name = "OPTION=VALUE|FILE", conflicts_with = "kernel_image")]

@@ -2,6 +2,8 @@
 //! Run: the whole pipeline. `run_pipeline` takes one unit through it, a target with its kernel, and [`all`] takes every
 //! unit.
 
+mod symbols;
+
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
@@ -64,8 +66,12 @@ pub(crate) enum KernelFrom {
     Version(KernelVersion),
     /// The lab builds it from this source of the user, a directory or a tarball.
     Source(PathBuf),
-    /// The user built it. Holds the path of the image.
-    Image(PathBuf),
+    /// The user built it.
+    Image {
+        image: PathBuf,
+        /// Device tree; `None` for that of the target, in the directory of the image.
+        dtb: Option<PathBuf>,
+    },
 }
 
 impl KernelFrom {
@@ -106,7 +112,7 @@ impl Unit {
             target: self.target.name.clone(),
             kernel: match &self.kernel {
                 KernelFrom::Version(kernel) => Some(kernel.version.to_string()),
-                KernelFrom::Source(_) | KernelFrom::Image(_) => None,
+                KernelFrom::Source(_) | KernelFrom::Image { .. } => None,
             },
             flavour: flavour.name.clone(),
             stacks: self.stacks.clone(),
@@ -175,7 +181,15 @@ fn run_pipeline(job: &Job, unit: &Unit, gate: &Gate, ledger: &mut Ledger) -> Res
     ledger.set_oracle(&decision);
     let built = kernel(job, unit, ledger)?;
     let image = image(job, unit, &built, ledger)?;
-    let oracle = oracle(job, target, &found, &decision, &built, ledger)?;
+    let symbols = match (&decision, &built.system_map) {
+        (OracleDecision::Off(_), _) => None,
+        (_, Some(map)) => Some(map.clone()),
+        (_, None) => {
+            let request = symbols::Request { job, unit, qemu: &qemu, built: &built, image: &image };
+            Some(symbols::of_image(&request, gate, ledger)?)
+        }
+    };
+    let oracle = oracle(job, target, &found, &decision, symbols, ledger)?;
     if let Some(oracle) = &oracle {
         ledger.set_excuses(&oracle.excuses);
     }
@@ -267,7 +281,7 @@ fn oracle(
     target: &Target,
     qemu: &Qemu,
     decision: &OracleDecision,
-    built: &Built,
+    symbols: Option<PathBuf>,
     ledger: &Ledger,
 ) -> Result<Option<Oracle>> {
     let (OracleDecision::On(depth), Some(model)) = (decision, &target.cache.model) else {
@@ -275,14 +289,13 @@ fn oracle(
     };
     ledger.progress(0, None, "build the oracle".into());
     let api = qemu.plugin_api().map_err(Error::msg)?;
-    let symbols = built.dir.join("System.map");
     let excuses = oracle::excuse::read(&job.checkout)?;
     Ok(Some(Oracle {
         plugin: oracle::plugin::build(&job.checkout, api)?,
         excuses: oracle::excuse::of_target(excuses, &target.name),
         config: oracle::Config {
             ignore_flushes: job.oracle.ignore_flushes,
-            ..oracle::config::for_target(&target.cache, model, *depth, &symbols)
+            ..oracle::config::for_target(&target.cache, model, *depth, symbols)
         },
     }))
 }
@@ -311,7 +324,9 @@ impl Job {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Built> {
         let source = match origin {
-            KernelFrom::Image(image) => return Built::from_image(image, &target.kernel),
+            KernelFrom::Image { image, dtb } => {
+                return Built::from_image(image, dtb.as_deref(), &target.kernel);
+            }
             KernelFrom::Source(path) => Source::Path(path.clone()),
             KernelFrom::Version(KernelVersion { package, suites, .. }) => {
                 Source::Debian { package: package.clone(), suites: suites.clone() }

@@ -31,6 +31,9 @@ pub(crate) const GUEST_FILES: &str = "files";
 /// Unix socket of the gdb stub.
 pub(crate) const GDB_SOCKET: &str = "gdb.sock";
 
+/// Directory of the boot that reads the symbols of a kernel, in the directory of its target.
+pub(crate) const SYMBOLS_BOOT: &str = "boot-symbols";
+
 /// Configuration that the oracle reads.
 pub(crate) const ORACLE_CONFIG: &str = "oracle.json";
 

@@ -19,7 +19,7 @@ use crate::policy::Policy;
 use crate::run::{Job, KernelFrom, Unit};
 use crate::setup::{self, SetupMode};
 use crate::suite::{self, Suite};
-use crate::target::{self, Target};
+use crate::target::{self, QemuSpec, Target};
 
 /// Content of the checkout's YAML files.
 pub(crate) struct Tree {
@@ -85,7 +85,9 @@ impl Tree {
     pub(crate) fn kernels(&self, machine: &Machine) -> Result<Vec<KernelFrom>> {
         check_paths(machine)?;
         Ok(match (&machine.kernel_image, &machine.kernel_src) {
-            (Some(image), _) => vec![KernelFrom::Image(image.clone())],
+            (Some(image), _) => {
+                vec![KernelFrom::Image { image: image.clone(), dtb: machine.dtb.clone() }]
+            }
             (None, Some(path)) => vec![KernelFrom::Source(path.clone())],
             (None, None) => {
                 let versions = kernel_version::select(&self.kernels, &machine.kernel)?;
@@ -123,7 +125,7 @@ impl Tree {
         let version = match from {
             KernelFrom::Version(kernel) => kernel.version,
             KernelFrom::Source(path) => kernel::source_version(path, &paths::cache()?)?,
-            KernelFrom::Image(_) => return Ok(None),
+            KernelFrom::Image { .. } => return Ok(None),
         };
         let stacks = machine.stack.as_ref().map(|name| self.stacks(name, version)).transpose()?;
         let queue = queue::read_selected(&self.checkout, version, &selection(machine))?;
@@ -142,9 +144,12 @@ struct Patched {
     fixes: BTreeSet<String>,
 }
 
-/// Returns the target with the memory, the words of the kernel command line and the arguments of QEMU that the user asked
-/// for.
+/// Returns the target with the machine, the memory, the words of the kernel command line and the arguments of QEMU that
+/// the user asked for.
 fn with_options(mut target: Target, machine: &Machine) -> Target {
+    if let Some(board) = &machine.board {
+        target = on_board(target, board, machine.console.as_deref());
+    }
     let qemu = &mut target.qemu;
     qemu.memory_mib = machine.memory.unwrap_or(qemu.memory_mib);
     qemu.append.extend(machine.append.iter().cloned());
@@ -152,12 +157,32 @@ fn with_options(mut target: Target, machine: &Machine) -> Target {
     target
 }
 
+/// Returns the target with another machine of QEMU, of which nothing is known but the first serial port.
+fn on_board(mut target: Target, board: &str, console: Option<&str>) -> Target {
+    // The device tree describes the machine of the target.
+    target.kernel.dtb = None;
+    let console = console.map_or(target.qemu.console, str::to_owned);
+    let device = console.split(',').next().unwrap_or(&console);
+    target.qemu = QemuSpec {
+        machine: board.to_owned(),
+        cpu: None,
+        args: vec!["-nodefaults".into()],
+        records: format!("/dev/{device}"),
+        records_args: Vec::new(),
+        console,
+        append: Vec::new(),
+        ..target.qemu
+    };
+    target
+}
+
 /// Checks that the files and the directory that the user named exist.
 fn check_paths(machine: &Machine) -> Result<()> {
     let source = machine.kernel_src.iter().map(|path| ("--kernel-src", path, true));
     let image = machine.kernel_image.iter().map(|path| ("--kernel-image", path, false));
+    let dtb = machine.dtb.iter().map(|path| ("--dtb", path, false));
     let patches = machine.patch.iter().map(|path| ("--patch", path, false));
-    for (option, path, may_be_dir) in source.chain(image).chain(patches) {
+    for (option, path, may_be_dir) in source.chain(image).chain(dtb).chain(patches) {
         let found = path.metadata().with_context(|| format!("{option} {}", path.display()))?;
         if found.is_dir() && !may_be_dir {
             bail!("{option} {}: this is a directory; pass a file", path.display());

@@ -398,7 +398,7 @@ mod tests {
         };
         assert_eq!(reason("6.12"), None);
         assert_eq!(reason("7.3").as_deref(), Some("the patch is for Linux before 7.3"));
-        assert_eq!(wrong_version(&KernelFrom::Image("x".into()), range), None);
+        assert_eq!(wrong_version(&KernelFrom::Image { image: "x".into(), dtb: None }, range), None);
     }
 
     #[test]

@@ -30,7 +30,13 @@ pub(crate) fn send_file(path: &str, name: &str, send: &mut dyn FnMut(Record)) {
         // The host reports the missing file.
         Err(error) => return crate::boot::log_to_kernel(&error.to_string()),
     };
-    for part in bytes.chunks(FILE_PART) {
+    send_bytes(&bytes, name, send);
+}
+
+/// Sends `bytes` as the file `name`, in parts. An empty file has one empty part.
+pub(crate) fn send_bytes(bytes: &[u8], name: &str, send: &mut dyn FnMut(Record)) {
+    let empty = bytes.is_empty().then_some(&[][..]);
+    for part in bytes.chunks(FILE_PART).chain(empty) {
         send(Record::File { name: name.to_owned(), size: bytes.len(), part: part.to_vec() });
     }
 }

@@ -16,6 +16,7 @@ mod records;
 mod run;
 mod shell;
 mod supervise;
+mod symbols;
 
 use protocol::plan::{Mode, PATH, Plan, VERSION};
 
@@ -57,6 +58,7 @@ fn run_guest() -> Result<(), String> {
         Mode::Halt => Ok(()),
         Mode::Run => run::run(&plan),
         Mode::Shell => shell::shell(&plan),
+        Mode::Symbols => run::send_symbols(&plan),
     }
 }
 

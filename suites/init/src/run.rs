@@ -13,6 +13,7 @@ use crate::oracle::Oracle;
 use crate::program::{self, EndedProgram};
 use crate::records::Port;
 use crate::supervise::{self, EndedCase, Report};
+use crate::symbols;
 
 /// Maximum number of lines about caches that are sent to the host. Some kernels print them for each processor.
 const CACHE_LINES_MAX: usize = 40;
@@ -20,9 +21,7 @@ const CACHE_LINES_MAX: usize = 40;
 /// Runs every case of the plan and reports to the host. Returns early, without [`Record::Goodbye`], if a process cannot
 /// be killed: the host then boots again for the remaining cases.
 pub(crate) fn run(plan: &Plan) -> Result<(), String> {
-    let path = boot::parameter("dmmap.records")
-        .ok_or("the kernel command line lacks dmmap.records=DEVICE")?;
-    let mut port = Port::open(&path)?;
+    let mut port = open_port()?;
     port.send(&hello(plan)?);
     let oracle = Oracle::start(plan)?;
     for (index, planned) in plan.cases.iter().enumerate() {
@@ -38,6 +37,22 @@ pub(crate) fn run(plan: &Plan) -> Result<(), String> {
     port.drain();
     sys::sync();
     Ok(())
+}
+
+/// Sends the names of the kernel's functions.
+pub(crate) fn send_symbols(plan: &Plan) -> Result<(), String> {
+    let mut port = open_port()?;
+    port.send(&hello(plan)?);
+    symbols::send(&mut |record| port.send(&record));
+    port.send(&Record::Goodbye);
+    port.drain();
+    Ok(())
+}
+
+fn open_port() -> Result<Port, String> {
+    let path = boot::parameter("dmmap.records")
+        .ok_or("the kernel command line lacks dmmap.records=DEVICE")?;
+    Port::open(&path)
 }
 
 /// State before a case, to compare with the state after it.

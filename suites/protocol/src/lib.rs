@@ -7,6 +7,7 @@
 mod bytes;
 pub mod curve;
 pub mod frame;
+pub mod kallsyms;
 pub mod modules;
 pub mod plan;
 pub mod programs;

@@ -31,6 +31,9 @@ pub enum Mode {
     Run,
     /// Open an interactive shell on the console.
     Shell,
+    /// Send the names and the addresses of the kernel's functions, as the file
+    /// [`kallsyms::FILE`](crate::kallsyms::FILE), and restart the machine.
+    Symbols,
     /// Restart the machine immediately. The duration of this bare boot is the baseline for timing runs.
     Halt,
 }

@@ -24,7 +24,7 @@ pub(super) fn edit(lab: &Lab, cases: Vec<Case>) -> Result<Duration> {
     let job = Job { patches: vec![patch], ..lab.job.clone() };
     let built = job.kernel(lab.target, &lab.kernel, &mut |_| {})?;
     let building = clock.elapsed();
-    let kernel = KernelFrom::Image(built.image.clone());
+    let kernel = KernelFrom::Image { image: built.image.clone(), dtb: None };
     let (job, checkout) = (lab.job.clone(), lab.checkout.clone());
     let (_, testing) = Lab { target: lab.target, kernel, job, checkout }.test(cases)?;
     Ok(building + testing)

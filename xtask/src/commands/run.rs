@@ -58,7 +58,18 @@ pub(super) fn run(args: &Run) -> Result<u8> {
     let kernel = only(&kernels, "--kernel", "versions", ONE_GUEST)?;
     if args.dry_run {
         let name = kernel.name_on(target);
-        out!("{}", qemu_command(&tree, target, Latest::Run, &name, &flavour, &args.emulation)?);
+        out!(
+            "{}",
+            qemu_command(
+                &tree,
+                target,
+                Latest::Run,
+                &name,
+                &flavour,
+                &args.machine,
+                &args.emulation
+            )?
+        );
         return Ok(0);
     }
     let commands = read_sources(args)?;

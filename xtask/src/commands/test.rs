@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use super::settle;
-use crate::cli::{Emulation, Test};
+use crate::cli::{self, Emulation, Test};
 use crate::flavour::Flavour;
 use crate::interrupt;
 use crate::machine::args::{self, Boot, Console};
@@ -82,6 +82,9 @@ fn rerun_command(args: &Test) -> String {
     let (source, image) = (machine.kernel_src.iter(), machine.kernel_image.iter());
     words.extend(source.map(|path| named("--kernel-src", path)));
     words.extend(image.map(|path| named("--kernel-image", path)));
+    words.extend(machine.dtb.iter().map(|path| named("--dtb", path)));
+    words.extend(machine.board.iter().map(|name| format!("--machine {}", args::quote(name))));
+    words.extend(machine.console.iter().map(|name| format!("--console {}", args::quote(name))));
     words.extend(machine.patch.iter().map(|path| named("--patch", path)));
     let given = |option: &'static str, value: &String| format!("{option}={}", args::quote(value));
     words.extend(machine.config.iter().map(|text| given("--config", text)));
@@ -129,7 +132,15 @@ fn dry_run(tree: &Tree, args: &Test, units: &[Unit]) -> Result<String> {
                 Some(reason) => format!("  {}  skipped: {reason}\n", case.id()),
             };
         }
-        text += &qemu_command(tree, target, Latest::Test, &name, &flavour, &args.emulation)?;
+        text += &qemu_command(
+            tree,
+            target,
+            Latest::Test,
+            &name,
+            &flavour,
+            &args.machine,
+            &args.emulation,
+        )?;
     }
     Ok(text)
 }
@@ -142,9 +153,13 @@ pub(super) fn qemu_command(
     kind: Latest,
     name: &str,
     flavour: &Flavour,
+    machine: &cli::Machine,
     emulation: &Emulation,
 ) -> Result<String> {
-    let (image, dtb) = kernel::planned_paths(&paths::cache()?, &target.kernel);
+    let (image, dtb) = match &machine.kernel_image {
+        Some(image) => (image.clone(), machine.dtb.clone()),
+        None => kernel::planned_paths(&paths::cache()?, &target.kernel),
+    };
     let qemu = run::scaled(&target.qemu, flavour);
     let plugin = plugin::planned(&tree.checkout);
     let watched = emulation.oracle == OracleMode::On && target.cache.aliases();

@@ -16,6 +16,7 @@
 //! | `modules` | keeps the loadable modules, in the order in which they can be loaded |
 //! | `build_dir` | a directory for builds, with a patched source and a `.config` |
 //! | `slot` | builds one kernel in a build directory, with all of the above |
+//! | `system_map` | finds the `System.map` of the user's image |
 //! | [`edit`] | converts the queue to a git tree and back |
 //! | `branches` | marks the stacks in that tree with branches |
 //! | `sender` | puts the user's name into patches to send |
@@ -44,6 +45,7 @@ mod sender;
 mod slot;
 pub(crate) mod source;
 pub(crate) mod stacks;
+mod system_map;
 mod toolchain;
 mod tree;
 mod user_tree;
@@ -120,6 +122,8 @@ pub struct Built {
     pub vmlinux: PathBuf,
     /// The kernel's `.config`.
     pub config: PathBuf,
+    /// The kernel's `System.map`; `None` if the user's image has none.
+    pub system_map: Option<PathBuf>,
     /// Output of `uname -r`; empty if unknown.
     pub version: String,
     /// SHA-256 of all inputs of the build, or of the user's image.
@@ -141,21 +145,26 @@ pub struct Built {
 }
 
 impl Built {
-    /// Describes a kernel that the user built and of which only the image is known. If the machine needs a device tree,
-    /// the file must be in the same directory as the image.
+    /// Describes a kernel that the user built and of which only the image is known. `dtb` is its device tree. If that is
+    /// `None`, and the machine needs one, the file must be in the same directory as the image.
     ///
     /// # Errors
     /// The image cannot be read, or the device tree is missing.
-    pub fn from_image(image: &Path, spec: &KernelSpec) -> Result<Self> {
+    pub fn from_image(image: &Path, dtb: Option<&Path>, spec: &KernelSpec) -> Result<Self> {
         let image = image
             .canonicalize()
             .with_context(|| format!("find the kernel image {}", image.display()))?;
         let bytes = files::read_bytes(&image)?;
         let dir = image.parent().unwrap_or(Path::new("/")).to_owned();
-        let dtb = spec.dtb.as_deref().map(|dtb| dir.join(file_name(dtb)));
+        let dtb = match dtb {
+            Some(dtb) => {
+                Some(dtb.canonicalize().with_context(|| format!("find {}", dtb.display()))?)
+            }
+            None => spec.dtb.as_deref().map(|dtb| dir.join(file_name(dtb))),
+        };
         if let Some(dtb) = dtb.as_deref().filter(|dtb| !dtb.is_file()) {
             bail!(
-                "the machine needs a device tree: copy {} from the kernel's build directory to {}",
+                "the machine needs a device tree: pass it with --dtb, or copy {} from the kernel's build directory to {}",
                 spec.dtb.as_deref().unwrap_or_default(),
                 dtb.display()
             );
@@ -163,6 +172,7 @@ impl Built {
         Ok(Built {
             vmlinux: dir.join("vmlinux"),
             config: dir.join(".config"),
+            system_map: system_map::beside(&image),
             dir,
             image,
             dtb,
@@ -377,6 +387,7 @@ fn find(dir: &Path, from_cache: bool) -> Result<Option<Built>> {
         modules: info.modules.iter().map(|module| dir.join(module)).collect(),
         vmlinux: dir.join("vmlinux"),
         config: dir.join("config"),
+        system_map: Some(dir.join("System.map")),
         version: info.version,
         hash: info.hash,
         config_hash: info.config_hash,

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The plugin's configuration for a target, which a boot writes to [`ORACLE_CONFIG`](crate::run_dir::ORACLE_CONFIG).
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use oracle_wire::config::{Cache, Config, Depth};
 
 use crate::run_dir::ORACLE_FINDINGS;
 use crate::target::{CacheSpec, ModelSpec};
 
-/// Returns the configuration for a machine with this cache and `model`. It contains no symbols if the file `symbols` does
-/// not exist.
+/// Returns the configuration for a machine with this cache and `model`. `symbols` is the kernel's `System.map`.
 pub(crate) fn for_target(
     cache: &CacheSpec,
     model: &ModelSpec,
     depth: super::Depth,
-    symbols: &Path,
+    symbols: Option<PathBuf>,
 ) -> Config {
     Config {
         arch: model.arch,
@@ -30,7 +29,7 @@ pub(crate) fn for_target(
             super::Depth::Full => Depth::Full,
         },
         ignore_flushes: false,
-        symbols: symbols.is_file().then(|| symbols.to_owned()),
+        symbols,
         findings: ORACLE_FINDINGS.into(),
     }
 }
@@ -48,7 +47,7 @@ pub(crate) mod tests {
         cache.period = 16384;
         cache.line = 32;
         let model = ModelSpec { arch: Arch::Arm, page: 4096, write: WritePolicy::Back };
-        for_target(&cache, &model, super::super::Depth::User, Path::new("/nowhere/System.map"))
+        for_target(&cache, &model, super::super::Depth::User, None)
     }
 
     #[test]

@@ -3,11 +3,9 @@
 //! kernel without a `System.map`.
 
 use oracle_wire::config::Arch;
+pub(crate) use protocol::kallsyms::FILE;
 
 use super::line::{Access, By, Finding};
-
-/// Name under which the guest sends the content of `/proc/kallsyms`, after it has loaded modules.
-pub(crate) const FILE: &str = "kallsyms";
 
 /// Maximum distance of an instruction from the start of its function, in bytes. The last function before a gap between
 /// the kernel and its modules does not extend over the gap.

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use protocol::record::Outcome;
+use protocol::kallsyms;
+use protocol::record::{Outcome, Record};
 use xtask::results::RunResult;
 
 use super::world::{ALL, Guest, Lab, assert_code, text};
@@ -63,6 +64,7 @@ fn lab() -> Lab {
     fs::write(configs.join("x86_64.yaml"), format!("{before}{ALIASES}\n{after}")).unwrap();
     let flavour = concat!(env!("CARGO_MANIFEST_DIR"), "/../kernel-configs/flavours/default.yaml");
     fs::copy(flavour, configs.join("flavours/default.yaml")).unwrap();
+    fs::write(lab.path("System.map"), "c0008000 T _text\nc0900000 B _end\n").unwrap();
     lab.qemu_version("10.0.2");
     lab
 }
@@ -100,6 +102,38 @@ fn a_run_without_findings_passes() {
     assert!(command.contains("dmmap.oracle=1"), "{command}");
     let config = fs::read_to_string(boot.join("oracle.json")).unwrap();
     assert!(config.contains(r#""findings": "oracle.jsonl""#), "{config}");
+}
+
+#[test]
+fn the_symbols_of_an_image_without_a_map_are_read_once() {
+    let lab = lab();
+    fs::remove_file(lab.path("System.map")).unwrap();
+    let oracle = || controls() + &window(16, 0) + &window(17, 0) + &window(18, 0);
+    guest(&lab, oracle());
+    // The guest is interrupted while it reports the symbols.
+    let mut reads = Guest::up(0);
+    lab.guest("symbols", &reads, "exit 0");
+    let output = text(&lab.test(&[]));
+    let expected = "read the symbols of the kernel image: QEMU exited before the guest reported its shutdown; the console";
+    assert!(output.contains(expected), "{output}");
+    let part = b"c0100000 T _stext\nc0100040 t memcpy\n".to_vec();
+    reads.record(&Record::File { name: kallsyms::FILE.into(), size: part.len(), part });
+    // The guest hangs, and is stopped as soon as it has sent the symbols.
+    lab.guest("symbols", &reads, "exec sleep 600");
+    assert_code(&lab.test(&[]), 0);
+    lab.assert_no_machine_left();
+    let config = lab.path("checkout/target/lab/latest/x86_64/boot-1/oracle.json");
+    let config = fs::read_to_string(config).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let symbols = fs::read_to_string(config["symbols"].as_str().unwrap()).unwrap();
+    assert!(symbols.contains("c0100040 t memcpy\n"), "{symbols}");
+    assert!(symbols.ends_with(" B _end\n"), "{symbols}");
+    // The next run takes them from the cache.
+    fs::remove_dir_all(lab.path("guests/symbols")).unwrap();
+    guest(&lab, oracle());
+    assert_code(&lab.test(&[]), 0);
+    let boots = fs::read_dir(lab.path("checkout/target/lab/latest/x86_64")).unwrap();
+    assert_eq!(boots.count(), 1);
 }
 
 #[test]

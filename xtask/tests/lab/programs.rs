@@ -260,6 +260,27 @@ fn files_of_the_guest_are_brought_back() {
 }
 
 #[test]
+fn a_kernel_image_can_run_on_another_machine_of_qemu() {
+    let lab = lab();
+    fs::write(lab.path("board.dtb"), "").unwrap();
+    let options = ["--dry-run", "--arch", "armv6", "--dtb", "board.dtb", "--machine", "raspi1ap"];
+    let output = run(&lab, &options, &["./prog"]);
+    assert_code(&output, 0);
+    let command = String::from_utf8_lossy(&output.stdout).into_owned();
+    for part in [
+        "-machine raspi1ap",
+        "board.dtb \\",
+        "bzImage \\",
+        "console=ttyAMA0 oops=panic panic=-1 dmmap.records=/dev/ttyAMA0'",
+    ] {
+        assert!(command.contains(part), "{part:?}: {command}");
+    }
+    assert!(!command.contains("-cpu") && !command.contains("chardev:records"), "{command}");
+    let none = error(&lab, &["--dtb", "none.dtb"], &["./prog"]);
+    insta::assert_snapshot!(none, @"error: --dtb none.dtb: No such file or directory (os error 2)");
+}
+
+#[test]
 fn the_machine_has_the_memory_and_the_arguments_that_were_asked_for() {
     let lab = lab();
     let options =
