@@ -41,7 +41,7 @@ pub(crate) enum Command {
     /// Run every check that needs no guest: format, lints, host tests, documents, licence headers.
     Check,
     /// Build the kernel only, and print the paths of its image, vmlinux and config.
-    Build(Machine),
+    Build(Build),
     /// Boot a target to an interactive shell. Ctrl-A x ends QEMU, Ctrl-A c opens its monitor.
     Boot(Interactive),
     /// Boot a target that waits for gdb, and print the command that attaches gdb to it.
@@ -184,6 +184,16 @@ pub(crate) struct Machine {
     /// Install nothing; report what is missing instead.
     #[arg(long)]
     pub no_setup: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Build {
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Print a hash of everything that the kernels are built from, instead of building them: the versions of source and
+    /// compiler, patches and configuration. CI jobs use it as the key of their cache. Does not download the source.
+    #[arg(long)]
+    pub print_key: bool,
 }
 
 /// How QEMU runs a guest.

@@ -7,7 +7,7 @@ mod symbols;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, bail};
 use walkdir::WalkDir;
 
 use crate::boot::{self, Parameters};
@@ -323,16 +323,46 @@ impl Job {
         origin: &KernelFrom,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Built> {
+        if let KernelFrom::Image { image, dtb } = origin {
+            return Built::from_image(image, dtb.as_deref(), &target.kernel);
+        }
+        kernel::build(&self.request(target, origin)?, progress)
+            .with_context(|| format!("build the kernel of {}", origin.name_on(target)))
+    }
+
+    /// Returns the key in the build cache of the kernel of `target` from `origin`.
+    ///
+    /// # Errors
+    /// As [`kernel::key`], or the user built the kernel.
+    pub(crate) fn key(
+        &self,
+        target: &Target,
+        origin: &KernelFrom,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<String> {
+        kernel::key(&self.request(target, origin)?, progress)
+            .with_context(|| format!("get the key of the kernel of {}", origin.name_on(target)))
+    }
+
+    /// Returns the description of the kernel to build.
+    ///
+    /// # Errors
+    /// The user built the kernel.
+    fn request<'a>(
+        &'a self,
+        target: &'a Target,
+        origin: &'a KernelFrom,
+    ) -> Result<kernel::Request<'a>> {
         let source = match origin {
-            KernelFrom::Image { image, dtb } => {
-                return Built::from_image(image, dtb.as_deref(), &target.kernel);
+            KernelFrom::Image { .. } => {
+                bail!("the lab does not build the kernel of --kernel-image")
             }
             KernelFrom::Source(path) => Source::Path(path.clone()),
             KernelFrom::Version(KernelVersion { package, suites, .. }) => {
                 Source::Debian { package: package.clone(), suites: suites.clone() }
             }
         };
-        let request = kernel::Request {
+        Ok(kernel::Request {
             checkout: &self.checkout,
             cache: &self.cache,
             target,
@@ -344,9 +374,7 @@ impl Job {
             patches: &self.patches,
             config: &self.config,
             jobs: self.jobs,
-        };
-        kernel::build(&request, progress)
-            .with_context(|| format!("build the kernel of {}", origin.name_on(target)))
+        })
     }
 }
 

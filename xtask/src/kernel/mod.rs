@@ -240,7 +240,8 @@ impl Progress {
 
 /// Inputs that determine the content of a kernel.
 struct Inputs {
-    base: Base,
+    /// Identifier of the unpatched source's content.
+    content: String,
     /// Fixes for the machine, the selected part of the patch queue, and additional patches.
     queue: Queue,
     options: Vec<config::ConfigOption>,
@@ -258,9 +259,19 @@ pub fn build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Bu
 
 fn find_or_build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Built> {
     check_cache_path(request.cache)?;
+    // A quick check comes first, so that it fails before a download.
+    let toolchain = Toolchain::find(&request.target.kernel.cross)?;
     let cache = Cache(request.cache);
-    let inputs = inputs(request, cache, progress)?;
-    let built = find_or_build_inputs(request, &inputs, progress)?;
+    let early = find_without_source(request, cache, &toolchain, progress)?;
+    let (inputs, built) = match early {
+        Some(found) => found,
+        None => {
+            let base = source::open(&request.source, cache, progress)?;
+            let inputs = inputs(request, &base.content, base.version, toolchain)?;
+            let built = find_or_build_inputs(request, &base, &inputs, progress)?;
+            (inputs, built)
+        }
+    };
     // The same kernel may be in the cache for another selection of stacks, so these texts are not stored there.
     let stacks = match request.queue {
         Selection::Stack(_) => inputs.queue.stacks.into_iter().map(|stack| stack.name).collect(),
@@ -270,8 +281,47 @@ fn find_or_build(request: &Request, progress: &mut dyn FnMut(Progress)) -> Resul
     Ok(Built { stacks, left_out, ..built })
 }
 
+/// Returns the key of a kernel in the cache: the SHA-256 of all inputs of its build. Does not download Debian's source.
+///
+/// # Errors
+/// The compiler or the source is not available, or a patch or a config fragment does not parse.
+pub fn key(request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<String> {
+    let toolchain = Toolchain::find(&request.target.kernel.cross)?;
+    let (content, version) = source::identify(&request.source, Cache(request.cache), progress)?;
+    Ok(inputs(request, &content, version, toolchain)?.hash(request))
+}
+
+/// Returns one key for several kernels, from the key of each.
+pub(crate) fn combined_key(keys: &[String]) -> String {
+    match keys {
+        [one] => one.clone(),
+        several => digest::of_parts(several.iter().map(String::as_bytes)),
+    }
+}
+
+/// Returns a kernel that is in the cache although its source is not, such as in a CI job that keeps only kernels. Returns
+/// `None` if the kernel must be built, if the source is in the cache, or if apt does not know the source.
+fn find_without_source(
+    request: &Request,
+    cache: Cache,
+    toolchain: &Toolchain,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Option<(Inputs, Built)>> {
+    let has_kernels = || cache.kernels().read_dir().is_ok_and(|mut dirs| dirs.next().is_some());
+    if source::is_at_hand(&request.source, cache) || !has_kernels() {
+        return Ok(None);
+    }
+    let Ok((content, version)) = source::identify(&request.source, cache, progress) else {
+        return Ok(None);
+    };
+    let inputs = inputs(request, &content, version, toolchain.clone())?;
+    let built = find(&cache.kernels().join(inputs.hash(request)), true)?;
+    Ok(built.map(|built| (inputs, built)))
+}
+
 fn find_or_build_inputs(
     request: &Request,
+    base: &Base,
     inputs: &Inputs,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Built> {
@@ -281,7 +331,7 @@ fn find_or_build_inputs(
     if let Some(built) = find(&dir, true)? {
         return Ok(built);
     }
-    let slot = slot::Slot::lock(cache, &inputs.base, request, progress)?;
+    let slot = slot::Slot::lock(cache, base, request, progress)?;
     // Another run may have built the kernel while this run waited for the lock.
     if let Some(built) = find(&dir, true)? {
         return Ok(built);
@@ -304,21 +354,24 @@ fn find_or_build_inputs(
     }
 }
 
-fn inputs(request: &Request, cache: Cache, progress: &mut dyn FnMut(Progress)) -> Result<Inputs> {
-    // A quick check comes first, so that it fails before a download.
-    let toolchain = Toolchain::find(&request.target.kernel.cross)?;
-    let base = source::open(&request.source, cache, progress)?;
+/// Reads the inputs of a build. `content` identifies the content of the unpatched source, which has this `version`.
+fn inputs(
+    request: &Request,
+    content: &str,
+    version: Version,
+    toolchain: Toolchain,
+) -> Result<Inputs> {
     let (target, flavour) = (&request.target.name, request.flavour);
     let whole_queue = *request.queue == Selection::All;
-    let mut options = config::read(request.checkout, base.version, target, flavour, whole_queue)?;
+    let mut options = config::read(request.checkout, version, target, flavour, whole_queue)?;
     for argument in request.config {
         options.extend(config::from_argument(argument)?);
     }
     let options = config::merge(options);
-    let mut queue = fixes::of_target(request.checkout, base.version, &request.target.kernel.fixes)?;
-    queue.append(queue::read_selected(request.checkout, base.version, request.queue)?);
-    queue.add(request.patches, base.version)?;
-    Ok(Inputs { base, queue, options, toolchain })
+    let mut queue = fixes::of_target(request.checkout, version, &request.target.kernel.fixes)?;
+    queue.append(queue::read_selected(request.checkout, version, request.queue)?);
+    queue.add(request.patches, version)?;
+    Ok(Inputs { content: content.to_owned(), queue, options, toolchain })
 }
 
 impl Inputs {
@@ -334,7 +387,7 @@ impl Inputs {
         let options = config::text(&self.options);
         let mut parts = vec![
             recipe.as_bytes(),
-            self.base.content.as_bytes(),
+            self.content.as_bytes(),
             options.as_bytes(),
             self.toolchain.compiler.as_bytes(),
             self.toolchain.linker.as_bytes(),

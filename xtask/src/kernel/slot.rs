@@ -22,6 +22,7 @@ use crate::files;
 /// A slot that is locked by this process.
 pub(super) struct Slot<'a> {
     request: &'a Request<'a>,
+    base: &'a Base,
     dir: BuildDir,
     estimate: PathBuf,
 }
@@ -30,14 +31,14 @@ impl<'a> Slot<'a> {
     /// Locks the slot for the request. Waits while another process builds in it.
     pub(super) fn lock(
         cache: Cache,
-        base: &Base,
+        base: &'a Base,
         request: &'a Request<'a>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
         let name = format!("{}-{}", request.target.name, request.flavour);
         let dir = BuildDir::lock(cache, base, &name, progress)?;
         let estimate = cache.estimates().join(format!("{}-{name}", base.version));
-        Ok(Slot { request, dir, estimate })
+        Ok(Slot { request, base, dir, estimate })
     }
 
     /// Builds the kernel and moves it to the directory `kernel`.
@@ -52,7 +53,7 @@ impl<'a> Slot<'a> {
         cache::remove_dir(&result).with_context(|| format!("remove {}", result.display()))?;
         let from_scratch = self.dir.prepare()?;
         progress(Progress::step("patch the source".into()));
-        let (applied, files) = self.dir.patch(&inputs.base, &inputs.queue)?;
+        let (applied, files) = self.dir.patch(self.base, &inputs.queue)?;
         progress(Progress::step("configure".into()));
         let configuration = Configuration {
             start: "allnoconfig",
@@ -104,11 +105,8 @@ impl<'a> Slot<'a> {
             false => Vec::new(),
         };
         if let Some(dir) = self.request.coverage {
-            let trees = coverage_files::Trees {
-                base: &inputs.base.root,
-                tree: &self.dir.tree(),
-                obj: &obj,
-            };
+            let trees =
+                coverage_files::Trees { base: &self.base.root, tree: &self.dir.tree(), obj: &obj };
             coverage_files::publish(dir, &trees, &applied.overlay, &result)?;
         }
         let info = BuildInfo {
@@ -119,7 +117,7 @@ impl<'a> Slot<'a> {
             linker: inputs.toolchain.linker.clone(),
             target: self.request.target.name.clone(),
             flavour: self.request.flavour.to_owned(),
-            source: inputs.base.name.clone(),
+            source: self.base.name.clone(),
             patches: inputs.queue.patches.iter().map(|patch| patch.name.clone()).collect(),
             present_fixes: applied.present.clone(),
             image: file_name(&spec.image).to_owned(),

@@ -96,6 +96,39 @@ pub(crate) fn open(
     }
 }
 
+/// Returns true if [`open`] needs no download.
+pub(crate) fn is_at_hand(source: &Source, cache: Cache) -> bool {
+    match source {
+        Source::Debian { package, .. } => name_file(&cache.sources().join(package)).exists(),
+        Source::Path(_) => true,
+    }
+}
+
+/// Returns the identifier of a source's content, and the version of Linux, without downloading the source.
+///
+/// # Errors
+/// apt does not know Debian's package, or the user's source is not a kernel source.
+pub(crate) fn identify(
+    source: &Source,
+    cache: Cache,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(String, Version)> {
+    match source {
+        Source::Debian { package, suites } if !is_at_hand(source, cache) => {
+            // linux-source-6.12
+            let version = package.rsplit('-').next().and_then(|version| version.parse().ok());
+            let version = version.with_context(|| {
+                format!("the name of the package {package} does not end with a version of Linux")
+            })?;
+            Ok((kernel_source::name(package, suites)?, version))
+        }
+        _ => {
+            let base = open(source, cache, progress)?;
+            Ok((base.content.clone(), base.version))
+        }
+    }
+}
+
 /// Returns the version of the user's source `path`, a directory or a tarball. Unpacks a tarball into the cache.
 ///
 /// # Errors
@@ -114,10 +147,15 @@ pub(crate) fn version_of(
 /// Unpacks a source into an empty directory and returns the source's name.
 type Unpack<'a> = &'a mut dyn FnMut(&Path, &mut dyn FnMut(Progress)) -> Result<String>;
 
+/// Path of the file with the name of the unpacked source in `dir`. The source is complete if the file exists.
+fn name_file(dir: &Path) -> PathBuf {
+    dir.join("name")
+}
+
 /// Opens the unpacked source in `dir` of the cache. Calls `unpack` if the source is not there yet.
 fn open_unpacked(dir: &Path, progress: &mut dyn FnMut(Progress), unpack: Unpack) -> Result<Base> {
     const ACTIVITY: &str = "is unpacking the kernel source";
-    let name_file = dir.join("name");
+    let name_file = name_file(dir);
     let lock = loop {
         let lock = cache::lock(&cache::lock_path(dir), Hold::Shared, ACTIVITY, progress)?;
         if name_file.exists() {

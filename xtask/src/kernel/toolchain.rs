@@ -7,7 +7,7 @@ use xshell::cmd;
 use crate::shell;
 
 /// Versions of compiler and linker. kbuild likewise detects a changed tool only by its version text.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Toolchain {
     /// First line of `gcc --version`.
     pub compiler: String,

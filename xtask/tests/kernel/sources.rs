@@ -122,6 +122,30 @@ fn debians_source_is_downloaded_once() {
 }
 
 #[test]
+fn a_kernel_in_the_cache_needs_no_source() {
+    let world = World::new();
+    package(&world);
+    let job = Job { source: None, ..world.job() };
+    let key = || world.run(&Job { key: true, ..job.clone() }).key;
+    let key_before = key();
+    assert_eq!(world.run(&job).good().image, "a\nb, patched\nc\nnew\n");
+    assert_eq!(key(), key_before, "the source is in the cache now");
+    assert!(world.path("cache/kernels").join(&key_before).is_dir());
+    // A CI job keeps only the kernels.
+    fs::remove_dir_all(world.path("cache/sources")).unwrap();
+    fs::remove_dir_all(world.path("cache/slots")).unwrap();
+    world.write("made", "");
+    let outcome = world.run(&job).good();
+    assert!(outcome.from_cache);
+    assert_eq!(outcome.image, "a\nb, patched\nc\nnew\n");
+    let calls = world.read("made");
+    assert!(calls.lines().all(|call| call.contains("--print-uris")), "{calls}");
+    world.patch("0001-b.patch", "b.c", "b, patched better");
+    assert_ne!(key(), key_before);
+    assert_eq!(world.run(&job).good().image, "a\nb, patched better\nc\nnew\n");
+}
+
+#[test]
 fn a_source_that_only_another_suite_has_is_downloaded_from_there() {
     let world = World::new();
     package(&world);

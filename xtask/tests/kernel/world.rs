@@ -47,6 +47,8 @@ pub struct Job {
     pub fixes: Vec<String>,
     /// Patches on top of the queue.
     pub patches: Vec<PathBuf>,
+    /// Computes the key of the kernel instead of building it.
+    pub key: bool,
 }
 
 /// Result of a build.
@@ -61,6 +63,8 @@ pub struct Outcome {
     pub present_fixes: Vec<String>,
     pub left_out: Vec<String>,
     pub stacks: Vec<String>,
+    /// Key of the kernel, or an empty text if it was built.
+    pub key: String,
     pub error: Option<String>,
 }
 
@@ -139,6 +143,7 @@ impl World {
             flavour: "default".to_owned(),
             fixes: Vec::new(),
             patches: Vec::new(),
+            key: false,
         }
     }
 
@@ -270,6 +275,11 @@ pub fn act() {
         jobs: 1,
     };
     let mut outcome = Outcome::default();
+    if job.key {
+        outcome.key = kernel::key(&request, &mut |_| {}).unwrap();
+        println!("\nOUTCOME {}", serde_json::to_string(&outcome).unwrap());
+        return;
+    }
     let built = kernel::build(&request, &mut |progress| {
         let kernel::Progress { done, of, what } = progress;
         outcome.steps.push(match (done, of) {

@@ -39,6 +39,16 @@ pub(crate) fn fetch(
     Ok(name)
 }
 
+/// Returns the name and the version of the package that [`fetch`] would download.
+///
+/// # Errors
+/// apt is not available, or knows no such package.
+pub(crate) fn name(package: &str, suites: &[String]) -> Result<String> {
+    let scratch = tempfile::tempdir().context("create a temporary directory")?;
+    package::identify(package, suites, scratch.path())
+        .with_context(|| format!("cannot get the version of Debian's {package}"))
+}
+
 fn unpack_package(package: &Path, into: &Path) -> Result<()> {
     let tarball = ["-x", "--to-stdout", "--wildcards", "*/linux-source-*.tar.xz"];
     let tarball = package::members(package).pipe(guard::command("tar", tarball));

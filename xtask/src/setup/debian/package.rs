@@ -42,12 +42,29 @@ fn mirror_in(apt_get: &Path, options: &[String]) -> Result<String> {
 /// # Errors
 /// There is no apt, no such package or no network, a signature is invalid, or the disk is full.
 pub(crate) fn download(package: &str, suites: &[String], dir: &Path) -> Result<PathBuf> {
-    if apt_get(dir, &["download", package])?.status.success() {
-        return downloaded(package, dir);
+    search(package, suites, dir, Lists::download)
+}
+
+/// Returns `NAME VERSION` of the package that [`download`] would download. Writes only package lists to `dir`.
+///
+/// # Errors
+/// There is no apt, or no package list has the package.
+pub(crate) fn identify(package: &str, suites: &[String], dir: &Path) -> Result<String> {
+    search(package, suites, dir, Lists::identify)
+}
+
+/// Operation on the package with this name, through the given lists. It writes files to the given directory.
+type Operation<T> = fn(&Lists, &str, &Path) -> Result<T>;
+
+/// Performs `operation` through the first lists with which it succeeds: those of the machine, newer lists of the same
+/// archives, and lists of each of the `suites`.
+fn search<T>(package: &str, suites: &[String], dir: &Path, operation: Operation<T>) -> Result<T> {
+    if let Ok(found) = operation(&Lists::default(), package, dir) {
+        return Ok(found);
     }
     let own = Lists::new(dir, None)?;
-    let error = match own.download(package, dir) {
-        Ok(package) => return Ok(package),
+    let error = match operation(&own, package, dir) {
+        Ok(found) => return Ok(found),
         Err(error) if suites.is_empty() => return Err(error),
         Err(error) => error,
     };
@@ -57,8 +74,8 @@ pub(crate) fn download(package: &str, suites: &[String], dir: &Path) -> Result<P
         Err(error) => errors.push(format!("{error:#}")),
         Ok(mirror) => {
             for suite in suites {
-                match download_from(package, suite, &mirror, dir) {
-                    Ok(package) => return Ok(package),
+                match search_in(package, suite, &mirror, dir, operation) {
+                    Ok(found) => return Ok(found),
                     Err(error) => errors.push(format!("{suite}: {error:#}")),
                 }
             }
@@ -78,13 +95,25 @@ pub(crate) fn download_from(
     mirror: &str,
     scratch: &Path,
 ) -> Result<PathBuf> {
+    search_in(package, suite, mirror, scratch, Lists::download)
+}
+
+/// Performs `operation` through lists of `suite`.
+fn search_in<T>(
+    package: &str,
+    suite: &str,
+    mirror: &str,
+    scratch: &Path,
+    operation: Operation<T>,
+) -> Result<T> {
     let dir = scratch.join(suite);
     files::create_dir(&dir)?;
     let sources = format!("deb [signed-by={KEYS}] {mirror} {suite} main\n");
-    Lists::new(&dir, Some(&sources))?.download(package, &dir)
+    operation(&Lists::new(&dir, Some(&sources))?, package, &dir)
 }
 
-/// Package lists of apt that are separate from the machine's.
+/// Package lists of apt: the machine's by default, else separate ones.
+#[derive(Default)]
 pub(super) struct Lists {
     /// Options that make apt-get use these lists.
     options: Vec<String>,
@@ -150,14 +179,30 @@ impl Lists {
     /// As [`download`].
     fn download(&self, package: &str, dir: &Path) -> Result<PathBuf> {
         self.fetch(dir, &["download", package], package)?;
-        downloaded(package, dir)
+        let packages = files::with_extension(dir, "deb")?.into_iter();
+        packages.last().with_context(|| {
+            format!("apt-get download {package} left no package in {}", dir.display())
+        })
     }
 
-    /// Runs apt-get to download `what` into `dir`.
-    fn fetch(&self, dir: &Path, words: &[&str], what: &str) -> Result<()> {
+    /// Returns `NAME VERSION` of `package`.
+    ///
+    /// # Errors
+    /// As [`download`].
+    fn identify(&self, package: &str, dir: &Path) -> Result<String> {
+        let words = ["download", "--print-uris", package];
+        let output = self.fetch(dir, &words, package)?;
+        let line = String::from_utf8_lossy(&output.stdout);
+        // 'URI' FILE SIZE HASH
+        let name = line.split_whitespace().nth(1).and_then(|file| name_in(Path::new(file)));
+        name.with_context(|| format!("apt-get {} prints no file name", words.join(" ")))
+    }
+
+    /// Runs apt-get to download `what` into `dir`, and returns its output.
+    fn fetch(&self, dir: &Path, words: &[&str], what: &str) -> Result<Output> {
         let output = self.apt_get(dir, words)?;
         if output.status.success() {
-            return Ok(());
+            return Ok(output);
         }
         let messages = self.failure.clone().unwrap_or_else(|| messages(&output));
         bail!("apt-get cannot download {what}:\n{messages}")
@@ -178,13 +223,6 @@ fn apt_get(dir: &Path, arguments: &[&str]) -> Result<Output> {
         bail!("apt-get is missing");
     }
     Ok(output)
-}
-
-fn downloaded(package: &str, dir: &Path) -> Result<PathBuf> {
-    let packages = files::with_extension(dir, "deb")?.into_iter();
-    packages
-        .last()
-        .with_context(|| format!("apt-get download {package} left no package in {}", dir.display()))
 }
 
 /// Returns `NAME VERSION` for a package file `NAME_VERSION_ARCH.deb`. The file's name encodes a colon as `%3a`.
@@ -213,7 +251,7 @@ pub(crate) fn pipe(command: &Expression) -> Result<()> {
 }
 
 fn run(command: &Expression) -> Result<Output> {
-    guard::run(&command.env("LC_ALL", "C").stdout_null().stderr_capture())
+    guard::run(&command.env("LC_ALL", "C").stdout_capture().stderr_capture())
 }
 
 /// Returns the beginning of the messages on standard error, or the exit status if there are none. The messages may be
