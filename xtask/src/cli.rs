@@ -41,7 +41,7 @@ pub(crate) enum Command {
     /// Run every check that needs no guest: format, lints, host tests, documents, licence headers.
     Check,
     /// Build the kernel only, and print the paths of its image, vmlinux and config.
-    Build(Build),
+    Build(Machine),
     /// Boot a target to an interactive shell. Ctrl-A x ends QEMU, Ctrl-A c opens its monitor.
     Boot(Interactive),
     /// Boot a target that waits for gdb, and print the command that attaches gdb to it.
@@ -186,16 +186,6 @@ pub(crate) struct Machine {
     pub no_setup: bool,
 }
 
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Build {
-    #[command(flatten)]
-    pub machine: Machine,
-    /// Print a hash of everything that the kernels are built from, instead of building them: the versions of source and
-    /// compiler, patches and configuration. CI jobs use it as the key of their cache. Does not download the source.
-    #[arg(long)]
-    pub print_key: bool,
-}
-
 /// How QEMU runs a guest.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Emulation {
@@ -251,6 +241,10 @@ pub(crate) struct Test {
     /// Print the plan and the QEMU command without running anything.
     #[arg(long)]
     pub dry_run: bool,
+    /// Print a hash of everything that the kernels are built from, without building or running anything: versions of
+    /// source and compiler, patches and configuration. A CI job keeps `kernels` of the lab's cache under this key.
+    #[arg(long, conflicts_with_all = ["dry_run", "bisect"])]
+    pub print_key: bool,
     /// Print a line for each case that passes.
     #[arg(long, short, conflicts_with = "quiet")]
     pub verbose: bool,
@@ -479,6 +473,11 @@ pub(crate) enum Report {
         /// printing it.
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
+    },
+    /// Print an error annotation of GitHub Actions for each failed case.
+    Annotations {
+        /// The results.json of a run, or the run's directory [default: target/lab/latest].
+        results: Option<PathBuf>,
     },
 }
 

@@ -42,6 +42,7 @@ pub(crate) struct Flavour {
     #[serde(default)]
     pub targets: BTreeMap<String, TargetChanges>,
     /// Options of `cargo xtask test`, besides `--flavour`, with which CI tests the flavour at night: a job for each item.
+    /// `RUN_NUMBER` stands for the number of the CI run.
     #[serde(default)]
     pub nightly: Vec<String>,
 }

@@ -4,6 +4,7 @@
 mod documents;
 mod licences;
 mod links;
+mod linters;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,19 +13,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use duct::Expression;
+use linters::Linter;
 use regex::Regex;
 use xshell::cmd;
 
 use crate::ci::Format;
 use crate::output::{out, outln};
 use crate::{
-    cargo, ci as jobs, files, flavour, guard, interrupt, kernel_version, schema, shell, target,
+    cargo, ci as jobs, files, flavour, guard, interrupt, kernel_version, paths, schema, shell,
+    target,
 };
 
 /// Name and function of a check.
 type Check = (&'static str, fn(&Path) -> Result<Outcome>);
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     ("format", |checkout| cargo(checkout, &["fmt", "--all", "--check"])),
     ("clippy", |checkout| {
         let args = "clippy --quiet --workspace --all-targets --locked -- -D warnings";
@@ -35,6 +38,7 @@ const CHECKS: [Check; 9] = [
     ("licences", licences),
     ("documents", documents),
     ("ci", ci),
+    ("workflows", workflows),
     ("schemas", schemas),
     ("scripts", scripts),
 ];
@@ -236,6 +240,37 @@ fn ci(checkout: &Path) -> Result<Outcome> {
     Ok(generated(checkout, &files))
 }
 
+/// Checks the workflows of GitHub with the linters that can be had here.
+fn workflows(checkout: &Path) -> Result<Outcome> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    lint(checkout, &linters::OF_WORKFLOWS, &|linter| linter.find(&path, &paths::cache()?))
+}
+
+/// Runs each of `linters` that `find` finds. The others are named in the line of the check.
+fn lint(
+    checkout: &Path,
+    linters: &[Linter],
+    find: &dyn Fn(&Linter) -> Result<Result<PathBuf, String>>,
+) -> Result<Outcome> {
+    let files = Format::ALL.into_iter().filter(|format| format.is_workflow());
+    let files: Vec<&str> = files.map(Format::file).collect();
+    let (mut notes, mut problems) = (Vec::new(), Vec::new());
+    for linter in linters {
+        match find(linter)? {
+            Err(why) => notes.push(format!("{} did not run: {why}", linter.program)),
+            Ok(program) => {
+                let words = linter.arguments.iter().chain(&files).copied();
+                let outcome = command(checkout, &guard::command(program, words))?;
+                notes.push(linter.program.to_owned());
+                let output = outcome.output.trim().to_owned();
+                problems
+                    .extend((!outcome.passed).then(|| format!("{}:\n{output}", linter.program)));
+            }
+        }
+    }
+    Ok(Outcome { note: notes.join("; "), ..Outcome::of_problems(0, "", &problems) })
+}
+
 /// Checks that the committed JSON schemas are up to date with the Rust types.
 fn schemas(checkout: &Path) -> Result<Outcome> {
     let command = || schema::COMMAND.to_owned();
@@ -282,6 +317,8 @@ fn is_script(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn outcome(passed: bool, note: &str) -> Outcome {
@@ -299,11 +336,11 @@ mod tests {
     fn the_summary_counts_tests_and_names_failed_checks() {
         insta::assert_snapshot!(summary("9 passed, 0 failed, 1 skipped", &[]), @"
         tests: 9 passed, 0 failed, 1 skipped
-        all 9 checks passed
+        all 10 checks passed
         ");
         insta::assert_snapshot!(summary("8 passed, 1 failed, 0 skipped", &["clippy", "tests"]), @"
         tests: 8 passed, 1 failed, 0 skipped
-        2 of 9 checks failed: clippy, tests
+        2 of 10 checks failed: clippy, tests
         ");
     }
 
@@ -333,6 +370,34 @@ mod tests {
         insta::assert_snapshot!(ci(checkout.path()).unwrap().output, @"
         ci/github.yml: out of date; run: cargo xtask ci-matrix --format github > ci/github.yml
         ci/gitlab.yml: out of date; run: cargo xtask ci-matrix --format gitlab > ci/gitlab.yml
+        ");
+    }
+
+    #[test]
+    fn findings_fail_the_check_and_missing_linters_are_named() {
+        let checkout = tempfile::tempdir().unwrap();
+        let fake = |exit: u8| {
+            let path = checkout.path().join(format!("fake-{exit}"));
+            let text = format!("#!/bin/sh\necho \"$0: $#\" | sed 's,.*/,,'\nexit {exit}\n");
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        let [good, bad] = [fake(0), fake(13)];
+        let lint = |first: &PathBuf, second: Result<PathBuf, String>| {
+            let find = |linter: &Linter| {
+                Ok(if linter.program == "actionlint" { Ok(first.clone()) } else { second.clone() })
+            };
+            lint(checkout.path(), &linters::OF_WORKFLOWS, &find).unwrap()
+        };
+        let passed = lint(&good, Err("no network".into()));
+        assert!(passed.passed);
+        insta::assert_snapshot!(passed.note, @"actionlint; zizmor did not run: no network");
+        let failed = lint(&good, Ok(bad));
+        assert!(!failed.passed);
+        insta::assert_snapshot!(failed.output, @"
+        zizmor:
+        fake-13: 5
         ");
     }
 

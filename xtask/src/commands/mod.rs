@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use indicatif::HumanBytes;
 
-use crate::cli::{BISECT, Build, Cli, Command, Records};
+use crate::cli::{BISECT, Cli, Command, Machine, Records};
 use crate::kernel::Built;
 use crate::machine::accel::Accel;
 use crate::oracle::OracleRequest;
-use crate::output::{errln, out, outln};
+use crate::output::{out, outln};
 use crate::paths::Latest;
 use crate::report::{Origin, merge, term, write_all};
 use crate::results::RunResult;
@@ -48,7 +48,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Test(args) => test::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Check => check::run(&paths::checkout()),
-        Command::Build(args) => build(&args),
+        Command::Build(machine) => build(&machine),
         Command::Boot(args) => interactive::run(&args, interactive::Kind::Shell),
         Command::Gdb(args) => interactive::run(&args, interactive::Kind::Gdb),
         Command::List(args) => list::run(&Tree::load()?, &args),
@@ -104,18 +104,13 @@ fn shrink(run_dir: &Path) {
     }
 }
 
-fn build(args: &Build) -> Result<u8> {
+fn build(machine: &Machine) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
-    let machine = &args.machine;
     let (targets, flavour) = tree.select(machine)?;
     let kernels = tree.kernels(machine)?;
     ensure(&targets, machine, OracleRequest::OFF)?;
     let job = job(&tree, machine, flavour, Accel::Auto, 1.0, PathBuf::new())?;
-    if args.print_key {
-        outln!("{}", key(&job, &targets, &kernels)?);
-        return Ok(0);
-    }
     for target in &targets {
         for kernel in &kernels {
             let built = build_with_bar(&job, target, kernel)?;
@@ -131,17 +126,6 @@ fn build(args: &Build) -> Result<u8> {
         }
     }
     Ok(0)
-}
-
-/// Returns the key of all `kernels` for all `targets`.
-fn key(job: &Job, targets: &[Target], kernels: &[KernelFrom]) -> Result<String> {
-    let mut keys = Vec::new();
-    for target in targets {
-        for kernel in kernels {
-            keys.push(job.key(target, kernel, &mut |step| errln!("{}", step.what))?);
-        }
-    }
-    Ok(kernel::combined_key(&keys))
 }
 
 /// Builds the kernel of `target` from `origin` and shows a progress bar.

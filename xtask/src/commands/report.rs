@@ -9,7 +9,8 @@ use crate::cli::Report;
 use crate::files;
 use crate::output::{out, outln};
 use crate::paths::{self, Latest, checkout};
-use crate::report::{Origin, merge, targets, term, write_all};
+use crate::report::{Origin, annotations, merge, targets, term, write_all};
+use crate::results::RunResult;
 use crate::suite::{self, Suite};
 use crate::target;
 
@@ -21,6 +22,10 @@ pub(super) fn run(args: &Report) -> Result<u8> {
     match args {
         Report::Merge { results, report_dir } => merge_into(report_dir, results),
         Report::Targets { results, write } => table(results.as_deref(), write.as_deref()),
+        Report::Annotations { results } => {
+            out!("{}", annotations::render(&read(results.as_deref())?));
+            Ok(0)
+        }
     }
 }
 
@@ -40,9 +45,13 @@ fn plan() -> Result<Vec<String>> {
     Ok(suites.iter().flat_map(Suite::ids).collect())
 }
 
+/// Reads the results at this path, or those of the newest run.
+fn read(results: Option<&Path>) -> Result<RunResult> {
+    merge::read(results.unwrap_or(&paths::latest(&checkout(), Latest::Test)))
+}
+
 fn table(results: Option<&Path>, write: Option<&Path>) -> Result<u8> {
-    let latest = paths::latest(&checkout(), Latest::Test);
-    let result = merge::read(results.unwrap_or(&latest))?;
+    let result = read(results)?;
     let targets = target::load_all(&checkout().join("kernel-configs"))?;
     let table = targets::table(&targets, &result);
     let Some(file) = write else {

@@ -13,12 +13,12 @@ use crate::interrupt;
 use crate::machine::args::{self, Boot, Console};
 use crate::machine::qemu::Qemu;
 use crate::oracle::{Depth, OracleMode, decision, plugin};
-use crate::output::out;
+use crate::output::{errln, out, outln};
 use crate::paths::Latest;
 use crate::plan::Setting;
 use crate::report::{TermOptions, term};
 use crate::results::RunResult;
-use crate::run::{self, Unit};
+use crate::run::{self, Job, Unit};
 use crate::run_dir::{INITRAMFS, boot_dir};
 use crate::target::Target;
 use crate::text::words;
@@ -43,6 +43,12 @@ pub(super) fn run(args: &Test) -> Result<u8> {
         return Ok(0);
     }
     ensure(&targets, &args.machine, oracle)?;
+    if args.print_key {
+        let machine = &args.machine;
+        let job = job(&tree, machine, flavour, args.emulation.accel, 1.0, PathBuf::new())?;
+        outln!("{}", key(&job, &units)?);
+        return Ok(0);
+    }
     decision::check(oracle, &targets, args.emulation.accel, |program| Qemu::ask(program))?;
     let run_dir = paths::new_run(&tree.checkout, args.records.keep)?;
     let mut job =
@@ -55,6 +61,14 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     let result = run::all(&job, &units, &events);
     settle(Latest::Test, &job.run_dir, &args.records, &result, &again)?;
     Ok(if args.bisect { bisect_code(&result) } else { result.exit_code() })
+}
+
+/// Returns one key for the kernels of all units.
+fn key(job: &Job, units: &[Unit]) -> Result<String> {
+    let keys = units
+        .iter()
+        .map(|unit| job.key(&unit.target, &unit.kernel, &mut |step| errln!("{}", step.what)));
+    Ok(kernel::combined_key(&keys.collect::<Result<Vec<_>>>()?))
 }
 
 /// Returns the exit code for `git bisect run` (git-bisect(1)).

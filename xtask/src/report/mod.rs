@@ -4,6 +4,7 @@
 //! During the run, the reporter [`Term`](term::Term) shows each event at the terminal. After the run, [`write_all`]
 //! writes the results to files.
 
+pub(crate) mod annotations;
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod junit;
