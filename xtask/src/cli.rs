@@ -243,7 +243,7 @@ pub(crate) struct Test {
     pub dry_run: bool,
     /// Print a hash of everything that the kernels are built from, without building or running anything: versions of
     /// source and compiler, patches and configuration. A CI job keeps `kernels` of the lab's cache under this key.
-    #[arg(long, conflicts_with_all = ["dry_run", "bisect"])]
+    #[arg(long, conflicts_with_all = ["dry_run", "bisect", "kernel_image"])]
     pub print_key: bool,
     /// Print a line for each case that passes.
     #[arg(long, short, conflicts_with = "quiet")]
