@@ -54,6 +54,9 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Compare the results of two runs: what broke, what was fixed, what became slower, and findings of the oracle.
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(Compare),
     /// Measure the lab and direct mmap, and print the tables of docs/performance.md.
     Bench(Bench),
     /// Merge the reports of several runs, or print the README's table of targets.
@@ -95,6 +98,7 @@ Examples:
   cargo xtask test --case drain/cycles.cuse          one case
   cargo xtask test --suite race --until-fail         one suite, until a case fails
   cargo xtask test --retries 2                       run failed cases again, and mark flaky ones
+  cargo xtask test --failed                          what failed in the newest run
   cargo xtask test --arch aliasing                   every target whose data caches alias
   cargo xtask test --flavour debug                   a kernel with KASAN and lockdep
   cargo xtask test --kernel all                      every kernel version with a patch queue
@@ -103,6 +107,15 @@ Examples:
   cargo xtask test --kernel-src ~/linux --bisect     one step of a bisection (docs/guide.md)
 
 Exit codes: 0 all passed; 1 a case failed, crashed or timed out; 2 the lab could not do what was asked.";
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  cargo xtask compare                              the newest run and the one before it
+  cargo xtask compare 2026-11-30T021500            an older run and the newest one
+  cargo xtask compare main/results.json reports    results from elsewhere, such as artifacts of CI
+
+Exit codes: 0 nothing broke; 1 a case or a target fails that did not before, or the oracle has a
+new finding; 2 the command could not do what was asked.";
 
 const RUN_HELP: &str = "\
 Examples:
@@ -118,6 +131,38 @@ Exit codes: that of the program, or 128+N if signal N of the guest killed it. If
 with 0: 1 if the oracle found something, or if the kernel warned or crashed. 124 the program took
 longer than --timeout; 125 the lab could not do what was asked; 126 the program could not be
 executed. With --commands: 0 all commands passed; 1 a command failed; 125 as above.";
+
+/// Options that `test --failed` takes from the newest run.
+const FIXED_BY_FAILED: [&str; 28] = [
+    "arch",
+    "flavour",
+    "cpus",
+    "kernel",
+    "kernel_src",
+    "no_queue",
+    "stack",
+    "patch",
+    "kernel_image",
+    "dtb",
+    "board",
+    "console",
+    "config",
+    "append",
+    "memory",
+    "qemu_arg",
+    "suite",
+    "case",
+    "filter",
+    "not",
+    "promise",
+    "device",
+    "shard",
+    "with",
+    "accel",
+    "oracle",
+    "oracle_depth",
+    "timeout_scale",
+];
 
 /// The option [`Test::bisect`].
 pub(crate) const BISECT: &str = "--bisect";
@@ -225,6 +270,9 @@ pub(crate) struct Test {
     pub machine: Machine,
     #[command(flatten)]
     pub cases: CaseSelection,
+    /// Run the cases that failed in the newest run again, on the same targets and with the same options.
+    #[arg(long, conflicts_with_all = FIXED_BY_FAILED)]
+    pub failed: bool,
     #[command(flatten)]
     pub repetition: Repetition,
     #[command(flatten)]
@@ -236,7 +284,7 @@ pub(crate) struct Test {
     pub records: Records,
     /// Use the exit codes of `git bisect run`: 0 good; 1 bad; 125 if the kernel cannot be tested, because it does not
     /// build or boot; 255, which ends the bisection, if the lab was interrupted or could not do what was asked.
-    #[arg(long, conflicts_with = "dry_run")]
+    #[arg(long, conflicts_with_all = ["dry_run", "failed"])]
     pub bisect: bool,
     /// Print the plan and the QEMU command without running anything.
     #[arg(long)]
@@ -251,6 +299,15 @@ pub(crate) struct Test {
     /// Print only failures and the summary.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Compare {
+    /// A results.json, a directory that has one, or the name of a run in target/lab/history [default: the last run before NEW
+    /// with the same targets and flavour].
+    pub old: Option<PathBuf>,
+    /// The same for the new run [default: the newest run of `test`].
+    pub new: Option<PathBuf>,
 }
 
 /// Which cases run, and their parameters.
@@ -721,6 +778,17 @@ mod tests {
     }
 
     #[test]
+    fn failed_takes_every_other_option_from_the_newest_run() {
+        let command = test_command();
+        let failed = command.get_arguments().find(|arg| arg.get_id() == "failed").unwrap();
+        let conflicts = command.get_arg_conflicts_with(failed);
+        let fixed = |arg: &clap::Arg| conflicts.iter().any(|other| other.get_id() == arg.get_id());
+        let free = command.get_arguments().filter(|arg| !fixed(arg) && arg.get_id() != "failed");
+        let free: Vec<&str> = free.map(|arg| arg.get_id().as_str()).collect();
+        insta::assert_snapshot!(free.join(" "), @"jobs no_setup repeat until_fail fresh_boot retries strict fail_fast max_fail max_timeouts report_dir keep bisect dry_run print_key verbose quiet");
+    }
+
+    #[test]
     fn numbers_of_things_start_at_one() {
         let error = |args: &[&str]| {
             let words = ["cargo xtask"].iter().chain(args);
@@ -767,7 +835,7 @@ mod tests {
     #[test]
     fn examples_parse() {
         let mut examples = 0;
-        let examples_of = [TEST_EXAMPLES, RUN_HELP, CHECK_EXAMPLES];
+        let examples_of = [TEST_EXAMPLES, COMPARE_EXAMPLES, RUN_HELP, CHECK_EXAMPLES];
         for line in examples_of.iter().flat_map(|text| text.lines()) {
             let Some(line) = line.strip_prefix("  cargo ") else {
                 continue;
@@ -777,6 +845,6 @@ mod tests {
             Cli::try_parse_from(command.split(' ')).unwrap();
             examples += 1;
         }
-        assert_eq!(examples, 23);
+        assert_eq!(examples, 27);
     }
 }

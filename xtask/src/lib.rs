@@ -60,6 +60,7 @@ pub(crate) mod ledger;
 
 // Report.
 pub(crate) mod coverage;
+pub(crate) mod history;
 pub mod report;
 
 // Run: the pipeline for each target.

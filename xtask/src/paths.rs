@@ -13,6 +13,9 @@ use crate::files;
 /// Number of finished runs that stay in `target/lab`. Older ones are removed when a new run starts.
 const RUNS_KEPT: usize = 20;
 
+/// Name of the directory of the results of earlier runs.
+const HISTORY: &str = "history";
+
 /// Name of a file that protects a run directory from being removed automatically.
 const KEEP_MARK: &str = "keep";
 
@@ -41,6 +44,11 @@ pub(crate) fn cache() -> Result<PathBuf> {
 /// Returns the directory of the runs.
 fn runs(checkout: &Path) -> PathBuf {
     checkout.join("target/lab")
+}
+
+/// Returns the directory of the results of earlier runs.
+pub(crate) fn history(checkout: &Path) -> PathBuf {
+    runs(checkout).join(HISTORY)
 }
 
 /// Returns the symbolic link to the newest run of a kind.
@@ -135,7 +143,7 @@ fn prune(lab: &Path, current: &Path) {
     let Ok(mut runs) = files::in_dir(lab) else {
         return;
     };
-    let is_kept = |run: &Path| run == current || is_kept(run);
+    let is_kept = |run: &Path| run == current || run.ends_with(HISTORY) || is_kept(run);
     runs.retain(|run| run.is_dir() && !run.is_symlink() && !is_kept(run));
     let day = Duration::from_secs(24 * 3600);
     let old = |run: &PathBuf| {

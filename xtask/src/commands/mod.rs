@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Commands: one function per command of the command line. Each returns an exit code.
 
+mod compare;
 mod interactive;
 mod list;
 mod oracle;
@@ -26,7 +27,7 @@ use crate::results::RunResult;
 use crate::run::{Job, KernelFrom};
 use crate::target::Target;
 use crate::tree::{Tree, ensure, job};
-use crate::{bench, check, ci, interrupt, kernel, paths, schema, setup};
+use crate::{bench, check, ci, history, interrupt, kernel, paths, schema, setup};
 
 /// Returns the exit code of the command line `words` if the lab cannot do what was asked. `cargo xtask run` otherwise ends
 /// with the exit code of a program, which may be 2; and for `git bisect run`, 2 is a bad commit.
@@ -53,6 +54,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Gdb(args) => interactive::run(&args, interactive::Kind::Gdb),
         Command::List(args) => list::run(&Tree::load()?, &args),
         Command::Doctor { json } => setup::doctor::run(&Tree::load()?.targets, json),
+        Command::Compare(args) => compare::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Oracle(args) => oracle::run(&args),
@@ -71,7 +73,8 @@ fn only<'t, T>(selected: &'t [T], option: &str, noun: &str, why: &str) -> Result
     }
 }
 
-/// Writes the reports of a run and makes it the latest of its kind. The one before it loses its initramfs if it passed.
+/// Writes the reports of a run and makes it the latest of its kind. The one before it loses its initramfs if it passed. The
+/// results of `cargo xtask test` go into the history.
 /// `rerun` is the command that repeats the run.
 ///
 /// # Errors
@@ -87,6 +90,9 @@ fn settle(
         write_all(dir, result, Origin::Run { dir: run_dir, rerun })?;
     }
     let checkout = paths::checkout();
+    if matches!(kind, Latest::Test) {
+        history::add(&checkout, run_dir, result)?;
+    }
     let previous = paths::latest(&checkout, kind).canonicalize();
     paths::point(&checkout, kind, run_dir)?;
     if let Ok(previous) = previous {

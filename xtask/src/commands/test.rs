@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask test`.
 
+mod failed;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -9,13 +11,14 @@ use clap::ValueEnum;
 use super::settle;
 use crate::cli::{self, Emulation, Test};
 use crate::flavour::Flavour;
+use crate::history;
 use crate::interrupt;
+use crate::machine::accel::Accel;
 use crate::machine::args::{self, Boot, Console};
 use crate::machine::qemu::Qemu;
 use crate::oracle::{Depth, OracleMode, decision, plugin};
 use crate::output::{errln, out, outln};
 use crate::paths::Latest;
-use crate::plan::Setting;
 use crate::report::{TermOptions, term};
 use crate::results::RunResult;
 use crate::run::{self, Job, Unit};
@@ -24,6 +27,7 @@ use crate::target::Target;
 use crate::text::words;
 use crate::tree::{Tree, ensure, job, units};
 use crate::{kernel, paths};
+use failed::Failed;
 
 /// Exit code that ends `git bisect run` (git-bisect(1): every code above 127 does).
 pub(super) const END_BISECTION: u8 = 255;
@@ -32,12 +36,21 @@ pub(super) const END_BISECTION: u8 = 255;
 pub(super) fn run(args: &Test) -> Result<u8> {
     interrupt::install()?;
     let tree = Tree::load()?;
+    let failed = args.failed.then(|| Failed::of_newest_run(&tree.checkout, args)).transpose()?;
+    if let Some(failed) = failed.as_ref().filter(|failed| failed.is_empty()) {
+        outln!("no case failed in the newest run, {}", failed.run());
+        return Ok(0);
+    }
+    let args = failed.as_ref().map_or(args, Failed::args);
     let (targets, flavour) = tree.select(&args.machine)?;
     let filter = args.cases.filter();
     let oracle = args.emulation.oracle_request();
     let kernels = tree.kernels(&args.machine)?;
     let scale = args.timeout_scale * flavour.time;
-    let units = units(&tree, &args.machine, &targets, &kernels, &filter, scale, oracle)?;
+    let mut units = units(&tree, &args.machine, &targets, &kernels, &filter, scale, oracle)?;
+    if let Some(failed) = &failed {
+        failed.retain(&mut units);
+    }
     if args.dry_run {
         out!("{}", dry_run(&tree, args, &units)?);
         return Ok(0);
@@ -55,9 +68,12 @@ pub(super) fn run(args: &Test) -> Result<u8> {
         job(&tree, &args.machine, flavour, args.emulation.accel, args.timeout_scale, run_dir)?;
     job.oracle = oracle;
     job.policy = args.repetition.policy();
+    if failed.is_some() {
+        job.command = command(args);
+    }
 
     let again = rerun_command(args);
-    let events = term::to_terminal(TermOptions::new(args.verbose, args.quiet, &again));
+    let events = term::to_terminal(terminal(&tree, args, &units, &job.flavour, &again));
     let result = run::all(&job, &units, &events);
     settle(Latest::Test, &job.run_dir, &args.records, &result, &again)?;
     Ok(if args.bisect { bisect_code(&result) } else { result.exit_code() })
@@ -69,6 +85,22 @@ fn key(job: &Job, units: &[Unit]) -> Result<String> {
         .iter()
         .map(|unit| job.key(&unit.target, &unit.kernel, &mut |step| errln!("{}", step.what)));
     Ok(kernel::combined_key(&keys.collect::<Result<Vec<_>>>()?))
+}
+
+/// Returns the options of the terminal output. The end of the run is compared with the last run of the same targets.
+fn terminal(
+    tree: &Tree,
+    args: &Test,
+    units: &[Unit],
+    flavour: &Flavour,
+    again: &str,
+) -> TermOptions {
+    let options = TermOptions::new(args.verbose, args.quiet, again);
+    let targets = units.iter().map(|unit| (unit.name(), flavour.name.clone())).collect();
+    match history::last_like(&tree.checkout, &targets, None) {
+        Some(past) => options.compared_with(past.name, past.result),
+        None => options,
+    }
 }
 
 /// Returns the exit code for `git bisect run` (git-bisect(1)).
@@ -84,43 +116,84 @@ fn bisect_code(result: &RunResult) -> u8 {
 
 /// Returns the command that repeats this run, without the options that select targets, kernel versions and cases.
 fn rerun_command(args: &Test) -> String {
-    let machine = &args.machine;
-    let mut words = vec!["cargo xtask test".to_owned()];
-    if machine.flavour != "default" {
-        words.push(format!("--flavour {}", machine.flavour));
+    let words: Vec<String> = options(args).iter().map(|word| args::quote(word)).collect();
+    words.join(" ")
+}
+
+/// Returns the words of the command that runs the selected cases of `args`.
+fn command(args: &Test) -> Vec<String> {
+    let mut words = options(args);
+    let selected = [
+        ("--arch", &args.machine.arch),
+        ("--kernel", &args.machine.kernel),
+        ("--case", &args.cases.case),
+    ];
+    for (option, values) in selected.into_iter().filter(|(_, values)| !values.is_empty()) {
+        words.extend([option.into(), values.join(",")]);
     }
-    words.extend(machine.cpus.map(|cpus| format!("--cpus {cpus}")));
-    let named = |option: &'static str, path: &PathBuf| {
-        format!("{option} {}", args::quote(&path.display().to_string()))
-    };
-    let (source, image) = (machine.kernel_src.iter(), machine.kernel_image.iter());
-    words.extend(source.map(|path| named("--kernel-src", path)));
-    words.extend(image.map(|path| named("--kernel-image", path)));
-    words.extend(machine.dtb.iter().map(|path| named("--dtb", path)));
-    words.extend(machine.board.iter().map(|name| format!("--machine {}", args::quote(name))));
-    words.extend(machine.console.iter().map(|name| format!("--console {}", args::quote(name))));
-    words.extend(machine.patch.iter().map(|path| named("--patch", path)));
-    let given = |option: &'static str, value: &String| format!("{option}={}", args::quote(value));
-    words.extend(machine.config.iter().map(|text| given("--config", text)));
-    words.extend(machine.append.iter().map(|text| given("--append", text)));
-    words.extend(machine.memory.map(|mebibytes| format!("--memory {mebibytes}M")));
-    words.extend(machine.qemu_arg.iter().map(|text| given("--qemu-arg", text)));
-    if machine.no_queue {
-        words.push("--no-queue".into());
+    words
+}
+
+/// Returns the words of the command, without the options that select targets, kernel versions and cases.
+fn options(args: &Test) -> Vec<String> {
+    // Lists every option, so that a new one cannot be forgotten here.
+    let cli::Machine {
+        arch: _,
+        flavour,
+        cpus,
+        kernel: _,
+        kernel_src,
+        no_queue,
+        stack,
+        patch,
+        kernel_image,
+        dtb,
+        board,
+        console,
+        config,
+        append,
+        memory,
+        qemu_arg,
+        jobs: _,
+        no_setup: _,
+    } = &args.machine;
+    let mut words: Vec<String> = ["cargo", "xtask", "test"].map(String::from).into();
+    let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
+    let path = |path: &PathBuf| path.display().to_string();
+    if flavour != "default" {
+        add("--flavour", flavour.clone());
     }
-    words.extend(machine.stack.iter().map(|name| format!("--stack {name}")));
+    cpus.iter().for_each(|cpus| add("--cpus", cpus.to_string()));
+    kernel_src.iter().for_each(|source| add("--kernel-src", path(source)));
+    kernel_image.iter().for_each(|image| add("--kernel-image", path(image)));
+    dtb.iter().for_each(|dtb| add("--dtb", path(dtb)));
+    board.iter().for_each(|board| add("--machine", board.clone()));
+    console.iter().for_each(|console| add("--console", console.clone()));
+    patch.iter().for_each(|patch| add("--patch", path(patch)));
+    memory.iter().for_each(|mebibytes| add("--memory", format!("{mebibytes}M")));
+    stack.iter().for_each(|name| add("--stack", name.clone()));
+    if args.emulation.accel != Accel::Auto {
+        add("--accel", option_value(&args.emulation.accel));
+    }
     if args.emulation.oracle != OracleMode::Auto {
-        words.push(format!("--oracle {}", option_value(&args.emulation.oracle)));
+        add("--oracle", option_value(&args.emulation.oracle));
     }
     if args.emulation.oracle_depth != Depth::Full {
-        words.push(format!("--oracle-depth {}", option_value(&args.emulation.oracle_depth)));
+        add("--oracle-depth", option_value(&args.emulation.oracle_depth));
     }
     if args.timeout_scale != 1.0 {
-        words.push(format!("--timeout-scale {}", args.timeout_scale));
+        add("--timeout-scale", args.timeout_scale.to_string());
     }
-    let setting = |setting: &Setting| format!("--with {}", args::quote(&setting.to_string()));
-    words.extend(args.cases.with.iter().map(setting));
-    words.join(" ")
+    args.cases.with.iter().for_each(|setting| add("--with", setting.to_string()));
+    // These values may begin with a dash.
+    let given = |option: &'static str, values: &'_ Vec<String>| {
+        values.iter().map(|value| format!("{option}={value}")).collect::<Vec<_>>()
+    };
+    words.extend(given("--config", config));
+    words.extend(given("--append", append));
+    words.extend(given("--qemu-arg", qemu_arg));
+    words.extend(no_queue.then(|| "--no-queue".to_owned()));
+    words
 }
 
 /// Returns the name of an option's value on the command line.

@@ -5,6 +5,7 @@
 //! writes the results to files.
 
 pub(crate) mod annotations;
+pub(crate) mod compare;
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod junit;

@@ -40,6 +40,8 @@ pub(crate) enum Verbosity {
 pub(crate) struct TermOptions {
     verbosity: Verbosity,
     rerun: String,
+    /// Name and results of the run to compare the results with.
+    previous: Option<(String, RunResult)>,
 }
 
 impl TermOptions {
@@ -53,7 +55,14 @@ impl TermOptions {
                 (false, false) => Verbosity::Normal,
             },
             rerun: rerun.to_owned(),
+            previous: None,
         }
+    }
+
+    /// Shows at the end of the run what differs from the results of the run `name`.
+    pub(crate) fn compared_with(mut self, name: String, result: RunResult) -> Self {
+        self.previous = Some((name, result));
+        self
     }
 }
 
@@ -134,7 +143,7 @@ impl Reporter for Term {
 
 /// Prints the summary of a run whose files are not on this machine.
 pub(crate) fn print_summary(result: &RunResult) {
-    out!("{}", text::summary(result, None, Paint { colour: is_live() }));
+    out!("{}", text::summary(result, None, "", Paint { colour: is_live() }));
 }
 
 /// Starts to show the build of `target`'s kernel outside a run. Returns the function that reports progress: the number

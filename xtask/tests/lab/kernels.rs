@@ -271,7 +271,7 @@ fn a_failed_case_of_another_version_names_the_version() {
     assert_code(&output, 1);
     let printed = text(&output);
     assert!(printed.contains("CRASH x86_64-7.3 smoke/two"), "{printed}");
-    let rerun = "cargo xtask test --arch x86_64 --kernel 7.3 --case smoke/two\n";
+    let rerun = "cargo xtask test --accel tcg --arch x86_64 --kernel 7.3 --case smoke/two\n";
     assert!(printed.contains(rerun), "{printed}");
     let report = lab.path("checkout/target/lab/latest/report.html");
     let report = fs::read_to_string(report).unwrap();

@@ -149,3 +149,40 @@ fn options_that_contradict_each_other_are_rejected() {
         assert_code(&lab.test(args), 2);
     }
 }
+
+#[test]
+fn what_failed_runs_again_with_the_same_options() {
+    let lab = Lab::new();
+    let nothing = lab.command(&["test", "--failed"]).output().unwrap();
+    assert_code(&nothing, 2);
+    assert!(text(&nothing).contains("--failed needs the results of a run"), "{}", text(&nothing));
+
+    let mut guest = Guest::up(3);
+    guest.pass(&["one"]).start("two").end("two", wrong()).start("three").end("three", wrong());
+    lab.guest("1", guest.goodbye(), "exit 0");
+    assert_code(&lab.test(&["--timeout-scale", "3"]), 1);
+
+    let mut guest = Guest::up(2);
+    guest.pass(&["two"]).start("three").end("three", wrong()).goodbye();
+    lab.guest("1", &guest, "exit 0");
+    let failed = |args: &[&str]| {
+        lab.command(&[&["test", "--failed", "--no-setup"], args].concat()).output().unwrap()
+    };
+    assert_code(&failed(&[]), 1);
+    assert_eq!(lab.verdicts(), ["smoke/two pass", "smoke/three fail"]);
+    let command = lab.results().commands[0].join(" ");
+    let image = lab.path("bzImage").display().to_string();
+    let expected = format!(
+        "cargo xtask test --kernel-image {image} --accel tcg --timeout-scale 3 --arch x86_64 --case smoke/three,smoke/two"
+    );
+    assert_eq!(command, expected);
+
+    // The newest run is now one of `--failed`.
+    lab.guest("1", Guest::up(1).pass(&["three"]).goodbye(), "exit 0");
+    assert_code(&failed(&["--repeat", "1"]), 0);
+    assert_eq!(lab.verdicts(), ["smoke/three pass"]);
+    let output = failed(&[]);
+    assert_code(&output, 0);
+    assert!(text(&output).contains("no case failed in the newest run"), "{}", text(&output));
+    assert_code(&failed(&["--suite", "smoke"]), 2);
+}

@@ -120,7 +120,13 @@ pub(super) fn details(rows: Vec<(&'static str, Vec<String>)>, paint: Paint) -> S
 ///
 /// `run_dir` is the directory of the run, or `None` if the run took place elsewhere. If it is given, the terminal has
 /// already shown each failure in full, so only the first line of a target's failure is repeated.
-pub(super) fn summary(run: &RunResult, run_dir: Option<&Path>, paint: Paint) -> String {
+/// `since` is the text about the differences from an earlier run; it may be empty.
+pub(super) fn summary(
+    run: &RunResult,
+    run_dir: Option<&Path>,
+    since: &str,
+    paint: Paint,
+) -> String {
     let mut out = format!("\n{}", table(run, paint));
     for target in &run.targets {
         out.push('\n');
@@ -130,6 +136,9 @@ pub(super) fn summary(run: &RunResult, run_dir: Option<&Path>, paint: Paint) -> 
         if !lines.is_empty() {
             out += &format!("\n{heading}:\n{lines}");
         }
+    }
+    if !since.is_empty() {
+        out += &format!("\n{since}");
     }
     let _ = writeln!(out, "\n{}", rows::end(run));
     let counts = Counts::of_run(run);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::text::{self, Paint};
 use super::{TermOptions, Verbosity};
 use crate::event::{Event, TargetEvent};
+use crate::report::compare;
 use crate::report::rows::Rerun;
 use crate::results::{CaseResult, Counts, Phase, TargetResult, Verdict};
 use crate::text::words::{cases, clock, lines, took};
@@ -57,7 +58,13 @@ impl View {
                 self.run_start(targets, *cases)
             }
             Event::Target { target, event } => self.target_event(target, event, now),
-            Event::RunEnd { result } => text::summary(result, Some(&self.run_dir), self.paint),
+            Event::RunEnd { result } => {
+                let since = self.options.previous.as_ref().map(|(name, previous)| {
+                    compare::since(name, &compare::compare(previous, result))
+                });
+                let since = since.unwrap_or_default();
+                text::summary(result, Some(&self.run_dir), &since, self.paint)
+            }
         }
     }
 

@@ -17,7 +17,7 @@ fn block(case: &CaseResult) -> String {
 }
 
 fn end(run: &RunResult) -> String {
-    summary(run, Some(Path::new("target/lab/2025-11-22T193300")), PLAIN)
+    summary(run, Some(Path::new("target/lab/2025-11-22T193300")), "", PLAIN)
 }
 
 #[test]
@@ -204,10 +204,10 @@ fn the_last_line_has_only_the_counts() {
 fn colours_are_used_only_if_enabled() {
     let colour = Paint { colour: true };
     let run = samples::mixed();
-    let coloured = summary(&run, None, colour);
+    let coloured = summary(&run, None, "", colour);
     let counts = "\x1b[31m\x1b[1m3 passed, 5 failed, 1 skipped\x1b[0m\n";
     assert!(coloured.ends_with(counts), "{coloured:?}");
-    let plain = summary(&run, None, PLAIN);
+    let plain = summary(&run, None, "", PLAIN);
     assert!(!plain.contains('\x1b'));
     assert_eq!(console::strip_ansi_codes(&coloured), plain);
     let crash = samples::crashed();
