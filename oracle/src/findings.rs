@@ -25,11 +25,13 @@ pub fn message(
     }))
 }
 
-/// Converts an access. `plain` converts an address from QEMU to the form that programs of the guest use, and `name`
-/// returns the name of a place in the kernel. `callers` are the calls that led to the access, innermost first, and `process` is the process that ran.
+/// Converts an access to the address space `space`. `plain` converts an address from QEMU to the form that programs of
+/// the guest use, and `name` returns the name of a place in the kernel. `callers` are the calls that led to the access,
+/// innermost first, and `process` is the process that ran.
 pub fn access(
     access: &Access,
     (arch, cache): (Arch, &Cache),
+    space: Option<u64>,
     plain: impl Fn(u64) -> u64,
     name: impl Fn(u64) -> Option<String>,
     (callers, process): (&[u64], Option<&Process>),
@@ -38,7 +40,7 @@ pub fn access(
         at: access.at,
         op: access.op,
         by: access.by,
-        space: access.space.map(Hex),
+        space: space.map(Hex),
         address: Hex(plain(access.address)),
         physical: Hex(access.physical),
         size: access.size,

@@ -19,10 +19,9 @@ impl MappedPages {
         MappedPages { end, shift, pages: vec![u32::MAX; (end >> shift) as usize].into() }
     }
 
-    /// Records an access.
-    #[inline(always)]
+    /// Records an access. Code that runs with address translation off uses physical addresses, which are not recorded.
     pub fn record(&mut self, address: u64, physical: u64) {
-        if address < self.end {
+        if address < self.end && address != physical {
             self.pages[(address >> self.shift) as usize] = (physical >> self.shift) as u32;
         }
     }
@@ -49,6 +48,14 @@ mod tests {
         // The page was unmapped, and another one was mapped there.
         mapped.record(0x8000, 0x45_6000);
         assert_eq!(mapped.physical(0x8010), Some(0x45_6010));
+    }
+
+    #[test]
+    fn physical_addresses_are_not_remembered() {
+        let mut mapped = MappedPages::new(0x1000_0000, 4096);
+        mapped.record(0x8010, 0x12_3010);
+        mapped.record(0x8010, 0x8010);
+        assert_eq!(mapped.physical(0x8010), Some(0x12_3010));
     }
 
     #[test]

@@ -22,7 +22,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use oracle_wire::config::{Cache, CacheKind, WritePolicy};
 
-use fast_path::{FastPath, StoreEffect};
+use fast_path::FastPath;
+pub use fast_path::StoreEffect;
 pub use oracle_wire::message::{By, FindingKind, Op};
 pub use story::Story;
 
@@ -35,8 +36,8 @@ pub struct Access {
     pub op: Op,
     /// The code that made the access.
     pub by: By,
-    /// Address space, if known.
-    pub space: Option<u64>,
+    /// Physical address of the page tables in use, if known.
+    pub tables: Option<u64>,
     /// Virtual address of the first byte.
     pub address: u64,
     /// Physical address of the first byte.
@@ -53,19 +54,30 @@ pub struct Access {
     pub trace: Trace,
 }
 
-/// The circumstances of an access, which the model does not interpret. The numbers are small because there are millions
-/// of accesses.
+/// The circumstances of an access, which the model does not interpret: the number of a backtrace and that of a process.
+/// Both are in one word, because there are millions of accesses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Trace {
-    /// Number of the backtrace, or 0.
-    pub frames: u16,
-    /// Number of the process, or 0.
-    pub process: u16,
-}
+pub struct Trace(u32);
 
 impl Trace {
     /// Neither is known.
-    pub const NONE: Trace = Trace { frames: 0, process: 0 };
+    pub const NONE: Trace = Trace(0);
+
+    /// Returns the trace of a backtrace and a process. 0 stands for an unknown one.
+    #[inline(always)]
+    pub fn new(frames: u16, process: u16) -> Trace {
+        Trace((frames as u32) << 16 | process as u32)
+    }
+
+    /// Returns the number of the backtrace, or 0.
+    pub fn frames(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    /// Returns the number of the process, or 0.
+    pub fn process(self) -> u16 {
+        self.0 as u16
+    }
 }
 
 /// Distinguishes the copies of a line.
@@ -197,9 +209,6 @@ enum State {
 /// A set of bytes of a line: bit n for byte n.
 type Bytes = u64;
 
-/// Bytes in the longest access that QEMU reports: the largest value type in its header is `QEMU_PLUGIN_MEM_VALUE_U128`.
-const LONGEST_ACCESS: u64 = 16;
-
 /// Bytes in the longest line that can be modelled.
 pub const LONGEST_LINE: u64 = Bytes::BITS as u64;
 
@@ -214,77 +223,23 @@ impl Model {
             page_filter: PageFilter::default(),
             flushes: 0,
             last_flush: None,
-            fast_path: FastPath::default(),
+            fast_path: FastPath::new(cache.line),
         }
     }
 
-    /// Returns true for an access that causes no finding and changes nothing. Most accesses of a guest are of this kind,
-    /// and this function is much faster than [`Model::access`]. Calls `size`, which returns the size in bytes, only when
-    /// necessary.
+    /// Returns the effect that a store of `size` bytes from `place` would have, if the line is settled: the store causes
+    /// no finding then, and a load from there changes nothing. Most accesses of a guest go to settled lines, and this
+    /// function is much faster than [`Model::access`].
     #[inline(always)]
-    pub fn changes_nothing(
-        &self,
-        store: bool,
-        physical: u64,
-        place: Place,
-        size: impl FnOnce() -> u64,
-    ) -> bool {
-        let effect = self.fast_path.effect(self.line.number(physical), place);
-        let nothing = match effect {
-            None => false,
-            Some(effect) => !store || effect == StoreEffect::Nothing,
-        };
-        nothing && !self.leaves_line(physical, size)
+    pub fn effect(&self, physical: u64, size: u64, place: Place) -> Option<StoreEffect> {
+        let effect = self.fast_path.effect(self.line.number(physical), place)?;
+        (self.line.offset(physical) + size <= self.line.bytes()).then_some(effect)
     }
 
-    /// Handles a store that changes nothing but the record of the last store, as [`Model::is_redundant`] does. Returns
-    /// false for any other store, without an effect.
+    /// Records the last store to a settled line, if [`Model::effect`] is [`StoreEffect::IsLast`].
     #[inline(always)]
-    pub fn only_repeats(
-        &mut self,
-        physical: u64,
-        place: Place,
-        size: impl FnOnce() -> u64,
-        store: impl FnOnce() -> Access,
-    ) -> bool {
-        let line = self.line.number(physical);
-        let repeats = self.fast_path.effect(line, place) == Some(StoreEffect::IsLast)
-            && !self.leaves_line(physical, size);
-        if repeats {
-            self.fast_path.defer(line, store());
-        }
-        repeats
-    }
-
-    /// Returns true if an access continues in the next line.
-    #[inline(always)]
-    fn leaves_line(&self, physical: u64, size: impl FnOnce() -> u64) -> bool {
-        let left = self.line.end(physical) - physical;
-        left < LONGEST_ACCESS && left < size()
-    }
-
-    /// Handles an access that causes no finding and changes nothing but the record of the last store. Returns false
-    /// for any other access, without an effect. Calls `size`, which returns the size in bytes, and `access` only when
-    /// necessary.
-    pub fn is_redundant(
-        &mut self,
-        store: bool,
-        physical: u64,
-        place: Place,
-        size: impl FnOnce() -> u64,
-        access: impl FnOnce() -> Access,
-    ) -> bool {
-        let line = self.line.number(physical);
-        let effect = self.fast_path.effect(line, place);
-        if effect.is_none() || self.leaves_line(physical, size) {
-            return false;
-        }
-        match (store, effect) {
-            (true, Some(StoreEffect::Changes)) => return false,
-            (true, Some(StoreEffect::IsLast)) => self.fast_path.defer(line, access()),
-            _ => {}
-        }
-        true
+    pub fn repeat(&mut self, store: &Access) {
+        self.fast_path.defer(self.line.number(store.physical), store);
     }
 
     /// Applies `access` and passes its findings to `found`, at most one for each line that it touches. Ignores bytes
@@ -572,7 +527,11 @@ impl Line {
         let copy = Copy { place, state, cause };
         match self.copies.iter_mut().find(|copy| copy.place == place) {
             Some(old) => *old = copy,
-            None => self.copies.push(copy),
+            None => {
+                // Most lines have one copy.
+                self.copies.reserve_exact(1);
+                self.copies.push(copy);
+            }
         }
     }
 }

@@ -13,11 +13,11 @@ use crate::arch::{Caching, InstructionSet, Machine, Maintenance, Marker, Owner, 
 use crate::config;
 use crate::mapped::MappedPages;
 use crate::model::{By, Op};
-use crate::session::{Listen, Reported, Session, Target};
+use crate::session::{Listen, Reported, Session};
 use crate::symbols::Symbols;
 use crate::sys::{Block, GuestMemory, Info, Memory, Processor};
 use crate::trace::Guest;
-use crate::translations::{Place, Translations};
+use crate::translations::{Place, Target, Translations};
 use page_tables::Walker;
 use registers::Registers;
 
@@ -143,10 +143,11 @@ impl Plugin {
     /// Reads what is available only while the guest runs.
     fn prepare(&mut self, processor: Processor) -> Result<(), String> {
         self.registers.prepare(processor)?;
-        match &mut self.walker {
-            Some(walker) => walker.read_base(),
-            None => Ok(()),
+        if let Some(walker) = &mut self.walker {
+            walker.read_base()?;
+            self.session.use_tables(walker.base());
         }
+        Ok(())
     }
 
     /// Handles a store that follows a marker. Returns true if QEMU must translate all blocks again.
@@ -201,39 +202,53 @@ impl Plugin {
         caching: Caching,
     ) -> bool {
         let address = memory.address();
-        let reported = Reported {
-            pc,
-            owner,
-            address,
-            store,
-            page_tables: self.walker.as_ref().and_then(Walker::base),
-        };
-        let walker = self.walker.as_ref().filter(|_| self.virtual_tags);
-        let uncached = || walker.is_some_and(|walker| walker.is_uncached(address));
-        let kind = memory.kind();
-        let known = self.translations.find(address, kind);
-        let Some(place) = known.or_else(|| memory.place()) else {
+        if let Some(Target { place, cached }) = self.translations.find(address, memory.kind()) {
+            let caching = if cached { caching } else { Caching::Bypass };
+            let reported = Reported { pc, owner, address, store, target: place, caching };
+            return !self.session.handles_repeat(&reported) && self.changes(&reported, memory);
+        }
+        self.translates(pc, memory, store, owner, caching)
+    }
+
+    /// Handles an access whose translation is not known.
+    #[inline(never)]
+    fn translates(
+        &mut self,
+        pc: u64,
+        memory: &Memory,
+        store: bool,
+        owner: Owner,
+        caching: Caching,
+    ) -> bool {
+        let address = memory.address();
+        let Some(place) = memory.place() else {
             return false;
         };
+        let walker = self.walker.as_ref().filter(|_| self.virtual_tags);
+        let uncached = walker.is_some_and(|walker| walker.is_uncached(address));
         self.mapped.record(address, place.physical);
-        if known.is_none() {
-            self.translations.insert(address, kind, place);
+        self.translations.insert(address, memory.kind(), Target { place, cached: !uncached });
+        let caching = if uncached { Caching::Bypass } else { caching };
+        let reported = Reported { pc, owner, address, store, target: place, caching };
+        if !self.session.handles_repeat(&reported) && !memory.is_device() {
+            let guest = KernelView { registers: &self.registers, memory: self.memory.as_ref() };
+            self.session.access(&reported, &guest);
         }
-        let find = || {
-            let caching = if uncached() { Caching::Bypass } else { caching };
-            Some(Target { physical: place.physical, caching })
-        };
-        let mut wrong = None;
-        let is_device = || {
-            wrong = known.and_then(|_| memory.place()).filter(|found| *found != place);
-            wrong.is_some() || memory.is_device()
-        };
-        let guest = KernelView { registers: &self.registers, memory: self.memory.as_ref() };
-        self.session.access(reported, &guest, || place.size, find, is_device);
-        match wrong {
-            None => false,
-            Some(found) => self.mistranslated(address, place, found),
+        false
+    }
+
+    /// Handles an access that may change something, and whose translation the plugin remembers. A function of its own,
+    /// so that the code for the others, which are most accesses, stays small.
+    #[inline(never)]
+    fn changes(&mut self, reported: &Reported, memory: &Memory) -> bool {
+        if let Some(found) = memory.place().filter(|found| *found != reported.target) {
+            return self.mistranslated(reported.address, reported.target, found);
         }
+        if !memory.is_device() {
+            let guest = KernelView { registers: &self.registers, memory: self.memory.as_ref() };
+            self.session.access(reported, &guest);
+        }
+        false
     }
 
     /// Gives up because a translation has ended without an instruction that the plugin knows.
@@ -271,6 +286,7 @@ impl Plugin {
             let table = self.registers.read(table)?;
             if let Some(walker) = &mut self.walker {
                 walker.switch(table);
+                self.session.use_tables(walker.base());
             }
             self.translations.clear();
             self.session.switch_space(pc);
@@ -278,9 +294,6 @@ impl Plugin {
         }
         if maintenance == Maintenance::ForgetTranslations {
             self.translations.clear();
-            if let Some(walker) = &mut self.walker {
-                walker.forget();
-            }
             return Ok(());
         }
         // Until the guest has named an address, the registers may not be found, and nothing is checked.

@@ -16,9 +16,10 @@ use oracle_wire::window::SELF_CHECK;
 
 use crate::arch::{Caching, Call, Machine, Marker, Owner};
 use crate::findings;
-use crate::model::{self, By, Finding, Model, Op, Place, Places, Trace};
+use crate::model::{self, By, Finding, Model, Op, Place, Places, StoreEffect, Trace};
 use crate::symbols::Symbols;
 use crate::trace::{self, Calls, Captures, Guest, Store, Tasks};
+use crate::translations;
 
 /// Version of QEMU's plugin interface, QEMU_PLUGIN_VERSION in `include/plugins/qemu-plugin.h`. Version 4 came with QEMU
 /// 9.2 and added the values of memory accesses. Version 7 came with QEMU 11.1, which loads no older plugins.
@@ -52,58 +53,36 @@ pub struct Reported {
     pub address: u64,
     /// True for a store, false for a load.
     pub store: bool,
-    /// Physical address of the page tables in use, which identifies the address space. `None` if the plugin does not
-    /// walk page tables.
-    pub page_tables: Option<u64>,
-}
-
-impl Reported {
-    /// Returns the access for the model.
-    fn access(
-        self,
-        at: u64,
-        machine: &Machine,
-        target: Target,
-        size: u64,
-        place: Option<Place>,
-        trace: Trace,
-    ) -> model::Access {
-        let by = self.owner.by();
-        let of_process = || machine.is_process_address(self.address, by);
-        let tables = self.page_tables.filter(|_| of_process());
-        model::Access {
-            at,
-            op: if self.store { Op::Store } else { Op::Load },
-            by,
-            space: tables.or_else(|| machine.space(self.address)),
-            address: self.address,
-            physical: target.physical,
-            size,
-            place,
-            allocates: target.caching == Caching::Allocate,
-            pc: self.pc,
-            trace,
-        }
-    }
-}
-
-/// Physical address of a memory access, and its use of the cache.
-#[derive(Clone, Copy, Debug)]
-pub struct Target {
-    /// Physical address of the first byte.
-    pub physical: u64,
+    /// The bytes in memory.
+    pub target: translations::Place,
     /// Use of the cache.
     pub caching: Caching,
 }
 
-/// An access of which the session knows everything.
-struct Checked {
-    reported: Reported,
-    target: Target,
-    /// Size in bytes.
-    size: u64,
-    /// True if the access must be checked, false if it only resets a line.
-    checked: bool,
+impl Reported {
+    /// Returns the access for the model.
+    #[inline(always)]
+    fn access(
+        &self,
+        at: u64,
+        tables: Option<u64>,
+        place: Option<Place>,
+        trace: Trace,
+    ) -> model::Access {
+        model::Access {
+            at,
+            op: if self.store { Op::Store } else { Op::Load },
+            by: self.owner.by(),
+            tables,
+            address: self.address,
+            physical: self.target.physical,
+            size: self.target.size,
+            place,
+            allocates: self.caching == Caching::Allocate,
+            pc: self.pc,
+            trace,
+        }
+    }
 }
 
 /// The session of one QEMU process.
@@ -120,6 +99,8 @@ pub struct Session<W> {
     calls: Calls,
     captures: Captures,
     tasks: Tasks,
+    /// Physical address of the page tables in use, if the plugin walks them.
+    tables: Option<u64>,
 }
 
 /// A marker whose stores have not all arrived.
@@ -199,6 +180,7 @@ impl<W: Write> Session<W> {
             calls: Calls::default(),
             captures: Captures::new(config.page, config.cache.line),
             tasks: Tasks::default(),
+            tables: None,
             config,
         };
         session.write(&Message::Hello(Hello {
@@ -369,120 +351,109 @@ impl<W: Write> Session<W> {
         Listen::Nothing
     }
 
-    /// Handles a memory access. `guest` is the guest at the access. `size` returns its size in bytes. `find` returns its
-    /// target, or `None` if there is none. `is_device` returns true if the target is a device. All of them take time and
-    /// are used only when necessary.
+    /// Uses the page tables at a physical address from now on.
+    pub fn use_tables(&mut self, tables: Option<u64>) {
+        self.tables = tables;
+    }
+
+    /// Handles a memory access that changes nothing, or only the record of the last store. Most accesses are of this
+    /// kind. Returns false for any other access, without an effect.
     #[inline(always)]
-    pub fn access(
-        &mut self,
-        reported: Reported,
-        guest: &impl Guest,
-        size: impl Fn() -> u64,
-        find: impl FnOnce() -> Option<Target>,
-        is_device: impl FnOnce() -> bool,
-    ) {
+    pub fn handles_repeat(&mut self, reported: &Reported) -> bool {
         // Ignores accesses until the guest has reported a known address: before that, the plugin cannot see cache
         // maintenance.
         let (Some(window), Some(_)) = (&mut self.window, self.known) else {
-            return;
+            return true;
         };
-        let by = reported.owner.by();
-        let checked = match self.config.depth {
-            Depth::Full => true,
-            Depth::User => self.machine.is_process_address(reported.address, by),
-        };
-        if !checked && !reported.store {
-            return;
+        let full = self.config.depth == Depth::Full;
+        if !full && !self.machine.is_process_address(reported.address, reported.owner.by()) {
+            return !reported.store;
         }
-        let Some(Target { physical, caching }) = find() else {
-            return;
-        };
-        window.accesses += 1;
+        let Reported { pc, store, target, .. } = *reported;
         let place = self.places.of(reported.address);
-        let cached = checked && caching != Caching::Bypass;
-        if cached && window.model.changes_nothing(reported.store, physical, place, &size) {
-            return;
+        let Some(effect) = window.model.effect(target.physical, target.size, place) else {
+            return false;
+        };
+        if reported.caching == Caching::Bypass || store && effect == StoreEffect::Changes {
+            return false;
         }
-        // No backtrace is captured of these stores.
-        if cached && reported.store && reported.owner != Owner::Kernel {
-            let (at, machine, target) =
-                (window.accesses, &self.machine, Target { physical, caching });
-            let trace = Trace { frames: 0, process: self.tasks.current() };
-            let store = || reported.access(at, machine, target, size(), Some(place), trace);
-            if window.model.only_repeats(physical, place, &size, store) {
-                return;
-            }
+        let at = window.accesses + 1;
+        if store && effect == StoreEffect::IsLast {
+            let frames = match full && self.machine.may_alias(reported.owner, reported.address) {
+                false => 0,
+                true => {
+                    let store = Store { at, pc, physical: target.physical, changes: false };
+                    match self.captures.known_of_store(store) {
+                        Some(frames) => frames,
+                        None => return false,
+                    }
+                }
+            };
+            let trace = Trace::new(frames, self.tasks.current());
+            window.model.repeat(&reported.access(at, self.tables, Some(place), trace));
         }
-        // The model knows the line of such an access, so the line is memory.
-        if is_device() {
-            window.accesses -= 1;
-            return;
-        }
-        let access =
-            Checked { reported, target: Target { physical, caching }, size: size(), checked };
-        self.access_slowly(access, place, guest);
+        window.accesses = at;
+        true
     }
 
-    /// Handles an access that may change something. A function of its own, so that the code for the others, which are
-    /// most accesses, stays small.
-    #[inline(never)]
-    fn access_slowly(&mut self, access: Checked, place: Place, guest: &impl Guest) {
-        let Checked { reported, target: Target { physical, caching }, size, checked } = access;
+    /// Handles a memory access for which [`Session::handles_repeat`] has returned false. `guest` is the guest at the
+    /// access.
+    pub fn access(&mut self, reported: &Reported, guest: &impl Guest) {
         let Some(window) = &mut self.window else {
             return;
         };
-        let by = reported.owner.by();
+        window.accesses += 1;
+        let Reported { pc, owner, address, store, target, caching } = *reported;
+        let by = owner.by();
         let bypass = caching == Caching::Bypass;
-        // The kernel flushes a page before it maps the page uncached. Depth `user` trusts it to do so.
-        let trusted = self.config.depth == Depth::User && self.config.cache.kind == CacheKind::Vivt;
+        let full = self.config.depth == Depth::Full;
+        // An access that is not checked only resets a line. The kernel flushes a page before it maps the page uncached.
+        // Depth `user` trusts it to do so.
+        let checked = full || self.machine.is_process_address(address, by);
+        let trusted = !full && self.config.cache.kind == CacheKind::Vivt;
         if !checked || trusted && bypass {
-            return window.model.reset_line(physical);
+            return window.model.reset_line(target.physical);
         }
         let (at, machine) = (window.accesses, &self.machine);
-        let target = Target { physical, caching };
-        let place = (!bypass).then_some(place);
-        let access = |trace| reported.access(at, machine, target, size, place, trace);
+        let place = (!bypass).then(|| self.places.of(address));
         let (calls, symbols, captures) = (&self.calls, &self.symbols, &mut self.captures);
-        let process = self.tasks.current();
         let backtrace = || match (machine.stack(), by) {
             (Some(stack), By::Kernel) => {
                 let word = |bytes: &[u8]| machine.word(bytes);
-                trace::backtrace(reported.pc, stack, guest, word, calls, symbols)
+                trace::backtrace(pc, stack, guest, word, calls, symbols)
             }
             _ => Vec::new(),
         };
-        let traced = reported.store
-            && reported.owner == Owner::Kernel
-            && self.config.depth == Depth::Full
-            && !machine.is_image(reported.address);
-        let trace = |captures: &mut Captures, changes| {
-            let store = Store { at, pc: reported.pc, physical, changes };
-            let pointer = || guest.register(machine.stack()?.pointer);
-            let frames = if traced { captures.of_store(store, pointer, backtrace) } else { 0 };
-            Trace { frames, process }
+        let effect =
+            place.and_then(|place| window.model.effect(target.physical, target.size, place));
+        let repeats = effect == Some(StoreEffect::IsLast);
+        let frames = match store && full && machine.may_alias(owner, address) {
+            false => 0,
+            true => {
+                let store = Store { at, pc, physical: target.physical, changes: !repeats };
+                let pointer = || guest.register(machine.stack()?.pointer);
+                captures.of_store(store, pointer, backtrace)
+            }
         };
-        let model = &mut window.model;
-        let redundant = place.is_some_and(|place| {
-            let access = || access(trace(captures, false));
-            model.is_redundant(reported.store, physical, place, || size, access)
-        });
-        if redundant {
-            return;
+        let trace = Trace::new(frames, self.tasks.current());
+        let access = reported.access(at, self.tables, place, trace);
+        if store && repeats {
+            return window.model.repeat(&access);
         }
-        if machine.is_process_address(reported.address, by) {
-            captures.used(physical);
+        if machine.is_process_address(address, by) {
+            captures.used(target.physical);
         }
         let mut findings = Vec::new();
-        model.access(access(trace(captures, true)), |finding| findings.push(finding));
+        window.model.access(access, |finding| findings.push(finding));
         if findings.is_empty() {
             return;
         }
-        captures.used(physical);
+        captures.used(target.physical);
         // A process cannot read the kernel's memory, and neither can the plugin while a process runs.
         if by == By::Kernel {
             self.tasks.refresh(guest, |bytes| machine.word(bytes));
         }
-        let trace = Trace { frames: captures.intern(backtrace()), process: self.tasks.current() };
+        let trace = Trace::new(captures.intern(backtrace()), self.tasks.current());
         for mut finding in findings {
             finding.later.trace = trace;
             if let Some(last) = finding.story.last_mut().filter(|last| last.at == at) {
@@ -544,14 +515,14 @@ impl<W: Write> Session<W> {
             at: self.window.as_ref().map_or(0, |window| window.accesses),
             op,
             by: By::Kernel,
-            space: None,
+            tables: None,
             address,
             physical: 0,
             size: 0,
             place: None,
             allocates: false,
             pc,
-            trace: Trace { frames: 0, process: self.tasks.current() },
+            trace: Trace::new(0, self.tasks.current()),
         }
     }
 
@@ -575,10 +546,11 @@ impl<W: Write> Session<W> {
         let access = |access: &model::Access| {
             let plain = |address| self.machine.plain(address);
             let name = |pc| self.symbols.name(self.machine.plain(pc));
-            let callers = self.captures.frames(access.trace.frames);
-            let process = self.tasks.process(access.trace.process);
+            let callers = self.captures.frames(access.trace.frames());
+            let process = self.tasks.process(access.trace.process());
             let machine = (self.config.arch, &self.config.cache);
-            findings::access(access, machine, plain, name, (callers, process))
+            let space = space(&self.machine, access);
+            findings::access(access, machine, space, plain, name, (callers, process))
         };
         let group = Group {
             kind: signature.kind,
@@ -614,4 +586,13 @@ impl<W: Write> Session<W> {
             std::process::abort();
         }
     }
+}
+
+/// Returns the address space of an access, if it is known.
+fn space(machine: &Machine, access: &model::Access) -> Option<u64> {
+    if !matches!(access.op, Op::Load | Op::Store) {
+        return None;
+    }
+    let of_process = machine.is_process_address(access.address, access.by);
+    access.tables.filter(|_| of_process).or_else(|| machine.space(access.address))
 }

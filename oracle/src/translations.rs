@@ -25,14 +25,16 @@ struct Entry {
     page: u64,
     /// Size of the access, and the state of the MMU on which the translation depends, in QEMU's encoding.
     access: u32,
-    /// Binary logarithm of the size of the access.
-    size_shift: u32,
+    /// Size of the access in bytes.
+    size: u16,
+    /// True if the page is cacheable.
+    cached: bool,
     /// Physical address of the page.
     physical: u64,
 }
 
 /// No page has this number.
-const EMPTY: Entry = Entry { page: u64::MAX, access: 0, size_shift: 0, physical: 0 };
+const EMPTY: Entry = Entry { page: u64::MAX, access: 0, size: 0, cached: true, physical: 0 };
 
 /// Target of an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,15 @@ pub struct Place {
     pub physical: u64,
     /// Size in bytes.
     pub size: u64,
+}
+
+/// Target of an access, and the properties of its page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Place in memory.
+    pub place: Place,
+    /// True if the page is cacheable.
+    pub cached: bool,
 }
 
 impl Translations {
@@ -56,16 +67,17 @@ impl Translations {
 
     /// Returns the target of an access at `address` of the kind `access`, if it is known.
     #[inline(always)]
-    pub fn find(&self, address: u64, access: u32) -> Option<Place> {
+    pub fn find(&self, address: u64, access: u32) -> Option<Target> {
         let page = address >> self.shift;
         let entry = &self.entries[slot(page, access)];
         let offset = address & ((1 << self.shift) - 1);
         let known = entry.page == page && entry.access == access;
-        known.then(|| Place { physical: entry.physical | offset, size: 1 << entry.size_shift })
+        let place = Place { physical: entry.physical | offset, size: entry.size.into() };
+        known.then_some(Target { place, cached: entry.cached })
     }
 
     /// Remembers the target of an access.
-    pub fn insert(&mut self, address: u64, access: u32, place: Place) {
+    pub fn insert(&mut self, address: u64, access: u32, target: Target) {
         if self.enabled {
             self.empty = false;
             let page = address >> self.shift;
@@ -73,8 +85,9 @@ impl Translations {
             self.entries[slot(page, access)] = Entry {
                 page,
                 access,
-                size_shift: place.size.trailing_zeros(),
-                physical: place.physical - offset,
+                size: target.place.size as u16,
+                cached: target.cached,
+                physical: target.place.physical - offset,
             };
         }
     }
@@ -101,12 +114,16 @@ mod tests {
     const WORD: u32 = 0x22;
     const BYTE: u32 = 0x02;
 
+    const fn target(physical: u64) -> Target {
+        Target { place: Place { physical, size: 4 }, cached: false }
+    }
+
     #[test]
     fn a_translation_is_valid_for_its_page_and_kind_of_access() {
         let mut known = Translations::new(true, 4096);
         assert_eq!(known.find(0x4000_1010, WORD), None);
-        known.insert(0x4000_1010, WORD, Place { physical: 0x7010, size: 4 });
-        assert_eq!(known.find(0x4000_1ffc, WORD), Some(Place { physical: 0x7ffc, size: 4 }));
+        known.insert(0x4000_1010, WORD, target(0x7010));
+        assert_eq!(known.find(0x4000_1ffc, WORD), Some(target(0x7ffc)));
         assert_eq!(known.find(0x4000_1010, BYTE), None);
         assert_eq!(known.find(0x4000_2010, WORD), None);
         assert_eq!(known.find(0x4a_4000_1010, WORD), None);
@@ -117,7 +134,7 @@ mod tests {
     #[test]
     fn a_disabled_table_stays_empty() {
         let mut known = Translations::new(false, 4096);
-        known.insert(0x4000_1010, WORD, Place { physical: 0x7010, size: 4 });
+        known.insert(0x4000_1010, WORD, target(0x7010));
         assert_eq!(known.find(0x4000_1010, WORD), None);
     }
 }

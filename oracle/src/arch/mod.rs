@@ -501,9 +501,12 @@ impl Machine {
         }
     }
 
-    /// Returns true if an address is in the part of the kernel's image that the kernel never frees.
-    pub fn is_image(&self, address: u64) -> bool {
-        self.image.contains(&address) && !self.init.contains(&address)
+    /// Returns true if an access of the kernel to an address can take part in aliasing. Nothing else maps a kernel stack,
+    /// or the part of the kernel's image that the kernel never frees. Returns false for accesses of a process.
+    #[inline(always)]
+    pub fn may_alias(&self, owner: Owner, address: u64) -> bool {
+        let is_image = || self.image.contains(&address) && !self.init.contains(&address);
+        owner == Owner::Kernel && !is_image()
     }
 
     /// Returns the owner of the code at `pc`, which is at `host` in the memory of QEMU.
@@ -574,7 +577,10 @@ mod tests {
         let map = "400000 T _text\n500000 T __init_begin\n600000 R __init_end\n800000 B _end\n";
         let machine = Machine::new(Arch::Arm, &Symbols::parse(map));
         let image = [0x40_0000, 0x50_0000, 0x60_0000, 0x80_0000];
-        assert_eq!(image.map(|address| machine.is_image(address)), [true, false, true, false]);
+        assert_eq!(
+            image.map(|address| machine.may_alias(Owner::Kernel, address)),
+            [false, true, false, true]
+        );
     }
 
     #[test]

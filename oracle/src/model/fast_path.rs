@@ -11,6 +11,8 @@ pub const SLOTS: usize = 1 << 13;
 /// Most accesses read only a tag. Tags are small, so that the table stays in the host's cache.
 #[derive(Debug)]
 pub struct FastPath {
+    /// Bytes in a line, without the lowest: the bits of an offset in a line.
+    offset: u64,
     /// Number of times that the table was cleared. Tags of another generation are empty.
     generation: u64,
     tags: Box<[Tag; SLOTS]>,
@@ -18,32 +20,31 @@ pub struct FastPath {
     deferred: Box<[Repeat; SLOTS]>,
 }
 
-/// A store from the place of a tag, without the properties that all such stores have in common.
+/// A store from the place of a tag, without the properties that follow from the tag.
 #[derive(Clone, Copy, Debug)]
 struct Repeat {
     /// Sequence number. 0 if there is no store.
     at: u64,
     pc: u64,
+    /// Virtual address. Its offset in the line is also that of the physical address.
     address: u64,
-    physical: u64,
-    /// Address space. [`NO_SPACE`] if it is unknown.
-    space: u64,
+    /// Address of the page tables. [`NO_TABLES`] if it is unknown.
+    tables: u64,
     trace: Trace,
-    /// Size in bytes, at most [`LONGEST_ACCESS`](super::LONGEST_ACCESS).
+    /// Size in bytes, at most that of a line.
     size: u8,
     by: By,
     allocates: bool,
 }
 
-/// No address space has this address or number.
-const NO_SPACE: u64 = u64::MAX;
+/// No page tables have this address.
+const NO_TABLES: u64 = u64::MAX;
 
 const NO_STORE: Repeat = Repeat {
     at: 0,
     pc: 0,
     address: 0,
-    physical: 0,
-    space: NO_SPACE,
+    tables: NO_TABLES,
     trace: Trace::NONE,
     size: 0,
     by: By::Process,
@@ -51,13 +52,13 @@ const NO_STORE: Repeat = Repeat {
 };
 
 impl Repeat {
+    #[inline(always)]
     fn new(store: &Access) -> Repeat {
         Repeat {
             at: store.at,
             pc: store.pc,
             address: store.address,
-            physical: store.physical,
-            space: store.space.unwrap_or(NO_SPACE),
+            tables: store.tables.unwrap_or(NO_TABLES),
             trace: store.trace,
             size: store.size as u8,
             by: store.by,
@@ -65,16 +66,17 @@ impl Repeat {
         }
     }
 
-    /// Removes the store, and returns it as an access from `place`.
-    fn take(&mut self, place: Place) -> Option<Access> {
+    /// Removes the store, and returns it as an access from `place` to the line at the physical address `line`. `offset`
+    /// are the bits of an offset in a line.
+    fn take(&mut self, place: Place, line: u64, offset: u64) -> Option<Access> {
         let store = std::mem::replace(self, NO_STORE);
         (store.at != 0).then_some(Access {
             at: store.at,
             op: Op::Store,
             by: store.by,
-            space: Some(store.space).filter(|space| *space != NO_SPACE),
+            tables: Some(store.tables).filter(|tables| *tables != NO_TABLES),
             address: store.address,
-            physical: store.physical,
+            physical: line | store.address & offset,
             size: store.size.into(),
             place: Some(place),
             allocates: store.allocates,
@@ -122,19 +124,19 @@ impl Tag {
     }
 }
 
-impl Default for FastPath {
-    fn default() -> Self {
+impl FastPath {
+    /// Returns an empty table for lines of `line` bytes.
+    pub fn new(line: u64) -> FastPath {
         let boxed = |slots: Vec<Tag>| slots.into_boxed_slice().try_into();
         let deferred = vec![NO_STORE; SLOTS].into_boxed_slice().try_into();
         FastPath {
+            offset: line - 1,
             generation: 0,
             tags: boxed(vec![EMPTY; SLOTS]).expect("the number of slots is right"),
             deferred: deferred.expect("the number of slots is right"),
         }
     }
-}
 
-impl FastPath {
     /// Returns the line's number with the generation, as in a tag.
     fn current(&self, line: u64) -> u64 {
         self.generation << LINE_BITS | line & ((1 << LINE_BITS) - 1)
@@ -160,8 +162,8 @@ impl FastPath {
 
     /// Remembers the last store to a settled line.
     #[inline(always)]
-    pub fn defer(&mut self, line: u64, store: Access) {
-        self.deferred[line as usize % SLOTS] = Repeat::new(&store);
+    pub fn defer(&mut self, line: u64, store: &Access) {
+        self.deferred[line as usize % SLOTS] = Repeat::new(store);
     }
 
     /// Adds a settled line. Returns the deferred store of the line that it evicts.
@@ -169,8 +171,8 @@ impl FastPath {
         let slot = line as usize % SLOTS;
         let new = self.tag(line, place, effect);
         let old = std::mem::replace(&mut self.tags[slot], new);
-        let deferred = self.deferred[slot].take(old.place)?;
         let line = old.line() & ((1 << LINE_BITS) - 1);
+        let deferred = self.take(slot, old.place, line)?;
         (old.line() == self.current(line)).then_some((line, deferred))
     }
 
@@ -181,7 +183,13 @@ impl FastPath {
             return None;
         }
         let old = std::mem::replace(&mut self.tags[slot], EMPTY);
-        self.deferred[slot].take(old.place)
+        self.take(slot, old.place, line)
+    }
+
+    /// Removes the deferred store of a slot, whose tag has this place and this line.
+    fn take(&mut self, slot: usize, place: Place, line: u64) -> Option<Access> {
+        let start = line << self.offset.count_ones();
+        self.deferred[slot].take(place, start, self.offset)
     }
 
     /// Removes all lines. Some kernels flush the whole cache at each switch of address spaces, so this must be fast.

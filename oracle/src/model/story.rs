@@ -28,7 +28,13 @@ impl Story {
         let index = self.number as usize % KEPT;
         match self.ring.get_mut(index) {
             Some(old) => *old = access,
-            None => self.ring.push(access),
+            None => {
+                // The stories of most lines are short, and there are many lines.
+                if self.ring.len() == self.ring.capacity() {
+                    self.ring.reserve_exact(self.ring.len().max(1));
+                }
+                self.ring.push(access);
+            }
         }
         self.number = self.number.wrapping_add(1);
     }

@@ -47,8 +47,8 @@ impl Bench {
             at: self.at,
             op,
             by: By::Process,
-            space: None,
-            address: 0,
+            tables: None,
+            address: physical,
             physical,
             size,
             place,
@@ -56,22 +56,14 @@ impl Bench {
             pc: 0x100 + self.at,
             trace: Trace::default(),
         };
-        let mut redundant = |place| {
-            let nothing = self.model.changes_nothing(op == Store, physical, place, || access.size);
-            let repeats = op == Store
-                && self.at % 2 == 0
-                && self.model.only_repeats(physical, place, || access.size, || access);
-            if repeats {
-                assert!(!nothing);
-                return true;
+        let effect = place.and_then(|place| self.model.effect(physical, size, place));
+        match (op, effect) {
+            (Load, Some(_)) | (Store, Some(StoreEffect::Nothing)) => return None,
+            (Store, Some(StoreEffect::IsLast)) => {
+                self.model.repeat(&access);
+                return None;
             }
-            let redundant =
-                self.model.is_redundant(op == Store, physical, place, || access.size, || access);
-            assert!(redundant || !nothing, "{access:?} changes something");
-            redundant
-        };
-        if matches!(op, Load | Store) && place.is_some_and(&mut redundant) {
-            return None;
+            _ => {}
         }
         let before = self.findings.len();
         let findings = &mut self.findings;

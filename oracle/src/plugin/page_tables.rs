@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Walks the page tables in the guest's memory, to find physical addresses and whether a page is cacheable.
 
-use std::cell::Cell;
-
 use crate::arch::{PageTables, Translation};
 use crate::sys::{Instruction, Ram, Registers};
 
@@ -13,30 +11,12 @@ pub struct Walker {
     ram: Option<Ram>,
     /// Physical address of the tables.
     base: u64,
-    /// The last pages that were found to be cacheable, by page number. Like the MMU's TLB, they are valid until the
-    /// kernel switches tables or makes the MMU forget them.
-    cached: [Cell<u64>; REMEMBERED],
 }
-
-/// Number of pages that are remembered.
-const REMEMBERED: usize = 64;
-
-/// Bits of the smallest page.
-const PAGE_SHIFT: u32 = 12;
-
-/// No page's number.
-const NO_PAGE: u64 = u64::MAX;
 
 impl Walker {
     /// Returns a walker that does not know the guest's memory yet.
     pub fn new(tables: &'static PageTables) -> Walker {
-        Walker {
-            tables,
-            base_register: None,
-            ram: None,
-            base: 0,
-            cached: [const { Cell::new(NO_PAGE) }; REMEMBERED],
-        }
+        Walker { tables, base_register: None, ram: None, base: 0 }
     }
 
     /// Locates the guest's memory in QEMU by the address of `instruction`, if that is an instruction of the kernel.
@@ -88,32 +68,11 @@ impl Walker {
     /// Uses the tables at `base` from now on.
     pub fn switch(&mut self, base: u64) {
         self.base = base;
-        self.forget();
-    }
-
-    /// Forgets which pages are cacheable.
-    pub fn forget(&mut self) {
-        self.cached = [const { Cell::new(NO_PAGE) }; REMEMBERED];
     }
 
     /// Returns true if an address of the current address space is mapped uncached.
-    #[inline(always)]
     pub fn is_uncached(&self, address: u64) -> bool {
-        let page = address >> PAGE_SHIFT;
-        self.cached[page as usize % REMEMBERED].get() != page && self.finds_uncached(address)
-    }
-
-    #[inline(never)]
-    fn finds_uncached(&self, address: u64) -> bool {
-        let page = address >> PAGE_SHIFT;
-        match self.translate(address) {
-            Some(found) if found.cached => {
-                self.cached[page as usize % REMEMBERED].set(page);
-                false
-            }
-            Some(_) => true,
-            None => false,
-        }
+        self.translate(address).is_some_and(|found| !found.cached)
     }
 
     /// Translates an address of the current address space.

@@ -44,10 +44,11 @@ fn access(session: &mut Test, pc: u64, address: u64, store: bool) {
 
 fn access_with(session: &mut Test, pc: u64, address: u64, store: bool, caching: Caching) {
     let owner = session.machine.owner(session.machine.by(pc), 0);
-    let reported = Reported { pc, owner, address, store, page_tables: None };
-    let physical = 0x7000 + address % 4096;
-    let find = || Some(Target { physical, caching });
-    session.access(reported, &NoGuest, || 4, find, || false);
+    let target = translations::Place { physical: 0x7000 + address % 4096, size: 4 };
+    let reported = Reported { pc, owner, address, store, target, caching };
+    if !session.handles_repeat(&reported) {
+        session.access(&reported, &NoGuest);
+    }
 }
 
 /// A guest without registers.

@@ -21,7 +21,7 @@ const TRIALS: u8 = 8;
 const USED: u8 = u8::MAX;
 
 /// Number of pages that are followed: 4 GiB with pages of 4 KiB.
-const PAGES: u64 = 1 << 20;
+const PAGES: usize = 1 << 20;
 
 /// Number of accesses after which a store is not assumed to be of the same call. A copy loop loads and stores a line
 /// in up to 16 accesses.
@@ -55,7 +55,7 @@ pub struct Captures {
     page: u32,
     line: u64,
     /// State of each physical page: the number of captures, or [`USED`].
-    pages: Vec<u8>,
+    pages: Box<[u8]>,
     known: HashMap<Box<[u64]>, u16>,
     traces: Vec<Box<[u64]>>,
     last: Option<Last>,
@@ -77,7 +77,7 @@ impl Captures {
         Captures {
             page: page.trailing_zeros(),
             line,
-            pages: Vec::new(),
+            pages: vec![0; PAGES].into(),
             known: HashMap::new(),
             traces: Vec::new(),
             last: None,
@@ -86,7 +86,8 @@ impl Captures {
 
     /// Records that a process, or the kernel at an address of a process, has used the page at a physical address.
     pub fn used(&mut self, physical: u64) {
-        if let Some(page) = self.page_at(physical) {
+        let page = self.page_at(physical);
+        if let Some(page) = self.pages.get_mut(page) {
             *page = USED;
         }
     }
@@ -98,36 +99,27 @@ impl Captures {
         self.traces.clear();
     }
 
-    /// Returns the number of the backtrace of a store, or 0 if the store is not worth it. `pointer` returns the stack pointer, and `capture`
-    /// the backtrace.
+    /// Returns the number of the backtrace of a store, or 0 if the store is not worth it. `pointer` returns the stack
+    /// pointer, and `capture` the backtrace.
     pub fn of_store(
         &mut self,
         store: Store,
         pointer: impl FnOnce() -> Option<u64>,
         capture: impl FnOnce() -> Vec<u64>,
     ) -> u16 {
-        let near = self.last.filter(|last| {
-            store.at.wrapping_sub(last.at) < SAME_CALL && store.pc.abs_diff(last.pc) < SAME_CODE
-        });
-        let first_line = store.changes && store.physical & ((1 << self.page) - 1) < self.line;
-        let worth = match self.page_at(store.physical) {
-            Some(&mut USED) => true,
-            Some(_) if near.is_some() || first_line => true,
-            Some(captures) if *captures < TRIALS => {
-                *captures += 1;
-                true
-            }
-            _ => false,
-        };
-        if !worth {
-            return 0;
+        if let Some(trace) = self.known_of_store(store) {
+            return trace;
+        }
+        let near = self.near(store);
+        let first_line = self.is_first_line(store);
+        let page = self.page_at(store.physical);
+        match self.pages.get_mut(page) {
+            Some(&mut USED) => {}
+            Some(_) if near.is_some() || first_line => {}
+            Some(captures) if *captures < TRIALS => *captures += 1,
+            _ => return 0,
         }
         let Store { at, pc, physical, .. } = store;
-        let adjacent = |last: &Last| physical.abs_diff(last.physical) <= ADJACENT;
-        if let Some(last) = near.filter(adjacent) {
-            self.last = Some(Last { at, pc, physical, ..last });
-            return last.trace;
-        }
         let pointer = pointer();
         if let Some(last) = near.filter(|last| last.pointer == pointer) {
             self.last = Some(Last { at, pc, physical, ..last });
@@ -136,6 +128,38 @@ impl Captures {
         let trace = self.intern(capture());
         self.last = Some(Last { at, pc, physical, pointer, trace });
         trace
+    }
+
+    /// Returns the result of [`Captures::of_store`] if neither the stack pointer nor a new backtrace is necessary for
+    /// it. Otherwise returns `None`, without an effect.
+    #[inline(always)]
+    pub fn known_of_store(&mut self, store: Store) -> Option<u16> {
+        let Some(&page) = self.pages.get(self.page_at(store.physical)) else {
+            return Some(0);
+        };
+        let Some(last) = self.near(store) else {
+            let worth = page == USED || page < TRIALS || self.is_first_line(store);
+            return (!worth).then_some(0);
+        };
+        if store.physical.abs_diff(last.physical) > ADJACENT {
+            return None;
+        }
+        let Store { at, pc, physical, .. } = store;
+        self.last = Some(Last { at, pc, physical, ..last });
+        Some(last.trace)
+    }
+
+    /// Returns the last store, if `store` comes soon after it and from the same code.
+    #[inline(always)]
+    fn near(&self, store: Store) -> Option<Last> {
+        self.last.filter(|last| {
+            store.at.wrapping_sub(last.at) < SAME_CALL && store.pc.abs_diff(last.pc) < SAME_CODE
+        })
+    }
+
+    /// Returns true if a store makes the first line of its page dirty.
+    fn is_first_line(&self, store: Store) -> bool {
+        store.changes && store.physical & ((1 << self.page) - 1) < self.line
     }
 
     /// Adds a backtrace and returns its number.
@@ -162,15 +186,8 @@ impl Captures {
         index.and_then(|index| self.traces.get(index)).map_or(&[], |frames| frames)
     }
 
-    fn page_at(&mut self, physical: u64) -> Option<&mut u8> {
-        let page = physical >> self.page;
-        if page >= PAGES {
-            return None;
-        }
-        let page = page as usize;
-        if page >= self.pages.len() {
-            self.pages.resize((page + 1).next_power_of_two(), 0);
-        }
-        self.pages.get_mut(page)
+    /// Returns the index of the page at a physical address.
+    fn page_at(&self, physical: u64) -> usize {
+        (physical >> self.page) as usize
     }
 }

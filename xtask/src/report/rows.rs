@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Texts that the terminal and the HTML report share: details of a failed case, of a target and of the end of a run.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use strum::VariantArray;
@@ -152,9 +153,8 @@ pub(crate) fn excuses(target: &TargetResult) -> Vec<(&'static str, String)> {
     let mut used: Vec<(&str, &str, usize)> = Vec::new();
     for case in &target.cases {
         let excused = case.oracle.iter().flat_map(|oracle| &oracle.excused);
-        let mut names: Vec<(&str, &str)> =
+        let names: BTreeMap<&str, &str> =
             excused.map(|excused| (excused.name.as_str(), excused.reason.as_str())).collect();
-        names.dedup();
         for (name, reason) in names {
             match used.iter_mut().find(|(known, ..)| *known == name) {
                 Some((.., count)) => *count += 1,
@@ -268,4 +268,23 @@ pub(crate) fn last_lines(lines: &[String], shown: usize) -> Vec<String> {
     let before = (left_out > 0).then(|| format!("... {left_out} earlier lines"));
     let lines = lines[left_out..].iter().map(|line| printable(line));
     before.into_iter().chain(lines).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn an_excuse_counts_a_case_once() {
+        let mut armv6 = samples::watched().targets.remove(0);
+        let oracle = armv6.cases[0].oracle.as_mut().unwrap();
+        let mut other = oracle.excused[0].clone();
+        other.name = "other".into();
+        oracle.excused.extend([other, oracle.excused[0].clone()]);
+        let rows = excuses(&armv6);
+        let counted: Vec<&str> =
+            rows.iter().filter_map(|(_, text)| Some(text.split_once(':')?.0)).collect();
+        assert_eq!(counted, ["other, 1 case", "time-page, 1 case"]);
+    }
 }
