@@ -16,6 +16,8 @@ pub struct Behaviour {
     pub lazy: Option<Lazy>,
     /// True if read(2) and write(2) of its file go through the page cache. Does not apply to devices.
     pub cached: bool,
+    /// True if the server opens its file without FOPEN_DMMAP. Does not apply to devices.
+    pub ordinary: bool,
     /// True if clients get mappings that can never be made writable.
     pub readonly: bool,
     /// Requests that the server holds unanswered until its behaviour changes.
@@ -134,6 +136,7 @@ impl Default for Behaviour {
             mmap: OnMmap::Linear { base: 0x400 },
             lazy: None,
             cached: false,
+            ordinary: false,
             readonly: false,
             unanswered: None,
             reads_nothing: false,

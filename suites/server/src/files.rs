@@ -81,8 +81,8 @@ fn open(session: &mut Session) -> Vec<u8> {
     // A device does not need the flag, because CUSE_INIT has negotiated direct mmap for the whole device. A FUSE server
     // that did not accept direct mmap sets the flag nevertheless: the kernel must ignore it.
     let dmmap = match session.endpoint {
-        Endpoint::Fuse => FOPEN_DMMAP,
-        Endpoint::Cuse => 0,
+        Endpoint::Fuse if !session.behaviour.ordinary => FOPEN_DMMAP,
+        _ => 0,
     };
     let direct_io = if session.behaviour.cached { 0 } else { FOPEN_DIRECT_IO };
     let reply = OpenOut { fh: session.log.opens, open_flags: direct_io | dmmap, backing_id: 0 };

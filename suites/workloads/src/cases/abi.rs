@@ -16,6 +16,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("too-long", too_long),
     ("too-many", too_many),
     ("not-negotiated", not_negotiated),
+    ("ordinary", ordinary),
     ("granted-readonly", granted_readonly),
     ("refused", refused),
     ("dead-server", dead_server),
@@ -159,6 +160,40 @@ fn not_negotiated(case: &mut Case) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// A file that the server opens without FOPEN_DMMAP is mapped from the page cache, although the connection has direct
+/// mmap. The server gets no FUSE_MMAP, and what was stored reaches it as a FUSE_WRITE.
+fn ordinary(case: &mut Case) -> Result<(), Failure> {
+    let (page, pages) = (page_size(), 2);
+    let len = pages * page;
+    let behaviour = Behaviour { ordinary: true, cached: true, ..Behaviour::default() };
+    let (mut server, mut client) = case.serve_with_client(behaviour)?;
+    client.write_read(0, len, 1)?;
+    let map = client.map(0, len)?;
+    client.verify(map, 0, len, 1)?;
+    let private = expect_ok("a private mmap", client.try_map_private(0, len)?)?;
+    client.fill(private, 0, page, 2)?;
+    client.verify(map, 0, len, 1)?;
+    client.fill(map, 0, len, 3)?;
+    client.time_syncs(1)?;
+    client.unmap(map)?;
+    client.unmap(private)?;
+    let log = server.log()?;
+    expect("FUSE_MMAPs and FUSE_MUNMAPs", (log.mmaps, log.munmaps), (0, 0))?;
+    expect("direct-mapped pages", server.pages()?, 0)?;
+
+    // Direct I/O reads what the server has.
+    server.behave(Behaviour { cached: false, ..behaviour })?;
+    let mut reader = case.client("reader", &server)?;
+    reader.start_read_file(0, len, 3)?;
+    reader.finish_call()?;
+
+    // Another open of the same file gets direct mmap.
+    server.behave(Behaviour::default())?;
+    let mut sharer = case.client("client of direct mmap", &server)?;
+    expect_usable(&mut server, &mut sharer, 5)?;
+    server.quit_after([client, reader, sharer])
 }
 
 /// The server grants a mapping only for reading. mmap for writing fails with EACCES, and nothing makes the mapping

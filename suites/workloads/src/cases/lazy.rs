@@ -6,6 +6,7 @@ use sys::{Errno, Instant, page_size, sleep, write_file};
 
 use crate::stage::command::{MappingCommand, Touch};
 use crate::stage::counters::{self, LIMIT_PER_CONNECTION, PAGES_TOTAL};
+use crate::stage::pins::PinBy;
 use crate::stage::waiting::{
     MOMENT, await_pending_request, await_requests, holding_faults, lazy_behaviour, shrink_until,
 };
@@ -29,6 +30,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("reclaim-in-use", reclaim_in_use),
     ("room-after-fill", room_after_fill),
     ("room-in-turns", room_in_turns),
+    ("room-taken", room_taken),
 ];
 
 /// The first touch of a page sends one FUSE_DMMAP_FAULT, whichever client touches it, and the page has the bytes that
@@ -504,4 +506,29 @@ fn room_in_turns(case: &mut Case) -> Result<(), Failure> {
     b.quit()?;
     server.await_munmaps(2)?;
     server.quit()
+}
+
+/// While a process keeps all pages within the limit alive, a touch of another page raises SIGBUS, although the server
+/// would give pages back. It succeeds as soon as the process lets go of them.
+fn room_taken(case: &mut Case) -> Result<(), Failure> {
+    let (page, limit) = (page_size(), case.param::<usize>("limit")?);
+    let (mut server, mut client) = case.serve_with_client(Behaviour::lazy())?;
+    let mut holder = case.client("holder", &server)?;
+    let map = client.map(0, (limit + 1) * page)?;
+    let held = holder.map(0, limit * page)?;
+    counters::set(LIMIT_PER_CONNECTION, limit as u64)?;
+    holder.fill(held, 0, limit * page, 1)?;
+    expect("the pin of the pages", holder.try_pin(held, 0, limit * page, PinBy::Pipe)?, Ok(()))?;
+    for _ in 0..2 {
+        expect("a touch over the limit", client.touch(map, limit * page, true)?, Touch::Sigbus)?;
+    }
+    expect("FUSE_DMMAP_RECLAIMs", server.log()?.reclaims, 0)?;
+    client.verify(map, 0, limit * page, 1)?;
+    holder.unpin()?;
+    client.fill(map, limit * page, page, 2)?;
+    let reclaimed = server.log()?.reclaimed;
+    expect_that(reclaimed > 0, || "the touch succeeded without a FUSE_DMMAP_RECLAIM".into())?;
+    client.verify(map, 0, limit * page, 1)?;
+    client.verify(map, limit * page, page, 2)?;
+    server.quit_after([client, holder])
 }

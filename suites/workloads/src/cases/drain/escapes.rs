@@ -19,6 +19,7 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[
     ("pinned-by-io", pinned_by_io),
     ("pinned-group", pinned_group),
     ("pinned-briefly", pinned_briefly),
+    ("pinned-longest", pinned_longest),
 ];
 
 /// Limit that is tested.
@@ -357,4 +358,24 @@ fn pinned_briefly(case: &mut Case) -> Result<(), Failure> {
     await_no_pages(&server)?;
     client.quit()?;
     server.quit()
+}
+
+/// Pages that a process keeps alive longer than their connection exists count in total, and no longer than the process
+/// keeps them alive.
+fn pinned_longest(case: &mut Case) -> Result<(), Failure> {
+    let (page, pages): (usize, usize) = (page_size(), case.param("pages")?);
+    let (mut server, mut client) = case.serve_with_client(Behaviour::default())?;
+    let map = client.map(0, pages * page)?;
+    client.fill(map, 0, pages * page, 1)?;
+    expect("the pin of the pages", client.try_pin(map, 0, pages * page, PinBy::Pipe)?, Ok(()))?;
+    client.unmap(map)?;
+    server.await_munmaps(1)?;
+    client.close()?;
+    server.quit()?;
+    expect("pages that are kept alive", counters::read(PAGES_TOTAL)?, pages as u64)?;
+    client.unpin()?;
+    await_that("pages that nobody keeps alive are still counted", || {
+        Ok(counters::read(PAGES_TOTAL)? == 0)
+    })?;
+    client.quit()
 }
