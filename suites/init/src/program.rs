@@ -16,6 +16,9 @@ use crate::supervise::{Report, reap, separate};
 /// Interval at which to check for a program that has ended. Its output is forwarded without delay.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Capacity of a pipe in bytes, with pages of up to 8 KiB (pipe(7)).
+const PIPE_SIZE: usize = 16 * 8192;
+
 /// A program that has ended or missed its deadline. Processes that it started may still be running.
 pub(crate) struct EndedProgram {
     case: String,
@@ -118,7 +121,8 @@ fn find(name: &str) -> Option<String> {
 }
 
 impl EndedProgram {
-    /// Forwards the output until the process `pid` has ended. Returns `None` at the deadline.
+    /// Forwards the output until the process `pid` has ended, and what is in the pipes by then. Returns `None` at the
+    /// deadline. Processes that are still running may go on writing.
     fn wait(
         &mut self,
         pid: Pid,
@@ -128,7 +132,6 @@ impl EndedProgram {
         let alive_interval = Duration::from_millis(ALIVE_EVERY_MS);
         let start = Instant::now();
         let mut last_alive = start;
-        let mut ended = None;
         loop {
             let left = deadline.saturating_sub(start.elapsed());
             if left.is_zero() {
@@ -141,10 +144,19 @@ impl EndedProgram {
                 send(Record::Alive);
             }
             // Reap before reading: if the program has ended, its last output is in the pipes by the time of the read.
-            ended = ended.or_else(|| reap(pid));
-            let timeout = if ended.is_some() { Duration::ZERO } else { left.min(POLL_INTERVAL) };
-            if !self.forward(timeout, send) && ended.is_some() {
-                return ended;
+            if let Some(status) = reap(pid) {
+                self.forward_rest(send);
+                return Some(status);
+            }
+            self.forward(left.min(POLL_INTERVAL), send);
+        }
+    }
+
+    /// Forwards what is in the pipes, and what a process writes meanwhile, as long as that fits into a pipe.
+    fn forward_rest(&mut self, send: &mut dyn FnMut(Record)) {
+        for _ in 0..PIPE_SIZE.div_ceil(OUTPUT_PART) {
+            if !self.forward(Duration::ZERO, send) {
+                return;
             }
         }
     }

@@ -134,6 +134,7 @@ fn wait_for_end(
     let start = Instant::now();
     let mut last_alive = start;
     let mut report = Vec::new();
+    let mut report_open = true;
     let mut ended = None;
     loop {
         let left = deadline.saturating_sub(start.elapsed());
@@ -149,8 +150,14 @@ fn wait_for_end(
         // Reap before polling: if the process has ended, its last output is in the pipes by the time of the poll.
         ended = ended.or_else(|| reap(child.pid));
         let timeout = if ended.is_some() { Duration::ZERO } else { left.min(POLL_INTERVAL) };
-        let ready = sys::poll(&[&child.output, &child.report], Some(timeout)).unwrap_or_default();
+        // A program closes its end of the report when it starts. A poll of the pipe would return immediately.
+        let pipes: &[&Fd] = match report_open {
+            true => &[&child.output, &child.report],
+            false => &[&child.output],
+        };
+        let ready = sys::poll(pipes, Some(timeout)).unwrap_or_default();
         let readable = |index: usize| ready.get(index).is_some_and(|fd| fd.readable);
+        report_open &= !ready.get(1).is_some_and(|fd| fd.hung_up && !fd.readable);
         if readable(0) {
             logs.read(&child.output, send);
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Files of the user in the initramfs.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -131,6 +132,10 @@ fn read(from: &Path, to: &str) -> Result<Vec<GuestFile>> {
             true => to.to_owned(),
             false => format!("{}/{}", to.trim_end_matches('/'), below.display()),
         };
+        // An empty mount point hides nothing.
+        if !(entry.file_type().is_dir() && MOUNT_POINTS.contains(&path.as_str())) {
+            check_path(&path)?;
+        }
         let content = match entry.file_type() {
             kind if kind.is_dir() => Content::Dir,
             kind if kind.is_symlink() => {
@@ -147,6 +152,13 @@ fn read(from: &Path, to: &str) -> Result<Vec<GuestFile>> {
         found.push(GuestFile { path, content });
     }
     Ok(found)
+}
+
+/// Returns `files` and those of `defaults` that have other paths.
+pub(crate) fn with_defaults(mut files: Vec<GuestFile>, defaults: Vec<GuestFile>) -> Vec<GuestFile> {
+    let taken: BTreeSet<String> = files.iter().map(|file| file.path.clone()).collect();
+    files.extend(defaults.into_iter().filter(|file| !taken.contains(&file.path)));
+    files
 }
 
 /// Checks that `path` is an absolute path at which the guest can see a file of the image.
@@ -244,5 +256,29 @@ mod tests {
         insta::assert_snapshot!(error("/tmp/data"), @"/tmp/data: the guest mounts a filesystem on /tmp, which would hide the file; choose another directory");
         insta::assert_snapshot!(error("/init"), @"/init: the lab has a file of this name in the guest; choose another one");
         assert!(check_path("/tmpfiles").is_ok());
+    }
+
+    #[test]
+    fn every_file_of_an_added_directory_must_be_visible() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("rootfs");
+        fs::create_dir_all(root.join("proc")).unwrap();
+        fs::create_dir(root.join("etc")).unwrap();
+        let paths: Vec<String> =
+            read(&root, "/").unwrap().into_iter().map(|file| file.path).collect();
+        assert_eq!(paths, ["/", "/etc", "/proc"]);
+        fs::write(root.join("proc/version"), "").unwrap();
+        insta::assert_snapshot!(read(&root, "/").unwrap_err(), @"/proc/version: the guest mounts a filesystem on /proc, which would hide the file; choose another directory");
+        fs::remove_file(root.join("proc/version")).unwrap();
+        fs::write(root.join("init"), "").unwrap();
+        insta::assert_snapshot!(read(&root, "/").unwrap_err(), @"/init: the lab has a file of this name in the guest; choose another one");
+    }
+
+    #[test]
+    fn a_file_of_the_user_replaces_that_of_the_lab() {
+        let link = |path: &str| GuestFile { path: path.into(), content: Content::Link("x".into()) };
+        let mine = GuestFile::program("/bin/ls".into(), Vec::new());
+        let all = with_defaults(vec![mine.clone()], vec![link("/bin/ls"), link("/bin/cat")]);
+        assert_eq!(all, [mine, link("/bin/cat")]);
     }
 }

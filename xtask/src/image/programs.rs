@@ -9,6 +9,8 @@ use anyhow::Result;
 
 use super::c::CProgram;
 use crate::files;
+use crate::lock::{self, Hold};
+use crate::output::errln;
 use crate::suite::SuiteProgram;
 
 /// Compiles `programs` with the compiler that has the prefix `cross`, and returns the name and the content of each. A
@@ -27,6 +29,11 @@ pub(crate) fn build<'p>(
     });
     let mut built = BTreeSet::new();
     let mut contents = Vec::new();
+    // Another run must not read a program that is being written.
+    let lock = out.with_extension("lock");
+    let _lock = lock::lock(&lock, Hold::Exclusive, "is compiling the programs of cases", |line| {
+        errln!("{line}");
+    })?;
     for program in programs {
         let name = program.name();
         if !built.insert(name.clone()) {

@@ -7,6 +7,10 @@
 //! slots/<source>/<target>-<flavour>/ build directory, reused for each build of this source, target and flavour
 //! slots/<source>/<target>-<flavour>.lock
 //! kernels/<hash>/                    finished kernel; never modified
+//! selftests/<source>-<arch>/         selftests of this source, with what they need, to build in
+//! selftests/<source>-<arch>.lock
+//! symbols/<hash>                     symbols of a kernel image; its modification time is the time of the last use
+//! busybox/                           busybox for guests, and its source; its lock file is in the directory
 //! estimates/<version>-<target>-<flavour>  number of steps that a build from scratch prints
 //! ```
 //!
@@ -50,6 +54,16 @@ impl Cache<'_> {
     /// Directory of the finished kernels.
     pub(crate) fn kernels(self) -> PathBuf {
         self.0.join("kernels")
+    }
+
+    /// Directory of the symbols of kernel images.
+    pub(crate) fn symbols(self) -> PathBuf {
+        self.0.join("symbols")
+    }
+
+    /// Directory of the copies of selftests.
+    pub(crate) fn selftests(self) -> PathBuf {
+        self.0.join("selftests")
     }
 
     /// Directory of the estimates: for each version, target and flavour, the number of steps of a build from scratch.
@@ -110,7 +124,7 @@ pub(super) fn copy_synced(from: &Path, to: &Path) -> Result<()> {
     copy().with_context(|| format!("copy {} to {}", from.display(), to.display()))
 }
 
-/// A directory that [`clean`] removed.
+/// A directory or a file that [`clean`] removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removed {
     /// Former path.
@@ -119,7 +133,8 @@ pub struct Removed {
     pub bytes: u64,
 }
 
-/// Removes kernels, build directories and sources that were last used more than `older_than` ago and are not in use.
+/// Removes everything that was last used more than `older_than` ago and is not in use: kernels, build directories, sources,
+/// selftests, symbols of images, and busybox.
 ///
 /// # Errors
 /// A file or directory cannot be removed. The error names it.
@@ -139,10 +154,32 @@ pub fn clean(cache: &Path, older_than: Duration) -> Result<Vec<Removed>> {
         // This fails, as intended, if the directory is not empty.
         let _ = fs::remove_dir(&source);
     }
-    for dir in directories(&cache.sources())? {
+    for dir in directories(&cache.sources())?.into_iter().chain(directories(&cache.selftests())?) {
         removed.extend(remove_if_old(&dir, &lock_path(&dir), older_than)?);
     }
+    let busybox = cache.0.join("busybox");
+    if busybox.is_dir() {
+        removed.extend(remove_if_old(&busybox, &busybox.join("lock"), older_than)?);
+    }
+    if cache.symbols().is_dir() {
+        for file in files::in_dir(&cache.symbols())? {
+            removed.extend(remove_file_if_old(&file, older_than)?);
+        }
+    }
     Ok(removed)
+}
+
+/// Removes a file that was modified more than `older_than` ago.
+fn remove_file_if_old(file: &Path, older_than: Duration) -> Result<Option<Removed>> {
+    let remove = || -> io::Result<Option<Removed>> {
+        let meta = fs::metadata(file)?;
+        if meta.modified()?.elapsed().unwrap_or_default() < older_than {
+            return Ok(None);
+        }
+        fs::remove_file(file)?;
+        Ok(Some(Removed { path: file.to_owned(), bytes: meta.len() }))
+    };
+    remove().with_context(|| format!("remove {}", file.display()))
 }
 
 /// Returns the path of the lock file for `dir`: `<dir>.lock`.

@@ -3,7 +3,9 @@
 //! read them. They stay in the cache, under the hash of the image.
 
 use std::fmt::Write;
+use std::fs::File;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
@@ -13,6 +15,7 @@ use crate::files;
 use crate::gate::Gate;
 use crate::image::Image;
 use crate::kernel::Built;
+use crate::kernel::cache::Cache;
 use crate::ledger::Ledger;
 use crate::results::Accelerator;
 use crate::run_dir::SYMBOLS_BOOT;
@@ -37,8 +40,11 @@ pub(super) struct Request<'r> {
 /// The kernel does not boot, or the cache cannot be written to.
 pub(super) fn of_image(request: &Request, gate: &Gate, ledger: &mut Ledger) -> Result<PathBuf> {
     let Request { job, unit, qemu, built, image } = request;
-    let path = job.cache.join("symbols").join(&built.hash);
-    if path.is_file() {
+    let dir = Cache(&job.cache).symbols();
+    let path = dir.join(&built.hash);
+    if let Ok(file) = File::options().write(true).open(&path) {
+        // `cargo xtask clean` sees when the symbols were last used.
+        let _ = file.set_modified(SystemTime::now());
         return Ok(path);
     }
     let _pass = gate.enter(qemu.memory_mib, || ledger.waiting("for another guest to end"))?;
@@ -53,10 +59,10 @@ pub(super) fn of_image(request: &Request, gate: &Gate, ledger: &mut Ledger) -> R
         oracle: None,
         limits: Limits::scaled(job.scale),
     };
-    let dir = job.run_dir.join(unit.name()).join(SYMBOLS_BOOT);
-    let symbols =
-        boot::symbols(&parameters, &dir).context("read the symbols of the kernel image")?;
-    files::create_dir(&job.cache.join("symbols"))?;
+    let boot_dir = job.run_dir.join(unit.name()).join(SYMBOLS_BOOT);
+    let symbols = boot::symbols(&parameters, &boot_dir);
+    let symbols = symbols.context("read the symbols of the kernel image")?;
+    files::create_dir(&dir)?;
     files::write_atomically(&path, with_bounds(&symbols))?;
     Ok(path)
 }

@@ -73,6 +73,13 @@ fn clean_removes_old_unused_directories() {
     let world = World::new();
     world.build().good();
     let cache = world.path("cache");
+    let others =
+        ["busybox/lock", "busybox/host/busybox", "symbols/1f", "selftests/toy-arm/made-of"];
+    for file in others {
+        std::fs::create_dir_all(cache.join(file).parent().unwrap()).unwrap();
+        std::fs::write(cache.join(file), "").unwrap();
+    }
+    std::fs::write(cache.join("selftests/toy-arm.lock"), "").unwrap();
     assert_eq!(clean(&cache, Duration::from_secs(3600)).unwrap(), []);
     let kernel = only_entry(&cache.join("kernels"));
     let user = fs::File::open(kernel.join("lease")).unwrap();
@@ -80,7 +87,14 @@ fn clean_removes_old_unused_directories() {
     let removed = clean(&cache, Duration::ZERO).unwrap();
     let places: Vec<_> =
         removed.iter().map(|r| world.redact(&r.path.display().to_string())).collect();
-    assert_eq!(places, ["[DIR]/cache/slots/own-[ID]/toy-default", "[DIR]/cache/sources/own-[ID]"]);
+    let expected = [
+        "slots/own-[ID]/toy-default",
+        "sources/own-[ID]",
+        "selftests/toy-arm",
+        "busybox",
+        "symbols/1f",
+    ];
+    assert_eq!(places, expected.map(|place| format!("[DIR]/cache/{place}")));
     assert!(removed[0].bytes > 0);
     assert!(world.build().good().from_cache, "clean must keep the kernel in use");
     drop(user);
