@@ -10,6 +10,7 @@ use regex::Regex;
 
 use crate::ci;
 use crate::image::guest_files::{Addition, Fetch};
+use crate::image::kselftest::Wanted;
 use crate::kernel::Identity;
 use crate::machine::accel::Accel;
 use crate::oracle::{Depth, OracleMode, OracleRequest};
@@ -83,7 +84,7 @@ pub(crate) enum Command {
     /// Edit the patch queue as commits in a git tree, as described in docs/kernel-queue.md.
     #[command(subcommand)]
     Queue(Queue),
-    /// Remove kernels, build directories and sources that no run has used for some time.
+    /// Remove kernels, build directories, sources and other files in the cache that no run has used for some time.
     Clean {
         /// Minimum time since the last use, such as 12h or 30days. 0s removes everything that no run is using.
         #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration, default_value = "30days")]
@@ -126,11 +127,12 @@ Examples:
   cargo xtask run --arch parisc --script test.sh         a shell script, with busybox
   cargo xtask run --arch sparc64 -- cat /proc/cpuinfo    a command of busybox
   cargo xtask run --arch armv6 --commands tests.txt      one test for each line
+  cargo xtask run --arch armv6 --kselftest mm,ptrace     the kernel's own selftests
 
 Exit codes: that of the program, or 128+N if signal N of the guest killed it. If the program exited
 with 0: 1 if the oracle found something, or if the kernel warned or crashed. 124 the program took
 longer than --timeout; 125 the lab could not do what was asked; 126 the program could not be
-executed. With --commands: 0 all commands passed; 1 a command failed; 125 as above.";
+executed. With --commands and --kselftest: 0 all passed; 1 a command failed; 125 as above.";
 
 /// Options that `test --failed` takes from the newest run.
 const FIXED_BY_FAILED: [&str; 28] = [
@@ -419,7 +421,7 @@ pub(crate) struct Run {
     /// Program of this machine, and its arguments. It must be static and for the target. A name without `/` of which this
     /// machine has no file is a command of busybox. The program runs as root, in the directory /, without input. With --c or
     /// --script, only the arguments.
-    #[arg(last = true, value_name = "PROGRAM", required_unless_present_any = ["c", "script", "commands"])]
+    #[arg(last = true, value_name = "PROGRAM", required_unless_present_any = ["c", "script", "commands", "kselftest"])]
     pub program: Vec<String>,
     /// Build these C files into one static program for the target, and run it.
     #[arg(long, value_name = "FILE", num_args = 1..)]
@@ -434,6 +436,11 @@ pub(crate) struct Run {
     /// reports. Lines that begin with # are comments. Exit code 4 means that the command does not apply to the machine.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["script", "program", "get"])]
     pub commands: Option<PathBuf>,
+    /// Build these selftests of the kernel, directories of tools/testing/selftests separated by commas, and run each of their
+    /// programs as a case of its own, like a line of --commands. Programs that do not compile for the target are skipped.
+    #[arg(long, value_name = "COLLECTION[:PROGRAM]", value_delimiter = ',')]
+    #[arg(conflicts_with_all = ["c", "script", "commands", "program", "get", "kernel_image"])]
+    pub kselftest: Vec<Wanted>,
     /// Put busybox into the guest even if nothing of the above needs it, for programs that call a shell.
     #[arg(long)]
     pub busybox: bool,
@@ -467,7 +474,12 @@ pub(crate) struct Run {
 impl Run {
     /// Returns true if the first word after `--` is the program, not an argument.
     pub(crate) fn names_program(&self) -> bool {
-        self.c.is_empty() && self.script.is_none() && self.commands.is_none()
+        self.c.is_empty() && self.script.is_none() && !self.has_several_cases()
+    }
+
+    /// Returns true if each command or selftest is a case of its own, with a verdict.
+    pub(crate) fn has_several_cases(&self) -> bool {
+        self.commands.is_some() || !self.kselftest.is_empty()
     }
 }
 
@@ -845,6 +857,6 @@ mod tests {
             Cli::try_parse_from(command.split(' ')).unwrap();
             examples += 1;
         }
-        assert_eq!(examples, 27);
+        assert_eq!(examples, 28);
     }
 }

@@ -7,7 +7,7 @@ mod symbols;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result};
 use walkdir::WalkDir;
 
 use crate::boot::{self, Parameters};
@@ -83,6 +83,17 @@ impl KernelFrom {
                 format!("{}-{}", target.name, kernel.version)
             }
             _ => target.name.clone(),
+        }
+    }
+
+    /// Returns the origin of the source; `None` for an image.
+    pub(crate) fn source(&self) -> Option<Source> {
+        match self {
+            Self::Image { .. } => None,
+            Self::Source(path) => Some(Source::Path(path.clone())),
+            Self::Version(KernelVersion { package, suites, .. }) => {
+                Some(Source::Debian { package: package.clone(), suites: suites.clone() })
+            }
         }
     }
 }
@@ -353,15 +364,8 @@ impl Job {
         target: &'a Target,
         origin: &'a KernelFrom,
     ) -> Result<kernel::Request<'a>> {
-        let source = match origin {
-            KernelFrom::Image { .. } => {
-                bail!("the lab does not build the kernel of --kernel-image")
-            }
-            KernelFrom::Source(path) => Source::Path(path.clone()),
-            KernelFrom::Version(KernelVersion { package, suites, .. }) => {
-                Source::Debian { package: package.clone(), suites: suites.clone() }
-            }
-        };
+        let source = origin.source();
+        let source = source.context("the lab does not build the kernel of --kernel-image")?;
         Ok(kernel::Request {
             checkout: &self.checkout,
             cache: &self.cache,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask run`: runs a program of the user in a guest.
 
+mod kselftest;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use crate::cli::Run;
 use crate::image::busybox;
 use crate::image::c::CProgram;
 use crate::image::elf;
-use crate::image::guest_files::{Fetch, GuestFile};
+use crate::image::guest_files::{Fetch, GuestFile, with_defaults};
 use crate::machine::args::quote;
 use crate::machine::qemu::Qemu;
 use crate::oracle::decision;
@@ -80,10 +82,15 @@ pub(super) fn run(args: &Run) -> Result<u8> {
     let mut job =
         job(&tree, &args.machine, flavour, args.emulation.accel, args.timeout_scale, run_dir)?;
     job.oracle = oracle;
-    let Prepared { argv, files } = prepare(args, target, &job)?;
+    let Prepared { argv, mut files } = prepare(args, target, &job)?;
     let cases = match &commands {
         Some(commands) => commands.iter().map(|command| command.case(args, target, &job)).collect(),
-        None => vec![program_case(args, target, argv)],
+        None if args.kselftest.is_empty() => vec![program_case(args, target, argv)],
+        None => {
+            let (cases, programs) = kselftest::prepare(args, target, kernel, &job)?;
+            files.extend(programs);
+            cases
+        }
     };
     let (target, kernel) = (target.clone(), kernel.clone());
     let unit = Unit { target, kernel, stacks: Vec::new(), cases, files };
@@ -93,7 +100,7 @@ pub(super) fn run(args: &Run) -> Result<u8> {
 /// Runs the cases of `unit`, writes the reports, and returns the exit code.
 fn execute(args: &Run, job: &Job, unit: &Unit) -> Result<u8> {
     let again = rerun_command();
-    let several = args.commands.is_some();
+    let several = args.has_several_cases();
     let events = match several {
         true => term::to_terminal(TermOptions::new(false, args.quiet, &again)),
         false => term::program::to_terminal(args.quiet),
@@ -167,7 +174,8 @@ impl ShellCommand {
         let argv = ["/bin/sh", "-c", &self.text].map(str::to_owned).into();
         let program =
             GuestProgram { argv, stream: false, skip_code: Some(SKIPPED), files: Vec::new() };
-        case(target, &self.name(), self.text.clone(), program, deadline)
+        let (name, about) = (self.name(), self.text.clone());
+        case(target, CaseSpec { suite: SUITE, name: &name, about, program, deadline })
     }
 }
 
@@ -191,7 +199,7 @@ fn prepare(args: &Run, target: &Target, job: &Job) -> Result<Prepared> {
     let cross = &target.rust.cross;
     let mut files = Vec::new();
     let mut words = args.program.clone();
-    let mut needs_shell = args.busybox || args.commands.is_some();
+    let mut needs_shell = args.busybox || args.has_several_cases();
     if let Some(script) = &args.script {
         let path = in_guest(script)?;
         files.push(GuestFile::program(path.clone(), files::read_bytes(script)?));
@@ -222,7 +230,8 @@ fn prepare(args: &Run, target: &Target, job: &Job) -> Result<Prepared> {
     }
     if needs_shell {
         let mut say = |line: String| errln!("{line}");
-        files.extend(busybox::with_links(&job.cache, cross, job.jobs, &mut say)?);
+        let tools = busybox::with_links(&job.cache, cross, job.jobs, &mut say)?;
+        files = with_defaults(files, tools);
     }
     Ok(Prepared { argv: words, files })
 }
@@ -255,18 +264,23 @@ fn program_case(args: &Run, target: &Target, argv: Vec<String>) -> Case {
     let about = format!("Runs {}", words.join(" "));
     let files = args.get.iter().map(|fetch| fetch.from.clone()).collect();
     let program = GuestProgram { argv, stream: true, skip_code: None, files };
-    case(target, &name, about, program, args.timeout.unwrap_or(NO_TIMEOUT))
+    let deadline = args.timeout.unwrap_or(NO_TIMEOUT);
+    case(target, CaseSpec { suite: SUITE, name: &name, about, program, deadline })
 }
 
-fn case(
-    target: &Target,
-    name: &str,
+/// Properties of a case that runs a program.
+struct CaseSpec<'c> {
+    suite: &'c str,
+    name: &'c str,
     about: String,
     program: GuestProgram,
     deadline: Duration,
-) -> Case {
+}
+
+fn case(target: &Target, spec: CaseSpec) -> Case {
+    let CaseSpec { suite, name, about, program, deadline } = spec;
     Case {
-        suite: SUITE.into(),
+        suite: suite.into(),
         about,
         promises: Vec::new(),
         expect: Expect::Pass,
@@ -274,7 +288,7 @@ fn case(
         expect_findings: Vec::new(),
         skip: None,
         planned: PlannedCase {
-            id: format!("{SUITE}/{name}"),
+            id: format!("{suite}/{name}"),
             work: Work::Command(program),
             device: None,
             with: Default::default(),
@@ -341,7 +355,7 @@ mod tests {
             run.targets[0].cases = vec![case];
             code_of_program(&run)
         };
-        let timeout = || Verdict::Timeout { phase: Phase::Test, place: None };
+        let timeout = || Verdict::Timeout { phase: Phase::Test };
         let crash = || Verdict::Crash { marker: "Kernel panic".into() };
         let boot_fail = || Verdict::BootFail { reason: "no first record".into() };
         assert_eq!(code(Verdict::Pass, Some(0)), 0);

@@ -9,6 +9,11 @@ use anyhow::{Context, Result, bail};
 use crate::machine::args::quote;
 use crate::{files, guard};
 
+/// Options for every C program of a guest. 64-bit offsets and times: the kernel may lack the 32-bit system calls.
+/// -ffunction-sections: see [`wasm`](super::wasm).
+pub(super) const FLAGS: [&str; 3] =
+    ["-ffunction-sections", "-D_FILE_OFFSET_BITS=64", "-D_TIME_BITS=64"];
+
 /// C files that make one program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CProgram {
@@ -45,19 +50,9 @@ impl CProgram {
 
     /// Returns the compiler and its arguments.
     fn command(&self, cross: &str, to: &Path) -> (String, Vec<String>) {
-        // -g: `addr2line` and gdb can find the line of an instruction that the oracle reports. 64-bit offsets and times:
-        // the kernel may lack the 32-bit system calls. -ffunction-sections: see `wasm::compilation`.
-        let mut args: Vec<String> = [
-            "-O2",
-            "-g",
-            "-static",
-            "-ffunction-sections",
-            "-D_FILE_OFFSET_BITS=64",
-            "-D_TIME_BITS=64",
-            "-o",
-        ]
-        .map(str::to_owned)
-        .into();
+        // -g: `addr2line` and gdb can find the line of an instruction that the oracle reports.
+        let words = ["-O2", "-g", "-static"].iter().chain(&FLAGS).chain(&["-o"]);
+        let mut args: Vec<String> = words.map(|word| word.to_string()).collect();
         args.push(to.display().to_string());
         args.extend(self.sources.iter().map(|source| source.display().to_string()));
         args.extend(self.flags.iter().cloned());

@@ -7,6 +7,7 @@ pub(crate) mod cpio;
 pub(crate) mod elf;
 pub(crate) mod guest;
 pub(crate) mod guest_files;
+pub(crate) mod kselftest;
 pub(crate) mod programs;
 pub(crate) mod wasm;
 

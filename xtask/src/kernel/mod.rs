@@ -12,6 +12,7 @@
 //! | `tree` | updates a patched source tree without touching files whose content stays the same |
 //! | [`config`] | merges config fragments and checks the resulting `.config` |
 //! | `make`, `log` | runs make and extracts steps and errors from its output |
+//! | [`selftests`] | a copy of the kernel's selftests to build in, and the headers for programs |
 //! | `coverage_files` | keeps the files that a coverage report needs |
 //! | `modules` | keeps the loadable modules, in the order in which they can be loaded |
 //! | `build_dir` | a directory for builds, with a patched source and a `.config` |
@@ -41,6 +42,7 @@ mod make;
 mod modules;
 pub mod port;
 pub(crate) mod queue;
+pub(crate) mod selftests;
 mod sender;
 mod slot;
 pub(crate) mod source;
