@@ -3,9 +3,13 @@
 //! under `ci/`, and `cargo xtask check` fails if they are out of date.
 
 mod actions;
+mod container;
 mod github;
+mod github_kernel;
 mod gitlab;
 mod jobs;
+
+use anyhow::Result;
 
 use crate::flavour::Flavour;
 use crate::kernel_version::KernelVersion;
@@ -18,28 +22,40 @@ use jobs::Jobs;
 pub enum Format {
     /// GitHub Actions.
     Github,
+    /// Workflow of GitHub Actions that the repository of a kernel calls.
+    GithubKernel,
     /// GitLab CI.
     Gitlab,
     /// Shell script for a single machine, which `.ci/run` runs.
     Shell,
+    /// Recipe of a container image with everything that the lab needs.
+    Containerfile,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Format; 3] = [Format::Github, Format::Gitlab, Format::Shell];
+    pub const ALL: [Format; 5] = [
+        Format::Github,
+        Format::GithubKernel,
+        Format::Gitlab,
+        Format::Shell,
+        Format::Containerfile,
+    ];
 
     /// Path of the committed file, relative to the root of the checkout.
     pub fn file(self) -> &'static str {
         match self {
             Format::Github => "ci/github.yml",
+            Format::GithubKernel => "ci/github-kernel.yml",
             Format::Gitlab => "ci/gitlab.yml",
             Format::Shell => "ci/push.sh",
+            Format::Containerfile => "ci/Containerfile",
         }
     }
 
     /// Returns true if the file is a workflow of GitHub Actions.
     pub(crate) fn is_workflow(self) -> bool {
-        matches!(self, Format::Github)
+        matches!(self, Format::Github | Format::GithubKernel)
     }
 
     /// Command that generates the file.
@@ -51,21 +67,26 @@ impl Format {
 /// Generates the jobs for `targets` with each of `kernels` whose queue is complete. Each push tests the targets that a
 /// version names, or all. If a version names some, nightly jobs test the others. Nightly jobs also test `flavours`, with
 /// the options that each of them lists.
+///
+/// # Errors
+/// The list of programs that the lab installs does not parse.
 pub(crate) fn render(
     format: Format,
     targets: &[Target],
     kernels: &[KernelVersion],
     flavours: &[Flavour],
-) -> String {
+) -> Result<String> {
     let kernels: Vec<&KernelVersion> =
         kernels.iter().filter(|kernel| kernel.incomplete.is_none()).collect();
     let jobs = Jobs { targets, kernels, flavours };
     let text = match format {
         Format::Github => github::render(&jobs),
+        Format::GithubKernel => github_kernel::render(&jobs),
         Format::Gitlab => gitlab::render(&jobs),
         Format::Shell => fill(SHELL, &[("@COMMANDS@", jobs.commands())]),
+        Format::Containerfile => container::render(&jobs)?,
     };
-    fill(&text, &[("@COMMAND@", format.command())])
+    Ok(fill(&text, &[("@COMMAND@", format.command())]))
 }
 
 /// Replaces each placeholder in `template` by its value, in order.
@@ -76,13 +97,14 @@ fn fill(template: &str, values: &[(&str, String)]) -> String {
 /// Placeholder for the number of the CI run, in the options of nightly jobs.
 const RUN_NUMBER: &str = "RUN_NUMBER";
 
-/// Installs Debian's cargo. The lab installs everything else that a target needs.
-const INSTALL: &str =
-    "apt-get install --yes --no-install-recommends ca-certificates cargo gcc git libc6-dev";
+/// Packages of Debian that the lab itself needs. It installs everything else that a target needs.
+const TOOLS: &str = "ca-certificates cargo gcc git libc6-dev";
 
-/// Installs the optional programs of `queue check`. The lab does not install them.
-const ANALYSERS: &str = "apt-get install --yes --no-install-recommends clang coccinelle lld llvm ocaml \
-    python3-sphinx sparse";
+/// Command that installs packages of Debian.
+const APT: &str = "apt-get install --yes --no-install-recommends";
+
+/// Packages with the optional programs of `queue check`. The lab does not install them.
+const ANALYSERS: &str = "clang coccinelle lld llvm ocaml python3-sphinx sparse";
 
 const SHELL: &str = r#"#!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
@@ -103,7 +125,7 @@ mod tests {
         parisc.name = "parisc".into();
         let [old, new] = [("6.12", true), ("7.3", false)].map(|(v, default)| kernel(v, default));
         let incomplete = KernelVersion { incomplete: Some("x".into()), ..kernel("8.0", false) };
-        render(format, &[parisc, x86_64], &[old, new, incomplete], &[])
+        render(format, &[parisc, x86_64], &[old, new, incomplete], &[]).unwrap()
     }
 
     /// Returns the jobs if each push tests 7.3 on x86_64 only.
@@ -116,7 +138,7 @@ mod tests {
         let incomplete =
             KernelVersion { incomplete: Some("x".into()), push, ..kernel("8.0", false) };
         let kernels = [kernel("6.12", true), limited, incomplete];
-        render(format, &[mips, parisc, x86_64], &kernels, &[])
+        render(format, &[mips, parisc, x86_64], &kernels, &[]).unwrap()
     }
 
     /// Returns the jobs for two flavours, of which one is tested at night.
@@ -129,7 +151,7 @@ mod tests {
             ..plain.clone()
         };
         let x86_64 = crate::target::tests::x86_64();
-        render(format, &[x86_64], &[kernel("6.12", true)], &[plain, tested])
+        render(format, &[x86_64], &[kernel("6.12", true)], &[plain, tested]).unwrap()
     }
 
     #[test]
@@ -140,6 +162,17 @@ mod tests {
     #[test]
     fn jobs_for_gitlab() {
         insta::assert_snapshot!(jobs(Format::Gitlab));
+    }
+
+    #[test]
+    fn workflow_for_a_kernel() {
+        insta::assert_snapshot!(jobs(Format::GithubKernel));
+    }
+
+    #[test]
+    fn the_container_has_the_programs_of_all_targets_and_flavours() {
+        let text = jobs_with_flavours(Format::Containerfile);
+        insta::assert_snapshot!(text);
     }
 
     #[test]
@@ -159,7 +192,7 @@ mod tests {
         let mut parisc = crate::target::tests::x86_64();
         parisc.name = "parisc".into();
         parisc.cache.kind = crate::target::CacheKind::Vipt;
-        let text = render(Format::Shell, &[parisc], &[kernel("6.12", true)], &[]);
+        let text = render(Format::Shell, &[parisc], &[kernel("6.12", true)], &[]).unwrap();
         insta::assert_snapshot!(commands(text), @"cargo xtask test --arch all --oracle on");
     }
 
@@ -276,7 +309,7 @@ mod tests {
         for format in Format::ALL {
             let text = jobs(format);
             let path = std::path::Path::new(format.file());
-            if format != Format::Shell {
+            if path.extension().is_some_and(|extension| extension == "yml") {
                 for text in [&text, &jobs_with_nightly(format), &jobs_with_flavours(format)] {
                     crate::yaml::parse::<serde_json::Value>(text, path).unwrap();
                 }
@@ -289,7 +322,11 @@ mod tests {
                 .map(|words| words.replace("\"$oracle\"", "on").replace('"', ""))
                 .map(|words| words.split([';', '>', ')']).next().unwrap_or_default().to_owned())
                 .collect();
-            let expected = if format == Format::Shell { 2 } else { 5 };
+            let expected = match format {
+                Format::Containerfile => 0,
+                Format::Shell => 2,
+                _ => 5,
+            };
             assert!(commands.len() >= expected, "{commands:?}");
             for command in commands {
                 let words = std::iter::once("xtask").chain(command.split_whitespace());

@@ -90,7 +90,36 @@ pub(crate) enum Command {
         #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration, default_value = "30days")]
         older_than: Duration,
     },
+    /// Print a script with which a shell completes `cargo xtask`: commands, options and their values.
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// Shell that reads the script.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write manual pages, one for each command.
+    Man {
+        /// Directory to write to, such as ~/.local/share/man/man1, where `man cargo-xtask` finds them.
+        dir: PathBuf,
+    },
 }
+
+/// Shell with completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  bash: in ~/.bashrc, after the completion of cargo
+    source <(cargo xtask completions bash)
+  zsh: in a directory of fpath, before compinit
+    cargo xtask completions zsh > ~/.zfunc/_cargo-xtask
+  fish:
+    cargo xtask completions fish > ~/.config/fish/conf.d/xtask.fish";
 
 const TEST_EXAMPLES: &str = "\
 Examples:

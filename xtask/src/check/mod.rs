@@ -233,11 +233,11 @@ fn ci(checkout: &Path) -> Result<Outcome> {
     let targets = target::load_all(&checkout.join("kernel-configs"))?;
     let kernels = kernel_version::load_all(&checkout.join("kernel-patches"))?;
     let flavours = flavour::load_all(&checkout.join("kernel-configs/flavours"))?;
-    let files = Format::ALL.map(|format| {
+    let files = Format::ALL.into_iter().map(|format| {
         let command = format!("{} > {}", format.command(), format.file());
-        (format.file(), jobs::render(format, &targets, &kernels, &flavours), command)
+        Ok((format.file(), jobs::render(format, &targets, &kernels, &flavours)?, command))
     });
-    Ok(generated(checkout, &files))
+    Ok(generated(checkout, &files.collect::<Result<Vec<_>>>()?))
 }
 
 /// Checks the workflows of GitHub with the linters that can be had here.
@@ -362,13 +362,14 @@ mod tests {
         write("kernel-configs/flavours/default.yaml", flavour);
         let flavours = flavour::load_all(&checkout.path().join("kernel-configs/flavours")).unwrap();
         for format in Format::ALL {
-            write(format.file(), &jobs::render(format, &targets, &kernels, &flavours));
+            write(format.file(), &jobs::render(format, &targets, &kernels, &flavours).unwrap());
         }
         assert!(ci(checkout.path()).unwrap().passed);
         let another = target.replace("name: x86_64", "name: vax");
         write("kernel-configs/vax.yaml", &another);
         insta::assert_snapshot!(ci(checkout.path()).unwrap().output, @"
         ci/github.yml: out of date; run: cargo xtask ci-matrix --format github > ci/github.yml
+        ci/github-kernel.yml: out of date; run: cargo xtask ci-matrix --format github-kernel > ci/github-kernel.yml
         ci/gitlab.yml: out of date; run: cargo xtask ci-matrix --format gitlab > ci/gitlab.yml
         ");
     }
@@ -397,7 +398,7 @@ mod tests {
         assert!(!failed.passed);
         insta::assert_snapshot!(failed.output, @"
         zizmor:
-        fake-13: 5
+        fake-13: 6
         ");
     }
 

@@ -3,7 +3,7 @@
 
 use super::actions::ACTIONS;
 use super::jobs::{Jobs, NIGHT, is_pushed, quoted};
-use super::{ANALYSERS, INSTALL, RUN_NUMBER, fill};
+use super::{ANALYSERS, APT, RUN_NUMBER, TOOLS, fill};
 
 /// Renders the workflow of this repository.
 pub(super) fn render(jobs: &Jobs) -> String {
@@ -21,21 +21,23 @@ pub(super) fn render(jobs: &Jobs) -> String {
 }
 
 /// Replaces the placeholders for steps and actions.
-fn steps(template: String) -> String {
+pub(super) fn steps(template: String) -> String {
     let parts = [
         ("@STEPS@", TEST_STEPS),
         ("@MACHINE@", MACHINE),
         ("@CONTAINER@", CONTAINER),
         ("@SETUP@", SETUP),
         ("@ANALYSERS@", ANALYSERS),
-        ("@INSTALL@", INSTALL),
+        ("@INSTALL@", "@APT@ @TOOLS@"),
+        ("@APT@", APT),
+        ("@TOOLS@", TOOLS),
     ];
     let parts = parts.map(|(name, text)| (name, text.trim_matches('\n').to_owned()));
     fill(&fill(&template, &parts), &ACTIONS.map(|(name, action)| (name, action.to_owned())))
 }
 
 /// Returns the value of `--oracle` for the target of a job.
-fn oracle(jobs: &Jobs) -> String {
+pub(super) fn oracle(jobs: &Jobs) -> String {
     let names: Vec<String> = jobs.aliasing().iter().map(|name| format!("\"{name}\"")).collect();
     let names = names.join(", ");
     format!("${{{{ contains(fromJSON('[{names}]'), matrix.target) && 'on' || 'auto' }}}}")
@@ -181,7 +183,7 @@ jobs:
       contents: read
     steps:
 @SETUP@
-      - run: apt-get install --yes --no-install-recommends python3-venv rust-clippy rustfmt
+      - run: @APT@ python3-venv rust-clippy rustfmt
       - run: cargo xtask check
 
   # Checks the patches that a pull request adds or changes.
@@ -197,7 +199,7 @@ jobs:
     steps:
 @SETUP@
       - run: git fetch --depth=1 origin "$BASE"
-      - run: @ANALYSERS@
+      - run: @APT@ @ANALYSERS@
       - run: cargo xtask queue check --kernel all --since "$BASE" --report-dir reports
       - uses: @UPLOAD@
         if: always()

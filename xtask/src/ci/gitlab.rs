@@ -2,7 +2,7 @@
 //! Jobs for GitLab CI.
 
 use super::jobs::{Jobs, is_pushed, quoted};
-use super::{ANALYSERS, INSTALL, RUN_NUMBER, fill};
+use super::{ANALYSERS, APT, RUN_NUMBER, TOOLS, fill};
 use crate::kernel_version::KernelVersion;
 
 /// Renders the pipeline.
@@ -13,7 +13,8 @@ pub(super) fn render(jobs: &Jobs) -> String {
         ("@NEEDS@", needs(jobs)),
         ("@ALIASING@", jobs.aliasing().join("|")),
         ("@ANALYSERS@", ANALYSERS.to_owned()),
-        ("@INSTALL@", INSTALL.to_owned()),
+        ("@APT@", APT.to_owned()),
+        ("@TOOLS@", TOOLS.to_owned()),
     ];
     fill(PIPELINE, &values)
 }
@@ -121,7 +122,7 @@ default:
   interruptible: true
   before_script:
     - apt-get update
-    - @INSTALL@
+    - @APT@ @TOOLS@
     # The files belong to the user of the runner, not to the user of the container.
     - git config --global --add safe.directory "$CI_PROJECT_DIR"
 
@@ -132,7 +133,7 @@ check:
   stage: check
   timeout: 1 hour
   script:
-    - apt-get install --yes --no-install-recommends python3-venv rust-clippy rustfmt
+    - @APT@ python3-venv rust-clippy rustfmt
     - cargo xtask check
 
 # Checks the patches that a merge request adds or changes.
@@ -144,7 +145,7 @@ queue:
     - if: $CI_PIPELINE_SOURCE == "merge_request_event"
   script:
     - git fetch --depth=1 origin "$CI_MERGE_REQUEST_DIFF_BASE_SHA"
-    - @ANALYSERS@
+    - @APT@ @ANALYSERS@
     - cargo xtask queue check --kernel all --since "$CI_MERGE_REQUEST_DIFF_BASE_SHA" --report-dir reports
   artifacts:
     when: always

@@ -2,8 +2,10 @@
 //! Commands: one function per command of the command line. Each returns an exit code.
 
 mod compare;
+mod completions;
 mod interactive;
 mod list;
+mod man;
 mod oracle;
 mod queue;
 mod report;
@@ -62,6 +64,11 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Schema { kind, .. } => json_schema(kind),
         Command::Queue(args) => queue::run(&args),
         Command::Clean { older_than } => clean(older_than),
+        Command::Completions { shell } => {
+            completions::run(shell);
+            Ok(0)
+        }
+        Command::Man { dir } => man::run(&dir).map(|()| 0),
     }
 }
 
@@ -146,7 +153,7 @@ pub(crate) fn build_with_bar(job: &Job, target: &Target, origin: &KernelFrom) ->
 
 fn ci_matrix(format: ci::Format) -> Result<u8> {
     let tree = Tree::load()?;
-    out!("{}", ci::render(format, &tree.targets, &tree.kernels, &tree.flavours));
+    out!("{}", ci::render(format, &tree.targets, &tree.kernels, &tree.flavours)?);
     Ok(0)
 }
 
