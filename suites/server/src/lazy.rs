@@ -8,7 +8,7 @@ use crate::abi::{LoadOut, NotifyReplyIn, PageRange, SaveOut, notify};
 use crate::behaviour::{OnFault, OnReclaim};
 use crate::channel::Request;
 use crate::session::{ServerError, Session, decode};
-use crate::wire::{self, Field};
+use crate::wire::{self, Field, TooShort};
 
 impl Session {
     /// Writes `bytes` to the pages of the connection, starting at byte `offset` of page `page_id`.
@@ -61,10 +61,14 @@ impl Session {
     pub(crate) fn on_notify_reply(&mut self, request: &Request) -> Result<(), ServerError> {
         let head: NotifyReplyIn = decode(request)?;
         let bytes = request.body.get(NotifyReplyIn::SIZE..).unwrap_or_default();
-        let bytes = &bytes[..bytes.len().min(head.size as usize)];
+        let (need, have) = (head.size as usize, bytes.len());
+        if have < need {
+            let short = TooShort { need, have };
+            return Err(ServerError::TooShort { opcode: request.header.opcode, short });
+        }
         // Others reply to notifications that a case has written itself.
         if self.saving && request.header.unique == self.saves {
-            self.saved = Some(bytes.to_vec());
+            self.saved = Some(bytes[..need].to_vec());
         }
         Ok(())
     }

@@ -25,7 +25,11 @@ pub(crate) const WORKLOADS: &[(&str, Workload)] = &[("random", random)];
 /// Time to shorten a script that failed. Together with the `seconds` of the case, it is well below the deadline.
 const SHRINK_TIME: Duration = Duration::from_secs(25);
 
-/// Runs the given script, or random scripts until the time is over.
+/// Longest time by which the case exceeds its `seconds` to play as many scripts as it should.
+const EXTRA_TIME: Duration = Duration::from_secs(20);
+
+/// Runs the given script, or random scripts until the time is over. A busy machine gets some more time, so that it plays
+/// enough scripts.
 fn random(case: &mut Case) -> Result<(), Failure> {
     let pages: u64 = case.param("pages")?;
     let world = World {
@@ -47,10 +51,14 @@ fn random(case: &mut Case) -> Result<(), Failure> {
 
     let time = Duration::from_secs(case.param("seconds")?);
     let length: u32 = case.param("steps")?;
-    let first: u64 = case.param("seed")?;
+    let (first, least): (u64, u64) = (case.param("seed")?, case.param("scripts")?);
     let start = Instant::now();
     let mut scripts = 0;
-    while scripts == 0 || start.elapsed() < time {
+    let is_over = |scripts| {
+        let elapsed = start.elapsed();
+        elapsed >= time && (scripts >= least || elapsed >= time + EXTRA_TIME)
+    };
+    while scripts == 0 || !is_over(scripts) {
         let seed = first + scripts;
         // The last seed in the log is the one that hung or crashed, or close to it. The log keeps 200 lines.
         if scripts < 100 || scripts % 100 == 0 {
