@@ -5,6 +5,8 @@
 //! frame was damaged while the case ran, the kernel printed no warning and set no taint flag, and the oracle, if it runs,
 //! found nothing but what the case expects.
 
+mod hang;
+
 use std::time::Duration;
 
 use protocol::record::Outcome;
@@ -14,12 +16,13 @@ use crate::oracle::line::{Access, Finding};
 use crate::oracle::{listener::Window, story};
 use crate::results::{Phase, Verdict};
 use crate::suite::{Expect, ExpectedFinding};
+use crate::text::words::shown;
 use crate::watch::{BootEnd, EndRecord, Observation};
 
 /// Returns the verdict of a case that started on `target`.
 pub(crate) fn judge(seen: &Observation, target: &str, expected: &Expected) -> Verdict {
     if let Some(end) = &seen.boot_end {
-        return verdict_at_end(end);
+        return verdict_at_end(end, seen);
     }
     if let Some(error) = seen.broken.first() {
         return Verdict::infra(format!("a record of this case did not arrive whole: {error}"));
@@ -55,7 +58,7 @@ pub(crate) fn judge(seen: &Observation, target: &str, expected: &Expected) -> Ve
                 ),
             }
         }
-        (Outcome::Timeout, _) => Verdict::Timeout { phase: Phase::Test },
+        (Outcome::Timeout, _) => Verdict::Timeout { phase: Phase::Test, place: hang::place(seen) },
         (Outcome::Fail { reason }, None) => Verdict::fail(reason),
         (Outcome::Fail { reason }, Some(problems)) => {
             Verdict::fail(format!("{reason}; {problems}"))
@@ -90,10 +93,12 @@ pub(crate) fn as_expected(verdict: Verdict, expect: Expect) -> Verdict {
 }
 
 /// Returns the verdict of a case that was running when the boot ended.
-fn verdict_at_end(end: &BootEnd) -> Verdict {
+fn verdict_at_end(end: &BootEnd, seen: &Observation) -> Verdict {
     match end {
-        BootEnd::Crash(line) => Verdict::Crash { marker: line.clone() },
-        BootEnd::Silence(phase) | BootEnd::Overtime(phase) => Verdict::Timeout { phase: *phase },
+        BootEnd::Crash(line) => Verdict::Crash { marker: shown(line) },
+        BootEnd::Silence(phase) | BootEnd::Overtime(phase) => {
+            Verdict::Timeout { phase: *phase, place: hang::place(seen) }
+        }
         BootEnd::Qemu(End::Exit) => {
             Verdict::Crash { marker: "the machine stopped without a message".into() }
         }
@@ -209,7 +214,7 @@ fn matches(found: &Finding, expected: &ExpectedFinding) -> bool {
 /// Returns a description of the kernel's first warning, or of its taint.
 fn kernel_problem(seen: &Observation, record: &EndRecord) -> Option<String> {
     if let Some(hit) = seen.hits.first() {
-        return Some(format!("the kernel printed: {}", hit.line.trim()));
+        return Some(format!("the kernel printed: {}", shown(&hit.line)));
     }
     let letters = taint_letters(record.taint);
     (!letters.is_empty()).then(|| format!("the kernel was tainted: {letters}"))
@@ -428,7 +433,7 @@ mod tests {
         let judged = |verdict| as_expected(verdict, Expect::Fail);
         assert_eq!(judged(fail("as it should")), Verdict::Pass);
         assert_eq!(judged(Verdict::Pass), fail("expected the verdict fail, got pass"));
-        let timeout = Verdict::Timeout { phase: Phase::Test };
+        let timeout = Verdict::Timeout { phase: Phase::Test, place: None };
         let reason = "expected the verdict fail, got timeout: time limit exceeded in phase test";
         assert_eq!(judged(timeout), fail(reason));
         let infra = Verdict::Infra { reason: "QEMU is gone".into() };

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 /// Layout version of [`RunResult`] in `results.json`.
-pub const SCHEMA: u32 = 7;
+pub const SCHEMA: u32 = 8;
 
 /// Outcome of a case.
 #[derive(
@@ -45,6 +45,9 @@ pub enum Verdict {
     Timeout {
         /// Step that took too long.
         phase: Phase,
+        /// Processes that hung and the functions of the kernel in which they waited, or the function of the kernel that
+        /// ran. Absent (`null`) if neither the log nor the console shows it.
+        place: Option<String>,
     },
     /// The guest sent no record.
     BootFail {
@@ -102,7 +105,10 @@ impl Verdict {
             | Verdict::Infra { reason }
             | Verdict::NotRun { reason } => Some(reason.clone()),
             Verdict::Crash { marker } => Some(marker.clone()),
-            Verdict::Timeout { phase } => Some(format!("time limit exceeded in phase {phase}")),
+            Verdict::Timeout { phase, place } => {
+                let place = place.as_deref().map_or(String::new(), |place| format!(": {place}"));
+                Some(format!("time limit exceeded in phase {phase}{place}"))
+            }
         }
     }
 

@@ -383,7 +383,7 @@ mod tests {
         | load | armv6 | yes | findings in 1 of 1: 2 dirty-elsewhere |
         | load | armv6 | **no** | 1 case passed without the oracle; no findings in 1 case |
         | load | armv6 | **no** | fails without the oracle too: smoke/redirect.fuse: fail: client 1 stored 0x5a at offset 4096; the server read 0x00 |
-        | load | armv6 | **no** | coherency/seqlock.fuse: timeout: time limit exceeded in phase test |
+        | load | armv6 | **no** | coherency/seqlock.fuse: timeout: time limit exceeded in phase test: client waits in fuse_dmmap_req_wait |
         | load | x86_64 | - | skipped: nothing aliases |
         ");
     }

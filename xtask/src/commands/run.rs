@@ -355,7 +355,7 @@ mod tests {
             run.targets[0].cases = vec![case];
             code_of_program(&run)
         };
-        let timeout = || Verdict::Timeout { phase: Phase::Test };
+        let timeout = || Verdict::Timeout { phase: Phase::Test, place: None };
         let crash = || Verdict::Crash { marker: "Kernel panic".into() };
         let boot_fail = || Verdict::BootFail { reason: "no first record".into() };
         assert_eq!(code(Verdict::Pass, Some(0)), 0);

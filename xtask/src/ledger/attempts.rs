@@ -202,7 +202,7 @@ mod tests {
         attempts.add(samples::timed_out(), &policy);
         attempts.add(pass(), &policy);
         let verdict = attempts.close(&policy).verdict;
-        insta::assert_snapshot!(verdict.detail().unwrap(), @"flaky: failed in attempt 1 of 2; attempt 1: timeout: time limit exceeded in phase test");
+        insta::assert_snapshot!(verdict.detail().unwrap(), @"flaky: failed in attempt 1 of 2; attempt 1: timeout: time limit exceeded in phase test: client waits in fuse_dmmap_req_wait");
     }
 
     #[test]

@@ -57,7 +57,7 @@ mod tests {
         insta::assert_snapshot!(render(&samples::mixed()), @"
         ::error title=x86_64%3A smoke/redirect.fuse fail::smoke/redirect.fuse keeps its promise.%0Aclient 1 stored 0x5a at offset 4096%0Athe server read 0x00
         ::error title=x86_64%3A coherency/ping-pong.fuse crash::coherency/ping-pong.fuse keeps its promise.%0A[    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
-        ::error title=x86_64%3A coherency/seqlock.fuse timeout::coherency/seqlock.fuse keeps its promise.%0Atime limit exceeded in phase test
+        ::error title=x86_64%3A coherency/seqlock.fuse timeout::coherency/seqlock.fuse keeps its promise.%0Atime limit exceeded in phase test: client waits in fuse_dmmap_req_wait
         ::error title=x86_64%3A drain/limit.cuse infra::drain/limit.cuse keeps its promise.%0Aa record of this case did not arrive whole: truncated
         ::error title=x86_64%3A drain/exit.fuse boot-fail::drain/exit.fuse keeps its promise.%0Ano first record from the guest: the kernel crashed: No working init found.
         ");

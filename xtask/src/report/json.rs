@@ -112,7 +112,7 @@ mod tests {
         result.targets[0].cases.retain(|case| case.verdict.word() == "crash");
         insta::assert_snapshot!(render(&result), @r#"
         {
-          "schema": 7,
+          "schema": 8,
           "tool": "0.1.0 (850347e)",
           "commands": [
             [

@@ -9,7 +9,7 @@ use quick_junit::{
 
 use crate::report::{findings, rows};
 use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
-use crate::text::words::{duration, lines, one_line};
+use crate::text::words::{duration, lines, one_line, shown};
 
 /// Renders the whole result.
 pub(crate) fn render(result: &RunResult) -> String {
@@ -51,10 +51,10 @@ fn case_of(target: &TargetResult, case: &CaseResult) -> TestCase {
         out.set_time(Duration::from_millis(millis));
     }
     if !case.log.is_empty() {
-        out.set_system_out(element(&case.log.join("\n")));
+        out.set_system_out(output(&case.log));
     }
     if !case.console.is_empty() {
-        out.set_system_err(element(&case.console.join("\n")));
+        out.set_system_err(output(&case.console));
     }
     for (name, figure) in &case.figures {
         out.add_property(Property::new(name, figure.to_string()));
@@ -119,12 +119,17 @@ fn rerun(attempt: &CaseResult) -> TestRerun {
         rerun.set_time(Duration::from_millis(millis));
     }
     if !attempt.log.is_empty() {
-        rerun.set_system_out(element(&attempt.log.join("\n")));
+        rerun.set_system_out(output(&attempt.log));
     }
     if !attempt.console.is_empty() {
-        rerun.set_system_err(element(&attempt.console.join("\n")));
+        rerun.set_system_err(output(&attempt.console));
     }
     rerun
+}
+
+/// Returns lines of a log or of the console for an XML element.
+fn output(lines: &[String]) -> String {
+    lines.iter().map(|line| shown(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// Returns a text for an XML element, without the characters that XML does not allow.
@@ -243,8 +248,8 @@ mod tests {
         [    2.519114] Kernel panic - not syncing: Fatal exception</system-err>
                 </testcase>
                 <testcase name="seqlock.fuse" classname="x86_64.coherency" time="1.240">
-                    <error message="time limit exceeded in phase test" type="timeout">coherency/seqlock.fuse keeps its promise.
-        time limit exceeded in phase test</error>
+                    <error message="time limit exceeded in phase test: client waits in fuse_dmmap_req_wait" type="timeout">coherency/seqlock.fuse keeps its promise.
+        time limit exceeded in phase test: client waits in fuse_dmmap_req_wait</error>
                     <system-out>client 2: waiting for turn 3</system-out>
                 </testcase>
             </testsuite>

@@ -5,7 +5,7 @@
 
 use crate::report::{FLAKY, findings};
 use crate::results::{CaseResult, RunResult, TargetResult, Verdict};
-use crate::text::words::{one_line, printable};
+use crate::text::words::{one_line, printable, shown};
 
 /// Renders the whole result.
 pub(crate) fn render(result: &RunResult) -> String {
@@ -100,9 +100,9 @@ fn case(case: &CaseResult) -> Test {
 /// KTAP.
 fn diagnostics(case: &CaseResult) -> Vec<String> {
     let about = format!("# checks: {}", one_line(&case.about));
-    let log = case.log.iter().map(|line| format!("# log: {}", printable(line)));
+    let log = case.log.iter().map(|line| format!("# log: {}", shown(line)));
     let console = case.console.iter();
-    let console = console.map(|line| format!("# console: {}", printable(line)));
+    let console = console.map(|line| format!("# console: {}", shown(line)));
     let oracle = findings(case);
     let oracle = oracle.iter().map(|found| format!("# oracle: {}", one_line(found)));
     std::iter::once(about).chain(oracle).chain(log).chain(console).collect()
@@ -184,7 +184,7 @@ mod tests {
             not ok 1 coherency/ping-pong.fuse # ERROR crash: [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
             # checks: coherency/seqlock.fuse keeps its promise.
             # log: client 2: waiting for turn 3
-            not ok 2 coherency/seqlock.fuse # TIMEOUT time limit exceeded in phase test
+            not ok 2 coherency/seqlock.fuse # TIMEOUT time limit exceeded in phase test: client waits in fuse_dmmap_req_wait
           not ok 2 coherency
             KTAP version 1
             # Subtest: drain

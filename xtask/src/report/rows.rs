@@ -12,7 +12,7 @@ use crate::results::{
     CaseResult, OracleState, OracleSummary, Phase, RunResult, TargetResult, Verdict,
 };
 use crate::run_dir::boot_dir;
-use crate::text::words::{cases, lines, one_line, printable, took_seconds};
+use crate::text::words::{cases, lines, one_line, printable, shown, took_seconds};
 
 /// Reasons for `oracle: off` that the reports do not mention, because the user expects them.
 const EXPECTED_OFF: [&str; 2] = [NOT_REQUESTED, NO_ALIASES];
@@ -262,11 +262,11 @@ pub(crate) fn took_millis(millis: u64) -> String {
     took_seconds(millis as f64 / 1000.0)
 }
 
-/// Returns the last `shown` lines. If lines are left out, a line before them gives their number.
-pub(crate) fn last_lines(lines: &[String], shown: usize) -> Vec<String> {
-    let left_out = lines.len().saturating_sub(shown);
+/// Returns the last `count` lines, each cut if it is too long. If lines are left out, a line before them gives their number.
+pub(crate) fn last_lines(lines: &[String], count: usize) -> Vec<String> {
+    let left_out = lines.len().saturating_sub(count);
     let before = (left_out > 0).then(|| format!("... {left_out} earlier lines"));
-    let lines = lines[left_out..].iter().map(|line| printable(line));
+    let lines = lines[left_out..].iter().map(|line| shown(line));
     before.into_iter().chain(lines).collect()
 }
 

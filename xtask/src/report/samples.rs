@@ -194,10 +194,11 @@ pub fn pass(id: &str) -> CaseResult {
 }
 
 pub fn timed_out() -> CaseResult {
+    let place = Some("client waits in fuse_dmmap_req_wait".into());
     CaseResult {
         boot: Some(2),
         log: vec!["client 2: waiting for turn 3".into()],
-        ..case("coherency/seqlock.fuse", Verdict::Timeout { phase: Phase::Test })
+        ..case("coherency/seqlock.fuse", Verdict::Timeout { phase: Phase::Test, place })
     }
 }
 

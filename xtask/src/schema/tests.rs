@@ -102,7 +102,7 @@ fn wrong_results_are_rejected() {
         *result.pointer_mut(pointer).unwrap() = value;
         errors(Kind::Results, &result)
     };
-    insta::assert_snapshot!(error("/schema", json!(1)), @"- at '/schema': value must be 7");
+    insta::assert_snapshot!(error("/schema", json!(1)), @"- at '/schema': value must be 8");
     insta::assert_snapshot!(error("/targets/0/boots", json!("3")), @"- at '/targets/0/boots': want integer, but got string");
     insta::assert_snapshot!(error("/targets/0/cases/0/promises/0", json!(-1)), @"- at '/targets/0/cases/0/promises/0': must be >=0, but got -1");
     insta::assert_snapshot!(error("/targets/0/provenance/accel", json!("kvm or tcg")), @"- at '/targets/0/provenance/accel': 'kvm or tcg' does not match");

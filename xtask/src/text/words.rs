@@ -69,6 +69,19 @@ pub(crate) fn printable(line: &str) -> String {
     line.chars().filter(allowed).collect()
 }
 
+/// Number of characters that reports show of a line of a log or of the console. The files of the boot have the whole line.
+const LINE_SHOWN: usize = 200;
+
+/// Makes a line of a log or of the console [`printable`], and cuts it if it is too long for a report.
+pub(crate) fn shown(line: &str) -> String {
+    let line = printable(line);
+    let Some((end, _)) = line.char_indices().nth(LINE_SHOWN) else {
+        return line;
+    };
+    let cut = line[end..].chars().count();
+    format!("{} ... {cut} more characters", &line[..end])
+}
+
 /// Splits a text into lines, each [`printable`].
 pub(crate) fn lines(text: &str) -> Vec<String> {
     text.lines().map(printable).collect()
@@ -97,6 +110,13 @@ mod tests {
     fn bytes_have_the_largest_unit_that_fits() {
         let text = [4 << 20, 16 << 10, 4097, 32, 1].map(bytes).join(" | ");
         insta::assert_snapshot!(text, @"4 MiB | 16 KiB | 4097 bytes | 32 bytes | 1 byte");
+    }
+
+    #[test]
+    fn a_long_line_is_cut() {
+        assert_eq!(shown(&"ü".repeat(LINE_SHOWN)), "ü".repeat(LINE_SHOWN));
+        let cut = shown(&("ü".repeat(LINE_SHOWN) + "\x1b[1mrest\n"));
+        assert_eq!(cut, "ü".repeat(LINE_SHOWN) + " ... 4 more characters");
     }
 
     #[test]

@@ -225,7 +225,7 @@ fn a_failed_case_has_its_log_console_files_and_command() {
     rerun: cargo xtask test --oracle on --arch x86_64 --case coherency/ping-pong.fuse
     timeout x86_64 coherency/seqlock.fuse after 1.24 s in boot 2
     checks: coherency/seqlock.fuse keeps its promise.
-    reason: time limit exceeded in phase test
+    reason: time limit exceeded in phase test: client waits in fuse_dmmap_req_wait
     log: client 2: waiting for turn 3
     files: /lab/run/x86_64/boot-2
     rerun: cargo xtask test --oracle on --arch x86_64 --case coherency/seqlock.fuse

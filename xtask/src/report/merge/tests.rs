@@ -186,7 +186,7 @@ fn a_file_that_is_not_a_result_is_rejected() {
     let error = |text: &str| format!("{:#}", parse(text).unwrap_err());
     insta::assert_snapshot!(error("<testsuites/>"), @"not the result of a run; expected a results.json written by `cargo xtask test` (docs/results.md): expected value at line 1 column 1");
     insta::assert_snapshot!(error("[]"), @"not the result of a run; expected a results.json written by `cargo xtask test` (docs/results.md): the number `schema` is missing");
-    insta::assert_snapshot!(error(r#"{ "schema": 2 }"#), @"the result has layout 2; this lab reads layout 7");
+    insta::assert_snapshot!(error(r#"{ "schema": 2 }"#), @"the result has layout 2; this lab reads layout 8");
     insta::assert_snapshot!(error(&format!(r#"{{ "schema": {SCHEMA}, "tool": "" }}"#)), @"not the result of a run; expected a results.json written by `cargo xtask test` (docs/results.md): missing field `commands`");
 }
 

@@ -55,7 +55,7 @@ fn a_timeout_names_the_phase() {
     insta::assert_snapshot!(block(&samples::timed_out()), @"
     TIMEOUT x86_64 coherency/seqlock.fuse after 1.24 s in boot 2
       checks   coherency/seqlock.fuse keeps its promise.
-      reason   time limit exceeded in phase test
+      reason   time limit exceeded in phase test: client waits in fuse_dmmap_req_wait
       log      client 2: waiting for turn 3
       files    target/lab/latest/x86_64/boot-2
       rerun    cargo xtask test --flavour debug --arch x86_64 --case coherency/seqlock.fuse
@@ -128,7 +128,7 @@ fn a_summary_of_every_verdict() {
     failures:
       fail      x86_64 smoke/redirect.fuse: client 1 stored 0x5a at offset 4096; the server read 0x00
       crash     x86_64 coherency/ping-pong.fuse: [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
-      timeout   x86_64 coherency/seqlock.fuse: time limit exceeded in phase test
+      timeout   x86_64 coherency/seqlock.fuse: time limit exceeded in phase test: client waits in fuse_dmmap_req_wait
       infra     x86_64 drain/limit.cuse: a record of this case did not arrive whole: truncated
       boot-fail x86_64 drain/exit.fuse: no first record from the guest: the kernel crashed: No working init found.
 

@@ -116,7 +116,7 @@ fn a_normal_log_has_progress_suites_and_failures() {
 
     TIMEOUT x86_64 coherency/seqlock.fuse after 1.24 s in boot 2
       checks   coherency/seqlock.fuse keeps its promise.
-      reason   time limit exceeded in phase test
+      reason   time limit exceeded in phase test: client waits in fuse_dmmap_req_wait
       log      client 2: waiting for turn 3
       files    target/lab/latest/x86_64/boot-2
       rerun    cargo xtask test --arch x86_64 --case coherency/seqlock.fuse
