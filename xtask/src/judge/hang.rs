@@ -42,29 +42,46 @@ pub(super) fn place(seen: &Observation) -> Option<String> {
 /// Start of the line that lists the processes.
 const AT_DEADLINE: &str = "processes at the deadline: ";
 
-/// Returns the processes that explain the hang: those that no signal can wake, or else those in FUSE, or else those that run,
-/// or else all.
+/// A process in the list at the deadline.
+struct Process<'l> {
+    name: &'l str,
+    /// State as in `/proc/PID/stat`.
+    state: &'l str,
+    /// Function of the kernel in which the process waits; empty or `0` if it is unknown.
+    function: &'l str,
+}
+
+impl Process<'_> {
+    /// Returns how well the process explains the hang; less is better. A process that no signal can wake comes first, then
+    /// one in FUSE, then one that runs.
+    fn rank(&self) -> u8 {
+        match (self.state, self.function) {
+            ("D", _) => 0,
+            (_, function) if function.contains("fuse") || function.contains("cuse") => 1,
+            ("R", _) => 2,
+            _ => 3,
+        }
+    }
+
+    fn describe(&self) -> String {
+        match (self.state, self.function) {
+            ("R", _) => format!("{} runs", self.name),
+            (_, "" | "0") => format!("{} waits", self.name),
+            (_, function) => format!("{} waits in {function}", self.name),
+        }
+    }
+}
+
+/// Returns the processes that explain the hang best.
 fn of_processes(line: &str) -> Option<String> {
-    let processes: Vec<(&str, &str, &str)> = PROCESS
+    let processes: Vec<Process> = PROCESS
         .captures_iter(line)
-        .map(|found| found.extract::<3>().1)
-        .map(|[name, state, function]| (name, state, function))
+        .map(|found| found.extract().1)
+        .map(|[name, state, function]| Process { name, state, function })
         .collect();
-    let in_fuse = |function: &str| function.contains("fuse") || function.contains("cuse");
-    let kinds: [&dyn Fn(&(&str, &str, &str)) -> bool; 4] = [
-        &|(_, state, _)| *state == "D",
-        &|(.., function)| in_fuse(function),
-        &|(_, state, _)| *state == "R",
-        &|_| true,
-    ];
-    let found = kinds.iter().find(|kind| processes.iter().any(|process| kind(process)))?;
+    let best = processes.iter().map(Process::rank).min()?;
     let mut texts: Vec<String> = Vec::new();
-    for (name, state, function) in processes.iter().filter(|process| found(process)) {
-        let text = match (*state, *function) {
-            ("R", _) => format!("{name} runs"),
-            (_, "" | "0") => format!("{name} waits"),
-            (_, function) => format!("{name} waits in {function}"),
-        };
+    for text in processes.iter().filter(|process| process.rank() == best).map(Process::describe) {
         if !texts.contains(&text) && texts.len() < NAMED {
             texts.push(text);
         }
