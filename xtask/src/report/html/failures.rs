@@ -9,7 +9,7 @@ use super::{PageContext, anchor, badge, finding, flaky_badge};
 use crate::report::Origin;
 use crate::report::rows::{self, Rerun};
 use crate::results::{CaseResult, Counts, RunResult, TargetResult};
-use crate::run_dir::boot_dir;
+use crate::run_dir::{CONSOLE, QEMU_COMMAND, RECORDS, boot_dir};
 use crate::text::words::{lines, one_line};
 
 /// Renders every failed case. Cases that never ran for the same reason share one entry.
@@ -117,7 +117,8 @@ fn details(
                     }
                     // The findings are drawn below the list.
                     "oracle" => {}
-                    _ => (field(name, &lines, link(context, target, case, name))),
+                    "files" if context.in_run_dir => (files(target, case)),
+                    _ => (field(name, &lines)),
                 }
             }
         }
@@ -140,15 +141,14 @@ fn more_cases(at: usize, target: &TargetResult, group: &[&CaseResult]) -> Markup
 }
 
 /// Renders a name with its lines, or nothing if there are no lines.
-fn field(name: &str, lines: &[String], link: Option<String>) -> Markup {
+fn field(name: &str, lines: &[String]) -> Markup {
     let lines: Vec<String> = lines.iter().map(|line| one_line(line)).collect();
     html! {
         @if !lines.is_empty() {
             dt { (name) }
             dd {
-                @match (name, link) {
-                    (_, Some(link)) => a href=(link) { (lines.join("\n")) },
-                    ("checks", _) => (lines.join(" ")),
+                @match name {
+                    "checks" => (lines.join(" ")),
                     _ => pre { (lines.join("\n")) },
                 }
             }
@@ -156,16 +156,21 @@ fn field(name: &str, lines: &[String], link: Option<String>) -> Markup {
     }
 }
 
-/// Returns the path of the boot directory relative to the page, for the field `files`.
-fn link(
-    context: &PageContext,
-    target: &TargetResult,
-    case: &CaseResult,
-    name: &str,
-) -> Option<String> {
-    let boot = case.boot.filter(|_| context.in_run_dir && name == "files")?;
-    let dir = boot_dir(Path::new(""), &target.name, boot);
-    Some(format!("{}/", one_line(&dir.display().to_string())))
+/// Renders links to the files of the boot. They are relative to the page, so they work wherever the run's directory is.
+fn files(target: &TargetResult, case: &CaseResult) -> Markup {
+    let dir = case.boot.map(|boot| boot_dir(Path::new(""), &target.name, boot));
+    let dir = dir.map(|dir| one_line(&dir.display().to_string()));
+    html! {
+        @if let Some(dir) = dir {
+            dt { "files" }
+            dd class="files" {
+                a href={ (dir) "/" } { (dir) "/" }
+                @for file in [CONSOLE, RECORDS, QEMU_COMMAND] {
+                    " " a href={ (dir) "/" (file) } { (file) }
+                }
+            }
+        }
+    }
 }
 
 /// Returns the command that repeats the run, without the options for target, kernel version and case.

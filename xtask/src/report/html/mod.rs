@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `report.html`: a run for human readers. The page is a single file; it has no scripts and loads nothing.
+//! `report.html`: a run for human readers. The page is a single file and loads nothing. Its only script is the search among
+//! the cases; everything else works without scripts.
 //!
 //! The sections are targets, failures, growth and all cases. Every text from the guest, the kernel or another program goes through
 //! [`words`](crate::text::words), which removes control characters, and through `html!`, which escapes it.
 
 mod drawing;
 mod failures;
+mod filter;
 mod finding;
 mod growth;
 mod lane;
@@ -13,8 +15,11 @@ mod page_map;
 mod suites;
 mod targets;
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest, Sha256};
 
+use crate::machine::args::quote;
 use crate::oracle::files::Stories;
 use crate::report::{FLAKY, Origin, rows};
 use crate::results::{CaseResult, Counts, RunResult, TargetResult, Verdict};
@@ -22,8 +27,14 @@ use crate::text::words::one_line;
 
 const STYLE: &str = include_str!("style.css");
 
-/// Policy that forbids the page to load or run anything, in case a text gets past the escaping.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+const SCRIPT: &str = include_str!("search.js");
+
+/// Returns the policy that forbids the page to load or run anything but its own script, in case a text gets past the
+/// escaping.
+fn policy() -> String {
+    let hash = BASE64_STANDARD.encode(Sha256::digest(SCRIPT));
+    format!("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'")
+}
 
 /// Information for the page that is not part of the results.
 #[derive(Clone, Debug)]
@@ -44,7 +55,7 @@ pub(crate) fn render(run: &RunResult, context: &PageContext) -> String {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta http-equiv="Content-Security-Policy" content=(policy());
                 title { "dmmap-lab: " (title) }
                 style { (PreEscaped(STYLE)) }
             }
@@ -55,10 +66,11 @@ pub(crate) fn render(run: &RunResult, context: &PageContext) -> String {
                         (rows::end(run)) ", started " time { (one_line(&run.started)) }
                         "; version " (one_line(&run.tool)) "; exit code " (run.exit_code())
                     }
+                    @for command in &run.commands { pre class="command" { (command_line(command)) } }
                     nav aria-label="Sections" {
                         ul {
                             li { a href="#targets" { "Targets" } }
-                            li { a href="#failures" { "Failures" } }
+                            li { a href="#failures" { "Failures" } " " small { (Counts::of_run(run).failed) } }
                             @if growth::has_curves(run) { li { a href="#growth" { "Growth" } } }
                             li { a href="#cases" { "All cases" } }
                         }
@@ -70,10 +82,16 @@ pub(crate) fn render(run: &RunResult, context: &PageContext) -> String {
                     (growth::section(run))
                     (suites::section(run))
                 }
+                script { (PreEscaped(SCRIPT)) }
             }
         }
     };
     page.into_string() + "\n"
+}
+
+/// Returns the command of a run, to paste into a shell.
+fn command_line(words: &[String]) -> String {
+    words.iter().map(|word| quote(&one_line(word))).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the title: `Failed: 2 passed, 5 failed, 1 skipped`.

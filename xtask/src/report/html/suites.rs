@@ -3,23 +3,38 @@
 
 use maud::{Markup, html};
 
-use super::{anchor, badge, flaky_badge};
+use super::{anchor, badge, filter, flaky_badge};
 use crate::report::rows::took_millis;
 use crate::results::{CaseResult, Counts, OracleSummary, RunResult, TargetResult, Verdict};
 use crate::text::words::one_line;
 
-const COLUMNS: [&str; 8] =
-    ["verdict", "case", "checks", "promises", "time", "boot", "figures", "oracle"];
+/// Class of the columns that narrow screens do not show.
+const DETAIL: &str = "detail";
+
+/// Columns, each with its class.
+const COLUMNS: [(&str, Option<&str>); 8] = [
+    ("verdict", None),
+    ("case", None),
+    ("checks", None),
+    ("promises", Some(DETAIL)),
+    ("time", None),
+    ("boot", Some(DETAIL)),
+    ("figures", Some(DETAIL)),
+    ("oracle", Some(DETAIL)),
+];
 
 /// Renders a table for each suite of each target. The tables are collapsed until the reader opens them.
 pub(super) fn section(run: &RunResult) -> Markup {
     html! {
         section id="cases" {
             h2 { "All cases" }
+            (filter::form(run))
             @for (at, target) in run.targets.iter().enumerate() {
-                h3 { (one_line(&target.name)) }
-                @if target.cases.is_empty() { p { "There were no cases to run." } }
-                @for (name, cases) in target.suites() { (suite(at, target, name, &cases)) }
+                div class="target" data-target=(one_line(&target.name)) {
+                    h3 { (one_line(&target.name)) }
+                    @if target.cases.is_empty() { p { "There were no cases to run." } }
+                    @for (name, cases) in target.suites() { (suite(at, target, name, &cases)) }
+                }
             }
         }
     }
@@ -30,13 +45,13 @@ fn suite(at: usize, target: &TargetResult, name: &str, cases: &[&CaseResult]) ->
     cases.iter().for_each(|case| counts.add(case));
     let label = format!("{} on {}", one_line(name), one_line(&target.name));
     html! {
-        details {
+        details class="suite" {
             summary { (one_line(name)) ": " (counts.brief()) }
             div class="wide" tabindex="0" role="region" aria-label=(label) {
                 table {
                     thead {
                         tr {
-                            @for name in COLUMNS { th scope="col" { (name) } }
+                            @for (name, class) in COLUMNS { th scope="col" class=[class] { (name) } }
                         }
                     }
                     tbody { @for case in cases { (row(at, target, case)) } }
@@ -51,7 +66,7 @@ fn row(at: usize, target: &TargetResult, case: &CaseResult) -> Markup {
     let id = one_line(&case.id);
     let promises = case.promises.iter().map(u8::to_string);
     html! {
-        tr {
+        tr data-is=(filter::group(case)) {
             td { (badge(&case.verdict)) @if case.flaky { " " (flaky_badge()) } }
             th scope="row" {
                 @match has_entry {
@@ -64,15 +79,15 @@ fn row(at: usize, target: &TargetResult, case: &CaseResult) -> Markup {
                 @if let Verdict::Skip { reason } = &case.verdict { p { "skipped: " (one_line(reason)) } }
                 @if case.attempts > 1 { p { (case.tally()) } }
             }
-            td { (promises.collect::<Vec<_>>().join(", ")) }
+            td class=(DETAIL) { (promises.collect::<Vec<_>>().join(", ")) }
             td class="count" { @if let Some(millis) = case.millis { (took_millis(millis)) } }
-            td class="count" { @if let Some(boot) = case.boot { (boot) } }
-            td {
+            td class={ "count " (DETAIL) } { @if let Some(boot) = case.boot { (boot) } }
+            td class=(DETAIL) {
                 @if !case.figures.is_empty() {
                     ul { @for (name, figure) in &case.figures { li { (one_line(name)) " " (figure) } } }
                 }
             }
-            td { @if let Some(watched) = &case.oracle { (oracle_cell(watched)) } }
+            td class=(DETAIL) { @if let Some(watched) = &case.oracle { (oracle_cell(watched)) } }
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::text::words::one_line;
 
 /// Renders the table of targets, and below it the details of each.
 pub(super) fn section(run: &RunResult) -> Markup {
+    let verdicts = verdicts(run);
     html! {
         section id="targets" {
             h2 { "Targets" }
@@ -18,11 +19,12 @@ pub(super) fn section(run: &RunResult) -> Markup {
                     thead {
                         tr {
                             th scope="col" { "target" }
-                            @for word in Verdict::WORDS { th scope="col" class="count" { (word) } }
-                            @for name in ["kernel", "QEMU", "accel", "oracle"] { th scope="col" { (name) } }
+                            @for word in &verdicts { th scope="col" class="count" { (word) } }
+                            th scope="col" { "kernel" }
+                            @for name in ["QEMU", "accel", "oracle"] { th scope="col" class="detail" { (name) } }
                         }
                     }
-                    tbody { @for target in &run.targets { (row(target)) } }
+                    tbody { @for target in &run.targets { (row(target, &verdicts)) } }
                 }
             }
             @for target in &run.targets { (about(run, target)) }
@@ -30,16 +32,23 @@ pub(super) fn section(run: &RunResult) -> Markup {
     }
 }
 
-fn row(target: &TargetResult) -> Markup {
+/// Returns the verdicts that a case of the run has, and `pass`.
+fn verdicts(run: &RunResult) -> Vec<&'static str> {
+    let occurs = |word: &str| run.targets.iter().any(|target| target.count(word) > 0);
+    let words = Verdict::WORDS.iter().copied();
+    words.filter(|word| *word == Verdict::Pass.word() || occurs(word)).collect()
+}
+
+fn row(target: &TargetResult, verdicts: &[&str]) -> Markup {
     let ran = &target.provenance;
     html! {
         tr {
             th scope="row" { (one_line(&target.name)) }
-            @for word in Verdict::WORDS { (cell(target.count(word), word)) }
+            @for word in verdicts { (cell(target.count(word), word)) }
             td { (or_dash(&one_line(target.kernel_version()))) }
-            td { (or_dash(&one_line(&ran.qemu))) }
-            td { (with_reason(&ran.accel.to_string(), ran.accel_reason.as_deref())) }
-            td {
+            td class="detail" { (or_dash(&one_line(&ran.qemu))) }
+            td class="detail" { (with_reason(&ran.accel.to_string(), ran.accel_reason.as_deref())) }
+            td class="detail" {
                 @match rows::oracle_summary(target) {
                     Some(summary) => (one_line(&summary)),
                     None => (with_reason(&ran.oracle.to_string(), ran.oracle_reason.as_deref())),

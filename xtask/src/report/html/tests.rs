@@ -34,9 +34,12 @@ fn stories() -> Stories {
     [1, 2].map(|number| (name(number), story(number))).into()
 }
 
-/// Returns the page without its style sheet.
+/// Returns the page without its style sheet and its script.
 fn page(run: &RunResult, context: &PageContext) -> String {
-    render(run, context).replace(STYLE, "")
+    let script = format!("<script>{SCRIPT}</script>");
+    let page = render(run, context);
+    assert!(page.contains(&script));
+    page.replace(STYLE, "").replace(&script, "")
 }
 
 /// Returns the section of the page with this anchor.
@@ -66,6 +69,7 @@ fn words(html: &str) -> String {
         ("</figcaption>", "\n"),
         ("</summary>", "\n"),
         ("</pre>", "\n"),
+        ("</form>", "\n"),
     ] {
         text = text.replace(tag, with);
     }
@@ -98,18 +102,25 @@ fn the_header_gives_the_outcome_of_the_run() {
     insta::assert_snapshot!(headers.join("\n"), @"
     Failed: 2 passed (1 flaky), 1 failed, 0 skipped
     finished in 2 min 11 s, started 2025-11-22T19:33:00Z; version 0.1.0 (850347e); exit code 1
+    cargo xtask test --timeout-scale 2
     Failed: 3 passed, 5 failed, 1 skipped
     finished in 2 min 11 s, started 2025-11-22T19:33:00Z; version 0.1.0 (850347e); exit code 2
+    cargo xtask test --timeout-scale 2
     Failed: 1 passed, 1 failed, 0 skipped
     finished in 2 min 11 s, started 2025-11-22T19:33:00Z; version 0.1.0 (850347e); exit code 1
+    cargo xtask test --timeout-scale 2
     Failed: 0 passed, 2 failed, 0 skipped
     finished in 2 min 11 s, started 2025-11-22T19:33:00Z; version 0.1.0 (850347e); exit code 2
+    cargo xtask test --timeout-scale 2
     Interrupted: 1 passed, 0 failed, 0 skipped, 3 not run
     interrupted after 2 min 11 s, started 2025-11-22T19:33:00Z; version 0.1.0 (850347e); exit code 2
+    cargo xtask test --timeout-scale 2
     Failed: 0 passed, 1 failed, 0 skipped
     finished in 2 min 11 s, started 2025-11-22T19:33:00Z; version 0.1.0 (850347e); exit code 2
+    cargo xtask test --timeout-scale 2
     Passed: 2 passed, 0 failed, 0 skipped
     finished in 2 min 11 s, started 2025-11-22T19:33:00Z; version 0.1.0 (850347e); exit code 0
+    cargo xtask test --timeout-scale 2
     ");
 }
 
@@ -167,32 +178,20 @@ fn the_markup_of_a_table() {
     <tr>
     <th scope="col">target</th>
     <th scope="col" class="count">pass</th>
-    <th scope="col" class="count">fail</th>
-    <th scope="col" class="count">skip</th>
-    <th scope="col" class="count">crash</th>
-    <th scope="col" class="count">timeout</th>
-    <th scope="col" class="count">boot-fail</th>
-    <th scope="col" class="count">infra</th>
     <th scope="col">kernel</th>
-    <th scope="col">QEMU</th>
-    <th scope="col">accel</th>
-    <th scope="col">oracle</th>
+    <th scope="col" class="detail">QEMU</th>
+    <th scope="col" class="detail">accel</th>
+    <th scope="col" class="detail">oracle</th>
     </tr>
     </thead>
     <tbody>
     <tr>
     <th scope="row">arm64</th>
     <td class="count good">2</td>
-    <td class="count none">-</td>
-    <td class="count none">-</td>
-    <td class="count none">-</td>
-    <td class="count none">-</td>
-    <td class="count none">-</td>
-    <td class="count none">-</td>
     <td>6.12.117</td>
-    <td>QEMU emulator version 7.2.19</td>
-    <td>kvm</td>
-    <td>off: data caches do not alias</td>
+    <td class="detail">QEMU emulator version 7.2.19</td>
+    <td class="detail">kvm</td>
+    <td class="detail">off: data caches do not alias</td>
     </tr>
     </tbody>
     </table>
@@ -212,7 +211,7 @@ fn a_failed_case_has_its_log_console_files_and_command() {
     log: server: page 7 is mapped
     client 1: stored 0x5a
     console: [    1.214001] init: case 2/7 smoke/redirect.fuse
-    files: /lab/run/x86_64/boot-1
+    files: x86_64/boot-1/ console.log records.log qemu.sh
     rerun: cargo xtask test --oracle on --arch x86_64 --case smoke/redirect.fuse
     crash x86_64 coherency/ping-pong.fuse in boot 1
     checks: coherency/ping-pong.fuse keeps its promise.
@@ -221,18 +220,18 @@ fn a_failed_case_has_its_log_console_files_and_command() {
     [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
     [    2.514871] Oops: Oops: 0002 [#1] SMP
     [    2.519114] Kernel panic - not syncing: Fatal exception
-    files: /lab/run/x86_64/boot-1
+    files: x86_64/boot-1/ console.log records.log qemu.sh
     rerun: cargo xtask test --oracle on --arch x86_64 --case coherency/ping-pong.fuse
     timeout x86_64 coherency/seqlock.fuse after 1.24 s in boot 2
     checks: coherency/seqlock.fuse keeps its promise.
     reason: time limit exceeded in phase test: client waits in fuse_dmmap_req_wait
     log: client 2: waiting for turn 3
-    files: /lab/run/x86_64/boot-2
+    files: x86_64/boot-2/ console.log records.log qemu.sh
     rerun: cargo xtask test --oracle on --arch x86_64 --case coherency/seqlock.fuse
     infra x86_64 drain/limit.cuse after 1.24 s in boot 2
     checks: drain/limit.cuse keeps its promise.
     reason: a record of this case did not arrive whole: truncated
-    files: /lab/run/x86_64/boot-2
+    files: x86_64/boot-2/ console.log records.log qemu.sh
     rerun: cargo xtask test --oracle on --arch x86_64 --case drain/limit.cuse
     boot-fail x86_64 drain/exit.fuse
     checks: drain/exit.fuse keeps its promise.
@@ -273,6 +272,7 @@ fn all_cases_by_suite() {
     let cases = |run: &RunResult| words(&section(&page(run, &context(Stories::new())), "cases"));
     insta::assert_snapshot!(cases(&samples::mixed()), @"
     All cases
+    Show all 9 failed 5 passed 3 skipped 1Search
     x86_64
     smoke: 1 passed, 1 failed, 1 skipped
     verdict | case | checks | promises | time | boot | figures | oracle |
@@ -297,6 +297,7 @@ fn all_cases_by_suite() {
     ");
     insta::assert_snapshot!(cases(&samples::watched()), @"
     All cases
+    Show all 2 failed 1 passed 1Search
     armv6
     smoke: 1 passed
     verdict | case | checks | promises | time | boot | figures | oracle |
@@ -320,7 +321,7 @@ fn attempts_of_a_case_have_their_own_details() {
     log: server: page 7 is mapped
     client 1: stored 0x5a
     console: [    1.214001] init: case 2/7 smoke/redirect.fuse
-    files: /lab/run/x86_64/boot-1
+    files: x86_64/boot-1/ console.log records.log qemu.sh
     rerun: cargo xtask test --oracle on --arch x86_64 --case smoke/redirect.fuse
     Attempt 1: fail after 1.24 s in boot 1
     checks: smoke/redirect.fuse keeps its promise.
@@ -329,12 +330,12 @@ fn attempts_of_a_case_have_their_own_details() {
     log: server: page 7 is mapped
     client 1: stored 0x5a
     console: [    1.214001] init: case 2/7 smoke/redirect.fuse
-    files: /lab/run/x86_64/boot-1
+    files: x86_64/boot-1/ console.log records.log qemu.sh
     rerun: cargo xtask test --oracle on --arch x86_64 --case smoke/redirect.fuse
     Attempt 2: fail after 1.24 s in boot 2
     checks: smoke/redirect.fuse keeps its promise.
     reason: may be stale on hardware: a finding of the oracle
-    files: /lab/run/x86_64/boot-2
+    files: x86_64/boot-2/ console.log records.log qemu.sh
     rerun: cargo xtask test --oracle on --arch x86_64 --case smoke/redirect.fuse
     Oracle findings
     Physical page 0x4c3f000
@@ -351,7 +352,7 @@ fn attempts_of_a_case_have_their_own_details() {
     [    2.513911] BUG: kernel NULL pointer dereference, address: 0000000000000008
     [    2.514871] Oops: Oops: 0002 [#1] SMP
     [    2.519114] Kernel panic - not syncing: Fatal exception
-    files: /lab/run/x86_64/boot-1
+    files: x86_64/boot-1/ console.log records.log qemu.sh
     rerun: cargo xtask test --oracle on --arch x86_64 --case coherency/ping-pong.fuse
     ");
 }

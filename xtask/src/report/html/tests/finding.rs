@@ -15,7 +15,7 @@ fn a_finding_has_a_text_and_a_drawing() {
     fail armv6 coherency/ping-pong.fuse after 1.24 s in boot 1
     checks: coherency/ping-pong.fuse keeps its promise.
     reason: may be stale on hardware: a finding of the oracle
-    files: /lab/run/armv6/boot-1
+    files: armv6/boot-1/ console.log records.log qemu.sh
     rerun: cargo xtask test --oracle on --arch armv6 --case coherency/ping-pong.fuse
     Oracle findings
     Accesses run from left to right, each with its number. Each lane is a colour of the cache. Circles are accesses by a process, squares are accesses by the kernel. L is a load, S a store, C a clean, I an invalidate, F a flush. The dashed line joins the two conflicting accesses.
@@ -198,7 +198,7 @@ fn a_finding_without_a_story_gives_the_reason() {
     fail armv6 coherency/ping-pong.fuse after 1.24 s in boot 1
     checks: coherency/ping-pong.fuse keeps its promise.
     reason: may be stale on hardware: a finding of the oracle
-    files: /lab/run/armv6/boot-1
+    files: armv6/boot-1/ console.log records.log qemu.sh
     rerun: cargo xtask test --oracle on --arch armv6 --case coherency/ping-pong.fuse
     Oracle findings
     Physical page 0x4c3f000

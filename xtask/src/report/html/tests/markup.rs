@@ -9,13 +9,14 @@ use serde_json::Value;
 
 use super::*;
 
-/// Parses the page as XML and passes the tree to `look`. Before that, closes the `meta` elements, which HTML leaves
-/// open.
+/// Parses the page as XML and passes the tree to `look`. Before that, closes the elements that HTML leaves open, and gives
+/// `checked` a value.
 fn with_tree(page: &str, look: impl Fn(&Document)) {
-    let meta = regex::Regex::new("<meta ([^>]*)>").unwrap();
-    let page = meta.replace_all(page, "<meta $1/>");
+    let open = regex::Regex::new("<(meta|input) ([^>]*)>").unwrap();
+    let page = open.replace_all(page, "<$1 $2/>").replace(" checked/>", " checked=\"\"/>");
+    let page = page.as_str();
     let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
-    look(&Document::parse_with_options(&page, options).unwrap());
+    look(&Document::parse_with_options(page, options).unwrap());
 }
 
 #[test]
@@ -54,7 +55,10 @@ fn the_page_loads_nothing() {
         with_tree(&render(&run, &context(stories())), |tree| {
             for node in tree.descendants().filter(|node| node.is_element()) {
                 let name = node.tag_name().name();
-                assert!(!["script", "link", "img", "iframe", "object"].contains(&name));
+                assert!(!["link", "img", "iframe", "object"].contains(&name));
+                if name == "script" {
+                    assert_eq!((node.text(), node.attributes().count()), (Some(SCRIPT), 0));
+                }
                 for attribute in node.attributes() {
                     let name = attribute.name();
                     assert!(!name.starts_with("on") && name != "src", "{attribute:?}");
@@ -63,6 +67,36 @@ fn the_page_loads_nothing() {
             }
         });
         assert!(!STYLE.contains("url(") && !STYLE.contains("@import"));
+    }
+}
+
+#[test]
+fn the_policy_allows_the_script_of_the_page_only() {
+    let page = render(&samples::mixed(), &context(Stories::new()));
+    let (_, rest) = page
+        .split_once("script-src &#39;sha256-")
+        .or(page.split_once("script-src 'sha256-"))
+        .unwrap();
+    let hash = Sha256::digest(SCRIPT);
+    assert!(rest.starts_with(&BASE64_STANDARD.encode(hash)), "{}", &rest[..80]);
+    for event in ["onclick=", "onload=", "oninput=", "javascript:"] {
+        assert!(!page.contains(event), "{event}");
+    }
+}
+
+#[test]
+fn the_style_sheet_has_a_rule_for_each_button_of_the_filter() {
+    let runs = [samples::mixed(), samples::retried(), samples::interrupted()];
+    let pages = runs.map(|run| page(&run, &context(Stories::new()))).concat();
+    let button = regex::Regex::new("id=\"(show-[a-z-]+)\"").unwrap();
+    let buttons: BTreeSet<&str> =
+        button.captures_iter(&pages).map(|found| found.extract::<1>().1[0]).collect();
+    assert_eq!(buttons.len(), 6, "{buttons:?}");
+    for id in buttons {
+        let word = id.trim_start_matches("show-");
+        let rule = format!("#cases:has(#{id}:checked) tbody tr:not([data-is=\"{word}\"])");
+        assert!(id == "show-all" || STYLE.contains(&rule), "{id}");
+        assert!(id == "show-all" || pages.contains(&format!("data-is=\"{word}\"")), "{id}");
     }
 }
 
