@@ -301,7 +301,7 @@ pub(crate) struct Test {
     pub machine: Machine,
     #[command(flatten)]
     pub cases: CaseSelection,
-    /// Run the cases that failed in the newest run again, on the same targets and with the same options.
+    /// Run the cases that failed in the newest run, or that it did not run, on the same targets and with the same options.
     #[arg(long, conflicts_with_all = FIXED_BY_FAILED)]
     pub failed: bool,
     #[command(flatten)]

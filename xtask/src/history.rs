@@ -2,7 +2,7 @@
 //! History: the results of the last runs of `cargo xtask test`, without logs. They stay when the directories of the runs are
 //! removed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,18 @@ use anyhow::{Result, bail};
 use crate::files;
 use crate::paths;
 use crate::report::merge;
-use crate::results::{CaseResult, RunResult};
+use crate::results::{CaseResult, RunResult, Verdict};
 use crate::run_dir::RESULTS;
 
 /// Number of runs whose results are kept.
 const KEPT: usize = 200;
+
+/// Part of the cases of a run that an earlier run must have tested to be compared with it. Not all, because cases are added
+/// and renamed.
+const COMPARABLE: f64 = 0.9;
+
+/// Cases that a run tests, by the name and the flavour of their target.
+pub(crate) type Tested = BTreeMap<(String, String), BTreeSet<String>>;
 
 /// Results of an earlier run.
 #[derive(Clone, Debug)]
@@ -45,18 +52,22 @@ pub(crate) fn add(checkout: &Path, run_dir: &Path, result: &RunResult) -> Result
     Ok(())
 }
 
-/// Returns the newest run before `before` with the same targets and flavours as `like`: pairs of the name and the flavour.
-/// `None` for `before` includes all runs.
-pub(crate) fn last_like(
-    checkout: &Path,
-    like: &BTreeSet<(String, String)>,
-    before: Option<&str>,
-) -> Option<Past> {
+/// Returns the newest run before `before` that can be compared with a run of the cases `like`: it has the same targets and
+/// flavours, and has tested nearly all of these cases. `None` for `before` includes all runs.
+pub(crate) fn last_like(checkout: &Path, like: &Tested, before: Option<&str>) -> Option<Past> {
     let files = entries(checkout).into_iter().rev();
     let files = files.filter(|file| before.is_none_or(|before| name(file).as_str() < before));
     // Results of another layout cannot be read.
     let mut runs = files.filter_map(|file| past(&file).ok());
-    runs.find(|past| targets(&past.result) == *like)
+    runs.find(|past| is_comparable(&tested(&past.result), like))
+}
+
+fn is_comparable(past: &Tested, like: &Tested) -> bool {
+    let mut cases = past.values().zip(like.values());
+    past.keys().eq(like.keys())
+        && cases.all(|(past, like)| {
+            past.intersection(like).count() as f64 >= COMPARABLE * like.len() as f64
+        })
 }
 
 /// Returns the newest run.
@@ -88,10 +99,18 @@ pub(crate) fn find(checkout: &Path, named: &Path) -> Result<Past> {
     past(&path)
 }
 
-/// Returns the names and the flavours of the targets of a run.
-pub(crate) fn targets(result: &RunResult) -> BTreeSet<(String, String)> {
-    let targets = result.targets.iter();
-    targets.map(|target| (target.name.clone(), target.flavour.clone())).collect()
+/// Returns the cases that a run has tested. A case that never ran says nothing about the kernel.
+pub(crate) fn tested(result: &RunResult) -> Tested {
+    let never_ran = |case: &&CaseResult| {
+        let verdict = &case.verdict;
+        matches!(verdict, Verdict::NotRun { .. } | Verdict::Infra { .. } | Verdict::BootFail { .. })
+    };
+    let targets = result.targets.iter().map(|target| {
+        let cases = target.cases.iter().filter(|case| !never_ran(case));
+        let cases = cases.map(|case| case.id.clone()).collect();
+        ((target.name.clone(), target.flavour.clone()), cases)
+    });
+    targets.collect()
 }
 
 fn past(path: &Path) -> Result<Past> {
@@ -140,7 +159,7 @@ mod tests {
     fn the_last_run_with_the_same_targets_is_found() {
         let checkout = tempfile::tempdir().unwrap();
         let last = |like: &RunResult, before: Option<&str>| {
-            last_like(checkout.path(), &targets(like), before).map(|past| past.name)
+            last_like(checkout.path(), &tested(like), before).map(|past| past.name)
         };
         assert_eq!(last(&samples::mixed(), None), None);
         let error = newest(checkout.path()).unwrap_err();
@@ -160,6 +179,25 @@ mod tests {
         assert_eq!(last(&samples::watched(), None), None);
         let named = find(checkout.path(), Path::new("2026-11-28T100000")).unwrap();
         assert_eq!(named.result.targets.len(), 2);
+    }
+
+    #[test]
+    fn a_run_that_tested_too_little_is_no_baseline() {
+        let of = |cases: usize| -> Tested {
+            let cases = (0..cases).map(|n| format!("smoke/{n}")).collect();
+            [(("x86_64".to_owned(), "default".to_owned()), cases)].into()
+        };
+        assert!(is_comparable(&of(10), &of(10)));
+        assert!(is_comparable(&of(9), &of(10)));
+        assert!(!is_comparable(&of(8), &of(10)));
+        // A run of one case can be compared with one of many.
+        assert!(is_comparable(&of(10), &of(1)));
+        assert!(!is_comparable(&Tested::new(), &of(10)));
+        let mut lost = samples::mixed();
+        for case in lost.targets.iter_mut().flat_map(|target| &mut target.cases) {
+            case.verdict = Verdict::infra("QEMU is gone");
+        }
+        assert!(tested(&lost).values().all(BTreeSet::is_empty));
     }
 
     #[test]

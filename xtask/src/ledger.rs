@@ -62,6 +62,8 @@ pub(crate) struct Ledger<'a> {
     cut_short: bool,
     /// Number of consecutive attempts that timed out.
     timeouts: usize,
+    /// True if the run stopped before all cases had run.
+    stopped: bool,
     /// Findings of the oracle that are accepted on this target.
     excuses: Vec<Excuse>,
 }
@@ -85,6 +87,7 @@ impl<'a> Ledger<'a> {
             was_up: false,
             cut_short: false,
             timeouts: 0,
+            stopped: false,
             excuses: Vec::new(),
         };
         for (at, case) in cases.iter().enumerate() {
@@ -165,18 +168,26 @@ impl<'a> Ledger<'a> {
         self.send(TargetEvent::Progress { done, of, what });
     }
 
-    /// Returns true if no case has to run.
-    pub(crate) fn is_complete(&self) -> bool {
+    /// Returns true if no case has to run any more, because all have their verdict or because the run stops. In the second
+    /// case, the remaining ones get the verdict `not-run`.
+    pub(crate) fn is_over(&mut self) -> bool {
+        if let Some(reason) = self.stop_reason() {
+            self.stopped = true;
+            for at in self.open_positions() {
+                self.give_up(at, Verdict::not_run(&reason));
+            }
+        }
         self.open_positions().is_empty()
     }
 
-    /// Plans the next boot and returns its cases; none if the run is complete or stops. Each has the name of an attempt.
+    /// Returns true if the run of the target stopped before its end.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Plans the next boot and returns its cases; none if the run is over. Each has the name of an attempt.
     pub(crate) fn plan_boot(&mut self) -> Vec<Case> {
-        if let Some(reason) = self.stop_reason() {
-            self.open_positions().into_iter().for_each(|at| {
-                self.give_up(at, Verdict::not_run(&reason));
-            });
-        }
+        self.is_over();
         self.queue = self.next_attempts();
         self.planned = self.queue.len();
         let named = |(at, name): &(usize, String)| {
@@ -260,7 +271,10 @@ impl<'a> Ledger<'a> {
                     let verdict = judge(&observation, &self.result.name, &expected);
                     let verdict = as_expected(verdict, case.expect);
                     self.queue.retain(|(_, name)| *name != observation.case);
-                    self.enter(at, Some(*observation), verdict);
+                    // A case that the guest has skipped may have further attempts in the plan of the boot.
+                    if self.results[at].is_none() {
+                        self.enter(at, Some(*observation), verdict);
+                    }
                 }
             }
             BootEvent::Output { stream, bytes } => self.send(TargetEvent::Output { stream, bytes }),

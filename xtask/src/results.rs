@@ -272,7 +272,7 @@ pub struct FailedAttempt {
 }
 
 impl FailedAttempt {
-    /// Returns attempt `number`, which ended with `result`; without log and console unless it is `detailed`.
+    /// Returns attempt `number`, which ended with `result`; without log, console and findings unless it is `detailed`.
     pub(crate) fn of(number: usize, result: &CaseResult, detailed: bool) -> Self {
         let kept = |lines: &Vec<String>| if detailed { lines.clone() } else { Vec::new() };
         Self {
@@ -280,7 +280,7 @@ impl FailedAttempt {
             verdict: result.verdict.clone(),
             millis: result.millis,
             boot: result.boot,
-            oracle: result.oracle.clone(),
+            oracle: result.oracle.clone().filter(|_| detailed),
             log: kept(&result.log),
             console: kept(&result.console),
         }

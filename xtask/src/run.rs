@@ -182,7 +182,7 @@ fn test_unit(
 
 /// Takes one unit through the pipeline.
 fn run_pipeline(job: &Job, unit: &Unit, gate: &Gate, ledger: &mut Ledger) -> Result<()> {
-    if ledger.is_complete() {
+    if ledger.is_over() {
         return Ok(());
     }
     let target = &unit.target;
@@ -191,6 +191,10 @@ fn run_pipeline(job: &Job, unit: &Unit, gate: &Gate, ledger: &mut Ledger) -> Res
     let decision = oracle::decide(job.oracle, target, job.accel, &found)?;
     ledger.set_oracle(&decision);
     let built = kernel(job, unit, ledger)?;
+    // Kernels are built one after the other, and another target may have failed meanwhile.
+    if ledger.is_over() {
+        return Ok(());
+    }
     let image = image(job, unit, &built, ledger)?;
     let symbols = match (&decision, &built.system_map) {
         (OracleDecision::Off(_), _) => None,
@@ -247,9 +251,11 @@ fn fallback(chosen: &Chosen, requested: Accel, came_up: bool, end: &BootEnd) -> 
     )
 }
 
-/// Writes the coverage report if the flavour counts the lines that ran.
+/// Writes the coverage report if the flavour counts the lines that ran. A run that stopped early has no counts of its last
+/// boot.
 fn write_coverage(job: &Job, unit: &Unit, built: &Built, ledger: &Ledger) -> Result<()> {
-    let Some(dir) = job.flavour.coverage.as_deref().filter(|_| !interrupt::requested()) else {
+    let is_whole = !interrupt::requested() && !ledger.has_stopped();
+    let Some(dir) = job.flavour.coverage.as_deref().filter(|_| is_whole) else {
         return Ok(());
     };
     let request = coverage::Request {

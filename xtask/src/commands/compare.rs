@@ -22,7 +22,7 @@ pub(super) fn run(args: &Compare) -> Result<u8> {
     let old = match &args.old {
         Some(named) => history::find(&checkout, named)?,
         None => {
-            match history::last_like(&checkout, &history::targets(&new.result), Some(&new.name)) {
+            match history::last_like(&checkout, &history::tested(&new.result), Some(&new.name)) {
                 Some(past) => past,
                 None => bail!(
                     "no run before {} has the same targets and flavour; name the run to compare it with",

@@ -38,7 +38,7 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     let tree = Tree::load()?;
     let failed = args.failed.then(|| Failed::of_newest_run(&tree.checkout, args)).transpose()?;
     if let Some(failed) = failed.as_ref().filter(|failed| failed.is_empty()) {
-        outln!("no case failed in the newest run, {}", failed.run());
+        outln!("all cases of the newest run passed or were skipped: {}", failed.run());
         return Ok(0);
     }
     let args = failed.as_ref().map_or(args, Failed::args);
@@ -96,8 +96,11 @@ fn terminal(
     again: &str,
 ) -> TermOptions {
     let options = TermOptions::new(args.verbose, args.quiet, again);
-    let targets = units.iter().map(|unit| (unit.name(), flavour.name.clone())).collect();
-    match history::last_like(&tree.checkout, &targets, None) {
+    let tested = units.iter().map(|unit| {
+        let cases = unit.cases.iter().map(|case| case.id().to_owned()).collect();
+        ((unit.name(), flavour.name.clone()), cases)
+    });
+    match history::last_like(&tree.checkout, &tested.collect(), None) {
         Some(past) => options.compared_with(past.name, past.result),
         None => options,
     }

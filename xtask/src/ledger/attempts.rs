@@ -4,7 +4,7 @@
 use crate::policy::Policy;
 use crate::results::{CaseResult, FailedAttempt, Verdict};
 
-/// Number of failed attempts of a case with log and console in the results. The files of the boots have all of them.
+/// Number of failed attempts of a case with log, console and findings in the results. The files of the boots have all of them.
 const DETAILED: usize = 10;
 
 /// Separator of the case and the number of its attempt in the plan of a boot.
@@ -57,7 +57,7 @@ impl Attempts {
             self.failed.push(FailedAttempt::of(self.count, &result, detailed));
         }
         let first_failure = self.shown.as_ref().is_some_and(|shown| shown.verdict.is_failure());
-        if !first_failure || (!self.last_failed && !policy.repeats()) {
+        if !first_failure || (result.verdict == Verdict::Pass && !policy.repeats()) {
             self.shown = Some(result);
         }
     }
@@ -159,6 +159,12 @@ mod tests {
         3 used: fail, flaky false, attempts 3, failed [1, 2, 3], boot Some(1)
         2 used: fail, flaky true, attempts 2, failed [1], boot Some(2)
         ");
+    }
+
+    #[test]
+    fn a_skip_does_not_hide_the_failure_before_it() {
+        let line = outcome(&RETRY, vec![samples::failed(), samples::skipped()]);
+        insta::assert_snapshot!(line, @"2 used: fail, flaky false, attempts 2, failed [1], boot Some(1)");
     }
 
     #[test]

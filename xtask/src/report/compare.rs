@@ -8,7 +8,9 @@ mod text;
 
 use std::collections::BTreeSet;
 
-use crate::results::{CaseResult, FindingSummary, Provenance, RunResult, TargetResult, Verdict};
+use crate::results::{
+    CaseResult, FindingSummary, OracleSummary, Provenance, RunResult, TargetResult, Verdict,
+};
 
 pub(crate) use text::{render, since};
 
@@ -117,12 +119,11 @@ fn compare_target(old: &TargetResult, new: &TargetResult) -> TargetChanges {
         untested: new.untested().filter(|_| old.untested().is_none()).map(str::to_owned),
         ..TargetChanges::default()
     };
-    // Another accelerator or the oracle changes all times.
-    let same_speed = old.provenance.accel == new.provenance.accel
-        && old.provenance.oracle == new.provenance.oracle;
     for now in &new.cases {
         match old.cases.iter().find(|before| before.id == now.id) {
-            Some(before) => compare_case(before, now, same_speed, &mut changes),
+            Some(before) => {
+                compare_case((old, before), (new, now), &mut changes);
+            }
             None => changes.only_new += 1,
         }
     }
@@ -131,12 +132,15 @@ fn compare_target(old: &TargetResult, new: &TargetResult) -> TargetChanges {
     changes
 }
 
+/// Compares the results of a case. Each comes with those of its target.
 fn compare_case(
-    before: &CaseResult,
-    now: &CaseResult,
-    same_speed: bool,
+    (old, before): (&TargetResult, &CaseResult),
+    (new, now): (&TargetResult, &CaseResult),
     changes: &mut TargetChanges,
 ) {
+    let same_oracle = old.provenance.oracle == new.provenance.oracle;
+    // Another accelerator or the oracle changes all times.
+    let same_speed = same_oracle && old.provenance.accel == new.provenance.accel;
     let not_run = |case: &CaseResult| matches!(case.verdict, Verdict::NotRun { .. });
     // The reason of the target explains the cases that never ran.
     let explained = changes.untested.is_some() && now.boot.is_none();
@@ -151,8 +155,12 @@ fn compare_case(
             now: word(now),
             detail: now.verdict.detail(),
         };
-        match (before.verdict.is_failure(), now.verdict.is_failure()) {
-            (false, true) => changes.broke.push(change),
+        // If the case could not be tested before, its failure is news too.
+        let failed_before = before.verdict.is_failure() && before.boot.is_some();
+        match (failed_before, now.verdict.is_failure()) {
+            (false, true) if now.boot.is_some() || !before.verdict.is_failure() => {
+                changes.broke.push(change);
+            }
             (true, false) if now.verdict == Verdict::Pass => changes.fixed.push(change),
             _ => changes.other.push(change),
         }
@@ -165,8 +173,8 @@ fn compare_case(
             changes.slower.push(Slower { case: now.id.clone(), before_millis, now_millis });
         }
     }
-    // Without the oracle, nothing is known about findings.
-    if before.oracle.is_some() && now.oracle.is_some() {
+    // Without the oracle, or at another depth, nothing is known about findings. Nor is it if the results do not have all.
+    if same_oracle && has_all_findings(before) && has_all_findings(now) {
         changes.new_findings.extend(missing(now, before));
         changes.gone_findings.extend(missing(before, now));
     }
@@ -178,6 +186,12 @@ fn word(case: &CaseResult) -> &'static str {
         true => super::FLAKY,
         false => case.verdict.word(),
     }
+}
+
+/// Returns true if the oracle watched the case, and the results have all that it found.
+fn has_all_findings(case: &CaseResult) -> bool {
+    let complete = |oracle: &OracleSummary| oracle.distinct == oracle.findings.len() as u64;
+    case.oracle.as_ref().is_some_and(complete)
 }
 
 /// Returns the findings of a case, including those of its failed attempts.

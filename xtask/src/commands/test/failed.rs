@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask test --failed`: the cases that failed in the newest run, with the options of that run.
+//! `cargo xtask test --failed`: the cases that failed in the newest run or were not run any more, with the options of that
+//! run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use clap::Parser;
 use crate::cli::{CaseSelection, Cli, Command, Machine, Test};
 use crate::paths::{self, Latest};
 use crate::report::merge;
-use crate::results::RunResult;
+use crate::results::{RunResult, Verdict};
 use crate::run::Unit;
 
 /// Failed cases of the newest run.
@@ -34,6 +35,16 @@ impl Failed {
         let earlier = options_of(&result)
             .with_context(|| format!("--failed: {}: the command of the run", run.display()))?;
         let cases = failed_cases(&result);
+        if let (true, Some(target)) =
+            (cases.is_empty(), result.targets.iter().find(|t| t.failure.is_some()))
+        {
+            bail!(
+                "--failed: no case failed in {}, but the run did, on {}: {}; run `cargo xtask test` again",
+                run.display(),
+                target.name,
+                target.failure.as_deref().unwrap_or_default()
+            );
+        }
         let all: BTreeSet<String> = cases.values().flatten().cloned().collect();
         let args = Test {
             machine: Machine {
@@ -68,7 +79,7 @@ impl Failed {
         self.run.display()
     }
 
-    /// Returns true if no case failed.
+    /// Returns true if no case failed, and all were run.
     pub(super) fn is_empty(&self) -> bool {
         self.cases.is_empty()
     }
@@ -83,10 +94,12 @@ impl Failed {
     }
 }
 
-/// Returns the failed cases of each target that has some.
+/// Returns the cases of each target that failed or that were not run, if it has some.
 fn failed_cases(result: &RunResult) -> BTreeMap<String, BTreeSet<String>> {
     let targets = result.targets.iter().map(|target| {
-        let failed = target.cases.iter().filter(|case| case.verdict.is_failure());
+        let is_open = |verdict: &Verdict| matches!(verdict, Verdict::NotRun { .. });
+        let cases = target.cases.iter();
+        let failed = cases.filter(|case| case.verdict.is_failure() || is_open(&case.verdict));
         (target.name.clone(), failed.map(|case| case.id.clone()).collect())
     });
     targets.filter(|(_, cases): &(_, BTreeSet<String>)| !cases.is_empty()).collect()
@@ -101,5 +114,27 @@ fn options_of(result: &RunResult) -> Result<Test> {
     match Cli::try_parse_from(words.iter().skip(1))?.command {
         Command::Test(args) => Ok(args),
         _ => bail!("{}: not a command of `cargo xtask test`", words.join(" ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn cases_that_did_not_run_are_run_with_those_that_failed() {
+        let mut run = samples::watched();
+        run.targets[0].cases = vec![
+            samples::pass("smoke/boot"),
+            samples::failed(),
+            samples::skipped(),
+            samples::never_ran(
+                "smoke/open.cuse",
+                Verdict::not_run("stopped because a case failed"),
+            ),
+        ];
+        let cases: BTreeSet<String> = failed_cases(&run).into_values().flatten().collect();
+        assert_eq!(cases, [samples::failed().id, "smoke/open.cuse".into()].into());
     }
 }
