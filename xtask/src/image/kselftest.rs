@@ -16,8 +16,8 @@ use crate::{files, guard};
 /// Directory of the collections in the guest.
 const IN_GUEST: &str = "/kselftest";
 
-/// Variables of the environment that the makefiles would add to ours.
-const IGNORED: [&str; 6] = ["CFLAGS", "LDFLAGS", "LDLIBS", "MAKEFLAGS", "MFLAGS", "OUTPUT"];
+/// Variables of the environment that the makefiles would add to ours, besides those that would change a kernel build.
+const IGNORED: [&str; 4] = ["CFLAGS", "LDFLAGS", "LDLIBS", "OUTPUT"];
 
 /// Goal that prints the names of the programs. A collection whose programs are run by a script, such as mm, has them
 /// among its files.
@@ -90,7 +90,14 @@ pub(crate) struct Builder<'b> {
     pub arch: &'b str,
     /// Prefix of the C compiler.
     pub cross: &'b str,
+    /// Variables of the environment that would change a build.
+    pub unset: &'b [&'b str],
     pub jobs: usize,
+}
+
+/// Returns the options of the C compiler for all programs.
+pub(crate) fn flags() -> String {
+    c::FLAGS.join(" ")
 }
 
 impl Builder<'_> {
@@ -115,13 +122,28 @@ impl Builder<'_> {
         let (programs, helpers, scripts, data) = (next(), next(), next(), next());
         let is_wanted =
             |path: &&String| program.as_ref().is_none_or(|name| *name == file_name(path));
-        let before = built.tests.len();
-        for path in programs.iter().chain(&scripts).filter(is_wanted) {
-            built.tests.push(self.test(collection, &dir, path)?);
+        let found: Vec<&String> = programs.iter().chain(&scripts).filter(is_wanted).collect();
+        if found.is_empty() {
+            match (program, programs.is_empty() && scripts.is_empty()) {
+                (Some(name), false) => {
+                    let names = programs.iter().chain(&scripts).map(|path| file_name(path));
+                    let names = names.collect::<Vec<_>>().join(", ");
+                    bail!(
+                        "--kselftest {wanted}: {collection} has no program {name}; it has: {names}"
+                    );
+                }
+                _ => bail!(
+                    "--kselftest {wanted}: make lists no programs of {collection}: {}",
+                    first_error(&messages)
+                ),
+            }
         }
-        if built.tests.len() == before {
-            let what = program.as_ref().map_or_else(String::new, |name| format!(" {name}"));
-            bail!("--kselftest {collection}: there is no program{what}: {}", last_error(&messages));
+        for path in found {
+            let test = self.test(collection, &dir, path)?;
+            // A program may be selected twice: by itself, and with its collection.
+            if built.tests.iter().all(|other| other.name != test.name) {
+                built.tests.push(test);
+            }
         }
         for path in programs.iter().chain(&scripts).chain(&helpers).chain(&data) {
             built.files.extend(self.guest_file(collection, &dir.join(path))?);
@@ -137,7 +159,7 @@ impl Builder<'_> {
             Ok(_) => None,
             Err(_) => {
                 let (_, messages) = self.make(dir, &[&file.display().to_string()])?;
-                Some(format!("it does not compile: {}", last_error(&messages)))
+                Some(format!("it does not compile: {}", first_error(&messages)))
             }
         };
         Ok(Selftest {
@@ -177,13 +199,14 @@ impl Builder<'_> {
             format!("ARCH={}", self.arch),
             format!("CROSS_COMPILE={}", self.cross),
             format!("KHDR_INCLUDES=-isystem {}", self.headers.display()),
-            format!("USERCFLAGS={}", c::FLAGS.join(" ")),
+            format!("USERCFLAGS={}", flags()),
             "USERLDFLAGS=-static".into(),
         ];
         args.extend(goals.iter().map(|goal| goal.to_string()));
-        let command = IGNORED
-            .iter()
-            .fold(guard::command("make", args), |command, name| command.env_remove(name));
+        // The reason of a skip is in the compiler's messages.
+        let make = guard::command("make", args).env("LC_ALL", "C");
+        let unset = IGNORED.iter().chain(self.unset);
+        let command = unset.fold(make, |command, name| command.env_remove(name));
         let command = command.unchecked().stdout_capture().stderr_capture();
         let output = guard::run(&command).with_context(|| format!("build {}", dir.display()))?;
         if output.status.code() == Some(guard::CANNOT_RUN) {
@@ -211,9 +234,13 @@ fn needs_other_shell(script: &[u8]) -> Option<String> {
         .then(|| format!("it is a script for {}", first.trim_start_matches("#!").trim()))
 }
 
-/// Returns the first error in the messages of a compiler, or their last line.
-fn last_error(messages: &str) -> &str {
-    let is_error = |line: &&str| line.contains("error: ") || line.contains("undefined reference");
+/// Returns the first error in the messages of a compiler and a linker, or their last line.
+fn first_error(messages: &str) -> &str {
+    let is_error = |line: &&str| {
+        let marks = ["error: ", "undefined reference", "cannot find -l"];
+        // The linker has named the error before its driver says that there was one.
+        marks.iter().any(|mark| line.contains(mark)) && !line.starts_with("collect2: ")
+    };
     let error = messages.lines().find(is_error).or_else(|| messages.lines().last());
     error.unwrap_or("make printed nothing").trim()
 }
@@ -222,6 +249,18 @@ fn last_error(messages: &str) -> &str {
 mod tests {
     use super::*;
     use crate::image::guest_files::Content;
+
+    #[test]
+    fn the_reason_of_a_failed_link_is_the_missing_library() {
+        let messages = "/usr/bin/ld: cannot find -lcap: No such file or directory\n\
+                        collect2: error: ld returned 1 exit status\nmake: *** [x] Error 1\n";
+        assert_eq!(
+            first_error(messages),
+            "/usr/bin/ld: cannot find -lcap: No such file or directory"
+        );
+        assert_eq!(first_error("make: *** [x] Error 1\n"), "make: *** [x] Error 1");
+        assert_eq!(first_error(""), "make printed nothing");
+    }
 
     const MAKEFILE: &str = "\
 all: ; @for p in good helper; do echo program > $$p; done; printf '\\x7fELF' > elf
@@ -240,10 +279,14 @@ $(CURDIR)/bad: ; @echo 'bad.c:3:1: error: unknown type $(ARCH)' >&2; false
         std::fs::write(dir.join("posix.sh"), "#!/bin/sh\n").unwrap();
         std::fs::write(dir.join("other.sh"), "#! /usr/bin/env bash\n").unwrap();
         let headers = Path::new("/headers");
-        let builder = Builder { dir: root.path(), headers, arch: "arm", cross: "", jobs: 1 };
-        let build = |wanted: &str| {
+        let unset = &["MAKELEVEL"];
+        let builder = Builder { dir: root.path(), headers, arch: "arm", cross: "", unset, jobs: 1 };
+        let build = |wanted: &str| -> Result<Selftests> {
             let mut built = Selftests::default();
-            builder.build(&wanted.parse().unwrap(), &mut built).map(|()| built)
+            for wanted in wanted.split(',') {
+                builder.build(&wanted.parse().unwrap(), &mut built)?;
+            }
+            Ok(built)
         };
         let built = build("mm").unwrap();
         let rows = built.tests.iter().map(|test| {
@@ -264,8 +307,9 @@ $(CURDIR)/bad: ; @echo 'bad.c:3:1: error: unknown type $(ARCH)' >&2; false
         assert_eq!(paths, ["good", "elf", "posix.sh", "other.sh", "helper"]);
         let names = |built: Selftests| built.tests.into_iter().map(|test| test.name);
         assert_eq!(names(build("mm:good").unwrap()).collect::<Vec<_>>(), ["mm-good"]);
+        assert_eq!(names(build("mm:elf,mm,mm:good").unwrap()).count(), 5);
         let error = |wanted: &str| format!("{:#}", build(wanted).unwrap_err());
-        assert!(error("mm:none").starts_with("--kselftest mm: there is no program none"));
+        insta::assert_snapshot!(error("mm:none"), @"--kselftest mm:none: mm has no program none; it has: good, bad, elf, posix.sh, other.sh");
         insta::assert_snapshot!(error("nothing"), @"--kselftest nothing: the kernel source has no tools/testing/selftests/nothing");
         insta::assert_snapshot!("../mm".parse::<Wanted>().unwrap_err(), @"expected a directory below tools/testing/selftests, such as mm or filesystems/epoll");
     }

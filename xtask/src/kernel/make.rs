@@ -84,6 +84,11 @@ const REMOVED: [&str; 41] = [
     "M",
 ];
 
+/// Returns the names of all variables of the environment that would change a build.
+pub(crate) fn unset() -> impl Iterator<Item = &'static str> {
+    OF_MAKE.into_iter().chain(REMOVED)
+}
+
 /// Returns the variables of the environment that would change a build, and that the lab therefore ignores. `variable`
 /// reads the environment.
 pub(crate) fn ignored(variable: impl Fn(&str) -> Option<OsString>) -> Vec<&'static str> {
@@ -212,7 +217,7 @@ impl Make<'_> {
         for (name, value) in REPRODUCIBLE {
             command = command.env(name, value);
         }
-        for name in OF_MAKE.into_iter().chain(REMOVED) {
+        for name in unset() {
             command = command.env_remove(name);
         }
         command

@@ -70,7 +70,7 @@ use toolchain::Toolchain;
 
 pub(crate) use crate::interrupt::Interrupted;
 pub use cache::clean;
-pub(crate) use make::ignored;
+pub(crate) use make::{ignored, unset};
 pub use queue::Selection;
 pub use sender::Identity;
 pub use source::Source;

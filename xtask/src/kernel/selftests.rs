@@ -35,7 +35,8 @@ pub(crate) struct Selftests {
 }
 
 /// Copies the selftests of `source` for the architecture of `spec`, or finds the copy of an earlier run, and makes the
-/// headers of the kernel.
+/// headers of the kernel. Their makefiles do not notice another compiler, so each `compiler` (its name, version and options)
+/// has a copy of its own.
 ///
 /// # Errors
 /// The source cannot be obtained, make fails, or the disk is full.
@@ -43,12 +44,14 @@ pub(crate) fn open(
     source: &Source,
     cache: &Path,
     spec: &KernelSpec,
+    compiler: &str,
     jobs: usize,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Selftests> {
     let cache = Cache(cache);
     let base = source::open(source, cache, progress)?;
-    let dir = cache.selftests().join(format!("{}-{}", base.id, spec.arch));
+    let compiler = &digest::of(compiler.as_bytes())[..12];
+    let dir = cache.selftests().join(format!("{}-{}-{compiler}", base.id, spec.arch));
     let what = "is building selftests of the kernel";
     let lock = cache::lock(&cache::lock_path(&dir), Hold::Exclusive, what, progress)?;
     let (tree, obj) = (dir.join("tree"), dir.join("headers"));

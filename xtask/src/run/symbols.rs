@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{Job, Unit};
 use crate::boot::{self, Parameters};
@@ -37,7 +37,7 @@ pub(super) struct Request<'r> {
 /// Returns the path of the symbols, in the format of a `System.map`.
 ///
 /// # Errors
-/// The kernel does not boot, or the cache cannot be written to.
+/// The kernel does not boot or does not list its functions, or the cache cannot be written to.
 pub(super) fn of_image(request: &Request, gate: &Gate, ledger: &mut Ledger) -> Result<PathBuf> {
     let Request { job, unit, qemu, built, image } = request;
     let dir = Cache(&job.cache).symbols();
@@ -62,22 +62,32 @@ pub(super) fn of_image(request: &Request, gate: &Gate, ledger: &mut Ledger) -> R
     let boot_dir = job.run_dir.join(unit.name()).join(SYMBOLS_BOOT);
     let symbols = boot::symbols(&parameters, &boot_dir);
     let symbols = symbols.context("read the symbols of the kernel image")?;
+    if addresses(&symbols).next().is_none() {
+        bail!(
+            "the kernel image lists no functions (CONFIG_KALLSYMS): put its System.map beside it, or run without the \
+             kernel's accesses (--oracle-depth user) or without the oracle (--oracle off)"
+        );
+    }
     files::create_dir(&dir)?;
     files::write_atomically(&path, with_bounds(&symbols))?;
     Ok(path)
+}
+
+/// Returns the addresses of the symbols. A kernel that hides them shows zeros.
+fn addresses(symbols: &str) -> impl Iterator<Item = u64> {
+    let address = |line: &str| u64::from_str_radix(line.split(' ').next()?, 16).ok();
+    symbols.lines().filter_map(address).filter(|address| *address != 0)
 }
 
 /// Adds the symbols `_text` and `_end`, which mark the bounds of the kernel, if they are missing. A kernel without
 /// `CONFIG_KALLSYMS_ALL` lists only functions.
 fn with_bounds(symbols: &str) -> String {
     let has = |name: &str| symbols.lines().any(|line| line.split(' ').nth(2) == Some(name));
-    let address = |line: &str| u64::from_str_radix(line.split(' ').next()?, 16).ok();
-    let addresses = || symbols.lines().filter_map(address).filter(|address| *address != 0);
     let mut text = symbols.to_owned();
-    if let Some(first) = addresses().min().filter(|_| !has("_text") && !has("_start")) {
+    if let Some(first) = addresses(symbols).min().filter(|_| !has("_text") && !has("_start")) {
         let _ = writeln!(text, "{first:08x} T _text");
     }
-    if let Some(last) = addresses().max().filter(|_| !has("_end")) {
+    if let Some(last) = addresses(symbols).max().filter(|_| !has("_end")) {
         let _ = writeln!(text, "{:08x} B _end", last + LAST);
     }
     text
@@ -100,5 +110,6 @@ mod tests {
         let all = "c0008000 T _text\nc0100040 t memcpy\nc0900000 B _end\n";
         assert_eq!(with_bounds(all), all);
         assert_eq!(with_bounds(""), "");
+        assert_eq!(addresses("00000000 t hidden\n").next(), None);
     }
 }

@@ -9,12 +9,13 @@ use protocol::programs::SKIPPED;
 
 use crate::cli::Run;
 use crate::image::guest_files::GuestFile;
-use crate::image::kselftest::{Builder, Selftest, Selftests};
-use crate::kernel::selftests;
+use crate::image::kselftest::{self, Builder, Selftest, Selftests};
+use crate::kernel::{self, selftests};
 use crate::output::errln;
 use crate::plan::Case;
 use crate::run::{Job, KernelFrom};
 use crate::target::Target;
+use crate::version;
 
 use super::{CaseSpec, case};
 
@@ -37,19 +38,24 @@ pub(super) fn prepare(
 ) -> Result<(Vec<Case>, Vec<GuestFile>)> {
     let source = kernel.source().context("--kselftest needs the source of the kernel")?;
     let (spec, cross) = (&target.kernel, &target.rust.cross);
-    let opened =
-        selftests::open(&source, &job.cache, spec, job.jobs, &mut |step| errln!("{}", step.what));
+    let gcc = format!("{cross}gcc");
+    let version = version::first_line(&gcc, "--version");
+    let compiler = format!("{gcc}: {version}: {}", kselftest::flags());
+    let mut say = |step: kernel::Progress| errln!("{}", step.what);
+    let opened = selftests::open(&source, &job.cache, spec, &compiler, job.jobs, &mut say);
     let opened = opened.context("prepare the kernel's selftests")?;
+    let unset: Vec<&str> = kernel::unset().collect();
     let builder = Builder {
         dir: &opened.dir,
         headers: &opened.headers,
         arch: &spec.arch,
         cross,
+        unset: &unset,
         jobs: job.jobs,
     };
     let mut built = Selftests::default();
     for wanted in &args.kselftest {
-        errln!("build the selftests {wanted} with {cross}gcc");
+        errln!("build the selftests {wanted} with {gcc}");
         builder.build(wanted, &mut built)?;
     }
     let scale = job.scale * job.oracle.time_factor(&target.cache);
