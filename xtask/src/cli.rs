@@ -36,6 +36,9 @@ pub(crate) enum Command {
     /// Build a patched kernel, boot it, run the test suites in it, and report the results.
     #[command(after_help = TEST_EXAMPLES)]
     Test(Test),
+    /// Run the tests, and again whenever a patch, a suite or the kernel source changes. Each run prints one line.
+    #[command(after_help = WATCH_EXAMPLES)]
+    Watch(Test),
     /// Run a program in a guest, under the oracle where caches alias.
     #[command(after_help = RUN_HELP)]
     Run(Run),
@@ -137,6 +140,14 @@ Examples:
   cargo xtask test --kernel-src ~/linux --bisect     one step of a bisection (docs/guide.md)
 
 Exit codes: 0 all passed; 1 a case failed, crashed or timed out; 2 the lab could not do what was asked.";
+
+const WATCH_EXAMPLES: &str = "\
+Examples:
+  cargo xtask watch --suite smoke                      run smoke after each change
+  cargo xtask watch --kernel-src ~/linux --fail-fast   your own tree
+
+The options are those of `test`, except for --bisect, --dry-run and --print-key. With --verbose, each
+run prints what `test` prints. Ctrl-C ends the command, with exit code 0.";
 
 const COMPARE_EXAMPLES: &str = "\
 Examples:
@@ -876,7 +887,8 @@ mod tests {
     #[test]
     fn examples_parse() {
         let mut examples = 0;
-        let examples_of = [TEST_EXAMPLES, COMPARE_EXAMPLES, RUN_HELP, CHECK_EXAMPLES];
+        let examples_of =
+            [TEST_EXAMPLES, WATCH_EXAMPLES, COMPARE_EXAMPLES, RUN_HELP, CHECK_EXAMPLES];
         for line in examples_of.iter().flat_map(|text| text.lines()) {
             let Some(line) = line.strip_prefix("  cargo ") else {
                 continue;
@@ -886,6 +898,6 @@ mod tests {
             Cli::try_parse_from(command.split(' ')).unwrap();
             examples += 1;
         }
-        assert_eq!(examples, 28);
+        assert_eq!(examples, 30);
     }
 }

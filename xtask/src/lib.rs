@@ -69,6 +69,7 @@ pub(crate) mod run;
 
 // Commands.
 pub(crate) mod bench;
+pub(crate) mod changes;
 pub(crate) mod check;
 pub(crate) mod ci;
 pub mod cli;

@@ -11,6 +11,7 @@ mod queue;
 mod report;
 mod run;
 mod test;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -49,6 +50,7 @@ pub fn failure_code(words: impl Iterator<Item = OsString>) -> u8 {
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::Test(args) => test::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Check => check::run(&paths::checkout()),
         Command::Build(machine) => build(&machine),

@@ -23,6 +23,7 @@ use crate::oracle::decision;
 use crate::output::{errln, out};
 use crate::paths::Latest;
 use crate::plan::Case;
+use crate::report::term::Verbosity;
 use crate::report::{TermOptions, rows, term};
 use crate::results::{RunResult, Verdict};
 use crate::run::{self, Job, Unit};
@@ -102,7 +103,7 @@ fn execute(args: &Run, job: &Job, unit: &Unit) -> Result<u8> {
     let again = rerun_command();
     let several = args.has_several_cases();
     let events = match several {
-        true => term::to_terminal(TermOptions::new(false, args.quiet, &again)),
+        true => term::to_terminal(TermOptions::new(Verbosity::of_flags(false, args.quiet), &again)),
         false => term::program::to_terminal(args.quiet),
     };
     let result = run::all(job, std::slice::from_ref(unit), &events);

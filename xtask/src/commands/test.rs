@@ -19,6 +19,7 @@ use crate::machine::qemu::Qemu;
 use crate::oracle::{Depth, OracleMode, decision, plugin};
 use crate::output::{errln, out, outln};
 use crate::paths::Latest;
+use crate::report::term::Verbosity;
 use crate::report::{TermOptions, term};
 use crate::results::RunResult;
 use crate::run::{self, Job, Unit};
@@ -32,14 +33,34 @@ use failed::Failed;
 /// Exit code that ends `git bisect run` (git-bisect(1): every code above 127 does).
 pub(super) const END_BISECTION: u8 = 255;
 
-/// Compiles the plan, runs it and writes the reports.
+/// What a command has done.
+pub(super) enum Done {
+    /// It has printed something, without running anything.
+    Printed,
+    /// It has run the cases.
+    Ran(Box<RunResult>),
+}
+
+/// Runs the command and returns its exit code.
 pub(super) fn run(args: &Test) -> Result<u8> {
     interrupt::install()?;
+    Ok(match perform(args, Verbosity::of_flags(args.verbose, args.quiet))? {
+        Done::Printed => 0,
+        Done::Ran(result) if args.bisect => bisect_code(&result),
+        Done::Ran(result) => result.exit_code(),
+    })
+}
+
+/// Compiles the plan, runs it and writes the reports.
+///
+/// # Errors
+/// The lab cannot do what was asked.
+pub(super) fn perform(args: &Test, verbosity: Verbosity) -> Result<Done> {
     let tree = Tree::load()?;
     let failed = args.failed.then(|| Failed::of_newest_run(&tree.checkout, args)).transpose()?;
     if let Some(failed) = failed.as_ref().filter(|failed| failed.is_empty()) {
         outln!("all cases of the newest run passed or were skipped: {}", failed.run());
-        return Ok(0);
+        return Ok(Done::Printed);
     }
     let args = failed.as_ref().map_or(args, Failed::args);
     let (targets, flavour) = tree.select(&args.machine)?;
@@ -53,14 +74,14 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     }
     if args.dry_run {
         out!("{}", dry_run(&tree, args, &units)?);
-        return Ok(0);
+        return Ok(Done::Printed);
     }
     ensure(&targets, &args.machine, oracle)?;
     if args.print_key {
         let machine = &args.machine;
         let job = job(&tree, machine, flavour, args.emulation.accel, 1.0, PathBuf::new())?;
         outln!("{}", key(&job, &units)?);
-        return Ok(0);
+        return Ok(Done::Printed);
     }
     decision::check(oracle, &targets, args.emulation.accel, |program| Qemu::ask(program))?;
     let run_dir = paths::new_run(&tree.checkout, args.records.keep)?;
@@ -73,10 +94,11 @@ pub(super) fn run(args: &Test) -> Result<u8> {
     }
 
     let again = rerun_command(args);
-    let events = term::to_terminal(terminal(&tree, args, &units, &job.flavour, &again));
+    let options = TermOptions::new(verbosity, &again);
+    let events = term::to_terminal(compared(options, &tree, &units, &job.flavour));
     let result = run::all(&job, &units, &events);
     settle(Latest::Test, &job.run_dir, &args.records, &result, &again)?;
-    Ok(if args.bisect { bisect_code(&result) } else { result.exit_code() })
+    Ok(Done::Ran(Box::new(result)))
 }
 
 /// Returns one key for the kernels of all units.
@@ -87,15 +109,8 @@ fn key(job: &Job, units: &[Unit]) -> Result<String> {
     Ok(kernel::combined_key(&keys.collect::<Result<Vec<_>>>()?))
 }
 
-/// Returns the options of the terminal output. The end of the run is compared with the last run of the same targets.
-fn terminal(
-    tree: &Tree,
-    args: &Test,
-    units: &[Unit],
-    flavour: &Flavour,
-    again: &str,
-) -> TermOptions {
-    let options = TermOptions::new(args.verbose, args.quiet, again);
+/// Adds the last comparable run to the options, so that the end of this run is compared with it.
+fn compared(options: TermOptions, tree: &Tree, units: &[Unit], flavour: &Flavour) -> TermOptions {
     let tested = units.iter().map(|unit| {
         let cases = unit.cases.iter().map(|case| case.id().to_owned()).collect();
         ((unit.name(), flavour.name.clone()), cases)

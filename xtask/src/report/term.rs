@@ -26,6 +26,8 @@ use view::View;
 /// Amount of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verbosity {
+    /// Only status lines, if there is a terminal.
+    Status,
     /// Failures, notes and the summary.
     Quiet,
     /// Also phases and progress.
@@ -33,6 +35,17 @@ pub(crate) enum Verbosity {
     Normal,
     /// Also a line for each case.
     Verbose,
+}
+
+impl Verbosity {
+    /// Returns the amount of output for the flags `--verbose` and `--quiet`.
+    pub(crate) fn of_flags(verbose: bool, quiet: bool) -> Self {
+        match (verbose, quiet) {
+            (_, true) => Self::Quiet,
+            (true, false) => Self::Verbose,
+            (false, false) => Self::Normal,
+        }
+    }
 }
 
 /// Options of the terminal output.
@@ -45,18 +58,10 @@ pub(crate) struct TermOptions {
 }
 
 impl TermOptions {
-    /// Returns the options for the flags `--verbose` and `--quiet`. `rerun` is the command that repeats the run, without
-    /// the options for targets, kernel versions and cases: `cargo xtask test --flavour debug`.
-    pub(crate) fn new(verbose: bool, quiet: bool, rerun: &str) -> Self {
-        Self {
-            verbosity: match (verbose, quiet) {
-                (_, true) => Verbosity::Quiet,
-                (true, false) => Verbosity::Verbose,
-                (false, false) => Verbosity::Normal,
-            },
-            rerun: rerun.to_owned(),
-            previous: None,
-        }
+    /// Returns options. `rerun` is the command that repeats the run, without the options for targets, kernel versions and cases:
+    /// `cargo xtask test --flavour debug`.
+    pub(crate) fn new(verbosity: Verbosity, rerun: &str) -> Self {
+        Self { verbosity, rerun: rerun.to_owned(), previous: None }
     }
 
     /// Shows at the end of the run what differs from the results of the run `name`.
@@ -146,10 +151,15 @@ pub(crate) fn print_summary(result: &RunResult) {
     out!("{}", text::summary(result, None, "", Paint { colour: is_live() }));
 }
 
+/// Prints the verdict of a run on one line, after the time `clock`.
+pub(crate) fn print_verdict(clock: &str, result: &RunResult) {
+    out!("{clock}  {}\n", text::verdict_line(result, Paint { colour: is_live() }));
+}
+
 /// Starts to show the build of `target`'s kernel outside a run. Returns the function that reports progress: the number
 /// of steps that are done, the number of all steps, and the current step. The output ends when it is dropped.
 pub(crate) fn build_bar(target: &str) -> impl Fn(u64, Option<u64>, String) {
-    let events = to_terminal(TermOptions::new(false, false, "cargo xtask build"));
+    let events = to_terminal(TermOptions::new(Verbosity::Normal, "cargo xtask build"));
     let target = target.to_owned();
     events.send_of(&target, TargetEvent::Start { options: String::new() });
     events.send_of(&target, TargetEvent::Phase { phase: Phase::Kernel, detail: String::new() });

@@ -6,6 +6,7 @@ mod kernels;
 mod oracle;
 mod programs;
 mod repeating;
+mod watching;
 mod world;
 
 use std::fs;

@@ -112,7 +112,7 @@ fn options_of(result: &RunResult) -> Result<Test> {
     };
     // The first word is `cargo`.
     match Cli::try_parse_from(words.iter().skip(1))?.command {
-        Command::Test(args) => Ok(args),
+        Command::Test(args) | Command::Watch(args) => Ok(args),
         _ => bail!("{}: not a command of `cargo xtask test`", words.join(" ")),
     }
 }

@@ -21,7 +21,7 @@ const CONSOLE_SHOWN: usize = 30;
 /// Returns an event bus for a run with one program. If `quiet` is true, only problems are printed, besides the program's
 /// output.
 pub(crate) fn to_terminal(quiet: bool) -> Events {
-    let options = TermOptions::new(false, quiet, "");
+    let options = TermOptions::new(Verbosity::of_flags(false, quiet), "");
     Events::new(vec![Box::new(ProgramScreen {
         quiet: options.verbosity == Verbosity::Quiet,
         view: View::new(options, false, Paint { colour: false }),

@@ -9,7 +9,7 @@ use console::Style;
 use crate::report::FLAKY;
 use crate::report::rows::{self, Rerun, or_dash, took_millis};
 use crate::results::{CaseResult, Counts, RunResult, TargetResult, Verdict};
-use crate::text::words::{one_line, printable};
+use crate::text::words::{one_line, printable, took_seconds};
 
 /// Number of lines shown of the log and of the console of a failed case. The report files have all of them.
 const LINES_SHOWN: usize = 30;
@@ -149,6 +149,38 @@ pub(super) fn summary(
     out += &paint.with(style, &counts.line());
     out.push('\n');
     out
+}
+
+/// Number of failures that [`verdict_line`] names.
+const NAMED: usize = 3;
+
+/// Returns the verdict of a run on one line: `failed in 12.3 s: 18 passed, 1 failed, 0 skipped; x86_64 smoke/redirect.fuse`.
+pub(super) fn verdict_line(run: &RunResult, paint: Paint) -> String {
+    let counts = Counts::of_run(run);
+    let (word, style) = match (run.interrupted, run.exit_code()) {
+        (true, _) => ("interrupted after", Style::new().yellow()),
+        (false, 0) => ("passed in", Style::new().green().bold()),
+        (false, _) => ("failed in", Style::new().red().bold()),
+    };
+    let time = took_seconds(run.seconds);
+    let mut line = format!("{} {time}: {}", paint.with(style, word), counts.line());
+    let untested = run.targets.iter().filter_map(|target| {
+        let reason = one_line(target.untested()?.lines().next()?);
+        Some(format!("{} not tested: {reason}", target.name))
+    });
+    let tested = run.targets.iter().filter(|target| target.untested().is_none());
+    let failed = tested.flat_map(|target| {
+        let failed = target.cases.iter().filter(|case| case.verdict.is_failure());
+        failed.map(|case| format!("{} {}", target.name, case.id))
+    });
+    let failures: Vec<String> = untested.chain(failed).collect();
+    if !failures.is_empty() {
+        line += &format!("; {}", failures[..failures.len().min(NAMED)].join(", "));
+    }
+    if failures.len() > NAMED {
+        line += &format!(" and {} more", failures.len() - NAMED);
+    }
+    line
 }
 
 /// Returns the table of targets: the number of cases by verdict, kernel and accelerator.

@@ -52,6 +52,14 @@ impl View {
 
     /// Takes an event and returns the lines to print. `now` is counted from the start of the run.
     pub(super) fn handle(&mut self, event: &Event, now: Duration) -> String {
+        let text = self.text(event, now);
+        match self.options.verbosity {
+            Verbosity::Status => String::new(),
+            _ => text,
+        }
+    }
+
+    fn text(&mut self, event: &Event, now: Duration) -> String {
         match event {
             Event::RunStart { run_dir, targets, cases } => {
                 self.run_dir = run_dir.clone();

@@ -108,6 +108,24 @@ fn a_summary_of_cases_that_ran_more_than_once() {
 }
 
 #[test]
+fn a_verdict_on_one_line() {
+    let runs = [
+        samples::mixed(),
+        samples::retried(),
+        samples::one_stack(),
+        samples::untested(),
+        samples::interrupted(),
+    ];
+    insta::assert_snapshot!(runs.map(|run| verdict_line(&run, PLAIN)).join("\n"), @"
+    failed in 2 min 11 s: 3 passed, 5 failed, 1 skipped; x86_64 smoke/redirect.fuse, x86_64 coherency/ping-pong.fuse, x86_64 coherency/seqlock.fuse and 2 more
+    failed in 2 min 11 s: 2 passed (1 flaky), 1 failed, 0 skipped; x86_64 smoke/redirect.fuse
+    passed in 2 min 11 s: 1 passed, 0 failed, 0 skipped
+    failed in 2 min 11 s: 0 passed, 2 failed, 0 skipped; x86_64 not tested: 0002-fuse-direct-mmap.patch does not apply: fs/fuse/dev.c, line 112
+    interrupted after 2 min 11 s: 1 passed, 0 failed, 0 skipped, 3 not run
+    ");
+}
+
+#[test]
 fn a_summary_of_every_verdict() {
     insta::assert_snapshot!(end(&samples::mixed()), @"
     target  pass  fail  skip  crash  timeout  boot-fail  infra  kernel    accel

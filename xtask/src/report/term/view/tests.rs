@@ -55,7 +55,7 @@ fn events(run: &RunResult) -> Vec<Option<Event>> {
 
 /// Returns everything that is printed of a run except the summary, which has tests of its own.
 fn printed(run: &RunResult, verbosity: Verbosity, live: bool) -> String {
-    let options = TermOptions { verbosity, ..TermOptions::new(false, false, "cargo xtask test") };
+    let options = TermOptions::new(verbosity, "cargo xtask test");
     let mut view = View::new(options, live, Paint { colour: false });
     let mut now = Duration::ZERO;
     let mut out = String::new();
@@ -66,6 +66,13 @@ fn printed(run: &RunResult, verbosity: Verbosity, live: bool) -> String {
         }
     }
     out
+}
+
+#[test]
+fn nothing_is_printed_beside_the_status_lines() {
+    for run in [samples::mixed(), samples::untested(), samples::retried()] {
+        assert_eq!(printed(&run, Verbosity::Status, true), "");
+    }
 }
 
 #[test]
@@ -249,7 +256,7 @@ fn a_run_without_cases_prints_its_start() {
 
 #[test]
 fn the_status_line_follows_the_run() {
-    let options = TermOptions::new(false, false, "cargo xtask test");
+    let options = TermOptions::new(Verbosity::Normal, "cargo xtask test");
     let mut view = View::new(options, true, Paint { colour: false });
     let mut lines = vec![view.status_line(TARGET)];
     for event in events(&samples::mixed()).into_iter().flatten().take(18) {
@@ -274,7 +281,7 @@ fn the_status_line_follows_the_run() {
 
 #[test]
 fn status_lines_of_several_targets_are_aligned() {
-    let options = TermOptions::new(false, false, "cargo xtask test");
+    let options = TermOptions::new(Verbosity::Normal, "cargo xtask test");
     let mut view = View::new(options, true, Paint { colour: false });
     for (target, phase) in [("arm64", Phase::Kernel), ("x86_64", Phase::Test)] {
         let (target, detail) = (target.to_owned(), "something".into());
