@@ -304,6 +304,17 @@ pub(crate) struct Records {
     /// Never delete this run's directory or anything in it.
     #[arg(long)]
     pub keep: bool,
+    /// Format of standard output. json: each event of the run is a line, as docs/results.md describes.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub message_format: MessageFormat,
+}
+
+/// Format of what a run prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum MessageFormat {
+    #[default]
+    Human,
+    Json,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -583,6 +594,14 @@ pub(crate) enum Report {
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
     },
+    /// Print the results as JSON for KCIDB, the database of kernel test results.
+    Kcidb {
+        /// The results.json of a run, or the run's directory [default: target/lab/latest].
+        results: Option<PathBuf>,
+        /// Name of your CI system in the database: lower-case letters, digits and underscores.
+        #[arg(long, value_name = "NAME", value_parser = origin, default_value = "dmmap_lab")]
+        origin: String,
+    },
     /// Print an error annotation of GitHub Actions for each failed case.
     Annotations {
         /// The results.json of a run, or the run's directory [default: target/lab/latest].
@@ -781,6 +800,14 @@ fn mebibytes(text: &str) -> Result<u32, String> {
     size.filter(|size| *size > 0).ok_or_else(|| "expected a size such as 512M or 2G".into())
 }
 
+fn origin(text: &str) -> Result<String, String> {
+    let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    match !text.is_empty() && text.chars().all(valid) {
+        true => Ok(text.to_owned()),
+        false => Err("expected lower-case letters, digits and underscores".into()),
+    }
+}
+
 fn above_zero(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
         Ok(number) if number > 0 => Ok(number),
@@ -837,7 +864,7 @@ mod tests {
         let fixed = |arg: &clap::Arg| conflicts.iter().any(|other| other.get_id() == arg.get_id());
         let free = command.get_arguments().filter(|arg| !fixed(arg) && arg.get_id() != "failed");
         let free: Vec<&str> = free.map(|arg| arg.get_id().as_str()).collect();
-        insta::assert_snapshot!(free.join(" "), @"jobs no_setup repeat until_fail fresh_boot retries strict fail_fast max_fail max_timeouts report_dir keep bisect dry_run print_key verbose quiet");
+        insta::assert_snapshot!(free.join(" "), @"jobs no_setup repeat until_fail fresh_boot retries strict fail_fast max_fail max_timeouts report_dir keep message_format bisect dry_run print_key verbose quiet");
     }
 
     #[test]

@@ -10,14 +10,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::record::Stream;
+use schemars::JsonSchema;
+use serde::{Serialize, Serializer};
 
 use crate::results::{CaseResult, Phase, RunResult, TargetResult};
 
-/// Event of a run.
-#[derive(Clone, Debug)]
+/// Event of a run. With `--message-format json`, doc comments become descriptions in the schema of a line.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case")]
 pub(crate) enum Event {
     /// The run starts.
     RunStart {
+        /// Directory of the run, with the files of its boots.
         run_dir: PathBuf,
         /// Names of the targets, with the versions of their kernels.
         targets: Vec<String>,
@@ -28,14 +32,19 @@ pub(crate) enum Event {
     Target {
         /// Name of the target, with the version of its kernel.
         target: String,
+        /// The event.
         event: TargetEvent,
     },
     /// The run is over.
-    RunEnd { result: Box<RunResult> },
+    RunEnd {
+        /// Content of `results.json`.
+        result: Box<RunResult>,
+    },
 }
 
 /// Event of one target with one kernel.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(tag = "type", content = "data", rename_all = "kebab-case")]
 pub(crate) enum TargetEvent {
     /// Work on the target starts.
     Start {
@@ -44,6 +53,7 @@ pub(crate) enum TargetEvent {
     },
     /// The target enters a phase.
     Phase {
+        /// The phase.
         phase: Phase,
         /// Details in a few words: `flavour default`, `boot 2, because the previous one was cut short`.
         detail: String,
@@ -69,17 +79,29 @@ pub(crate) enum TargetEvent {
         of: usize,
     },
     /// The program of a case printed something.
-    Output { stream: Stream, bytes: Vec<u8> },
+    Output {
+        /// Stream that the program wrote to.
+        stream: Stream,
+        /// Printed bytes. In JSON, those that are not UTF-8 are replaced. A line may come in several parts.
+        #[serde(rename = "text", serialize_with = "as_text")]
+        #[schemars(with = "String")]
+        bytes: Vec<u8>,
+    },
     /// An attempt ended, of a case that runs again or has run before.
     AttemptEnd {
         /// Number of the attempt, from 1.
         number: usize,
+        /// Result of the attempt.
         result: Box<CaseResult>,
     },
     /// A case has its verdict, and does not run again.
     CaseEnd(Box<CaseResult>),
     /// The target is done.
     End(Box<TargetResult>),
+}
+
+fn as_text<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&String::from_utf8_lossy(bytes))
 }
 
 /// Consumer of events. Several threads call it, but never two at the same time.

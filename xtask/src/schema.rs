@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::files;
 use crate::flavour::Flavour;
 use crate::kernel_version::{KernelVersion, PatchRanges};
+use crate::report::events::Line;
 use crate::results::RunResult;
 use crate::suite::Suite;
 use crate::target::Target;
@@ -35,10 +36,12 @@ pub enum Kind {
     Versions,
     /// The results of a run, `results.json`.
     Results,
+    /// A line of `--message-format json`.
+    Events,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 7] = [
+    pub(crate) const ALL: [Kind; 8] = [
         Kind::Target,
         Kind::Suite,
         Kind::Flavour,
@@ -46,6 +49,7 @@ impl Kind {
         Kind::Kernel,
         Kind::Versions,
         Kind::Results,
+        Kind::Events,
     ];
 
     /// Path of the schema, relative to the root of the checkout.
@@ -58,6 +62,7 @@ impl Kind {
             Kind::Kernel => "schemas/kernel.schema.json",
             Kind::Versions => "schemas/versions.schema.json",
             Kind::Results => "schemas/results.schema.json",
+            Kind::Events => "schemas/events.schema.json",
         }
     }
 
@@ -70,6 +75,7 @@ impl Kind {
             Kind::Kernel => "Kernel version of dmmap-lab",
             Kind::Versions => "Kernel versions of patches of dmmap-lab",
             Kind::Results => "Results of dmmap-lab",
+            Kind::Events => "Event of dmmap-lab",
         }
     }
 }
@@ -90,6 +96,7 @@ pub(crate) fn render(kind: Kind) -> String {
         Kind::Versions => of::<PatchRanges>(settings),
         // The lab writes every field, so a file that lacks a field is not valid.
         Kind::Results => of::<RunResult>(settings.for_serialize()),
+        Kind::Events => of::<Line>(settings.for_serialize()),
     };
     schema.insert("title".into(), kind.title().into());
     let text = serde_json::to_string_pretty(&schema).expect("a schema is plain data");
@@ -109,6 +116,9 @@ struct Plain;
 impl Transform for Plain {
     fn transform(&mut self, schema: &mut Schema) {
         schema.remove("format");
+        if let Some(data) = schema.pointer_mut("/properties/data").and_then(Value::as_object_mut) {
+            data.entry("description").or_insert("Content of the event.".into());
+        }
         if let Some(Value::String(text)) = schema.get_mut("description") {
             *text = text.replace('\n', " ");
         }

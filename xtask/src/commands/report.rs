@@ -9,7 +9,7 @@ use crate::cli::Report;
 use crate::files;
 use crate::output::{out, outln};
 use crate::paths::{self, Latest, checkout};
-use crate::report::{Origin, annotations, merge, targets, term, write_all};
+use crate::report::{Origin, annotations, kcidb, merge, targets, term, write_all};
 use crate::results::RunResult;
 use crate::suite::{self, Suite};
 use crate::target;
@@ -22,6 +22,10 @@ pub(super) fn run(args: &Report) -> Result<u8> {
     match args {
         Report::Merge { results, report_dir } => merge_into(report_dir, results),
         Report::Targets { results, write } => table(results.as_deref(), write.as_deref()),
+        Report::Kcidb { results, origin } => {
+            out!("{}", kcidb::render(&read(results.as_deref())?, origin));
+            Ok(0)
+        }
         Report::Annotations { results } => {
             out!("{}", annotations::render(&read(results.as_deref())?));
             Ok(0)

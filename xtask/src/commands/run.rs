@@ -12,7 +12,7 @@ use protocol::programs::SKIPPED;
 
 use super::test::qemu_command;
 use super::{only, settle};
-use crate::cli::Run;
+use crate::cli::{MessageFormat, Run};
 use crate::image::busybox;
 use crate::image::c::CProgram;
 use crate::image::elf;
@@ -24,7 +24,7 @@ use crate::output::{errln, out};
 use crate::paths::Latest;
 use crate::plan::Case;
 use crate::report::term::Verbosity;
-use crate::report::{TermOptions, rows, term};
+use crate::report::{TermOptions, events, rows, term};
 use crate::results::{RunResult, Verdict};
 use crate::run::{self, Job, Unit};
 use crate::run_dir::{GUEST_FILES, boot_dir};
@@ -102,9 +102,12 @@ pub(super) fn run(args: &Run) -> Result<u8> {
 fn execute(args: &Run, job: &Job, unit: &Unit) -> Result<u8> {
     let again = rerun_command();
     let several = args.has_several_cases();
-    let events = match several {
-        true => term::to_terminal(TermOptions::new(Verbosity::of_flags(false, args.quiet), &again)),
-        false => term::program::to_terminal(args.quiet),
+    let events = match args.records.message_format {
+        MessageFormat::Json => events::to_output(),
+        MessageFormat::Human if several => {
+            term::to_terminal(TermOptions::new(Verbosity::of_flags(false, args.quiet), &again))
+        }
+        MessageFormat::Human => term::program::to_terminal(args.quiet),
     };
     let result = run::all(job, std::slice::from_ref(unit), &events);
     settle(Latest::Run, &job.run_dir, &args.records, &result, &again)?;

@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use super::settle;
-use crate::cli::{self, Emulation, Test};
+use crate::cli::{self, Emulation, MessageFormat, Test};
 use crate::flavour::Flavour;
 use crate::history;
 use crate::interrupt;
@@ -20,7 +20,7 @@ use crate::oracle::{Depth, OracleMode, decision, plugin};
 use crate::output::{errln, out, outln};
 use crate::paths::Latest;
 use crate::report::term::Verbosity;
-use crate::report::{TermOptions, term};
+use crate::report::{TermOptions, events, term};
 use crate::results::RunResult;
 use crate::run::{self, Job, Unit};
 use crate::run_dir::{INITRAMFS, boot_dir};
@@ -59,7 +59,7 @@ pub(super) fn perform(args: &Test, verbosity: Verbosity) -> Result<Done> {
     let tree = Tree::load()?;
     let failed = args.failed.then(|| Failed::of_newest_run(&tree.checkout, args)).transpose()?;
     if let Some(failed) = failed.as_ref().filter(|failed| failed.is_empty()) {
-        outln!("all cases of the newest run passed or were skipped: {}", failed.run());
+        errln!("all cases of the newest run passed or were skipped: {}", failed.run());
         return Ok(Done::Printed);
     }
     let args = failed.as_ref().map_or(args, Failed::args);
@@ -94,8 +94,13 @@ pub(super) fn perform(args: &Test, verbosity: Verbosity) -> Result<Done> {
     }
 
     let again = rerun_command(args);
-    let options = TermOptions::new(verbosity, &again);
-    let events = term::to_terminal(compared(options, &tree, &units, &job.flavour));
+    let events = match args.records.message_format {
+        MessageFormat::Json => events::to_output(),
+        MessageFormat::Human => {
+            let options = TermOptions::new(verbosity, &again);
+            term::to_terminal(compared(options, &tree, &units, &job.flavour))
+        }
+    };
     let result = run::all(&job, &units, &events);
     settle(Latest::Test, &job.run_dir, &args.records, &result, &again)?;
     Ok(Done::Ran(Box::new(result)))

@@ -6,9 +6,11 @@
 
 pub(crate) mod annotations;
 pub(crate) mod compare;
+pub(crate) mod events;
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod junit;
+pub(crate) mod kcidb;
 pub(crate) mod ktap;
 pub(crate) mod merge;
 pub(crate) mod rows;

@@ -5,10 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use boon::{Compiler, Schemas};
+use protocol::record::Stream;
 use serde_json::json;
 
 use super::*;
+use crate::event::{Event, TargetEvent};
 use crate::report::samples;
+use crate::results::Phase;
 
 fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -48,7 +51,7 @@ fn places(kind: Kind) -> (Vec<String>, &'static str) {
         Kind::Versions => {
             (vec!["kernel-patches/fixes".into(), "mutants".into()], r"^versions\.yaml$")
         }
-        Kind::Results => (Vec::new(), ""),
+        Kind::Results | Kind::Events => (Vec::new(), ""),
     }
 }
 
@@ -199,6 +202,35 @@ fn wrong_yaml_is_rejected() {
     let flavour = |from: &str, to: &str| error(Kind::Flavour, flavour, from, to);
     insta::assert_snapshot!(flavour("time: 5", "time: [5]"), @"- at '/time': want number, but got array");
     insta::assert_snapshot!(flavour("memory: 2", "memory: 1.5"), @"- at '/memory': want integer, but got number");
+}
+
+#[test]
+fn events_are_valid() {
+    let result = samples::mixed();
+    let target = result.targets[0].clone();
+    let case = Box::new(target.cases[0].clone());
+    let of_target = [
+        TargetEvent::Start { options: "--arch x86_64".into() },
+        TargetEvent::Phase { phase: Phase::Kernel, detail: "flavour default".into() },
+        TargetEvent::Progress { done: 1, of: None, what: "CC a.o".into() },
+        TargetEvent::Note("text".into()),
+        TargetEvent::CaseStart { case: "smoke/boot".into(), index: 1, of: 2 },
+        TargetEvent::Output { stream: Stream::Stdout, bytes: b"a\xff".into() },
+        TargetEvent::AttemptEnd { number: 1, result: case.clone() },
+        TargetEvent::CaseEnd(case),
+        TargetEvent::End(Box::new(target)),
+    ];
+    let of_target = of_target.map(|event| Event::Target { target: "x86_64".into(), event });
+    let start = Event::RunStart { run_dir: "/run".into(), targets: Vec::new(), cases: 0 };
+    let all = [start, Event::RunEnd { result: Box::new(result) }].into_iter().chain(of_target);
+    for event in all {
+        let line = crate::report::events::line(&event);
+        assert!(!line.contains('\n'));
+        assert_eq!(errors(Kind::Events, &serde_json::from_str(&line).unwrap()), "", "{line}");
+    }
+    let unknown =
+        json!({ "version": 1, "type": "target", "target": "x", "event": { "type": "new" } });
+    assert_ne!(errors(Kind::Events, &unknown), "");
 }
 
 #[test]
