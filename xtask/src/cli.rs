@@ -27,6 +27,9 @@ use crate::schema;
     could not do what was asked."
 )]
 pub struct Cli {
+    /// Take options from this profile of the configuration files, which docs/guide.md describes.
+    #[arg(long, value_name = "NAME", global = true)]
+    pub(crate) profile: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -93,6 +96,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration, default_value = "30days")]
         older_than: Duration,
     },
+    /// Show the configuration files, and the options of each command that they set.
+    Config,
     /// Print a script with which a shell completes `cargo xtask`: commands, options and their values.
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {

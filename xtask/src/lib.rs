@@ -74,6 +74,7 @@ pub(crate) mod check;
 pub(crate) mod ci;
 pub mod cli;
 pub mod commands;
+pub mod config;
 pub(crate) mod schema;
 pub(crate) mod tree;
 pub(crate) mod trials;

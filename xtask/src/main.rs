@@ -4,9 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use clap::Parser;
-use xtask::cli::Cli;
-use xtask::{commands, guard, output};
+use xtask::{commands, config, guard, output};
 
 fn main() -> ExitCode {
     // This must come first: the lab also starts itself as the guard of a program.
@@ -24,7 +22,7 @@ fn main() -> ExitCode {
 
 /// Runs the command and returns its exit code.
 fn run() -> Result<u8> {
-    let code = match Cli::try_parse() {
+    let code = match config::parse(std::env::args_os())? {
         Ok(cli) => commands::run(cli)?,
         Err(message) => show(&message)?,
     };

@@ -184,6 +184,7 @@ fn parse(command: &str) -> Result<(Vec<String>, bool), String> {
 fn only_prints(command: &Command) -> bool {
     match command {
         Command::List { .. } | Command::CiMatrix { .. } => true,
+        Command::Completions { .. } | Command::Config => true,
         Command::Schema { write, .. } => !write,
         Command::Test(test) => test.dry_run,
         Command::Queue(Queue::Check(check)) => check.dry_run,

@@ -30,7 +30,7 @@ use crate::results::RunResult;
 use crate::run::{Job, KernelFrom};
 use crate::target::Target;
 use crate::tree::{Tree, ensure, job};
-use crate::{bench, check, ci, history, interrupt, kernel, paths, schema, setup};
+use crate::{bench, check, ci, config, history, interrupt, kernel, paths, schema, setup};
 
 /// Returns the exit code of the command line `words` if the lab cannot do what was asked. `cargo xtask run` otherwise ends
 /// with the exit code of a program, which may be 2; and for `git bisect run`, 2 is a bad commit.
@@ -66,6 +66,10 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Schema { kind, .. } => json_schema(kind),
         Command::Queue(args) => queue::run(&args),
         Command::Clean { older_than } => clean(older_than),
+        Command::Config => {
+            out!("{}", config::describe(std::env::args_os())?);
+            Ok(0)
+        }
         Command::Completions { shell } => {
             completions::run(shell);
             Ok(0)

@@ -193,7 +193,7 @@ mod tests {
             samples::watched(),
         ];
         let Some(python) = python() else {
-            eprintln!(
+            crate::output::errln!(
                 "skipped: no Python has the package kcidb-io; docs/results.md says how to install it"
             );
             return;

@@ -202,6 +202,7 @@ impl Lab {
             .env("CARGO_MANIFEST_DIR", self.path("checkout/xtask"))
             .env("CARGO", self.path("bin/cargo"))
             .env("XDG_CACHE_HOME", self.path("cache"))
+            .env("XDG_CONFIG_HOME", self.path("config"))
             .env("GUESTS", self.path("guests"))
             .env("PATH", format!("{}:{path}", self.path("bin").display()))
             .stdin(Stdio::null())
