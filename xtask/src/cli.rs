@@ -309,7 +309,7 @@ pub(crate) struct Records {
     /// Never delete this run's directory or anything in it.
     #[arg(long)]
     pub keep: bool,
-    /// Format of standard output. json: each event of the run is a line, as docs/results.md describes.
+    /// Format of standard output. json: each event of the run is a line, as docs/events.md describes.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     pub message_format: MessageFormat,
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::event::{Event, Events, Reporter};
 use crate::output::outln;
 
-/// Version of the layout of a line. `docs/results.md` describes which changes need a new one.
+/// Version of the layout of a line. `docs/events.md` describes which changes need a new one.
 pub(crate) const VERSION: u32 = 1;
 
 /// One line.
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_document_names_every_event_and_the_version() {
-        let document = include_str!("../../../docs/results.md");
+        let document = include_str!("../../../docs/events.md");
         assert!(document.contains(&format!("## Events, version {VERSION}")));
         let schema = crate::schema::render(crate::schema::Kind::Events);
         let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();

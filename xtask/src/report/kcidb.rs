@@ -172,7 +172,7 @@ mod tests {
     const VALIDATE: &str =
         "import json, sys, kcidb_io\nkcidb_io.schema.LATEST.validate(json.load(sys.stdin))";
 
-    /// Returns a Python that has kcidb-io: that on PATH, or the one that docs/results.md names.
+    /// Returns a Python that has kcidb-io: that on PATH, or the one that docs/events.md names.
     fn python() -> Option<PathBuf> {
         let own = crate::paths::cache().ok().map(|cache| cache.join("kcidb-io/bin/python3"));
         let candidates = std::iter::once(PathBuf::from("python3")).chain(own);
@@ -194,7 +194,7 @@ mod tests {
         ];
         let Some(python) = python() else {
             crate::output::errln!(
-                "skipped: no Python has the package kcidb-io; docs/results.md says how to install it"
+                "skipped: no Python has the package kcidb-io; docs/events.md says how to install it"
             );
             return;
         };
