@@ -368,7 +368,7 @@ pub(crate) struct Compare {
     pub new: Option<PathBuf>,
 }
 
-/// Which cases run, and their parameters.
+/// Selection of cases, and their parameters.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CaseSelection {
     /// Run the cases of these suites, separated by commas.
@@ -423,7 +423,7 @@ impl CaseSelection {
     }
 }
 
-/// How often each case runs, and when the run stops early.
+/// Repetition of cases, and limits that stop a run early.
 #[derive(Clone, Debug, Args)]
 #[command(group(clap::ArgGroup::new("repetitions").multiple(true)))]
 pub(crate) struct Repetition {

@@ -2,9 +2,9 @@
 //! Events: the only output of the runner, and the only input of the reporters.
 //!
 //! A run sends `RunStart`, then the events of each target, and finally `RunEnd`. A target sends `Start`, then any
-//! number of `Phase`, `Progress`, `Note`, `CaseStart`, `Output`, `AttemptEnd` and `CaseEnd`, and finally `End`. The events of
-//! several targets may interleave. A case that did not run has a `CaseEnd` without a `CaseStart`. A case that may run more
-//! than once has a `CaseStart` and an `AttemptEnd` for each attempt, and one `CaseEnd` after the last.
+//! number of `Phase`, `Progress`, `Note`, `CaseStart`, `Output`, `AttemptEnd` and `CaseEnd`, and finally `End`. The
+//! events of several targets may interleave. A case that did not run has a `CaseEnd` without a `CaseStart`. A case that
+//! may run more than once has a `CaseStart` and an `AttemptEnd` for each attempt, and one `CaseEnd` after the last.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! History: the results of the last runs of `cargo xtask test`, without logs. They stay when the directories of the runs are
-//! removed.
+//! History: the results of the last runs of `cargo xtask test`, without logs. They stay when the directories of the
+//! runs are removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,8 +17,8 @@ use crate::run_dir::RESULTS;
 /// Number of runs whose results are kept.
 const KEPT: usize = 200;
 
-/// Part of the cases of a run that an earlier run must have tested to be compared with it. Not all, because cases are added
-/// and renamed.
+/// Part of the cases of a run that an earlier run must have tested to be compared with it. Not all, because cases are
+/// added and renamed.
 const COMPARABLE: f64 = 0.9;
 
 /// Cases that a run tests, by the name and the flavour of their target.
@@ -52,8 +52,8 @@ pub(crate) fn add(checkout: &Path, run_dir: &Path, result: &RunResult) -> Result
     Ok(())
 }
 
-/// Returns the newest run before `before` that can be compared with a run of the cases `like`: it has the same targets and
-/// flavours, and has tested nearly all of these cases. `None` for `before` includes all runs.
+/// Returns the newest run before `before` that can be compared with a run of the cases `like`: it has the same targets
+/// and flavours, and has tested nearly all of these cases. `None` for `before` includes all runs.
 pub(crate) fn last_like(checkout: &Path, like: &Tested, before: Option<&str>) -> Option<Past> {
     let files = entries(checkout).into_iter().rev();
     let files = files.filter(|file| before.is_none_or(|before| name(file).as_str() < before));

@@ -2,8 +2,8 @@
 //! Ledger of a target's run: records the verdict of each case that has run, and plans the next boot. At the end, every
 //! planned case has exactly one verdict.
 //!
-//! A case may run more than once. In the plan of a boot, each of its attempts has a name of its own (`smoke/boot#2`), so that
-//! the guest, the watch and the oracle need not know of attempts.
+//! A case may run more than once. In the plan of a boot, each of its attempts has a name of its own (`smoke/boot#2`),
+//! so that the guest, the watch and the oracle need not know of attempts.
 
 mod attempts;
 
@@ -31,7 +31,7 @@ const FINDINGS_KEPT: usize = 10;
 /// Maximum number of attempts in one boot, if the cases repeat. More repetitions run in further boots.
 const ATTEMPTS_IN_BOOT: usize = 1000;
 
-/// What controls a run, and what it reports to. All targets of the run share it.
+/// Policy of a run, its counter of failures and its event bus. All targets share them.
 #[derive(Clone, Copy)]
 pub(crate) struct Control<'a> {
     pub policy: &'a Policy,
@@ -49,8 +49,8 @@ pub(crate) struct Ledger<'a> {
     results: Vec<Option<CaseResult>>,
     result: TargetResult,
     phase: Option<(Phase, Instant)>,
-    /// Attempts in the current boot that have no result yet, in the order of its plan: the index of the case, and the name of
-    /// the attempt.
+    /// Attempts in the current boot that have no result yet, in the order of its plan: the index of the case, and the
+    /// name of the attempt.
     queue: Vec<(usize, String)>,
     /// Number of attempts in the plan of the current boot.
     planned: usize,
@@ -168,8 +168,8 @@ impl<'a> Ledger<'a> {
         self.send(TargetEvent::Progress { done, of, what });
     }
 
-    /// Returns true if no case has to run any more, because all have their verdict or because the run stops. In the second
-    /// case, the remaining ones get the verdict `not-run`.
+    /// Returns true if no case has to run any more, because all have their verdict or because the run stops. In the
+    /// second case, the remaining ones get the verdict `not-run`.
     pub(crate) fn is_over(&mut self) -> bool {
         if let Some(reason) = self.stop_reason() {
             self.stopped = true;
@@ -198,7 +198,8 @@ impl<'a> Ledger<'a> {
         self.queue.iter().map(named).collect()
     }
 
-    /// Returns the attempts for the next boot, in order. Repetitions run in rounds: each case once, then each case again.
+    /// Returns the attempts for the next boot, in order. Repetitions run in rounds: each case once, then each case
+    /// again.
     fn next_attempts(&self) -> Vec<(usize, String)> {
         let policy = self.control.policy;
         let open = self.open_positions();
@@ -222,8 +223,8 @@ impl<'a> Ledger<'a> {
         queue
     }
 
-    /// Returns the reason for stopping the current boot, or `None` if it may go on. A boot that has run all of its cases ends
-    /// by itself.
+    /// Returns the reason for stopping the current boot, or `None` if it may go on. A boot that has run all of its
+    /// cases ends by itself.
     pub(crate) fn stop_boot(&self) -> Option<String> {
         self.stop_reason().filter(|_| !self.queue.is_empty())
     }
@@ -284,8 +285,8 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Records the end of a boot, and gives verdicts to the attempts that must not be tried again. If the boot completed no
-    /// attempt, that includes the next one, so that the run always ends.
+    /// Records the end of a boot, and gives verdicts to the attempts that must not be tried again. If the boot
+    /// completed no attempt, that includes the next one, so that the run always ends.
     pub(crate) fn boot_ended(&mut self, end: &BootEnd, last_lines: Vec<String>) {
         let queue = std::mem::take(&mut self.queue);
         self.cut_short = !queue.is_empty();
@@ -322,8 +323,8 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Records that the target cannot be tested, or that its test cannot continue. Cases that have not run get the verdict
-    /// `infra`.
+    /// Records that the target cannot be tested, or that its test cannot continue. Cases that have not run get the
+    /// verdict `infra`.
     pub(crate) fn fail(&mut self, reason: String) {
         for at in self.open_positions() {
             self.give_up(at, Verdict::infra(&reason));

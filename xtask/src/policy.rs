@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Default of [`Policy::max_timeouts`] on the command line.
 pub(crate) const MAX_TIMEOUTS: usize = 5;
 
-/// How often each case runs, and when a run stops early. By default, each case runs once, and nothing stops.
+/// Repetition of cases, and limits that stop a run early. By default, each case runs once, and nothing stops the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Policy {
     /// Number of times that each case runs; `None` to repeat the cases until the run stops. A case fails if one of its

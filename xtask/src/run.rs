@@ -53,7 +53,7 @@ pub(crate) struct Job {
     pub oracle: OracleRequest,
     /// Factor for all time limits. It includes the factor of the flavour.
     pub scale: f64,
-    /// How often each case runs, and when the run stops early.
+    /// Repetition of cases, and limits that stop the run early.
     pub policy: Policy,
     /// Number of processes that `make` may run in parallel.
     pub jobs: usize,

@@ -33,11 +33,11 @@ use failed::Failed;
 /// Exit code that ends `git bisect run` (git-bisect(1): every code above 127 does).
 pub(super) const END_BISECTION: u8 = 255;
 
-/// What a command has done.
+/// Result of [`perform`].
 pub(super) enum Done {
-    /// It has printed something, without running anything.
+    /// The command printed something and ran nothing.
     Printed,
-    /// It has run the cases.
+    /// The cases have run.
     Ran(Box<RunResult>),
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Finds out where a case hung: from the processes that the guest lists at the deadline, or from the last backtrace of the
-//! kernel.
+//! Finds out where a case hung: from the processes that the guest lists at the deadline, or from the last backtrace of
+//! the kernel.
 
 use std::sync::LazyLock;
 
@@ -31,8 +31,8 @@ fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).expect("the pattern is valid")
 }
 
-/// Returns the place where a case hung, as part of a sentence: `client waits in fuse_dmmap_req_wait`. Returns `None` if neither
-/// the log nor the console shows it.
+/// Returns the place where a case hung, as part of a sentence: `client waits in fuse_dmmap_req_wait`. Returns `None` if
+/// neither the log nor the console shows it.
 pub(super) fn place(seen: &Observation) -> Option<String> {
     let listed = seen.log.iter().rev().find(|line| line.starts_with(AT_DEADLINE));
     let processes = listed.and_then(|line| of_processes(line));
@@ -52,8 +52,8 @@ struct Process<'l> {
 }
 
 impl Process<'_> {
-    /// Returns how well the process explains the hang; less is better. A process that no signal can wake comes first, then
-    /// one in FUSE, then one that runs.
+    /// Returns how well the process explains the hang; less is better. A process that no signal can wake comes first,
+    /// then one in FUSE, then one that runs.
     fn rank(&self) -> u8 {
         match (self.state, self.function) {
             ("D", _) => 0,

@@ -4,7 +4,8 @@
 use crate::policy::Policy;
 use crate::results::{CaseResult, FailedAttempt, Verdict};
 
-/// Number of failed attempts of a case with log, console and findings in the results. The files of the boots have all of them.
+/// Number of failed attempts of a case with log, console and findings in the results. The files of the boots have all
+/// of them.
 const DETAILED: usize = 10;
 
 /// Separator of the case and the number of its attempt in the plan of a boot.

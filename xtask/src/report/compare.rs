@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Compares the results of two runs: what broke, what was fixed, what became slower, and which findings of the oracle are
-//! new.
+//! Compares the results of two runs: what broke, what was fixed, what became slower, and which findings of the oracle
+//! are new.
 //!
 //! Only cases that both runs have are compared, because two runs may select different cases.
 
@@ -14,8 +14,8 @@ use crate::results::{
 
 pub(crate) use text::{render, since};
 
-/// Factor by which a case must be slower to be reported. Times of a guest differ between runs, because the machine has other
-/// work to do.
+/// Factor by which a case must be slower to be reported. Times of a guest differ between runs, because the machine has
+/// other work to do.
 const SLOWER: f64 = 1.5;
 
 /// Minimum difference in milliseconds of a case that is reported as slower. Short cases vary by larger factors.
@@ -83,8 +83,8 @@ pub(crate) struct Finding {
 }
 
 impl Comparison {
-    /// Returns true if something that worked in the old run fails in the new one. Slower cases do not count: their times
-    /// depend on the load of the machine.
+    /// Returns true if something that worked in the old run fails in the new one. Slower cases do not count: their
+    /// times depend on the load of the machine.
     pub(crate) fn is_regression(&self) -> bool {
         self.targets.iter().any(|target| {
             target.untested.is_some() || !target.broke.is_empty() || !target.new_findings.is_empty()
@@ -173,7 +173,8 @@ fn compare_case(
             changes.slower.push(Slower { case: now.id.clone(), before_millis, now_millis });
         }
     }
-    // Without the oracle, or at another depth, nothing is known about findings. Nor is it if the results do not have all.
+    // Without the oracle, or at another depth, nothing is known about findings. Nor is it if the results do not have
+    // all.
     if same_oracle && has_all_findings(before) && has_all_findings(now) {
         changes.new_findings.extend(missing(now, before));
         changes.gone_findings.extend(missing(before, now));

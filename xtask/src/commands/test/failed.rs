@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask test --failed`: the cases that failed in the newest run or were not run any more, with the options of that
-//! run.
+//! `cargo xtask test --failed`: the cases that failed in the newest run or were not run any more, with the options of
+//! that run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Filter of the cases by verdict, and the search field. The filter is a group of radio buttons that the style sheet reads; the
-//! search needs the page's only script, which shows the field.
+//! Filter of the cases by verdict, and the search field. The filter is a group of radio buttons that the style sheet
+//! reads; the search needs the page's only script, which shows the field.
 
 use maud::{Markup, html};
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `report.html`: a run for human readers. The page is a single file and loads nothing. Its only script is the search among
-//! the cases; everything else works without scripts.
+//! `report.html`: a run for human readers. The page is a single file and loads nothing. Its only script is the search
+//! among the cases; everything else works without scripts.
 //!
-//! The sections are targets, failures, growth and all cases. Every text from the guest, the kernel or another program goes through
-//! [`words`](crate::text::words), which removes control characters, and through `html!`, which escapes it.
+//! The sections are targets, failures, growth and all cases. Every text from the guest, the kernel or another program
+//! goes through [`words`](crate::text::words), which removes control characters, and through `html!`, which escapes it.
 
 mod drawing;
 mod failures;
