@@ -286,7 +286,8 @@ fn kernel(job: &Job, unit: &Unit, ledger: &mut Ledger) -> Result<Built> {
 
 fn image(job: &Job, unit: &Unit, built: &Built, ledger: &mut Ledger) -> Result<Image> {
     ledger.phase(Phase::Image, "");
-    let image = job.image(&unit.target, built, &unit.cases)?.with_files(&unit.files);
+    let mut say = |line| ledger.progress(0, None, line);
+    let image = job.image(&unit.target, built, &unit.cases, &mut say)?.with_files(&unit.files);
     ledger.provenance().image_hash = image.hash();
     ledger.provenance().rustc = version::rustc();
     Ok(image)
@@ -318,15 +319,23 @@ fn oracle(
 }
 
 impl Job {
-    /// Builds the guest program and the C programs of `cases` for `target`, and makes the image.
+    /// Builds the guest program and the C programs of `cases` for `target`, and makes the image. `say` gets a line about
+    /// each step that takes long.
     ///
     /// # Errors
-    /// A program does not compile.
-    pub(crate) fn image(&self, target: &Target, built: &Built, cases: &[Case]) -> Result<Image> {
+    /// A program does not compile, or Debian's source of something that it needs cannot be downloaded.
+    pub(crate) fn image(
+        &self,
+        target: &Target,
+        built: &Built,
+        cases: &[Case],
+        say: &mut dyn FnMut(String),
+    ) -> Result<Image> {
         let init = guest::build(&self.checkout, &self.cache, &target.rust)?;
         let programs = cases.iter().filter(|case| case.skip.is_none());
         let programs = programs.filter_map(|case| case.program.as_ref());
-        let programs = programs::build(&self.checkout, &target.rust.cross, programs)?;
+        let (checkout, cache, cross) = (&self.checkout, &self.cache, &target.rust.cross);
+        let programs = programs::Builder { checkout, cache, cross, say }.build(programs)?;
         Image::new(&init, &built.modules, programs)
     }
 

@@ -65,7 +65,8 @@ pub(crate) struct CaseSpec {
     /// Name of the function in the `workloads` crate. A case has either this or `program`.
     #[serde(default)]
     pub run: Option<String>,
-    /// C file of the case, relative to `suites/`, and the arguments of the program, separated by spaces.
+    /// Program of the case, and its arguments, separated by spaces: a C file, relative to `suites/`, or a directory below
+    /// `clients/`, whose C files make one program that uses libfuse.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub program: Option<SuiteProgram>,
@@ -273,7 +274,7 @@ cases:
         insta::assert_snapshot!(error(&GOOD.replace("    run: boot\n", "")), @r#"demo.yaml:5: case "boot" must have either `run` or `program`"#);
         insta::assert_snapshot!(error(&GOOD.replace("run: boot", "run: boot\n    program: demo/boot.c")), @r#"demo.yaml:5: case "boot" must have either `run` or `program`"#);
         insta::assert_snapshot!(error(&GOOD.replace("run: boot", "program: boot.rs")), @r#"
-        demo.yaml:5:5: cases[0]: invalid value: string "boot.rs", expected a C file relative to suites/, such as mainline/loop-direct.c, and arguments
+        demo.yaml:5:5: cases[0]: invalid value: string "boot.rs", expected a C file relative to suites/, such as mainline/loop-direct.c, or a directory such as clients/ring, and arguments
             - name: boot
         "#);
     }

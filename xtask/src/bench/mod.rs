@@ -112,7 +112,7 @@ impl Lab<'_> {
     /// Returns the time from the start of QEMU to its exit, for a guest that powers off immediately.
     fn raw_boot(&self) -> Result<Duration> {
         let built = self.job.kernel(self.target, &self.kernel, &mut |_| {})?;
-        let image = self.job.image(self.target, &built, &[])?;
+        let image = self.job.image(self.target, &built, &[], &mut |_| {})?;
         let qemu = run::scaled(&self.target.qemu, &self.job.flavour);
         let arch = &self.target.kernel.arch;
         let chosen = accel::probe(&qemu.binary, arch, self.job.accel, &self.job.cache)?;

@@ -18,6 +18,7 @@ use crate::paths::Latest;
 use crate::plan::{self, Filter};
 use crate::results::Accelerator;
 use crate::run_dir::{GDB_SOCKET, INITRAMFS};
+use crate::suite::SuiteProgram;
 use crate::tree::{Tree, ensure, job};
 use crate::{files, guard, kernel, paths, run};
 
@@ -75,9 +76,11 @@ pub(super) fn run(args: &Interactive, kind: Kind) -> Result<u8> {
         suites: tree.suites.iter().map(|suite| suite.suite.clone()).collect(),
         ..Filter::default()
     };
-    let cases =
+    let mut cases =
         plan::compile(&tree.suites, target, None, &Default::default(), &everything, job.scale)?;
-    let image = job.image(target, &built, &cases)?;
+    // A shell must not depend on the network, from which the source of libfuse comes.
+    cases.retain(|case| !case.program.as_ref().is_some_and(SuiteProgram::uses_libfuse));
+    let image = job.image(target, &built, &cases, &mut |line| errln!("{line}"))?;
     let plan = plan_of(Mode::Shell, &cases);
     image.write(&plan, &dir.join(INITRAMFS))?;
     let chosen = accel::probe(&qemu.binary, &target.kernel.arch, args.accel, &job.cache)?;

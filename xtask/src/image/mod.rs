@@ -4,11 +4,14 @@
 pub(crate) mod busybox;
 pub(crate) mod c;
 pub(crate) mod cpio;
+mod debian_program;
 pub(crate) mod elf;
 pub(crate) mod guest;
 pub(crate) mod guest_files;
 pub(crate) mod kselftest;
+mod libfuse;
 pub(crate) mod programs;
+mod upstream;
 pub(crate) mod wasm;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Programs of cases: C files under `suites/`.
+//! Programs of cases: C files under `suites/`, and directories under `clients/`.
 
 use std::path::{Path, PathBuf};
 
@@ -7,23 +7,43 @@ use protocol::plan::Work;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected};
 
-/// A C file under `suites/`, and the arguments of the program that it becomes.
+/// Directory of programs that use libfuse.
+const CLIENTS: &str = "clients";
+
+/// A C program, and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SuiteProgram {
-    /// Path relative to `suites/`.
-    source: PathBuf,
+    source: ProgramSource,
     args: Vec<String>,
 }
 
+/// Source of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum ProgramSource {
+    /// A C file, by its path relative to `suites/`.
+    File(PathBuf),
+    /// A directory, by its path relative to the checkout. Its C files make one program, which uses libfuse.
+    Client(PathBuf),
+}
+
 impl SuiteProgram {
-    /// Returns the path of the C file in the checkout.
+    /// Returns the path of the C file or of the directory in the checkout.
     pub(crate) fn source(&self, checkout: &Path) -> PathBuf {
-        checkout.join("suites").join(&self.source)
+        match &self.source {
+            ProgramSource::File(path) => checkout.join("suites").join(path),
+            ProgramSource::Client(path) => checkout.join(path),
+        }
+    }
+
+    /// Returns true if the source is a directory, and the program is linked with libfuse.
+    pub(crate) fn uses_libfuse(&self) -> bool {
+        matches!(self.source, ProgramSource::Client(_))
     }
 
     /// Returns the name of the program in the image: the path without the extension.
     pub(crate) fn name(&self) -> String {
-        self.source.with_extension("").display().to_string()
+        let (ProgramSource::File(path) | ProgramSource::Client(path)) = &self.source;
+        path.with_extension("").display().to_string()
     }
 
     /// Returns the program as the code of a case.
@@ -36,12 +56,16 @@ impl<'de> Deserialize<'de> for SuiteProgram {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let mut words = text.split_whitespace();
-        let source = PathBuf::from(words.next().unwrap_or_default());
-        if source.extension().is_none_or(|extension| extension != "c") {
-            let expected =
-                "a C file relative to suites/, such as mainline/loop-direct.c, and arguments";
-            return Err(D::Error::invalid_value(Unexpected::Str(&text), &expected));
-        }
+        let path = PathBuf::from(words.next().unwrap_or_default());
+        let source = match path.extension() {
+            Some(extension) if extension == "c" => ProgramSource::File(path),
+            None if path.starts_with(CLIENTS) => ProgramSource::Client(path),
+            _ => {
+                let expected = "a C file relative to suites/, such as mainline/loop-direct.c, or a directory such as \
+                                clients/ring, and arguments";
+                return Err(D::Error::invalid_value(Unexpected::Str(&text), &expected));
+            }
+        };
         Ok(Self { source, args: words.map(str::to_owned).collect() })
     }
 }
@@ -57,5 +81,15 @@ mod tests {
         assert_eq!(program.work(), Work::Program { name: "mainline/fixed".into(), args });
         let source = program.source(Path::new("/checkout"));
         assert_eq!(source, Path::new("/checkout/suites/mainline/fixed.c"));
+        assert!(!program.uses_libfuse());
+    }
+
+    #[test]
+    fn a_directory_of_clients_is_a_program_that_uses_libfuse() {
+        let program: SuiteProgram = yaml_serde::from_str("clients/ring test").unwrap();
+        let args = vec!["test".into()];
+        assert_eq!(program.work(), Work::Program { name: "clients/ring".into(), args });
+        assert_eq!(program.source(Path::new("/checkout")), Path::new("/checkout/clients/ring"));
+        assert!(program.uses_libfuse());
     }
 }

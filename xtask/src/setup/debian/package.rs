@@ -162,7 +162,8 @@ impl Lists {
     /// # Errors
     /// As [`download`].
     pub(super) fn download_source(&self, package: &str, dir: &Path) -> Result<PathBuf> {
-        let words = ["source", "--download-only", package];
+        // Only the tarball of the authors: an archive may have lost Debian's changes.
+        let words = ["source", "--download-only", "--tar-only", package];
         self.fetch(dir, &words, &format!("the source of {package}"))?;
         let is_tarball = |path: &PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
