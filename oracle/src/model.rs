@@ -25,7 +25,7 @@ use oracle_wire::config::{Cache, CacheKind, WritePolicy};
 use fast_path::FastPath;
 pub use fast_path::StoreEffect;
 pub use oracle_wire::message::{By, FindingKind, Op};
-pub use story::Story;
+use story::{Stories, Story};
 
 /// An access of the guest, or a cache maintenance operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,16 +165,46 @@ pub struct Finding {
 #[derive(Debug)]
 pub struct Model {
     write: WritePolicy,
-    line: Chunks,
-    page: Chunks,
-    /// Lines by page. Holds only pages that were accessed.
-    pages: HashMap<u64, Box<[Line]>, BuildHasherDefault<NumberHasher>>,
-    page_filter: PageFilter,
+    pages: Pages,
+    stories: Stories,
     /// Number of flushes of the whole cache.
     flushes: u32,
     /// The last of these flushes.
     last_flush: Option<Access>,
     fast_path: FastPath,
+}
+
+/// Lines by page. Holds only pages that were accessed.
+#[derive(Debug)]
+struct Pages {
+    line: Chunks,
+    page: Chunks,
+    lines: HashMap<u64, Box<[Line]>, BuildHasherDefault<NumberHasher>>,
+    filter: PageFilter,
+}
+
+impl Pages {
+    /// Returns the line at a physical address.
+    fn line_at(&mut self, physical: u64) -> &mut Line {
+        let page = self.page.number(physical);
+        let index = self.line.number(self.page.offset(physical));
+        let lines = self.lines.entry(page).or_insert_with(|| {
+            self.filter.insert(page);
+            let lines = self.line.number(self.page.bytes());
+            vec![Line::default(); lines as usize].into()
+        });
+        &mut lines[index as usize]
+    }
+
+    /// Returns the line at a physical address, if its page was accessed.
+    fn find(&mut self, physical: u64) -> Option<&mut Line> {
+        let page = self.page.number(physical);
+        if !self.filter.may_contain(page) {
+            return None;
+        }
+        let index = self.line.number(self.page.offset(physical));
+        self.lines.get_mut(&page).map(|lines| &mut lines[index as usize])
+    }
 }
 
 /// The possible copies of one line.
@@ -217,10 +247,13 @@ impl Model {
     pub fn new(cache: &Cache, page: u64) -> Model {
         Model {
             write: cache.write,
-            line: Chunks::of(cache.line),
-            page: Chunks::of(page),
-            pages: HashMap::default(),
-            page_filter: PageFilter::default(),
+            pages: Pages {
+                line: Chunks::of(cache.line),
+                page: Chunks::of(page),
+                lines: HashMap::default(),
+                filter: PageFilter::default(),
+            },
+            stories: Stories::default(),
             flushes: 0,
             last_flush: None,
             fast_path: FastPath::new(cache.line),
@@ -232,81 +265,60 @@ impl Model {
     /// function is much faster than [`Model::access`].
     #[inline(always)]
     pub fn effect(&self, physical: u64, size: u64, place: Place) -> Option<StoreEffect> {
-        let effect = self.fast_path.effect(self.line.number(physical), place)?;
-        (self.line.offset(physical) + size <= self.line.bytes()).then_some(effect)
+        let line = self.pages.line;
+        let effect = self.fast_path.effect(line.number(physical), place)?;
+        (line.offset(physical) + size <= line.bytes()).then_some(effect)
     }
 
     /// Records the last store to a settled line, if [`Model::effect`] is [`StoreEffect::IsLast`].
     #[inline(always)]
     pub fn repeat(&mut self, store: &Access) {
-        self.fast_path.defer(self.line.number(store.physical), store);
+        self.fast_path.defer(self.pages.line.number(store.physical), store);
     }
 
     /// Applies `access` and passes its findings to `found`, at most one for each line that it touches. Ignores bytes
     /// beyond the end of the page, because their physical address is unknown.
     pub fn access(&mut self, access: Access, mut found: impl FnMut(Finding)) {
-        let first = access.physical - self.line.offset(access.physical);
+        let Pages { line, page, .. } = self.pages;
+        let first = access.physical - line.offset(access.physical);
         let end = access.physical + access.size.max(1);
-        let end = end.min(self.page.end(access.physical));
+        let end = end.min(page.end(access.physical));
         let mut at = first;
         while at < end {
             self.line_access(at, &access, &mut found);
-            at = self.line.end(at);
+            at = line.end(at);
         }
     }
 
     fn line_access(&mut self, at: u64, access: &Access, found: &mut impl FnMut(Finding)) {
-        let number = self.line.number(at);
+        let chunks = self.pages.line;
+        let number = chunks.number(at);
         let deferred = self.fast_path.remove(number);
-        let (bytes, write) = (bytes(at, self.line.bytes(), access), self.write);
-        let (flushes, last_flush) = (self.flushes, self.last_flush);
-        let line = self.line_at(at);
-        if line.flushes != flushes {
-            line.catch_up(flushes, last_flush);
+        let (bytes, write) = (bytes(at, chunks.bytes(), access), self.write);
+        let line = self.pages.line_at(at);
+        if line.flushes != self.flushes {
+            line.catch_up(self.flushes, self.last_flush, &mut self.stories);
         }
         line.record_deferred(deferred);
-        let outcome = line.apply(access, bytes, write);
-        let settled = line.settled(access, write);
-        if let (Some(effect), Some(place)) = (settled, access.place) {
+        let outcome = line.apply(access, bytes, write, &mut self.stories);
+        if let Some((kind, earlier)) = outcome {
+            let story = self.stories.accesses(line.story);
+            found(Finding { kind, line: at, earlier, later: *access, story });
+        }
+        if let (Some(effect), Some(place)) = (line.settled(access, write), access.place) {
             if let Some((evicted, store)) = self.fast_path.insert(number, place, effect) {
-                let evicted = self.line_at(self.line.start(evicted));
+                let evicted = self.pages.line_at(chunks.start(evicted));
                 evicted.record_deferred(Some(store));
             }
         }
-        let Some((kind, earlier)) = outcome else {
-            return;
-        };
-        found(Finding {
-            kind,
-            line: at,
-            earlier,
-            later: *access,
-            story: self.line_at(at).story.accesses(),
-        });
-    }
-
-    /// Returns the line at a physical address.
-    fn line_at(&mut self, physical: u64) -> &mut Line {
-        let page = self.page.number(physical);
-        let index = self.line.number(self.page.offset(physical));
-        let lines = self.pages.entry(page).or_insert_with(|| {
-            self.page_filter.insert(page);
-            let lines = self.line.number(self.page.bytes());
-            vec![Line::default(); lines as usize].into()
-        });
-        &mut lines[index as usize]
     }
 
     /// Forgets all copies of the line at a physical address.
     pub fn reset_line(&mut self, physical: u64) {
-        let page = self.page.number(physical);
-        if !self.page_filter.may_contain(page) {
-            return;
-        }
-        self.fast_path.remove(self.line.number(physical));
-        if let Some(lines) = self.pages.get_mut(&page) {
-            let index = self.line.number(self.page.offset(physical));
-            lines[index as usize] = Line { flushes: self.flushes, ..Line::default() };
+        let number = self.pages.line.number(physical);
+        if let Some(line) = self.pages.find(physical) {
+            self.fast_path.remove(number);
+            line.reset(self.flushes);
         }
     }
 
@@ -321,7 +333,7 @@ impl Model {
     pub fn clean_all(&mut self) {
         self.fast_path.clear();
         let flushes = self.flushes;
-        let lines = self.pages.values_mut().flatten();
+        let lines = self.pages.lines.values_mut().flatten();
         for line in lines.filter(|line| line.flushes == flushes) {
             for copy in &mut line.copies {
                 copy.clean();
@@ -375,12 +387,22 @@ impl Copy {
 
 impl Line {
     /// Applies flushes of the whole cache that happened since the last access to the line.
-    fn catch_up(&mut self, flushes: u32, last_flush: Option<Access>) {
+    fn catch_up(&mut self, flushes: u32, last_flush: Option<Access>, stories: &mut Stories) {
         self.flushes = flushes;
         if !self.copies.is_empty() {
             self.copies.clear();
-            self.story.extend(last_flush);
+            if let Some(flush) = last_flush {
+                stories.push(&mut self.story, flush);
+            }
         }
+    }
+
+    /// Forgets all copies. `flushes` is the present number of flushes.
+    fn reset(&mut self, flushes: u32) {
+        self.copies.clear();
+        self.dropped = None;
+        self.flushes = flushes;
+        self.story.clear();
     }
 
     /// Records the last store to the only copy, which the fast path had deferred.
@@ -410,21 +432,27 @@ impl Line {
         access: &Access,
         bytes: Bytes,
         write: WritePolicy,
+        stories: &mut Stories,
     ) -> Option<(FindingKind, Access)> {
         match access.op {
-            Op::Load => self.load(access, bytes),
-            Op::Store => self.store(access, bytes, write),
+            Op::Load => self.load(access, bytes, stories),
+            Op::Store => self.store(access, bytes, write, stories),
             Op::Clean | Op::Invalidate | Op::Flush => {
-                self.maintain(access);
+                self.maintain(access, stories);
                 None
             }
         }
     }
 
-    fn load(&mut self, access: &Access, bytes: Bytes) -> Option<(FindingKind, Access)> {
+    fn load(
+        &mut self,
+        access: &Access,
+        bytes: Bytes,
+        stories: &mut Stories,
+    ) -> Option<(FindingKind, Access)> {
         if let Some(dropped) = &self.dropped {
             let earlier = **dropped;
-            self.story.push(*access);
+            stories.push(&mut self.story, *access);
             return Some((FindingKind::LostWrite, earlier));
         }
         // By far the most frequent case, in which nothing changes.
@@ -434,7 +462,7 @@ impl Line {
             }
         }
         if let Some(earlier) = self.dirty_elsewhere(access.place) {
-            self.story.push(*access);
+            stories.push(&mut self.story, *access);
             if let (Some(place), true) = (access.place, access.allocates) {
                 // The new copy may hold what memory had before the store.
                 self.put(place, State::Stale(Bytes::MAX), earlier);
@@ -445,13 +473,13 @@ impl Line {
         match self.copy(place) {
             Some(copy) if copy.state.is_stale(bytes) => {
                 let earlier = copy.cause;
-                self.story.push(*access);
+                stories.push(&mut self.story, *access);
                 Some((FindingKind::StaleCopy, earlier))
             }
             Some(_) => None,
             None if !access.allocates => None,
             None => {
-                self.story.push(*access);
+                stories.push(&mut self.story, *access);
                 self.put(place, State::Clean, *access);
                 None
             }
@@ -463,6 +491,7 @@ impl Line {
         access: &Access,
         bytes: Bytes,
         write: WritePolicy,
+        stories: &mut Stories,
     ) -> Option<(FindingKind, Access)> {
         self.dropped = None;
         // By far the most frequent case, in which nothing changes but which store was last.
@@ -476,7 +505,7 @@ impl Line {
                 return None;
             }
         }
-        self.story.push(*access);
+        stories.push(&mut self.story, *access);
         let mut lost = self.dirty_elsewhere(access.place);
         for copy in &mut self.copies {
             if Some(copy.place) == access.place {
@@ -496,12 +525,12 @@ impl Line {
     }
 
     /// Applies a maintenance operation to the copy at the place of `access`.
-    fn maintain(&mut self, access: &Access) {
+    fn maintain(&mut self, access: &Access, stories: &mut Stories) {
         let here = |copy: &Copy| Some(copy.place) == access.place;
         let Some(index) = self.copies.iter().position(here) else {
             return;
         };
-        self.story.push(*access);
+        stories.push(&mut self.story, *access);
         let copy = &mut self.copies[index];
         if access.op == Op::Clean {
             return copy.clean();

@@ -196,7 +196,7 @@ impl Plugin {
     pub fn access(
         &mut self,
         pc: u64,
-        memory: &Memory,
+        memory: Memory,
         store: bool,
         owner: Owner,
         caching: Caching,
@@ -205,48 +205,46 @@ impl Plugin {
         if let Some(Target { place, cached }) = self.translations.find(address, memory.kind()) {
             let caching = if cached { caching } else { Caching::Bypass };
             let reported = Reported { pc, owner, address, store, target: place, caching };
-            return !self.session.handles_repeat(&reported) && self.changes(&reported, memory);
+            if self.session.handles_repeat(&reported) {
+                return false;
+            }
         }
-        self.translates(pc, memory, store, owner, caching)
+        self.access_slowly(pc, memory, store, owner, caching)
     }
 
-    /// Handles an access whose translation is not known.
+    /// Handles an access whose translation is not known, or that may change something. A function of its own, so that
+    /// the code for the others, which are most accesses, stays small.
     #[inline(never)]
-    fn translates(
+    fn access_slowly(
         &mut self,
         pc: u64,
-        memory: &Memory,
+        memory: Memory,
         store: bool,
         owner: Owner,
         caching: Caching,
     ) -> bool {
-        let address = memory.address();
+        let (address, kind) = (memory.address(), memory.kind());
         let Some(place) = memory.place() else {
             return false;
         };
-        let walker = self.walker.as_ref().filter(|_| self.virtual_tags);
-        let uncached = walker.is_some_and(|walker| walker.is_uncached(address));
-        self.mapped.record(address, place.physical);
-        self.translations.insert(address, memory.kind(), Target { place, cached: !uncached });
-        let caching = if uncached { Caching::Bypass } else { caching };
+        let cached = match self.translations.find(address, kind) {
+            Some(known) if known.place != place => {
+                return self.mistranslated(address, known.place, place);
+            }
+            Some(known) => known.cached,
+            None => {
+                let walker = self.walker.as_ref().filter(|_| self.virtual_tags);
+                let cached = !walker.is_some_and(|walker| walker.is_uncached(address));
+                self.mapped.record(address, place.physical);
+                self.translations.insert(address, kind, Target { place, cached });
+                cached
+            }
+        };
+        let caching = if cached { caching } else { Caching::Bypass };
         let reported = Reported { pc, owner, address, store, target: place, caching };
         if !self.session.handles_repeat(&reported) && !memory.is_device() {
             let guest = KernelView { registers: &self.registers, memory: self.memory.as_ref() };
             self.session.access(&reported, &guest);
-        }
-        false
-    }
-
-    /// Handles an access that may change something, and whose translation the plugin remembers. A function of its own,
-    /// so that the code for the others, which are most accesses, stays small.
-    #[inline(never)]
-    fn changes(&mut self, reported: &Reported, memory: &Memory) -> bool {
-        if let Some(found) = memory.place().filter(|found| *found != reported.target) {
-            return self.mistranslated(reported.address, reported.target, found);
-        }
-        if !memory.is_device() {
-            let guest = KernelView { registers: &self.registers, memory: self.memory.as_ref() };
-            self.session.access(reported, &guest);
         }
         false
     }

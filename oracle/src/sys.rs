@@ -260,7 +260,7 @@ extern "C" fn on_access<const STORE: bool, const OWNER: usize, const CACHING: us
 ) {
     let memory = Memory { raw, address };
     with(|id, plugin| {
-        let again = plugin.access(pc as u64, &memory, STORE, OWNERS[OWNER], CACHINGS[CACHING]);
+        let again = plugin.access(pc as u64, memory, STORE, OWNERS[OWNER], CACHINGS[CACHING]);
         retranslate(id, again);
     });
 }
@@ -397,6 +397,7 @@ impl Instruction<'_> {
 }
 
 /// A memory access that the guest has just made.
+#[derive(Clone, Copy)]
 pub struct Memory {
     raw: u32,
     address: u64,

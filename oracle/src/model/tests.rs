@@ -160,7 +160,7 @@ fn an_uncached_access_uses_memory() {
 fn whole_cache_operations_and_a_reset_prevent_findings() {
     let mut bench = Bench::new(WritePolicy::Back);
     bench.step(Store, Some(1));
-    let flush = bench.model.pages[&(LINE / 4096)][0].copies[0].cause;
+    let flush = bench.model.pages.line_at(LINE).copies[0].cause;
     bench.model.flush_all(Access { op: Flush, ..flush });
     assert_eq!(bench.step(Load, Some(2)), None);
     bench.step(Store, Some(2));
@@ -234,6 +234,20 @@ fn a_loop_over_a_line_is_one_access_in_its_story() {
     let last = bench.findings.last().unwrap();
     assert_eq!((bench.findings.len(), last.story.len()), (8, 2));
     assert_eq!(last.story[1].physical, LINE + 28);
+}
+
+#[test]
+fn a_reset_line_begins_a_new_story() {
+    let mut bench = Bench::new(WritePolicy::Back);
+    for place in [1, 2, 3] {
+        bench.step(Load, Some(place));
+    }
+    bench.model.reset_line(LINE);
+    for (op, place) in [(Store, 1), (Load, 2)] {
+        bench.step(op, Some(place));
+    }
+    let story: Vec<u64> = bench.findings[0].story.iter().map(|access| access.at).collect();
+    assert_eq!(story, [4, 5]);
 }
 
 #[test]
