@@ -38,6 +38,8 @@ pub struct Access {
     pub by: By,
     /// Physical address of the page tables in use, if known.
     pub tables: Option<u64>,
+    /// The process whose address it is, if flushes for single processes matter.
+    pub process: AddressSpace,
     /// Virtual address of the first byte.
     pub address: u64,
     /// Physical address of the first byte.
@@ -77,6 +79,29 @@ impl Trace {
     /// Returns the number of the process, or 0.
     pub fn process(self) -> u16 {
         self.0 as u16
+    }
+}
+
+/// The address space of a process, for [`Model::flush_process`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressSpace(u8);
+
+impl AddressSpace {
+    /// No process, or one that does not matter.
+    pub const NONE: AddressSpace = AddressSpace(0);
+
+    /// Returns the address space with a number. The model does not distinguish spaces whose numbers differ by a multiple
+    /// of 63.
+    pub fn new(number: usize) -> AddressSpace {
+        AddressSpace(1 + (number % 63) as u8)
+    }
+
+    /// Returns the set that contains this space, if there is one.
+    fn set(self) -> u64 {
+        match self {
+            AddressSpace::NONE => 0,
+            AddressSpace(number) => 1 << number,
+        }
     }
 }
 
@@ -167,11 +192,21 @@ pub struct Model {
     write: WritePolicy,
     pages: Pages,
     stories: Stories,
-    /// Number of flushes of the whole cache.
-    flushes: u32,
-    /// The last of these flushes.
-    last_flush: Option<Access>,
+    flushes: Flushes,
     fast_path: FastPath,
+}
+
+/// Flushes of the whole cache, or of all that a process uses. Each line catches up at the next access to it.
+#[derive(Debug, Default)]
+struct Flushes {
+    /// Number of flushes.
+    count: u32,
+    /// Value of `count` after the last flush of the whole cache.
+    whole: u32,
+    /// That flush.
+    last_whole: Option<Access>,
+    /// Flushes for a process since then, each with the value of `count` after it.
+    of_processes: Vec<(u32, Access)>,
 }
 
 /// Lines by page. Holds only pages that were accessed.
@@ -213,7 +248,7 @@ struct Line {
     copies: Vec<Copy>,
     /// A store that was dropped before memory received it.
     dropped: Option<Box<Access>>,
-    /// Value of [`Model::flushes`] for which `copies` are valid.
+    /// Value of [`Flushes::count`] for which `copies` are valid.
     flushes: u32,
     story: Story,
 }
@@ -222,6 +257,8 @@ struct Line {
 struct Copy {
     place: Place,
     state: State,
+    /// Address spaces by whose addresses the copy was used, as a set.
+    processes: u64,
     /// Dirty: the last store to the copy. Stale: the last store elsewhere. Clean: the access that allocated the copy.
     cause: Access,
 }
@@ -254,8 +291,7 @@ impl Model {
                 filter: PageFilter::default(),
             },
             stories: Stories::default(),
-            flushes: 0,
-            last_flush: None,
+            flushes: Flushes::default(),
             fast_path: FastPath::new(cache.line),
         }
     }
@@ -296,11 +332,12 @@ impl Model {
         let deferred = self.fast_path.remove(number);
         let (bytes, write) = (bytes(at, chunks.bytes(), access), self.write);
         let line = self.pages.line_at(at);
-        if line.flushes != self.flushes {
-            line.catch_up(self.flushes, self.last_flush, &mut self.stories);
+        if line.flushes != self.flushes.count {
+            line.catch_up(&self.flushes, &mut self.stories);
         }
         line.record_deferred(deferred);
         let outcome = line.apply(access, bytes, write, &mut self.stories);
+        line.used_by(access);
         if let Some((kind, earlier)) = outcome {
             let story = self.stories.accesses(line.story);
             found(Finding { kind, line: at, earlier, later: *access, story });
@@ -318,26 +355,40 @@ impl Model {
         let number = self.pages.line.number(physical);
         if let Some(line) = self.pages.find(physical) {
             self.fast_path.remove(number);
-            line.reset(self.flushes);
+            line.reset(self.flushes.count);
         }
     }
 
     /// Writes back all dirty copies and drops all copies.
-    pub fn flush_all(&mut self, access: Access) {
+    pub fn flush_all(&mut self, flush: Access) {
         self.fast_path.clear();
-        self.flushes = self.flushes.wrapping_add(1);
-        self.last_flush = Some(access);
+        let count = self.flushes.count + 1;
+        self.flushes =
+            Flushes { count, whole: count, last_whole: Some(flush), of_processes: Vec::new() };
+    }
+
+    /// Writes back and drops all copies that were used by an address of the process `flush.process`.
+    pub fn flush_process(&mut self, flush: Access) {
+        self.settle();
+        self.flushes.count += 1;
+        self.flushes.of_processes.push((self.flushes.count, flush));
+    }
+
+    /// Makes sure that the next access to each line is recorded by [`Model::access`], because another process runs from
+    /// now on. Only [`Model::flush_process`] depends on it.
+    pub fn settle(&mut self) {
+        for (line, store) in self.fast_path.drain() {
+            let line = self.pages.line_at(self.pages.line.start(line));
+            line.record_deferred(Some(store));
+        }
     }
 
     /// Writes back all dirty copies.
     pub fn clean_all(&mut self) {
         self.fast_path.clear();
-        let flushes = self.flushes;
-        let lines = self.pages.lines.values_mut().flatten();
-        for line in lines.filter(|line| line.flushes == flushes) {
-            for copy in &mut line.copies {
-                copy.clean();
-            }
+        for line in self.pages.lines.values_mut().flatten() {
+            line.catch_up(&self.flushes, &mut self.stories);
+            line.copies.iter_mut().for_each(Copy::clean);
         }
     }
 }
@@ -386,14 +437,40 @@ impl Copy {
 }
 
 impl Line {
-    /// Applies flushes of the whole cache that happened since the last access to the line.
-    fn catch_up(&mut self, flushes: u32, last_flush: Option<Access>, stories: &mut Stories) {
-        self.flushes = flushes;
-        if !self.copies.is_empty() {
-            self.copies.clear();
-            if let Some(flush) = last_flush {
-                stories.push(&mut self.story, flush);
-            }
+    /// Applies the flushes that happened since the last access to the line.
+    fn catch_up(&mut self, flushes: &Flushes, stories: &mut Stories) {
+        let seen = std::mem::replace(&mut self.flushes, flushes.count);
+        if let (Some(flush), true) = (flushes.last_whole, seen < flushes.whole) {
+            self.drop_copies(|_| true, flush, stories);
+        }
+        for (_, flush) in flushes.of_processes.iter().filter(|(count, _)| *count > seen) {
+            let used = |copy: &Copy| copy.processes & flush.process.set() != 0;
+            self.drop_copies(used, *flush, stories);
+        }
+    }
+
+    /// Drops the copies for which `is_flushed` is true.
+    fn drop_copies(
+        &mut self,
+        is_flushed: impl Fn(&Copy) -> bool,
+        flush: Access,
+        stories: &mut Stories,
+    ) {
+        let before = self.copies.len();
+        self.copies.retain(|copy| !is_flushed(copy));
+        if self.copies.len() < before {
+            stories.push(&mut self.story, flush);
+        }
+    }
+
+    /// Records the process whose address an access used.
+    fn used_by(&mut self, access: &Access) {
+        let mut copies = self.copies.iter_mut();
+        if access.process == AddressSpace::NONE {
+            return;
+        }
+        if let Some(copy) = copies.find(|copy| Some(copy.place) == access.place) {
+            copy.processes |= access.process.set();
         }
     }
 
@@ -553,9 +630,9 @@ impl Line {
     }
 
     fn put(&mut self, place: Place, state: State, cause: Access) {
-        let copy = Copy { place, state, cause };
+        let copy = Copy { place, state, processes: 0, cause };
         match self.copies.iter_mut().find(|copy| copy.place == place) {
-            Some(old) => *old = copy,
+            Some(old) => *old = Copy { processes: old.processes, ..copy },
             None => {
                 // Most lines have one copy.
                 self.copies.reserve_exact(1);

@@ -57,13 +57,13 @@ impl Plugin {
                 Symbols::parse(&text)
             }
         };
-        if config.depth == Depth::Full {
+        if config.depth != Depth::User {
             check_cache_functions(&config, &symbols)?;
         }
         let out = File::create(&config.findings)
             .map_err(|error| format!("create {}: {error}", config.findings.display()))?;
         let virtual_tags = config.cache.kind == CacheKind::Vivt;
-        let (full, page) = (config.depth == Depth::Full, config.page);
+        let (full, page) = (config.depth != Depth::User, config.page);
         let session = Session::new(config, symbols, out);
         Ok(Plugin {
             virtual_tags,
@@ -300,7 +300,10 @@ impl Plugin {
         }
         let register = |number| self.registers.read(number);
         match maintenance {
-            Maintenance::All(op) => self.session.maintain_all(pc, op),
+            Maintenance::All(op) => {
+                let guest = KernelView { registers: &self.registers, memory: self.memory.as_ref() };
+                self.session.maintain_all(pc, op, &guest);
+            }
             Maintenance::Line { op, address } => self.lines(pc, op, register(address)?, 1),
             Maintenance::Range { op, first, last } => {
                 let (first, last) = (register(first)?, register(last)?);

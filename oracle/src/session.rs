@@ -11,12 +11,13 @@ use std::collections::hash_map::Entry;
 use std::io::Write;
 
 use oracle_wire::config::{CacheKind, Config, Depth};
+use oracle_wire::culprit;
 use oracle_wire::message::{self, End, Hello, Hex, Known, Message};
 use oracle_wire::window::SELF_CHECK;
 
 use crate::arch::{Caching, Call, Machine, Marker, Owner};
 use crate::findings;
-use crate::model::{self, By, Finding, Model, Op, Place, Places, StoreEffect, Trace};
+use crate::model::{self, AddressSpace, By, Finding, Model, Op, Place, Places, StoreEffect, Trace};
 use crate::symbols::Symbols;
 use crate::trace::{self, Calls, Captures, Guest, Store, Tasks};
 use crate::translations;
@@ -65,7 +66,7 @@ impl Reported {
     fn access(
         &self,
         at: u64,
-        tables: Option<u64>,
+        (tables, process): (Option<u64>, AddressSpace),
         place: Option<Place>,
         trace: Trace,
     ) -> model::Access {
@@ -74,6 +75,7 @@ impl Reported {
             op: if self.store { Op::Store } else { Op::Load },
             by: self.owner.by(),
             tables,
+            process,
             address: self.address,
             physical: self.target.physical,
             size: self.target.size,
@@ -101,6 +103,41 @@ pub struct Session<W> {
     tasks: Tasks,
     /// Physical address of the page tables in use, if the plugin walks them.
     tables: Option<u64>,
+    spaces: Spaces,
+}
+
+/// The address spaces whose addresses have been used, at depth `strict`.
+#[derive(Debug, Default)]
+struct Spaces {
+    known: Vec<u64>,
+    /// The space that was used last, with its number in the model.
+    last: Option<(u64, AddressSpace)>,
+}
+
+impl Spaces {
+    /// Returns the number of the space that was used last.
+    fn current(&self) -> AddressSpace {
+        self.last.map_or(AddressSpace::NONE, |(_, number)| number)
+    }
+
+    /// Returns the space of an access to an address of a process, unless it is the one that was used last. `tables` are
+    /// the page tables in use.
+    fn new_space(&self, access: &Reported, tables: Option<u64>, machine: &Machine) -> Option<u64> {
+        if !machine.is_process_address(access.address, access.owner.by()) {
+            return None;
+        }
+        let space = tables.or_else(|| machine.space(access.address))?;
+        (self.last.map(|(last, _)| last) != Some(space)).then_some(space)
+    }
+
+    /// Records the use of a space.
+    fn enter(&mut self, space: u64) {
+        let number = self.known.iter().position(|known| *known == space).unwrap_or_else(|| {
+            self.known.push(space);
+            self.known.len() - 1
+        });
+        self.last = Some((space, AddressSpace::new(number)));
+    }
 }
 
 /// A marker whose stores have not all arrived.
@@ -181,6 +218,7 @@ impl<W: Write> Session<W> {
             captures: Captures::new(config.page, config.cache.line),
             tasks: Tasks::default(),
             tables: None,
+            spaces: Spaces::default(),
             config,
         };
         session.write(&Message::Hello(Hello {
@@ -365,9 +403,13 @@ impl<W: Write> Session<W> {
         let (Some(window), Some(_)) = (&mut self.window, self.known) else {
             return true;
         };
-        let full = self.config.depth == Depth::Full;
+        let full = self.config.depth != Depth::User;
         if !full && !self.machine.is_process_address(reported.address, reported.owner.by()) {
             return !reported.store;
+        }
+        let strict = self.config.depth == Depth::Strict;
+        if strict && self.spaces.new_space(reported, self.tables, &self.machine).is_some() {
+            return false;
         }
         let Reported { pc, store, target, .. } = *reported;
         let place = self.places.of(reported.address);
@@ -390,7 +432,8 @@ impl<W: Write> Session<W> {
                 }
             };
             let trace = Trace::new(frames, self.tasks.current());
-            window.model.repeat(&reported.access(at, self.tables, Some(place), trace));
+            let spaces = (self.tables, AddressSpace::NONE);
+            window.model.repeat(&reported.access(at, spaces, Some(place), trace));
         }
         window.accesses = at;
         true
@@ -399,14 +442,21 @@ impl<W: Write> Session<W> {
     /// Handles a memory access for which [`Session::handles_repeat`] has returned false. `guest` is the guest at the
     /// access.
     pub fn access(&mut self, reported: &Reported, guest: &impl Guest) {
+        let strict = self.config.depth == Depth::Strict;
         let Some(window) = &mut self.window else {
             return;
         };
         window.accesses += 1;
+        if strict {
+            if let Some(space) = self.spaces.new_space(reported, self.tables, &self.machine) {
+                self.spaces.enter(space);
+                window.model.settle();
+            }
+        }
         let Reported { pc, owner, address, store, target, caching } = *reported;
         let by = owner.by();
         let bypass = caching == Caching::Bypass;
-        let full = self.config.depth == Depth::Full;
+        let full = self.config.depth != Depth::User;
         // An access that is not checked only resets a line. The kernel flushes a page before it maps the page uncached.
         // Depth `user` trusts it to do so.
         let checked = full || self.machine.is_process_address(address, by);
@@ -436,7 +486,11 @@ impl<W: Write> Session<W> {
             }
         };
         let trace = Trace::new(frames, self.tasks.current());
-        let access = reported.access(at, self.tables, place, trace);
+        let process = match strict && machine.is_process_address(address, by) {
+            true => self.spaces.current(),
+            false => AddressSpace::NONE,
+        };
+        let access = reported.access(at, (self.tables, process), place, trace);
         if store && repeats {
             return window.model.repeat(&access);
         }
@@ -467,7 +521,7 @@ impl<W: Write> Session<W> {
     pub fn maintain(&mut self, pc: u64, op: Op, (address, physical): (u64, u64), size: u64) {
         let place = self.places.of(address);
         let access = self.maintenance(pc, op, address);
-        if let (Some(window), Depth::Full) = (&mut self.window, self.config.depth) {
+        if let (Some(window), Depth::Full | Depth::Strict) = (&mut self.window, self.config.depth) {
             let access = model::Access { physical, size, place: Some(place), ..access };
             window.model.access(access, |_| {});
         }
@@ -483,10 +537,36 @@ impl<W: Write> Session<W> {
     }
 
     /// Handles maintenance of all lines.
-    pub fn maintain_all(&mut self, pc: u64, op: Op) {
-        if self.config.depth == Depth::Full {
-            self.all_lines(pc, op);
+    pub fn maintain_all(&mut self, pc: u64, op: Op, guest: &impl Guest) {
+        match self.config.depth {
+            Depth::User => {}
+            Depth::Strict if op == Op::Flush && self.is_for_process(pc, guest) => {
+                let process = self.spaces.current();
+                let flush = model::Access { process, ..self.maintenance(pc, op, 0) };
+                if let Some(window) = &mut self.window {
+                    window.model.flush_process(flush);
+                }
+            }
+            Depth::Full | Depth::Strict => self.all_lines(pc, op),
         }
+    }
+
+    /// Returns true if the maintenance at `pc` is on behalf of a process: by the function that contains it, or by one
+    /// of the next callers.
+    fn is_for_process(&self, pc: u64, guest: &impl Guest) -> bool {
+        /// Frames between a flush and the function that decides to flush the whole cache.
+        const FRAMES: usize = 6;
+        let machine = &self.machine;
+        let word = |bytes: &[u8]| machine.word(bytes);
+        let callers = match machine.stack() {
+            Some(stack) => trace::backtrace(pc, stack, guest, word, &self.calls, &self.symbols),
+            None => Vec::new(),
+        };
+        let mut sites = std::iter::once(pc).chain(callers.into_iter().take(FRAMES));
+        sites.any(|site| {
+            let function = self.symbols.function(machine.plain(site));
+            function.is_some_and(|(name, _)| machine.flushes_for_process(culprit::function(name)))
+        })
     }
 
     /// Handles a switch to another address space. The kernel flushes a cache with virtual tags at a switch, and depth
@@ -516,6 +596,7 @@ impl<W: Write> Session<W> {
             op,
             by: By::Kernel,
             tables: None,
+            process: AddressSpace::NONE,
             address,
             physical: 0,
             size: 0,

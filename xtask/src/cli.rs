@@ -180,7 +180,7 @@ longer than --timeout; 125 the lab could not do what was asked; 126 the program 
 executed. With --commands and --kselftest: 0 all passed; 1 a command failed; 125 as above.";
 
 /// Options that `test --failed` takes from the newest run.
-const FIXED_BY_FAILED: [&str; 28] = [
+const FIXED_BY_FAILED: [&str; 29] = [
     "arch",
     "flavour",
     "cpus",
@@ -208,6 +208,7 @@ const FIXED_BY_FAILED: [&str; 28] = [
     "accel",
     "oracle",
     "oracle_depth",
+    "oracle_strict",
     "timeout_scale",
 ];
 
@@ -289,15 +290,25 @@ pub(crate) struct Emulation {
     #[arg(long, value_enum, value_name = "MODE", default_value_t = OracleMode::Auto)]
     pub oracle: OracleMode,
     /// Accesses that the oracle models. full: those of processes and of the kernel, and the kernel's flushes. user:
-    /// only those through addresses of processes, which is faster.
+    /// only those through addresses of processes, which is faster. strict: see --oracle-strict.
     #[arg(long, value_enum, value_name = "DEPTH", default_value_t = Depth::Full)]
     pub oracle_depth: Depth,
+    /// Count a flush of the whole cache on behalf of a process, as in fork, munmap and exit, only for what that process
+    /// used. Shows flushes of single pages that are missing. A finding may be false, see docs/oracle.md. The same as
+    /// --oracle-depth strict.
+    #[arg(long, conflicts_with = "oracle_depth")]
+    pub oracle_strict: bool,
 }
 
 impl Emulation {
     /// Returns what the user wants of the oracle.
     pub(crate) fn oracle_request(&self) -> OracleRequest {
-        OracleRequest { mode: self.oracle, depth: self.oracle_depth, ..OracleRequest::OFF }
+        OracleRequest { mode: self.oracle, depth: self.depth(), ..OracleRequest::OFF }
+    }
+
+    /// Returns the depth of the oracle.
+    pub(crate) fn depth(&self) -> Depth {
+        if self.oracle_strict { Depth::Strict } else { self.oracle_depth }
     }
 }
 

@@ -119,6 +119,7 @@ impl<'a> Ledger<'a> {
         (provenance.oracle, provenance.oracle_reason) = match choice {
             OracleDecision::On(Depth::User) => (OracleState::User.into(), None),
             OracleDecision::On(Depth::Full) => (OracleState::Full.into(), None),
+            OracleDecision::On(Depth::Strict) => (OracleState::Strict.into(), None),
             OracleDecision::Off(why) => (OracleState::Off.into(), Some(why.clone())),
         };
     }

@@ -359,6 +359,8 @@ pub enum OracleState {
     User,
     /// Accesses of processes and of the kernel.
     Full,
+    /// The same, and a flush of the whole cache on behalf of a process counted only for what that process used.
+    Strict,
 }
 
 /// A property with a fixed set of values, each with a word for results.json and for people.
@@ -707,6 +709,6 @@ mod tests {
             assert_eq!(read, values);
         }
         let error = serde_json::from_str::<Values<OracleState>>("\"deep\"").unwrap_err();
-        insta::assert_snapshot!(error, @r#"unknown value "deep"; choose one of: off, user, full"#);
+        insta::assert_snapshot!(error, @r#"unknown value "deep"; choose one of: off, user, full, strict"#);
     }
 }

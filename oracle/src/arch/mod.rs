@@ -31,6 +31,9 @@ pub struct InstructionSet {
     pub maintenance: fn(u32) -> Option<Maintenance>,
     /// Kernel functions that maintain the cache with instructions that the plugin cannot follow, each with its effect.
     pub functions: &'static [(&'static str, Maintenance)],
+    /// Kernel functions that maintain the cache on behalf of one process, for its mappings. They may flush the whole
+    /// cache to save time.
+    pub process_flushes: &'static [&'static str],
 
     /// Returns how the accesses of an instruction use the data cache.
     pub caching: fn(u32) -> Caching,
@@ -91,6 +94,7 @@ const NONE: InstructionSet = InstructionSet {
     marker: |_| None,
     maintenance: |_| None,
     functions: &[],
+    process_flushes: &["flush_cache_mm", "flush_cache_range"],
     caching: |_| Caching::Allocate,
     is_stack_access: |_| false,
     may_reach_process: |_| true,
@@ -444,6 +448,11 @@ impl Machine {
         let function = || self.functions.get(&pc).copied();
         let maintenance = (self.set.maintenance)(instruction).or_else(function);
         maintenance.filter(|maintenance| !self.ignore_flushes || !maintenance.is_single())
+    }
+
+    /// Returns true for the name of a function that maintains the cache on behalf of one process.
+    pub fn flushes_for_process(&self, function: &str) -> bool {
+        self.set.process_flushes.contains(&function)
     }
 
     /// Decodes a call.

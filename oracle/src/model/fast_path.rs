@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! A cache of settled lines: lines whose next access most likely changes nothing, or only which store was last.
 
-use super::{Access, By, Op, Place, Trace};
+use super::{Access, AddressSpace, By, Op, Place, Trace};
 
 /// Number of lines in the table, a power of two.
 pub const SLOTS: usize = 1 << 13;
@@ -75,6 +75,7 @@ impl Repeat {
             op: Op::Store,
             by: store.by,
             tables: Some(store.tables).filter(|tables| *tables != NO_TABLES),
+            process: AddressSpace::NONE,
             address: store.address,
             physical: line | store.address & offset,
             size: store.size.into(),
@@ -190,6 +191,20 @@ impl FastPath {
     fn take(&mut self, slot: usize, place: Place, line: u64) -> Option<Access> {
         let start = line << self.offset.count_ones();
         self.deferred[slot].take(place, start, self.offset)
+    }
+
+    /// Removes all lines, and returns their deferred stores.
+    pub fn drain(&mut self) -> Vec<Deferred> {
+        let mut drained = Vec::new();
+        for slot in 0..SLOTS {
+            let tag = self.tags[slot];
+            let line = tag.line() & ((1 << LINE_BITS) - 1);
+            if tag.line() == self.current(line) {
+                drained.extend(self.take(slot, tag.place, line).map(|store| (line, store)));
+            }
+        }
+        self.clear();
+        drained
     }
 
     /// Removes all lines. Some kernels flush the whole cache at each switch of address spaces, so this must be fast.

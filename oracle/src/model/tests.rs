@@ -15,6 +15,7 @@ const CACHE: Cache =
 /// The model of a cache with four colours, and its findings.
 struct Bench {
     model: Model,
+    process: AddressSpace,
     at: u64,
     findings: Vec<Finding>,
 }
@@ -22,7 +23,8 @@ struct Bench {
 impl Bench {
     fn new(write: WritePolicy) -> Bench {
         let cache = Cache { write, ..CACHE };
-        Bench { model: Model::new(&cache, PAGE), at: 0, findings: Vec::new() }
+        let process = AddressSpace::NONE;
+        Bench { model: Model::new(&cache, PAGE), process, at: 0, findings: Vec::new() }
     }
 
     /// Applies one operation to the line and returns the kind of its finding.
@@ -48,6 +50,7 @@ impl Bench {
             op,
             by: By::Process,
             tables: None,
+            process: self.process,
             address: physical,
             physical,
             size,
@@ -168,6 +171,51 @@ fn whole_cache_operations_and_a_reset_prevent_findings() {
     assert_eq!(bench.step(Load, Some(3)), None);
     bench.step(Store, Some(3));
     bench.model.clean_all();
+    assert_eq!(bench.step(Load, Some(1)), None);
+}
+
+/// Returns the kind of the finding of a load in place 2, after stores in place 1 by the process 1, or by none, and a
+/// flush for the process 2. Each of `others` loads in place 1, too.
+fn found_after_flush(stores_by: AddressSpace, others: &[usize]) -> Option<FindingKind> {
+    let mut bench = Bench::new(WritePolicy::Back);
+    bench.process = stores_by;
+    bench.step(Store, Some(1));
+    bench.step(Store, Some(1));
+    let store = bench.model.pages.line_at(LINE).copies[0].cause;
+    for other in others {
+        bench.model.settle();
+        bench.process = AddressSpace::new(*other);
+        bench.step(Load, Some(1));
+    }
+    bench.model.flush_process(Access { op: Flush, process: AddressSpace::new(2), ..store });
+    bench.process = AddressSpace::NONE;
+    bench.step(Load, Some(2))
+}
+
+#[test]
+fn a_flush_for_a_process_drops_what_the_process_used() {
+    let one = AddressSpace::new(1);
+    assert_eq!(found_after_flush(one, &[]), Some(DirtyElsewhere));
+    assert_eq!(found_after_flush(AddressSpace::NONE, &[]), Some(DirtyElsewhere));
+    assert_eq!(found_after_flush(AddressSpace::new(2), &[]), None);
+    assert_eq!(found_after_flush(one, &[3]), Some(DirtyElsewhere));
+    assert_eq!(found_after_flush(one, &[3, 2]), None);
+    assert_eq!(found_after_flush(AddressSpace::NONE, &[2]), None);
+}
+
+#[test]
+fn a_flush_for_a_process_keeps_the_last_store() {
+    let mut bench = Bench::new(WritePolicy::Back);
+    bench.process = AddressSpace::new(1);
+    bench.step(Store, Some(1));
+    bench.step(Store, Some(1));
+    let store = bench.model.pages.line_at(LINE).copies[0].cause;
+    bench.model.flush_process(Access { op: Flush, process: AddressSpace::new(2), ..store });
+    assert_eq!(bench.step(Load, Some(2)), Some(DirtyElsewhere));
+    assert_eq!(bench.findings[0].earlier.at, 2);
+    bench.model.flush_process(Access { op: Flush, process: AddressSpace::new(1), ..store });
+    bench.step(Store, Some(3));
+    bench.model.flush_all(Access { op: Flush, ..store });
     assert_eq!(bench.step(Load, Some(1)), None);
 }
 

@@ -11,7 +11,8 @@ type Test = Session<Vec<u8>>;
 fn session(change: impl FnOnce(&mut Config)) -> Test {
     let mut config = config::tests::sample();
     change(&mut config);
-    let map = "c0008000 T _text\nc0008000 T clear_page\nc0900000 B _end\n";
+    let map =
+        "c0008000 T _text\nc0008000 T clear_page\nc0008100 T flush_cache_mm\nc0900000 B _end\n";
     Session::new(config, Symbols::parse(map), Vec::new())
 }
 
@@ -255,10 +256,36 @@ fn cache_maintenance_counts_at_depth_full() {
     assert_eq!(findings_with(full, |_| {}), 1);
     assert_eq!(findings_with(full, colour(0xffff_5000)), 0);
     assert_eq!(findings_with(full, colour(0xffff_6000)), 1);
-    assert_eq!(findings_with(full, |session| session.maintain_all(KERNEL_PC, Op::Flush)), 0);
+    assert_eq!(
+        findings_with(full, |session| session.maintain_all(KERNEL_PC, Op::Flush, &NoGuest)),
+        0
+    );
     let every = |session: &mut Test| session.maintain_every_colour(KERNEL_PC, Op::Flush, 0x7123);
     assert_eq!(findings_with(full, every), 0);
     assert_eq!(findings_with(|_| {}, colour(0xffff_5000)), 1);
+}
+
+/// Returns the number of findings of a load by one process of what another one has stored, after a flush of the whole
+/// cache at `pc` while the process with the page tables `tables` ran. Those of the first process are at 0x4000.
+fn findings_after_flush(depth: Depth, pc: u64, tables: u64) -> u64 {
+    let mut session = opened(|config| config.depth = depth);
+    session.use_tables(Some(0x4000));
+    access(&mut session, PROGRAM_PC, 0x4000_1008, true);
+    session.use_tables(Some(tables));
+    access(&mut session, PROGRAM_PC, 0x4000_5048, false);
+    session.maintain_all(pc, Op::Flush, &NoGuest);
+    session.use_tables(Some(0x8000));
+    access(&mut session, PROGRAM_PC, 0x4000_2008, false);
+    session.window.unwrap().findings
+}
+
+#[test]
+fn depth_strict_counts_a_flush_for_a_process_for_that_process() {
+    let flush_cache_mm = 0xc000_8110;
+    assert_eq!(findings_after_flush(Depth::Strict, flush_cache_mm, 0x4000), 0);
+    assert_eq!(findings_after_flush(Depth::Strict, flush_cache_mm, 0x8000), 1);
+    assert_eq!(findings_after_flush(Depth::Strict, KERNEL_PC, 0x8000), 0);
+    assert_eq!(findings_after_flush(Depth::Full, flush_cache_mm, 0x8000), 0);
 }
 
 #[test]

@@ -117,4 +117,6 @@ pub enum Depth {
     User,
     /// Every access, and the kernel's cache maintenance.
     Full,
+    /// As `Full`, but a flush of the whole cache on behalf of a process counts only for what that process used.
+    Strict,
 }

@@ -201,8 +201,8 @@ fn options(args: &Test) -> Vec<String> {
     if args.emulation.oracle != OracleMode::Auto {
         add("--oracle", option_value(&args.emulation.oracle));
     }
-    if args.emulation.oracle_depth != Depth::Full {
-        add("--oracle-depth", option_value(&args.emulation.oracle_depth));
+    if args.emulation.depth() != Depth::Full {
+        add("--oracle-depth", option_value(&args.emulation.depth()));
     }
     if args.timeout_scale != 1.0 {
         add("--timeout-scale", args.timeout_scale.to_string());

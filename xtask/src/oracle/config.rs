@@ -27,6 +27,7 @@ pub(crate) fn for_target(
         depth: match depth {
             super::Depth::User => Depth::User,
             super::Depth::Full => Depth::Full,
+            super::Depth::Strict => Depth::Strict,
         },
         ignore_flushes: false,
         symbols,

@@ -34,6 +34,8 @@ pub enum Depth {
     User,
     /// Accesses of processes and of the kernel, and the kernel's cache maintenance.
     Full,
+    /// As full, but a flush of the whole cache on behalf of a process counts only for what that process used.
+    Strict,
 }
 
 /// Use of the oracle that was requested for a run.
@@ -62,7 +64,7 @@ impl OracleRequest {
         match (self.includes(cache), self.depth) {
             (false, _) => 1.0,
             (true, Depth::User) => 2.0,
-            (true, Depth::Full) => 4.0,
+            (true, Depth::Full | Depth::Strict) => 4.0,
         }
     }
 }
