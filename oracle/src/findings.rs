@@ -2,7 +2,7 @@
 //! Converts findings of the model to the form in which the plugin writes them.
 
 use oracle_wire::config::{Arch, Cache, CacheKind};
-use oracle_wire::message::{self, Hex, Message};
+use oracle_wire::message::{self, Hex, Mapping, Message};
 
 use crate::model::{Access, By, Finding};
 use crate::trace::Process;
@@ -27,7 +27,7 @@ pub fn message(
 
 /// Converts an access to the address space `space`. `plain` converts an address from QEMU to the form that programs of
 /// the guest use, and `name` returns the name of a place in the kernel. `callers` are the calls that led to the access,
-/// innermost first, and `process` is the process that ran.
+/// innermost first, `process` is the process that ran, and `mapping` contains the address.
 pub fn access(
     access: &Access,
     (arch, cache): (Arch, &Cache),
@@ -35,6 +35,7 @@ pub fn access(
     plain: impl Fn(u64) -> u64,
     name: impl Fn(u64) -> Option<String>,
     (callers, process): (&[u64], Option<&Process>),
+    mapping: Option<Mapping>,
 ) -> message::Access {
     let mut access = message::Access {
         at: access.at,
@@ -57,6 +58,7 @@ pub fn access(
         culprit: None,
         process: process
             .map(|process| message::Process { id: process.id, name: process.name.clone() }),
+        mapping,
     };
     access.culprit = access.find_culprit(arch).map(str::to_owned);
     access

@@ -12,7 +12,7 @@ use std::io::Write;
 
 use oracle_wire::config::{CacheKind, Config, Depth};
 use oracle_wire::culprit;
-use oracle_wire::message::{self, End, Hello, Hex, Known, Message};
+use oracle_wire::message::{self, End, Hello, Hex, Known, Mapping, Message};
 use oracle_wire::window::SELF_CHECK;
 
 use crate::arch::{Caching, Call, Machine, Marker, Owner};
@@ -631,7 +631,8 @@ impl<W: Write> Session<W> {
             let process = self.tasks.process(access.trace.process());
             let machine = (self.config.arch, &self.config.cache);
             let space = space(&self.machine, access);
-            findings::access(access, machine, space, plain, name, (callers, process))
+            let mapping = mapping(&self.machine, access);
+            findings::access(access, machine, space, plain, name, (callers, process), mapping)
         };
         let group = Group {
             kind: signature.kind,
@@ -676,4 +677,11 @@ fn space(machine: &Machine, access: &model::Access) -> Option<u64> {
     }
     let of_process = machine.is_process_address(access.address, access.by);
     access.tables.filter(|_| of_process).or_else(|| machine.space(access.address))
+}
+
+/// Returns the mapping that contains the address of an access, if the access uses one.
+fn mapping(machine: &Machine, access: &model::Access) -> Option<Mapping> {
+    let translated = access.address != access.physical;
+    (matches!(access.op, Op::Load | Op::Store) && translated)
+        .then(|| machine.mapping(access.address, access.physical, access.by))
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! ARMv5 and ARMv6. Sections refer to the ARM Architecture Reference Manual, DDI 0100I.
 
+use std::ops::Range;
+
 use super::{
     Call, Frames, InstructionSet, Maintenance, NONE, PageTables, RegisterSource, Stack, Switch,
     Translation,
@@ -16,6 +18,7 @@ pub const ARM: InstructionSet = InstructionSet {
     is_stack_access,
     is_kernel_code: |pc, _| pc >= KERNEL_START,
     process_addresses: |_| 0..=KERNEL_START - 1,
+    linear: |address| LINEAR.contains(&address).then(|| address - LINEAR.start),
     registers: RegisterSource::Named(&[
         "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "sp", "lr",
     ]),
@@ -25,12 +28,7 @@ pub const ARM: InstructionSet = InstructionSet {
     decodes_translations: true,
     // arch/arm/kernel/entry-armv.S: previous task, previous and next `thread_info`, which a task begins with (since 5.16).
     switch: Some(Switch { function: "__switch_to", before: 0, next: 2 }),
-    page_tables: Some(PageTables {
-        base_register: "TTBR0_EL1",
-        // PAGE_OFFSET with CONFIG_VMSPLIT_3G, and PHYS_OFFSET of the boards Versatile/PB and Integrator/CP.
-        linear: 0xc000_0000..0xd000_0000,
-        walk,
-    }),
+    page_tables: Some(PageTables { base_register: "TTBR0_EL1", linear: LINEAR, walk }),
     ..NONE
 };
 
@@ -46,6 +44,10 @@ fn marker(instruction: u32) -> Option<u32> {
 /// Lowest kernel address, which is TASK_SIZE in arch/arm/include/asm/memory.h with CONFIG_VMSPLIT_3G. Modules begin
 /// here, 16 MiB below the kernel's linear mapping.
 const KERNEL_START: u64 = 0xbf00_0000;
+
+/// Start of the kernel's linear mapping: PAGE_OFFSET with CONFIG_VMSPLIT_3G, and PHYS_OFFSET of the boards Versatile/PB
+/// and Integrator/CP. It may be longer.
+const LINEAR: Range<u64> = 0xc000_0000..0xd000_0000;
 
 /// Decodes writes to register c7 of the system control coprocessor (part B, on caches and write buffers), the reads of
 /// c7 that ARM926 repeats until no line is dirty (its manual, DDI 0198, on register c7), the range operations of ARMv6,

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::ops::{Range, RangeInclusive};
 
 use oracle_wire::config::Arch;
+use oracle_wire::message::Mapping;
 
 use crate::model::{By, Op};
 use crate::symbols::Symbols;
@@ -553,6 +554,15 @@ impl Machine {
         addresses.contains(&address)
     }
 
+    /// Returns the mapping that contains an address, which `by` uses for the memory at `physical`.
+    pub fn mapping(&self, address: u64, physical: u64, by: By) -> Mapping {
+        match self.linear(address) {
+            _ if self.is_process_address(address, by) => Mapping::Process,
+            Some(linear) if linear == physical => Mapping::Linear,
+            _ => Mapping::Kernel,
+        }
+    }
+
     /// Returns the address space of an address, if QEMU encodes one.
     pub fn space(&self, address: u64) -> Option<u64> {
         (self.set.space)(address)
@@ -579,6 +589,24 @@ mod tests {
         assert_eq!(machine.maintenance(0x40_4004, 0), None);
         assert_eq!(machine.clone().ignore_flushes(true).maintenance(0x40_4000, 0), None);
         assert_eq!(machine.missing_functions(&Symbols::default()), ["__flush_dcache_page"]);
+    }
+
+    #[test]
+    fn addresses_are_in_mappings_of_processes_or_of_the_kernel() {
+        let arm = Machine::new(Arch::Arm, &Symbols::default());
+        let mapping = |address, physical| arm.mapping(address, physical, By::Kernel);
+        assert_eq!(mapping(0x4000_1000, 0x7000), Mapping::Process);
+        assert_eq!(mapping(0xc000_7000, 0x7000), Mapping::Linear);
+        assert_eq!(mapping(0xc880_1000, 0x7000), Mapping::Kernel);
+        assert_eq!(mapping(0xffc0_1000, 0x7000), Mapping::Kernel);
+        let hppa = Machine::new(Arch::Hppa, &Symbols::default());
+        assert_eq!(hppa.mapping(0x1000_7000, 0x7000, By::Kernel), Mapping::Linear);
+        assert_eq!(hppa.mapping(0x0000_9000, 0x7000, By::Kernel), Mapping::Kernel);
+        assert_eq!(hppa.mapping(0x4a_0000_9000, 0x7000, By::Kernel), Mapping::Process);
+        let sparc64 = Machine::new(Arch::Sparc64, &Symbols::default());
+        let (linear, program) = (0xffff_f800_0000_7000, 0x10_7000);
+        assert_eq!(sparc64.mapping(linear, 0x7000, By::Kernel), Mapping::Linear);
+        assert_eq!(sparc64.mapping(program, 0x7000, By::Process), Mapping::Process);
     }
 
     #[test]

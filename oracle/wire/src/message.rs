@@ -158,6 +158,22 @@ pub struct Access {
     /// The process that ran, also for an access of the kernel. `None` if it is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
+    /// The mapping that contains the virtual address. `None` for cache maintenance, and for code that runs with address
+    /// translation off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<Mapping>,
+}
+
+/// A mapping of a page at a virtual address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mapping {
+    /// Of a process.
+    Process,
+    /// The kernel's linear mapping of all memory.
+    Linear,
+    /// Another one of the kernel: vmalloc, kmap, the fixed mappings, or a module.
+    Kernel,
 }
 
 /// A process of the guest, or one of the kernel's threads.

@@ -4,6 +4,7 @@
 use super::Config;
 use super::files::Story;
 use super::line::{FindingKind, Hex, Op};
+use super::mapping::mappings;
 use super::story::{accesses, backtraces, conflict};
 use crate::results::{CaseResult, FindingSummary, TargetResult};
 use crate::target::{CacheKind, Target, WritePolicy};
@@ -39,7 +40,12 @@ pub(crate) fn write(letter: &Letter) -> String {
         times(summary.repeats)
     ));
     text += &facts(letter);
-    text += &format!("\n{}{}", accesses(finding, config), backtraces(finding, place));
+    text += &format!(
+        "\n{}{}{}",
+        accesses(finding, config),
+        mappings(finding, config.page),
+        backtraces(finding, place)
+    );
     let flavour = match target.flavour.as_str() {
         "default" => String::new(),
         flavour => format!(" --flavour {flavour}"),

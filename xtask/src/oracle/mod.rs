@@ -5,8 +5,8 @@
 //! [`decision`] decides if a target runs under the oracle, [`plugin`] builds the plugin, and [`config`] contains its
 //! configuration. The plugin writes [lines of JSON](mod@line). A [`Listener`](listener::Listener) decides if they can be
 //! trusted, and assigns each finding to a case. [`story`] describes a finding in words, and [`files`] reads findings
-//! after the run. [`excuse`] accepts findings that are known, and [`kallsyms`] names functions of
-//! modules, and [`mail`] writes a report for the kernel's maintainers.
+//! after the run. [`mapping`] describes the page of a finding. [`excuse`] accepts findings that are known, [`kallsyms`]
+//! names functions of modules, and [`mail`] writes a report for the kernel's maintainers.
 
 pub(crate) mod config;
 pub(crate) mod decision;
@@ -16,6 +16,7 @@ pub(crate) mod kallsyms;
 pub(crate) mod line;
 pub(crate) mod listener;
 pub(crate) mod mail;
+mod mapping;
 pub(crate) mod plugin;
 pub(crate) mod story;
 

@@ -6,6 +6,7 @@ use oracle_wire::culprit::function;
 use super::Config;
 use super::line::{Access, By, Finding, FindingKind, Hex, Op};
 use super::listener::Window;
+use super::mapping::mappings;
 use crate::results::FindingSummary;
 use crate::target::CacheKind;
 use crate::text::columns::columns;
@@ -119,9 +120,10 @@ pub(crate) fn explain(
     format!(
         "{id}: {times}, in {case}, boot {boot}\n\
          {}\n\
-         This may be stale on hardware. QEMU has no cache, so the guest got the right data.\n\n{}{}",
+         This may be stale on hardware. QEMU has no cache, so the guest got the right data.\n\n{}{}{}",
         sentence(finding, config.page),
         accesses(finding, config),
+        mappings(finding, config.page),
         backtraces(finding, &|_| None),
     )
 }
