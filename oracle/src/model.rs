@@ -216,6 +216,8 @@ struct Pages {
     page: Chunks,
     lines: HashMap<u64, Box<[Line]>, BuildHasherDefault<NumberHasher>>,
     filter: PageFilter,
+    /// Lines of pages that are no longer in use. Allocating them again would take longer than most accesses to them.
+    spare: Vec<Box<[Line]>>,
 }
 
 impl Pages {
@@ -225,8 +227,16 @@ impl Pages {
         let index = self.line.number(self.page.offset(physical));
         let lines = self.lines.entry(page).or_insert_with(|| {
             self.filter.insert(page);
-            let lines = self.line.number(self.page.bytes());
-            vec![Line::default(); lines as usize].into()
+            match self.spare.pop() {
+                Some(mut lines) => {
+                    lines.iter_mut().for_each(Line::restart);
+                    lines
+                }
+                None => {
+                    let lines = self.line.number(self.page.bytes());
+                    vec![Line::default(); lines as usize].into()
+                }
+            }
         });
         &mut lines[index as usize]
     }
@@ -289,11 +299,22 @@ impl Model {
                 page: Chunks::of(page),
                 lines: HashMap::default(),
                 filter: PageFilter::default(),
+                spare: Vec::new(),
             },
             stories: Stories::default(),
             flushes: Flushes::default(),
             fast_path: FastPath::new(cache.line),
         }
+    }
+
+    /// Empties the cache, and forgets everything.
+    pub fn restart(&mut self) {
+        self.fast_path.clear();
+        self.flushes = Flushes::default();
+        self.stories.clear();
+        let Pages { lines, filter, spare, .. } = &mut self.pages;
+        spare.extend(lines.drain().map(|(_, lines)| lines));
+        *filter = PageFilter::default();
     }
 
     /// Returns the effect that a store of `size` bytes from `place` would have, if the line is settled: the store causes
@@ -472,6 +493,12 @@ impl Line {
         if let Some(copy) = copies.find(|copy| Some(copy.place) == access.place) {
             copy.processes |= access.process.set();
         }
+    }
+
+    /// Makes the line that of another page, as if it had never been used.
+    fn restart(&mut self) {
+        self.reset(0);
+        self.story = Story::default();
     }
 
     /// Forgets all copies. `flushes` is the present number of flushes.

@@ -98,6 +98,8 @@ pub struct Session<W> {
     known: Option<(u64, u64)>,
     refused: bool,
     window: Option<Window>,
+    /// The model of the last window, to be used again.
+    model: Option<Model>,
     calls: Calls,
     captures: Captures,
     tasks: Tasks,
@@ -214,6 +216,7 @@ impl<W: Write> Session<W> {
             known: None,
             refused: false,
             window: None,
+            model: None,
             calls: Calls::default(),
             captures: Captures::new(config.page, config.cache.line),
             tasks: Tasks::default(),
@@ -333,9 +336,16 @@ impl<W: Write> Session<W> {
         }
         self.write(&Message::Window { id });
         self.captures.restart();
+        let model = match self.model.take() {
+            Some(mut model) => {
+                model.restart();
+                model
+            }
+            None => Model::new(&self.config.cache, self.config.page),
+        };
         self.window = Some(Window {
             id,
-            model: Model::new(&self.config.cache, self.config.page),
+            model,
             accesses: 0,
             findings: 0,
             seen: HashMap::new(),
@@ -350,6 +360,7 @@ impl<W: Write> Session<W> {
         let Some(mut window) = self.window.take() else {
             return;
         };
+        self.model = Some(window.model);
         let distinct = window.repeats.len() as u64;
         window.repeats.truncate(WRITTEN);
         self.write(&Message::End(End {

@@ -41,6 +41,11 @@ impl Story {
 }
 
 impl Stories {
+    /// Removes all accesses. Existing stories are invalid after that.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+
     /// Adds an access to a story and drops its oldest if the story is full. An access that repeats the last one, by the
     /// same instruction and in the same place, replaces it. Otherwise a loop over the line would fill the story.
     pub fn push(&mut self, story: &mut Story, access: Access) {

@@ -272,6 +272,25 @@ fn a_reset_line_leaves_the_fast_path() {
 }
 
 #[test]
+fn a_model_that_starts_again_is_empty() {
+    let mut bench = Bench::new(WritePolicy::Back);
+    for (op, place) in [(Store, 1), (Store, 1), (Load, 3), (Invalidate, 1)] {
+        bench.step(op, Some(place));
+    }
+    let store = bench.findings[0].earlier;
+    bench.model.flush_all(Access { op: Flush, ..store });
+    bench.findings.clear();
+    bench.model.restart();
+    // The lines of the page are used for another one.
+    let other = LINE + PAGE;
+    assert_eq!(bench.access(Load, Some(2), other, 4), None);
+    assert_eq!(bench.access(Store, Some(1), other, 4), None);
+    assert_eq!(bench.access(Load, Some(2), other, 4), Some(DirtyElsewhere));
+    assert_eq!(bench.findings[0].story.len(), 3);
+    assert_eq!(bench.step(Load, Some(3)), None);
+}
+
+#[test]
 fn a_loop_over_a_line_is_one_access_in_its_story() {
     let mut bench = Bench::new(WritePolicy::Back);
     bench.step(Store, Some(1));
