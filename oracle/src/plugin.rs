@@ -155,7 +155,7 @@ impl Plugin {
         if !memory.store() {
             return false;
         }
-        let physical = memory.physical().filter(|_| !memory.is_device());
+        let physical = memory.place().map(|place| place.physical);
         let (address, value) = (memory.address(), memory.value());
         let checked = match (&self.walker, physical) {
             (Some(walker), Some(physical)) => walker.check(address, physical, value),
@@ -242,7 +242,7 @@ impl Plugin {
         };
         let caching = if cached { caching } else { Caching::Bypass };
         let reported = Reported { pc, owner, address, store, target: place, caching };
-        if !self.session.handles_repeat(&reported) && !memory.is_device() {
+        if !self.session.handles_repeat(&reported) {
             let guest = KernelView { registers: &self.registers, memory: self.memory.as_ref() };
             self.session.access(&reported, &guest);
         }

@@ -420,28 +420,17 @@ impl Memory {
         self.raw & 0xffff
     }
 
-    /// Returns the target of the access.
-    pub fn place(&self) -> Option<Place> {
-        let size = 1 << qemu_plugin_mem_size_shift(self.raw);
-        self.physical().map(|physical| Place { physical, size })
-    }
-
-    /// Returns the physical address of the first byte, which may be a device's.
+    /// Returns the target of the access if it is memory, not a device.
     #[inline(always)]
-    pub fn physical(&self) -> Option<u64> {
+    pub fn place(&self) -> Option<Place> {
         // SAFETY: called from the callback of this access, as QEMU requires, and null is handled.
         unsafe {
             let physical = qemu_plugin_get_hwaddr(self.raw, self.address);
-            (!physical.is_null()).then(|| qemu_plugin_hwaddr_phys_addr(physical))
-        }
-    }
-
-    /// Returns true for an access to a device.
-    pub fn is_device(&self) -> bool {
-        // SAFETY: as above. QEMU accepts null.
-        unsafe {
-            let physical = qemu_plugin_get_hwaddr(self.raw, self.address);
-            physical.is_null() || qemu_plugin_hwaddr_is_io(physical)
+            if physical.is_null() || qemu_plugin_hwaddr_is_io(physical) {
+                return None;
+            }
+            let size = 1 << qemu_plugin_mem_size_shift(self.raw);
+            Some(Place { physical: qemu_plugin_hwaddr_phys_addr(physical), size })
         }
     }
 
