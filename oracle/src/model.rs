@@ -11,6 +11,7 @@
 //! This module imports nothing else of the crate.
 
 mod fast_path;
+mod loads;
 #[cfg(test)]
 mod reference;
 mod story;
@@ -303,7 +304,7 @@ impl Model {
             },
             stories: Stories::default(),
             flushes: Flushes::default(),
-            fast_path: FastPath::new(cache.line),
+            fast_path: FastPath::new(cache, page),
         }
     }
 
@@ -325,6 +326,25 @@ impl Model {
         let line = self.pages.line;
         let effect = self.fast_path.effect(line.number(physical), place)?;
         (line.offset(physical) + size <= line.bytes()).then_some(effect)
+    }
+
+    /// Returns true if [`Model::remember_load`] has recorded a load of this kind from the line of an address, and nothing
+    /// has changed since then: the load changes nothing.
+    #[inline(always)]
+    pub fn remembers_load(&self, address: u64, kind: u32) -> bool {
+        self.fast_path.loads.contains(address, kind)
+    }
+
+    /// Records a load from a settled line, for which [`Model::effect`] returns an effect. `kind` must be the same only
+    /// for loads with the same size and the same translation of addresses.
+    #[inline(always)]
+    pub fn remember_load(&mut self, address: u64, size: u64, kind: u32) {
+        self.fast_path.loads.insert(address, size, kind);
+    }
+
+    /// Forgets the recorded loads, because a translation of addresses has ended.
+    pub fn forget_loads(&mut self) {
+        self.fast_path.loads.clear();
     }
 
     /// Records the last store to a settled line, if [`Model::effect`] is [`StoreEffect::IsLast`].

@@ -187,7 +187,7 @@ impl Plugin {
         }
         self.listen = listen;
         // Until QEMU has translated the code again, nothing reports that translations end.
-        self.translations.clear();
+        self.end_translations();
         true
     }
 
@@ -201,10 +201,14 @@ impl Plugin {
         owner: Owner,
         caching: Caching,
     ) -> bool {
-        let address = memory.address();
-        if let Some(Target { place, cached }) = self.translations.find(address, memory.kind()) {
+        let (address, kind) = (memory.address(), memory.kind());
+        if !store && self.session.remembers_load(address, kind) {
+            return false;
+        }
+        if let Some(Target { place, cached }) = self.translations.find(address, kind) {
             let caching = if cached { caching } else { Caching::Bypass };
-            let reported = Reported { pc, owner, address, store, target: place, caching };
+            let kind = Some(kind);
+            let reported = Reported { pc, owner, address, store, kind, target: place, caching };
             if self.session.handles_repeat(&reported) {
                 return false;
             }
@@ -241,12 +245,19 @@ impl Plugin {
             }
         };
         let caching = if cached { caching } else { Caching::Bypass };
-        let reported = Reported { pc, owner, address, store, target: place, caching };
+        let kind = None;
+        let reported = Reported { pc, owner, address, store, kind, target: place, caching };
         if !self.session.handles_repeat(&reported) {
             let guest = KernelView { registers: &self.registers, memory: self.memory.as_ref() };
             self.session.access(&reported, &guest);
         }
         false
+    }
+
+    /// Forgets all translations of addresses.
+    fn end_translations(&mut self) {
+        self.translations.clear();
+        self.session.end_translations();
     }
 
     /// Gives up because a translation has ended without an instruction that the plugin knows.
@@ -286,12 +297,12 @@ impl Plugin {
                 walker.switch(table);
                 self.session.use_tables(walker.base());
             }
-            self.translations.clear();
+            self.end_translations();
             self.session.switch_space(pc);
             return Ok(());
         }
         if maintenance == Maintenance::ForgetTranslations {
-            self.translations.clear();
+            self.end_translations();
             return Ok(());
         }
         // Until the guest has named an address, the registers may not be found, and nothing is checked.

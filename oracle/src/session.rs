@@ -54,6 +54,9 @@ pub struct Reported {
     pub address: u64,
     /// True for a store, false for a load.
     pub store: bool,
+    /// Number that is the same for accesses with the same size and the same translation of addresses. `None` if a
+    /// translation may end without [`Session::end_translations`].
+    pub kind: Option<u32>,
     /// The bytes in memory.
     pub target: translations::Place,
     /// Use of the cache.
@@ -405,6 +408,26 @@ impl<W: Write> Session<W> {
         self.tables = tables;
     }
 
+    /// Handles a load like an earlier one, since which nothing has changed. Returns false for any other load, without an
+    /// effect.
+    #[inline(always)]
+    pub fn remembers_load(&mut self, address: u64, kind: u32) -> bool {
+        match &mut self.window {
+            Some(window) if window.model.remembers_load(address, kind) => {
+                window.accesses += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Forgets translations of addresses.
+    pub fn end_translations(&mut self) {
+        if let Some(window) = &mut self.window {
+            window.model.forget_loads();
+        }
+    }
+
     /// Handles a memory access that changes nothing, or only the record of the last store. Most accesses are of this
     /// kind. Returns false for any other access, without an effect.
     #[inline(always)]
@@ -446,6 +469,9 @@ impl<W: Write> Session<W> {
             let spaces = (self.tables, AddressSpace::NONE);
             window.model.repeat(&reported.access(at, spaces, Some(place), trace));
         }
+        if let (false, Some(kind)) = (store, reported.kind) {
+            window.model.remember_load(reported.address, target.size, kind);
+        }
         window.accesses = at;
         true
     }
@@ -464,7 +490,7 @@ impl<W: Write> Session<W> {
                 window.model.settle();
             }
         }
-        let Reported { pc, owner, address, store, target, caching } = *reported;
+        let Reported { pc, owner, address, store, target, caching, .. } = *reported;
         let by = owner.by();
         let bypass = caching == Caching::Bypass;
         let full = self.config.depth != Depth::User;

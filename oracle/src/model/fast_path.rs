@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! A cache of settled lines: lines whose next access most likely changes nothing, or only which store was last.
 
+use oracle_wire::config::Cache;
+
+use super::loads::Loads;
 use super::{Access, AddressSpace, By, Op, Place, Trace};
 
 /// Number of lines in the table, a power of two.
@@ -18,6 +21,8 @@ pub struct FastPath {
     tags: Box<[Tag; SLOTS]>,
     /// For each slot, the last store to the line, if it has not been recorded in the line yet.
     deferred: Box<[Repeat; SLOTS]>,
+    /// Addresses in these lines.
+    pub loads: Loads,
 }
 
 /// A store from the place of a tag, without the properties that follow from the tag.
@@ -126,15 +131,16 @@ impl Tag {
 }
 
 impl FastPath {
-    /// Returns an empty table for lines of `line` bytes.
-    pub fn new(line: u64) -> FastPath {
+    /// Returns an empty table for a cache and pages of `page` bytes.
+    pub fn new(cache: &Cache, page: u64) -> FastPath {
         let boxed = |slots: Vec<Tag>| slots.into_boxed_slice().try_into();
         let deferred = vec![NO_STORE; SLOTS].into_boxed_slice().try_into();
         FastPath {
-            offset: line - 1,
+            offset: cache.line - 1,
             generation: 0,
             tags: boxed(vec![EMPTY; SLOTS]).expect("the number of slots is right"),
             deferred: deferred.expect("the number of slots is right"),
+            loads: Loads::new(cache, page),
         }
     }
 
@@ -173,6 +179,7 @@ impl FastPath {
         let new = self.tag(line, place, effect);
         let old = std::mem::replace(&mut self.tags[slot], new);
         let line = old.line() & ((1 << LINE_BITS) - 1);
+        self.loads.remove(line, old.place);
         let deferred = self.take(slot, old.place, line)?;
         (old.line() == self.current(line)).then_some((line, deferred))
     }
@@ -184,6 +191,7 @@ impl FastPath {
             return None;
         }
         let old = std::mem::replace(&mut self.tags[slot], EMPTY);
+        self.loads.remove(line, old.place);
         self.take(slot, old.place, line)
     }
 
@@ -209,6 +217,7 @@ impl FastPath {
 
     /// Removes all lines. Some kernels flush the whole cache at each switch of address spaces, so this must be fast.
     pub fn clear(&mut self) {
+        self.loads.clear();
         self.generation += 1;
         if self.generation == GENERATIONS - 1 {
             self.generation = 0;

@@ -45,13 +45,15 @@ impl Bench {
         size: u64,
     ) -> Option<FindingKind> {
         self.at += 1;
+        // In the colour of the place.
+        let address = 0x4000_0000 + place.unwrap_or(0) * PAGE + physical % PAGE;
         let access = Access {
             at: self.at,
             op,
             by: By::Process,
             tables: None,
             process: self.process,
-            address: physical,
+            address,
             physical,
             size,
             place,
@@ -60,8 +62,16 @@ impl Bench {
             trace: Trace::default(),
         };
         let effect = place.and_then(|place| self.model.effect(physical, size, place));
+        if op == Load && place.is_some() && self.model.remembers_load(address, size as u32) {
+            assert!(effect.is_some(), "{access:?} changes something");
+            return None;
+        }
         match (op, effect) {
-            (Load, Some(_)) | (Store, Some(StoreEffect::Nothing)) => return None,
+            (Load, Some(_)) => {
+                self.model.remember_load(address, size, size as u32);
+                return None;
+            }
+            (Store, Some(StoreEffect::Nothing)) => return None,
             (Store, Some(StoreEffect::IsLast)) => {
                 self.model.repeat(&access);
                 return None;
@@ -288,6 +298,20 @@ fn a_model_that_starts_again_is_empty() {
     assert_eq!(bench.access(Load, Some(2), other, 4), Some(DirtyElsewhere));
     assert_eq!(bench.findings[0].story.len(), 3);
     assert_eq!(bench.step(Load, Some(3)), None);
+}
+
+#[test]
+fn a_load_is_remembered_for_its_line_and_kind() {
+    let mut model = Model::new(&CACHE, PAGE);
+    model.remember_load(0x4000_1008, 4, 7);
+    let remembers =
+        |model: &Model, offset: u64, kind| model.remembers_load(0x4000_1000 + offset, kind);
+    assert!(remembers(&model, 0, 7) && remembers(&model, 28, 7));
+    // The next line, a load that continues there, another kind, and the same line of another page.
+    assert!(!remembers(&model, 32, 7) && !remembers(&model, 29, 7) && !remembers(&model, 8, 6));
+    assert!(!remembers(&model, 4 * PAGE + 8, 7));
+    model.forget_loads();
+    assert!(!remembers(&model, 8, 7));
 }
 
 #[test]

@@ -46,7 +46,11 @@ fn access(session: &mut Test, pc: u64, address: u64, store: bool) {
 fn access_with(session: &mut Test, pc: u64, address: u64, store: bool, caching: Caching) {
     let owner = session.machine.owner(session.machine.by(pc), 0);
     let target = translations::Place { physical: 0x7000 + address % 4096, size: 4 };
-    let reported = Reported { pc, owner, address, store, target, caching };
+    let kind = Some(2);
+    let reported = Reported { pc, owner, address, store, kind, target, caching };
+    if !store && session.remembers_load(address, 2) {
+        return;
+    }
     if !session.handles_repeat(&reported) {
         session.access(&reported, &NoGuest);
     }
