@@ -215,20 +215,47 @@ struct Flushes {
 struct Pages {
     line: Chunks,
     page: Chunks,
-    lines: HashMap<u64, Box<[Line]>, BuildHasherDefault<NumberHasher>>,
+    pages: HashMap<u64, Page, BuildHasherDefault<NumberHasher>>,
     filter: PageFilter,
+    /// Bits of a place that distinguish mappings of a page.
+    mapping: u64,
     /// Lines of pages that are no longer in use. Allocating them again would take longer than most accesses to them.
     spare: Vec<Box<[Line]>>,
 }
 
+#[derive(Debug)]
+struct Page {
+    lines: Box<[Line]>,
+    users: Users,
+}
+
+/// The processes that have used a page, for each place at which it is mapped. A process that is flushed has mapped the
+/// whole page, also the lines that it has not used and in which the kernel has stored something for it.
+#[derive(Debug, Default)]
+struct Users(Vec<(Place, u64)>);
+
+impl Users {
+    fn insert(&mut self, place: Place, process: AddressSpace) {
+        match self.0.iter_mut().find(|(known, _)| *known == place) {
+            Some((_, processes)) => *processes |= process.set(),
+            None => self.0.push((place, process.set())),
+        }
+    }
+
+    fn contains(&self, place: Place, process: AddressSpace) -> bool {
+        let known = self.0.iter().find(|(known, _)| *known == place);
+        known.is_some_and(|(_, processes)| processes & process.set() != 0)
+    }
+}
+
 impl Pages {
-    /// Returns the line at a physical address.
-    fn line_at(&mut self, physical: u64) -> &mut Line {
+    /// Returns the line at a physical address, and the users of its page.
+    fn line_at(&mut self, physical: u64) -> (&mut Line, &mut Users) {
         let page = self.page.number(physical);
         let index = self.line.number(self.page.offset(physical));
-        let lines = self.lines.entry(page).or_insert_with(|| {
+        let Page { lines, users } = self.pages.entry(page).or_insert_with(|| {
             self.filter.insert(page);
-            match self.spare.pop() {
+            let lines = match self.spare.pop() {
                 Some(mut lines) => {
                     lines.iter_mut().for_each(Line::restart);
                     lines
@@ -237,9 +264,10 @@ impl Pages {
                     let lines = self.line.number(self.page.bytes());
                     vec![Line::default(); lines as usize].into()
                 }
-            }
+            };
+            Page { lines, users: Users::default() }
         });
-        &mut lines[index as usize]
+        (&mut lines[index as usize], users)
     }
 
     /// Returns the line at a physical address, if its page was accessed.
@@ -249,7 +277,7 @@ impl Pages {
             return None;
         }
         let index = self.line.number(self.page.offset(physical));
-        self.lines.get_mut(&page).map(|lines| &mut lines[index as usize])
+        self.pages.get_mut(&page).map(|page| &mut page.lines[index as usize])
     }
 }
 
@@ -268,8 +296,6 @@ struct Line {
 struct Copy {
     place: Place,
     state: State,
-    /// Address spaces by whose addresses the copy was used, as a set.
-    processes: u64,
     /// Dirty: the last store to the copy. Stale: the last store elsewhere. Clean: the access that allocated the copy.
     cause: Access,
 }
@@ -298,8 +324,12 @@ impl Model {
             pages: Pages {
                 line: Chunks::of(cache.line),
                 page: Chunks::of(page),
-                lines: HashMap::default(),
+                pages: HashMap::default(),
                 filter: PageFilter::default(),
+                mapping: match cache.kind {
+                    CacheKind::Vivt => !(page - 1),
+                    _ => Place::MAX,
+                },
                 spare: Vec::new(),
             },
             stories: Stories::default(),
@@ -313,8 +343,8 @@ impl Model {
         self.fast_path.clear();
         self.flushes = Flushes::default();
         self.stories.clear();
-        let Pages { lines, filter, spare, .. } = &mut self.pages;
-        spare.extend(lines.drain().map(|(_, lines)| lines));
+        let Pages { pages, filter, spare, .. } = &mut self.pages;
+        spare.extend(pages.drain().map(|(_, page)| page.lines));
         *filter = PageFilter::default();
     }
 
@@ -372,20 +402,24 @@ impl Model {
         let number = chunks.number(at);
         let deferred = self.fast_path.remove(number);
         let (bytes, write) = (bytes(at, chunks.bytes(), access), self.write);
-        let line = self.pages.line_at(at);
+        let mapping = self.pages.mapping;
+        let (line, users) = self.pages.line_at(at);
         if line.flushes != self.flushes.count {
-            line.catch_up(&self.flushes, &mut self.stories);
+            let uses = |place: Place, process| users.contains(place & mapping, process);
+            line.catch_up(&self.flushes, uses, &mut self.stories);
         }
         line.record_deferred(deferred);
         let outcome = line.apply(access, bytes, write, &mut self.stories);
-        line.used_by(access);
+        if let (Some(place), true) = (access.place, access.process != AddressSpace::NONE) {
+            users.insert(place & mapping, access.process);
+        }
         if let Some((kind, earlier)) = outcome {
             let story = self.stories.accesses(line.story);
             found(Finding { kind, line: at, earlier, later: *access, story });
         }
         if let (Some(effect), Some(place)) = (line.settled(access, write), access.place) {
             if let Some((evicted, store)) = self.fast_path.insert(number, place, effect) {
-                let evicted = self.pages.line_at(chunks.start(evicted));
+                let (evicted, _) = self.pages.line_at(chunks.start(evicted));
                 evicted.record_deferred(Some(store));
             }
         }
@@ -408,7 +442,7 @@ impl Model {
             Flushes { count, whole: count, last_whole: Some(flush), of_processes: Vec::new() };
     }
 
-    /// Writes back and drops all copies that were used by an address of the process `flush.process`.
+    /// Writes back and drops all copies in pages, and at places of these pages, that the process `flush.process` has used.
     pub fn flush_process(&mut self, flush: Access) {
         self.settle();
         self.flushes.count += 1;
@@ -419,7 +453,7 @@ impl Model {
     /// now on. Only [`Model::flush_process`] depends on it.
     pub fn settle(&mut self) {
         for (line, store) in self.fast_path.drain() {
-            let line = self.pages.line_at(self.pages.line.start(line));
+            let (line, _) = self.pages.line_at(self.pages.line.start(line));
             line.record_deferred(Some(store));
         }
     }
@@ -427,9 +461,13 @@ impl Model {
     /// Writes back all dirty copies.
     pub fn clean_all(&mut self) {
         self.fast_path.clear();
-        for line in self.pages.lines.values_mut().flatten() {
-            line.catch_up(&self.flushes, &mut self.stories);
-            line.copies.iter_mut().for_each(Copy::clean);
+        let mapping = self.pages.mapping;
+        for Page { lines, users } in self.pages.pages.values_mut() {
+            let uses = |place: Place, process| users.contains(place & mapping, process);
+            for line in lines {
+                line.catch_up(&self.flushes, uses, &mut self.stories);
+                line.copies.iter_mut().for_each(Copy::clean);
+            }
         }
     }
 }
@@ -478,15 +516,21 @@ impl Copy {
 }
 
 impl Line {
-    /// Applies the flushes that happened since the last access to the line.
-    fn catch_up(&mut self, flushes: &Flushes, stories: &mut Stories) {
+    /// Applies the flushes that happened since the last access to the line. `uses` returns true if a process has used the
+    /// page at a place.
+    fn catch_up(
+        &mut self,
+        flushes: &Flushes,
+        uses: impl Fn(Place, AddressSpace) -> bool,
+        stories: &mut Stories,
+    ) {
         let seen = std::mem::replace(&mut self.flushes, flushes.count);
         if let (Some(flush), true) = (flushes.last_whole, seen < flushes.whole) {
             self.drop_copies(|_| true, flush, stories);
         }
         for (_, flush) in flushes.of_processes.iter().filter(|(count, _)| *count > seen) {
-            let used = |copy: &Copy| copy.processes & flush.process.set() != 0;
-            self.drop_copies(used, *flush, stories);
+            let flushed = |copy: &Copy| uses(copy.place, flush.process);
+            self.drop_copies(flushed, *flush, stories);
         }
     }
 
@@ -501,17 +545,6 @@ impl Line {
         self.copies.retain(|copy| !is_flushed(copy));
         if self.copies.len() < before {
             stories.push(&mut self.story, flush);
-        }
-    }
-
-    /// Records the process whose address an access used.
-    fn used_by(&mut self, access: &Access) {
-        let mut copies = self.copies.iter_mut();
-        if access.process == AddressSpace::NONE {
-            return;
-        }
-        if let Some(copy) = copies.find(|copy| Some(copy.place) == access.place) {
-            copy.processes |= access.process.set();
         }
     }
 
@@ -677,9 +710,9 @@ impl Line {
     }
 
     fn put(&mut self, place: Place, state: State, cause: Access) {
-        let copy = Copy { place, state, processes: 0, cause };
+        let copy = Copy { place, state, cause };
         match self.copies.iter_mut().find(|copy| copy.place == place) {
-            Some(old) => *old = Copy { processes: old.processes, ..copy },
+            Some(old) => *old = copy,
             None => {
                 // Most lines have one copy.
                 self.copies.reserve_exact(1);

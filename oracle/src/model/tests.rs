@@ -173,7 +173,7 @@ fn an_uncached_access_uses_memory() {
 fn whole_cache_operations_and_a_reset_prevent_findings() {
     let mut bench = Bench::new(WritePolicy::Back);
     bench.step(Store, Some(1));
-    let flush = bench.model.pages.line_at(LINE).copies[0].cause;
+    let flush = bench.model.pages.line_at(LINE).0.copies[0].cause;
     bench.model.flush_all(Access { op: Flush, ..flush });
     assert_eq!(bench.step(Load, Some(2)), None);
     bench.step(Store, Some(2));
@@ -191,7 +191,7 @@ fn found_after_flush(stores_by: AddressSpace, others: &[usize]) -> Option<Findin
     bench.process = stores_by;
     bench.step(Store, Some(1));
     bench.step(Store, Some(1));
-    let store = bench.model.pages.line_at(LINE).copies[0].cause;
+    let store = bench.model.pages.line_at(LINE).0.copies[0].cause;
     for other in others {
         bench.model.settle();
         bench.process = AddressSpace::new(*other);
@@ -214,12 +214,30 @@ fn a_flush_for_a_process_drops_what_the_process_used() {
 }
 
 #[test]
+fn a_flush_for_a_process_drops_what_the_kernel_stored_in_its_pages() {
+    let found = |used_at: Place| {
+        let mut bench = Bench::new(WritePolicy::Back);
+        // The kernel clears the page in a colour.
+        bench.access(Store, Some(1), LINE, 32);
+        bench.access(Store, Some(1), LINE + 32, 32);
+        let (line, _) = bench.model.pages.line_at(LINE);
+        let store = line.copies[0].cause;
+        bench.process = AddressSpace::new(2);
+        bench.access(Load, Some(used_at), LINE + 64, 4);
+        bench.model.flush_process(Access { op: Flush, process: bench.process, ..store });
+        bench.process = AddressSpace::NONE;
+        bench.access(Load, Some(3), LINE + 32, 4)
+    };
+    assert_eq!((found(1), found(2)), (None, Some(DirtyElsewhere)));
+}
+
+#[test]
 fn a_flush_for_a_process_keeps_the_last_store() {
     let mut bench = Bench::new(WritePolicy::Back);
     bench.process = AddressSpace::new(1);
     bench.step(Store, Some(1));
     bench.step(Store, Some(1));
-    let store = bench.model.pages.line_at(LINE).copies[0].cause;
+    let store = bench.model.pages.line_at(LINE).0.copies[0].cause;
     bench.model.flush_process(Access { op: Flush, process: AddressSpace::new(2), ..store });
     assert_eq!(bench.step(Load, Some(2)), Some(DirtyElsewhere));
     assert_eq!(bench.findings[0].earlier.at, 2);

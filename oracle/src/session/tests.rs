@@ -276,7 +276,7 @@ fn findings_after_flush(depth: Depth, pc: u64, tables: u64) -> u64 {
     session.use_tables(Some(0x4000));
     access(&mut session, PROGRAM_PC, 0x4000_1008, true);
     session.use_tables(Some(tables));
-    access(&mut session, PROGRAM_PC, 0x4000_5048, false);
+    access(&mut session, PROGRAM_PC, 0x4000_6048, false);
     session.maintain_all(pc, Op::Flush, &NoGuest);
     session.use_tables(Some(0x8000));
     access(&mut session, PROGRAM_PC, 0x4000_2008, false);
