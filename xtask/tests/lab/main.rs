@@ -2,6 +2,7 @@
 //! Tests of the tool as a user runs it. A shell script stands in for QEMU and writes what a guest would write.
 
 mod comparing;
+mod events;
 mod kernels;
 mod oracle;
 mod programs;
