@@ -6,7 +6,8 @@
 #include "mainline.h"
 #include <linux/android/binder.h>
 
-enum { SIZE = 1 << 17, PAYLOAD = 3000, ROUNDS = 20 };
+/* Many pages, as one has the right colour by chance. All one-way transactions together fit into half of the mapping. */
+enum { SIZE = 1 << 21, PAYLOAD = 32000, ROUNDS = 20 };
 
 static void exchange(int fd, void *send, size_t send_size, void *receive, size_t receive_size, size_t *received)
 {
