@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Builds of the checkout's packages by the cargo that runs this tool.
+//! Builds of packages by the cargo that runs this tool.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -28,19 +28,29 @@ impl Build {
     /// Returns a build of `package` with the additional arguments `more`. A separate `target_dir` keeps it from waiting
     /// for another build, and from replacing that build's files.
     pub(crate) fn new(package: &str, more: &[&str], target_dir: &Path) -> Self {
-        let args = ["build", "--quiet", "--package", package];
-        let format = ["--message-format", "json-render-diagnostics"];
-        let args = args.iter().chain(more).chain(&format).map(OsString::from);
-        let place = ["--target-dir".into(), target_dir.into()];
-        Self { args: args.chain(place).collect(), env: BTreeMap::new() }
+        Self::of("--package", package.as_ref(), more, target_dir)
     }
 
-    /// Runs cargo in the checkout and returns the artifacts in cargo's order. `what` names the build in errors.
+    /// Returns a build of the user's package with this manifest.
+    pub(crate) fn of_manifest(manifest: &Path, more: &[&str], target_dir: &Path) -> Self {
+        Self::of("--manifest-path", manifest.as_os_str(), more, target_dir)
+    }
+
+    fn of(option: &str, value: &OsStr, more: &[&str], target_dir: &Path) -> Self {
+        let what = ["build".as_ref(), "--quiet".as_ref(), option.as_ref(), value];
+        let format = ["--message-format", "json-render-diagnostics"];
+        let more = more.iter().chain(&format).map(OsString::from);
+        let place = ["--target-dir".into(), target_dir.into()];
+        let args = what.map(OsStr::to_owned).into_iter().chain(more).chain(place);
+        Self { args: args.collect(), env: BTreeMap::new() }
+    }
+
+    /// Runs cargo in the directory `dir` and returns the artifacts in cargo's order. `what` names the build in errors.
     ///
     /// # Errors
     /// The build fails. The error contains the compiler's messages.
-    pub(crate) fn run(&self, checkout: &Path, what: &str) -> Result<Vec<Artifact>> {
-        let mut command = guard::command(program(), &self.args).dir(checkout);
+    pub(crate) fn run(&self, dir: &Path, what: &str) -> Result<Vec<Artifact>> {
+        let mut command = guard::command(program(), &self.args).dir(dir);
         for (name, value) in &self.env {
             command = match value {
                 Some(value) => command.env(name, value),

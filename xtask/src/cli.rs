@@ -11,6 +11,7 @@ use regex::Regex;
 use crate::ci;
 use crate::image::guest_files::{Addition, Fetch};
 use crate::image::kselftest::Wanted;
+use crate::image::rust::RustProgram;
 use crate::kernel::Identity;
 use crate::machine::accel::Accel;
 use crate::oracle::{Depth, OracleMode, OracleRequest};
@@ -169,6 +170,8 @@ Examples:
   cargo xtask run --arch armv6 --c a.c b.c -- -n 3       two files, and arguments for the program
   cargo xtask run --arch arm64 -- ./prog args            a static program for arm64
   cargo xtask run --c test.c --add data:/opt/data        with a directory of files
+  cargo xtask run --arch arm64 --rust ~/test             a Cargo package, or a single source file
+  cargo xtask run --initramfs rootfs.cpio -- /bin/test   a program of a root filesystem of yours
   cargo xtask run --arch parisc --script test.sh         a shell script, with busybox
   cargo xtask run --arch sparc64 -- cat /proc/cpuinfo    a command of busybox
   cargo xtask run --arch armv6 --commands tests.txt      one test for each line
@@ -488,7 +491,7 @@ pub(crate) struct Run {
     /// Program of this machine, and its arguments. It must be static and for the target. A name without `/` of which this
     /// machine has no file is a command of busybox. The program runs as root, in the directory /, without input. With --c or
     /// --script, only the arguments.
-    #[arg(last = true, value_name = "PROGRAM", required_unless_present_any = ["c", "script", "commands", "kselftest"])]
+    #[arg(last = true, value_name = "PROGRAM", required_unless_present_any = ["c", "rust", "script", "commands", "kselftest", "initramfs"])]
     pub program: Vec<String>,
     /// Build these C files into one static program for the target, and run it.
     #[arg(long, value_name = "FILE", num_args = 1..)]
@@ -496,8 +499,12 @@ pub(crate) struct Run {
     /// Further argument of the C compiler, such as --cflag=-DROUNDS=3 or --cflag=-lm. May be repeated.
     #[arg(long, value_name = "FLAG", requires = "c", allow_hyphen_values = true)]
     pub cflag: Vec<String>,
+    /// Build this Rust program into a static program for the target, and run it: the directory of a Cargo package, or a
+    /// single source file. A package with several programs needs the name of one of them.
+    #[arg(long, value_name = "DIR|FILE[:PROGRAM]", conflicts_with = "c")]
+    pub rust: Option<RustProgram>,
     /// Run this shell script. The guest has busybox: a shell and the usual tools.
-    #[arg(long, value_name = "FILE", conflicts_with = "c")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["c", "rust"])]
     pub script: Option<PathBuf>,
     /// Run each line of this file as a shell command, as a case of its own: with a window of the oracle, a verdict, and all
     /// reports. Lines that begin with # are comments. Exit code 4 means that the command does not apply to the machine.
@@ -506,8 +513,12 @@ pub(crate) struct Run {
     /// Build these selftests of the kernel, directories of tools/testing/selftests separated by commas, and run each of their
     /// programs as a case of its own, like a line of --commands. Programs that do not compile for the target are skipped.
     #[arg(long, value_name = "COLLECTION[:PROGRAM]", value_delimiter = ',')]
-    #[arg(conflicts_with_all = ["c", "script", "commands", "program", "get", "kernel_image"])]
+    #[arg(conflicts_with_all = ["c", "rust", "script", "commands", "program", "get", "kernel_image"])]
     pub kselftest: Vec<Wanted>,
+    /// Unpack this archive as the guest's root filesystem: a cpio archive. The first word after `--` is then
+    /// a program of the archive [default: /init]. The archive must have a shell for --script and --commands.
+    #[arg(long, value_name = "FILE", conflicts_with = "kselftest")]
+    pub initramfs: Option<PathBuf>,
     /// Put busybox into the guest even if nothing of the above needs it, for programs that call a shell.
     #[arg(long)]
     pub busybox: bool,
@@ -539,9 +550,10 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Returns true if the first word after `--` is the program, not an argument.
-    pub(crate) fn names_program(&self) -> bool {
-        self.c.is_empty() && self.script.is_none() && !self.has_several_cases()
+    /// Returns true if the first word after `--` is a program of this machine, or a command of busybox.
+    pub(crate) fn names_host_program(&self) -> bool {
+        let built = !self.c.is_empty() || self.rust.is_some() || self.script.is_some();
+        !built && !self.has_several_cases() && self.initramfs.is_none()
     }
 
     /// Returns true if each command or selftest is a case of its own, with a verdict.
@@ -941,6 +953,6 @@ mod tests {
             Cli::try_parse_from(command.split(' ')).unwrap();
             examples += 1;
         }
-        assert_eq!(examples, 30);
+        assert_eq!(examples, 32);
     }
 }

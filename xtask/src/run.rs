@@ -108,6 +108,8 @@ pub(crate) struct Unit {
     pub cases: Vec<Case>,
     /// Files of the user in the initramfs.
     pub files: Vec<GuestFile>,
+    /// Archive of the user on which the initramfs is based; empty for none.
+    pub base: Vec<u8>,
 }
 
 impl Unit {
@@ -287,7 +289,8 @@ fn kernel(job: &Job, unit: &Unit, ledger: &mut Ledger) -> Result<Built> {
 fn image(job: &Job, unit: &Unit, built: &Built, ledger: &mut Ledger) -> Result<Image> {
     ledger.phase(Phase::Image, "");
     let mut say = |line| ledger.progress(0, None, line);
-    let image = job.image(&unit.target, built, &unit.cases, &mut say)?.with_files(&unit.files);
+    let image = job.image(&unit.target, built, &unit.cases, &mut say)?;
+    let image = image.with_files(&unit.files).on_base(unit.base.clone());
     ledger.provenance().image_hash = image.hash();
     ledger.provenance().rustc = version::rustc();
     Ok(image)

@@ -277,6 +277,7 @@ pub(crate) fn units(
                 stacks: stacks.map(|stacks| stacks.names.clone()).unwrap_or_default(),
                 cases,
                 files: Vec::new(),
+                base: Vec::new(),
             });
         }
     }

@@ -87,6 +87,7 @@ impl Lab<'_> {
             stacks: Vec::new(),
             cases,
             files: Vec::new(),
+            base: Vec::new(),
         };
         let result = run::all(&job, &[unit], &Events::silent());
         let took = clock.elapsed();

@@ -4,9 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use clap::Parser;
 use xshell::cmd;
 
-use crate::cli::Oracle;
+use crate::cli::{Cli, Command, Oracle};
+use crate::machine::args::quote;
 use crate::oracle::files::{FoundIn, Story, findings};
 use crate::oracle::line::Hex;
 use crate::oracle::mail::{self, Letter};
@@ -14,12 +16,15 @@ use crate::oracle::story;
 use crate::output::out;
 use crate::paths;
 use crate::report::merge;
-use crate::results::{OracleState, RunResult};
+use crate::report::rows::Rerun;
+use crate::results::{OracleState, RunResult, TargetResult};
 use crate::shell;
 use crate::target;
 use crate::text::columns::columns;
 use crate::text::words;
 use crate::trials;
+
+use super::test;
 
 /// Runs the command and returns its exit code.
 ///
@@ -110,9 +115,32 @@ fn mail(id: &str, result: &RunResult, dir: &Path) -> Result<String> {
     let vmlinux = story.config.symbols.as_ref().map(|symbols| symbols.with_file_name("vmlinux"));
     let cross = machine.as_ref().map_or("", |machine| machine.kernel.cross.as_str());
     let place = |pc: Hex| source_line(vmlinux.as_deref()?, cross, pc);
-    let letter =
-        Letter { target, machine: machine.as_ref(), case, summary, story: &story, place: &place };
+    let rerun = rerun(&result.commands, target, &case.id);
+    let machine = machine.as_ref();
+    let letter = Letter { target, machine, case, rerun, summary, story: &story, place: &place };
     Ok(mail::write(&letter))
+}
+
+/// Returns the command that runs the case `id` of `target` again, under the oracle. `commands` are those of the results,
+/// one for each merged run.
+fn rerun(commands: &[Vec<String>], target: &TargetResult, id: &str) -> String {
+    // The first word is `cargo`.
+    let parse = |words: &Vec<String>| Cli::try_parse_from(words.iter().skip(1)).ok();
+    let command = match (commands, commands.first().and_then(parse).map(|cli| cli.command)) {
+        ([words], Some(Command::Run(_))) => {
+            let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
+            words.join(" ")
+        }
+        ([_], Some(Command::Test(args))) => test::rerun_command(&args),
+        _ => "cargo xtask test".into(),
+    };
+    let options = &target.options();
+    let rerun = Rerun { command: &command, name: &target.name, options }.of_case(id);
+    let oracle = if rerun.contains(" --oracle ") { "" } else { " --oracle on" };
+    match rerun.split_once(" -- ") {
+        Some((options, program)) => format!("{options}{oracle} -- {program}"),
+        None => rerun + oracle,
+    }
 }
 
 /// Returns file and line of an instruction, if the kernel has debug information and addr2line is installed.

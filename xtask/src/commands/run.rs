@@ -13,6 +13,7 @@ use protocol::programs::SKIPPED;
 use super::test::qemu_command;
 use super::{only, settle};
 use crate::cli::{MessageFormat, Run};
+use crate::image::INIT_ON_BASE;
 use crate::image::busybox;
 use crate::image::c::CProgram;
 use crate::image::elf;
@@ -76,6 +77,7 @@ pub(super) fn run(args: &Run) -> Result<u8> {
         return Ok(0);
     }
     let commands = read_sources(args)?;
+    args.rust.iter().try_for_each(|program| program.check(target))?;
     let oracle = args.emulation.oracle_request();
     ensure(&targets, &args.machine, oracle)?;
     decision::check(oracle, &targets, args.emulation.accel, |program| Qemu::ask(program))?;
@@ -93,8 +95,21 @@ pub(super) fn run(args: &Run) -> Result<u8> {
             cases
         }
     };
-    let (target, kernel) = (target.clone(), kernel.clone());
-    let unit = Unit { target, kernel, stacks: Vec::new(), cases, files };
+    let (mut target, kernel) = (target.clone(), kernel.clone());
+    let mut base = Vec::new();
+    if let Some(archive) = &args.initramfs {
+        base = files::read_bytes(archive)?;
+        let may_decompress = args.machine.kernel_image.is_some() || !args.machine.config.is_empty();
+        if !(base.starts_with(b"07070") || (may_decompress && !base.is_empty())) {
+            bail!(
+                "--initramfs {}: not a cpio archive; the lab's kernels read no compressed ones, except with an option such as \
+                 --config RD_GZIP=y",
+                archive.display()
+            );
+        }
+        target.qemu.append.push(format!("rdinit={INIT_ON_BASE}"));
+    }
+    let unit = Unit { target, kernel, stacks: Vec::new(), cases, files, base };
     execute(args, &job, &unit)
 }
 
@@ -124,8 +139,8 @@ fn execute(args: &Run, job: &Job, unit: &Unit) -> Result<u8> {
 /// `--commands`.
 fn read_sources(args: &Run) -> Result<Option<Vec<ShellCommand>>> {
     let program = args.program.first().map(Path::new);
-    let program = program.filter(|path| args.names_program() && !is_command(path));
-    let sources = args.c.iter().chain(&args.script).map(|file| file.as_path());
+    let program = program.filter(|path| args.names_host_program() && !is_command(path));
+    let sources = args.c.iter().chain(&args.script).chain(&args.initramfs).map(PathBuf::as_path);
     for file in sources.chain(program) {
         if !file.is_file() {
             bail!("{}: there is no such file", file.display());
@@ -203,7 +218,9 @@ fn prepare(args: &Run, target: &Target, job: &Job) -> Result<Prepared> {
     let cross = &target.rust.cross;
     let mut files = Vec::new();
     let mut words = args.program.clone();
-    let mut needs_shell = args.busybox || args.has_several_cases();
+    // An archive of the user has a shell of its own.
+    let has_shell = args.initramfs.is_some();
+    let mut needs_shell = args.has_several_cases();
     if let Some(script) = &args.script {
         let path = in_guest(script)?;
         files.push(GuestFile::program(path.clone(), files::read_bytes(script)?));
@@ -217,6 +234,18 @@ fn prepare(args: &Run, target: &Target, job: &Job) -> Result<Prepared> {
         let path = in_guest(&built)?;
         files.push(GuestFile::program(path.clone(), files::read_bytes(&built)?));
         words.insert(0, path);
+    } else if let Some(program) = &args.rust {
+        let work = job.run_dir.join("programs");
+        let built = program.build(target, &job.checkout, &job.cache, &work.join("package"))?;
+        let path = in_guest(&built)?;
+        let bytes = files::read_bytes(&built)?;
+        files::write(&work.join(built.file_name().context("a program has a name")?), &bytes)?;
+        files.push(GuestFile::program(path.clone(), bytes));
+        words.insert(0, path);
+    } else if args.initramfs.is_some() {
+        if words.is_empty() && !args.has_several_cases() {
+            words.push("/init".into());
+        }
     } else if let Some(program) = words.first().map(PathBuf::from) {
         if is_command(&program) {
             needs_shell = true;
@@ -232,7 +261,7 @@ fn prepare(args: &Run, target: &Target, job: &Job) -> Result<Prepared> {
     for addition in &args.add {
         files.extend(addition.read()?);
     }
-    if needs_shell {
+    if args.busybox || (needs_shell && !has_shell) {
         let mut say = |line: String| errln!("{line}");
         let tools = busybox::with_links(&job.cache, cross, job.jobs, &mut say)?;
         files = with_defaults(files, tools);

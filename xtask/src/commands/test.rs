@@ -138,7 +138,7 @@ fn bisect_code(result: &RunResult) -> u8 {
 }
 
 /// Returns the command that repeats this run, without the options that select targets, kernel versions and cases.
-fn rerun_command(args: &Test) -> String {
+pub(super) fn rerun_command(args: &Test) -> String {
     let words: Vec<String> = options(args).iter().map(|word| args::quote(word)).collect();
     words.join(" ")
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Builds the guest program as a static executable for the target, with the cargo that runs this tool.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -17,16 +16,7 @@ use crate::target::{Backend, RustSpec};
 /// # Errors
 /// The build fails. The error contains the compiler's messages.
 pub(crate) fn build(checkout: &Path, cache: &Path, rust: &RustSpec) -> Result<PathBuf> {
-    let toolchain = Toolchain::find()?;
-    let source = || {
-        toolchain.std_source(cache).with_context(|| {
-            format!(
-                "the source of Rust's standard library, which {} needs, is missing: run `rustup component add rust-src`",
-                rust.target
-            )
-        })
-    };
-    let std = if std_source::is_needed(&toolchain, rust) { Some(source()?) } else { None };
+    let std = std_source(cache, rust)?;
     // A separate target directory, so that this build and the build of the lab neither wait for each other nor discard
     // each other's results.
     let target_dir = checkout.join("target/guest");
@@ -38,6 +28,25 @@ pub(crate) fn build(checkout: &Path, cache: &Path, rust: &RustSpec) -> Result<Pa
             wasm::build(checkout, &rust.cross, &built, &out)
         }
     }
+}
+
+/// Returns the source of the standard library in the toolchain or in the lab's `cache`, or `None` if the toolchain includes
+/// the library for the machine that `rust` describes.
+///
+/// # Errors
+/// The source is needed and missing.
+pub(super) fn std_source(cache: &Path, rust: &RustSpec) -> Result<Option<PathBuf>> {
+    let toolchain = Toolchain::find()?;
+    if !std_source::is_needed(&toolchain, rust) {
+        return Ok(None);
+    }
+    let source = toolchain.std_source(cache).with_context(|| {
+        format!(
+            "the source of Rust's standard library, which {} needs, is missing: run `rustup component add rust-src`",
+            rust.target
+        )
+    })?;
+    Ok(Some(source))
 }
 
 /// Compiles the guest program with rustc, and returns the path of the output.
@@ -58,12 +67,19 @@ fn compile(
 fn command(rust: &RustSpec, std: Option<&Path>, target_dir: &Path) -> Build {
     let args = ["--profile", "guest", "--target", &rust.target];
     let mut build = Build::new("init", &args, target_dir);
+    set_environment(&mut build, rust, std);
+    build
+}
+
+/// Makes `build` one of a static program for the machine that `rust` describes. `std` is the source of the standard library,
+/// if that has to be built too.
+pub(super) fn set_environment(build: &mut Build, rust: &RustSpec, std: Option<&Path>) {
     // Overrides the user's flags, which are meant for the host.
     let flags = match rust.backend {
         Backend::Native => "-C target-feature=+crt-static",
         Backend::WasmC => "",
     };
-    build.env = BTreeMap::from([
+    build.env.extend([
         ("CARGO_ENCODED_RUSTFLAGS".into(), None),
         ("RUSTFLAGS".into(), Some(flags.into())),
         // Allows -Z options and the standard library's unstable features with a stable toolchain. Set for every target:
@@ -81,7 +97,6 @@ fn command(rust: &RustSpec, std: Option<&Path>, target_dir: &Path) -> Build {
         let root = "__CARGO_TESTS_ONLY_SRC_ROOT".into();
         build.env.insert(root, Some(source.into()));
     }
-    build
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use protocol::plan;
 use walkdir::WalkDir;
 
+use super::INIT_ON_BASE;
 use crate::files;
 
 /// Directories that the guest mounts a filesystem on. Files of the image are not visible there.
@@ -175,7 +176,7 @@ fn check_path(path: &str) -> Result<()> {
             "{path}: the guest mounts a filesystem on {dir}, which would hide the file; choose another directory"
         );
     }
-    if path == "/init" || path == plan::PATH {
+    if path == "/init" || path == INIT_ON_BASE || path == plan::PATH {
         bail!("{path}: the lab has a file of this name in the guest; choose another one");
     }
     Ok(())

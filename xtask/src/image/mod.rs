@@ -11,6 +11,7 @@ pub(crate) mod guest_files;
 pub(crate) mod kselftest;
 mod libfuse;
 pub(crate) mod programs;
+pub(crate) mod rust;
 mod upstream;
 pub(crate) mod wasm;
 
@@ -33,7 +34,12 @@ pub(crate) struct Image {
     modules: Vec<(String, Vec<u8>)>,
     /// Programs that are cases, and files of the user.
     files: Vec<GuestFile>,
+    /// Archive of the user, which the kernel unpacks first.
+    base: Vec<u8>,
 }
+
+/// Path of init in the guest on top of an archive of the user, which may have an `/init` of its own.
+pub(crate) const INIT_ON_BASE: &str = "/lab-init";
 
 impl Image {
     /// Creates the image from the guest program `init`, the kernel modules `modules`, in the order in which they can be
@@ -54,12 +60,23 @@ impl Image {
         let init = files::read_bytes(init)?;
         let program =
             |(name, bytes): (String, _)| GuestFile::program(guest_programs::path(&name), bytes);
-        Ok(Self { init, modules, files: programs.into_iter().map(program).collect() })
+        Ok(Self {
+            init,
+            modules,
+            files: programs.into_iter().map(program).collect(),
+            base: Vec::new(),
+        })
     }
 
     /// Returns the image with these files of the user in addition.
     pub(crate) fn with_files(mut self, files: &[GuestFile]) -> Self {
         self.files.extend_from_slice(files);
+        self
+    }
+
+    /// Returns the image on top of the archive `base` of the user. The kernel must start [`INIT_ON_BASE`].
+    pub(crate) fn on_base(mut self, base: Vec<u8>) -> Self {
+        self.base = base;
         self
     }
 
@@ -77,16 +94,26 @@ impl Image {
         files::write_atomically(to, self.archive(Some(&plan)))
     }
 
-    /// Returns the archive: mount points, the console that the kernel opens for `init`, `init` itself, the modules, the
-    /// programs that are cases, the files of the user, and the plan.
+    /// Returns the archive of the user, if any, followed by that of the lab. The kernel unpacks one after the other
+    /// (Documentation/driver-api/early-userspace/buffer-format.rst).
     fn archive(&self, plan: Option<&[u8]>) -> Vec<u8> {
+        let mut all = self.base.clone();
+        all.resize(all.len().next_multiple_of(ALIGNMENT), 0);
+        all.extend(self.own_archive(plan));
+        all
+    }
+
+    /// Returns the archive of the lab: mount points, the console that the kernel opens for `init`, `init` itself, the modules, the
+    /// programs that are cases, the files of the user, and the plan.
+    fn own_archive(&self, plan: Option<&[u8]>) -> Vec<u8> {
         let mut archive = cpio::Archive::default();
         for dir in MOUNT_POINTS {
             archive.dir(dir);
         }
         // The kernel opens the console before devtmpfs is mounted (console_on_rootfs() in init/main.c).
         archive.char_device("dev/console", 5, 1);
-        archive.file("init", 0o755, &self.init);
+        let init = if self.base.is_empty() { "init" } else { in_archive(INIT_ON_BASE) };
+        archive.file(init, 0o755, &self.init);
         if !self.modules.is_empty() {
             archive.dir(in_archive(modules::DIR));
             let names: String = self.modules.iter().map(|(name, _)| format!("{name}\n")).collect();
@@ -122,6 +149,9 @@ impl Image {
         }
     }
 }
+
+/// Alignment in bytes of an archive after another one.
+const ALIGNMENT: usize = 512;
 
 /// Directories on which the guest mounts filesystems.
 const MOUNT_POINTS: [&str; 4] = ["dev", "proc", "sys", "tmp"];
@@ -162,6 +192,18 @@ mod tests {
         let archive = image.archive(None);
         assert!(archive.windows(10).any(|bytes| bytes == b"fuse\ncuse\n"));
         assert_ne!(image.hash(), plain.hash());
+    }
+
+    #[test]
+    fn an_archive_of_the_user_comes_first() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("guest"), "i").unwrap();
+        let plain = Image::new(&dir.path().join("guest"), &[], Vec::new()).unwrap();
+        let image = plain.on_base(b"my archive".to_vec());
+        let archive = image.archive(None);
+        assert!(archive.starts_with(b"my archive\0"));
+        let names = listing(&archive[ALIGNMENT..]);
+        assert_eq!(names.last().unwrap(), "lab-init 100755 1 0:0");
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(crate) struct Letter<'a> {
     /// The target's YAML, if it still exists.
     pub machine: Option<&'a Target>,
     pub case: &'a CaseResult,
+    /// Command that runs the case again.
+    pub rerun: String,
     pub summary: &'a FindingSummary,
     pub story: &'a Story,
     /// Returns the line of the source at an address of the kernel.
@@ -24,7 +26,7 @@ pub(crate) struct Letter<'a> {
 
 /// Returns the mail, with its subject in the first line.
 pub(crate) fn write(letter: &Letter) -> String {
-    let Letter { target, case, summary, story, place, .. } = letter;
+    let Letter { target, summary, story, place, .. } = letter;
     let Story { finding, config } = story;
     let version = target.kernel_version();
     let mut text = format!("Subject: {} [Linux {version}]\n\n", subject(summary, finding.later.op));
@@ -46,16 +48,7 @@ pub(crate) fn write(letter: &Letter) -> String {
         mappings(finding, config.page),
         backtraces(finding, place)
     );
-    let flavour = match target.flavour.as_str() {
-        "default" => String::new(),
-        flavour => format!(" --flavour {flavour}"),
-    };
-    text += &format!(
-        "\nTo reproduce it, in a checkout of dmmap-lab:\n\n  cargo xtask test {}{flavour} --case {} --oracle on --oracle-depth {}\n",
-        target.options(),
-        case.id,
-        target.provenance.oracle
-    );
+    text += &format!("\nTo reproduce it, in a checkout of dmmap-lab:\n\n  {}\n", letter.rerun);
     text += "\nThe table lists the accesses that changed what the cache may hold of the line, oldest first.\n\
              docs/oracle.md of dmmap-lab describes the model and its limits.\n";
     text
@@ -167,6 +160,8 @@ mod tests {
             target,
             machine: None,
             case,
+            rerun: "cargo xtask test --arch armv6 --case coherency/ping-pong.fuse --oracle on"
+                .into(),
             summary: &summary,
             story: &story,
             place: &|pc| (pc.0 == 0xc000_9000).then(|| "drivers/block/loop.c:292".into()),
@@ -211,7 +206,7 @@ mod tests {
 
         To reproduce it, in a checkout of dmmap-lab:
 
-          cargo xtask test --arch armv6 --case coherency/ping-pong.fuse --oracle on --oracle-depth user
+          cargo xtask test --arch armv6 --case coherency/ping-pong.fuse --oracle on
 
         The table lists the accesses that changed what the cache may hold of the line, oldest first.
         docs/oracle.md of dmmap-lab describes the model and its limits.

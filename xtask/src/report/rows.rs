@@ -32,6 +32,17 @@ pub(crate) struct Rerun<'a> {
     pub options: &'a str,
 }
 
+impl Rerun<'_> {
+    /// Returns the command that runs the case `id` again.
+    pub(crate) fn of_case(&self, id: &str) -> String {
+        let Rerun { command, options, .. } = self;
+        match command.starts_with(RUN) {
+            true => (*command).to_owned(),
+            false => format!("{command} {options} --case {id}"),
+        }
+    }
+}
+
 /// Returns the details of a failed case: names, each with its lines. A name may have no lines.
 ///
 /// `boot` is the directory of the run and the number of the boot that the case ran in. Log and console are cut to their
@@ -42,11 +53,7 @@ pub(crate) fn failure(
     boot: Option<(&Path, usize)>,
     shown: usize,
 ) -> Vec<(&'static str, Vec<String>)> {
-    let Rerun { command, name, options } = rerun;
-    let rerun = match command.starts_with(RUN) {
-        true => command.to_owned(),
-        false => format!("{command} {options} --case {}", case.id),
-    };
+    let Rerun { name, .. } = rerun;
     let files = boot.map(|(run_dir, boot)| boot_dir(run_dir, name, boot).display().to_string());
     vec![
         ("checks", vec![printable(&case.about)]),
@@ -56,7 +63,7 @@ pub(crate) fn failure(
         ("log", last_lines(&case.log, shown)),
         ("console", last_lines(&case.console, shown)),
         ("files", files.into_iter().collect()),
-        ("rerun", vec![rerun]),
+        ("rerun", vec![rerun.of_case(&case.id)]),
     ]
 }
 

@@ -105,6 +105,19 @@ fn a_run_without_findings_passes() {
 }
 
 #[test]
+fn a_mail_has_the_command_of_its_run() {
+    let lab = lab();
+    guest(&lab, controls() + &window(16, 0) + &window(17, 1) + &window(18, 0));
+    assert_code(&lab.test(&["--memory", "512M"]), 1);
+    let mail = |finding: &str| text(&lab.command(&["oracle", "mail", finding]).output().unwrap());
+    let printed = mail("x86_64/smoke/two/1");
+    let command = " --arch x86_64 --case smoke/two --oracle on\n";
+    assert!(printed.contains(command), "{printed}");
+    assert!(printed.contains("  cargo xtask test --kernel-image "), "{printed}");
+    assert!(printed.contains(" --memory 512M "), "{printed}");
+}
+
+#[test]
 fn the_symbols_of_an_image_without_a_map_are_read_once() {
     let lab = lab();
     fs::remove_file(lab.path("System.map")).unwrap();

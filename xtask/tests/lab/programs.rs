@@ -281,6 +281,25 @@ fn a_kernel_image_can_run_on_another_machine_of_qemu() {
 }
 
 #[test]
+fn an_archive_of_the_user_is_the_root_filesystem() {
+    let lab = lab();
+    fs::write(lab.path("root.cpio"), "070701 of the user").unwrap();
+    let mut init = Guest::up(1);
+    init.record(&Record::CaseStart { case: "run/init".into() });
+    let figures = BTreeMap::from([(EXIT_CODE.to_owned(), 3.0)]);
+    let outcome = Outcome::Fail { reason: "the program exited with status 3".into() };
+    let case = "run/init".into();
+    init.record(&Record::CaseEnd { case, outcome, millis: 5, taint: 0, figures });
+    lab.guest("1", init.goodbye(), "exit 0");
+    assert_code(&run(&lab, &["--keep", "--initramfs", "root.cpio"], &[]), 3);
+    let boot = lab.path("checkout/target/lab/latest-run/x86_64/boot-1");
+    let image = fs::read(boot.join("initramfs.cpio")).unwrap();
+    assert!(image.starts_with(b"070701 of the user\0"));
+    assert!(String::from_utf8_lossy(&image).contains("lab-init\0"));
+    assert!(fs::read_to_string(boot.join("qemu.sh")).unwrap().contains(" rdinit=/lab-init"));
+}
+
+#[test]
 fn the_machine_has_the_memory_and_the_arguments_that_were_asked_for() {
     let lab = lab();
     let options =
