@@ -7,7 +7,7 @@
 #include <limits.h>
 #include <sound/asound.h>
 
-enum { FRAMES = 4096, PERIODS = 4, RATE = 48000, ROUNDS = 3 };
+enum { FRAMES = 4096, PERIODS = 4, RATE = 48000, ROUNDS = 4 };
 
 /* A frame: two samples of 16 bits. */
 struct frame {
@@ -69,11 +69,13 @@ static unsigned long synchronize(int stream, unsigned long ready)
 int main(void)
 {
 	size_t length = FRAMES * sizeof(struct frame);
-	int play = open_stream("/dev/snd/pcmC0D0p"), capture = open_stream("/dev/snd/pcmC0D1c");
-	struct frame *played = map_shared(play, length, SNDRV_PCM_MMAP_OFFSET_DATA, "the playback buffer");
-	struct frame *captured = map_shared(capture, length, SNDRV_PCM_MMAP_OFFSET_DATA, "the capture buffer");
 
+	/* Streams stay open: those of the next round then have other buffers, of other colours. */
 	for (int round = 0; round < ROUNDS; round++) {
+		int play = open_stream("/dev/snd/pcmC0D0p"), capture = open_stream("/dev/snd/pcmC0D1c");
+		struct frame *played = map_shared(play, length, SNDRV_PCM_MMAP_OFFSET_DATA, "the playback buffer");
+		struct frame *captured =
+			map_shared(capture, length, SNDRV_PCM_MMAP_OFFSET_DATA, "the capture buffer");
 		unsigned int sounds = 0;
 
 		check(ioctl(play, SNDRV_PCM_IOCTL_PREPARE), "SNDRV_PCM_IOCTL_PREPARE");
