@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Reads and writes with a registered buffer of an io_uring. The kernel pins the pages once and copies through its own
- * address each time (ITER_BVEC, lib/iov_iter.c).
+ * address each time (ITER_BVEC, lib/iov_iter.c). There are several rings, because one could have the right colour by
+ * chance.
  */
 #include "io-uring.h"
 
-enum { PAGES = 8, ROUNDS = 3 };
+enum { RINGS = 6, PAGES = 8, ROUNDS = 3 };
 
 static struct io_uring_sqe request(int opcode, int fd, void *buffer, size_t length)
 {
@@ -13,9 +14,9 @@ static struct io_uring_sqe request(int opcode, int fd, void *buffer, size_t leng
 				      .user_data = opcode };
 }
 
-int main(int argc, char **argv)
+/* Uses a ring of its own, and leaves it open. */
+static void use_ring(int reads, int writes)
 {
-	int reads = argc < 2 || strcmp(argv[1], "write"), writes = argc < 2 || strcmp(argv[1], "read");
 	size_t length = PAGES * page_size();
 	struct ring ring = ring_setup(8, 0);
 	int file = memory_file(length);
@@ -43,6 +44,17 @@ int main(int argc, char **argv)
 		if (check(pread(file, plain, length, 0), "read the file") != (ssize_t)length)
 			fail("short read from the file");
 		expect_pattern(plain, length, 100 + round, "data that WRITE_FIXED wrote");
+	}
+}
+
+int main(int argc, char **argv)
+{
+	int reads = argc < 2 || strcmp(argv[1], "write"), writes = argc < 2 || strcmp(argv[1], "read");
+
+	for (int i = 0; i < RINGS; i++) {
+		/* Moves the ring by a page. */
+		map_anonymous(page_size());
+		use_ring(reads, writes);
 	}
 	return PASSED;
 }
