@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Sends frames with an AF_XDP socket on the loopback device, in copy mode. The frames are in memory of this process,
- * which the kernel maps for itself (net/xdp/xdp_umem.c).
+ * which the kernel maps for itself (net/xdp/xdp_umem.c). There are several sockets with other memory, because one mapping
+ * could have the right colour by chance.
  */
 #include "network.h"
 #include <linux/if_xdp.h>
@@ -15,11 +16,22 @@
 #define SOL_XDP 283
 #endif
 
-enum { FRAMES = 32, CHUNK = 4096, PAYLOAD = 1400, ROUNDS = 3, RING = 64 };
+enum { SOCKETS = 6, FRAMES = 32, CHUNK = 4096, PAYLOAD = 1400, ROUNDS = 3, RING = 64 };
 
-int main(void)
+/* Binds to the queue of the device. The kernel releases the queue of a closed socket a little later. */
+static void bind_queue(int fd, const struct sockaddr_xdp *address)
 {
-	int index = loopback_up(), size = RING, fd, receiver;
+	for (int tries = 0; bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0; tries++) {
+		if (errno != EBUSY || tries == 1000)
+			need(-1, "bind");
+		usleep(1000);
+	}
+}
+
+/* Sends from memory that stays mapped. */
+static void send_frames(int index)
+{
+	int size = RING, fd, receiver;
 	struct xdp_mmap_offsets offsets;
 	struct sockaddr_ll link = { .sll_family = AF_PACKET, .sll_protocol = htons(FRAME_PROTOCOL),
 				    .sll_ifindex = index };
@@ -31,6 +43,7 @@ int main(void)
 	struct xdp_desc *descriptors;
 	volatile uint64_t *completed;
 	socklen_t length = sizeof(offsets);
+	size_t tx_length, completion_length;
 
 	fd = need(socket(AF_XDP, SOCK_RAW, 0), "socket(AF_XDP)");
 	check(setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &registration, sizeof(registration)), "XDP_UMEM_REG");
@@ -38,10 +51,12 @@ int main(void)
 	check(setsockopt(fd, SOL_XDP, XDP_UMEM_COMPLETION_RING, &size, sizeof(size)), "XDP_UMEM_COMPLETION_RING");
 	check(setsockopt(fd, SOL_XDP, XDP_TX_RING, &size, sizeof(size)), "XDP_TX_RING");
 	check(getsockopt(fd, SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &length), "XDP_MMAP_OFFSETS");
-	tx = map_shared(fd, offsets.tx.desc + RING * sizeof(struct xdp_desc), XDP_PGOFF_TX_RING, "the transmit ring");
-	completion = map_shared(fd, offsets.cr.desc + RING * sizeof(uint64_t), XDP_UMEM_PGOFF_COMPLETION_RING,
-				"the completion ring");
-	need(bind(fd, (struct sockaddr *)&address, sizeof(address)), "bind");
+	tx_length = offsets.tx.desc + RING * sizeof(struct xdp_desc);
+	completion_length = offsets.cr.desc + RING * sizeof(uint64_t);
+	tx = map_shared(fd, tx_length, XDP_PGOFF_TX_RING, "the transmit ring");
+	completion =
+		map_shared(fd, completion_length, XDP_UMEM_PGOFF_COMPLETION_RING, "the completion ring");
+	bind_queue(fd, &address);
 	receiver = need(socket(AF_PACKET, SOCK_RAW, htons(FRAME_PROTOCOL)), "socket(AF_PACKET)");
 	check(setsockopt(receiver, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)), "SO_RCVTIMEO");
 	check(bind(receiver, (struct sockaddr *)&link, sizeof(link)), "bind");
@@ -73,5 +88,18 @@ int main(void)
 			     (unsigned long long)completed[i % RING]);
 		__atomic_store_n(consumed, i + 1, __ATOMIC_RELEASE);
 	}
+	/* Mappings of the rings keep the socket. */
+	munmap(tx, tx_length);
+	munmap(completion, completion_length);
+	close(fd);
+	close(receiver);
+}
+
+int main(void)
+{
+	int index = loopback_up();
+
+	for (int i = 0; i < SOCKETS; i++)
+		send_frames(index);
 	return PASSED;
 }
