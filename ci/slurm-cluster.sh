@@ -58,7 +58,10 @@ ReturnToService=2
 NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) State=UNKNOWN
 PartitionName=lab Nodes=$host Default=YES MaxTime=INFINITE State=UP
 END
-until [ -S "$dir/munge/socket" ]; do sleep 0.1; done
+until [ -S "$dir/munge/socket" ]; do
+    kill -0 "${pids[0]}" 2>/dev/null || { echo "$0: munged does not start:" >&2; cat "$dir/munge/log" >&2; exit 2; }
+    sleep 0.1
+done
 slurmctld -D >/dev/null 2>&1 &
 pids+=($!)
 slurmd -D >/dev/null 2>&1 &

@@ -25,6 +25,7 @@ task() {
 case "${LAB_STEP:-submit}" in
 submit)
     RESULTS=${RESULTS:-$PWD/target/slurm/$(date +%Y-%m-%dT%H%M%S)}
+    [ ! -e "$RESULTS/tasks" ] || { echo "$0: $RESULTS has results of another run" >&2; exit 2; }
     mkdir -p "$RESULTS"
     export TARGETS SHARDS RESULTS
     last=$((${#targets[@]} * SHARDS - 1))
@@ -38,5 +39,12 @@ submit)
     exit "$code"
     ;;
 task) task "$@" ;;
-merge) exec cargo xtask report merge "$RESULTS/tasks" --report-dir "$RESULTS/merged" ;;
+merge)
+    code=0
+    cargo xtask report merge "$RESULTS/tasks" --report-dir "$RESULTS/merged" || code=$?
+    # A task that was killed, or could not run anything, leaves no results.
+    missing=$((${#targets[@]} * SHARDS - $(find "$RESULTS/tasks" -name results.json | wc -l)))
+    [ "$missing" -eq 0 ] || { echo "$missing tasks left no results; see $RESULTS/task-*.log" >&2; exit 2; }
+    exit "$code"
+    ;;
 esac

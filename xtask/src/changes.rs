@@ -73,14 +73,21 @@ impl Changes {
                 return Err(Interrupted);
             }
             match self.events.recv_timeout(POLL) {
+                // Events were lost, of files that are not known.
+                Ok(Ok(event)) if event.need_rescan() => {
+                    last = Instant::now();
+                    first.get_or_insert(self.any());
+                }
                 Ok(Ok(event)) => {
                     if let Some(path) = self.changed(&event) {
                         last = Instant::now();
                         first.get_or_insert(path);
                     }
                 }
-                // Some events were lost. They can only have been changes.
-                Ok(Err(_)) => last = Instant::now(),
+                Ok(Err(_)) => {
+                    last = Instant::now();
+                    first.get_or_insert(self.any());
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(Interrupted),
             }
@@ -88,6 +95,11 @@ impl Changes {
                 return Ok(path);
             }
         }
+    }
+
+    /// Returns one of the watched paths, for a change of which nothing else is known.
+    fn any(&self) -> PathBuf {
+        self.dirs.iter().chain(&self.files).next().cloned().unwrap_or_default()
     }
 
     /// Returns the file that an event is about, or `None` if its content did not change or it is of no interest.

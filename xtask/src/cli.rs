@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Definition of the command line. [`commands`](crate::commands) runs the commands.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -19,6 +21,39 @@ use crate::plan::{Filter, Setting, Shard};
 use crate::policy::{self, Policy};
 use crate::report;
 use crate::schema;
+
+/// Words of the command line of this process, with the options of configuration files.
+static WORDS: OnceLock<Vec<OsString>> = OnceLock::new();
+
+/// Sets the command line that [`words`] returns. Only the first call has an effect.
+pub(crate) fn set_words(words: Vec<OsString>) {
+    let _ = WORDS.set(words);
+}
+
+/// Returns the words of the command line without the program. They contain the options of configuration files, and therefore
+/// no `--profile`.
+pub(crate) fn words() -> Vec<String> {
+    let all = WORDS.get().cloned().unwrap_or_else(|| std::env::args_os().collect());
+    without_profile(all.iter().skip(1).map(|word| word.to_string_lossy().into_owned()))
+}
+
+fn without_profile(words: impl Iterator<Item = String>) -> Vec<String> {
+    let (mut kept, mut words) = (Vec::new(), words);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            // What follows are words of a program.
+            "--" => {
+                kept.push(word);
+                kept.extend(words);
+                break;
+            }
+            "--profile" => drop(words.next()),
+            word if word.starts_with("--profile=") => {}
+            _ => kept.push(word),
+        }
+    }
+    kept
+}
 
 /// Test whether FUSE/CUSE direct mmap keeps memory coherent and bounded, on a real kernel in QEMU.
 #[derive(Debug, Parser)]
@@ -860,6 +895,13 @@ mod tests {
     fn test_command() -> clap::Command {
         let cli = Cli::command();
         cli.find_subcommand("test").expect("it exists").clone()
+    }
+
+    #[test]
+    fn the_recorded_command_names_no_profile() {
+        let kept = |line: &str| without_profile(line.split(' ').map(str::to_owned)).join(" ");
+        assert_eq!(kept("test --profile full --arch arm"), "test --arch arm");
+        assert_eq!(kept("--profile=full run --c a.c -- --profile x"), "run --c a.c -- --profile x");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use anyhow::{Result, anyhow, bail};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 
-use crate::cli::Cli;
+use crate::cli::{self, Cli};
 use crate::text::columns::columns;
 use file::File;
 
@@ -35,7 +35,10 @@ struct DefaultOption {
 /// A configuration file is wrong. The inner error is one of the command line, or a request for help.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Result<Cli, clap::Error>> {
     let words: Vec<OsString> = words.into_iter().collect();
-    with_files(&words, &paths()?)
+    Ok(with_files(&words, &paths()?)?.map(|(cli, words)| {
+        cli::set_words(words);
+        cli
+    }))
 }
 
 /// Returns the paths of the configuration files that may exist, the one with precedence first.
@@ -46,7 +49,11 @@ fn paths() -> Result<Vec<PathBuf>> {
     Ok(std::iter::once(crate::paths::checkout().join("lab.toml")).chain(user).collect())
 }
 
-fn with_files(words: &[OsString], paths: &[PathBuf]) -> Result<Result<Cli, clap::Error>> {
+/// Parses `words` with the options of the files, and returns the words with these options too.
+fn with_files(
+    words: &[OsString],
+    paths: &[PathBuf],
+) -> Result<Result<(Cli, Vec<OsString>), clap::Error>> {
     let mut command = Cli::command();
     let matches = match command.try_get_matches_from_mut(words) {
         Ok(matches) => matches,
@@ -59,20 +66,21 @@ fn with_files(words: &[OsString], paths: &[PathBuf]) -> Result<Result<Cli, clap:
     let added: Vec<&DefaultOption> =
         defaults.iter().filter(|default| applies(default, matches, &command)).collect();
     if added.is_empty() {
-        return Ok(Cli::try_parse_from_words(words));
+        return Ok(Cli::try_parse_from_words(words).map(|cli| (cli, words.to_vec())));
     }
     let mut all = words.to_vec();
     let at = position(words, &path);
     let options = added.iter().map(|default| default.words(&command));
     let options = options.collect::<Result<Vec<_>>>()?;
     all.splice(at..at, options.into_iter().flatten().map(OsString::from));
-    Cli::try_parse_from_words(&all).map(Ok).map_err(|error| {
+    let parsed = Cli::try_parse_from_words(&all).map_err(|error| {
         let text = error.to_string();
         let text = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
         let mut origins: Vec<&str> = added.iter().map(|default| &*default.origin).collect();
         origins.dedup();
         anyhow!("{text}, with the options of {}", origins.join(" and "))
-    })
+    })?;
+    Ok(Ok((parsed, all)))
 }
 
 impl Cli {
@@ -193,10 +201,11 @@ impl DefaultOption {
 
 /// Returns the position in `words` after the names in `path`, where options of the innermost command can stand.
 fn position(words: &[OsString], path: &[String]) -> usize {
+    let is_value = |at: usize| words[at - 1] == "--profile";
     let mut at = 1;
     for name in path {
-        at +=
-            words[at..].iter().position(|word| word == name.as_str()).map_or(0, |found| found + 1);
+        let found = (at..words.len()).find(|&at| words[at] == name.as_str() && !is_value(at));
+        at = found.map_or(at, |found| found + 1);
     }
     at
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::cli::Machine;
+use crate::cli::{self, Machine};
 use crate::flavour::{self, Flavour};
 use crate::kernel::{self, Selection, queue, stacks};
 use crate::kernel_version::{self, AppliedStacks, KernelVersion, Version};
@@ -240,10 +240,10 @@ pub(crate) fn job(
     })
 }
 
-/// Returns the command line of this process. The program is always `cargo xtask`, however it was started.
+/// Returns the command line of this process, with the options of configuration files. The program is always `cargo xtask`,
+/// however it was started.
 fn command_line() -> Vec<String> {
-    let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
-    ["cargo", "xtask"].map(str::to_owned).into_iter().chain(args).collect()
+    ["cargo", "xtask"].map(str::to_owned).into_iter().chain(cli::words()).collect()
 }
 
 /// Returns each target with each kernel and the selected cases. Deadlines are multiplied by `scale`, and by the factor

@@ -53,6 +53,7 @@ task() {
 case "${LAB_STEP:-submit}" in
 submit)
     RESULTS=${RESULTS:-$PWD/target/slurm/$(date +%Y-%m-%dT%H%M%S)}
+    [ ! -e "$RESULTS/tasks" ] || { echo "$0: $RESULTS has results of another run" >&2; exit 2; }
     mkdir -p "$RESULTS"
     export TARGETS SHARDS RESULTS
     last=$((${#targets[@]} * SHARDS - 1))
@@ -66,7 +67,14 @@ submit)
     exit "$code"
     ;;
 task) task "$@" ;;
-merge) exec cargo xtask report merge "$RESULTS/tasks" --report-dir "$RESULTS/merged" ;;
+merge)
+    code=0
+    cargo xtask report merge "$RESULTS/tasks" --report-dir "$RESULTS/merged" || code=$?
+    # A task that was killed, or could not run anything, leaves no results.
+    missing=$((${#targets[@]} * SHARDS - $(find "$RESULTS/tasks" -name results.json | wc -l)))
+    [ "$missing" -eq 0 ] || { echo "$missing tasks left no results; see $RESULTS/task-*.log" >&2; exit 2; }
+    exit "$code"
+    ;;
 esac
 "#;
 
@@ -101,9 +109,10 @@ const KUBERNETES: &str = r#"# SPDX-License-Identifier: MIT OR Apache-2.0
 # built from ci/Containerfile; the repository; and a PersistentVolumeClaim `lab-results` that several pods can write to.
 #
 #   kubectl apply -f ci/kubernetes.yaml
-#   kubectl wait --for=condition=complete --timeout=4h job/lab-merge
-#   kubectl logs job/lab-merge
+#   kubectl logs --follow --pod-running-timeout=1h job/lab-merge
+#   kubectl get job/lab-merge
 #
+# The merging job succeeds if all cases passed. Before another run, delete both jobs.
 # Guests of x86_64 use KVM if a device plugin of the cluster provides /dev/kvm; add its resource to the limits.
 apiVersion: batch/v1
 kind: Job
@@ -164,9 +173,15 @@ spec:
           command: [bash, -c]
           args:
             - |
-              ended() { find /results/ended -type f 2>/dev/null | wc -l; }
-              while [ "$(ended)" -lt @TASKS@ ]; do sleep 10; done
-              exec cargo xtask report merge /results/tasks --report-dir /results/merged
+              count() { find "/results/$1" -name "$2" 2>/dev/null | wc -l; }
+              # A pod that was killed leaves no file here. All have ended after their deadline.
+              while [ "$(count ended '*[0-9]')" -lt @TASKS@ ] && [ $SECONDS -lt 11400 ]; do sleep 10; done
+              code=0
+              cargo xtask report merge /results/tasks --report-dir /results/merged || code=$?
+              missing=$((@TASKS@ - $(count tasks results.json)))
+              rm -rf /results/ended /results/tasks
+              [ "$missing" -eq 0 ] || { echo "$missing pods left no results" >&2; exit 2; }
+              exit "$code"
           volumeMounts:
             - { name: checkout, mountPath: /lab }
             - { name: cache, mountPath: /cache }

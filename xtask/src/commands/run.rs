@@ -12,7 +12,7 @@ use protocol::programs::SKIPPED;
 
 use super::test::qemu_command;
 use super::{only, settle};
-use crate::cli::{MessageFormat, Run};
+use crate::cli::{Machine, MessageFormat, Run};
 use crate::image::INIT_ON_BASE;
 use crate::image::busybox;
 use crate::image::c::CProgram;
@@ -60,6 +60,13 @@ pub(super) fn run(args: &Run) -> Result<u8> {
     let kernels = tree.kernels(&args.machine)?;
     let target = only(&targets, "--arch", "targets", ONE_GUEST)?;
     let kernel = only(&kernels, "--kernel", "versions", ONE_GUEST)?;
+    let mut target = target.clone();
+    let base =
+        args.initramfs.as_ref().map(|archive| read_base(archive, &args.machine)).transpose()?;
+    if base.is_some() {
+        target.qemu.append.push(format!("rdinit={INIT_ON_BASE}"));
+    }
+    let (target, base) = (&target, base.unwrap_or_default());
     if args.dry_run {
         let name = kernel.name_on(target);
         out!(
@@ -95,22 +102,26 @@ pub(super) fn run(args: &Run) -> Result<u8> {
             cases
         }
     };
-    let (mut target, kernel) = (target.clone(), kernel.clone());
-    let mut base = Vec::new();
-    if let Some(archive) = &args.initramfs {
-        base = files::read_bytes(archive)?;
-        let may_decompress = args.machine.kernel_image.is_some() || !args.machine.config.is_empty();
-        if !(base.starts_with(b"07070") || (may_decompress && !base.is_empty())) {
-            bail!(
-                "--initramfs {}: not a cpio archive; the lab's kernels read no compressed ones, except with an option such as \
-                 --config RD_GZIP=y",
-                archive.display()
-            );
-        }
-        target.qemu.append.push(format!("rdinit={INIT_ON_BASE}"));
-    }
-    let unit = Unit { target, kernel, stacks: Vec::new(), cases, files, base };
+    let kernel = kernel.clone();
+    let unit = Unit { target: target.clone(), kernel, stacks: Vec::new(), cases, files, base };
     execute(args, &job, &unit)
+}
+
+/// Reads the archive of `--initramfs`.
+///
+/// # Errors
+/// It cannot be read, or the kernel could not unpack it.
+fn read_base(archive: &Path, machine: &Machine) -> Result<Vec<u8>> {
+    let base = files::read_bytes(archive)?;
+    let may_decompress = machine.kernel_image.is_some() || !machine.config.is_empty();
+    if !(base.starts_with(b"07070") || (may_decompress && !base.is_empty())) {
+        bail!(
+            "--initramfs {}: not a cpio archive; the lab's kernels read no compressed ones, except with an option such as \
+             --config RD_GZIP=y",
+            archive.display()
+        );
+    }
+    Ok(base)
 }
 
 /// Runs the cases of `unit`, writes the reports, and returns the exit code.

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use super::test::{self, Done};
 use crate::changes::Changes;
-use crate::cli::Test;
+use crate::cli::{MessageFormat, Test};
 use crate::interrupt;
 use crate::output::{errln, outln};
 use crate::paths;
@@ -16,7 +16,8 @@ use crate::report::term::{self, Verbosity};
 use crate::text::words::one_line;
 
 /// Directories of the checkout that the results depend on. The lab itself is left out: the running program does not change.
-const SOURCES: [&str; 5] = ["kernel-patches", "kernel-configs", "suites", "images", "oracle"];
+const SOURCES: [&str; 6] =
+    ["kernel-patches", "kernel-configs", "suites", "clients", "images", "oracle"];
 
 /// Runs the tests, and then again after each change, until the user interrupts it.
 ///
@@ -25,6 +26,9 @@ const SOURCES: [&str; 5] = ["kernel-patches", "kernel-configs", "suites", "image
 pub(super) fn run(args: &Test) -> Result<u8> {
     if args.bisect || args.dry_run || args.print_key {
         bail!("--bisect, --dry-run and --print-key are options of `cargo xtask test` only");
+    }
+    if args.records.message_format == MessageFormat::Json {
+        bail!("`cargo xtask watch` prints a line for each run: omit --message-format json");
     }
     interrupt::install()?;
     let paths = paths_of(args);

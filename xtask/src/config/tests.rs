@@ -25,7 +25,7 @@ impl Files {
     }
 
     fn test(&self, line: &str) -> cli::Test {
-        match with_files(&Self::words(line), &self.paths).unwrap().unwrap().command {
+        match with_files(&Self::words(line), &self.paths).unwrap().unwrap().0.command {
             cli::Command::Test(test) => test,
             other => panic!("{other:?}"),
         }
@@ -75,7 +75,7 @@ fn the_command_line_precedes_the_checkout_and_the_checkout_precedes_the_user() {
 #[test]
 fn a_profile_precedes_the_defaults() {
     let files = Files::new(CHECKOUT, USER);
-    for line in ["test --profile night", "--profile=night test"] {
+    for line in ["test --profile night", "--profile=night test", "--profile night test"] {
         let test = files.test(line);
         assert_eq!(test.machine.arch, ["all"]);
         assert_eq!((test.machine.jobs, test.timeout_scale), (Some(1), 2.5));
@@ -98,7 +98,7 @@ fn commands_without_the_option_ignore_it() {
     assert!(with_files(&words, &files.paths).unwrap().is_ok());
     // The words after `--` belong to the program.
     let words = Files::words("run --quiet -- test --arch x");
-    let cli = with_files(&words, &files.paths).unwrap().unwrap();
+    let (cli, _) = with_files(&words, &files.paths).unwrap().unwrap();
     let cli::Command::Run(run) = cli.command else { panic!() };
     assert_eq!(run.program, ["test", "--arch", "x"]);
     assert_eq!(run.machine.arch, ["armv6", "parisc"]);
@@ -139,4 +139,12 @@ fn what_applies_is_shown_with_its_origin() {
     test     timeout-scale  2.5                  DIR/lab.toml [profile.night]
     test     arch           ["armv6", "parisc"]  DIR/lab.toml [default]
     "#);
+}
+
+#[test]
+fn a_profile_may_have_the_name_of_a_command() {
+    let words: Vec<OsString> =
+        ["xtask", "--profile", "test", "test", "--quiet"].map(Into::into).into();
+    let path = ["test".to_owned()];
+    assert_eq!(position(&words, &path), 4);
 }

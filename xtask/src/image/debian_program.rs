@@ -2,7 +2,8 @@
 //! Programs of Debian that cases execute, such as `fbcat`.
 //!
 //! They are built from Debian's source with the C compiler of the target, as busybox is. `clients/PACKAGE` can contain
-//! patches for the source, and a makefile in place of its own. The result stays in the cache, under a hash of all of that.
+//! patches for the source, and a makefile in place of its own. The result stays in the cache, under a hash of the patches, the
+//! makefile and the compiler; the source is downloaded once.
 
 use std::path::Path;
 

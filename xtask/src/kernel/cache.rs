@@ -134,7 +134,7 @@ pub struct Removed {
 }
 
 /// Removes everything that was last used more than `older_than` ago and is not in use: kernels, build directories, sources,
-/// selftests, symbols of images, and busybox.
+/// selftests, symbols of images, and programs built from Debian's sources.
 ///
 /// # Errors
 /// A file or directory cannot be removed. The error names it.
@@ -157,9 +157,10 @@ pub fn clean(cache: &Path, older_than: Duration) -> Result<Vec<Removed>> {
     for dir in directories(&cache.sources())?.into_iter().chain(directories(&cache.selftests())?) {
         removed.extend(remove_if_old(&dir, &lock_path(&dir), older_than)?);
     }
-    let busybox = cache.0.join("busybox");
-    if busybox.is_dir() {
-        removed.extend(remove_if_old(&busybox, &busybox.join("lock"), older_than)?);
+    let upstream = ["busybox", "libfuse"].map(|name| cache.0.join(name));
+    let programs = directories(&cache.0.join("debian-programs"))?;
+    for dir in upstream.into_iter().filter(|dir| dir.is_dir()).chain(programs) {
+        removed.extend(remove_if_old(&dir, &dir.join("lock"), older_than)?);
     }
     if cache.symbols().is_dir() {
         for file in files::in_dir(&cache.symbols())? {
