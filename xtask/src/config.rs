@@ -126,7 +126,7 @@ fn innermost<'m>(
 }
 
 /// Returns the defaults for a command, each option once: the first that is found in the profile of each file and then in
-/// `[default]` of each file.
+/// `[default]` of each file. An option that excludes one before it is left out.
 fn defaults(
     files: &[File],
     profile: Option<&str>,
@@ -137,8 +137,14 @@ fn defaults(
     let of_profile = files.iter().filter_map(|file| file.profile(profile?));
     for table in of_profile.chain(files.iter().filter_map(File::default)) {
         for (option, value) in table.options(path.first().map(String::as_str)) {
-            let known = found.iter().any(|default| default.option == option);
-            if !known && argument(command, option).is_some() {
+            let Some(own) = argument(command, option) else {
+                continue;
+            };
+            let replaced = found.iter().any(|default| {
+                let other = argument(command, &default.option).expect("it was found");
+                own.get_id() == other.get_id() || exclude(command, own, other)
+            });
+            if !replaced {
                 let (option, value) = (option.to_owned(), value.clone());
                 found.push(DefaultOption { option, value, origin: table.origin() });
             }
@@ -157,12 +163,17 @@ fn applies(default: &DefaultOption, matches: &ArgMatches, command: &Command) -> 
     let given =
         |arg: &Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
     let own = argument(command, &default.option).expect("the command has it");
-    let excludes = |arg: &Arg, other: &Arg| {
-        command.get_arg_conflicts_with(arg).iter().any(|found| found.get_id() == other.get_id())
+    !command
+        .get_arguments()
+        .any(|arg| given(arg) && (arg.get_id() == own.get_id() || exclude(command, own, arg)))
+}
+
+/// Returns true if the command does not accept both arguments.
+fn exclude(command: &Command, one: &Arg, other: &Arg) -> bool {
+    let conflicts = |arg: &Arg, with: &Arg| {
+        command.get_arg_conflicts_with(arg).iter().any(|found| found.get_id() == with.get_id())
     };
-    !command.get_arguments().any(|arg| {
-        given(arg) && (arg.get_id() == own.get_id() || excludes(own, arg) || excludes(arg, own))
-    })
+    conflicts(one, other) || conflicts(other, one)
 }
 
 impl DefaultOption {

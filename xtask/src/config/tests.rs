@@ -148,3 +148,14 @@ fn a_profile_may_have_the_name_of_a_command() {
     let path = ["test".to_owned()];
     assert_eq!(position(&words, &path), 4);
 }
+
+#[test]
+fn a_profile_replaces_a_default_that_it_excludes() {
+    let checkout = "[default]\nkernel = '7.3'\n[profile.mine]\nkernel-src = '/linux'\n";
+    let files = Files::new(checkout, "");
+    let words = Files::words("test --profile mine");
+    let (cli, _) = with_files(&words, &files.paths).unwrap().unwrap();
+    let cli::Command::Test(test) = cli.command else { panic!() };
+    assert_eq!(test.machine.kernel_src.as_deref(), Some(std::path::Path::new("/linux")));
+    assert!(test.machine.kernel.is_empty());
+}
