@@ -97,8 +97,12 @@ pub(super) fn perform(args: &Test, verbosity: Verbosity) -> Result<Done> {
     let events = match args.records.message_format {
         MessageFormat::Json => events::to_output(),
         MessageFormat::Human => {
-            let options = TermOptions::new(verbosity, &again);
-            term::to_terminal(compared(options, &tree, &units, &job.flavour))
+            let checkout = tree.checkout.clone();
+            let previous = move |result: &RunResult| {
+                let past = history::last_like(&checkout, &history::tested(result), None)?;
+                Some((past.name, past.result))
+            };
+            term::to_terminal(TermOptions::new(verbosity, &again).compared_with(previous))
         }
     };
     let result = run::all(&job, &units, &events);
@@ -112,18 +116,6 @@ fn key(job: &Job, units: &[Unit]) -> Result<String> {
         .iter()
         .map(|unit| job.key(&unit.target, &unit.kernel, &mut |step| errln!("{}", step.what)));
     Ok(kernel::combined_key(&keys.collect::<Result<Vec<_>>>()?))
-}
-
-/// Adds the last comparable run to the options, so that the end of this run is compared with it.
-fn compared(options: TermOptions, tree: &Tree, units: &[Unit], flavour: &Flavour) -> TermOptions {
-    let tested = units.iter().map(|unit| {
-        let cases = unit.cases.iter().map(|case| case.id().to_owned()).collect();
-        ((unit.name(), flavour.name.clone()), cases)
-    });
-    match history::last_like(&tree.checkout, &tested.collect(), None) {
-        Some(past) => options.compared_with(past.name, past.result),
-        None => options,
-    }
 }
 
 /// Returns the exit code for `git bisect run` (git-bisect(1)).

@@ -48,13 +48,14 @@ impl Verbosity {
     }
 }
 
+/// Returns the name and the results of the run to compare a run with, if there is one.
+type FindPrevious = Box<dyn Fn(&RunResult) -> Option<(String, RunResult)> + Send>;
+
 /// Options of the terminal output.
-#[derive(Clone, Debug)]
 pub(crate) struct TermOptions {
     verbosity: Verbosity,
     rerun: String,
-    /// Name and results of the run to compare the results with.
-    previous: Option<(String, RunResult)>,
+    previous: Option<FindPrevious>,
 }
 
 impl TermOptions {
@@ -64,9 +65,12 @@ impl TermOptions {
         Self { verbosity, rerun: rerun.to_owned(), previous: None }
     }
 
-    /// Shows at the end of the run what differs from the results of the run `name`.
-    pub(crate) fn compared_with(mut self, name: String, result: RunResult) -> Self {
-        self.previous = Some((name, result));
+    /// Shows at the end of the run what differs from the results of the run that `previous` finds.
+    pub(crate) fn compared_with(
+        mut self,
+        previous: impl Fn(&RunResult) -> Option<(String, RunResult)> + Send + 'static,
+    ) -> Self {
+        self.previous = Some(Box::new(previous));
         self
     }
 }

@@ -67,8 +67,9 @@ impl View {
             }
             Event::Target { target, event } => self.target_event(target, event, now),
             Event::RunEnd { result } => {
-                let since = self.options.previous.as_ref().map(|(name, previous)| {
-                    compare::since(name, &compare::compare(previous, result))
+                let previous = self.options.previous.as_ref().and_then(|find| find(result));
+                let since = previous.map(|(name, previous)| {
+                    compare::since(&name, &compare::compare(&previous, result))
                 });
                 let since = since.unwrap_or_default();
                 text::summary(result, Some(&self.run_dir), &since, self.paint)
