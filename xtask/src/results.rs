@@ -203,6 +203,11 @@ impl CaseResult {
         self.figures.get(EXIT_CODE).map(|code| *code as u8)
     }
 
+    /// Returns true if the case counts as passed although an attempt failed.
+    pub(crate) fn passed_as_flaky(&self) -> bool {
+        self.flaky && !self.verdict.is_failure()
+    }
+
     /// Returns the number of failed attempts: `failed in attempt 1 of 2`, `failed in 3 of 100 attempts: 7, 20, 31`.
     pub(crate) fn tally(&self) -> String {
         let all = self.attempts;

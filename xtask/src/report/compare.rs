@@ -183,7 +183,7 @@ fn compare_case(
 
 /// Returns the verdict as a word, and `flaky` for a case that failed before it passed.
 fn word(case: &CaseResult) -> &'static str {
-    match case.flaky && !case.verdict.is_failure() {
+    match case.passed_as_flaky() {
         true => super::FLAKY,
         false => case.verdict.word(),
     }

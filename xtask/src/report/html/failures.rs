@@ -34,7 +34,7 @@ pub(super) fn section(run: &RunResult, context: &PageContext) -> Markup {
                 @for group in rows::failures(target) { (failure(at, target, &group, context)) }
             }
             @for (at, target) in run.targets.iter().enumerate() {
-                @for case in target.cases.iter().filter(|case| case.flaky && !case.verdict.is_failure()) {
+                @for case in target.cases.iter().filter(|case| case.passed_as_flaky()) {
                     (flaky(at, target, case, context))
                 }
             }

@@ -250,7 +250,7 @@ fn failures(run: &RunResult, paint: Paint) -> String {
 fn flaky(run: &RunResult, paint: Paint) -> String {
     let mut out = String::new();
     for target in &run.targets {
-        for case in target.cases.iter().filter(|case| case.flaky && !case.verdict.is_failure()) {
+        for case in target.cases.iter().filter(|case| case.passed_as_flaky()) {
             let word = paint.verdict(FLAKY, &format!("{FLAKY:9}"));
             let first = &case.failed_attempts[0].verdict;
             let detail = one_line(&first.detail().unwrap_or_default());
