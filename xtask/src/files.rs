@@ -60,6 +60,11 @@ pub(crate) fn create_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("create {}", path.display()))
 }
 
+/// Returns the last component of a path.
+pub(crate) fn last_component(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
 /// Returns true if `name` is a file name of letters, digits, `.`, `_` and `-` that does not begin with a dot.
 pub(crate) fn is_plain_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);

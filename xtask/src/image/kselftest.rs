@@ -120,13 +120,15 @@ impl Builder<'_> {
             listed.lines().rev().take(4).map(words).collect::<Vec<_>>().into_iter().rev();
         let mut next = || lists.next().unwrap_or_default();
         let (programs, helpers, scripts, data) = (next(), next(), next(), next());
-        let is_wanted =
-            |path: &&String| program.as_ref().is_none_or(|name| *name == file_name(path));
+        let is_wanted = |path: &&String| {
+            program.as_ref().is_none_or(|name| *name == files::last_component(path))
+        };
         let found: Vec<&String> = programs.iter().chain(&scripts).filter(is_wanted).collect();
         if found.is_empty() {
             match (program, programs.is_empty() && scripts.is_empty()) {
                 (Some(name), false) => {
-                    let names = programs.iter().chain(&scripts).map(|path| file_name(path));
+                    let names =
+                        programs.iter().chain(&scripts).map(|path| files::last_component(path));
                     let names = names.collect::<Vec<_>>().join(", ");
                     bail!(
                         "--kselftest {wanted}: {collection} has no program {name}; it has: {names}"
@@ -152,7 +154,7 @@ impl Builder<'_> {
     }
 
     fn test(&self, collection: &str, dir: &Path, path: &str) -> Result<Selftest> {
-        let name = file_name(path);
+        let name = files::last_component(path);
         let file = dir.join(path);
         let skip = match files::read_bytes(&file) {
             Ok(bytes) if is_script(&bytes) => needs_other_shell(&bytes),
@@ -184,7 +186,7 @@ impl Builder<'_> {
                 bytes = files::read_bytes(&stripped)?;
             }
         }
-        let name = file_name(&file.to_string_lossy()).to_owned();
+        let name = files::last_component(&file.to_string_lossy()).to_owned();
         Ok(Some(GuestFile::program(format!("{IN_GUEST}/{collection}/{name}"), bytes)))
     }
 
@@ -221,15 +223,12 @@ fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
 /// Returns the reason why the guest cannot run a script: busybox is a POSIX shell and nothing else.
 fn needs_other_shell(script: &[u8]) -> Option<String> {
     let first = script.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let first = String::from_utf8_lossy(first);
-    let interpreter = first.trim_start_matches("#!").split_whitespace().next().map(file_name);
+    let interpreter =
+        first.trim_start_matches("#!").split_whitespace().next().map(files::last_component);
     (interpreter != Some("sh"))
         .then(|| format!("it is a script for {}", first.trim_start_matches("#!").trim()))
 }

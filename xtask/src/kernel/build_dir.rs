@@ -23,7 +23,7 @@ use super::make::{self, Make};
 use super::queue::{Applied, Queue};
 use super::source::Base;
 use super::toolchain::Toolchain;
-use super::{Progress, file_name, tree};
+use super::{Progress, tree};
 use crate::files;
 use crate::lock::{Hold, Lock};
 
@@ -151,6 +151,6 @@ impl BuildDir {
 
 /// Returns true for the files that the `.config` may depend on: Kconfig files, and the tools that read them.
 fn is_kconfig(path: &str) -> bool {
-    file_name(path).starts_with("Kconfig")
+    files::last_component(path).starts_with("Kconfig")
         || (path.starts_with("scripts/") && !path.contains("/dtc/"))
 }

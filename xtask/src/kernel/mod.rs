@@ -162,7 +162,7 @@ impl Built {
             Some(dtb) => {
                 Some(dtb.canonicalize().with_context(|| format!("find {}", dtb.display()))?)
             }
-            None => spec.dtb.as_deref().map(|dtb| dir.join(file_name(dtb))),
+            None => spec.dtb.as_deref().map(|dtb| dir.join(files::last_component(dtb))),
         };
         if let Some(dtb) = dtb.as_deref().filter(|dtb| !dtb.is_file()) {
             bail!(
@@ -212,14 +212,8 @@ pub(crate) fn source_version(path: &Path, cache: &Path) -> Result<Version> {
 /// cannot be computed before the source is available.
 pub(crate) fn planned_paths(cache: &Path, spec: &KernelSpec) -> (PathBuf, Option<PathBuf>) {
     let dir = Cache(cache).kernels().join("HASH");
-    let dtb = spec.dtb.as_deref().map(|dtb| dir.join(file_name(dtb)));
-    (dir.join(file_name(&spec.image)), dtb)
-}
-
-/// Returns the last component of `path`, a path in the build directory. The file has this name in the kernel's
-/// directory.
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
+    let dtb = spec.dtb.as_deref().map(|dtb| dir.join(files::last_component(dtb)));
+    (dir.join(files::last_component(&spec.image)), dtb)
 }
 
 /// Current step of an operation.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::{cache, file_name};
+use super::cache;
 use crate::files;
 
 /// Option of kernels that can load modules.
@@ -29,7 +29,7 @@ struct Module {
 impl Module {
     /// Returns the name in the lists of dependencies. The kernel writes `_` for `-`.
     fn name(&self) -> String {
-        file_name(&self.stem).replace('-', "_")
+        files::last_component(&self.stem).replace('-', "_")
     }
 }
 
@@ -52,7 +52,7 @@ pub(super) fn publish(obj: &Path, kernel: &Path) -> Result<Vec<String>> {
         files::create_dir(&kernel.join(DIR))?;
     }
     let publish = |module: &Module| {
-        let to = format!("{DIR}/{}.ko", file_name(&module.stem));
+        let to = format!("{DIR}/{}.ko", files::last_component(&module.stem));
         cache::copy_synced(&obj.join(format!("{}.ko", module.stem)), &kernel.join(&to))?;
         Ok(to)
     };

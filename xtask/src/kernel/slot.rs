@@ -16,7 +16,7 @@ use super::make::{self, Make};
 use super::modules;
 use super::queue::Applied;
 use super::source::Base;
-use super::{BUILD_INFO, BuildInfo, Inputs, Progress, Request, file_name};
+use super::{BUILD_INFO, BuildInfo, Inputs, Progress, Request};
 use crate::files;
 
 /// A slot that is locked by this process.
@@ -95,7 +95,7 @@ impl<'a> Slot<'a> {
         files::create_dir(&result)?;
         let spec = &self.request.target.kernel;
         let boot_files = std::iter::once(&spec.image).chain(&spec.dtb);
-        let boot_files = boot_files.map(|path| (path.as_str(), file_name(path)));
+        let boot_files = boot_files.map(|path| (path.as_str(), files::last_component(path)));
         let always = ["vmlinux", "System.map"].map(|name| (name, name));
         for (from, to) in boot_files.chain(always).chain([(".config", "config")]) {
             cache::copy_synced(&obj.join(from), &result.join(to))?;
@@ -120,8 +120,8 @@ impl<'a> Slot<'a> {
             source: self.base.name.clone(),
             patches: inputs.queue.patches.iter().map(|patch| patch.name.clone()).collect(),
             present_fixes: applied.present.clone(),
-            image: file_name(&spec.image).to_owned(),
-            dtb: spec.dtb.as_deref().map(|dtb| file_name(dtb).to_owned()),
+            image: files::last_component(&spec.image).to_owned(),
+            dtb: spec.dtb.as_deref().map(|dtb| files::last_component(dtb).to_owned()),
             modules,
         };
         let info = serde_json::to_string_pretty(&info).context("serialize build.json")?;

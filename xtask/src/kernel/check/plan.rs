@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use crate::files;
 use crate::kernel::queue::{self, Queue, Selection};
 use crate::kernel_version::Version;
 use crate::shell;
@@ -51,7 +52,7 @@ impl Series {
 
     /// Returns the file name of the patch at the position `at`.
     pub(super) fn name(&self, at: usize) -> &str {
-        file_name(&self.queue.patches[at].name)
+        files::last_component(&self.queue.patches[at].name)
     }
 
     /// Returns the title of the patch at the position `at`: the stack, the number within the stack, and the file name.
@@ -62,10 +63,6 @@ impl Series {
             None => number,
         }
     }
-}
-
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Returns the stacks of the queue of `version` that have patches to check. `checkout` is the root of the checkout.
@@ -99,7 +96,7 @@ pub fn series(checkout: &Path, version: Version, wanted: &Wanted) -> Result<Vec<
         let mut exists = false;
         for series in &mut all {
             let patches = &series.queue.patches;
-            let matches = |at: &usize| is_called(file_name(&patches[*at].name), patch);
+            let matches = |at: &usize| is_called(files::last_component(&patches[*at].name), patch);
             // A patch that did not change since a revision exists too.
             exists |= series.own.clone().any(|at| matches(&at));
             series.selected.retain(matches);
