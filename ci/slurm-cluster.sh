@@ -12,7 +12,7 @@ for program in munged slurmctld slurmd sbatch; do
     command -v "$program" >/dev/null || { echo "$0: $program is missing; install slurm-wlm" >&2; exit 2; }
 done
 
-dir=$(mktemp -d /tmp/slurm-cluster.XXXXXX)
+dir=$(mktemp --directory --suffix=-slurm)
 chmod 755 "$dir"
 pids=()
 # Stops the daemons in reverse order.

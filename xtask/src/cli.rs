@@ -317,7 +317,7 @@ pub(crate) struct Machine {
     pub no_setup: bool,
 }
 
-/// How QEMU runs a guest.
+/// Accelerator and oracle of a guest.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Emulation {
     /// Accelerator of QEMU. auto uses KVM if a probe guest finishes under KVM, and TCG otherwise.
@@ -350,7 +350,7 @@ impl Emulation {
     }
 }
 
-/// What stays of a run.
+/// Files that a run leaves.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Records {
     #[arg(long, value_name = "DIR", help = format!("Also write {} to this directory", report::file_list()))]
